@@ -1,0 +1,1 @@
+"""Layer-wise spike and energy accounting for any torch module."""

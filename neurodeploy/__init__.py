@@ -1,0 +1,1 @@
+"""Train distilled spiking networks, export them to neuromorphic targets and account for their energy."""

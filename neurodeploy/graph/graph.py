@@ -1,0 +1,108 @@
+"""A network as data: nodes in the order of computation, with the shape and the kind of every tensor worked out."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from neurodeploy.errors import UserError
+from neurodeploy.graph import nodes
+from neurodeploy.graph.nodes import Node, Shape
+from neurodeploy.graph.shapes import output_shape
+
+Kind = TypeVar("Kind", bound=Node)
+
+
+class Graph:
+    """An immutable network with one input and one output.
+
+    Tensors are named by the node that makes them. At run time a timed tensor has the shape `[T, B, *shape]`, a static one
+    `[B, *shape]`.
+
+    Args:
+        members: the nodes, each after the nodes that it reads.
+
+    Raises:
+        UserError: a name occurs twice, an input is missing or comes later, shapes do not fit, or there is not exactly one
+            Input and one Output.
+    """
+
+    def __init__(self, members: Iterable[Node]) -> None:
+        self.nodes: tuple[Node, ...] = tuple(members)
+        self._by_name: dict[str, Node] = {}
+        self._shapes: dict[str, Shape] = {}
+        self._timed: dict[str, bool] = {}
+        for node in self.nodes:
+            self._admit(node)
+        for kind in (nodes.Input, nodes.Output):
+            if len(self.of(kind)) != 1:
+                raise UserError(f"graph: {len(self.of(kind))} {kind.__name__} nodes found, exactly one expected")
+
+    def _admit(self, node: Node) -> None:
+        if node.name in self._by_name:
+            raise UserError(f"graph: two nodes are named {node.name}")
+        for source in node.inputs:
+            if source not in self._by_name:
+                raise UserError(f"node {node.name}: reads {source}, which is no earlier node")
+        self._shapes[node.name] = output_shape(node, [self._shapes[source] for source in node.inputs])
+        timed = [self._timed[source] for source in node.inputs]
+        if isinstance(node, nodes.Encode | nodes.TimeMean | nodes.Neuron) and timed != [not isinstance(node, nodes.Encode)]:
+            found, expected = ("a sequence", "a static value") if timed[0] else ("a static value", "a sequence over time")
+            raise UserError(f"node {node.name} ({type(node).__name__}): {found} found at its input, {expected} expected")
+        if len(set(timed)) > 1:
+            raise UserError(f"node {node.name}: one input is a sequence over time and the other is static")
+        match node:
+            case nodes.Input():
+                self._timed[node.name] = node.timed
+            case nodes.Encode():
+                self._timed[node.name] = True
+            case nodes.TimeMean():
+                self._timed[node.name] = False
+            case _:
+                self._timed[node.name] = timed[0]
+        self._by_name[node.name] = node
+
+    def __getitem__(self, name: str) -> Node:
+        return self._by_name[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def of(self, kind: type[Kind]) -> tuple[Kind, ...]:
+        """All nodes of one kind, in order."""
+        return tuple(node for node in self.nodes if isinstance(node, kind))
+
+    @property
+    def input(self) -> nodes.Input:
+        return self.of(nodes.Input)[0]
+
+    @property
+    def output(self) -> nodes.Output:
+        return self.of(nodes.Output)[0]
+
+    @property
+    def steps(self) -> int | None:
+        """T that a statically fed network was trained with; None if the input itself is a sequence."""
+        encoders = self.of(nodes.Encode)
+        return encoders[0].steps if encoders else None
+
+    def shape(self, name: str) -> Shape:
+        """Per-sample shape of a tensor, without `[T, B]`."""
+        return self._shapes[name]
+
+    def timed(self, name: str) -> bool:
+        """Whether a tensor is a sequence `[T, B, …]` rather than static `[B, …]`."""
+        return self._timed[name]
+
+    def consumers(self, name: str) -> tuple[Node, ...]:
+        """The nodes that read a tensor."""
+        return tuple(node for node in self.nodes if name in node.inputs)
+
+    def ancestors(self, name: str) -> frozenset[str]:
+        """Names of all nodes that `name` depends on, without itself."""
+        found: set[str] = set()
+        pending = list(self[name].inputs)
+        while pending:
+            source = pending.pop()
+            if source not in found:
+                found.add(source)
+                pending.extend(self[source].inputs)
+        return frozenset(found)

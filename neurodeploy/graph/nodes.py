@@ -1,0 +1,165 @@
+"""The nodes of a network: one frozen dataclass per operation, numpy weights, its equation in the docstring.
+
+Shapes are per sample, without the leading `[T, B]`: `(C, H, W)`, `(C, L)` or `(N,)`. Convolutions work on one or two spatial
+axes. Every node has one output, named like the node, and lists the nodes whose outputs it reads in `inputs`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.neurons import NeuronParameters
+
+Shape: TypeAlias = tuple[int, ...]
+Weights: TypeAlias = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Node:
+    """What every node has.
+
+    Attributes:
+        name: unique in the graph; the name of the layer in the model that it comes from.
+        inputs: names of the nodes read, in order.
+    """
+
+    arity: ClassVar[int] = 1
+    name: str
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Input(_Node):
+    """Where samples enter.
+
+    Attributes:
+        shape: of one sample (and one time step).
+        timed: True for a sequence `[T, B, …]` such as events, False for a static sample `[B, …]`.
+    """
+
+    arity: ClassVar[int] = 0
+    inputs: tuple[str, ...] = ()
+    shape: Shape
+    timed: bool = False
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Encode(_Node):
+    """Direct coding: `y[t] = x` for t = 1 … T. Makes a static value a sequence.
+
+    Attributes:
+        steps: T that the network was trained with; an exported graph may be run with another.
+    """
+
+    steps: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Conv(_Node):
+    """`y[o] = b[o] + Σ_c,k w[o, c, k] x[c, stride·i + dilation·k − padding]`, zero-padded cross-correlation as in torch.
+
+    Attributes:
+        weight: `[C_out, C_in / groups, *kernel]`.
+        bias: `[C_out]` or None.
+        stride, padding, dilation: one number per spatial axis.
+        groups: number of blocks of channels that do not see each other.
+    """
+
+    weight: Weights
+    bias: Weights | None = None
+    stride: Shape
+    padding: Shape
+    dilation: Shape
+    groups: int = 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Linear(_Node):
+    """`y = W x + b`, with `weight` `[N_out, N_in]` and `bias` `[N_out]` or None."""
+
+    weight: Weights
+    bias: Weights | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BatchNorm(_Node):
+    """Batch normalisation at inference, per channel: `y = scale · x + shift` (both `[C]`)."""
+
+    scale: Weights
+    shift: Weights
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Neuron(_Node):
+    """A layer of IF or LIF neurons (`neurodeploy.neurons.neuron_step`), starting from membrane potential 0."""
+
+    parameters: NeuronParameters
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Relu(_Node):
+    """`y = max(x, 0)`."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AvgPool(_Node):
+    """Mean over windows of size `kernel`, moved by `stride`, without padding."""
+
+    kernel: Shape
+    stride: Shape
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaxPool(_Node):
+    """Maximum over windows of size `kernel`, moved by `stride`, without padding."""
+
+    kernel: Shape
+    stride: Shape
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Flatten(_Node):
+    """`(C, H, W)` → `(C·H·W,)` in C order."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Add(_Node):
+    """`y = a + b`, two inputs of one shape."""
+
+    arity: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TimeMean(_Node):
+    """`y = (1/T) Σ_t x[t]`. Makes a sequence a static value."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Output(_Node):
+    """What the network answers: one logit per class."""
+
+
+Node: TypeAlias = (
+    Input | Encode | Conv | Linear | BatchNorm | Neuron | Relu | AvgPool | MaxPool | Flatten | Add | TimeMean | Output
+)
+
+__all__ = [
+    "Add",
+    "AvgPool",
+    "BatchNorm",
+    "Conv",
+    "Encode",
+    "Flatten",
+    "Input",
+    "Linear",
+    "MaxPool",
+    "Neuron",
+    "Node",
+    "Output",
+    "Relu",
+    "Shape",
+    "TimeMean",
+    "Weights",
+]

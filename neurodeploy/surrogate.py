@@ -1,0 +1,90 @@
+"""Surrogate gradients: what stands in for the derivative of the spike's step function during training.
+
+The forward pass is always the exact comparison `h > θ`; only the backward pass uses these. `x = h − θ` is the distance of
+the charged membrane potential from the threshold.
+"""
+
+from dataclasses import dataclass
+from math import pi
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Surrogate(Protocol):
+    """A derivative for the spike, as a function of the distance from the threshold."""
+
+    def derivative(self, x: Tensor, threshold: float) -> Tensor:
+        """∂s/∂h at `x = h − θ`; same shape as `x`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """`∂s/∂h = 1/a` where `|x| < a/2`, else 0 (Wu et al. 2018, eq. 24; used by EnOF-SNN with a = 1)."""
+
+    width: float = 1.0
+
+    def derivative(self, x: Tensor, threshold: float) -> Tensor:  # noqa: ARG002
+        return (x.abs() < self.width / 2).to(x.dtype) / self.width
+
+
+@dataclass(frozen=True)
+class Triangle:
+    """`∂s/∂h = γ max(0, 1 − |x/θ|)` (Bellec et al. 2018; used by LaSNN with γ = 0.3)."""
+
+    gamma: float = 0.3
+
+    def derivative(self, x: Tensor, threshold: float) -> Tensor:
+        return self.gamma * (1 - (x / threshold).abs()).clamp_min(0)
+
+
+@dataclass(frozen=True)
+class ArcTangent:
+    """`∂s/∂h = (α/2) / (1 + (π α x / 2)²)` (Fang et al. 2021)."""
+
+    alpha: float = 2.0
+
+    def derivative(self, x: Tensor, threshold: float) -> Tensor:  # noqa: ARG002
+        return (self.alpha / 2) / (1 + (pi / 2 * self.alpha * x).square())
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """`∂s/∂h = α σ(αx) (1 − σ(αx))`, the derivative of a logistic function of slope α."""
+
+    alpha: float = 4.0
+
+    def derivative(self, x: Tensor, threshold: float) -> Tensor:  # noqa: ARG002
+        s = torch.sigmoid(self.alpha * x)
+        return self.alpha * s * (1 - s)
+
+
+SURROGATES: dict[str, type[Rectangle] | type[Triangle] | type[ArcTangent] | type[Sigmoid]] = {
+    "rectangle": Rectangle,
+    "triangle": Triangle,
+    "arctangent": ArcTangent,
+    "sigmoid": Sigmoid,
+}
+
+
+class _Spike(torch.autograd.Function):
+    """Exact comparison forwards, surrogate derivative backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
+        ctx.save_for_backward(h)
+        ctx.threshold, ctx.surrogate = threshold, surrogate
+        return (h > threshold).to(h.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (h,) = ctx.saved_tensors
+        return grad * ctx.surrogate.derivative(h - ctx.threshold, ctx.threshold), None, None
+
+
+def spike(h: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
+    """Spikes (0 or 1, dtype and shape of `h`) of the charged membrane potential `h`, differentiable through `surrogate`."""
+    spikes: Tensor = _Spike.apply(h, threshold, surrogate)
+    return spikes
