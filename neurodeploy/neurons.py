@@ -42,7 +42,7 @@ class NeuronParameters:
 
 def neuron_step(
     v: Array, current: Array, parameters: NeuronParameters, spike: Callable[[Array, float], Array]
-) -> tuple[Array, Array]:
+) -> tuple[Array, Any]:
     """One time step of an IF or LIF neuron.
 
     ```

@@ -66,7 +66,8 @@ def partition(graph: Graph) -> Partition:
             where[node.name] = "body"
         else:
             where[node.name] = "head"
-    return Partition(*(_part(graph, name, where, spiking) for name in ("encoder", "body")), _head(graph, where, spiking))
+    encoder, body = (_part(graph, name, where, spiking) for name in ("encoder", "body"))
+    return Partition(encoder, body, _head(graph, where, spiking))
 
 
 def _head(graph: Graph, where: dict[str, str], spiking: set[str]) -> Part:
