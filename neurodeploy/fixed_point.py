@@ -62,4 +62,5 @@ def cuba_step(u: Integers, v: Integers, a: Integers, parameters: CubaParameters)
 
 def _decayed(x: Integers, decay: Any) -> Integers:
     scaled = x * (4096 - decay)
-    return (scaled + (scaled < 0) * 4095) >> 12
+    # >> rounds down; adding 4095 to negative numbers only (their sign bits are all ones) makes it round towards zero
+    return (scaled + ((scaled >> 63) & 4095)) >> 12

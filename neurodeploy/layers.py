@@ -11,6 +11,13 @@ from neurodeploy.neurons import NeuronParameters
 from neurodeploy.surrogate import ArcTangent, Surrogate
 
 
+class Conv1d(nn.Conv1d):
+    """`torch.nn.Conv1d` over `[T, B, C, L]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
 class Conv2d(nn.Conv2d):
     """`torch.nn.Conv2d` over `[T, B, C, H, W]`."""
 

@@ -41,7 +41,7 @@ class NeuronParameters:
 
 
 def neuron_step(
-    v: Array, current: Array, parameters: NeuronParameters, spike: Callable[[Array, float], Array]
+    v: Array, current: Array, parameters: NeuronParameters, spike: Callable[[Any, float], Any]
 ) -> tuple[Array, Any]:
     """One time step of an IF or LIF neuron.
 

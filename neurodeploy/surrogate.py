@@ -86,5 +86,5 @@ class _Spike(torch.autograd.Function):
 
 def spike(h: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
     """Spikes (0 or 1, dtype and shape of `h`) of the charged membrane potential `h`, differentiable through `surrogate`."""
-    spikes: Tensor = _Spike.apply(h, threshold, surrogate)
+    spikes: Tensor = _Spike.apply(h, threshold, surrogate)  # type: ignore[no-untyped-call]
     return spikes

@@ -1,6 +1,11 @@
-"""The network as data: typed nodes, tracing from torch, batch-norm folding, reference interpreter, partition."""
+"""The network as data: typed nodes, batch-norm folding, reference interpreter, partition. All of it numpy alone.
 
+`graph.tracing` (torch module → graph) and `graph.module` (graph → torch module) are imported by their own names, so that a
+graph can be read and exported without loading torch.
+"""
+
+from neurodeploy.graph.folding import fold_batch_norm
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.partition import Part, Partition, partition
 
-__all__ = ["Graph", "Part", "Partition", "partition"]
+__all__ = ["Graph", "Part", "Partition", "fold_batch_norm", "partition"]

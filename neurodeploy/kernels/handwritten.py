@@ -53,5 +53,5 @@ class _MultiStep(torch.autograd.Function):
 
 def multi_step(current: Tensor, v0: Tensor, parameters: NeuronParameters, surrogate: Surrogate) -> tuple[Tensor, Tensor]:
     """Same contract, spikes and gradients as `kernels.reference.multi_step`; saves one tensor for the backward pass."""
-    spikes, v = _MultiStep.apply(current, v0, parameters, surrogate)
+    spikes, v = _MultiStep.apply(current, v0, parameters, surrogate)  # type: ignore[no-untyped-call]
     return spikes, v

@@ -1,0 +1,139 @@
+"""A graph as a torch module again: the deployed network, batch norm folded and weights quantised, for measuring in torch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy import layers
+from neurodeploy.encoding import DirectEncoding
+from neurodeploy.errors import UserError
+from neurodeploy.graph import nodes
+from neurodeploy.graph.graph import Graph
+
+_MAKERS: dict[type, Callable[[Any], nn.Module]] = {}
+
+
+class GraphModule(nn.Module):
+    """Runs a graph with the toolkit's own layers, each under the name of its node.
+
+    Raises:
+        UserError: a node has no torch layer.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__()
+        self.graph = graph
+        for node in graph.nodes:
+            if not isinstance(node, nodes.Input | nodes.Output):
+                self._place(node.name, _make(node))
+        self.eval()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """`[B, *shape]` (or `[T, B, *shape]` for a timed input) → logits `[B, K]`."""
+        tensors: dict[str, Tensor] = {}
+        for node in self.graph.nodes:
+            if isinstance(node, nodes.Input):
+                tensors[node.name] = samples if node.timed else samples.unsqueeze(0)
+            elif isinstance(node, nodes.Output):
+                answer = tensors[node.inputs[0]]
+                return answer.squeeze(0) if answer.ndim > 1 + len(self.graph.shape(node.name)) else answer
+            else:
+                layer = self.get_submodule(node.name)
+                tensors[node.name] = layer(*(tensors[source] for source in node.inputs))
+        raise AssertionError("a graph has exactly one output")
+
+    def _place(self, name: str, layer: nn.Module) -> None:
+        *path, last = name.split(".")
+        parent: nn.Module = self
+        for part in path:
+            if part not in dict(parent.named_children()):
+                parent.add_module(part, nn.Module())
+            parent = parent.get_submodule(part)
+        parent.add_module(last, layer)
+
+
+def _make(node: nodes.Node) -> nn.Module:
+    maker = _MAKERS.get(type(node))
+    if maker is None:
+        raise UserError(f"node {node.name} ({type(node).__name__}): has no torch layer")
+    return maker(node)
+
+
+def _maker(kind: type) -> Callable[[Callable[[Any], nn.Module]], Callable[[Any], nn.Module]]:
+    def register(make: Callable[[Any], nn.Module]) -> Callable[[Any], nn.Module]:
+        _MAKERS[kind] = make
+        return make
+
+    return register
+
+
+@_maker(nodes.Conv)
+def _conv(node: nodes.Conv) -> nn.Module:
+    outputs, inputs, *kernel = node.weight.shape
+    layer_type: Any = {1: layers.Conv1d, 2: layers.Conv2d}[len(kernel)]
+    layer = layer_type(
+        inputs * node.groups,
+        outputs,
+        tuple(kernel),
+        node.stride,
+        node.padding,
+        node.dilation,
+        node.groups,
+        bias=node.bias is not None,
+    )
+    return _with_weights(layer, node)
+
+
+@_maker(nodes.Linear)
+def _linear(node: nodes.Linear) -> nn.Module:
+    outputs, inputs = node.weight.shape
+    return _with_weights(nn.Linear(inputs, outputs, bias=node.bias is not None), node)
+
+
+def _with_weights(layer: Any, node: nodes.Conv | nodes.Linear) -> nn.Module:
+    layer.weight = nn.Parameter(torch.from_numpy(node.weight.copy()), requires_grad=False)
+    if node.bias is not None:
+        layer.bias = nn.Parameter(torch.from_numpy(node.bias.copy()), requires_grad=False)
+    return layer
+
+
+@_maker(nodes.BatchNorm)
+def _batch_norm(node: nodes.BatchNorm) -> nn.Module:
+    layer = layers.BatchNorm2d(len(node.scale), eps=0.0)
+    layer.weight = nn.Parameter(torch.from_numpy(node.scale.copy()), requires_grad=False)
+    layer.bias = nn.Parameter(torch.from_numpy(node.shift.copy()), requires_grad=False)
+    return layer
+
+
+@_maker(nodes.Neuron)
+def _neuron(node: nodes.Neuron) -> nn.Module:
+    return layers.Neuron(node.parameters)
+
+
+@_maker(nodes.Encode)
+def _encode(node: nodes.Encode) -> nn.Module:
+    return DirectEncoding(node.steps)
+
+
+def _windows(node: nodes.AvgPool | nodes.MaxPool) -> tuple[tuple[int, int], tuple[int, int]]:
+    if len(node.kernel) != 2:
+        raise UserError(f"node {node.name}: pooling over {len(node.kernel)} axes found, 2 expected")
+    return (node.kernel[0], node.kernel[1]), (node.stride[0], node.stride[1])
+
+
+@_maker(nodes.AvgPool)
+def _avg_pool(node: nodes.AvgPool) -> nn.Module:
+    return layers.AvgPool2d(*_windows(node))
+
+
+@_maker(nodes.MaxPool)
+def _max_pool(node: nodes.MaxPool) -> nn.Module:
+    return layers.MaxPool2d(*_windows(node))
+
+
+_MAKERS[nodes.Relu] = lambda _: nn.ReLU()
+_MAKERS[nodes.Flatten] = lambda _: layers.Flatten()
+_MAKERS[nodes.Add] = lambda _: layers.Add()
+_MAKERS[nodes.TimeMean] = lambda _: layers.TimeMean()

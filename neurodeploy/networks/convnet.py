@@ -1,0 +1,51 @@
+"""A plain convolutional network: 3×3 convolutions, batch norm, strides instead of pooling, global average pool, classifier."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from neurodeploy.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, TimeMean
+from neurodeploy.networks.activation import Activations
+from neurodeploy.networks.output import NetworkOutput
+
+
+class ConvNet(nn.Module):
+    """Convolution → batch norm → activation, once per entry of `channels`.
+
+    The first convolution sees the static sample and runs once; its current is repeated at every step (direct coding).
+    Taps: `act1 … actN`.
+
+    Args:
+        in_channels: channels of the sample.
+        classes: K.
+        channels: output channels of each convolution.
+        strides: stride of each convolution.
+        activations: ReLU (teacher) or spiking (student).
+    """
+
+    def __init__(
+        self, in_channels: int, classes: int, *, channels: Sequence[int], strides: Sequence[int], activations: Activations
+    ) -> None:
+        super().__init__()
+        self.depth = len(channels)
+        self.encoding = activations.encoding()
+        widths = [in_channels, *channels]
+        for i, stride in enumerate(strides, start=1):
+            self.add_module(f"conv{i}", Conv2d(widths[i - 1], widths[i], 3, stride, padding=1, bias=False))
+            self.add_module(f"bn{i}", BatchNorm2d(widths[i]))
+            self.add_module(f"act{i}", activations.make(last=i == self.depth))
+        self.pool = GlobalAvgPool2d()
+        self.classifier = nn.Linear(channels[-1], classes)
+        self.readout = TimeMean()
+
+    def forward(self, sample: Tensor) -> NetworkOutput:
+        """`[B, C, H, W]` → `NetworkOutput`."""
+        x, taps = sample.unsqueeze(0), {}
+        for i in range(1, self.depth + 1):
+            x = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(x))
+            if i == 1:
+                x = self.encoding(x)
+            x = taps[f"act{i}"] = self.get_submodule(f"act{i}")(x)
+        features = self.pool(x)
+        step_logits = self.classifier(features)
+        return NetworkOutput(self.readout(step_logits), step_logits, features, taps)

@@ -1,0 +1,201 @@
+"""Recipes: a whole experiment as validated TOML. The methods of the papers are recipes, not code paths."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neurodeploy import surrogate
+from neurodeploy.data import Digits
+from neurodeploy.distillation import AnyLossTerm, CrossEntropy
+from neurodeploy.errors import UserError
+from neurodeploy.networks import NetworkSpec, Relu, Spiking
+from neurodeploy.neurons import NeuronParameters, Reset
+
+_BUILT_IN = resources.files("neurodeploy") / "recipes"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SurrogateSettings(_Section):
+    """`[neuron.surrogate]`: the derivative of the spike; each kind takes its own constant (see `neurodeploy.surrogate`)."""
+
+    kind: Literal["rectangle", "triangle", "arctangent", "sigmoid"] = "rectangle"
+    width: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    gamma: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    alpha: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _only_its_own_constant(self) -> "SurrogateSettings":
+        own = surrogate.SURROGATES[self.kind].__dataclass_fields__
+        for name in ("width", "gamma", "alpha"):
+            if getattr(self, name) is not None and name not in own:
+                raise ValueError(f"a {self.kind} takes {', '.join(own)}, not {name}")
+        return self
+
+    def build(self) -> surrogate.Surrogate:
+        constants = self.model_dump(exclude={"kind"}, exclude_none=True)
+        return surrogate.SURROGATES[self.kind](**constants)
+
+
+class NeuronSettings(_Section):
+    """`[neuron]`: constants of every spiking layer."""
+
+    decay: float = Field(default=0.25, ge=0, le=1)
+    threshold: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+    reset: Reset = "hard"
+    surrogate: SurrogateSettings = SurrogateSettings()
+
+    def build(self) -> NeuronParameters:
+        return NeuronParameters(self.decay, self.threshold, self.reset)
+
+
+class OptimizerSettings(_Section):
+    """Training length and SGD with momentum, cosine schedule to 0 after a linear warm-up.
+
+    Weight decay acts on weights alone, not on biases and batch norm.
+    """
+
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
+    warmup_epochs: int = Field(default=1, ge=0)
+
+
+class StudentSettings(_Section):
+    """One `[[student]]`: a spiking network of the recipe's definition, and the loss that it is trained with."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    repact: bool = False
+    training: OptimizerSettings
+    loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)
+
+    @property
+    def needs_teacher(self) -> bool:
+        return any(term.needs_teacher for term in self.loss)
+
+
+class ExportSettings(_Section):
+    """`[export]`: what `neurodeploy run` makes of the deployed student."""
+
+    targets: tuple[str, ...] = ("onnx",)
+    quantize: Literal["none", "exact"] = "exact"
+    samples: int = Field(default=16, ge=1, le=1024)
+
+
+class EnergySettings(_Section):
+    """`[energy]`: profiles of the report; the first gives the headline figure."""
+
+    profiles: tuple[str, ...] = Field(default=("cmos45-fp32",), min_length=1)
+
+
+class Recipe(_Section):
+    """A whole experiment.
+
+    Attributes:
+        name: as run folders and reports print it.
+        seeds: one teacher and one of each student per seed.
+        steps: T of the students.
+        baseline, deployed: names of the two students that the report compares; `deployed` is exported.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    description: str = ""
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(default=(0,), min_length=1)
+    steps: int = Field(ge=1, le=4096)
+    baseline: str
+    deployed: str
+    data: Digits
+    network: NetworkSpec
+    neuron: NeuronSettings = NeuronSettings()
+    teacher: OptimizerSettings
+    student: tuple[StudentSettings, ...] = Field(min_length=1)
+    export: ExportSettings = ExportSettings()
+    energy: EnergySettings = EnergySettings()
+
+    @model_validator(mode="after")
+    def _names_are_sound(self) -> "Recipe":
+        names = [student.name for student in self.student]
+        if len(set(names)) != len(names) or "teacher" in names:
+            raise ValueError(f"students are named {', '.join(names)}; each needs a name of its own, other than teacher")
+        for role in (self.baseline, self.deployed):
+            if role not in names:
+                raise ValueError(f"no student is named {role!r}; there are {', '.join(names)}")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("a seed occurs twice")
+        return self
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All networks of the recipe in the order of training."""
+        return ("teacher", *(student.name for student in self.student))
+
+    def student_named(self, name: str) -> StudentSettings:
+        return next(student for student in self.student if student.name == name)
+
+    def activations(self, role: str) -> Relu | Spiking:
+        """ReLU for the teacher, spiking neurons for a student."""
+        if role == "teacher":
+            return Relu()
+        return Spiking(self.neuron.build(), self.neuron.surrogate.build(), self.steps, self.student_named(role).repact)
+
+    def training(self, role: str) -> OptimizerSettings:
+        return self.teacher if role == "teacher" else self.student_named(role).training
+
+
+def built_in() -> dict[str, Recipe]:
+    """Name → recipe, for every recipe that the package carries."""
+    found = sorted(entry.name.removesuffix(".toml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".toml"))
+    return {name: parse((_BUILT_IN / f"{name}.toml").read_text("utf-8"), origin=name) for name in found}
+
+
+def load(name_or_path: str) -> Recipe:
+    """The recipe of a TOML file, or an embedded one by its name.
+
+    Raises:
+        UserError: no such file or recipe, or a setting that is unknown or of the wrong type; the message names it.
+    """
+    embedded = _BUILT_IN / f"{name_or_path}.toml"
+    if "/" not in name_or_path and embedded.is_file():
+        return parse(embedded.read_text("utf-8"), origin=name_or_path)
+    path = Path(name_or_path)
+    if not path.is_file():
+        names = ", ".join(built_in())
+        raise UserError(f"{name_or_path}: no such recipe file, and no embedded recipe of that name (there are: {names})")
+    try:
+        return parse(path.read_text("utf-8"), origin=str(path))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: no UTF-8 text found, a TOML recipe expected") from None
+
+
+def parse(text: str, *, origin: str) -> Recipe:
+    """Validate TOML text; `origin` is what error messages call it.
+
+    Raises:
+        UserError: every setting at fault is named, with what was found and what was expected.
+    """
+    try:
+        return Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{origin}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        faults = "; ".join(_fault(detail) for detail in error.errors())
+        raise UserError(f"{origin}: {faults}") from None
+
+
+def _fault(detail: object) -> str:
+    assert isinstance(detail, dict)
+    place = ".".join(str(part) for part in detail["loc"]) or "recipe"
+    if detail["type"] == "extra_forbidden":
+        return f"{place}: unknown setting; remove it or check its spelling"
+    if detail["type"] == "missing":
+        return f"{place}: missing, give it a value"
+    reason = detail["msg"].removeprefix("Value error, ")
+    found = "" if detail["type"] == "value_error" else f"{detail['input']!r} found, "
+    return f"{place}: {found}{reason[0].lower()}{reason[1:]}"
