@@ -155,6 +155,30 @@ def built_in() -> dict[str, Recipe]:
     return {name: parse((_BUILT_IN / f"{name}.toml").read_text("utf-8"), origin=name) for name in found}
 
 
+def text_of(name: str) -> str:
+    """The TOML text of an embedded recipe, with its comments.
+
+    Raises:
+        UserError: no embedded recipe has that name.
+    """
+    if name not in built_in():
+        raise UserError(f"{name}: no embedded recipe of that name (there are: {', '.join(built_in())})")
+    return (_BUILT_IN / f"{name}.toml").read_text("utf-8")
+
+
+def with_seeds(recipe: Recipe, seeds: tuple[int, ...]) -> Recipe:
+    """The recipe with other seeds; unchanged if `seeds` is empty.
+
+    Raises:
+        UserError: a seed is negative or occurs twice.
+    """
+    if not seeds:
+        return recipe
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UserError(f"seeds {', '.join(map(str, seeds))}: different numbers from 0 upwards expected")
+    return recipe.model_copy(update={"seeds": seeds})
+
+
 def load(name_or_path: str) -> Recipe:
     """The recipe of a TOML file, or an embedded one by its name.
 

@@ -8,6 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
+from neurodeploy.fixed_point import CubaParameters, cuba_step
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
 from neurodeploy.neurons import neuron_step
@@ -50,11 +51,11 @@ def run(graph: Graph, samples: Array, *, steps: int | None = None) -> dict[str, 
 
 def spikes(graph: Graph, tensors: Mapping[str, Array]) -> dict[str, Array]:
     """Of the tensors of `run`, those that spiking layers made: layer name → `[T, B, …]`."""
-    return {node.name: tensors[node.name] for node in graph.of(nodes.Neuron)}
+    return {node.name: tensors[node.name] for node in graph.nodes if isinstance(node, nodes.Spiking)}
 
 
 def _apply(node: nodes.Node, inputs: list[Array], *, folded: bool) -> Array:
-    if isinstance(node, nodes.Neuron | nodes.TimeMean):
+    if isinstance(node, nodes.Spiking | nodes.TimeMean):
         return _RULES[type(node)](node, *inputs)
     if not folded:
         return _RULES[type(node)](node, *inputs)
@@ -111,6 +112,16 @@ def _neuron(node: nodes.Neuron, current: Array) -> Array:
     v, emitted = np.zeros_like(current[0]), np.empty_like(current)
     for t, current_t in enumerate(current):
         emitted[t], v = neuron_step(v, current_t, node.parameters, lambda h, theta: (h > theta).astype(np.float32))
+    return emitted
+
+
+@_rule(nodes.FixedPointNeuron)
+def _fixed_point_neuron(node: nodes.FixedPointNeuron, current: Array) -> Array:
+    parameters = CubaParameters(node.i_decay, node.v_decay, node.threshold)
+    u, emitted = np.zeros(current.shape[1:], np.int64), np.empty_like(current)
+    v = np.zeros_like(u)
+    for t, current_t in enumerate(current):
+        emitted[t], u, v = cuba_step(u, v, current_t.astype(np.int64), parameters)
     return emitted
 
 

@@ -99,6 +99,23 @@ class Neuron(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class FixedPointNeuron(_Node):
+    """A layer of a Loihi chip's CUBA-LIF neurons (`neurodeploy.fixed_point.cuba_step`), starting from u = v = 0.
+
+    Its input is the integer sum of the synapses and the bias, in units of the threshold.
+
+    Attributes:
+        v_decay: 0 … 4096, share of the membrane potential lost per step in 1/4096; λ = 1 − v_decay / 4096.
+        threshold: `vThMant`, at most 2¹⁷ − 1.
+        i_decay: the same for the synaptic current; 4096 is no synaptic memory, the plain LIF neuron.
+    """
+
+    v_decay: int
+    threshold: int
+    i_decay: int = 4096
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Relu(_Node):
     """`y = max(x, 0)`."""
 
@@ -142,8 +159,22 @@ class Output(_Node):
 
 
 Node: TypeAlias = (
-    Input | Encode | Conv | Linear | BatchNorm | Neuron | Relu | AvgPool | MaxPool | Flatten | Add | TimeMean | Output
+    Input
+    | Encode
+    | Conv
+    | Linear
+    | BatchNorm
+    | Neuron
+    | FixedPointNeuron
+    | Relu
+    | AvgPool
+    | MaxPool
+    | Flatten
+    | Add
+    | TimeMean
+    | Output
 )
+Spiking: TypeAlias = Neuron | FixedPointNeuron
 
 __all__ = [
     "Add",
@@ -151,6 +182,7 @@ __all__ = [
     "BatchNorm",
     "Conv",
     "Encode",
+    "FixedPointNeuron",
     "Flatten",
     "Input",
     "Linear",
@@ -160,6 +192,7 @@ __all__ = [
     "Output",
     "Relu",
     "Shape",
+    "Spiking",
     "TimeMean",
     "Weights",
 ]

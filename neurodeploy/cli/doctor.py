@@ -1,0 +1,52 @@
+"""What is installed, what is missing, and what that means."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+from rich.table import Table
+
+from neurodeploy.cli.console import out
+
+EXAMPLE = "neurodeploy doctor"
+
+_REQUIRED = ("torch", "numpy", "onnx", "h5py", "safetensors", "lightning-fabric", "pydantic", "matplotlib", "scikit-learn")
+_OPTIONAL = {
+    "onnxruntime": 'verify and ONNX accuracy; pip install "neurodeploy[onnx]"',
+    "onnxruntime-gpu": 'the same on NVIDIA GPUs; pip install "neurodeploy[onnx-gpu]"',
+}
+
+
+def command() -> None:
+    import torch
+
+    from neurodeploy.targets import names
+
+    installed = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}
+    table = Table("package", "version", "note")
+    for name in _REQUIRED:
+        table.add_row(name, installed[name] or "missing", "" if installed[name] else "required: reinstall neurodeploy")
+    for name, use in _OPTIONAL.items():
+        table.add_row(name, installed[name] or "not installed", f"optional: {use}")
+    out.print(table)
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none found, training runs on the CPU"
+    out.print(f"GPU: {gpu}")
+    out.print(f"export targets: {', '.join(names())}")
+    faults = [f"{name} is missing" for name in _REQUIRED if installed[name] is None]
+    if installed["onnxruntime"] and installed["onnxruntime-gpu"]:
+        faults.append(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall both, then install one"
+        )
+    if not installed["onnxruntime"] and not installed["onnxruntime-gpu"]:
+        out.print("note: without ONNX Runtime, bundles can be exported but not verified")
+    for fault in faults:
+        out.print(f"problem: {fault}")
+    if faults:
+        raise typer.Exit(1)
+    out.print("no problems found")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

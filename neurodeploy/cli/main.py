@@ -1,0 +1,61 @@
+"""The command line: one small file per command, errors as one clear line each."""
+
+import errno
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import neurodeploy
+from neurodeploy.cli import doctor, energy, evaluate, export, profiles, recipes, run, simulate, train, verify
+from neurodeploy.cli.console import err, out
+from neurodeploy.errors import Failure, UserError
+
+app = typer.Typer(
+    name="neurodeploy",
+    help="Train distilled spiking networks, export them to ONNX and Loihi, and account for their energy.",
+    epilog="Start with: neurodeploy run --output runs/demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+for _module in (run, train, evaluate, export, verify, simulate, energy, profiles, recipes, doctor):
+    _name = _module.__name__.rpartition(".")[2]
+    app.command(name=_name, help=_module.__doc__, epilog=f"Example: {_module.EXAMPLE}")(_module.command)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    if version:
+        out.print(f"neurodeploy {neurodeploy.__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0 done, 1 a failure (such as a verification that found differences), 2 bad input, 130 interrupted.
+    """
+    try:
+        app()
+    except UserError as error:
+        _stop(str(error), 2)
+    except Failure as error:
+        _stop(str(error), 1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        hint = "; free some space or choose another --output" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        _stop(f"{place}{error.strerror or error}{hint}", 1)
+
+
+def _stop(message: str, code: int) -> None:
+    err.print(f"error: {message}", markup=False)
+    sys.exit(code)

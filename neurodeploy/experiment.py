@@ -1,0 +1,79 @@
+"""All networks of a recipe: one teacher and one of each student for every seed, each in a folder of its own."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from lightning_fabric import Fabric
+from torch import nn
+
+from neurodeploy.data import DataSet
+from neurodeploy.errors import UserError
+from neurodeploy.files import write_text
+from neurodeploy.recipe import Recipe
+from neurodeploy.training import CHECKPOINT, Watch, freeze, train
+
+RECIPE = "recipe.json"
+
+
+class Watcher(Protocol):
+    """Shows the progress of one network's training after another."""
+
+    def __call__(self, title: str, epochs: int, samples: int) -> AbstractContextManager[Watch]:
+        """A training of `epochs` over `samples` begins."""
+        ...
+
+
+def folder_of(root: Path, seed: int, role: str) -> Path:
+    """Where a run keeps one network: `root/seed-0/student`."""
+    return root / f"seed-{seed}" / role
+
+
+def checkpoint_of(root: Path, seed: int, role: str) -> Path:
+    return folder_of(root, seed, role) / CHECKPOINT
+
+
+def train_all(
+    recipe: Recipe, root: Path, data: DataSet, *, fabric: Fabric, watcher: Watcher, resume: bool = False
+) -> Iterator[tuple[int, str, nn.Module]]:
+    """Train (or, with `resume`, complete) every network of a recipe.
+
+    Yields:
+        `(seed, role, network)` as each one is done.
+
+    Raises:
+        UserError: `root` holds another experiment, or this one and `resume` is False.
+    """
+    _claim(root, recipe, resume=resume)
+    for seed in recipe.seeds:
+        teacher: nn.Module | None = None
+        for role in recipe.roles:
+            settings = recipe.training(role)
+            with watcher(f"seed {seed} · {role}", settings.epochs, len(data.train_labels)) as watch:
+                needed = teacher if role != "teacher" and recipe.student_named(role).needs_teacher else None
+                network = train(
+                    recipe,
+                    role,
+                    seed,
+                    folder_of(root, seed, role),
+                    data=data,
+                    teacher=needed,
+                    resume=resume,
+                    fabric=fabric,
+                    watch=watch,
+                )
+            if role == "teacher":
+                teacher = freeze(network)
+            yield seed, role, network
+
+
+def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Mark `root` as belonging to this recipe."""
+    mark, text = root / RECIPE, recipe.model_dump_json(indent=2) + "\n"
+    if mark.exists():
+        if not resume:
+            raise UserError(f"{root}: holds a run already; add --resume to continue it, or choose another --output")
+        if mark.read_text("utf-8") != text:
+            raise UserError(f"{root}: holds a run of another recipe; choose another --output")
+    write_text(mark, text)

@@ -1,0 +1,187 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from neurodeploy import layers
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.tracing import trace
+from neurodeploy.networks import ConvNetSpec, Relu, ResNetSpec, Spiking
+from neurodeploy.neurons import NeuronParameters
+from neurodeploy.surrogate import Rectangle
+
+SPECS = {"conv": ConvNetSpec(channels=(4, 6, 8), strides=(1, 2, 2)), "resnet": ResNetSpec(channels=(4, 8), blocks=(1, 2))}
+ACTIVATIONS = {
+    "relu": Relu(),
+    "hard": Spiking(NeuronParameters(0.5, 1.0), Rectangle(), 4),
+    "soft repact": Spiking(NeuronParameters(0.25, 0.5, "soft"), Rectangle(), 3, repact=True),
+}
+
+
+def trained(kind: str, activations: str) -> nn.Module:
+    """A network whose batch norms have seen data."""
+    torch.manual_seed(0)
+    network = SPECS[kind].build(1, 10, ACTIVATIONS[activations])
+    for _ in range(5):
+        network(torch.rand(32, 1, 8, 8))
+    return network.eval()
+
+
+@pytest.mark.parametrize("activations", ACTIVATIONS)
+@pytest.mark.parametrize("kind", SPECS)
+def test_interpreter_folded_graph_and_module_compute_what_the_traced_network_computes(kind, activations):
+    network, x = trained(kind, activations), torch.rand(6, 1, 8, 8)
+    expected = network(x).logits.detach().numpy()
+    graph = trace(network, (1, 8, 8))
+    folded = fold_batch_norm(graph)
+    assert graph.of(nodes.BatchNorm)
+    assert not folded.of(nodes.BatchNorm)
+    for answer in (
+        interpreter.run(graph, x.numpy())["logits"],
+        interpreter.run(folded, x.numpy())["logits"],
+        GraphModule(graph)(x).detach().numpy(),
+        GraphModule(folded)(x).detach().numpy(),
+    ):
+        np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+def test_spiking_layers_keep_the_names_that_they_have_in_the_model():
+    network, x = trained("resnet", "hard"), torch.rand(3, 1, 8, 8)
+    graph = trace(network, (1, 8, 8))
+    taps = network(x).taps
+    emitted = interpreter.spikes(graph, interpreter.run(graph, x.numpy()))
+    assert set(emitted) == set(taps)
+    for name, tap in taps.items():
+        assert np.array_equal(emitted[name], tap.detach().numpy())
+
+
+def test_a_graph_can_be_run_with_other_steps_than_it_was_trained_with():
+    graph = trace(trained("conv", "hard"), (1, 8, 8))
+    assert graph.steps == 4
+    assert interpreter.run(graph, np.zeros((2, 1, 8, 8), np.float32), steps=9)["act2"].shape == (9, 2, 6, 4, 4)
+
+
+def test_the_partition_cuts_at_spikes_and_repact_moves_the_last_synapse_to_the_head():
+    plain = partition(fold_batch_norm(trace(trained("conv", "hard"), (1, 8, 8))))
+    assert plain.encoder.members == ("conv1", "encoding", "act1")
+    assert plain.body.members == ("conv2", "act2", "conv3", "act3")
+    assert plain.head.members == ("pool", "pool.flatten", "classifier", "readout", "logits")
+    repact = partition(fold_batch_norm(trace(trained("conv", "soft repact"), (1, 8, 8))))
+    assert repact.body.members == ("conv2", "act2")
+    assert repact.head.members[:2] == ("conv3", "act3")
+
+
+def test_the_head_of_a_residual_repact_net_reads_two_spike_tensors():
+    parts = partition(fold_batch_norm(trace(trained("resnet", "soft repact"), (1, 8, 8))))
+    assert parts.head.inputs == ("block2.act2", "block3.act1")
+    assert parts.body.outputs == parts.head.inputs
+
+
+def test_a_relu_network_and_an_analog_skip_have_no_partition():
+    with pytest.raises(UserError, match="no spiking layer"):
+        partition(trace(trained("conv", "relu"), (1, 8, 8)))
+    p = NeuronParameters()
+    members = [
+        nodes.Input(name="input", shape=(3,)),
+        nodes.Encode(name="encode", inputs=("input",), steps=2),
+        nodes.Neuron(name="fire", inputs=("encode",), parameters=p),
+        nodes.Add(name="sum", inputs=("fire", "encode")),
+        nodes.TimeMean(name="mean", inputs=("sum",)),
+        nodes.Output(name="logits", inputs=("mean",)),
+    ]
+    with pytest.raises(UserError, match="node encode: its values are not spikes and leave the encoder for sum"):
+        partition(Graph(members))
+
+
+def test_a_sequence_of_events_needs_no_encoder():
+    network = nn.Sequential(layers.Flatten(), nn.Linear(8, 5), layers.Neuron(NeuronParameters()), layers.TimeMean())
+    graph = trace(network, (2, 2, 2), timed=True)
+    parts = partition(graph)
+    assert parts.encoder is None
+    x = (torch.rand(6, 3, 2, 2, 2) > 0.5).float()
+    expected = network(x).detach().numpy()
+    np.testing.assert_allclose(interpreter.run(graph, x.numpy())["logits"], expected, atol=1e-6)
+    np.testing.assert_allclose(GraphModule(graph)(x).numpy(), expected, atol=1e-6)
+
+
+class _Loops(nn.Module):
+    def forward(self, x):
+        return torch.stack([frame for frame in x]).mean(0)  # noqa: C416
+
+
+class _Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.layer(self.layer(x))
+
+
+class _Two(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+
+class _Sine(nn.Module):
+    def forward(self, x):
+        return torch.sin(x)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (_Loops(), "cannot be traced"),
+        (_Twice(), "layer layer: is called twice"),
+        (_Two(), "second input, y"),
+        (_Sine(), "operation sin"),
+        (nn.Sequential(nn.GELU()), r"layer 0 \(torch.nn.modules.activation.GELU\): has no form"),
+        (nn.Sequential(nn.Linear(5, 2)), r"node 0: input of shape \(4,\) found, \(5,\) expected"),
+        (nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False)), "layer 0: batch norm without running statistics"),
+        (nn.Sequential(layers.Neuron(NeuronParameters())), "a static value found at its input"),
+    ],
+)
+def test_what_has_no_form_in_a_graph_is_refused_by_name(network, message):
+    with pytest.raises(UserError, match=message):
+        trace(network, (4,))
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (layers.Conv2d(2, 2, 3, padding="same"), "padding 'same'"),
+        (layers.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), "circular"),
+        (layers.AvgPool2d(2, padding=1), "pooling with padding"),
+        (layers.MaxPool2d(2, ceil_mode=True), "ceil_mode"),
+        (layers.Conv2d(3, 2, 3), "3 channels and 2 spatial axes expected"),
+        (layers.MaxPool2d(9), "does not fit a pooling window"),
+        (layers.Conv2d(2, 2, 9), "smaller than the kernel"),
+    ],
+)
+def test_geometry_that_a_graph_cannot_hold_is_refused_by_layer(layer, message):
+    with pytest.raises(UserError, match=message):
+        trace(nn.Sequential(layer), (2, 8, 8))
+
+
+def test_tracing_leaves_training_mode_and_weights_as_they_were():
+    network = trained("conv", "hard").train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    trace(network, (1, 8, 8))
+    assert network.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_a_batch_norm_whose_synapse_is_read_elsewhere_stays():
+    weight = np.ones((2, 2), np.float32)
+    graph = Graph(
+        [
+            nodes.Input(name="input", shape=(2,)),
+            nodes.Linear(name="linear", inputs=("input",), weight=weight),
+            nodes.BatchNorm(name="norm", inputs=("linear",), scale=weight[0] * 2, shift=weight[0]),
+            nodes.Add(name="sum", inputs=("norm", "linear")),
+            nodes.Output(name="logits", inputs=("sum",)),
+        ]
+    )
+    assert fold_batch_norm(graph).of(nodes.BatchNorm)

@@ -1,0 +1,74 @@
+import pytest
+
+from neurodeploy.distillation import Laf
+from neurodeploy.errors import UserError
+from neurodeploy.networks import Relu
+from neurodeploy.recipe import built_in, load, parse, text_of, with_seeds
+from neurodeploy.surrogate import Triangle
+
+DIGITS = text_of("digits")
+
+
+def test_the_embedded_recipe_trains_a_baseline_and_a_distilled_student():
+    recipe = load("digits")
+    assert recipe == built_in()["digits"]
+    assert recipe.roles == ("teacher", "baseline", "student")
+    student = recipe.student_named(recipe.deployed)
+    assert student.repact
+    assert any(isinstance(term, Laf) for term in student.loss)
+    assert isinstance(recipe.activations("teacher"), Relu)
+    assert recipe.activations("student").steps == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps = 4", "stepz = 4", "stepz: unknown setting"),
+        ("steps = 4", "", "steps: missing"),
+        ("steps = 4", 'steps = "four"', "steps: 'four' found"),
+        ("steps = 4", "steps = 0", "steps: 0 found"),
+        ("decay = 0.5", "decay = 1.25", "neuron.decay: 1.25 found"),
+        ('kind = "rectangle", width = 1.0', 'kind = "rectangle", alpha = 1.0', "a rectangle takes width, not alpha"),
+        ("strides = [1, 2, 1, 2]", "strides = [1, 2]", "2 strides found, 4 expected"),
+        ('deployed = "student"', 'deployed = "studnet"', "no student is named 'studnet'"),
+        ('name = "student"', 'name = "teacher"', "each needs a name of its own"),
+        ("seeds = [0, 1, 2]", "seeds = [0, 0]", "a seed occurs twice"),
+        ('kind = "laf"', 'kind = "laugh"', "student.1.loss.1"),
+        ("weight = 0.1, temperature = 20.0", "weight = -1", "weight: -1 found"),
+        ("[data]", "[data", "not valid TOML"),
+    ],
+)
+def test_a_faulty_setting_is_named_with_what_was_found(old, new, message):
+    assert old in DIGITS
+    with pytest.raises(UserError) as caught:
+        parse(DIGITS.replace(old, new, 1), origin="my.toml")
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("my.toml: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_every_fault_is_reported_at_once():
+    with pytest.raises(UserError, match=r"steps: .*neuron\.decay: "):
+        parse(DIGITS.replace("steps = 4", "steps = 0").replace("decay = 0.5", "decay = 2"), origin="x")
+
+
+def test_a_recipe_file_is_read_and_a_missing_or_binary_one_refused(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(DIGITS.replace('{ kind = "rectangle", width = 1.0 }', '{ kind = "triangle", gamma = 0.5 }'))
+    assert load(str(path)).neuron.surrogate.build() == Triangle(0.5)
+    with pytest.raises(UserError, match="no such recipe file"):
+        load(str(tmp_path / "absent.toml"))
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="no UTF-8 text"):
+        load(str(path))
+    with pytest.raises(UserError, match="no embedded recipe"):
+        text_of("absent")
+
+
+def test_seeds_can_be_replaced_by_different_ones_from_zero_upwards():
+    recipe = load("digits")
+    assert with_seeds(recipe, ()) is recipe
+    assert with_seeds(recipe, (7,)).seeds == (7,)
+    for seeds in ((1, 1), (-1,)):
+        with pytest.raises(UserError, match="different numbers"):
+            with_seeds(recipe, seeds)

@@ -1,0 +1,148 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from neurodeploy import checkpoint
+from neurodeploy.errors import Failure, UserError
+from neurodeploy.evaluation import Accuracy, evaluate, mean_and_interval
+from neurodeploy.experiment import checkpoint_of, folder_of, train_all
+from neurodeploy.recipe import parse, text_of
+from neurodeploy.training import CHECKPOINT, METRICS, freeze, train
+
+SMALL = (
+    text_of("digits")
+    .replace("channels = [16, 32, 32, 64]", "channels = [4, 6, 6, 8]")
+    .replace("epochs = 20", "epochs = 3")
+    .replace("seeds = [0, 1, 2]", "seeds = [0]")
+)
+RECIPE = parse(SMALL, origin="small")
+DATA = RECIPE.data.load()
+
+
+def weights(path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(path).network.state_dict()
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return freeze(train(RECIPE, "teacher", 0, tmp_path_factory.mktemp("teacher"), data=DATA))
+
+
+def test_training_learns_and_writes_one_line_of_metrics_per_epoch(teacher, tmp_path):
+    seen = []
+    watch = lambda epoch, count: seen.append((epoch, count))  # noqa: E731
+    network = train(RECIPE, "student", 0, tmp_path, data=DATA, teacher=teacher, watch=watch)
+    lines = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert set(lines[0]["terms"]) == {"cross-entropy", "laf", "logits", "activity"}
+    assert sum(count for _, count in seen) == 3 * len(DATA.train_labels)
+    assert evaluate(network, DATA.test_samples, DATA.test_labels).accuracy.percent > 50
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    runs = {name: train(RECIPE, "baseline", seed, tmp_path / name, data=DATA) for name, seed in (("a", 0), ("b", 0), ("c", 1))}
+    a, b, c = (list(network.parameters()) for network in runs.values())
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert not torch.equal(a[0], c[0])
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_a_stop_in_mid_epoch_and_resume_give_the_weights_of_an_uninterrupted_run(teacher, tmp_path):
+    train(RECIPE, "student", 0, tmp_path / "whole", data=DATA, teacher=teacher)
+
+    def stop(epoch: int, _: int) -> None:
+        if epoch == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(RECIPE, "student", 0, tmp_path / "cut", data=DATA, teacher=teacher, watch=stop)
+    train(RECIPE, "student", 0, tmp_path / "cut", data=DATA, teacher=teacher, resume=True)
+    whole, cut = (weights(tmp_path / name / CHECKPOINT) for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    epochs = [json.loads(line)["epoch"] for line in (tmp_path / "cut" / METRICS).read_text().splitlines()]
+    assert epochs == [1, 2, 3]
+
+
+def test_kill_9_in_mid_training_and_resume_give_the_same_final_weights_bit_for_bit(tmp_path):
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(SMALL.replace("epochs = 3", "epochs = 8"))
+    command = [sys.executable, "-m", "neurodeploy", "train", str(recipe), "--device", "cpu", "--output"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True, env=environment)
+    process = subprocess.Popen(
+        [*command, tmp_path / "cut"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
+    victim = folder_of(tmp_path / "cut", 0, "baseline") / METRICS
+    while process.poll() is None and not (victim.exists() and len(victim.read_text().splitlines()) >= 3):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not checkpoint.load(checkpoint_of(tmp_path / "cut", 0, "baseline")).progress.complete
+    subprocess.run([*command, tmp_path / "cut", "--resume"], check=True, capture_output=True, env=environment)
+    for role in ("teacher", "baseline", "student"):
+        whole, cut = (weights(checkpoint_of(tmp_path / run, 0, role)) for run in ("whole", "cut"))
+        assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_a_folder_in_use_is_refused_unless_it_is_this_run_to_be_resumed(tmp_path):
+    train(RECIPE, "baseline", 0, tmp_path, data=DATA)
+    with pytest.raises(UserError, match="add --resume"):
+        train(RECIPE, "baseline", 0, tmp_path, data=DATA)
+    with pytest.raises(UserError, match="its seed differs"):
+        train(RECIPE, "baseline", 1, tmp_path, data=DATA, resume=True)
+    before = weights(tmp_path / CHECKPOINT)
+    done = train(RECIPE, "baseline", 0, tmp_path, data=DATA, resume=True)
+    assert all(torch.equal(before[name], tensor) for name, tensor in done.state_dict().items())
+
+
+def test_a_student_whose_loss_needs_a_teacher_is_not_trained_without_one(tmp_path):
+    with pytest.raises(UserError, match="student student: its loss needs a teacher"):
+        train(RECIPE, "student", 0, tmp_path, data=DATA)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_with_advice(tmp_path):
+    wild = parse(SMALL.replace("learning_rate = 0.1", "learning_rate = 1e38"), origin="wild")
+    with pytest.raises(Failure, match="lower training"):
+        train(wild, "teacher", 0, tmp_path, data=DATA)
+
+
+def test_another_recipe_in_the_run_folder_is_refused(tmp_path):
+    from contextlib import nullcontext
+
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(accelerator="cpu", devices=1)
+    start = lambda recipe, **options: next(  # noqa: E731
+        iter(train_all(recipe, tmp_path, DATA, fabric=fabric, watcher=lambda *_: nullcontext(lambda *_: None), **options))
+    )
+    seed, role, _ = start(RECIPE)
+    assert (seed, role) == (0, "teacher")
+    with pytest.raises(UserError, match="holds a run already"):
+        start(RECIPE)
+    with pytest.raises(UserError, match="another recipe"):
+        start(parse(SMALL.replace("steps = 4", "steps = 2"), origin="x"), resume=True)
+
+
+def test_accuracy_carries_a_wilson_interval():
+    low, high = Accuracy(490, 500).interval
+    assert (round(low, 2), round(high, 2)) == (96.36, 98.91)
+    assert Accuracy(0, 10).interval[0] == 0
+    assert Accuracy(10, 10).interval[1] == pytest.approx(100)
+    assert "(490 of 500" in str(Accuracy(490, 500))
+
+
+def test_a_mean_over_seeds_carries_students_interval_and_a_single_value_none():
+    average, half = mean_and_interval([1.0, 2.0, 3.0])
+    assert average == 2
+    assert half == pytest.approx(4.302653 / 3**0.5, rel=1e-5)
+    assert mean_and_interval([5.0]) == (5.0, None)
