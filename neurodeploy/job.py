@@ -1,0 +1,177 @@
+"""The main job end to end: train, deploy, verify, account. The one place where exporters and energy meet."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from neurodeploy import summary
+from neurodeploy.data import DataSet
+from neurodeploy.errors import Failure
+from neurodeploy.evaluation import Accuracy, Evaluation, evaluate
+from neurodeploy.experiment import Watcher, folder_of, train_all
+from neurodeploy.files import write_text
+from neurodeploy.graph import Graph, fold_batch_norm
+from neurodeploy.graph.grid import to_grid
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.tracing import trace
+from neurodeploy.recipe import Recipe
+from neurodeploy.targets import find
+from neurodeploy_energy import Report, compare, profile, write_report
+from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.verify import Verification, verify
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A student as it is deployed: batch norm folded and, if the recipe says so, weights on the exact grid.
+
+    Attributes:
+        trained: the network as trained, on the test set.
+        graph: batch norm folded; what the exporters are given.
+        module: the deployed network in torch; its spikes are those of the exported artefact.
+        result: the deployed network on the test set.
+    """
+
+    trained: Evaluation
+    graph: Graph
+    module: GraphModule
+    result: Evaluation
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """All that one seed gave.
+
+    Attributes:
+        seed: of weights and batches.
+        teacher: accuracy of the teacher on the test set.
+        baseline, student: the two networks that are compared.
+        bundles: target → folder.
+        verifications: target → outcome.
+        report: spikes and energy of the student against the baseline.
+    """
+
+    seed: int
+    teacher: Accuracy
+    baseline: Deployed
+    student: Deployed
+    bundles: dict[str, Path]
+    verifications: dict[str, Verification]
+    report: Report
+    baseline_report: Report
+
+
+def run(
+    recipe: Recipe,
+    root: Path,
+    *,
+    fabric: Fabric,
+    watcher: Watcher,
+    say: Callable[[str], None] = lambda _: None,
+    resume: bool = False,
+) -> dict[str, object]:
+    """Teacher → students → bundles → verification → energy report, for every seed of a recipe.
+
+    Args:
+        recipe: the experiment.
+        root: receives a folder per seed with checkpoints and bundles, `report.html` with its figures (first seed) and
+            `summary.json` (all seeds).
+        fabric: where to train.
+        watcher: shows the progress of training.
+        say: told in a sentence what has been done.
+        resume: continue an interrupted run.
+
+    Returns:
+        The content of `summary.json`.
+
+    Raises:
+        UserError: `root` is in use, or the recipe asks for what is not there.
+        Failure: an exported artefact does not reproduce the network's spikes.
+    """
+    exporters = {target: find(target) for target in recipe.export.targets}
+    data = recipe.data.load()
+    results: list[SeedResult] = []
+    for seed, networks in _by_seed(train_all(recipe, root, data, fabric=fabric, watcher=watcher, resume=resume), recipe):
+        result = _one_seed(recipe, root, data, seed, networks, list(exporters), say)
+        results.append(result)
+    content = summary.of_run(recipe, data, results)
+    write_report(
+        results[0].report,
+        root,
+        title=f"{recipe.name}: {recipe.deployed} against {recipe.baseline}",
+        facts=summary.facts(recipe, data, content),
+        notices=summary.notices(recipe),
+    )
+    write_text(root / SUMMARY, summary.as_json(content))
+    return content
+
+
+def _by_seed(trained: Iterator[tuple[int, str, nn.Module]], recipe: Recipe) -> Iterator[tuple[int, dict[str, nn.Module]]]:
+    networks: dict[str, nn.Module] = {}
+    for seed, role, network in trained:
+        networks[role] = network
+        if role == recipe.roles[-1]:
+            yield seed, networks
+            networks = {}
+
+
+def _one_seed(
+    recipe: Recipe,
+    root: Path,
+    data: DataSet,
+    seed: int,
+    networks: dict[str, nn.Module],
+    targets: list[str],
+    say: Callable[[str], None],
+) -> SeedResult:
+    samples, labels = data.test_samples, data.test_labels
+    teacher = evaluate(networks["teacher"].cpu(), samples, labels).accuracy
+    say(f"seed {seed} · teacher: test accuracy {teacher}")
+    baseline, student = (_deploy(recipe, networks[role].cpu(), data) for role in (recipe.baseline, recipe.deployed))
+    for role, deployed in ((recipe.baseline, baseline), (recipe.deployed, student)):
+        spikes = deployed.result.spikes_per_sample
+        say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
+    bundles, verifications = {}, {}
+    for target in targets:
+        folder = folder_of(root, seed, "bundles") / target
+        bundles[target] = find(target)(
+            student.graph,
+            samples[: recipe.export.samples].numpy(),
+            folder,
+            name=f"{recipe.name}-{recipe.deployed}",
+            quantize=recipe.export.quantize,
+            accuracy={"float": student.trained.accuracy},
+            test=(samples.numpy(), labels.numpy()),
+        )
+        verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)
+    kwargs = {"profiles": recipe.energy.profiles}
+    baseline_report = profile(baseline.module, samples.split(250), name=recipe.baseline, **kwargs)
+    report = profile(student.module, samples.split(250), name=recipe.deployed, baseline=baseline_report, **kwargs)
+    return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
+
+
+def _deploy(recipe: Recipe, network: nn.Module, data: DataSet) -> Deployed:
+    trained = evaluate(network, data.test_samples, data.test_labels)
+    graph = fold_batch_norm(trace(network, data.sample_shape))
+    module = GraphModule(to_grid(graph) if recipe.export.quantize == "exact" else graph)
+    return Deployed(trained, graph, module, evaluate(module, data.test_samples, data.test_labels))
+
+
+def _verified(folder: Path, student: Deployed, samples: Tensor, say: Callable[[str], None]) -> Verification:
+    outcome = verify(folder)
+    if not outcome.passed:
+        raise Failure(f"{folder}: the exported artefact differs: {'; '.join(outcome.findings)}")
+    expected = read_bundle(folder).sample().spikes
+    with torch.no_grad():
+        reported = evaluate(student.module, samples, torch.zeros(len(samples), dtype=torch.long)).spikes
+    for layer, count in reported.items():
+        if layer in expected and int(expected[layer].sum()) != round(count * len(samples)):
+            raise Failure(f"{folder}: layer {layer}: its spikes differ from those that the energy report counts")
+    say(f"{folder}: verified, {outcome.spikes_compared:,} spikes compared, {sum(outcome.mismatched_spikes.values())} differ")
+    return outcome
