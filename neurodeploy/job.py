@@ -20,7 +20,7 @@ from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.recipe import Recipe
 from neurodeploy.targets import find
-from neurodeploy_energy import Report, compare, profile, write_report
+from neurodeploy_energy import Report, profile, write_report
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import Verification, verify
 

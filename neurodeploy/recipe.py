@@ -55,7 +55,7 @@ class NeuronSettings(_Section):
 
 
 class OptimizerSettings(_Section):
-    """Training length and SGD with momentum, cosine schedule to 0 after a linear warm-up.
+    """Training length and SGD with Nesterov momentum, cosine schedule to 0 after a linear warm-up.
 
     Weight decay acts on weights alone, not on biases and batch norm.
     """

@@ -71,8 +71,8 @@ def notices(recipe: Recipe) -> list[str]:
     ]
     if recipe.student_named(recipe.deployed).repact:
         found.append(
-            f"RepAct: the last activation of {recipe.deployed} is a ReLU, so that layer emits no spikes and the classifier after it "
-            "costs multiply-accumulates. Compare the layers that both networks have, not the totals alone."
+            f"RepAct: the last activation of {recipe.deployed} is a ReLU, so that layer emits no spikes and the classifier "
+            "after it costs multiply-accumulates. Compare the layers that both networks have, not the totals alone."
         )
     return found
 

@@ -172,7 +172,7 @@ def _optimizer(network: nn.Module, settings: OptimizerSettings) -> torch.optim.S
     weights = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
 
 
 def _momentum(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:

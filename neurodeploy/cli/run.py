@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from neurodeploy.cli.choices import Device, Output, fabric_on
 from neurodeploy.cli.console import err, out

@@ -36,9 +36,12 @@ def command(
         for layer, count in outcome.mismatched_spikes.items():
             table.add_row(layer, f"{count:,}")
         out.print(table)
-        out.print(f"{outcome.spikes_compared:,} spike values compared; logits differ by {outcome.logits_max_difference:.2g} at most")
+        out.print(
+            f"{outcome.spikes_compared:,} spike values compared; logits differ by {outcome.logits_max_difference:.2g} at most"
+        )
         for finding in outcome.findings:
             out.print(f"differs: {finding}", markup=False)
     if not outcome.passed:
         raise Failure(f"{bundle}: not verified, {len(outcome.findings)} findings")
-    out.print(f"{bundle}: verified") if not as_json else None
+    if not as_json:
+        out.print(f"{bundle}: verified")

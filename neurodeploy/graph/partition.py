@@ -51,7 +51,7 @@ def partition(graph: Graph) -> Partition:
     Raises:
         UserError: there is no spiking layer, or a tensor that is not made of spikes crosses a cut.
     """
-    spiking = {node.name for node in graph.nodes if isinstance(node, nodes.Spiking)}
+    spiking = set(graph.spiking)
     if not spiking:
         raise UserError("graph: no spiking layer found; a ReLU network has no body to deploy on a neuromorphic chip")
     upstream = {node.name: graph.ancestors(node.name) for node in graph.nodes}

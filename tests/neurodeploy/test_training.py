@@ -19,6 +19,7 @@ SMALL = (
     text_of("digits")
     .replace("channels = [16, 32, 32, 64]", "channels = [4, 6, 6, 8]")
     .replace("epochs = 20", "epochs = 3")
+    .replace("epochs = 40", "epochs = 3")
     .replace("seeds = [0, 1, 2]", "seeds = [0]")
 )
 RECIPE = parse(SMALL, origin="small")

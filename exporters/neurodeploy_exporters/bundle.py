@@ -1,0 +1,248 @@
+"""The deployment bundle: a folder with the artefacts, a sample that verifies them, and a manifest that describes both."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+import neurodeploy
+from neurodeploy.errors import UserError
+from neurodeploy.files import atomic_folder, sha256
+from neurodeploy.graph import Graph, interpreter, partition
+
+MANIFEST = "manifest.json"
+SAMPLE = "sample.npz"
+_SPIKES = "spikes/"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Piece(_Entry):
+    """One artefact.
+
+    Attributes:
+        name: "whole", "encoder", "body" or "head"; encoder, body and head run in this order, tensors passed on by name.
+        file: in the bundle's folder.
+        format: "onnx", or "net" for Lava.
+        inputs, outputs: tensor names.
+    """
+
+    name: Literal["whole", "encoder", "body", "head"]
+    file: str
+    format: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class SpikingLayer(_Entry):
+    """A spiking layer: its per-sample shape, and the part that it runs in."""
+
+    name: str
+    shape: tuple[int, ...]
+    part: Literal["encoder", "body", "head"]
+
+
+class MeasuredAccuracy(_Entry):
+    """Right answers out of a number of test samples."""
+
+    correct: int = Field(ge=0)
+    samples: int = Field(ge=1)
+
+
+class SampleEntry(_Entry):
+    """The sample file and how closely a replay must agree with it.
+
+    Attributes:
+        file: in the bundle's folder.
+        samples: number of inputs.
+        logits_atol: largest allowed difference of a logit.
+        allowed_mismatched_spikes: 0 for exact bundles; for float ones the number measured at export.
+    """
+
+    file: str
+    samples: int = Field(ge=1)
+    logits_atol: float = Field(ge=0)
+    allowed_mismatched_spikes: int = Field(ge=0)
+
+
+class Manifest(_Entry):
+    """`manifest.json`.
+
+    Attributes:
+        target: "onnx" or "lava".
+        model: name of the network.
+        created_by: toolkit and version.
+        input_shape: of one sample; `timed_input` is True if it is a sequence `[T, B, …]`.
+        classes: K.
+        steps: T that the network was trained with.
+        latency_steps: steps from an input to the answer of the body on the chip; 0 where the body answers in the same step.
+        quantization: kind ("none", "exact" or "loihi8") and its details by layer.
+        accuracy: measured before ("float") and after export ("exported").
+        notes: what a user of the artefacts must know.
+        files: file → SHA-256.
+    """
+
+    schema_version: Literal[1] = 1
+    target: str
+    model: str
+    created_by: str
+    input_shape: tuple[int, ...]
+    timed_input: bool
+    classes: int = Field(ge=1)
+    steps: int = Field(ge=1)
+    latency_steps: int = Field(ge=0)
+    pieces: tuple[Piece, ...] = Field(min_length=1)
+    spiking_layers: tuple[SpikingLayer, ...]
+    quantization: dict[str, Any]
+    accuracy: dict[str, MeasuredAccuracy]
+    sample: SampleEntry
+    notes: tuple[str, ...] = ()
+    files: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("files")
+    @classmethod
+    def _names_stay_in_the_folder(cls, files: dict[str, str]) -> dict[str, str]:
+        for name in files:
+            if Path(name).name != name or name in ("", ".", ".."):
+                raise ValueError(f"file name {name!r} found, a plain name inside the bundle expected")
+        return files
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Inputs, and what the network answers to them.
+
+    Attributes:
+        inputs: float32 `[B, …]` (or `[T, B, …]`).
+        spikes: spiking layer → uint8 `[T, B, …]`.
+        logits: float32 `[B, K]`.
+    """
+
+    inputs: NDArray[np.float32]
+    spikes: dict[str, NDArray[np.uint8]]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, whose manifest has been read and checked."""
+
+    folder: Path
+    manifest: Manifest
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def sample(self) -> Sample:
+        """Read the sample.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        return _read_sample(self.path(self.manifest.sample.file))
+
+
+def sample_of(graph: Graph, inputs: NDArray[np.float32], *, steps: int | None = None) -> Sample:
+    """What the reference interpreter computes for `inputs`: the answer that every artefact must reproduce."""
+    tensors = interpreter.run(graph, inputs, steps=steps)
+    spikes = {name: tensors[name].astype(np.uint8) for name in graph.spiking}
+    return Sample(inputs.astype(np.float32), spikes, tensors[graph.output.name])
+
+
+def describe(graph: Graph, *, target: str, name: str) -> dict[str, Any]:
+    """The fields of a manifest that follow from the graph alone."""
+    where = {member: part.name for part in partition(graph).parts for member in part.members}
+    return {
+        "target": target,
+        "model": name,
+        "created_by": f"neurodeploy {neurodeploy.__version__}",
+        "input_shape": graph.input.shape,
+        "timed_input": graph.input.timed,
+        "classes": graph.shape(graph.output.name)[0],
+        "spiking_layers": tuple(
+            SpikingLayer.model_validate({"name": layer, "shape": graph.shape(layer), "part": where[layer]})
+            for layer in graph.spiking
+        ),
+    }
+
+
+def write_bundle(folder: Path, manifest: Manifest, writers: Mapping[str, Callable[[Path], None]], sample: Sample) -> Path:
+    """Write a bundle as a whole or not at all.
+
+    Args:
+        folder: replaced if it is a bundle already.
+        manifest: without the files' hashes.
+        writers: file name → writes that file.
+        sample: written as `sample.npz`.
+
+    Raises:
+        UserError: `folder` holds something other than a bundle.
+    """
+    with atomic_folder(folder, marker=MANIFEST) as temporary:
+        for name, write in writers.items():
+            write(temporary / name)
+        _write_sample(temporary / SAMPLE, sample)
+        hashes = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+        complete = manifest.model_copy(update={"files": hashes})
+        (temporary / MANIFEST).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle's manifest.
+
+    Raises:
+        UserError: it is missing, damaged or of another version; the message names the field.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{folder}: no {MANIFEST} found, so this is no bundle; make one with `neurodeploy export`")
+    try:
+        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError) as error:
+        reason = "not UTF-8 text"
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
+        raise UserError(f"{path}: not a valid manifest: {reason}") from None
+    named = {piece.file for piece in manifest.pieces} | {manifest.sample.file}
+    unlisted = sorted(named - manifest.files.keys())
+    if unlisted:
+        raise UserError(f"{path}: field files: {unlisted[0]} is used by the bundle but not listed")
+    return Bundle(folder, manifest)
+
+
+def _write_sample(path: Path, sample: Sample) -> None:
+    arrays: dict[str, NDArray[Any]] = {"inputs": sample.inputs, "logits": sample.logits}
+    arrays |= {f"{_SPIKES}{layer}": spikes for layer, spikes in sample.spikes.items()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            memory = io.BytesIO()
+            np.save(memory, array, allow_pickle=False)
+            # a fixed date, so that the same network gives the same bytes
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            archive.writestr(entry, memory.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def _read_sample(path: Path) -> Sample:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        spikes = {name.removeprefix(_SPIKES): array for name, array in arrays.items() if name.startswith(_SPIKES)}
+        return Sample(arrays["inputs"].astype(np.float32), spikes, arrays["logits"].astype(np.float32))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except KeyError as error:
+        raise UserError(f"{path}: array {error.args[0]} is missing") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, json.JSONDecodeError, SyntaxError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "damaged"
+        raise UserError(f"{path}: not a readable sample file: {reason}") from None

@@ -1,0 +1,52 @@
+"""What a Loihi chip can hold but Lava's CPU simulation does not enforce.
+
+Source: Davies et al., "Loihi: a neuromorphic manycore processor with on-chip learning", IEEE Micro 2018; lava-dl `netx`.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import UserError
+from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer
+from neurodeploy_exporters.lava.network import Network
+
+WEIGHT_MIN, WEIGHT_MAX = -256, 254  # 8 bits and a sign, always even
+BIAS_MIN, BIAS_MAX = -4096, 4095  # 13 bits
+THRESHOLD_MAX = (1 << 17) - 1
+
+
+def check_hardware(network: Network) -> None:
+    """Refuse what a chip would not compute as the simulation does, and what netx cannot load.
+
+    Raises:
+        UserError: naming the layer, the value found and the range.
+    """
+    for position in range(network.blocks()[0].position):
+        if isinstance(network.layers[position], FlattenLayer):
+            where = f"/layer/{position}: flatten found before the first block"
+            raise UserError(f"{where}, which netx cannot load; flatten the input on the host")
+    for position, layer in enumerate(network.layers):
+        where = f"/layer/{position}"
+        if isinstance(layer, ConvLayer | DenseLayer):
+            _check_weight(f"{where}/weight", layer.weight)
+            if isinstance(layer, DenseLayer) and layer.weight_rec is not None:
+                _check_weight(f"{where}/weight_rec", layer.weight_rec)
+            if layer.bias is not None:
+                _check_range(f"{where}/bias", layer.bias, BIAS_MIN, BIAS_MAX)
+        if not isinstance(layer, FlattenLayer) and layer.neuron is not None:
+            _check_range(f"{where}/neuron/vThMant", layer.neuron.threshold, 0, THRESHOLD_MAX)
+
+
+def _check_weight(where: str, weight: Any) -> None:
+    _check_range(where, weight, WEIGHT_MIN, WEIGHT_MAX)
+    odd = weight[weight % 2 != 0]
+    if odd.size:
+        raise UserError(f"{where}: odd value {odd.flat[0]} found, even numbers expected (8 bits with a sign hold steps of 2)")
+
+
+def _check_range(where: str, values: Any, low: int, high: int) -> None:
+    array = np.asarray(values)
+    wrong = array[(array < low) | (array > high)]
+    if wrong.size:
+        raise UserError(f"{where}: {wrong.flat[0]} found, {low} to {high} expected on Loihi")

@@ -1,0 +1,125 @@
+"""One rule per graph node: the ONNX operators that compute it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import UserError
+from neurodeploy.graph import nodes
+from neurodeploy_exporters.onnx.neuron import DOMAIN, function_name
+from neurodeploy_exporters.onnx.writer import Writer
+
+_RULES: dict[type, Callable[[Writer, Any], None]] = {}
+
+
+def emit(writer: Writer, node: nodes.Node) -> None:
+    """Add the operators of one node to the model.
+
+    Raises:
+        UserError: the node has no form in ONNX.
+    """
+    rule = _RULES.get(type(node))
+    if rule is None:
+        raise UserError(f"node {node.name} ({type(node).__name__}): has no form in the ONNX export")
+    rule(writer, node)
+
+
+def _rule(*kinds: type) -> Callable[[Callable[[Writer, Any], None]], Callable[[Writer, Any], None]]:
+    def register(function: Callable[[Writer, Any], None]) -> Callable[[Writer, Any], None]:
+        _RULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+@_rule(nodes.Encode)
+def _encode(writer: Writer, node: nodes.Encode) -> None:
+    source = node.inputs[0]
+    shape = writer.operator("Shape", [source], f"{node.name}.sample_shape")
+    target = writer.operator("Concat", [writer.steps, shape], f"{node.name}.shape", axis=0)
+    writer.operator("Expand", [source, target], node.name)
+    writer.mark_timed(node.name)
+
+
+@_rule(nodes.Conv)
+def _conv(writer: Writer, node: nodes.Conv) -> None:
+    inputs = [writer.folded(node.inputs[0]), writer.constant(f"{node.name}.weight", node.weight)]
+    if node.bias is not None:
+        inputs.append(writer.constant(f"{node.name}.bias", node.bias))
+    writer.operator(
+        "Conv",
+        inputs,
+        node.name,
+        kernel_shape=list(node.weight.shape[2:]),
+        strides=list(node.stride),
+        pads=[*node.padding, *node.padding],
+        dilations=list(node.dilation),
+        group=node.groups,
+    )
+
+
+@_rule(nodes.Linear)
+def _linear(writer: Writer, node: nodes.Linear) -> None:
+    inputs = [writer.folded(node.inputs[0]), writer.constant(f"{node.name}.weight", node.weight)]
+    if node.bias is not None:
+        inputs.append(writer.constant(f"{node.name}.bias", node.bias))
+    writer.operator("Gemm", inputs, node.name, transB=1)
+
+
+@_rule(nodes.BatchNorm)
+def _batch_norm(writer: Writer, node: nodes.BatchNorm) -> None:
+    axes = (1,) * (len(writer.graph.shape(node.name)) - 1)
+    scale, shift = (values.reshape(-1, *axes) for values in (node.scale, node.shift))
+    factor, offset = writer.constant(f"{node.name}.scale", scale), writer.constant(f"{node.name}.shift", shift)
+    scaled = writer.operator("Mul", [writer.folded(node.inputs[0]), factor], f"{node.name}.scaled")
+    writer.operator("Add", [scaled, offset], node.name)
+
+
+@_rule(nodes.Neuron)
+def _neuron(writer: Writer, node: nodes.Neuron) -> None:
+    p, current = node.parameters, writer.timed(node.inputs[0])
+    whole = writer.operator("Shape", [current], f"{node.name}.state_shape", start=1)
+    v0 = writer.operator("ConstantOfShape", [whole], f"{node.name}.v0")
+    decay = writer.constant(f"{node.name}.decay", np.float32(p.decay))
+    threshold = writer.constant(f"{node.name}.threshold", np.float32(p.threshold))
+    rank = 2 + len(writer.graph.shape(node.name))
+    writer.neuron_kinds.add((p.reset, rank))
+    writer.operator(
+        function_name(p.reset, rank), [current, v0, decay, threshold], node.name, extra=[f"{node.name}.v"], domain=DOMAIN
+    )
+    writer.mark_timed(node.name)
+
+
+@_rule(nodes.Relu)
+def _relu(writer: Writer, node: nodes.Relu) -> None:
+    writer.operator("Relu", [writer.folded(node.inputs[0])], node.name)
+
+
+@_rule(nodes.AvgPool, nodes.MaxPool)
+def _pool(writer: Writer, node: nodes.AvgPool | nodes.MaxPool) -> None:
+    kind = "AveragePool" if isinstance(node, nodes.AvgPool) else "MaxPool"
+    source = writer.folded(node.inputs[0])
+    writer.operator(kind, [source], node.name, kernel_shape=list(node.kernel), strides=list(node.stride))
+
+
+@_rule(nodes.Flatten)
+def _flatten(writer: Writer, node: nodes.Flatten) -> None:
+    writer.operator("Flatten", [writer.folded(node.inputs[0])], node.name, axis=1)
+
+
+@_rule(nodes.Add)
+def _add(writer: Writer, node: nodes.Add) -> None:
+    writer.operator("Add", [writer.folded(source) for source in node.inputs], node.name)
+
+
+@_rule(nodes.TimeMean)
+def _time_mean(writer: Writer, node: nodes.TimeMean) -> None:
+    axes = writer.constant(f"{node.name}.axes", np.array([0], np.int64))
+    writer.operator("ReduceMean", [writer.timed(node.inputs[0]), axes], node.name, keepdims=0)
+
+
+@_rule(nodes.Output)
+def _output(writer: Writer, node: nodes.Output) -> None:
+    source = node.inputs[0]
+    writer.operator("Identity", [writer.timed(source) if writer.graph.timed(source) else source], node.name)

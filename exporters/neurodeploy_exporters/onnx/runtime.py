@@ -1,0 +1,101 @@
+"""Running exported models with ONNX Runtime, which is loaded only here and only when needed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from neurodeploy.errors import UserError
+from neurodeploy_exporters.onnx.build import STEPS
+
+
+class Session:
+    """An exported model, ready to run.
+
+    Args:
+        model: a file, or a model in memory.
+        also: inner tensors to return beside the outputs, such as spiking layers; the model's operators are not touched.
+        providers: ONNX Runtime's execution providers; the CPU's if None.
+
+    Raises:
+        UserError: ONNX Runtime is not installed, or the model cannot be read or has no such tensor.
+    """
+
+    def __init__(
+        self, model: Path | onnx.ModelProto, *, also: Sequence[str] = (), providers: Sequence[str] | None = None
+    ) -> None:
+        runtime = _onnxruntime()
+        self.origin = str(model) if isinstance(model, Path) else model.graph.name
+        proto = _read(model) if isinstance(model, Path) else model
+        made = {output for node in proto.graph.node for output in node.output}
+        named = {output.name for output in proto.graph.output}
+        missing = [name for name in also if name not in made]
+        if missing:
+            raise UserError(f"{self.origin}: no tensor {missing[0]} found")
+        exposed = onnx.ModelProto()
+        exposed.CopyFrom(proto)
+        exposed.graph.output.extend(
+            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in also if name not in named
+        )
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        try:
+            self._session = runtime.InferenceSession(
+                exposed.SerializeToString(), options, providers=list(providers or ["CPUExecutionProvider"])
+            )
+        except Exception as error:  # ONNX Runtime's errors have no common type
+            raise UserError(f"{self.origin}: ONNX Runtime cannot load it: {_first_line(error)}") from None
+        self.inputs = {value.name: value for value in self._session.get_inputs()}
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+
+    def run(self, tensors: Mapping[str, NDArray[Any]], *, steps: int | None = None) -> dict[str, NDArray[np.float32]]:
+        """Tensor name → value for every output.
+
+        Args:
+            tensors: at least the model's inputs by name, except `steps`.
+            steps: T, where the model asks for it.
+
+        Raises:
+            UserError: an input is missing or of the wrong shape.
+        """
+        feed: dict[str, NDArray[Any]] = {}
+        for name in self.inputs:
+            if name == STEPS and STEPS not in tensors:
+                if steps is None:
+                    raise UserError(f"{self.origin}: the model takes a static sample, give the number of steps")
+                feed[name] = np.array([steps], np.int64)
+            elif name not in tensors:
+                raise UserError(f"{self.origin}: input {name} is missing")
+            else:
+                feed[name] = tensors[name]
+        try:
+            values = self._session.run(list(self.outputs), feed)
+        except Exception as error:  # ONNX Runtime's errors have no common type
+            raise UserError(f"{self.origin}: cannot run: {_first_line(error)}") from None
+        return dict(zip(self.outputs, values, strict=True))
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, an ONNX model expected")
+    try:
+        return onnx.load_model(path, load_external_data=False)
+    except (DecodeError, ValueError, OSError) as error:
+        raise UserError(f"{path}: not a readable ONNX model: {_first_line(error)}") from None
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError('ONNX Runtime is not installed; install it with: pip install "neurodeploy[onnx]"') from None
+    return onnxruntime
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
