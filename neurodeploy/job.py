@@ -150,9 +150,9 @@ def _one_seed(
             test=(samples.numpy(), labels.numpy()),
         )
         verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)
-    kwargs = {"profiles": recipe.energy.profiles}
-    baseline_report = profile(baseline.module, samples.split(250), name=recipe.baseline, **kwargs)
-    report = profile(student.module, samples.split(250), name=recipe.deployed, baseline=baseline_report, **kwargs)
+    batches, profiles = samples.split(250), recipe.energy.profiles
+    baseline_report = profile(baseline.module, batches, name=recipe.baseline, profiles=profiles)
+    report = profile(student.module, batches, name=recipe.deployed, baseline=baseline_report, profiles=profiles)
     return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
 
 

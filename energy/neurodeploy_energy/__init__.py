@@ -1,1 +1,20 @@
 """Layer-wise spike and energy accounting for any torch module."""
+
+from neurodeploy_energy.comparison import Comparison, compare
+from neurodeploy_energy.cost import Profile
+from neurodeploy_energy.profiling import profile
+from neurodeploy_energy.recognition import register_neuron
+from neurodeploy_energy.report import write_report
+from neurodeploy_energy.result import EnergyBreakdown, LayerRow, Report
+
+__all__ = [
+    "Comparison",
+    "EnergyBreakdown",
+    "LayerRow",
+    "Profile",
+    "Report",
+    "compare",
+    "profile",
+    "register_neuron",
+    "write_report",
+]

@@ -8,7 +8,8 @@ import typer
 from neurodeploy.cli.choices import Output
 from neurodeploy.cli.console import out
 
-EXAMPLE = "neurodeploy export runs/demo/seed-0/student/checkpoint.safetensors --target onnx --output runs/bundles"
+EXAMPLE = """neurodeploy export runs/demo/seed-0/student/checkpoint.safetensors \\
+    --target onnx --target lava --quantize exact --output runs/bundles"""
 
 
 def command(

@@ -15,7 +15,7 @@ from neurodeploy.errors import Failure, UserError
 app = typer.Typer(
     name="neurodeploy",
     help="Train distilled spiking networks, export them to ONNX and Loihi, and account for their energy.",
-    epilog="Start with: neurodeploy run --output runs/demo",
+    epilog="\b\nExample:\n  neurodeploy run digits --output runs/demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -24,16 +24,22 @@ app = typer.Typer(
 
 for _module in (run, train, evaluate, export, verify, simulate, energy, profiles, recipes, doctor):
     _name = _module.__name__.rpartition(".")[2]
-    app.command(name=_name, help=_module.__doc__, epilog=f"Example: {_module.EXAMPLE}")(_module.command)
+    app.command(name=_name, help=_module.__doc__, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"neurodeploy {neurodeploy.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    if version:
-        out.print(f"neurodeploy {neurodeploy.__version__}")
-        raise typer.Exit
+    """Options of the whole command line."""
 
 
 def main() -> None:

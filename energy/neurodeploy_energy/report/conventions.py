@@ -1,0 +1,24 @@
+"""What every format says about how the numbers came about."""
+
+from neurodeploy_energy.result import Report
+
+CONVENTIONS = (
+    "All counts are means per sample. Spikes, synaptic operations and updates are counted on the data; energies are estimates: "
+    "counts times the constants of a profile.",
+    "A synaptic operation (SOP) is one accumulation caused by one spike at one synapse: the exact fan-out of the neuron, with "
+    "borders, strides and groups, weights of zero included.",
+    "A layer with analog input costs dense multiply-accumulates (MACs). A direct-coded first layer is computed once per "
+    "sample.",
+    "Batch norm is folded. Average pools of spikes are folded into the next synapse layer. Biases, ReLU, max pooling and the "
+    "mean over time are not counted.",
+)
+
+
+def caveats(report: Report) -> list[str]:
+    """What this report leaves out, in sentences."""
+    found = [f"Not counted: layer {name}: {reason}." for name, reason in report.uncounted.items()]
+    for profile in report.profiles:
+        left = report.energy(profile.name).left_out
+        if left:
+            found.append(f"Not in the total of {profile.name}, which gives no cost for it, per sample: {'; '.join(left)}.")
+    return found

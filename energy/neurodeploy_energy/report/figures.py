@@ -1,0 +1,104 @@
+"""Figures of a report, as matplotlib Figure objects without global state; colours from Okabe and Ito's palette."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from neurodeploy_energy.report.columns import energies
+from neurodeploy_energy.result import Report
+
+MODEL, BASELINE = "#0072B2", "#E69F00"
+_STACK = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
+_CAUSES = {
+    "synaptic operations": "synaptic_operations",
+    "multiply-accumulates": "macs",
+    "neuron updates": "neuron_updates",
+    "spikes": "spikes",
+}
+
+
+def spikes_per_layer(report: Report) -> Figure:
+    """Bars: spikes per sample of every spiking layer, beside the baseline's."""
+    baseline = report.comparison.baseline if report.comparison else None
+    ours = {row.name: row.spikes for row in report.layers if row.kind == "neuron"}
+    theirs = {row.name: row.spikes for row in baseline.layers if row.kind == "neuron"} if baseline else {}
+    names = [*ours, *(name for name in theirs if name not in ours)]
+    figure = Figure(figsize=(max(6.0, 0.9 * len(names) + 2.5), 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(names))
+    if baseline is not None:
+        bars = axes.bar([p - 0.21 for p in places], [theirs.get(n, 0) for n in names], 0.4, color=BASELINE, label=baseline.name)
+        axes.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=2)
+    shift, width = (0.21, 0.4) if baseline else (0.0, 0.6)
+    bars = axes.bar([p + shift for p in places], [ours.get(n, 0) for n in names], width, color=MODEL, label=report.name)
+    labels = [f"{ours[n]:,.0f}" if n in ours else "no spikes:\nnot spiking" for n in names]
+    axes.bar_label(bars, labels=labels, fontsize=10, padding=2)
+    axes.set_xticks(list(places), names, fontsize=11, rotation=0 if len(names) <= 8 else 60, parse_math=False)
+    axes.set_ylabel("spikes per sample", fontsize=12)
+    axes.set_xlabel("spiking layer", fontsize=12)
+    axes.set_title(f"Spikes per layer, {report.samples:,} samples, {report.steps} time steps", fontsize=13, loc="left")
+    axes.margins(y=0.15)
+    _finish(axes, legend=baseline is not None)
+    return figure
+
+
+def energy_by_layer(report: Report, profile: str) -> Figure:
+    """Stacked bars: estimated energy of every layer by cause, under one profile."""
+    breakdown = report.energy(profile)
+    layers = [layer for layer in breakdown.layers if layer.total > 0]
+    figure = Figure(figsize=(max(6.0, 0.8 * len(layers) + 2.5), 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    below = [0.0] * len(layers)
+    for colour, (label, field) in zip(_STACK, _CAUSES.items(), strict=True):
+        heights = [getattr(layer, field) * 1e-6 for layer in layers]
+        if any(heights):
+            axes.bar(range(len(layers)), heights, 0.65, bottom=below, color=colour, label=label)
+        below = [b + h for b, h in zip(below, heights, strict=True)]
+    names = [layer.name for layer in layers]
+    axes.set_xticks(range(len(layers)), names, fontsize=11, rotation=0 if len(layers) <= 8 else 60, parse_math=False)
+    axes.set_ylabel("estimated energy, µJ per sample", fontsize=12)
+    axes.set_xlabel("layer", fontsize=12)
+    axes.set_title(f"{report.name}: {breakdown.total_uj:,.4g} µJ, estimated with {profile}", fontsize=13, loc="left")
+    _finish(axes, legend=True)
+    return figure
+
+
+def energy_by_profile(report: Report) -> Figure:
+    """Bars on a logarithmic axis: the model, the baseline and the dense twin under every profile."""
+    figure = Figure(figsize=(max(6.0, 1.9 * len(report.profiles) + 1.5), 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    series = {report.name: (MODEL, [report.energy(p.name).total_uj for p in report.profiles])}
+    if report.comparison is not None:
+        pairs = report.comparison.energies
+        series = {report.comparison.baseline.name: (BASELINE, [pair.baseline for pair in pairs]), **series}
+        series["dense ReLU twin"] = ("#999999", [pair.twin or 0.0 for pair in pairs])
+    width = 0.8 / len(series)
+    for i, (label, (colour, values)) in enumerate(series.items()):
+        places = [p + (i - (len(series) - 1) / 2) * width for p in range(len(values))]
+        bars = axes.bar(places, values, width * 0.95, color=colour, label=label)
+        axes.bar_label(bars, labels=[f"{v:,.3g}" if v else "no cost" for v in values], fontsize=9, padding=2)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(report.profiles)), [p.name for p in report.profiles], fontsize=11)
+    axes.set_ylabel("estimated energy, µJ per sample", fontsize=12)
+    axes.set_title("Estimated energy under each profile", fontsize=13, loc="left")
+    axes.margins(y=0.15)
+    _finish(axes, legend=len(series) > 1)
+    return figure
+
+
+def all_figures(report: Report) -> dict[str, Figure]:
+    """File name without ending → figure."""
+    figures = {"spikes_per_layer": spikes_per_layer(report), "energy_by_profile": energy_by_profile(report)}
+    for profile in report.profiles:
+        if any(energies(report, profile.name).values()):
+            figures[f"energy_by_layer_{profile.name}"] = energy_by_layer(report, profile.name)
+    return figures
+
+
+def _finish(axes: Axes, *, legend: bool) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=11)
+    axes.grid(axis="y", linewidth=0.5, alpha=0.5)
+    axes.set_axisbelow(True)
+    if legend:
+        for text in axes.legend(frameon=False, fontsize=11).get_texts():
+            text.set_parse_math(False)

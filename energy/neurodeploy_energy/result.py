@@ -1,0 +1,158 @@
+"""The report as an object that can be queried: rows per layer, totals, energies. It computes and never prints."""
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from neurodeploy.errors import UserError
+from neurodeploy_energy.cost import Profile
+
+if TYPE_CHECKING:
+    from neurodeploy_energy.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer, per sample: the mean over the data set.
+
+    Attributes:
+        name: of the layer in the model.
+        kind: "synapse", "neuron", "average pool", "max pool" or "sum".
+        neurons: of a spiking layer.
+        steps: time steps in which the layer is evaluated; 1 for a direct-coded first layer, computed once per sample.
+        spikes: non-zero outputs of a spiking layer, summed over the steps.
+        rate: firing rate, spikes / (neurons · steps), of a spiking layer; of a synapse layer the share of non-zero inputs.
+        sops: synaptic operations: Σ over input spikes of their true fan-out.
+        sops_nonzero_weights: the same, weights of zero not counted.
+        sops_by_rate: rate · steps · dense MACs, the formula of most papers; over-counts at borders.
+        dense_macs: multiply-accumulates of dense evaluations in every step.
+        macs: multiply-accumulates on analog inputs (dense).
+        effective_macs: the same without inputs and weights of zero.
+        adds: accumulations of pooling and residual sums.
+        updates_active: neuron updates with a non-zero current or a spike in that step.
+        updates_idle: all other neuron updates.
+        note: what a reader must know.
+    """
+
+    name: str
+    kind: str
+    neurons: int = 0
+    steps: float = 0.0
+    spikes: float = 0.0
+    rate: float = 0.0
+    sops: float = 0.0
+    sops_nonzero_weights: float = 0.0
+    sops_by_rate: float = 0.0
+    dense_macs: float = 0.0
+    macs: float = 0.0
+    effective_macs: float = 0.0
+    adds: float = 0.0
+    updates_active: float = 0.0
+    updates_idle: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class LayerEnergy:
+    """Estimated energy of one layer per sample, in pJ, by cause."""
+
+    name: str
+    synaptic_operations: float
+    macs: float
+    neuron_updates: float
+    spikes: float
+
+    @property
+    def total(self) -> float:
+        return self.synaptic_operations + self.macs + self.neuron_updates + self.spikes
+
+
+@dataclass(frozen=True)
+class EnergyBreakdown:
+    """Estimated energy of a model per sample under one profile.
+
+    Attributes:
+        profile: whose constants were used; a total never mixes two.
+        layers: in pJ.
+        left_out: what the profile gives no cost for, in words with the amount; empty if all is in the total.
+    """
+
+    profile: Profile
+    layers: tuple[LayerEnergy, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def total_uj(self) -> float:
+        """µJ per sample."""
+        return sum(layer.total for layer in self.layers) * 1e-6
+
+
+@dataclass(frozen=True)
+class Report:
+    """Spikes and operations of a model, layer by layer, measured on data; energies estimated from them.
+
+    Attributes:
+        name: of the model.
+        samples: number of samples that were run.
+        steps: T, the largest number of steps of a spiking layer.
+        layers: rows in the order of the model.
+        uncounted: layer name → why its operations are missing from the counts.
+        profiles: under which energies were asked for; the first is the headline.
+        comparison: with a baseline, if one was given.
+    """
+
+    name: str
+    samples: int
+    steps: int
+    layers: tuple[LayerRow, ...]
+    uncounted: dict[str, str]
+    profiles: tuple[Profile, ...]
+    comparison: "Comparison | None" = None
+
+    @property
+    def total(self) -> LayerRow:
+        """Sum over the layers; `rate` is over all neurons, `steps` is T."""
+        names = [field.name for field in fields(LayerRow) if field.name not in ("name", "kind", "rate", "steps", "note")]
+        sums = {name: sum(getattr(row, name) for row in self.layers) for name in names}
+        slots = sum(row.neurons * row.steps for row in self.layers)
+        spikes = sums["spikes"]
+        return replace(LayerRow("total", "total"), **sums, steps=float(self.steps), rate=spikes / slots if slots else 0.0)
+
+    def layer(self, name: str) -> LayerRow:
+        """One row by its name."""
+        return next(row for row in self.layers if row.name == name)
+
+    def energy(self, profile: str) -> EnergyBreakdown:
+        """Estimated energy under one of the report's profiles.
+
+        `E = AC · (SOPs + additions) + MAC · MACs + active · active updates + idle · idle updates + spike · spikes`; synaptic
+        operations count weights of zero too, MACs are dense.
+
+        Raises:
+            UserError: the report was not made for this profile.
+        """
+        found = next((p for p in self.profiles if p.name == profile), None)
+        if found is None:
+            names = ", ".join(p.name for p in self.profiles)
+            raise UserError(f"profile {profile!r}: not in this report, which has {names}")
+        layers = tuple(
+            LayerEnergy(
+                row.name,
+                (found.ac or 0.0) * (row.sops + row.adds),
+                (found.mac or 0.0) * row.macs,
+                (found.neuron_update_active or 0.0) * row.updates_active + (found.neuron_update_idle or 0.0) * row.updates_idle,
+                (found.spike or 0.0) * row.spikes,
+            )
+            for row in self.layers
+        )
+        return EnergyBreakdown(found, layers, _left_out(found, self.total))
+
+
+def _left_out(profile: Profile, total: LayerRow) -> tuple[str, ...]:
+    lines = (
+        (profile.ac, total.sops + total.adds, "synaptic operations"),
+        (profile.mac, total.macs, "multiply-accumulates on analog values, which run on a host"),
+        (profile.neuron_update_active, total.updates_active, "active neuron updates"),
+        (profile.neuron_update_idle, total.updates_idle, "idle neuron updates"),
+        (profile.spike, total.spikes, "spikes sent"),
+    )
+    return tuple(f"{amount:,.0f} {what}" for cost, amount, what in lines if cost is None and amount)

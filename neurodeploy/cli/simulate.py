@@ -1,0 +1,65 @@
+"""Run a Lava `.net` network as Loihi's fixed-point arithmetic does, bit for bit, and write every block's spikes and state."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from neurodeploy.cli.console import out
+
+EXAMPLE = "neurodeploy simulate runs/demo/seed-0/bundles/lava/body.net --input spikes.npz --steps 8 --output trace.npz"
+
+
+def command(
+    network: Annotated[Path, typer.Argument(help="A `.net` file.", show_default=False)],
+    samples: Annotated[
+        Path,
+        typer.Option("--input", help="A .npz file with `input`: integers [T, B, C, H, W] or [T, B, N]; bias: no T."),
+    ],
+    steps: Annotated[int | None, typer.Option(min=1, help="Time steps; the input's T by default.", show_default=False)] = None,
+    mode: Annotated[
+        Literal["spikes", "bias", "ain"], typer.Option(help="What the input is: spikes, constant bias, or added current.")
+    ] = "spikes",
+    reset_interval: Annotated[int | None, typer.Option(min=1, help="Steps between resets.", show_default=False)] = None,
+    reset_offset: Annotated[int, typer.Option(min=0, help="Step of the first block's first reset.")] = 0,
+    message_bits: Annotated[int, typer.Option(min=0, max=32, help="0: any non-zero input is one spike.")] = 0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .npz file for s, u, v.", show_default=False)] = None,
+) -> None:
+    import numpy as np
+
+    from neurodeploy.errors import UserError
+    from neurodeploy.files import atomic_file
+    from neurodeploy_exporters.lava import read, simulate
+
+    loaded = read(network)
+    try:
+        with np.load(samples, allow_pickle=False) as archive:
+            values = archive["input"]
+    except FileNotFoundError:
+        raise UserError(f"{samples}: no such file, an .npz file with the array `input` expected") from None
+    except KeyError:
+        raise UserError(f"{samples}: array `input` is missing") from None
+    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
+        raise UserError(f"{samples}: not a readable .npz file: {str(error).splitlines()[0]}") from None
+    if mode == "bias" and steps is None:
+        raise UserError("--steps: needed with --mode bias, whose input has no time axis")
+    recorded = simulate(
+        loaded,
+        values,
+        steps if steps is not None else len(values),
+        mode=mode,
+        reset_interval=reset_interval,
+        reset_offset=reset_offset,
+        input_message_bits=message_bits,
+    )
+    table = Table("block", "shape", "spikes", "firing rate")
+    for key, spikes in recorded.items():
+        if key.endswith("_s"):
+            shape = "x".join(map(str, spikes.shape[2:]))
+            table.add_row(key.removesuffix("_s"), shape, f"{int(spikes.sum()):,}", f"{100 * spikes.mean():.2f} %")
+    out.print(table)
+    if output is not None:
+        with atomic_file(output) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **recorded)
+        out.print(f"{output}: {len(recorded)} arrays written")
