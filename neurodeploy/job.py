@@ -105,7 +105,7 @@ def run(
         results[0].report,
         root,
         title=f"{recipe.name}: {recipe.deployed} against {recipe.baseline}",
-        facts=summary.facts(recipe, data, content),
+        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph),
         notices=summary.notices(recipe),
     )
     write_text(root / SUMMARY, summary.as_json(content))

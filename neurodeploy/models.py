@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy import checkpoint
+from neurodeploy.arrays import read_array
 from neurodeploy.errors import UserError
 
 
@@ -68,12 +69,7 @@ def inputs_for(model: Model, path: Path | None) -> Tensor:
         if model.test_samples is None:
             raise UserError(f"{model.name}: a torch module brings no data of its own; give samples with --input samples.npy")
         return model.test_samples
-    try:
-        values = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, samples [N, …] in a .npy file expected") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a readable .npy file: {str(error).splitlines()[0]}") from None
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub" or values.ndim < 2 or len(values) == 0:
+    values = read_array(path)
+    if values.dtype.kind not in "fiub" or values.ndim < 2 or len(values) == 0:
         raise UserError(f"{path}: an array of numbers [N, …] with at least one sample expected")
     return torch.from_numpy(values.astype(np.float32))

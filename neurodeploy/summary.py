@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from neurodeploy import __version__
 from neurodeploy.data import DataSet
 from neurodeploy.evaluation import mean_and_interval
+from neurodeploy.graph import Graph, nodes, partition
 from neurodeploy.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -62,12 +63,24 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
     }
 
 
+def parts(graph: Graph) -> dict[str, str]:
+    """Which layers of the deployed network run where."""
+    cut = partition(graph)
+    places = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
+    costly = nodes.Conv | nodes.Linear | nodes.Spiking
+    return {
+        places[part.name]: ", ".join(name for name in part.members if isinstance(graph[name], costly)) or "nothing"
+        for part in cut.parts
+    }
+
+
 def notices(recipe: Recipe) -> list[str]:
     """What a reader of the report must know to read it rightly."""
     found = [
         f"Tables and figures show seed {recipe.seeds[0]}; the list above gives means over all seeds with 95 % intervals.",
         "Counts are those of the deployed networks: batch norm folded"
         + (", weights on an 8-bit power-of-two grid." if recipe.export.quantize == "exact" else "."),
+        "Every spike-driven layer is costed by its synaptic operations, also where the bundle runs it densely on the host.",
     ]
     if recipe.student_named(recipe.deployed).repact:
         found.append(

@@ -142,7 +142,7 @@ class Counter:
         tally.calls += 1
         windows = summing_windows(module)
         if not torch.equal(x, x.round()):
-            tally.adds += x.numel()
+            tally.analog_adds += x.numel()
             tally.notes.add("analog input: one accumulation per value")
         elif windows is None:
             tally.adds += int(torch.count_nonzero(x))

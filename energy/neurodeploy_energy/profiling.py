@@ -95,6 +95,7 @@ def _row(name: str, tally: Tally, samples: int, steps: int) -> LayerRow:
         macs=tally.macs / samples,
         effective_macs=tally.effective_macs / samples,
         adds=tally.adds / samples,
+        analog_adds=tally.analog_adds / samples,
         updates_active=tally.updates_active / samples,
         updates_idle=(tally.updates - tally.updates_active) / samples,
         note="; ".join(notes),

@@ -27,7 +27,8 @@ class LayerRow:
         dense_macs: multiply-accumulates of dense evaluations in every step.
         macs: multiply-accumulates on analog inputs (dense).
         effective_macs: the same without inputs and weights of zero.
-        adds: accumulations of pooling and residual sums.
+        adds: accumulations of spikes in pooling and residual sums.
+        analog_adds: accumulations of analog values in pooling.
         updates_active: neuron updates with a non-zero current or a spike in that step.
         updates_idle: all other neuron updates.
         note: what a reader must know.
@@ -46,6 +47,7 @@ class LayerRow:
     macs: float = 0.0
     effective_macs: float = 0.0
     adds: float = 0.0
+    analog_adds: float = 0.0
     updates_active: float = 0.0
     updates_idle: float = 0.0
     note: str = ""
@@ -124,8 +126,13 @@ class Report:
     def energy(self, profile: str) -> EnergyBreakdown:
         """Estimated energy under one of the report's profiles.
 
-        `E = AC · (SOPs + additions) + MAC · MACs + active · active updates + idle · idle updates + spike · spikes`; synaptic
-        operations count weights of zero too, MACs are dense.
+        ```
+        E = AC · (SOPs + adds) + MAC · MACs + AC · analog adds
+          + active · active updates + idle · idle updates + spike · spikes
+        ```
+
+        Synaptic operations count weights of zero too, MACs are dense. A profile without a MAC cost is that of a chip which
+        computes with spikes alone: work on analog values is then left out of the total and listed in `left_out`.
 
         Raises:
             UserError: the report was not made for this profile.
@@ -138,7 +145,7 @@ class Report:
             LayerEnergy(
                 row.name,
                 (found.ac or 0.0) * (row.sops + row.adds),
-                (found.mac or 0.0) * row.macs,
+                0.0 if found.mac is None else found.mac * row.macs + (found.ac or 0.0) * row.analog_adds,
                 (found.neuron_update_active or 0.0) * row.updates_active + (found.neuron_update_idle or 0.0) * row.updates_idle,
                 (found.spike or 0.0) * row.spikes,
             )
@@ -151,6 +158,7 @@ def _left_out(profile: Profile, total: LayerRow) -> tuple[str, ...]:
     lines = (
         (profile.ac, total.sops + total.adds, "synaptic operations"),
         (profile.mac, total.macs, "multiply-accumulates on analog values, which run on a host"),
+        (profile.mac, total.analog_adds, "additions of analog values, which run on a host"),
         (profile.neuron_update_active, total.updates_active, "active neuron updates"),
         (profile.neuron_update_idle, total.updates_idle, "idle neuron updates"),
         (profile.spike, total.spikes, "spikes sent"),

@@ -18,7 +18,8 @@ class Tally:
         dense_macs: multiply-accumulates if every input were analog.
         macs: those of the calls that had analog inputs.
         effective_macs: the same without inputs of zero.
-        adds: accumulations of pooling and residual sums.
+        adds: accumulations of spikes in pooling and residual sums.
+        analog_adds: accumulations of analog values in pooling.
         updates_active: neuron updates with a non-zero current or a spike.
         updates: all neuron updates.
         notes: what a reader must know of this layer.
@@ -36,6 +37,7 @@ class Tally:
     macs: int = 0
     effective_macs: int = 0
     adds: int = 0
+    analog_adds: int = 0
     updates_active: int = 0
     updates: int = 0
     notes: set[str] = field(default_factory=set)

@@ -28,20 +28,16 @@ def command(
 ) -> None:
     import numpy as np
 
+    from neurodeploy.arrays import read_arrays
     from neurodeploy.errors import UserError
     from neurodeploy.files import atomic_file
     from neurodeploy_exporters.lava import read, simulate
 
     loaded = read(network)
-    try:
-        with np.load(samples, allow_pickle=False) as archive:
-            values = archive["input"]
-    except FileNotFoundError:
-        raise UserError(f"{samples}: no such file, an .npz file with the array `input` expected") from None
-    except KeyError:
-        raise UserError(f"{samples}: array `input` is missing") from None
-    except (OSError, ValueError, EOFError, TypeError, AttributeError) as error:
-        raise UserError(f"{samples}: not a readable .npz file: {str(error).splitlines()[0]}") from None
+    arrays = read_arrays(samples)
+    if "input" not in arrays:
+        raise UserError(f"{samples}: array `input` is missing")
+    values = arrays["input"]
     if mode == "bias" and steps is None:
         raise UserError("--steps: needed with --mode bias, whose input has no time axis")
     recorded = simulate(

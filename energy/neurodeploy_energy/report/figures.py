@@ -22,7 +22,7 @@ def spikes_per_layer(report: Report) -> Figure:
     ours = {row.name: row.spikes for row in report.layers if row.kind == "neuron"}
     theirs = {row.name: row.spikes for row in baseline.layers if row.kind == "neuron"} if baseline else {}
     names = [*ours, *(name for name in theirs if name not in ours)]
-    figure = Figure(figsize=(max(6.0, 0.9 * len(names) + 2.5), 4.0), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 0.9 * len(names) + 2.5), 4.0), layout="constrained")
     axes = figure.add_subplot()
     places = range(len(names))
     if baseline is not None:
@@ -30,7 +30,7 @@ def spikes_per_layer(report: Report) -> Figure:
         axes.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=2)
     shift, width = (0.21, 0.4) if baseline else (0.0, 0.6)
     bars = axes.bar([p + shift for p in places], [ours.get(n, 0) for n in names], width, color=MODEL, label=report.name)
-    labels = [f"{ours[n]:,.0f}" if n in ours else "no spikes:\nnot spiking" for n in names]
+    labels = [f"{ours[n]:,.0f}" if n in ours else "none" for n in names]
     axes.bar_label(bars, labels=labels, fontsize=10, padding=2)
     axes.set_xticks(list(places), names, fontsize=11, rotation=0 if len(names) <= 8 else 60, parse_math=False)
     axes.set_ylabel("spikes per sample", fontsize=12)
@@ -45,7 +45,7 @@ def energy_by_layer(report: Report, profile: str) -> Figure:
     """Stacked bars: estimated energy of every layer by cause, under one profile."""
     breakdown = report.energy(profile)
     layers = [layer for layer in breakdown.layers if layer.total > 0]
-    figure = Figure(figsize=(max(6.0, 0.8 * len(layers) + 2.5), 4.0), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 0.8 * len(layers) + 2.5), 4.0), layout="constrained")
     axes = figure.add_subplot()
     below = [0.0] * len(layers)
     for colour, (label, field) in zip(_STACK, _CAUSES.items(), strict=True):
@@ -58,13 +58,14 @@ def energy_by_layer(report: Report, profile: str) -> Figure:
     axes.set_ylabel("estimated energy, µJ per sample", fontsize=12)
     axes.set_xlabel("layer", fontsize=12)
     axes.set_title(f"{report.name}: {breakdown.total_uj:,.4g} µJ, estimated with {profile}", fontsize=13, loc="left")
+    axes.margins(y=0.08)
     _finish(axes, legend=True)
     return figure
 
 
 def energy_by_profile(report: Report) -> Figure:
     """Bars on a logarithmic axis: the model, the baseline and the dense twin under every profile."""
-    figure = Figure(figsize=(max(6.0, 1.9 * len(report.profiles) + 1.5), 4.0), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 1.9 * len(report.profiles) + 1.5), 4.0), layout="constrained")
     axes = figure.add_subplot()
     series = {report.name: (MODEL, [report.energy(p.name).total_uj for p in report.profiles])}
     if report.comparison is not None:

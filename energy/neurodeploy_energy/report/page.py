@@ -106,6 +106,8 @@ def _layer_table(report: Report, profile: str) -> str:
         headings.insert(4, "baseline spikes")
     head = "".join(f'<th scope="col"><button type="button">{escape(h)}</button></th>' for h in (*headings, "estimated µJ"))
     rows = "".join(_layer(row, before, per_layer[row.name], largest) for row in report.layers)
+    ours = {row.name for row in report.layers}
+    rows += "".join(_baseline_only(row) for row in before.values() if row.name not in ours and row.kind == "neuron")
     total = [f"<td>{cell}</td>" for cell in cells(report.total)]
     if before:
         total.insert(3, f"<td>{number(sum(r.spikes for r in before.values()))}</td>")
@@ -128,6 +130,13 @@ def _layer(row: LayerRow, before: Mapping[str, LayerRow], energy: float, largest
     bar = f'<span class="bar" style="width:{max(1, round(60 * energy / largest))}px"></span>' if energy else ""
     parts.append(f'<td data-value="{energy!r}">{microjoule(energy)}{bar}</td><td class="text">{escape(row.note)}</td>')
     return f"<tr>{''.join(parts)}</tr>"
+
+
+def _baseline_only(row: LayerRow) -> str:
+    """A spiking layer that only the baseline has, such as the one that RepAct replaces."""
+    spikes = f'<td data-value="{row.spikes!r}">{number(row.spikes)}</td>'
+    note = '<td class="text">spiking in the baseline alone</td>'
+    return f"<tr><td>{escape(row.name)}</td>{'<td></td>' * 3}{spikes}{'<td></td>' * (len(COLUMNS) - 2)}{note}</tr>"
 
 
 def _energy_table(report: Report) -> str:

@@ -1,0 +1,244 @@
+import errno
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from neurodeploy import __version__
+from neurodeploy.cli import doctor as doctor_command
+from neurodeploy.cli import main as main_module
+
+COMMANDS = ("run", "train", "evaluate", "export", "verify", "simulate", "energy", "profiles", "recipes", "doctor")
+
+
+def test_help_lists_every_command_and_the_version_is_printed(cli):
+    outcome = cli("--help")
+    assert outcome.code == 0
+    assert all(f"  {command} " in outcome.out for command in COMMANDS)
+    assert cli("--version").out.strip() == f"neurodeploy {__version__}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_each_command_shows_an_example_on_lines_of_its_own(cli, command):
+    text = cli(command, "--help").out
+    example = text.partition("Example:")[2]
+    assert example.strip().startswith(f"neurodeploy {command}")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("absent",), ("run", "--no-such-option"), ("evaluate",), ("train", "digits", "--device", "tpu")]
+)
+def test_a_wrong_argument_is_refused_with_exit_code_2(cli, arguments):
+    outcome = cli(*arguments)
+    assert outcome.code == 2
+    assert "Traceback" not in outcome.err
+
+
+def test_train_writes_checkpoints_and_evaluate_reads_them(cli, tmp_path, recipe_file):
+    outcome = cli("train", recipe_file, "--output", tmp_path / "run", "--seed", 5, "--device", "cpu")
+    assert outcome.code == 0
+    checkpoint = tmp_path / "run" / "seed-5" / "baseline" / "checkpoint.safetensors"
+    assert f"{checkpoint}: test accuracy" in outcome.out
+    table = cli("evaluate", checkpoint)
+    assert table.code == 0
+    assert "act4" in table.out
+    answer = json.loads(cli("evaluate", checkpoint, "--json").out)
+    assert answer["samples"] == 500
+    low, high = answer["accuracy_interval_95"]
+    assert low < answer["accuracy"] < high
+    assert answer["spikes_per_sample"] == pytest.approx(sum(answer["spikes_per_sample_by_layer"].values()))
+
+
+def test_export_and_verify_make_and_check_a_bundle_for_each_target(cli, tmp_path, student):
+    targets = ("--target", "onnx", "--target", "lava")
+    outcome = cli("export", student, *targets, "--quantize", "exact", "--output", tmp_path, "--samples", 4)
+    assert outcome.code == 0
+    for target in ("onnx", "lava"):
+        assert f"neurodeploy verify {tmp_path / target}" in outcome.out
+        checked = cli("verify", tmp_path / target)
+        assert checked.code == 0
+        assert "verified" in checked.out
+        answer = json.loads(cli("verify", tmp_path / target, "--json").out)
+        assert answer["passed"]
+        assert sum(answer["mismatched_spikes"].values()) == 0
+
+
+def test_verify_fails_with_the_name_of_the_file_that_was_changed(cli, tmp_path, student):
+    cli("export", student, "--target", "onnx", "--output", tmp_path, "--samples", 4)
+    path = tmp_path / "onnx" / "body.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(bytes(data))
+    outcome = cli("verify", tmp_path / "onnx")
+    assert outcome.code == 1
+    assert "body.onnx: changed" in outcome.out
+    assert cli("verify", tmp_path / "onnx", "--json").code == 1
+    assert cli("verify", tmp_path).code == 2
+
+
+def test_energy_compares_two_checkpoints_and_writes_the_report(cli, tmp_path, student, finished):
+    baseline = finished / "seed-0" / "baseline" / "checkpoint.safetensors"
+    outcome = cli("energy", student, "--baseline", baseline, "--profile", "loihi1", "--output", tmp_path / "energy")
+    assert outcome.code == 0
+    assert "loihi1" in outcome.out
+    assert "estimate" in outcome.out
+    assert (tmp_path / "energy" / "report.html").exists()
+    document = json.loads(cli("energy", student, "--json").out)
+    assert document["samples"] == 500
+    assert [entry["profile"]["name"] for entry in document["energy"]] == ["cmos45-fp32", "cmos45-int8", "loihi1"]
+
+
+def test_energy_measures_a_torch_module_of_the_users_own_code(cli, tmp_path, monkeypatch):
+    (tmp_path / "my_net.py").write_text(
+        "from torch import nn\n"
+        "model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2))\n"
+        "def make():\n    return model\n"
+        "number = 7\n"
+    )
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, 3, 2, 2)).astype(np.float32))
+    monkeypatch.chdir(tmp_path)
+    for name in ("model", "make"):
+        outcome = cli("energy", f"my_net:{name}", "--input", "x.npy")
+        assert outcome.code == 0
+        assert "60" in outcome.out  # 12 · 5 multiply-accumulates of the first layer
+    for place, message in (
+        ("my_net:absent", "has no name 'absent'"),
+        ("my_net:number", "int found"),
+        ("no_such_module:x", "cannot be imported"),
+    ):
+        refused = cli("energy", place, "--input", "x.npy")
+        assert refused.code == 2
+        assert message in refused.err
+    assert "give samples with --input" in cli("energy", "my_net:model").err
+
+
+@pytest.mark.parametrize("content", [b"", b"not an array", b"\x93NUMPY\x01\x00garbage"])
+def test_energy_refuses_a_damaged_input_file(cli, tmp_path, student, content):
+    path = tmp_path / "x.npy"
+    path.write_bytes(content)
+    outcome = cli("energy", student, "--input", path)
+    assert outcome.code == 2
+    assert "x.npy" in outcome.err
+    assert cli("energy", student, "--input", tmp_path / "absent.npy").code == 2
+
+
+def test_energy_refuses_an_unknown_profile_by_name(cli, student):
+    outcome = cli("energy", student, "--profile", "abacus")
+    assert outcome.code == 2
+    assert "profile 'abacus': not known" in outcome.err
+
+
+def test_simulate_runs_a_net_file_and_writes_every_trace(cli, tmp_path, finished):
+    network = finished / "seed-0" / "bundles" / "lava" / "body.net"
+    spikes = (np.random.default_rng(0).random((4, 3, 4, 8, 8)) < 0.3).astype(np.int32)
+    np.savez(tmp_path / "x.npz", input=spikes)
+    outcome = cli("simulate", network, "--input", tmp_path / "x.npz", "--steps", 8, "--output", tmp_path / "trace.npz")
+    assert outcome.code == 0
+    assert "L0_Conv" in outcome.out
+    with np.load(tmp_path / "trace.npz") as trace:
+        assert trace["L1_Conv_v"].shape == (8, 3, 6, 4, 4)
+        assert trace["L0_Conv_s"].any()
+
+
+def test_simulate_refuses_a_truncated_network_a_wrong_shape_and_a_damaged_input(cli, tmp_path, finished):
+    network = finished / "seed-0" / "bundles" / "lava" / "body.net"
+    np.savez(tmp_path / "wrong.npz", input=np.zeros((4, 3, 2, 2, 2), np.int32))
+    np.savez(tmp_path / "unnamed.npz", other=np.zeros(3))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04broken")
+    (tmp_path / "cut.net").write_bytes(network.read_bytes()[:2000])
+    for net, x, message in (
+        (tmp_path / "cut.net", "wrong.npz", "cut.net"),
+        (network, "wrong.npz", "shape"),
+        (network, "unnamed.npz", "array `input` is missing"),
+        (network, "broken.npz", "not a readable .npz file"),
+        (network, "absent.npz", "no such file"),
+        (tmp_path / "absent.net", "wrong.npz", "absent.net"),
+    ):
+        outcome = cli("simulate", net, "--input", tmp_path / x)
+        assert outcome.code == 2
+        assert message in outcome.err
+        assert outcome.err.count("\n") == 1
+    assert "--steps: needed" in cli("simulate", network, "--input", tmp_path / "wrong.npz", "--mode", "bias").err
+
+
+def test_recipes_and_profiles_print_what_is_there_and_the_whole_text_of_one(cli):
+    assert "digits" in cli("recipes").out
+    assert cli("recipes", "digits").out.startswith("# The embedded experiment")
+    assert "loihi1" in cli("profiles").out
+    assert "23.6" in cli("profiles", "loihi1").out
+    assert cli("recipes", "absent").code == cli("profiles", "absent").code == 2
+
+
+def test_doctor_reports_what_is_missing_and_what_clashes(cli, monkeypatch):
+    assert "no problems found" in cli("doctor").out
+    both = {"onnxruntime": "1.0", "onnxruntime-gpu": "1.0"}
+    monkeypatch.setattr(doctor_command, "_version", lambda package: both.get(package))
+    outcome = cli("doctor")
+    assert outcome.code == 1
+    assert "overwrite each other" in outcome.out
+    assert "problem: torch is missing" in outcome.out
+    monkeypatch.setattr(doctor_command, "_version", lambda package: None if package in both else "1.0")
+    assert "exported but not verified" in cli("doctor").out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export", "energy"])
+def test_a_corrupt_or_missing_checkpoint_is_one_clear_line(cli, tmp_path, student, command):
+    path = tmp_path / "broken.safetensors"
+    path.write_bytes(student.read_bytes()[:1000])
+    options = ("--target", "onnx", "--output", tmp_path / "bundles") if command == "export" else ()
+    for place in (path, tmp_path / "absent.safetensors"):
+        outcome = cli(command, place, *options)
+        assert outcome.code == 2
+        assert place.name in outcome.err
+        assert outcome.err.count("\n") == 1
+    assert not (tmp_path / "bundles").exists()
+
+
+def test_a_full_disk_is_reported_in_one_line_and_nothing_half_written_stays(cli, tmp_path, student, monkeypatch):
+    def full(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "bundles"))
+
+    monkeypatch.setattr("neurodeploy_exporters.bundle._write_sample", full)
+    outcome = cli("export", student, "--target", "onnx", "--output", tmp_path / "bundles")
+    assert outcome.code == 1
+    assert "No space left on device; free some space" in outcome.err
+    assert list((tmp_path / "bundles").iterdir()) == []
+
+
+def test_training_onto_a_full_disk_keeps_the_last_whole_checkpoint(cli, tmp_path, recipe_file, monkeypatch):
+    from neurodeploy import checkpoint
+
+    calls, save_file = [], checkpoint.save_file
+
+    def full(tensors, path, metadata):
+        calls.append(path)
+        if len(calls) > 2:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_file(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    outcome = cli("train", recipe_file, "--output", tmp_path / "run", "--device", "cpu")
+    assert outcome.code == 1
+    assert "No space left on device" in outcome.err
+    folder = tmp_path / "run" / "seed-0" / "teacher"
+    assert checkpoint.load(folder / "checkpoint.safetensors").progress.epoch == 2
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.safetensors", "metrics.jsonl"]
+
+
+def test_a_failure_ends_with_exit_code_1_and_no_traceback(cli, monkeypatch):
+    def fail() -> None:
+        raise main_module.Failure("the artefact differs")
+
+    monkeypatch.setattr(main_module, "app", fail)
+    outcome = cli()
+    assert (outcome.code, outcome.err) == (1, "error: the artefact differs\n")
+
+
+def test_a_closed_pipe_ends_quietly():
+    command = f"{sys.executable} -m neurodeploy recipes digits | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("# The embedded")
+    assert "Traceback" not in done.stderr

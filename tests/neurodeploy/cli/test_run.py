@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from neurodeploy_exporters.bundle import read_bundle
+
+
+def test_the_main_job_writes_a_summary_with_means_and_intervals_over_its_seeds(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["seeds"] == [0, 1]
+    for role in ("teacher", "baseline", "student"):
+        per_seed = summary[role]["accuracy_per_seed"]
+        assert summary[role]["accuracy"] == pytest.approx(sum(per_seed) / 2)
+        assert summary[role]["accuracy_interval"] >= 0
+    assert set(summary["student"]["spikes_per_sample_by_layer"]) == {"act1", "act2", "act3"}
+    assert set(summary["baseline"]["spikes_per_sample_by_layer"]) == {"act1", "act2", "act3", "act4"}
+    assert summary["verify"]["onnx_mismatched_spikes"] == summary["verify"]["lava_mismatched_spikes"] == 0
+    assert summary["energy"]["profile"] == "cmos45-fp32"
+    assert set(summary["energy"]["other_profiles"]) == {"cmos45-int8", "loihi1"}
+
+
+def test_the_report_counts_the_very_spikes_that_both_bundles_reproduce(finished):
+    report = json.loads((finished / "report.json").read_text())
+    summary = json.loads((finished / "summary.json").read_text())
+    by_layer = {row["name"]: row["spikes"] for row in report["layers"] if row["kind"] == "neuron"}
+    assert sum(by_layer.values()) == pytest.approx(summary["student"]["spikes_per_sample_per_seed"][0])
+    samples = [read_bundle(finished / "seed-0" / "bundles" / target).sample() for target in ("onnx", "lava")]
+    for layer in by_layer:
+        assert (samples[0].spikes[layer] == samples[1].spikes[layer]).all()
+        assert samples[0].spikes[layer].any()
+
+
+def test_the_report_comes_in_every_format_with_its_figures(finished):
+    for name in ("report.html", "report.json", "report.md", "report.csv"):
+        assert (finished / name).stat().st_size > 500
+    figures = {path.name for path in (finished / "figures").iterdir()}
+    assert {"spikes_per_layer.png", "energy_by_profile.png", "energy_by_layer_loihi1.png"} <= figures
+    page = (finished / "report.html").read_text()
+    assert "digits: student against baseline" in page
+    assert "On the chip" in page
+
+
+def test_a_run_folder_in_use_is_refused_and_a_finished_run_can_be_resumed(cli, finished, recipe_file):
+    refused = cli("run", recipe_file, "--output", finished)
+    assert refused.code == 2
+    assert "add --resume" in refused.err
+    before = (finished / "summary.json").read_text()
+    assert cli("run", recipe_file, "--output", finished, "--resume").code == 0
+    assert json.loads((finished / "summary.json").read_text()) == json.loads(before)
+
+
+def test_without_exact_weights_and_targets_the_job_reports_float_networks(cli, tmp_path, recipe_file):
+    recipe = tmp_path / "float.toml"
+    text = recipe_file.read_text().replace('targets = ["onnx", "lava"]', 'targets = ["onnx"]')
+    recipe.write_text(text.replace('quantize = "exact"', 'quantize = "none"'))
+    outcome = cli("run", recipe, "--output", tmp_path / "run", "--seed", 3)
+    assert outcome.code == 0
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["seeds"] == [3]
+    assert summary["student"]["accuracy_interval"] is None
+    assert "lava_mismatched_spikes" not in summary["verify"]
+
+
+def test_an_interrupted_run_says_how_to_continue(cli, tmp_path, recipe_file, monkeypatch):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("neurodeploy.training._epoch", interrupted)
+    for command in ("run", "train"):
+        outcome = cli(command, recipe_file, "--output", tmp_path / command)
+        assert outcome.code == 130
+        assert "--resume" in outcome.err
+
+
+def test_an_unknown_target_is_refused_before_any_training(cli, tmp_path, recipe_file):
+    recipe = tmp_path / "strange.toml"
+    recipe.write_text(recipe_file.read_text().replace('"lava"]', '"abacus"]'))
+    outcome = cli("run", recipe, "--output", tmp_path / "run")
+    assert outcome.code == 2
+    assert "'abacus': not known" in outcome.err
+    assert not (tmp_path / "run").exists()
