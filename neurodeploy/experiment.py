@@ -1,7 +1,7 @@
 """All networks of a recipe: one teacher and one of each student for every seed, each in a folder of its own."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -25,6 +25,15 @@ class Watcher(Protocol):
         ...
 
 
+def silent(title: str, epochs: int, samples: int) -> AbstractContextManager[Watch]:  # noqa: ARG001
+    """The watcher that shows nothing."""
+
+    def watch(epoch: int, count: int) -> None:
+        pass
+
+    return nullcontext(watch)
+
+
 def folder_of(root: Path, seed: int, role: str) -> Path:
     """Where a run keeps one network: `root/seed-0/student`."""
     return root / f"seed-{seed}" / role
@@ -35,9 +44,23 @@ def checkpoint_of(root: Path, seed: int, role: str) -> Path:
 
 
 def train_all(
-    recipe: Recipe, root: Path, data: DataSet, *, fabric: Fabric, watcher: Watcher, resume: bool = False
+    recipe: Recipe,
+    root: Path,
+    data: DataSet,
+    *,
+    fabric: Fabric | None = None,
+    watcher: Watcher = silent,
+    resume: bool = False,
 ) -> Iterator[tuple[int, str, nn.Module]]:
     """Train (or, with `resume`, complete) every network of a recipe.
+
+    Args:
+        recipe: the experiment.
+        root: receives a folder per seed and network, and `recipe.json`.
+        data: the recipe's data set.
+        fabric: where to train; the CPU if None.
+        watcher: shows the progress.
+        resume: continue a run that was interrupted.
 
     Yields:
         `(seed, role, network)` as each one is done.

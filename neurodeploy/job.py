@@ -12,7 +12,7 @@ from neurodeploy import summary
 from neurodeploy.data import DataSet
 from neurodeploy.errors import Failure
 from neurodeploy.evaluation import Accuracy, Evaluation, evaluate
-from neurodeploy.experiment import Watcher, folder_of, train_all
+from neurodeploy.experiment import Watcher, folder_of, silent, train_all
 from neurodeploy.files import write_text
 from neurodeploy.graph import Graph, fold_batch_norm
 from neurodeploy.graph.grid import to_grid
@@ -71,8 +71,8 @@ def run(
     recipe: Recipe,
     root: Path,
     *,
-    fabric: Fabric,
-    watcher: Watcher,
+    fabric: Fabric | None = None,
+    watcher: Watcher = silent,
     say: Callable[[str], None] = lambda _: None,
     resume: bool = False,
 ) -> dict[str, object]:
@@ -82,7 +82,7 @@ def run(
         recipe: the experiment.
         root: receives a folder per seed with checkpoints and bundles, `report.html` with its figures (first seed) and
             `summary.json` (all seeds).
-        fabric: where to train.
+        fabric: where to train; the CPU if None.
         watcher: shows the progress of training.
         say: told in a sentence what has been done.
         resume: continue an interrupted run.
