@@ -26,6 +26,11 @@ def of_run(recipe: Recipe, data: DataSet, results: "Sequence[SeedResult]") -> di
         "data": data.note,
         "test_samples": len(data.test_labels),
         "seeds": [result.seed for result in results],
+        "units": {
+            "accuracy": "percent",
+            "spikes_per_sample": "spikes over all layers and steps",
+            "uj": "µJ per sample, estimated",
+        },
         "interval": "95 %, Student's t over seeds, as half width beside each mean",
         "teacher": _statistics("accuracy", [result.teacher.percent for result in results]),
         "baseline": _student([result.baseline for result in results]),
@@ -52,7 +57,7 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
         f"Accuracy of {recipe.deployed}": _with_interval(content["student"], "accuracy", " %"),
         f"Spikes per sample of {recipe.baseline}": _with_interval(content["baseline"], "spikes_per_sample"),
         f"Spikes per sample of {recipe.deployed}": _with_interval(content["student"], "spikes_per_sample"),
-        "Spikes saved": _with_interval(content["student"], "spikes_saved_percent", " %"),
+        "Spikes saved in the layers that spike in both": _with_interval(content["student"], "spikes_saved_percent", " %"),
         f"Energy of {recipe.baseline}, estimated ({energy['profile']})": _with_interval(energy, "baseline_uj", " µJ"),
         f"Energy of {recipe.deployed}, estimated ({energy['profile']})": _with_interval(energy, "student_uj", " µJ"),
         "Mismatched spikes of the exported artefacts": ", ".join(
@@ -77,7 +82,7 @@ def parts(graph: Graph) -> dict[str, str]:
 def notices(recipe: Recipe) -> list[str]:
     """What a reader of the report must know to read it rightly."""
     found = [
-        f"Tables and figures show seed {recipe.seeds[0]}; the list above gives means over all seeds with 95 % intervals.",
+        f"Tables and figures show seed {recipe.seeds[0]}; the list at the end gives means over all seeds with 95 % intervals.",
         "Counts are those of the deployed networks: batch norm folded"
         + (", weights on an 8-bit power-of-two grid." if recipe.export.quantize == "exact" else "."),
         "Every spike-driven layer is costed by its synaptic operations, also where the bundle runs it densely on the host.",

@@ -54,6 +54,6 @@ def command(
     out.print(energy_table(report))
     out.print(spike_line(report))
     for name, reason in report.uncounted.items():
-        out.print(f"not counted: {name}: {reason}", markup=False)
+        out.print(f"not counted: {name}: {reason}")
     if output is not None:
         out.print(f"report: {paths['html']}")

@@ -63,5 +63,5 @@ def main() -> None:
 
 
 def _stop(message: str, code: int) -> None:
-    err.print(f"error: {message}", markup=False)
+    err.print(f"error: {message}")
     sys.exit(code)

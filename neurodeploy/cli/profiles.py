@@ -18,9 +18,11 @@ def command(
     if name is not None:
         typer.echo(text_of(name), nl=False)
         return
-    table = Table("profile", "pJ per MAC", "pJ per AC", "basis", "source")
+    table = Table("profile", "pJ per MAC", "pJ per AC", "basis")
     for profile in built_in().values():
         mac, ac = ("-" if cost is None else f"{cost:g}" for cost in (profile.mac, profile.ac))
-        table.add_row(profile.name, mac, ac, f"{profile.basis}, {profile.scope}", profile.source)
+        table.add_row(profile.name, mac, ac, f"{profile.basis}, {profile.scope}")
     out.print(table)
+    for profile in built_in().values():
+        out.print(f"{profile.name}: {profile.source}")
     out.print("All energies are estimates: counted operations times these constants.")

@@ -23,7 +23,7 @@ class _Rate(TextColumn):
 def training_bar(title: str, epochs: int, samples: int) -> Iterator[Watch]:
     """Show one training on standard error; a `neurodeploy.experiment.Watcher`."""
     columns = (
-        TextColumn("{task.description:<22}"),
+        TextColumn("{task.description:<22}", markup=False),
         BarColumn(bar_width=30),
         TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
         _Rate(),

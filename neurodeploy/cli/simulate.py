@@ -8,15 +8,17 @@ from rich.table import Table
 
 from neurodeploy.cli.console import out
 
-EXAMPLE = "neurodeploy simulate runs/demo/seed-0/bundles/lava/body.net --input spikes.npz --steps 8 --output trace.npz"
+EXAMPLE = """neurodeploy simulate runs/demo/seed-0/bundles/lava/body.net \\
+    --input runs/demo/seed-0/bundles/lava/sample.npz --array spikes/act1 --steps 6 --output runs/trace.npz"""
 
 
 def command(
     network: Annotated[Path, typer.Argument(help="A `.net` file.", show_default=False)],
     samples: Annotated[
         Path,
-        typer.Option("--input", help="A .npz file with `input`: integers [T, B, C, H, W] or [T, B, N]; bias: no T."),
+        typer.Option("--input", help="A .npz file with the input: integers [T, B, C, H, W] or [T, B, N]; bias: no T."),
     ],
+    array: Annotated[str, typer.Option(help="Which array of the file is the input.")] = "input",
     steps: Annotated[int | None, typer.Option(min=1, help="Time steps; the input's T by default.", show_default=False)] = None,
     mode: Annotated[
         Literal["spikes", "bias", "ain"], typer.Option(help="What the input is: spikes, constant bias, or added current.")
@@ -35,9 +37,11 @@ def command(
 
     loaded = read(network)
     arrays = read_arrays(samples)
-    if "input" not in arrays:
-        raise UserError(f"{samples}: array `input` is missing")
-    values = arrays["input"]
+    if array not in arrays:
+        raise UserError(
+            f"{samples}: array `{array}` is missing; it holds {', '.join(arrays) or 'none'}; choose one with --array"
+        )
+    values = arrays[array]
     if mode == "bias" and steps is None:
         raise UserError("--steps: needed with --mode bias, whose input has no time axis")
     recorded = simulate(

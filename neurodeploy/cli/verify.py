@@ -40,7 +40,7 @@ def command(
             f"{outcome.spikes_compared:,} spike values compared; logits differ by {outcome.logits_max_difference:.2g} at most"
         )
         for finding in outcome.findings:
-            out.print(f"differs: {finding}", markup=False)
+            out.print(f"differs: {finding}")
     if not outcome.passed:
         raise Failure(f"{bundle}: not verified, {len(outcome.findings)} findings")
     if not as_json:

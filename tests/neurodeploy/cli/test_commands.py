@@ -1,5 +1,7 @@
 import errno
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -25,6 +27,17 @@ def test_the_help_of_each_command_shows_an_example_on_lines_of_its_own(cli, comm
     text = cli(command, "--help").out
     example = text.partition("Example:")[2]
     assert example.strip().startswith(f"neurodeploy {command}")
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ("run", "train")])
+def test_the_example_of_each_command_works_when_pasted_after_the_demo(cli, command, tmp_path, finished, monkeypatch):
+    shutil.copytree(finished, tmp_path / "runs" / "demo")
+    monkeypatch.chdir(tmp_path)
+    example = cli(command, "--help").out.partition("Example:")[2].replace("\\\n", " ").partition(">")[0]
+    _, *arguments = shlex.split(example)
+    outcome = cli(*arguments)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out
 
 
 @pytest.mark.parametrize(
