@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import torch as safetensors
 from torch import Tensor, nn
 
 from neurodeploy.errors import UserError
@@ -61,15 +61,17 @@ class Checkpoint:
 
 
 def save(path: Path, network: nn.Module, momentum: Mapping[str, Tensor], progress: Progress) -> None:
-    """Write a checkpoint atomically: the file at `path` is always a whole one."""
+    """Write a checkpoint atomically: the file at `path` is always a whole one.
+
+    Raises:
+        UserError, Failure: it cannot be written (see `neurodeploy.files.writing`).
+    """
     tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"momentum/{name}": tensor for name, tensor in momentum.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = safetensors.save(tensors, metadata={"neurodeploy": progress.model_dump_json()})
     with atomic_file(path) as temporary:
-        save_file(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            temporary,
-            metadata={"neurodeploy": progress.model_dump_json()},
-        )
+        temporary.write_bytes(content)
 
 
 def load(path: Path) -> Checkpoint:

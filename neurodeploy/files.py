@@ -1,6 +1,7 @@
 """Writing files and folders so that nothing half-written is ever left behind. Standard library only."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -8,7 +9,28 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from neurodeploy.errors import UserError
+from neurodeploy.errors import Failure, UserError
+
+_USERS_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say which path could not be written, and why.
+
+    Raises:
+        UserError: the path cannot be written by this user, or something else is in its place.
+        Failure: the disk is full, or gave way.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or (str(error).splitlines() or ["unknown fault"])[0]
+        if error.errno in _USERS_FAULTS:
+            raise UserError(f"{path}: cannot be written ({reason}); choose another place") from None
+        advice = "; free some space or choose another place" if error.errno in _NO_ROOM else ""
+        raise Failure(f"{path}: not written ({reason}){advice}") from None
 
 
 @contextlib.contextmanager
@@ -16,19 +38,23 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is flushed to disk and renamed to `path`.
 
     Whatever goes wrong inside (a full disk, Ctrl-C), the temporary file is removed and an older `path` stays as it was.
+
+    Raises:
+        UserError, Failure: it cannot be written (see `writing`).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -38,24 +64,26 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
     An existing `path` is replaced only when it contains the file `marker`, that is, when it is a folder of the same kind.
 
     Raises:
-        UserError: `path` exists and is not such a folder.
+        UserError: `path` exists and is not such a folder, or cannot be written (see `writing`).
+        Failure: the disk is full, or gave way.
     """
     if path.exists() and not (path / marker).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(f"{path}: exists and holds no {marker}, so it is not overwritten; choose another folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            path.replace(retired / path.name)
-            temporary.replace(path)
-            shutil.rmtree(retired)
-        else:
-            temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            if path.exists():
+                retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+                path.replace(retired / path.name)
+                temporary.replace(path)
+                shutil.rmtree(retired)
+            else:
+                temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from neurodeploy.checkpoint import Progress
 from neurodeploy.data import DataSet
 from neurodeploy.distillation import CrossEntropy, LossTerm, TeacherOutput
 from neurodeploy.errors import Failure, UserError
-from neurodeploy.files import write_text
+from neurodeploy.files import write_text, writing
 from neurodeploy.networks import NetworkOutput
 from neurodeploy.recipe import OptimizerSettings, Recipe
 
@@ -61,7 +61,7 @@ def train(
 
     Raises:
         UserError: the folder holds a checkpoint and `resume` is False, or it belongs to another recipe, role or seed.
-        Failure: the loss is not finite.
+        Failure: the loss is not finite, or the disk is full.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     settings, terms = recipe.training(role), _terms(recipe, role)
@@ -85,7 +85,7 @@ def train(
             network.train()
             metrics = _epoch(fabric, model, wrapped, settings, terms, data, teacher, epoch, watch)
         epoch += 1
-        with (folder / METRICS).open("a", encoding="utf-8") as file:
+        with writing(folder / METRICS), (folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
         progress = start.model_copy(update={"epoch": epoch})
         checkpoint.save(folder / CHECKPOINT, network, _momentum(optimizer, network), progress)
@@ -97,7 +97,8 @@ def _terms(recipe: Recipe, role: str) -> tuple[LossTerm, ...]:
 
 
 def _found(path: Path, start: Progress, *, resume: bool) -> checkpoint.Checkpoint | None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         return None
     if not resume:

@@ -1,6 +1,5 @@
 """The command line: one small file per command, errors as one clear line each."""
 
-import errno
 import os
 import sys
 from typing import Annotated
@@ -58,8 +57,7 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        hint = "; free some space or choose another --output" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        _stop(f"{place}{error.strerror or error}{hint}", 1)
+        _stop(f"{place}{error.strerror or error}", 1)
 
 
 def _stop(message: str, code: int) -> None:

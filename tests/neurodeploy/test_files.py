@@ -2,7 +2,7 @@ import hashlib
 
 import pytest
 
-from neurodeploy.errors import UserError
+from neurodeploy.errors import Failure, UserError
 from neurodeploy.files import atomic_file, atomic_folder, sha256, write_text
 
 
@@ -15,7 +15,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
             temporary.write_text("half")
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(Failure, match=r"report.json: not written \(No space left on device\); free some space"):
         write()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
@@ -50,6 +50,17 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
         write()
     assert (folder / "manifest.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_path_below_a_file_is_refused_as_the_users_mistake(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match=r"report.json: cannot be written .*; choose another place"):
+        write_text(tmp_path / "file" / "report.json", "text")
+    with (
+        pytest.raises(UserError, match="bundle: cannot be written"),
+        atomic_folder(tmp_path / "file" / "bundle", marker="manifest.json"),
+    ):
+        pass
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path):

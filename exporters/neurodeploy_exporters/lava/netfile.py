@@ -3,6 +3,7 @@
 Source: lava-dl, `lava.lib.dl.netx.hdf5.Network` and the files in its repository.
 """
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,14 @@ def write(network: Network, path: Path) -> None:
         UserError: a value does not fit the chip (`check_hardware`).
     """
     check_hardware(network)
-    with atomic_file(path) as temporary, h5py.File(temporary, "w") as file:
+    memory = io.BytesIO()  # HDF5 itself does not survive a disk that fills up while it writes
+    with h5py.File(memory, "w") as file:
         for position, layer in enumerate(network.layers):
             _WRITERS[type(layer)](file.create_group(f"layer/{position}"), layer)
         file["simulation/Ts"] = np.int64(1)
         file["simulation/tSample"] = np.int64(1)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(memory.getvalue())
 
 
 def _read_layer(folder: Folder) -> Layer:

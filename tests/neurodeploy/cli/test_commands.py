@@ -1,9 +1,10 @@
-import errno
 import json
+import resource
 import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -209,36 +210,60 @@ def test_a_corrupt_or_missing_checkpoint_is_one_clear_line(cli, tmp_path, studen
     assert not (tmp_path / "bundles").exists()
 
 
-def test_a_full_disk_is_reported_in_one_line_and_nothing_half_written_stays(cli, tmp_path, student, monkeypatch):
-    def full(*_arguments, **_options):
-        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "bundles"))
+@contextmanager
+def room_for(size):
+    """As on a disk with no room: the operating system refuses to let any file grow beyond `size` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    monkeypatch.setattr("neurodeploy_exporters.bundle._write_sample", full)
-    outcome = cli("export", student, "--target", "onnx", "--output", tmp_path / "bundles")
+
+@pytest.mark.parametrize("size", [0, 100, 1000, 4000])
+@pytest.mark.parametrize("target", ["onnx", "lava"])
+def test_an_export_without_room_is_reported_in_one_line_and_leaves_nothing(cli, tmp_path, student, target, size):
+    with room_for(size):
+        outcome = cli("export", student, "--target", target, "--output", tmp_path / "bundles", "--quantize", "exact")
     assert outcome.code == 1
-    assert "No space left on device; free some space" in outcome.err
+    assert f"{tmp_path / 'bundles'}" in outcome.err
+    assert "not written (" in outcome.err
+    assert outcome.err.count("\n") == 1
     assert list((tmp_path / "bundles").iterdir()) == []
 
 
-def test_training_onto_a_full_disk_keeps_the_last_whole_checkpoint(cli, tmp_path, recipe_file, monkeypatch):
-    from neurodeploy import checkpoint
+@pytest.mark.parametrize("size", [0, 1000, 9000])
+def test_a_report_and_a_trace_without_room_are_reported_and_not_half_written(cli, tmp_path, finished, student, size):
+    lava = finished / "seed-0" / "bundles" / "lava"
+    simulate = ("simulate", lava / "body.net", "--input", lava / "sample.npz", "--array", "spikes/act1")
+    with room_for(size):
+        outcomes = [
+            cli("energy", student, "--output", tmp_path / "energy"),
+            cli(*simulate, "--output", tmp_path / "trace.npz"),
+        ]
+    for outcome in outcomes:
+        assert outcome.code == 1
+        assert outcome.err.splitlines()[-1].startswith("error: ")
+        assert "Traceback" not in outcome.err
+        assert "free some space or choose another place" in outcome.err
+    assert not (tmp_path / "trace.npz").exists()
+    assert not list(tmp_path.rglob(".*"))
 
-    calls, save_file = [], checkpoint.save_file
 
-    def full(tensors, path, metadata):
-        calls.append(path)
-        if len(calls) > 2:
-            path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save_file(tensors, path, metadata)
-
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    outcome = cli("train", recipe_file, "--output", tmp_path / "run", "--device", "cpu")
-    assert outcome.code == 1
-    assert "No space left on device" in outcome.err
+def test_training_without_room_keeps_the_last_whole_checkpoint(cli, tmp_path, recipe_file):
+    arguments = ("train", recipe_file, "--output", tmp_path / "run", "--device", "cpu", "--seed", 0)
     folder = tmp_path / "run" / "seed-0" / "teacher"
-    assert checkpoint.load(folder / "checkpoint.safetensors").progress.epoch == 2
-    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.safetensors", "metrics.jsonl"]
+    with room_for(4000):
+        outcome = cli(*arguments)
+    assert outcome.code == 1
+    assert "checkpoint.safetensors: not written (File too large); free some space" in outcome.err
+    assert [path.name for path in folder.iterdir()] == ["metrics.jsonl"]
+    assert cli(*arguments, "--resume").code == 0
+    whole = (folder / "checkpoint.safetensors").read_bytes()
+    with room_for(4000):
+        assert cli(*arguments).code == 2
+    assert (folder / "checkpoint.safetensors").read_bytes() == whole
 
 
 def test_a_failure_ends_with_exit_code_1_and_no_traceback(cli, monkeypatch):
