@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,23 +48,35 @@ def load_model(place: str) -> Model:
     sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(path), name, None)
-    except ImportError as error:
-        raise UserError(f"{place}: cannot be imported: {error}") from None
+    except Exception as error:  # the user's own code may raise anything
+        raise UserError(f"{place}: cannot be imported: {_told(error)}") from None
     finally:
         sys.path.pop(0)
     if found is None:
         raise UserError(f"{place}: module {path} has no name {name!r}")
-    module = found if isinstance(found, nn.Module) or not callable(found) else found()
+    module = found if isinstance(found, nn.Module) or not callable(found) else _made_by(found, place)
     if not isinstance(module, nn.Module):
         raise UserError(f"{place}: {type(module).__name__} found, a torch module or a function that makes one expected")
     return Model(place, module.eval(), None, "samples given by --input")
+
+
+def _made_by(function: Callable[[], object], place: str) -> object:
+    try:
+        return function()
+    except Exception as error:  # the user's own code may raise anything
+        raise UserError(f"{place}: makes no model when called without arguments: {_told(error)}") from None
+
+
+def _told(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def inputs_for(model: Model, path: Path | None) -> Tensor:
     """The samples `[N, …]` of a `.npy` file, or the model's own test set.
 
     Raises:
-        UserError: neither is there, or the file is damaged or holds no numbers.
+        UserError: neither is there, or the file is damaged, holds no numbers, or samples of another shape than the model's.
     """
     if path is None:
         if model.test_samples is None:
@@ -72,4 +85,7 @@ def inputs_for(model: Model, path: Path | None) -> Tensor:
     values = read_array(path)
     if values.dtype.kind not in "fiub" or values.ndim < 2 or len(values) == 0:
         raise UserError(f"{path}: an array of numbers [N, …] with at least one sample expected")
+    expected = None if model.test_samples is None else tuple(model.test_samples.shape[1:])
+    if expected is not None and values.shape[1:] != expected:
+        raise UserError(f"{path}: samples of shape {values.shape[1:]} found, {expected} expected by {model.name}")
     return torch.from_numpy(values.astype(np.float32))

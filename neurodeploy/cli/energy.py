@@ -44,9 +44,8 @@ def command(
         reference = energy.profile(other.module, x.split(250), name=other.name, profiles=profiles)
     report = energy.profile(subject.module, x.split(250), name=subject.name, baseline=reference, profiles=profiles)
     if output is not None:
-        paths = energy.write_report(
-            report, output, title=f"Energy of {report.name}", facts={"Model": model, "Data": subject.data}
-        )
+        facts = {"Model": model, "Data": subject.data if samples is None else str(samples)}
+        paths = energy.write_report(report, output, title=f"Energy of {report.name}", facts=facts)
     if as_json:
         typer.echo(document(report), nl=False)
         return
