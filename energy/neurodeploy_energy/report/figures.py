@@ -10,7 +10,7 @@ MODEL, BASELINE = "#0072B2", "#E69F00"
 _STACK = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 _CAUSES = {
     "synaptic operations": "synaptic_operations",
-    "multiply-accumulates": "macs",
+    "dense operations": "macs",
     "neuron updates": "neuron_updates",
     "spikes": "spikes",
 }
@@ -58,7 +58,7 @@ def energy_by_layer(report: Report, profile: str) -> Figure:
     axes.set_ylabel("estimated energy, µJ per sample", fontsize=12)
     axes.set_xlabel("layer", fontsize=12)
     axes.set_title(f"{report.name}: {breakdown.total_uj:,.4g} µJ, estimated with {profile}", fontsize=13, loc="left")
-    axes.margins(y=0.08)
+    axes.set_ylim(0, 1.12 * max(below, default=1.0))  # margins would not: stacked bars stick to their bottoms
     _finish(axes, legend=True)
     return figure
 
