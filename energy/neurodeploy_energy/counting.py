@@ -15,15 +15,26 @@ from neurodeploy_energy.tally import Tally
 _EXACT = 2**53
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Pooled:
-    """Spikes on their way through an average pool: what went in, kept until a synapse layer reads what came out."""
+    """Spikes on their way through an average pool: what went in, kept until the end of the batch for those who read it.
+
+    Holding the output keeps its memory from being given to another tensor, so that its address identifies it.
+    """
 
     layer: str
     spikes: Tensor
     axes: int
     sums: Callable[[Tensor], Tensor]
     output: Tensor
+    version: int
+    folded: bool = False
+
+    def is_read_as(self, x: Tensor) -> bool:
+        """Whether `x` is the pool's output as it was made, at most reshaped: same values in the same order."""
+        same_order = x.shape == self.output.shape and x.stride() == self.output.stride()
+        reshaped = x.is_contiguous() and self.output.is_contiguous() and x.numel() == self.output.numel()
+        return x._version == self.version and (same_order or reshaped)
 
 
 class Counter:
@@ -84,6 +95,8 @@ class Counter:
     def end_of_batch(self) -> None:
         """Pools whose output no synapse layer has read are counted for themselves."""
         for pooled in self._pooled.values():
+            if pooled.folded:
+                continue
             tally = self.tallies[pooled.layer]
             tally.adds += int(torch.count_nonzero(pooled.spikes))
             tally.notes.add("spikes summed by the pool itself")
@@ -100,19 +113,20 @@ class Counter:
         tally.elements += values.numel()
         tally.spikes += int(torch.count_nonzero(values))
         tally.dense_macs += len(values) * fan.dense
-        pooled = self._pooled.pop(x.untyped_storage().data_ptr(), None)
-        if pooled is not None:
+        present = (values != 0).sum(0, dtype=torch.float64)
+        tally.effective_macs += _dot(present, fan.nonzero)
+        pooled = self._pooled.get(x.untyped_storage().data_ptr())
+        if pooled is not None and pooled.is_read_as(x):
             self._through_pool(name, fan, pooled, tally)
-        elif torch.equal(values, values.round()):
-            per_position = values.abs().sum(0, dtype=torch.float64)
+        elif not _whole(values):
+            tally.analog = True
+        else:
+            graded = bool(values.numel()) and values.abs().max() > 1
+            per_position = values.abs().sum(0, dtype=torch.float64) if graded else present
             tally.sops += _dot(per_position, fan.all)
             tally.sops_nonzero_weights += _dot(per_position, fan.nonzero)
-            if values.abs().max() > 1:
+            if graded:
                 tally.notes.add("graded spikes: a value of k costs k synaptic operations")
-        else:
-            tally.macs += len(values) * fan.dense
-            tally.effective_macs += _dot((values != 0).sum(0, dtype=torch.float64), fan.nonzero)
-            tally.notes.add("analog input: multiply-accumulates")
 
     def _through_pool(self, name: str, fan: FanOut, pooled: _Pooled, tally: Tally) -> None:
         shape = tuple(pooled.spikes.shape[-pooled.axes :])
@@ -126,6 +140,7 @@ class Counter:
         tally.sops_nonzero_weights += _dot(per_position, nonzero)
         tally.notes.add(f"average pool {pooled.layer} folded in: spikes counted before it")
         self.tallies[pooled.layer].notes.add(f"folded into {name}: no operations of its own")
+        pooled.folded = True
 
     def _neuron(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         tally, current = self.tallies[name], inputs[0].detach()
@@ -140,16 +155,16 @@ class Counter:
     def _average_pool(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         tally, x = self.tallies[name], inputs[0].detach()
         tally.calls += 1
+        tally.elements += x.numel()
         windows = summing_windows(module)
-        if not torch.equal(x, x.round()):
-            tally.analog_adds += x.numel()
-            tally.notes.add("analog input: one accumulation per value")
+        if not _whole(x):
+            tally.analog = True
         elif windows is None:
             tally.adds += int(torch.count_nonzero(x))
             tally.notes.add("windows overlap or are padded: not folded, spikes summed by the pool itself")
         else:
             axes, sums = windows
-            self._pooled[output.untyped_storage().data_ptr()] = _Pooled(name, x, axes, sums, output)
+            self._pooled[output.untyped_storage().data_ptr()] = _Pooled(name, x, axes, sums, output, output._version)
 
     def _max_pool(self, name: str, _module: nn.Module, _inputs: tuple[Any, ...], _output: Tensor) -> None:
         self.tallies[name].calls += 1
@@ -158,19 +173,22 @@ class Counter:
     def _sum(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], _output: Tensor) -> None:
         tally = self.tallies[name]
         tally.calls += 1
-        for operand in inputs:
+        for position, operand in enumerate(inputs):
             x = operand.detach()
-            if torch.equal(x, x.round()):
-                tally.adds += int(x.abs().sum(dtype=torch.float64))
-                tally.notes.add("each spike of the shortcut is one accumulation")
+            if _whole(x):
+                tally.operand_adds[position] = tally.operand_adds.get(position, 0) + int(x.abs().sum(dtype=torch.float64))
             else:
-                tally.notes.add("currents meet in the neuron: no operation of their own")
+                tally.analog_operands.add(position)
 
     def _fan_out(self, name: str, module: nn.Module, shape: tuple[int, ...]) -> FanOut:
         key = (name, shape)
         if key not in self._fan_outs:
             self._fan_outs[key] = fan_out(module, shape)
         return self._fan_outs[key]
+
+
+def _whole(x: Tensor) -> bool:
+    return torch.equal(x, x.round())
 
 
 def _dot(counts: Tensor, fan: Tensor) -> int:

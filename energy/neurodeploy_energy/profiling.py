@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.errors import UserError
+from neurodeploy.errors import Failure, UserError
 from neurodeploy_energy.comparison import compare
 from neurodeploy_energy.cost import Profile, load
 from neurodeploy_energy.counting import Counter
@@ -41,7 +41,7 @@ def profile(
         batch_axis: axis of the input that holds the samples: 0 for `[B, …]`, 1 for `[T, B, …]`.
 
     Raises:
-        UserError: there are no samples, no layer that can be counted, or a profile is not known.
+        UserError: there are no samples, the model does not run on them, no layer can be counted, or a profile is not known.
     """
     costs = tuple(load(one) for one in profiles)
     counter, samples = Counter(model), 0
@@ -51,7 +51,7 @@ def profile(
         with counter.attached(), torch.no_grad():
             for batch in batches:
                 x = batch if isinstance(batch, Tensor) else batch[0]
-                model(x)
+                _forward(model, x, name)
                 counter.end_of_batch()
                 samples += x.shape[batch_axis]
     finally:
@@ -59,6 +59,16 @@ def profile(
     if samples == 0:
         raise UserError(f"{name}: no samples given, at least one batch expected")
     return _report(name, samples, counter, costs, baseline)
+
+
+def _forward(model: nn.Module, x: Tensor, name: str) -> None:
+    try:
+        model(x)
+    except (UserError, Failure):
+        raise
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise UserError(f"{name}: does not run on an input of shape {tuple(x.shape)}: {reason.splitlines()[0]}") from error
 
 
 def _report(name: str, samples: int, counter: Counter, costs: tuple[Profile, ...], baseline: Report | None) -> Report:
@@ -75,12 +85,13 @@ def _report(name: str, samples: int, counter: Counter, costs: tuple[Profile, ...
 
 def _row(name: str, tally: Tally, samples: int, steps: int) -> LayerRow:
     own_steps = tally.rows / samples
-    notes = sorted(tally.notes)
+    spiking, analog = tally.kind == "neuron", tally.analog
+    notes = _notes(tally)
     if tally.kind == "synapse" and own_steps == 1 < steps:
         notes.append(f"computed once per sample; every step would cost {steps} times as much")
     slots = tally.elements if tally.kind == "synapse" else tally.neurons * tally.rows
     rate = tally.spikes / slots if slots else 0.0
-    spiking = tally.kind == "neuron"
+    adds = 0 if analog else tally.adds + sum(n for at, n in tally.operand_adds.items() if at not in tally.analog_operands)
     return LayerRow(
         name=name,
         kind=tally.kind,
@@ -88,15 +99,27 @@ def _row(name: str, tally: Tally, samples: int, steps: int) -> LayerRow:
         steps=own_steps,
         spikes=tally.spikes / samples if spiking else 0.0,
         rate=rate,
-        sops=tally.sops / samples,
-        sops_nonzero_weights=tally.sops_nonzero_weights / samples,
-        sops_by_rate=rate * tally.dense_macs / samples if tally.sops else 0.0,
+        sops=0.0 if analog else tally.sops / samples,
+        sops_nonzero_weights=0.0 if analog else tally.sops_nonzero_weights / samples,
+        sops_by_rate=0.0 if analog else rate * tally.dense_macs / samples,
         dense_macs=tally.dense_macs / samples,
-        macs=tally.macs / samples,
-        effective_macs=tally.effective_macs / samples,
-        adds=tally.adds / samples,
-        analog_adds=tally.analog_adds / samples,
+        macs=tally.dense_macs / samples if analog else 0.0,
+        effective_macs=tally.effective_macs / samples if analog else 0.0,
+        adds=adds / samples,
+        analog_adds=tally.elements / samples if analog and tally.kind == "average pool" else 0.0,
         updates_active=tally.updates_active / samples,
         updates_idle=(tally.updates - tally.updates_active) / samples,
         note="; ".join(notes),
     )
+
+
+def _notes(tally: Tally) -> list[str]:
+    if tally.analog:
+        per_value = tally.kind == "average pool"
+        return ["analog input: one accumulation per value" if per_value else "analog input: multiply-accumulates"]
+    notes = set(tally.notes)
+    if tally.analog_operands:
+        notes.add("currents meet in the neuron: no operation of their own")
+    if tally.operand_adds.keys() - tally.analog_operands:
+        notes.add("each spike of the shortcut is one accumulation")
+    return sorted(notes)

@@ -1,18 +1,18 @@
 """The deployment bundle: a folder with the artefacts, a sample that verifies them, and a manifest that describes both."""
 
 import io
-import json
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 import neurodeploy
+from neurodeploy.arrays import read_arrays
 from neurodeploy.errors import UserError
 from neurodeploy.files import atomic_folder, sha256
 from neurodeploy.graph import Graph, interpreter, partition
@@ -20,6 +20,10 @@ from neurodeploy.graph import Graph, interpreter, partition
 MANIFEST = "manifest.json"
 SAMPLE = "sample.npz"
 _SPIKES = "spikes/"
+_CHAIN = ("encoder", "body", "head")
+
+# one plain name, so that no manifest makes a reader leave the bundle's folder
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 
 
 class _Entry(BaseModel):
@@ -37,10 +41,10 @@ class Piece(_Entry):
     """
 
     name: Literal["whole", "encoder", "body", "head"]
-    file: str
+    file: FileName
     format: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: tuple[str, ...] = Field(min_length=1)
+    outputs: tuple[str, ...] = Field(min_length=1)
 
 
 class SpikingLayer(_Entry):
@@ -68,9 +72,9 @@ class SampleEntry(_Entry):
         allowed_mismatched_spikes: 0 for exact bundles; for float ones the number measured at export.
     """
 
-    file: str
+    file: FileName
     samples: int = Field(ge=1)
-    logits_atol: float = Field(ge=0)
+    logits_atol: float = Field(ge=0, allow_inf_nan=False)
     allowed_mismatched_spikes: int = Field(ge=0)
 
 
@@ -101,20 +105,51 @@ class Manifest(_Entry):
     steps: int = Field(ge=1)
     latency_steps: int = Field(ge=0)
     pieces: tuple[Piece, ...] = Field(min_length=1)
-    spiking_layers: tuple[SpikingLayer, ...]
+    spiking_layers: tuple[SpikingLayer, ...] = Field(min_length=1)
     quantization: dict[str, Any]
     accuracy: dict[str, MeasuredAccuracy]
     sample: SampleEntry
     notes: tuple[str, ...] = ()
-    files: dict[str, str] = Field(default_factory=dict)
+    files: dict[FileName, str] = Field(default_factory=dict)
 
-    @field_validator("files")
-    @classmethod
-    def _names_stay_in_the_folder(cls, files: dict[str, str]) -> dict[str, str]:
-        for name in files:
-            if Path(name).name != name or name in ("", ".", ".."):
-                raise ValueError(f"file name {name!r} found, a plain name inside the bundle expected")
-        return files
+    @property
+    def whole(self) -> Piece | None:
+        """The network in one piece, where the target has that."""
+        return next((piece for piece in self.pieces if piece.name == "whole"), None)
+
+    @property
+    def chain(self) -> tuple[Piece, ...]:
+        """Encoder, body and head, those that exist, in the order in which they run."""
+        return tuple(piece for name in _CHAIN for piece in self.pieces if piece.name == name)
+
+    @property
+    def input_name(self) -> str:
+        """The tensor that samples enter as."""
+        return (self.whole or self.chain[0]).inputs[0]
+
+    @property
+    def output_name(self) -> str:
+        """The tensor of the logits."""
+        return (self.whole or self.chain[-1]).outputs[0]
+
+    @model_validator(mode="after")
+    def _pieces_fit_together(self) -> "Manifest":
+        names = [piece.name for piece in self.pieces]
+        if len(set(names)) != len(names):
+            raise ValueError(f"pieces: {', '.join(names)} found, each at most once expected")
+        made = {self.input_name}
+        for piece in (*((self.whole,) if self.whole else ()), *self.chain):
+            absent = [tensor for tensor in piece.inputs if tensor not in made]
+            if absent:
+                raise ValueError(f"pieces: {piece.name} reads {absent[0]}, which no piece before it makes")
+            if piece.name != "whole":
+                made |= set(piece.outputs)
+        for last in (self.whole, self.chain[-1] if self.chain else None):
+            if last is not None and (last.name not in ("whole", "head") or last.outputs != (self.output_name,)):
+                raise ValueError(
+                    f"pieces: {last.name} ends with {', '.join(last.outputs)}, a head that makes the logits expected"
+                )
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,17 +243,20 @@ def read_bundle(folder: Path) -> Bundle:
         raise UserError(f"{folder}: no {MANIFEST} found, so this is no bundle; make one with `neurodeploy export`")
     try:
         manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError) as error:
-        reason = "not UTF-8 text"
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            reason = f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
-        raise UserError(f"{path}: not a valid manifest: {reason}") from None
+    except (ValidationError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: not a valid manifest: {_fault(error)}") from None
     named = {piece.file for piece in manifest.pieces} | {manifest.sample.file}
     unlisted = sorted(named - manifest.files.keys())
     if unlisted:
         raise UserError(f"{path}: field files: {unlisted[0]} is used by the bundle but not listed")
     return Bundle(folder, manifest)
+
+
+def _fault(error: ValidationError | UnicodeDecodeError | OSError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
+    return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
 
 
 def _write_sample(path: Path, sample: Sample) -> None:
@@ -234,15 +272,12 @@ def _write_sample(path: Path, sample: Sample) -> None:
 
 
 def _read_sample(path: Path) -> Sample:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        spikes = {name.removeprefix(_SPIKES): array for name, array in arrays.items() if name.startswith(_SPIKES)}
-        return Sample(arrays["inputs"].astype(np.float32), spikes, arrays["logits"].astype(np.float32))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except KeyError as error:
-        raise UserError(f"{path}: array {error.args[0]} is missing") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, json.JSONDecodeError, SyntaxError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "damaged"
-        raise UserError(f"{path}: not a readable sample file: {reason}") from None
+    arrays = read_arrays(path)
+    for name in ("inputs", "logits"):
+        if name not in arrays:
+            raise UserError(f"{path}: array {name} is missing")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise UserError(f"{path}: array {name}: {array.dtype} found, numbers expected")
+    spikes = {name.removeprefix(_SPIKES): array for name, array in arrays.items() if name.startswith(_SPIKES)}
+    return Sample(arrays["inputs"].astype(np.float32), spikes, arrays["logits"].astype(np.float32))

@@ -25,12 +25,17 @@ def replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], la
         tensor name → value, for the outputs and the layers.
 
     Raises:
-        UserError: no replay for this format, or the artefact cannot be read or run.
+        UserError: no replay for this format, or the artefact cannot be read or run, or does not make what the manifest says.
     """
     run = _REPLAYS.get(piece.format)
     if run is None:
         raise UserError(f"{bundle.path(piece.file)}: format {piece.format!r} found, one of {', '.join(_REPLAYS)} expected")
-    return run(bundle, piece, tensors, layers)
+    found = run(bundle, piece, tensors, layers)
+    for name in (*piece.outputs, *layers):
+        value = found.get(name)
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            raise UserError(f"{bundle.path(piece.file)}: tensor {name}: the manifest's output is not made as floating point")
+    return found
 
 
 def _onnx(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
@@ -45,7 +50,12 @@ def _net(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], laye
     from neurodeploy_exporters.lava.pipeline import run_sequence
 
     path = bundle.path(piece.file)
-    fired = list(run_sequence(read(path), tensors[piece.inputs[0]]).spikes.values())
+    replayed = run_sequence(read(path), tensors[piece.inputs[0]])
+    if replayed.latency_steps != bundle.manifest.latency_steps:
+        raise UserError(
+            f"{path}: answers {replayed.latency_steps} steps late, the manifest says {bundle.manifest.latency_steps}"
+        )
+    fired = list(replayed.spikes.values())
     if len(fired) != len(layers):
         raise UserError(f"{path}: {len(fired)} spiking blocks found, the {len(layers)} of the manifest expected")
     shapes = {layer.name: layer.shape for layer in bundle.manifest.spiking_layers}

@@ -3,14 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
 from neurodeploy.files import sha256
-from neurodeploy_exporters.bundle import MANIFEST, Bundle, Manifest, Sample, read_bundle
+from neurodeploy_exporters.bundle import MANIFEST, Bundle, Manifest, Sample, SampleEntry, read_bundle
 from neurodeploy_exporters.replay import Tensors, replay
 
 
@@ -47,39 +45,81 @@ def verify(folder: Path) -> Verification:
     """
     bundle = read_bundle(folder)
     findings = list(_changed_files(bundle))
-    layers = [layer.name for layer in bundle.manifest.spiking_layers]
-    mismatches, compared, difference = dict.fromkeys(layers, 0), 0, float("nan")
+    mismatches, compared, gaps = dict.fromkeys((layer.name for layer in bundle.manifest.spiking_layers), 0), 0, []
     try:
         sample = bundle.sample()
         unfit = _unfit(bundle.manifest, sample)
         findings += unfit
         runs = {} if unfit else dict(_runs(bundle, sample))
     except UserError as error:
-        return Verification(mismatches, 0, difference, (*findings, str(error)))
+        return Verification(mismatches, 0, float("nan"), (*findings, str(error)))
     for way, tensors in runs.items():
-        for layer in layers:
-            wrong = int(np.count_nonzero(tensors[layer] != sample.spikes[layer]))
+        comparison = _compare(tensors, sample, bundle.manifest.output_name)
+        findings += comparison.findings(way, bundle.manifest.sample)
+        for layer, (wrong, size) in comparison.wrong.items():
             mismatches[layer] += wrong
-            compared += sample.spikes[layer].size
-            if wrong > bundle.manifest.sample.allowed_mismatched_spikes:
-                findings.append(
-                    f"{way}, layer {layer}: {wrong:,} of {sample.spikes[layer].size:,} spikes differ from the sample"
-                )
-        gap = float(np.abs(tensors["logits"] - sample.logits).max())
-        difference = gap if np.isnan(difference) else max(difference, gap)
-        if not gap <= bundle.manifest.sample.logits_atol and not sum(mismatches.values()):
-            findings.append(f"{way}: logits differ from the sample by up to {gap:.3g}")
+            compared += size
+        gaps.append(comparison.gap)
     findings += _disagreements(runs)
-    return Verification(mismatches, compared, difference, tuple(findings))
+    return Verification(mismatches, compared, float(np.max(gaps)) if gaps else float("nan"), tuple(findings))
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """One run against the sample.
+
+    Attributes:
+        misshapen: what is to be said of tensors of another shape than the sample's.
+        wrong: spiking layer of the right shape → values that differ, values compared.
+        gap: largest difference of a logit; NaN if one is no number, or they have another shape.
+    """
+
+    misshapen: tuple[str, ...]
+    wrong: dict[str, tuple[int, int]]
+    gap: float
+
+    def findings(self, way: str, allowed: SampleEntry) -> Iterator[str]:
+        """What goes beyond the manifest's tolerances."""
+        yield from (f"{way}, {difference}" for difference in self.misshapen)
+        if sum(wrong for wrong, _ in self.wrong.values()) > allowed.allowed_mismatched_spikes:
+            for layer, (wrong, compared) in self.wrong.items():
+                if wrong:
+                    yield f"{way}, layer {layer}: {wrong:,} of {compared:,} spikes differ from the sample"
+        if not self.misshapen and not self.gap <= allowed.logits_atol:
+            yield f"{way}: logits differ from the sample by up to {self.gap:.3g}"
+
+
+def _compare(tensors: Tensors, sample: Sample, logits: str) -> _Comparison:
+    expected: Tensors = {**sample.spikes, logits: sample.logits}
+    fitting = {name for name, value in expected.items() if tensors[name].shape == value.shape}
+    return _Comparison(
+        misshapen=tuple(
+            f"tensor {name}: shape {tensors[name].shape} found, {value.shape} expected"
+            for name, value in expected.items()
+            if name not in fitting
+        ),
+        wrong={
+            layer: (int(np.count_nonzero(tensors[layer] != spikes)), spikes.size)
+            for layer, spikes in sample.spikes.items()
+            if layer in fitting
+        },
+        gap=float(np.abs(tensors[logits] - sample.logits).max()) if logits in fitting else float("nan"),
+    )
 
 
 def _changed_files(bundle: Bundle) -> Iterator[str]:
     for name, expected in bundle.manifest.files.items():
         path = bundle.path(name)
-        if not path.is_file():
-            yield f"{path}: missing"
-        elif sha256(path) != expected:
-            yield f"{path}: changed, its SHA-256 is not the manifest's"
+        try:
+            if not path.is_file():
+                yield f"{path}: missing"
+            elif sha256(path) != expected:
+                yield f"{path}: changed, its SHA-256 is not the manifest's"
+        except OSError as error:
+            yield f"{path}: cannot be read ({error.strerror})"
+    used = {piece.file for piece in bundle.manifest.pieces} | {bundle.manifest.sample.file}
+    for name in sorted(bundle.manifest.files.keys() - used):
+        yield f"{bundle.path(name)}: listed in the manifest, but no piece of the bundle"
     known = {MANIFEST, *bundle.manifest.files}
     for path in sorted(bundle.folder.iterdir()):
         if path.name not in known:
@@ -87,7 +127,7 @@ def _changed_files(bundle: Bundle) -> Iterator[str]:
 
 
 def _unfit(manifest: Manifest, sample: Sample) -> list[str]:
-    """Where the sample has not the shapes that the manifest promises."""
+    """Where the sample has not the layers and shapes that the manifest promises."""
     batch, steps = manifest.sample.samples, manifest.steps
     leading = (steps, batch) if manifest.timed_input else (batch,)
     expected = {"inputs": (*leading, *manifest.input_shape), "logits": (batch, manifest.classes)}
@@ -95,25 +135,30 @@ def _unfit(manifest: Manifest, sample: Sample) -> list[str]:
     found: dict[str, tuple[int, ...]] = {"inputs": sample.inputs.shape, "logits": sample.logits.shape}
     found |= {f"spikes of {name}": spikes.shape for name, spikes in sample.spikes.items()}
     return [
-        f"{manifest.sample.file}: {name}: shape {found.get(name)} found, {shape} expected"
-        for name, shape in expected.items()
-        if found.get(name) != shape
+        f"{manifest.sample.file}: {name}: {_shown(found.get(name))} found, {_shown(expected.get(name))} expected"
+        for name in expected | found
+        if found.get(name) != expected.get(name)
     ]
+
+
+def _shown(shape: tuple[int, ...] | None) -> str:
+    return "nothing" if shape is None else f"shape {shape}"
 
 
 def _runs(bundle: Bundle, sample: Sample) -> Iterator[tuple[str, Tensors]]:
     """Every way in which the bundle can be run, with all spikes and the logits."""
-    pieces = {piece.name: piece for piece in bundle.manifest.pieces}
-    layers = bundle.manifest.spiking_layers
-    if "whole" in pieces:
-        whole = pieces["whole"]
-        yield whole.file, replay(bundle, whole, {"input": sample.inputs}, [layer.name for layer in layers])
-    tensors: dict[str, NDArray[Any]] = {"input": sample.inputs}
-    for name in ("encoder", "body", "head"):
-        if name in pieces:
-            inside = [layer.name for layer in layers if layer.part == name]
-            tensors |= replay(bundle, pieces[name], tensors, inside)
-    yield ", ".join(piece.file for piece in pieces.values() if piece.name != "whole"), tensors
+    manifest = bundle.manifest
+    tensors: Tensors = {manifest.input_name: sample.inputs}
+    if manifest.whole is not None:
+        yield manifest.whole.file, replay(bundle, manifest.whole, tensors, [layer.name for layer in manifest.spiking_layers])
+    for piece in manifest.chain:
+        inside = [layer.name for layer in manifest.spiking_layers if layer.part == piece.name]
+        tensors |= replay(bundle, piece, tensors, inside)
+    if manifest.chain:
+        absent = [layer.name for layer in manifest.spiking_layers if layer.name not in tensors]
+        if absent:
+            raise UserError(f"{bundle.path(MANIFEST)}: layer {absent[0]}: in no piece of the bundle")
+        yield ", ".join(piece.file for piece in manifest.chain), tensors
 
 
 def _disagreements(runs: dict[str, Tensors]) -> Iterator[str]:
@@ -121,5 +166,5 @@ def _disagreements(runs: dict[str, Tensors]) -> Iterator[str]:
         return
     (whole, one), (parts, other) = runs.items()
     for name in one:
-        if not np.array_equal(one[name], other[name]):
+        if not np.array_equal(one[name], other.get(name, np.empty(0))):
             yield f"{whole} and {parts}: tensor {name} differs between the whole and its parts"

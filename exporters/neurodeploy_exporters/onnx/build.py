@@ -4,6 +4,7 @@ import onnx
 from onnx import TensorProto, helper
 
 import neurodeploy
+from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, nodes
 from neurodeploy_exporters.onnx.neuron import DOMAIN, neuron_function
 from neurodeploy_exporters.onnx.operators import emit
@@ -24,6 +25,8 @@ def build(graph: Graph, part: Part | None = None, *, name: str) -> onnx.ModelPro
     Raises:
         UserError: a node has no form in ONNX; the message names it.
     """
+    if STEPS in graph:
+        raise UserError(f"node {STEPS}: this name is taken by the model's input for the number of steps; rename the layer")
     members = tuple(node.name for node in graph.nodes if not isinstance(node, nodes.Input)) if part is None else part.members
     inputs = (graph.input.name,) if part is None else part.inputs
     outputs = (graph.output.name,) if part is None else part.outputs

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from onnx.external_data_helper import uses_external_data
 
 from neurodeploy.errors import UserError
 from neurodeploy_exporters.onnx.build import STEPS
@@ -30,17 +30,7 @@ class Session:
     ) -> None:
         runtime = _onnxruntime()
         self.origin = str(model) if isinstance(model, Path) else model.graph.name
-        proto = _read(model) if isinstance(model, Path) else model
-        made = {output for node in proto.graph.node for output in node.output}
-        named = {output.name for output in proto.graph.output}
-        missing = [name for name in also if name not in made]
-        if missing:
-            raise UserError(f"{self.origin}: no tensor {missing[0]} found")
-        exposed = onnx.ModelProto()
-        exposed.CopyFrom(proto)
-        exposed.graph.output.extend(
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in also if name not in named
-        )
+        exposed = _exposed(_read(model) if isinstance(model, Path) else model, also, self.origin)
         options = runtime.SessionOptions()
         options.log_severity_level = 3
         try:
@@ -83,9 +73,30 @@ def _read(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise UserError(f"{path}: no such file, an ONNX model expected")
     try:
-        return onnx.load_model(path, load_external_data=False)
-    except (DecodeError, ValueError, OSError) as error:
+        # the checker first: ONNX Runtime does not survive every damaged model
+        model = onnx.load_model(path, format="protobuf", load_external_data=False)
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # protobuf, checker and shape inference have their own types each
         raise UserError(f"{path}: not a readable ONNX model: {_first_line(error)}") from None
+    outside = [tensor.name for tensor in model.graph.initializer if uses_external_data(tensor)]
+    if outside:
+        raise UserError(f"{path}: the weights {outside[0]} lie in another file; a model that holds all its weights expected")
+    return model
+
+
+def _exposed(model: onnx.ModelProto, also: Sequence[str], origin: str) -> onnx.ModelProto:
+    """A copy of the model with the tensors `also` among its outputs."""
+    made = {output for node in model.graph.node for output in node.output}
+    named = {output.name for output in model.graph.output}
+    missing = [name for name in also if name not in made]
+    if missing:
+        raise UserError(f"{origin}: no tensor {missing[0]} found")
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    exposed.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in also if name not in named
+    )
+    return exposed
 
 
 def _onnxruntime() -> Any:

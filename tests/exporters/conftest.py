@@ -1,0 +1,88 @@
+"""Small spiking networks on real digits, and bundles of them, made once and shared."""
+
+import functools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from neurodeploy.data import Digits
+from neurodeploy.graph import Graph, fold_batch_norm
+from neurodeploy.graph.tracing import trace
+from neurodeploy.networks import ConvNetSpec, NetworkSpec, ResNetSpec, Spiking
+from neurodeploy.neurons import NeuronParameters, Reset
+from neurodeploy.surrogate import Rectangle
+from neurodeploy_exporters import lava, onnx
+
+STEPS = 4
+SPECS: dict[str, NetworkSpec] = {
+    "conv": ConvNetSpec(channels=(4, 6, 8), strides=(1, 2, 2)),
+    "resnet": ResNetSpec(channels=(4, 6), blocks=(1, 1)),
+}
+
+Networks = Callable[..., torch.nn.Module]
+
+
+@functools.cache
+def _digits() -> tuple[torch.Tensor, torch.Tensor]:
+    data = Digits().load()
+    return data.test_samples[:200], data.test_labels[:200]
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """200 handwritten digits `[N, 1, 8, 8]` and their labels."""
+    samples, labels = _digits()
+    return samples.numpy(), labels.numpy()
+
+
+@functools.cache
+def _network(kind: str, reset: Reset, repact: bool) -> torch.nn.Module:
+    """Trained for a few steps on digits, so that its batch norms have statistics and its neurons fire."""
+    torch.manual_seed(1)
+    activations = Spiking(NeuronParameters(0.5, 0.5, reset), Rectangle(), STEPS, repact)
+    network = SPECS[kind].build(1, 10, activations)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+    samples, labels = _digits()
+    for batch in torch.arange(200).split(40):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(samples[batch]).logits, labels[batch]).backward()
+        optimizer.step()
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def network() -> Networks:
+    """`(kind, reset, repact)` → a spiking network; kind is "conv" or "resnet"."""
+    return lambda kind, reset="hard", repact=False: _network(kind, reset, repact)
+
+
+@functools.cache
+def _graph(kind: str, reset: Reset, repact: bool) -> Graph:
+    return fold_batch_norm(trace(_network(kind, reset, repact), (1, 8, 8)))
+
+
+@pytest.fixture(scope="session")
+def graph() -> Callable[..., Graph]:
+    """`(kind, reset, repact)` → the network's graph, batch norm folded."""
+    return lambda kind, reset="hard", repact=False: _graph(kind, reset, repact)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory, graph, digits) -> dict[str, Path]:
+    """Target → a sound bundle of the same exact network; to be read only."""
+    root = tmp_path_factory.mktemp("bundles")
+    exporters = {"onnx": onnx.export, "lava": lava.export}
+    return {
+        target: export(graph("conv"), digits[0][:6], root / target, name="small", quantize="exact")
+        for target, export in exporters.items()
+    }
+
+
+@pytest.fixture
+def bundle(bundles, tmp_path) -> Callable[[str], Path]:
+    """Target → a copy of its bundle that may be changed."""
+    return lambda target: Path(shutil.copytree(bundles[target], tmp_path / target))
