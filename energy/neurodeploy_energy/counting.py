@@ -138,7 +138,7 @@ class Counter:
         every, nonzero = self._pool_fan_outs[key]
         tally.sops += _dot(per_position, every)
         tally.sops_nonzero_weights += _dot(per_position, nonzero)
-        tally.notes.add(f"average pool {pooled.layer} folded in: spikes counted before it")
+        tally.notes.add(f"spikes counted before {pooled.layer}, which is folded in")
         self.tallies[pooled.layer].notes.add(f"folded into {name}: no operations of its own")
         pooled.folded = True
 

@@ -57,7 +57,9 @@ def energy_by_layer(report: Report, profile: str) -> Figure:
     axes.set_xticks(range(len(layers)), names, fontsize=11, rotation=0 if len(layers) <= 8 else 60, parse_math=False)
     axes.set_ylabel("estimated energy, µJ per sample", fontsize=12)
     axes.set_xlabel("layer", fontsize=12)
-    axes.set_title(f"{report.name}: {breakdown.total_uj:,.4g} µJ, estimated with {profile}", fontsize=13, loc="left")
+    axes.set_title(
+        f"{report.name}: {breakdown.total_uj:,.4g} µJ, estimated with {profile}", fontsize=13, loc="left", parse_math=False
+    )
     axes.set_ylim(0, 1.12 * max(below, default=1.0))  # margins would not: stacked bars stick to their bottoms
     _finish(axes, legend=True)
     return figure
@@ -77,8 +79,9 @@ def energy_by_profile(report: Report) -> Figure:
         places = [p + (i - (len(series) - 1) / 2) * width for p in range(len(values))]
         bars = axes.bar(places, values, width * 0.95, color=colour, label=label)
         axes.bar_label(bars, labels=[f"{v:,.3g}" if v else "no cost" for v in values], fontsize=9, padding=2)
-    axes.set_yscale("log")
-    axes.set_xticks(range(len(report.profiles)), [p.name for p in report.profiles], fontsize=11)
+    if any(value for _, values in series.values() for value in values):
+        axes.set_yscale("log")
+    axes.set_xticks(range(len(report.profiles)), [p.name for p in report.profiles], fontsize=11, parse_math=False)
     axes.set_ylabel("estimated energy, µJ per sample", fontsize=12)
     axes.set_title("Estimated energy under each profile", fontsize=13, loc="left")
     axes.margins(y=0.15)
@@ -100,6 +103,6 @@ def _finish(axes: Axes, *, legend: bool) -> None:
     axes.tick_params(labelsize=11)
     axes.grid(axis="y", linewidth=0.5, alpha=0.5)
     axes.set_axisbelow(True)
-    if legend:
+    if legend and axes.get_legend_handles_labels()[0]:
         for text in axes.legend(frameon=False, fontsize=11).get_texts():
             text.set_parse_math(False)

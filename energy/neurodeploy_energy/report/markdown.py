@@ -11,7 +11,7 @@ def as_markdown(report: Report, *, title: str) -> str:
     profile = report.profiles[0]
     per_layer = energies(report, profile.name)
     lines = [f"# {_escape(title)}", "", f"{_escape(spike_line(report))}. Means over {report.samples:,} samples.", ""]
-    lines += _row(["layer", *(column.heading for column in COLUMNS), f"µJ ({profile.name}, estimate)", "note"])
+    lines += _row(["layer", *(column.heading for column in COLUMNS), f"µJ ({_escape(profile.name)}, estimate)", "note"])
     lines += _row(["---", *("---:" for _ in COLUMNS), "---:", "---"])
     for row in report.layers:
         lines += _row([_escape(row.name), *cells(row), microjoule(per_layer[row.name]), _escape(row.note)])
@@ -23,7 +23,8 @@ def as_markdown(report: Report, *, title: str) -> str:
         lines += ["", "## Left out", "", *(f"- {_escape(line)}" for line in found)]
     lines += ["", "## Profiles", ""]
     lines += [
-        f"- **{p.name}** ({p.basis}, {p.scope}, {p.year}): {_escape(p.source)}. {_escape(p.note)}" for p in report.profiles
+        f"- **{_escape(p.name)}** ({p.basis}, {p.scope}, {p.year}): {_escape(p.source)}. {_escape(p.note)}"
+        for p in report.profiles
     ]
     return "\n".join(lines) + "\n"
 
@@ -32,7 +33,7 @@ def _energies(report: Report) -> list[str]:
     if report.comparison is None:
         lines = [*_row(["profile", "µJ"]), *_row(["---", "---:"])]
         for profile in report.profiles:
-            lines += _row([profile.name, microjoule(report.energy(profile.name).total_uj)])
+            lines += _row([_escape(profile.name), microjoule(report.energy(profile.name).total_uj)])
         return lines
     baseline = report.comparison.baseline.name
     headings = [
@@ -47,7 +48,7 @@ def _energies(report: Report) -> list[str]:
     for pair in report.comparison.energies:
         lines += _row(
             [
-                pair.profile.name,
+                _escape(pair.profile.name),
                 microjoule(pair.model),
                 microjoule(pair.baseline),
                 "" if pair.change_percent is None else f"{pair.change_percent:+.1f} %",

@@ -189,6 +189,7 @@ def _profiles(report: Report) -> str:
     for p in report.profiles:
         costs = {"MAC": p.mac, "AC": p.ac, "active update": p.neuron_update_active, "idle update": p.neuron_update_idle}
         known = ", ".join(f"{key} {cost:g} pJ" for key, cost in {**costs, "spike": p.spike}.items() if cost is not None)
-        about = f"{p.title} ({p.process}, {p.voltage}; {p.scope}, {p.basis}). {known}. Source: {p.source}. {p.note}"
+        technology = "; ".join(filter(None, (", ".join(filter(None, (p.process, p.voltage))), f"{p.scope}, {p.basis}")))
+        about = f"{p.title} ({technology}). {known or 'No cost given'}. Source: {p.source}. {p.note}"
         found.append(f"<dt>{escape(p.name)}</dt><dd>{escape(about)}</dd>")
     return f"<dl>{''.join(found)}</dl>"

@@ -1,0 +1,139 @@
+"""Energy profiles: the constants are those of their sources, and a user's own file is checked key by key."""
+
+import pytest
+
+from neurodeploy.errors import UserError
+from neurodeploy_energy import LayerRow, Report
+from neurodeploy_energy.cost import built_in, load, parse, text_of
+
+OWN = """
+title = "My chip"
+source = "data sheet, table 3"
+year = 2024
+scope = "system"
+basis = "measured"
+
+[cost_pj]
+ac = 2
+spike = 0.5
+"""
+
+
+def report_of(*rows, profiles=("cmos45-fp32", "cmos45-int8", "loihi1")):
+    return Report("model", 10, 4, rows, {}, tuple(load(name) for name in profiles))
+
+
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [
+        ("cmos45-fp32", (4.6, 0.9, None, None, None)),
+        ("cmos45-int8", (0.23, 0.03, None, None, None)),
+        ("loihi1", (None, 23.6, 81.0, 52.0, 1.7)),
+    ],
+)
+def test_the_constants_are_those_of_the_publications(name, constants):
+    p = built_in()[name]
+    assert (p.mac, p.ac, p.neuron_update_active, p.neuron_update_idle, p.spike) == constants
+
+
+def test_every_embedded_profile_says_where_its_constants_come_from():
+    assert built_in()
+    for name, p in built_in().items():
+        assert p.name == name
+        assert all((p.title, p.source, p.process, p.voltage, p.scope, p.basis, p.note))
+        assert 2000 < p.year < 2100
+
+
+def test_an_energy_is_the_sum_of_counts_times_constants():
+    row = LayerRow("l", "synapse", sops=1000, macs=200, adds=10, analog_adds=5, updates_active=30, updates_idle=70, spikes=40)
+    report = report_of(row)
+    assert report.energy("cmos45-fp32").total_uj == pytest.approx(1e-6 * (0.9 * (1000 + 10 + 5) + 4.6 * 200), rel=1e-12)
+    assert report.energy("cmos45-int8").total_uj == pytest.approx(1e-6 * (0.03 * (1000 + 10 + 5) + 0.23 * 200), rel=1e-12)
+    on_chip = 23.6 * (1000 + 10) + 81 * 30 + 52 * 70 + 1.7 * 40
+    assert report.energy("loihi1").total_uj == pytest.approx(1e-6 * on_chip, rel=1e-12)
+    (layer,) = report.energy("loihi1").layers
+    assert (layer.neuron_updates, layer.spikes) == (pytest.approx(81 * 30 + 52 * 70), pytest.approx(1.7 * 40))
+
+
+@pytest.mark.parametrize(("acs", "macs", "millijoules"), [(0.10e9, 0.14e9, 0.734), (0.50e9, 2.75e9, 13.10), (0, 1.82e9, 8.372)])
+def test_published_totals_come_out(acs, macs, millijoules):
+    """SpikingResNet18, SEW-ResNet18 and the dense ResNet18, as the README of syops prints them."""
+    report = report_of(LayerRow("l", "synapse", sops=acs, macs=macs))
+    assert report.energy("cmos45-fp32").total_uj == pytest.approx(millijoules * 1000, rel=1e-3)
+
+
+def test_what_a_profile_gives_no_cost_for_is_named_with_its_amount():
+    row = LayerRow("l", "synapse", sops=1, macs=1200, analog_adds=7, updates_active=30, updates_idle=70, spikes=40)
+    report = report_of(row)
+    assert report.energy("loihi1").left_out == (
+        "1,200 multiply-accumulates on analog values, which run on a host",
+        "7 additions of analog values, which run on a host",
+    )
+    assert report.energy("cmos45-fp32").left_out == ("30 active neuron updates", "70 idle neuron updates", "40 spikes sent")
+    assert report_of(LayerRow("l", "synapse", sops=1)).energy("loihi1").left_out == ()
+
+
+def test_an_energy_under_a_profile_that_the_report_lacks_is_refused():
+    with pytest.raises(UserError, match="profile 'loihi1': not in this report, which has cmos45-fp32"):
+        report_of(profiles=("cmos45-fp32",)).energy("loihi1")
+
+
+def test_a_profile_of_ones_own_is_read_from_its_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(OWN)
+    mine = load(str(path))
+    assert (mine.name, mine.ac, mine.spike, mine.mac) == ("mine", 2.0, 0.5, None)
+    report = Report("m", 1, 1, (LayerRow("l", "neuron", spikes=4, sops=10),), {}, (mine,))
+    assert report.energy("mine").total_uj == pytest.approx(22e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("year = 2024", ""), "year: missing"),
+        (("year = 2024", 'year = "2024"'), "year: '2024' found, a whole number expected"),
+        (("year = 2024", "year = true"), "year: True found, a whole number expected"),
+        (('source = "data sheet, table 3"', 'source = " "'), "source: empty; say where"),
+        (('title = "My chip"', "title = 3"), "title: 3 found, text expected"),
+        (('"system"', '"chip"'), "scope: 'chip' found, one of operation, core, system expected"),
+        (('"measured"', '"guessed"'), "basis: 'guessed' found, one of measured, simulated, estimated expected"),
+        (("year = 2024", "year = 2024\nvendor = 'x'"), "vendor: unknown key; allowed are basis, note"),
+        (("year = 2024", "year = 2024\nname = 'x'"), "name: unknown key"),
+        (("year = 2024", "year = 2024\nmac = 3"), "mac: unknown key"),
+        (("ac = 2", "ac = -2"), "cost_pj.ac: -2 found, a number of pJ from 0 upwards expected"),
+        (("ac = 2", "ac = nan"), "cost_pj.ac: nan found"),
+        (("ac = 2", "ac = inf"), "cost_pj.ac: inf found"),
+        (("ac = 2", 'ac = "2 pJ"'), "cost_pj.ac: '2 pJ' found"),
+        (("ac = 2", "ac = false"), "cost_pj.ac: False found"),
+        (("ac = 2", "hop = 2"), "cost_pj.hop: unknown cost; allowed are mac, ac, neuron_update_active"),
+        (("[cost_pj]", "cost_pj = 3\n[other]"), "cost_pj: a table of costs in pJ expected"),
+        (("year = 2024", "year = "), "not valid TOML"),
+    ],
+)
+def test_a_mistake_in_ones_own_profile_is_named_with_file_and_key(tmp_path, change, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(OWN.replace(*change))
+    with pytest.raises(UserError) as error:
+        load(str(path))
+    assert str(error.value).startswith(f"{path}: {message}")
+
+
+@pytest.mark.parametrize("name", ["absent", "../cost", "loihi1/..", ""])
+def test_an_unknown_profile_is_refused_with_those_that_there_are(name):
+    with pytest.raises(UserError, match=r"not known; there are: cmos45-fp32, cmos45-int8, loihi1; or give the path"):
+        text_of(name)
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"absent\.toml: no such file"):
+        load(str(tmp_path / "absent.toml"))
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not readable as UTF-8"):
+        load(str(tmp_path / "binary.toml"))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(UserError, match=r"folder\.toml: not readable"):
+        load(str(tmp_path / "folder.toml"))
+
+
+def test_the_text_of_a_profile_is_its_file():
+    assert parse(text_of("loihi1"), name="loihi1", origin="loihi1") == load("loihi1")

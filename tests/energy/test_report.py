@@ -1,0 +1,213 @@
+"""What people and programs read: golden files, hostile names, and pages that need nothing from anywhere."""
+
+import csv
+import io
+import json
+import os
+import re
+import resource
+import warnings
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+from torch import nn
+
+from neurodeploy.errors import Failure, UserError
+from neurodeploy_energy import LayerRow, Report, compare, profile, write_report
+from neurodeploy_energy.cost import load, parse
+from neurodeploy_energy.report import as_csv, as_json, as_markdown, as_page, energy_table, layer_table, spike_line
+
+GOLDEN = Path(__file__).parent / "golden"
+HOSTILE = '<script>alert("1")</script>|*_`[link](http://example.org)$\\bad{$'
+
+
+def terminal(report):
+    console = Console(width=140, file=io.StringIO(), markup=False, emoji=False)
+    for part in (layer_table(report), energy_table(report), spike_line(report)):
+        console.print(part)
+    return console.file.getvalue()
+
+
+def page(report, **changes):
+    return as_page(report, **{"title": "Title", "facts": {}, "notices": ()} | changes)
+
+
+def without_pictures(text):
+    return re.sub(r"(data:image/png;base64,)[A-Za-z0-9+/=]+", r"\1…", text)
+
+
+FORMATS = {
+    "report.json": as_json,
+    "report.csv": as_csv,
+    "report.md": lambda report: as_markdown(report, title="Energy of calm"),
+    "report.txt": terminal,
+    "report.html": lambda report: without_pictures(
+        page(report, title="Energy of calm", facts={"Model": "calm, a network", "Data": "40 digits"}, notices=["Look first."])
+    ),
+}
+
+
+def matches_golden(name, text):
+    """Set NEURODEPLOY_WRITE_GOLDEN=1 to renew the files after a change that was meant."""
+    if os.environ.get("NEURODEPLOY_WRITE_GOLDEN"):
+        (GOLDEN / name).write_text(text, encoding="utf-8")
+    assert text == (GOLDEN / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_each_format_reads_as_the_golden_file(report, name):
+    matches_golden(name, FORMATS[name](report))
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_each_format_without_a_baseline_reads_as_the_golden_file(model, digits, name):
+    matches_golden(f"alone_{name}", FORMATS[name](profile(model, [digits], name="calm", profiles=["loihi1"])))
+
+
+@pytest.fixture
+def hostile():
+    rows = (LayerRow(HOSTILE, "synapse", sops=3, note=HOSTILE), LayerRow("=1+1", "neuron", neurons=2, steps=1, spikes=1))
+    text = f"""
+title = '{HOSTILE}'
+source = '{HOSTILE}'
+note = '{HOSTILE}'
+year = 2020
+scope = "core"
+basis = "measured"
+[cost_pj]
+ac = 1
+"""
+    mine = parse(text, name=HOSTILE, origin="test")
+    baseline = Report(HOSTILE, 2, 1, rows, {}, (mine,))
+    report = Report(HOSTILE, 2, 1, rows, {HOSTILE: HOSTILE}, (mine,))
+    return Report(HOSTILE, 2, 1, rows, {HOSTILE: HOSTILE}, (mine,), compare(report, baseline))
+
+
+class Reader(HTMLParser):
+    """Collects what a page would run or load, and checks that every element is closed."""
+
+    VOID = ("meta", "img", "link", "input", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.scripts, self.open, self.loads = 0, [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.scripts += tag == "script"
+        self.loads += [value for name, value in attributes if name in ("src", "href", "action", "srcset")]
+        assert not any(name.startswith("on") for name, _ in attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_a_page_escapes_every_text_and_loads_nothing(hostile, report):
+    for one in (hostile, report):
+        text = page(one, title=HOSTILE, facts={HOSTILE: HOSTILE}, notices=[HOSTILE])
+        reader = Reader()
+        reader.feed(text)
+        assert reader.scripts == 1
+        assert reader.open == []
+        assert reader.loads
+        assert all(value.startswith("data:image/png;base64,") for value in reader.loads)
+        assert "@import" not in text
+        assert "url(" not in text
+        assert "default-src 'none'" in text
+
+
+def test_markdown_escapes_what_would_break_a_table_or_become_a_tag(hostile):
+    text = as_markdown(hostile, title=HOSTILE)
+    assert "<script>" not in text.replace("\\<script>", "")
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) in (7, 10), line
+
+
+def test_a_spreadsheet_runs_no_formula(hostile):
+    rows = list(csv.DictReader(io.StringIO(as_csv(hostile))))
+    assert [row["name"] for row in rows] == [HOSTILE, "'=1+1"]
+
+
+def test_a_console_prints_names_with_brackets_as_they_are():
+    report = Report("[red]m", 1, 1, (LayerRow("[bold]conv", "synapse", sops=1),), {}, (load("loihi1"),))
+    assert "[bold]conv" in terminal(report)
+    assert "[red]m" in terminal(report)
+
+
+def test_the_json_holds_all_numbers_unrounded_and_marks_energies_as_estimates(report):
+    document = json.loads(as_json(report))
+    assert document["schema_version"] == 1
+    assert [layer["sops"] for layer in document["layers"]] == [row.sops for row in report.layers]
+    for entry, used in zip(document["energy"], report.profiles, strict=True):
+        assert entry["estimate"] is True
+        assert entry["total_uj"] == report.energy(used.name).total_uj
+        assert entry["profile"]["source"] == used.source
+    assert document["baseline"]["name"] == "eager"
+
+
+def test_what_was_not_counted_is_in_every_format(digits):
+    report = profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.GELU()), [digits])
+    assert "GELU" in as_json(report)
+    assert "Not counted: layer 2: torch.nn.modules.activation.GELU" in page(report)
+    assert "GELU" in as_markdown(report, title="t")
+
+
+def test_a_report_is_written_whole_with_pictures_that_are_pictures(report, tmp_path):
+    paths = write_report(report, tmp_path / "a" / "b", title="Title")
+    assert sorted(p.relative_to(tmp_path / "a" / "b").as_posix() for p in paths.values()) == [
+        "figures/energy_by_layer_cmos45-fp32.png",
+        "figures/energy_by_layer_cmos45-int8.png",
+        "figures/energy_by_layer_loihi1.png",
+        "figures/energy_by_profile.png",
+        "figures/spikes_per_layer.png",
+        "report.csv",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+    for path in paths.values():
+        if path.suffix == ".png":
+            picture = imread(path)
+            assert min(picture.shape[:2]) > 400
+            assert picture.std() > 0.05
+    assert {p for p in tmp_path.rglob("*") if p.is_file()} == set(paths.values())
+
+
+@pytest.mark.filterwarnings("error")
+def test_odd_reports_are_drawn_without_a_warning(hostile, digits, tmp_path):
+    own = parse("title='t'\nsource='s'\nyear=2020\nscope='core'\nbasis='measured'", name="empty", origin="test")
+    silent = Report("silent", 1, 1, (LayerRow("n", "neuron", neurons=1, steps=1),), {}, (own, load("loihi1")))
+    dense = profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits], profiles=["loihi1"])
+    many = Report("deep", 1, 1, tuple(LayerRow(f"layer{i}", "neuron", spikes=i) for i in range(40)), {}, (load("loihi1"),))
+    for i, one in enumerate((hostile, silent, dense, many)):
+        write_report(one, tmp_path / str(i), title="t")
+
+
+def test_a_page_shows_only_what_a_profile_states():
+    own = parse("title='t'\nsource='s'\nyear=2020\nscope='core'\nbasis='measured'\n[cost_pj]\nac=1", name="own", origin="test")
+    report = Report("m", 1, 1, (LayerRow("l", "synapse", sops=1),), {}, (own,))
+    assert "t (core, measured). AC 1 pJ. Source: s." in page(report)
+
+
+@pytest.mark.parametrize("size", [0, 500, 20_000])
+def test_a_disk_without_room_is_a_failure_that_names_the_file_and_leaves_no_half_of_it(report, tmp_path, size):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        with pytest.raises(Failure, match=f"{tmp_path}.*: not written"), warnings.catch_warnings():
+            write_report(report, tmp_path, title="Title")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert all(path.stat().st_size > 0 for path in tmp_path.rglob("*") if path.is_file())
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_folder_that_is_a_file_is_refused(report, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_report(report, tmp_path / "taken", title="Title")
