@@ -126,6 +126,11 @@ def test_energy_measures_a_torch_module_of_the_users_own_code(cli, tmp_path, mon
         assert refused.code == 2
         assert message in refused.err
     assert "give samples with --input" in cli("energy", "my_net:model").err
+    np.save(tmp_path / "wrong.npy", np.zeros((6, 3, 2, 3), np.float32))
+    refused = cli("energy", "my_net:model", "--input", "wrong.npy")
+    assert refused.code == 2
+    assert "my_net:model: does not run on an input of shape (6, 3, 2, 3)" in refused.err
+    assert refused.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"not an array", b"\x93NUMPY\x01\x00garbage"])
