@@ -3,11 +3,15 @@
 Each is a leaf of the graph tracer; together with `torch.nn`'s own layers they are the alphabet of the networks.
 """
 
+from dataclasses import dataclass
+from math import log
+
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.kernels import multi_step
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.errors import UserError
+from neurodeploy.kernels import low_pass, multi_step
+from neurodeploy.neurons import Dynamics, NeuronParameters, Reset
 from neurodeploy.surrogate import ArcTangent, Surrogate
 
 
@@ -81,17 +85,123 @@ class Neuron(nn.Module):
     Args:
         parameters: decay, threshold and reset (see `neurodeploy.neurons.neuron_step` for the equation).
         surrogate: derivative of the spike in training.
+        detach_reset: in training, no gradient flows through the spike in the reset.
     """
 
-    def __init__(self, parameters: NeuronParameters, surrogate: Surrogate | None = None) -> None:
+    def __init__(self, parameters: NeuronParameters, surrogate: Surrogate | None = None, *, detach_reset: bool = False) -> None:
         super().__init__()
-        self.constants = parameters
+        self._constants = parameters
         self.surrogate: Surrogate = surrogate if surrogate is not None else ArcTangent()
+        self.detach_reset = detach_reset
+
+    @property
+    def constants(self) -> NeuronParameters:
+        """Decay, threshold and reset as they are now: what an export carries."""
+        return self._constants
 
     def forward(self, current: Tensor) -> Tensor:
         """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
-        return multi_step(current, torch.zeros_like(current[0]), self.constants, self.surrogate)[0]
+        return self._fire(current, self._constants)
+
+    def _fire(self, current: Tensor, dynamics: Dynamics) -> Tensor:
+        v0 = torch.zeros_like(current[0])
+        return multi_step(current, v0, dynamics, self.surrogate, detach_reset=self.detach_reset)[0]
 
     def extra_repr(self) -> str:
         p = self.constants
         return f"decay={p.decay:g}, threshold={p.threshold:g}, reset={p.reset}, surrogate={self.surrogate}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """Dynamics whose numbers are tensors of no axes."""
+
+    decay: Tensor | float
+    threshold: Tensor | float
+    reset: Reset
+
+
+class ParametricNeuron(Neuron):
+    """LIF neurons whose leak, and on request whose threshold, is learned: one number each for the whole layer.
+
+    `λ = σ(w)` (parametric LIF, Fang et al. 2021, with λ = 1 − 1/τ) and `θ = exp(u)`, so that both stay in their ranges. That
+    DIET-SNN (Rathi & Roy 2021) learns leak and threshold is printed; this parametrisation of θ is our working form.
+
+    Args:
+        parameters: where training starts; 0 < decay < 1.
+        surrogate, detach_reset: see `Neuron`.
+        learn_threshold: whether θ is learned too, as in DIET-SNN.
+
+    Raises:
+        UserError: a decay of 0 or 1, which the sigmoid never reaches.
+    """
+
+    def __init__(
+        self,
+        parameters: NeuronParameters,
+        surrogate: Surrogate | None = None,
+        *,
+        detach_reset: bool = False,
+        learn_threshold: bool = False,
+    ) -> None:
+        super().__init__(parameters, surrogate, detach_reset=detach_reset)
+        if not 0 < parameters.decay < 1:
+            raise UserError(f"neuron decay: {parameters.decay} found, a number between 0 and 1 expected where it is learned")
+        self.decay_logit = nn.Parameter(torch.tensor(log(parameters.decay / (1 - parameters.decay))))
+        self.log_threshold = nn.Parameter(torch.tensor(log(parameters.threshold))) if learn_threshold else None
+
+    def _dynamics(self) -> _Learned:
+        threshold = self._constants.threshold if self.log_threshold is None else self.log_threshold.exp()
+        return _Learned(self.decay_logit.sigmoid(), threshold, self._constants.reset)
+
+    @property
+    def constants(self) -> NeuronParameters:
+        with torch.no_grad():
+            now = self._dynamics()
+        return NeuronParameters(float(now.decay), float(now.threshold), now.reset)
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return self._fire(current, self._dynamics())
+
+
+class CubaNeuron(Neuron):
+    """Current-based LIF neurons, as on Loihi: a synaptic current with a leak of its own feeds the membrane.
+
+    `i[t] = α i[t−1] + x[t]`, then `neurons.neuron_step` with `I = i` in the same step.
+
+    Args:
+        parameters, surrogate, detach_reset: see `Neuron`.
+        current_decay: α, 0 ≤ α ≤ 1; with 0 it is a `Neuron`.
+
+    Raises:
+        UserError: α is outside its range.
+    """
+
+    def __init__(
+        self,
+        parameters: NeuronParameters,
+        surrogate: Surrogate | None = None,
+        *,
+        current_decay: float,
+        detach_reset: bool = False,
+    ) -> None:
+        super().__init__(parameters, surrogate, detach_reset=detach_reset)
+        if not 0 <= current_decay <= 1:
+            raise UserError(f"neuron current_decay: {current_decay} found, a number from 0 to 1 expected")
+        self.current_decay = current_decay
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighted input spikes `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return self._fire(low_pass(x, self.current_decay), self._constants)
+
+    def extra_repr(self) -> str:
+        return f"current_decay={self.current_decay:g}, {super().extra_repr()}"
+
+
+class Integrator(nn.Module):
+    """Output neurons that integrate without leak and never fire: `v[t] = v[t−1] + I[t]` (LaSNN, eq. 3)."""
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Input current `[T, B, …]` → membrane potential of every step `[T, B, …]`."""
+        return low_pass(current, 1.0)

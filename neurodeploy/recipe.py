@@ -11,6 +11,7 @@ from neurodeploy import surrogate
 from neurodeploy.data import Digits
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
 from neurodeploy.errors import UserError
+from neurodeploy.layers import CubaNeuron, Neuron, ParametricNeuron
 from neurodeploy.networks import NetworkSpec, Relu, Spiking
 from neurodeploy.neurons import NeuronParameters, Reset
 
@@ -24,17 +25,17 @@ class _Section(BaseModel):
 class SurrogateSettings(_Section):
     """`[neuron.surrogate]`: the derivative of the spike; each kind takes its own constant (see `neurodeploy.surrogate`)."""
 
-    kind: Literal["rectangle", "triangle", "arctangent", "sigmoid"] = "rectangle"
+    kind: Literal["rectangle", "triangle", "arctangent", "sigmoid", "fast-sigmoid", "straight-through", "tanh"] = "rectangle"
     width: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     gamma: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     alpha: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    slope: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _only_its_own_constant(self) -> "SurrogateSettings":
         own = surrogate.SURROGATES[self.kind].__dataclass_fields__
-        for name in ("width", "gamma", "alpha"):
-            if getattr(self, name) is not None and name not in own:
-                raise ValueError(f"a {self.kind} takes {', '.join(own)}, not {name}")
+        for name in self.model_fields_set - {"kind"} - own.keys():
+            raise ValueError(f"a {self.kind} takes {', '.join(own) or 'no constant'}, not {name}")
         return self
 
     def build(self) -> surrogate.Surrogate:
@@ -43,15 +44,45 @@ class SurrogateSettings(_Section):
 
 
 class NeuronSettings(_Section):
-    """`[neuron]`: constants of every spiking layer."""
+    """`[neuron]`: every spiking layer of the students.
 
+    Attributes:
+        kind: "lif" (with decay 1: IF), "parametric" (the leak is learned) or "cuba" (a synaptic current before the membrane).
+        decay, threshold, reset: see `neurodeploy.neurons.NeuronParameters`; where training learns them, their start.
+        learn_threshold: of "parametric": the threshold is learned too.
+        current_decay: of "cuba".
+        detach_reset: no gradient flows through the spike in the reset.
+    """
+
+    kind: Literal["lif", "parametric", "cuba"] = "lif"
     decay: float = Field(default=0.25, ge=0, le=1)
     threshold: float = Field(default=0.5, gt=0, allow_inf_nan=False)
     reset: Reset = "hard"
+    learn_threshold: bool | None = None
+    current_decay: float | None = Field(default=None, ge=0, le=1)
+    detach_reset: bool = False
     surrogate: SurrogateSettings = SurrogateSettings()
 
-    def build(self) -> NeuronParameters:
-        return NeuronParameters(self.decay, self.threshold, self.reset)
+    @model_validator(mode="after")
+    def _only_what_the_kind_takes(self) -> "NeuronSettings":
+        if self.learn_threshold is not None and self.kind != "parametric":
+            raise ValueError(f'learn_threshold belongs to kind = "parametric", {self.kind!r} found')
+        if (self.current_decay is None) == (self.kind == "cuba"):
+            raise ValueError(f'current_decay belongs to kind = "cuba" and is required there, {self.kind!r} found')
+        if self.kind == "parametric" and not 0 < self.decay < 1:
+            raise ValueError(f"decay: {self.decay} found, a number between 0 and 1 expected where it is learned")
+        return self
+
+    def build(self) -> Neuron:
+        """One layer of neurons."""
+        parameters = NeuronParameters(self.decay, self.threshold, self.reset)
+        slope = self.surrogate.build()
+        if self.kind == "parametric":
+            learn = bool(self.learn_threshold)
+            return ParametricNeuron(parameters, slope, detach_reset=self.detach_reset, learn_threshold=learn)
+        if self.current_decay is not None:
+            return CubaNeuron(parameters, slope, current_decay=self.current_decay, detach_reset=self.detach_reset)
+        return Neuron(parameters, slope, detach_reset=self.detach_reset)
 
 
 class OptimizerSettings(_Section):
@@ -143,7 +174,7 @@ class Recipe(_Section):
         """ReLU for the teacher, spiking neurons for a student."""
         if role == "teacher":
             return Relu()
-        return Spiking(self.neuron.build(), self.neuron.surrogate.build(), self.steps, self.student_named(role).repact)
+        return Spiking(self.neuron.build, self.steps, self.student_named(role).repact)
 
     def training(self, role: str) -> OptimizerSettings:
         return self.teacher if role == "teacher" else self.student_named(role).training

@@ -13,9 +13,9 @@ from torch import Tensor
 
 
 class Surrogate(Protocol):
-    """A derivative for the spike, as a function of the distance from the threshold."""
+    """A derivative for the spike, as a function of the distance from the threshold; no gradient flows through its own shape."""
 
-    def derivative(self, x: Tensor, threshold: float) -> Tensor:
+    def derivative(self, x: Tensor, threshold: float | Tensor) -> Tensor:
         """∂s/∂h at `x = h − θ`; same shape as `x`."""
         ...
 
@@ -26,7 +26,7 @@ class Rectangle:
 
     width: float = 1.0
 
-    def derivative(self, x: Tensor, threshold: float) -> Tensor:  # noqa: ARG002
+    def derivative(self, x: Tensor, threshold: float | Tensor) -> Tensor:  # noqa: ARG002
         return (x.abs() < self.width / 2).to(x.dtype) / self.width
 
 
@@ -36,7 +36,7 @@ class Triangle:
 
     gamma: float = 0.3
 
-    def derivative(self, x: Tensor, threshold: float) -> Tensor:
+    def derivative(self, x: Tensor, threshold: float | Tensor) -> Tensor:
         return self.gamma * (1 - (x / threshold).abs()).clamp_min(0)
 
 
@@ -46,7 +46,7 @@ class ArcTangent:
 
     alpha: float = 2.0
 
-    def derivative(self, x: Tensor, threshold: float) -> Tensor:  # noqa: ARG002
+    def derivative(self, x: Tensor, threshold: float | Tensor) -> Tensor:  # noqa: ARG002
         return (self.alpha / 2) / (1 + (pi / 2 * self.alpha * x).square())
 
 
@@ -56,16 +56,50 @@ class Sigmoid:
 
     alpha: float = 4.0
 
-    def derivative(self, x: Tensor, threshold: float) -> Tensor:  # noqa: ARG002
+    def derivative(self, x: Tensor, threshold: float | Tensor) -> Tensor:  # noqa: ARG002
         s = torch.sigmoid(self.alpha * x)
         return self.alpha * s * (1 - s)
 
 
-SURROGATES: dict[str, type[Rectangle] | type[Triangle] | type[ArcTangent] | type[Sigmoid]] = {
+@dataclass(frozen=True)
+class FastSigmoid:
+    """`∂s/∂h = 1 / (1 + k|x|)²` (Zenke & Ganguli 2018, SuperSpike)."""
+
+    slope: float = 25.0
+
+    def derivative(self, x: Tensor, threshold: float | Tensor) -> Tensor:  # noqa: ARG002
+        return (1 + self.slope * x.abs()).square().reciprocal()
+
+
+@dataclass(frozen=True)
+class StraightThrough:
+    """`∂s/∂h = 1` where `0 ≤ h ≤ 2θ`, else 0: the gradient of a clamp, passed straight through the comparison.
+
+    Our working form of the straight-through estimator (Bengio et al. 2013) around a threshold.
+    """
+
+    def derivative(self, x: Tensor, threshold: float | Tensor) -> Tensor:
+        return (x.abs() <= threshold).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Tanh:
+    """`∂s/∂h = (k/2) (1 − tanh²(k x))`: the step as `½ tanh(k x) + ½` (Guo et al. 2022, IM-Loss, with k fixed)."""
+
+    slope: float = 2.0
+
+    def derivative(self, x: Tensor, threshold: float | Tensor) -> Tensor:  # noqa: ARG002
+        return (self.slope / 2) * (1 - (self.slope * x).tanh().square())
+
+
+SURROGATES: dict[str, type[Any]] = {
     "rectangle": Rectangle,
     "triangle": Triangle,
     "arctangent": ArcTangent,
     "sigmoid": Sigmoid,
+    "fast-sigmoid": FastSigmoid,
+    "straight-through": StraightThrough,
+    "tanh": Tanh,
 }
 
 
@@ -73,18 +107,24 @@ class _Spike(torch.autograd.Function):
     """Exact comparison forwards, surrogate derivative backwards."""
 
     @staticmethod
-    def forward(ctx: Any, h: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
-        ctx.save_for_backward(h)
-        ctx.threshold, ctx.surrogate = threshold, surrogate
+    def forward(ctx: Any, h: Tensor, threshold: float | Tensor, surrogate: Surrogate) -> Tensor:
+        learned = isinstance(threshold, Tensor)
+        ctx.save_for_backward(h, *((threshold,) if learned else ()))
+        ctx.threshold, ctx.surrogate = None if learned else threshold, surrogate
         return (h > threshold).to(h.dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (h,) = ctx.saved_tensors
-        return grad * ctx.surrogate.derivative(h - ctx.threshold, ctx.threshold), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        h, *learned = ctx.saved_tensors
+        threshold = learned[0] if learned else ctx.threshold
+        grad_h = grad * ctx.surrogate.derivative(h - threshold, threshold)
+        return grad_h, -grad_h.sum() if learned else None, None
 
 
-def spike(h: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
-    """Spikes (0 or 1, dtype and shape of `h`) of the charged membrane potential `h`, differentiable through `surrogate`."""
+def spike(h: Tensor, threshold: float | Tensor, surrogate: Surrogate) -> Tensor:
+    """Spikes (0 or 1, dtype and shape of `h`) of the charged membrane potential `h`, differentiable through `surrogate`.
+
+    A threshold that is a tensor (of no axes) gets a gradient too: `∂s/∂θ = −∂s/∂h`.
+    """
     spikes: Tensor = _Spike.apply(h, threshold, surrogate)  # type: ignore[no-untyped-call]
     return spikes

@@ -190,6 +190,13 @@ def _neuron(builder: _Builder, module: layers.Neuron, name: str, sources: list[s
     return builder.add(nodes.Neuron(name=name, inputs=tuple(sources), parameters=module.constants))
 
 
+@_layer(layers.CubaNeuron, layers.Integrator)
+def _without_node(_builder: _Builder, module: nn.Module, name: str, _sources: list[str]) -> str:
+    raise UserError(
+        f"layer {name} ({type(module).__name__}): has no form in a graph yet; use layers.Neuron or layers.ParametricNeuron"
+    )
+
+
 @_layer(nn.ReLU)
 def _relu(builder: _Builder, _: nn.ReLU, name: str, sources: list[str]) -> str:
     return builder.add(nodes.Relu(name=name, inputs=tuple(sources)))

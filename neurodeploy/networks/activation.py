@@ -1,14 +1,12 @@
 """What stands behind each synapse layer: a ReLU in the teacher, spiking neurons in the student."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import nn
 
 from neurodeploy.encoding import DirectEncoding
-from neurodeploy.layers import Neuron
-from neurodeploy.neurons import NeuronParameters
-from neurodeploy.surrogate import Surrogate
 
 
 class Activations(Protocol):
@@ -39,19 +37,17 @@ class Spiking:
     """The student's activations: spiking neurons over T steps.
 
     Attributes:
-        neuron: decay, threshold, reset.
-        surrogate: derivative of the spike in training.
+        neuron: makes a layer of spiking neurons, such as `functools.partial(layers.Neuron, parameters, surrogate)`.
         steps: T.
         repact: replace the last spiking layer by a ReLU applied at every step, without a membrane (RepAct, EnOF-SNN).
     """
 
-    neuron: NeuronParameters
-    surrogate: Surrogate
+    neuron: Callable[[], nn.Module]
     steps: int
     repact: bool = False
 
     def make(self, *, last: bool = False) -> nn.Module:
-        return nn.ReLU() if last and self.repact else Neuron(self.neuron, self.surrogate)
+        return nn.ReLU() if last and self.repact else self.neuron()
 
     def encoding(self) -> nn.Module:
         return DirectEncoding(self.steps)

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from neurodeploy.data import Digits
-from neurodeploy.graph import Graph, fold_batch_norm
+from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
 from neurodeploy.graph.tracing import trace
+from neurodeploy.layers import Neuron
 from neurodeploy.networks import ConvNetSpec, NetworkSpec, ResNetSpec, Spiking
 from neurodeploy.neurons import NeuronParameters, Reset
 from neurodeploy.surrogate import Rectangle
@@ -41,13 +42,16 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 @functools.cache
 def _network(kind: str, reset: Reset, repact: bool) -> torch.nn.Module:
-    """Trained for a few steps on digits, so that its batch norms have statistics and its neurons fire."""
+    """Trained for a few steps on digits, so that its batch norms have statistics; biased so that all its layers fire."""
     torch.manual_seed(1)
-    activations = Spiking(NeuronParameters(0.5, 0.5, reset), Rectangle(), STEPS, repact)
+    activations = Spiking(functools.partial(Neuron, NeuronParameters(0.5, 0.5, reset), Rectangle()), STEPS, repact)
     network = SPECS[kind].build(1, 10, activations)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.constant_(module.bias, 0.3)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     samples, labels = _digits()
-    for batch in torch.arange(200).split(40):
+    for batch in torch.arange(200).split(40) * 4:
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(network(samples[batch]).logits, labels[batch]).backward()
         optimizer.step()
@@ -86,3 +90,37 @@ def bundles(tmp_path_factory, graph, digits) -> dict[str, Path]:
 def bundle(bundles, tmp_path) -> Callable[[str], Path]:
     """Target → a copy of its bundle that may be changed."""
     return lambda target: Path(shutil.copytree(bundles[target], tmp_path / target))
+
+
+@pytest.fixture(scope="session")
+def at_threshold() -> tuple[Graph, np.ndarray]:
+    """A network whose encoder sums to the threshold itself for one of the samples, up to the order of the sum; the samples."""
+    x = np.random.default_rng(1).random((50, 64)).astype(np.float32)
+    graph = _dense(0.5)
+    ours = interpreter.run(graph, x)["fc"]
+    theirs = onnx.Session(onnx.build(graph, partition(graph).encoder, name="n"), also=["fc"]).run({"input": x}, steps=1)["fc"]
+    differing = (ours != theirs) & (ours > 0.1) & (ours < 1)
+    assert differing.any(), "both take their sums in the same order: no sample tells them apart"
+    return _dense(float(min(ours[differing][0], theirs[differing][0]))), x
+
+
+def _dense(threshold: float) -> Graph:
+    rng = np.random.default_rng(0)
+
+    def linear(name: str, source: str, *shape: int) -> nodes.Linear:
+        return nodes.Linear(name=name, inputs=(source,), weight=rng.normal(0, 0.3, shape).astype(np.float32))
+
+    neuron = NeuronParameters(0.5, threshold, "hard")
+    return Graph(
+        [
+            nodes.Input(name="input", shape=(64,)),
+            linear("fc", "input", 16, 64),
+            nodes.Encode(name="encode", inputs=("fc",), steps=4),
+            nodes.Neuron(name="first", inputs=("encode",), parameters=neuron),
+            linear("inner", "first", 16, 16),
+            nodes.Neuron(name="second", inputs=("inner",), parameters=neuron),
+            linear("classifier", "second", 3, 16),
+            nodes.TimeMean(name="mean", inputs=("classifier",)),
+            nodes.Output(name="logits", inputs=("mean",)),
+        ]
+    )

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -16,7 +18,7 @@ SPECS = {
 
 
 def spiking(steps: int = 3, *, repact: bool = False) -> Spiking:
-    return Spiking(NeuronParameters(0.25, 0.5), Rectangle(), steps, repact)
+    return Spiking(partial(Neuron, NeuronParameters(0.25, 0.5), Rectangle()), steps, repact)
 
 
 @pytest.mark.parametrize("kind", SPECS)

@@ -1,7 +1,10 @@
+import re
+
 import pytest
 
 from neurodeploy.distillation import Laf
 from neurodeploy.errors import UserError
+from neurodeploy.layers import CubaNeuron, Neuron, ParametricNeuron
 from neurodeploy.networks import Relu
 from neurodeploy.recipe import built_in, load, parse, text_of, with_seeds
 from neurodeploy.surrogate import Triangle
@@ -45,6 +48,37 @@ def test_a_faulty_setting_is_named_with_what_was_found(old, new, message):
     assert message in str(caught.value)
     assert str(caught.value).startswith("my.toml: ")
     assert "\n" not in str(caught.value)
+
+
+NEURONS = {
+    'kind = "parametric"': ParametricNeuron,
+    'kind = "parametric"\nlearn_threshold = true': ParametricNeuron,
+    'kind = "cuba"\ncurrent_decay = 0.75\ndetach_reset = true': CubaNeuron,
+    'kind = "lif"': Neuron,
+}
+
+
+@pytest.mark.parametrize("text", NEURONS)
+def test_a_recipe_names_its_kind_of_neuron(text):
+    neuron = parse(DIGITS.replace("[neuron]", f"[neuron]\n{text}"), origin="x").neuron.build()
+    assert type(neuron) is NEURONS[text]
+    assert neuron.detach_reset is ("detach_reset" in text)
+    assert (getattr(neuron, "log_threshold", None) is not None) is ("learn_threshold" in text)
+    assert getattr(neuron, "current_decay", 0.75) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learn_threshold = true", "learn_threshold belongs to kind = \"parametric\", 'lif' found"),
+        ("current_decay = 0.5", "current_decay belongs to kind = \"cuba\" and is required there, 'lif' found"),
+        ('kind = "cuba"', 'current_decay belongs to kind = "cuba" and is required there'),
+        ('kind = "izhikevich"', "neuron.kind: 'izhikevich' found"),
+    ],
+)
+def test_a_constant_that_a_kind_of_neuron_does_not_take_is_refused(text, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        parse(DIGITS.replace("[neuron]", f"[neuron]\n{text}"), origin="x")
 
 
 def test_every_fault_is_reported_at_once():

@@ -102,7 +102,8 @@ def _read_neuron(graph: Graph, pending: _Pending, node: nodes.Neuron) -> Stage:
         raise UserError(f"node {node.name}: neurons without a synapse before them; put a Conv or Linear layer before them")
     if node.parameters.reset != "hard":
         raise UserError(
-            f'node {node.name}: soft reset found; Loihi\'s neurons reset to 0, so retrain the network with reset = "hard"'
+            f'node {node.name}: reset "{node.parameters.reset}" found; Loihi\'s neurons reset to 0, so retrain the network '
+            'with reset = "hard"'
         )
     return Stage(pending.synapse, pending.flatten, node, graph.shape(pending.source))
 

@@ -21,7 +21,7 @@ def neuron_function(reset: Reset, rank: int) -> onnx.FunctionProto:
     """`(current [T, B, …], v0 [B, …], decay, threshold) → (spikes [T, B, …], v [B, …])`.
 
     The body is `neurodeploy.neurons.neuron_step`, operation by operation: `h = λ v + I`, `s = h > θ`, then
-    `v = h (1 − s)` for the hard reset or `v = h − θ s` for the soft one.
+    `v = h (1 − s)` for the hard reset, `v = h − θ s` for the soft one, `v = h` without reset.
     """
     scan = helper.make_node(
         "Scan", ["v0", "current"], ["v", "spikes"], body=_step(reset, rank - 1), num_scan_inputs=1, name="over_time"
@@ -56,6 +56,8 @@ def _step(reset: Reset, rank: int) -> onnx.GraphProto:
             helper.make_node("Sub", ["one", "spikes_t"], ["silent"]),
             helper.make_node("Mul", ["h", "silent"], ["v_after"]),
         ]
+    elif reset == "none":
+        members.append(helper.make_node("Identity", ["h"], ["v_after"]))
     else:
         members += [
             helper.make_node("Mul", ["threshold", "spikes_t"], ["subtracted"]),

@@ -272,7 +272,7 @@ SQUARE = RNG.normal(size=(2, 2, 3, 3))
 REFUSED = {
     "soft reset": (
         [conv("c", "x", SQUARE), lif("n", "c", reset="soft")],
-        r"node n: soft reset found; .* retrain the network",
+        r'node n: reset "soft" found; .* retrain the network',
     ),
     "residual": (
         [

@@ -130,6 +130,7 @@ def conv(name: str, source: str, weight: np.ndarray, **fields: Any) -> nodes.Con
 NETWORKS = {
     "event convolution": events(conv("c", "input", weights(4, 2, 3, 3), padding=(1, 1)), lif("n", "c")),
     "soft reset": events(conv("c", "input", weights(4, 2, 3, 3)), lif("n", "c", "soft")),
+    "no reset": events(conv("c", "input", weights(4, 2, 3, 3)), lif("n", "c", "none")),
     "groups and dilation": events(
         conv("c", "input", weights(4, 1, 2, 3), groups=2, dilation=(2, 1), stride=(1, 2), padding=(2, 0)), lif("n", "c")
     ),

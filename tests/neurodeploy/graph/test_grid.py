@@ -1,6 +1,7 @@
 """On the grid every sum is exact, so torch, ONNX Runtime and the interpreter fire the same spikes, bit for bit."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes
 from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
+from neurodeploy.layers import Neuron
 from neurodeploy.networks import ConvNetSpec, ResNetSpec, Spiking
-from neurodeploy.neurons import NeuronParameters
-from neurodeploy.surrogate import Rectangle
+from neurodeploy.neurons import RESETS, NeuronParameters
 from neurodeploy_exporters.onnx import Session, build
 
 seeds = st.integers(0, 2**32 - 1)
@@ -24,7 +25,7 @@ neurons = st.builds(
     NeuronParameters,
     decay=st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1)),
     threshold=st.one_of(st.sampled_from([0.25, 0.5, 1.0]), st.floats(0.1, 2.0)),
-    reset=st.sampled_from(["hard", "soft"]),
+    reset=st.sampled_from(RESETS),
 )
 widths = st.integers(1, 6)
 
@@ -39,7 +40,7 @@ def networks(draw) -> Graph:
         channels = draw(st.lists(widths, min_size=1, max_size=2).map(tuple))
         spec = ResNetSpec(channels=channels, blocks=tuple(draw(st.integers(1, 2)) for _ in channels))
     torch.manual_seed(draw(seeds))
-    activations = Spiking(draw(neurons), Rectangle(), draw(st.integers(1, 6)), draw(st.booleans()))
+    activations = Spiking(partial(Neuron, draw(neurons)), draw(st.integers(1, 6)), draw(st.booleans()))
     network: nn.Module = spec.build(1, 5, activations)
     for _ in range(3):
         network(torch.rand(16, 1, 8, 8))

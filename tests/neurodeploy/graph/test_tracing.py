@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -8,15 +10,16 @@ from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
+from neurodeploy.layers import CubaNeuron, Integrator, Neuron, ParametricNeuron
 from neurodeploy.networks import ConvNetSpec, Relu, ResNetSpec, Spiking
 from neurodeploy.neurons import NeuronParameters
-from neurodeploy.surrogate import Rectangle
 
 SPECS = {"conv": ConvNetSpec(channels=(4, 6, 8), strides=(1, 2, 2)), "resnet": ResNetSpec(channels=(4, 8), blocks=(1, 2))}
 ACTIVATIONS = {
     "relu": Relu(),
-    "hard": Spiking(NeuronParameters(0.5, 1.0), Rectangle(), 4),
-    "soft repact": Spiking(NeuronParameters(0.25, 0.5, "soft"), Rectangle(), 3, repact=True),
+    "hard": Spiking(partial(Neuron, NeuronParameters(0.5, 1.0)), 4),
+    "soft repact": Spiking(partial(Neuron, NeuronParameters(0.25, 0.5, "soft")), 3, repact=True),
+    "learned": Spiking(partial(ParametricNeuron, NeuronParameters(0.3, 0.7), learn_threshold=True), 4),
 }
 
 
@@ -45,6 +48,12 @@ def test_interpreter_folded_graph_and_module_compute_what_the_traced_network_com
         GraphModule(folded)(x).detach().numpy(),
     ):
         np.testing.assert_allclose(answer, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [CubaNeuron(NeuronParameters(), current_decay=0.5), Integrator()])
+def test_neurons_without_a_form_in_a_graph_are_refused_by_name(layer):
+    with pytest.raises(UserError, match=rf"layer 1 \({type(layer).__name__}\): has no form in a graph yet; use layers.Neuron"):
+        trace(nn.Sequential(nn.Linear(3, 2), layer), (3,), timed=True)
 
 
 def test_spiking_layers_keep_the_names_that_they_have_in_the_model():
