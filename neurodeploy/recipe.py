@@ -34,7 +34,7 @@ class SurrogateSettings(_Section):
     @model_validator(mode="after")
     def _only_its_own_constant(self) -> "SurrogateSettings":
         own = surrogate.SURROGATES[self.kind].__dataclass_fields__
-        for name in self.model_fields_set - {"kind"} - own.keys():
+        for name in self.model_dump(exclude={"kind"}, exclude_none=True).keys() - own.keys():
             raise ValueError(f"a {self.kind} takes {', '.join(own) or 'no constant'}, not {name}")
         return self
 

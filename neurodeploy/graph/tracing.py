@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from neurodeploy import layers
-from neurodeploy.encoding import DirectEncoding
+from neurodeploy.encoding import DirectEncoding, EventInput, LatencyEncoding, PoissonEncoding, StaticInput
 from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
@@ -49,7 +49,8 @@ def trace(network: nn.Module, sample_shape: Shape, *, timed: bool = False) -> Gr
     Args:
         network: built of the toolkit's layers and those torch layers that have a rule here.
         sample_shape: `(C, H, W)`, `(C, L)` or `(N,)` of one sample.
-        timed: True if the module is called with `[T, B, *sample_shape]` rather than `[B, *sample_shape]`.
+        timed: True if the module is called with sequences, `[T, B, *sample_shape]`, or `[B, T, *sample_shape]` where it
+            begins with an `EventInput`; the graph's input is `[T, B, *sample_shape]` then.
 
     Raises:
         UserError: the module has control flow that depends on data, or an operation without a rule; the message names it.
@@ -227,6 +228,22 @@ def _flatten(builder: _Builder, _: layers.Flatten, name: str, sources: list[str]
 @_layer(layers.Add)
 def _add(builder: _Builder, _: layers.Add, name: str, sources: list[str]) -> str:
     return builder.add(nodes.Add(name=name, inputs=tuple(sources) * (2 // len(sources))))
+
+
+@_layer(StaticInput, EventInput)
+def _entry(builder: _Builder, module: nn.Module, name: str, sources: list[str]) -> str:
+    if builder.timed[sources[0]] is not isinstance(module, EventInput):
+        found = "event frames" if builder.timed[sources[0]] else "a static sample"
+        raise UserError(f"layer {name} ({type(module).__name__}): {found} found at its input; check `timed`")
+    return sources[0]
+
+
+@_layer(PoissonEncoding, LatencyEncoding)
+def _spikes_of_the_host(_builder: _Builder, module: nn.Module, name: str, _sources: list[str]) -> str:
+    raise UserError(
+        f"layer {name} ({type(module).__name__}): has no form in a graph; a host encodes the samples: put an EventInput in its "
+        "place and trace with timed=True"
+    )
 
 
 @_layer(DirectEncoding)

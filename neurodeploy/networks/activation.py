@@ -1,12 +1,14 @@
-"""What stands behind each synapse layer: a ReLU in the teacher, spiking neurons in the student."""
+"""What makes a network a teacher or a student: how samples enter it, and the activation behind each synapse layer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from torch import nn
 
-from neurodeploy.encoding import DirectEncoding
+from neurodeploy.encoding import DirectEncoding, EventInput, LatencyEncoding, PoissonEncoding, StaticInput
+
+Code = Literal["direct", "poisson", "latency", "events"]
 
 
 class Activations(Protocol):
@@ -16,17 +18,30 @@ class Activations(Protocol):
         """A new activation layer; `last` marks the one before the classifier."""
         ...
 
+    def entry(self) -> nn.Module:
+        """The layer that makes of a sample what the first synapse layer reads: `[T, B, …]`, with T = 1 if it is constant."""
+        ...
+
     def encoding(self) -> nn.Module:
-        """The layer that turns the first layer's constant current into a sequence."""
+        """The layer that turns the first layer's current into a sequence of T steps, if it is constant."""
         ...
 
 
 @dataclass(frozen=True)
 class Relu:
-    """The teacher's activations: ReLU everywhere, one time step."""
+    """The teacher's activations: ReLU everywhere, one time step, or one per event frame.
+
+    Attributes:
+        events: samples are event frames `[B, T, …]`; the answer is the mean over them.
+    """
+
+    events: bool = False
 
     def make(self, *, last: bool = False) -> nn.Module:  # noqa: ARG002
         return nn.ReLU()
+
+    def entry(self) -> nn.Module:
+        return EventInput() if self.events else StaticInput()
 
     def encoding(self) -> nn.Module:
         return nn.Identity()
@@ -39,15 +54,25 @@ class Spiking:
     Attributes:
         neuron: makes a layer of spiking neurons, such as `functools.partial(layers.Neuron, parameters, surrogate)`.
         steps: T.
+        code: how a sample becomes spikes: "direct" (its current is repeated), "poisson", "latency", or "events": it is
+            event frames `[B, T, …]` already, and `steps` is their number.
         repact: replace the last spiking layer by a ReLU applied at every step, without a membrane (RepAct, EnOF-SNN).
     """
 
     neuron: Callable[[], nn.Module]
     steps: int
     repact: bool = False
+    code: Code = "direct"
 
     def make(self, *, last: bool = False) -> nn.Module:
         return nn.ReLU() if last and self.repact else self.neuron()
 
+    def entry(self) -> nn.Module:
+        if self.code == "poisson":
+            return PoissonEncoding(self.steps)
+        if self.code == "latency":
+            return LatencyEncoding(self.steps)
+        return EventInput() if self.code == "events" else StaticInput()
+
     def encoding(self) -> nn.Module:
-        return DirectEncoding(self.steps)
+        return DirectEncoding(self.steps) if self.code == "direct" else nn.Identity()

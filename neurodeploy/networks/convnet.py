@@ -12,7 +12,7 @@ from neurodeploy.networks.output import NetworkOutput
 class ConvNet(nn.Module):
     """Convolution → batch norm → activation, once per entry of `channels`.
 
-    The first convolution sees the static sample and runs once; its current is repeated at every step (direct coding).
+    With direct coding the first convolution sees the static sample and runs once; its current is repeated at every step.
     Taps: `act1 … actN`.
 
     Args:
@@ -28,7 +28,7 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         self.depth = len(channels)
-        self.encoding = activations.encoding()
+        self.entry, self.encoding = activations.entry(), activations.encoding()
         widths = [in_channels, *channels]
         for i, stride in enumerate(strides, start=1):
             self.add_module(f"conv{i}", Conv2d(widths[i - 1], widths[i], 3, stride, padding=1, bias=False))
@@ -39,8 +39,8 @@ class ConvNet(nn.Module):
         self.readout = TimeMean()
 
     def forward(self, sample: Tensor) -> NetworkOutput:
-        """`[B, C, H, W]` → `NetworkOutput`."""
-        x, taps = sample.unsqueeze(0), {}
+        """`[B, C, H, W]`, or event frames `[B, T, C, H, W]` → `NetworkOutput`."""
+        x, taps = self.entry(sample), {}
         for i in range(1, self.depth + 1):
             x = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(x))
             if i == 1:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class NetworkOutput(NamedTuple):
-    """Answer of a network for `[B, C, H, W]`.
+    """Answer of a network for a batch of B samples.
 
     Attributes:
         logits: `[B, K]`, the mean over time of `step_logits`.

@@ -51,7 +51,7 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv = Conv2d(in_channels, channels[0], 3, padding=1, bias=False)
         self.bn = BatchNorm2d(channels[0])
-        self.encoding = activations.encoding()
+        self.entry, self.encoding = activations.entry(), activations.encoding()
         self.stem = activations.make()
         plan = [
             (width, 2 if stage > 0 and i == 0 else 1)
@@ -69,8 +69,8 @@ class ResNet(nn.Module):
         self.readout = TimeMean()
 
     def forward(self, sample: Tensor) -> NetworkOutput:
-        """`[B, C, H, W]` → `NetworkOutput`."""
-        x = self.stem(self.encoding(self.bn(self.conv(sample.unsqueeze(0)))))
+        """`[B, C, H, W]`, or event frames `[B, T, C, H, W]` → `NetworkOutput`."""
+        x = self.stem(self.encoding(self.bn(self.conv(self.entry(sample)))))
         taps = {"stem": x}
         for number in range(1, self.depth + 1):
             inner, x = self.get_submodule(f"block{number}")(x)

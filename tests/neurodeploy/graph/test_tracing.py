@@ -56,6 +56,35 @@ def test_neurons_without_a_form_in_a_graph_are_refused_by_name(layer):
         trace(nn.Sequential(nn.Linear(3, 2), layer), (3,), timed=True)
 
 
+EVENTS = Spiking(partial(Neuron, NeuronParameters(0.5, 0.5)), 5, code="events")
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_a_network_of_event_frames_becomes_a_graph_with_a_timed_input_and_no_encoder(kind):
+    torch.manual_seed(0)
+    network = SPECS[kind].build(2, 4, EVENTS).eval()
+    x = torch.randint(0, 2, (3, 5, 2, 8, 8)).float()
+    graph = fold_batch_norm(trace(network, (2, 8, 8), timed=True))
+    answer = interpreter.run(graph, x.transpose(0, 1).contiguous().numpy())["logits"]
+    np.testing.assert_allclose(answer, network(x).logits.detach().numpy(), atol=1e-5)
+    assert partition(graph).encoder is None
+    with pytest.raises(UserError, match=r"layer entry \(EventInput\): a static sample found"):
+        trace(network, (2, 8, 8))
+
+
+def test_a_static_network_is_not_traced_as_one_of_sequences():
+    with pytest.raises(UserError, match=r"layer entry \(StaticInput\): event frames found"):
+        trace(trained("conv", "hard"), (1, 8, 8), timed=True)
+
+
+@pytest.mark.parametrize("code", ["poisson", "latency"])
+def test_spikes_that_a_host_makes_have_no_form_in_a_graph(code):
+    network = SPECS["conv"].build(1, 10, Spiking(partial(Neuron, NeuronParameters()), 3, code=code))
+    assert network(torch.rand(2, 1, 8, 8)).step_logits.shape == (3, 2, 10)
+    with pytest.raises(UserError, match=r"layer entry .*: has no form in a graph; a host encodes the samples"):
+        trace(network, (1, 8, 8))
+
+
 def test_spiking_layers_keep_the_names_that_they_have_in_the_model():
     network, x = trained("resnet", "hard"), torch.rand(3, 1, 8, 8)
     graph = trace(network, (1, 8, 8))
