@@ -19,6 +19,10 @@ class Surrogate(Protocol):
         """∂s/∂h at `x = h − θ`; same shape as `x`."""
         ...
 
+    def __hash__(self) -> int:
+        """Equal constants, equal derivative: a compiled kernel is kept for each."""
+        ...
+
 
 @dataclass(frozen=True)
 class Rectangle:

@@ -1,5 +1,14 @@
-"""Kernels of the multi-step neuron update, all with one signature: `(current, v0, parameters, surrogate) → (spikes, v)`."""
+"""Kernels of the multi-step neuron update, all with one signature: `(current, v0, parameters, surrogate) → (spikes, v)`.
 
-from neurodeploy.kernels.handwritten import low_pass, multi_step
+| kernel | where | for |
+|---|---|---|
+| `reference` | anywhere | the definition: a loop over `neurons.neuron_step`, differentiated by autograd |
+| `handwritten` | anywhere | the default on a CPU: its own gradient, one tensor saved |
+| `fused` | NVIDIA GPUs, with Triton | the default there, for float32 and float64 |
+| `compiled` | CPU or GPU, with a compiler | opt-in: fastest on a CPU, seconds to compile for each new shape |
+"""
 
-__all__ = ["low_pass", "multi_step"]
+from neurodeploy.kernels.choice import KERNELS, multi_step, using
+from neurodeploy.kernels.handwritten import low_pass
+
+__all__ = ["KERNELS", "low_pass", "multi_step", "using"]

@@ -42,7 +42,7 @@ class _MultiStep(torch.autograd.Function):
             h, s = charged[t], spikes[t]
             torch.mul(v, decay, out=h).add_(current[t])
             torch.gt(h, threshold, out=s)
-            v = _after(h, s, threshold, reset)
+            v = after(h, s, threshold, reset)
         learned = {name: value for name, value in (("decay", decay), ("threshold", threshold)) if isinstance(value, Tensor)}
         ctx.save_for_backward(charged, *((v0,) if "decay" in learned else ()), *learned.values())
         ctx.learned, ctx.decay, ctx.threshold = tuple(learned), decay, threshold
@@ -67,22 +67,22 @@ class _MultiStep(torch.autograd.Function):
             if "threshold" in totals:
                 totals["threshold"] -= grad_h.sum()
                 totals["threshold"] += (grad_v * _reset_by_threshold(h, threshold, through, reset)).sum()
-            grad_h += grad_v * _reset_by_potential(h, threshold, through, reset)
+            grad_h += grad_v * reset_by_potential(h, threshold, through, reset)
             if v0 is not None:
-                before = v0 if t == 0 else _after(charged[t - 1], (charged[t - 1] > threshold).to(h.dtype), threshold, reset)
+                before = v0 if t == 0 else after(charged[t - 1], (charged[t - 1] > threshold).to(h.dtype), threshold, reset)
                 totals["decay"] += (grad_h * before).sum()
             grad_v = decay * grad_h
         return grad_current, grad_v, totals.get("decay"), totals.get("threshold"), None, None, None
 
 
-def _after(h: Tensor, s: Tensor, threshold: float | Tensor, reset: Reset) -> Tensor:
+def after(h: Tensor, s: Tensor, threshold: float | Tensor, reset: Reset) -> Tensor:
     """`v[t]`, as `neuron_step` has it."""
     if reset == "none":
         return h
     return h * (1 - s) if reset == "hard" else h - threshold * s
 
 
-def _reset_by_potential(h: Tensor, threshold: float | Tensor, slope: Tensor | float, reset: Reset) -> Tensor | float:
+def reset_by_potential(h: Tensor, threshold: float | Tensor, slope: Tensor | float, reset: Reset) -> Tensor | float:
     """`∂v/∂h`."""
     if reset == "none":
         return 1.0

@@ -1,0 +1,102 @@
+"""Every kernel fires the reference's spikes and has its gradients: Triton's run in its interpreter, Inductor's are compiled."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurodeploy import kernels
+from neurodeploy.errors import UserError
+from neurodeploy.kernels import compiled, reference
+from neurodeploy.layers import Neuron
+from neurodeploy.neurons import RESETS, NeuronParameters, Reset
+from neurodeploy.surrogate import SURROGATES, ArcTangent, Rectangle
+
+
+def test_the_fused_kernel_equals_the_reference_in_tritons_interpreter(tmp_path):
+    """In a process of its own: Triton decides when it is imported whether it interprets."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    script = Path(__file__).with_name("fused_agrees.py")
+    environment = {"TRITON_INTERPRET": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="Inductor needs a C++ compiler")
+@pytest.mark.parametrize("reset", RESETS)
+def test_the_compiled_kernel_equals_the_reference(reset):
+    generator = torch.Generator().manual_seed(0)
+    x, a = (torch.randn(3, 4, 37, generator=generator) for _ in range(2))
+    v0, b = (torch.randn(4, 37, generator=generator) for _ in range(2))
+    answers, gradients = [], []
+    for kernel in (compiled, reference):
+        inputs = [x.clone().requires_grad_(), v0.clone().requires_grad_()]
+        spikes, v = kernel.multi_step(*inputs, NeuronParameters(0.3, 0.7, reset), ArcTangent(), detach_reset=reset == "soft")
+        answers.append((spikes, v))
+        gradients.append(torch.autograd.grad((spikes * a).sum() + (v * b).sum(), inputs))
+    assert all(torch.equal(one, other) for one, other in zip(*answers, strict=True))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@dataclass(frozen=True)
+class Learned:
+    decay: torch.Tensor
+    threshold: torch.Tensor
+    reset: Reset
+
+
+def test_the_compiled_kernel_hands_learned_constants_to_the_handwritten_one():
+    decay, threshold = (torch.tensor(value, requires_grad=True) for value in (0.3, 0.7))
+    spikes, _ = compiled.multi_step(torch.rand(3, 5), torch.zeros(5), Learned(decay, threshold, "hard"), ArcTangent())
+    spikes.sum().backward()
+    assert decay.grad is not None
+    assert threshold.grad < 0
+
+
+@settings(max_examples=10)
+@given(st.sampled_from(["reference", "handwritten"]), st.integers(0, 100))
+def test_a_kernel_can_be_chosen_for_a_block_of_code(name, seed):
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))
+    layer = Neuron(NeuronParameters(0.5, 0.5), Rectangle())
+    with kernels.using(name):
+        chosen = layer(x.requires_grad_())
+    assert ("_MultiStep" in type(chosen.grad_fn).__name__) is (name == "handwritten")
+    assert torch.equal(chosen, layer(x))
+
+
+def test_the_choice_ends_with_its_block_even_when_that_fails():
+    layer, x = Neuron(NeuronParameters()), torch.rand(2, 3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="stop"), kernels.using("reference"):
+        raise RuntimeError("stop")
+    assert "_MultiStep" in type(layer(x).grad_fn).__name__
+
+
+def test_an_unknown_kernel_is_refused_and_an_absent_package_named(monkeypatch):
+    with pytest.raises(UserError, match="kernel 'quantum': not known; there are reference, handwritten, fused, compiled"):
+        kernels.using("quantum").__enter__()
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "neurodeploy.kernels.fused", raising=False)
+    with pytest.raises(UserError, match="kernel 'fused': needs the package triton"):
+        kernels.using("fused").__enter__()
+
+
+def test_every_surrogate_has_a_form_in_the_fused_kernel_and_others_are_refused():
+    fused = pytest.importorskip("neurodeploy.kernels.fused", reason="Triton is not installed")
+    assert set(SURROGATES.values()) == set(fused._SLOPES)
+
+    class Own:
+        def derivative(self, x, threshold):  # noqa: ARG002
+            return x
+
+    x, v0 = torch.rand(2, 3), torch.zeros(3)
+    with pytest.raises(UserError, match="no form in the fused kernel; use one of rectangle"):
+        fused.multi_step(x, v0, NeuronParameters(), Own())
+    with pytest.raises(UserError, match=r"torch\.float16 found, float32 or float64 expected"):
+        fused.multi_step(x.half(), v0.half(), NeuronParameters(), Rectangle())
