@@ -187,14 +187,30 @@ class Bundle:
 
 
 def sample_of(graph: Graph, inputs: NDArray[np.float32], *, steps: int | None = None) -> Sample:
-    """What the reference interpreter computes for `inputs`: the answer that every artefact must reproduce."""
+    """What the reference interpreter computes for `inputs`: the answer that every artefact must reproduce.
+
+    Raises:
+        UserError: there is no sample or no step in `inputs`, or they do not have the shape that the graph expects.
+    """
+    if 0 in inputs.shape:
+        raise UserError(f"sample: inputs of shape {inputs.shape} found, at least one sample and one step expected")
     tensors = interpreter.run(graph, inputs, steps=steps)
     spikes = {name: tensors[name].astype(np.uint8) for name in graph.spiking}
     return Sample(inputs.astype(np.float32), spikes, tensors[graph.output.name])
 
 
 def describe(graph: Graph, *, target: str, name: str) -> dict[str, Any]:
-    """The fields of a manifest that follow from the graph alone."""
+    """The fields of a manifest that follow from the graph alone.
+
+    Raises:
+        UserError: the network does not end with one logit per class.
+    """
+    answer = graph.shape(graph.output.name)
+    if len(answer) != 1:
+        raise UserError(
+            f"node {graph.output.name}: an answer of shape {answer} found, one logit per class expected; "
+            "end the network with a Flatten or Linear layer"
+        )
     where = {member: part.name for part in partition(graph).parts for member in part.members}
     return {
         "target": target,
@@ -202,7 +218,7 @@ def describe(graph: Graph, *, target: str, name: str) -> dict[str, Any]:
         "created_by": f"neurodeploy {neurodeploy.__version__}",
         "input_shape": graph.input.shape,
         "timed_input": graph.input.timed,
-        "classes": graph.shape(graph.output.name)[0],
+        "classes": answer[0],
         "spiking_layers": tuple(
             SpikingLayer.model_validate({"name": layer, "shape": graph.shape(layer), "part": where[layer]})
             for layer in graph.spiking
@@ -255,7 +271,8 @@ def read_bundle(folder: Path) -> Bundle:
 def _fault(error: ValidationError | UnicodeDecodeError | OSError) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
+        text = f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)  # the names are the file's
     return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
 
 
@@ -272,11 +289,18 @@ def _write_sample(path: Path, sample: Sample) -> None:
 
 
 def _read_sample(path: Path) -> Sample:
-    arrays = read_arrays(path)
+    try:
+        arrays = read_arrays(path)
+    except UserError:
+        raise
+    except Exception as error:  # zipfile and numpy answer damage with nearly any exception type
+        raise UserError(f"{path}: not a readable .npz file: {' '.join(str(error).split())}") from None
     for name in ("inputs", "logits"):
         if name not in arrays:
             raise UserError(f"{path}: array {name} is missing")
     for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise UserError(f"{path}: {name} is no .npy file, but should be an array")
         if array.dtype.kind not in "fiub":
             raise UserError(f"{path}: array {name}: {array.dtype} found, numbers expected")
     spikes = {name.removeprefix(_SPIKES): array for name, array in arrays.items() if name.startswith(_SPIKES)}

@@ -48,7 +48,7 @@ def verify(folder: Path) -> Verification:
     mismatches, compared, gaps = dict.fromkeys((layer.name for layer in bundle.manifest.spiking_layers), 0), 0, []
     try:
         sample = bundle.sample()
-        unfit = _unfit(bundle.manifest, sample)
+        unfit = [*_unfit(bundle.manifest, sample), *_unfounded(bundle.manifest)]
         findings += unfit
         runs = {} if unfit else dict(_runs(bundle, sample))
     except UserError as error:
@@ -139,6 +139,12 @@ def _unfit(manifest: Manifest, sample: Sample) -> list[str]:
         for name in expected | found
         if found.get(name) != expected.get(name)
     ]
+
+
+def _unfounded(manifest: Manifest) -> Iterator[str]:
+    """A latency that no piece can have; that of a body on a chip is checked where it is replayed."""
+    if manifest.latency_steps and all(piece.format == "onnx" for piece in manifest.pieces):
+        yield f"{MANIFEST}: latency_steps: {manifest.latency_steps} found, 0 expected of pieces that answer in the same step"
 
 
 def _shown(shape: tuple[int, ...] | None) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, Partition, partition
 from neurodeploy.graph.grid import to_grid
-from neurodeploy_exporters.accuracy import RightAnswers, measure
+from neurodeploy_exporters.accuracy import LOGITS_ATOL, RightAnswers, disagreement, measure
 from neurodeploy_exporters.bundle import (
     SAMPLE,
     Manifest,
@@ -28,8 +28,6 @@ from neurodeploy_exporters.lava.pipeline import run_sequence
 from neurodeploy_exporters.lava.quantize import QuantizedBody, quantize_body
 from neurodeploy_exporters.onnx.build import build
 from neurodeploy_exporters.onnx.runtime import Session
-
-LOGITS_ATOL = 1e-4
 
 
 def export(
@@ -47,10 +45,12 @@ def export(
     The body is always in Loihi's integers (8-bit even weights, 12-bit decays, integer thresholds). With quantize "exact" the
     weights are put on the power-of-two grid first, encoder included: then the body's integers are those weights, the host
     computes the encoder's spikes exactly, and the bundle fires what an exact ONNX bundle of the same network fires, as long
-    as the decays round nothing away.
+    as the decays round nothing away. With "none" the host's encoder stays float32; the few spikes in which ONNX Runtime
+    differs from the reference interpreter on the sample, and what follows from them, are counted and written into the manifest.
 
     Raises:
-        UserError: the body has no form on the chip; the message names the layer and says what to do.
+        UserError: the body has no form on the chip, or the sample's events are not 0 or 1; the message names the layer and
+            says what to do.
     """
     body = quantize_body(to_grid(graph) if quantize == "exact" else graph, partition(graph).body)
     parts = partition(body.graph)
@@ -61,11 +61,12 @@ def export(
     for model in host.values():
         onnx.checker.check_model(model, full_check=True)
     steps = int(next(iter(sample.spikes.values())).shape[0])
+    run, answer = partial(_run, body, parts, host, steps), graph.output.name
+    found, latency = run(sample.inputs)
+    allowed, atol = (0, LOGITS_ATOL) if quantize == "exact" else disagreement(found, sample, answer)
     measured = {label: MeasuredAccuracy(correct=a.correct, samples=a.samples) for label, a in (accuracy or {}).items()}
     if test is not None:
-        measured["exported"] = measure(partial(_answer, body, parts, host, steps), *test)
-    first_spikes = np.ones((steps, 1, *graph.shape(parts.body.inputs[0])), np.uint8)
-    latency = run_sequence(body.network, first_spikes).latency_steps
+        measured["exported"] = measure(lambda x: run(x)[0][answer], *test, timed=graph.input.timed)
     manifest = Manifest(
         **describe(body.graph, target="lava", name=name),
         steps=steps,
@@ -73,8 +74,8 @@ def export(
         pieces=tuple(_piece(part) for part in parts.parts),
         quantization=_quantization(body, quantize),
         accuracy=measured,
-        sample=SampleEntry(file=SAMPLE, samples=len(sample.logits), logits_atol=LOGITS_ATOL, allowed_mismatched_spikes=0),
-        notes=_notes(latency, steps),
+        sample=SampleEntry(file=SAMPLE, samples=len(sample.logits), logits_atol=atol, allowed_mismatched_spikes=allowed),
+        notes=_notes(latency, steps, allowed if quantize == "none" and parts.encoder else None),
     )
     writers = {f"{part}.onnx": partial(_write_onnx, model) for part, model in host.items()}
     return write_bundle(folder, manifest, {**writers, "body.net": partial(write, body.network)}, sample)
@@ -90,22 +91,22 @@ def _piece(part: Part) -> Piece:
     return Piece.model_validate({**values, "inputs": part.inputs, "outputs": part.outputs})
 
 
-def _answer(
+def _run(
     body: QuantizedBody,
     parts: Partition,
     host: Mapping[str, onnx.ModelProto],
     steps: int,
     samples: NDArray[np.float32],
-) -> NDArray[Any]:
-    """Logits by the artefacts: encoder and head with ONNX Runtime, the body with the fixed-point simulator."""
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """Spikes and logits by the artefacts, and the body's latency: ONNX Runtime on the host, the simulator for the chip."""
     assert parts.body is not None
     tensors: dict[str, NDArray[Any]] = {body.graph.input.name: samples}
     if parts.encoder is not None:
         tensors |= Session(host["encoder"]).run(tensors, steps=steps)
-    fired = run_sequence(body.network, tensors[parts.body.inputs[0]]).spikes
-    for layer, spikes in zip(body.layers, fired.values(), strict=True):
+    replay = run_sequence(body.network, tensors[parts.body.inputs[0]])
+    for layer, spikes in zip(body.layers, replay.spikes.values(), strict=True):
         tensors[layer.name] = spikes.reshape(*spikes.shape[:2], *layer.shape).astype(np.float32)
-    return Session(host["head"]).run(tensors)[body.graph.output.name]
+    return tensors | Session(host["head"]).run(tensors), replay.latency_steps
 
 
 def _quantization(body: QuantizedBody, kind: str) -> dict[str, Any]:
@@ -125,10 +126,16 @@ def _quantization(body: QuantizedBody, kind: str) -> dict[str, Any]:
     return {"kind": "loihi8", "weights": "even integers from -256 to 254", "host_encoder_weights": host, "layers": layers}
 
 
-def _notes(latency: int, steps: int) -> tuple[str, ...]:
-    return (
+def _notes(latency: int, steps: int, allowed: int | None) -> tuple[str, ...]:
+    notes = [
         f"The body answers {latency} steps late: each of its {latency} synapse layers takes one step.",
         f"Reset: block i clears u and v before its update at steps t with t % I == (2 + i) % I, with an interval I of at least "
         f"{steps}, so that every sample of a stream gets the result that it gets alone.",
         "encoder.onnx and head.onnx run on the host; the head reads the body's spikes of every step.",
-    )
+    ]
+    if allowed is not None:
+        notes.append(
+            f"Float weights in encoder.onnx: ONNX Runtime and the chip differed from the reference interpreter in {allowed} "
+            "spikes of the sample at export; export with --quantize exact for none."
+        )
+    return tuple(notes)

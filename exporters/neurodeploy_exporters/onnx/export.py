@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from neurodeploy.graph import Graph, Part, partition
 from neurodeploy.graph.grid import grid_layers, to_grid
-from neurodeploy_exporters.accuracy import RightAnswers, measure
+from neurodeploy_exporters.accuracy import LOGITS_ATOL, RightAnswers, disagreement, measure
 from neurodeploy_exporters.bundle import (
     SAMPLE,
     Manifest,
     MeasuredAccuracy,
     Piece,
-    Sample,
     SampleEntry,
     describe,
     sample_of,
@@ -25,8 +24,6 @@ from neurodeploy_exporters.bundle import (
 )
 from neurodeploy_exporters.onnx.build import build
 from neurodeploy_exporters.onnx.runtime import Session
-
-LOGITS_ATOL = 1e-4
 
 
 def export(
@@ -56,12 +53,16 @@ def export(
     for model in models.values():
         onnx.checker.check_model(model, full_check=True)
     steps = int(next(iter(sample.spikes.values())).shape[0])
-    allowed, atol = (0, LOGITS_ATOL) if quantize == "exact" else _mismatches(models["whole"], deployed, sample, steps)
+    source, answer = graph.input.name, graph.output.name
+    allowed, atol = 0, LOGITS_ATOL
+    if quantize == "none":
+        found = Session(models["whole"], also=graph.spiking).run({source: sample.inputs}, steps=steps)
+        allowed, atol = disagreement(found, sample, answer)
     measured = {label: MeasuredAccuracy(correct=a.correct, samples=a.samples) for label, a in (accuracy or {}).items()}
     if test is not None:
         session = Session(models["whole"])
-        source, answer = graph.input.name, graph.output.name
-        measured["exported"] = measure(lambda x: session.run({source: x}, steps=steps)[answer], *test)
+        timed = graph.input.timed
+        measured["exported"] = measure(lambda x: session.run({source: x}, steps=steps)[answer], *test, timed=timed)
     manifest = Manifest(
         **describe(deployed, target="onnx", name=name),
         steps=steps,
@@ -85,13 +86,6 @@ def _piece(graph: Graph, part: Part | None) -> Piece:
         return Piece(name="whole", file="whole.onnx", format="onnx", inputs=(graph.input.name,), outputs=(graph.output.name,))
     values: dict[str, Any] = {"name": part.name, "file": f"{part.name}.onnx", "format": "onnx"}
     return Piece.model_validate({**values, "inputs": part.inputs, "outputs": part.outputs})
-
-
-def _mismatches(model: onnx.ModelProto, graph: Graph, sample: Sample, steps: int) -> tuple[int, float]:
-    """Spikes in which ONNX Runtime differs from the sample, and the tolerance of the logits that this asks for."""
-    found = Session(model, also=graph.spiking).run({graph.input.name: sample.inputs}, steps=steps)
-    wrong = sum(int(np.count_nonzero(found[layer] != spikes)) for layer, spikes in sample.spikes.items())
-    return wrong, max(LOGITS_ATOL, float(np.abs(found[graph.output.name] - sample.logits).max()))
 
 
 def _quantization(graph: Graph, deployed: Graph, kind: str) -> dict[str, Any]:
