@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from neurodeploy import checkpoint
 from neurodeploy.checkpoint import Progress
@@ -122,6 +123,7 @@ def _epoch(
     watch: Watch | None,
 ) -> dict[str, object]:
     count = len(data.train_labels)
+    gradients = any(term.needs_teacher_gradients for term in terms)
     order = torch.randperm(count).split(settings.batch_size)
     sums, correct, began = [0.0] * len(terms), 0, time.perf_counter()
     for step, index in enumerate(order):
@@ -129,7 +131,7 @@ def _epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate
         x, y = data.train_samples[index].to(fabric.device), data.train_labels[index].to(fabric.device)
-        seen = None if teacher is None else _ask(teacher, x)
+        seen = None if teacher is None else ask(teacher, x, y, gradients=gradients)
         output: NetworkOutput = model(x)
         values = [term(output, seen, y) for term in terms]
         loss = torch.stack([term.weight * value for term, value in zip(terms, values, strict=True)]).sum()
@@ -144,17 +146,43 @@ def _epoch(
             watch(epoch, len(y))
     return {
         "loss": sum(term.weight * total for term, total in zip(terms, sums, strict=True)) / count,
-        "terms": {str(getattr(term, "kind", "")): total / count for term, total in zip(terms, sums, strict=True)},
+        "terms": {name: total / count for name, total in zip(_names(terms), sums, strict=True)},
         "train_accuracy": 100 * correct / count,
         "learning_rate": rate,
         "seconds": round(time.perf_counter() - began, 3),
     }
 
 
-@torch.no_grad()
-def _ask(teacher: nn.Module, x: Tensor) -> TeacherOutput:
+def ask(teacher: nn.Module, x: Tensor, y: Tensor, *, gradients: bool) -> TeacherOutput:
+    """What a frozen teacher answers for a batch, itself without gradient.
+
+    Args:
+        teacher: as `freeze` leaves it.
+        x, y: samples `[B, …]` and labels `[B]`.
+        gradients: also take the gradients of its cross-entropy with respect to its taps, at the cost of a backward pass.
+    """
     classifier = teacher.get_submodule("classifier")
-    return TeacherOutput(teacher(x), classifier)
+    if not gradients:
+        with torch.no_grad():
+            return TeacherOutput(teacher(x), classifier)
+    with torch.enable_grad():
+        output: NetworkOutput = teacher(x.detach().requires_grad_())
+        loss = cross_entropy(output.logits, y, reduction="sum")
+        found = torch.autograd.grad(loss, list(output.taps.values()), allow_unused=True, materialize_grads=True)
+    answer = NetworkOutput(
+        output.logits.detach(),
+        output.step_logits.detach(),
+        output.features.detach(),
+        {name: tap.detach() for name, tap in output.taps.items()},
+    )
+    return TeacherOutput(answer, classifier, dict(zip(output.taps, found, strict=True)))
+
+
+def _names(terms: tuple[LossTerm, ...]) -> list[str]:
+    """The terms' kinds; a second one of a kind gets a number."""
+    kinds = [str(getattr(term, "kind", "")) for term in terms]
+    seen = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
+    return [kind if number == 1 else f"{kind}-{number}" for kind, number in zip(kinds, seen, strict=True)]
 
 
 def freeze(teacher: nn.Module) -> nn.Module:

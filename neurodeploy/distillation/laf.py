@@ -28,4 +28,4 @@ class Laf(LossTerm):
         assert teacher is not None
         seen = teacher.classify(student.features.mean(0))
         wanted = teacher.classify(teacher.output.features.mean(0))
-        return soft_divergence(seen, wanted.detach(), self.temperature)
+        return soft_divergence(seen, wanted, self.temperature)

@@ -16,16 +16,22 @@ class TeacherOutput:
     """What the frozen teacher, in evaluation mode and without gradient, answered for the same batch.
 
     Attributes:
-        output: its logits, features and taps (one time step).
+        output: its logits, features and taps (of one time step, if it is a ReLU network and the sample is static).
         classify: its frozen classifier: features `[B, F]` → logits `[B, K]`; gradients flow through it to the features.
+        tap_gradients: tap name → `∂L/∂x` of the tap's shape, with L the teacher's own cross-entropy with the labels, summed
+            over the batch; given if a term has `needs_teacher_gradients`.
     """
 
     output: NetworkOutput
     classify: Callable[[Tensor], Tensor]
+    tap_gradients: dict[str, Tensor] | None = None
 
 
 class LossTerm(BaseModel):
     """One summand of the training loss, as a recipe lists it under `[[student.loss]]`.
+
+    A class with `needs_teacher` is called with the teacher's answer; one with `needs_teacher_gradients` also finds there the
+    gradients of the teacher's loss with respect to its taps, which cost a backward pass of the teacher at every step.
 
     Attributes:
         weight: factor of this term.
@@ -33,6 +39,7 @@ class LossTerm(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     needs_teacher: ClassVar[bool] = False
+    needs_teacher_gradients: ClassVar[bool] = False
     weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
 
     @abstractmethod
@@ -47,12 +54,14 @@ class LossTerm(BaseModel):
 
 
 def soft_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """`τ² KL(softmax(z_T/τ) ‖ softmax(z_S/τ))`, the mean over the batch (Hinton et al. 2015).
+    """`τ² KL(softmax(z_T/τ) ‖ softmax(z_S/τ))`, the mean over the leading axes (Hinton et al. 2015).
+
+    No gradient flows to the teacher's side.
 
     Args:
-        student, teacher: logits `[B, K]`.
+        student, teacher: logits `[…, K]`, broadcast against each other.
         temperature: τ.
     """
     log_student = (student / temperature).log_softmax(-1)
-    log_teacher = (teacher / temperature).log_softmax(-1)
+    log_teacher = (teacher.detach() / temperature).log_softmax(-1)
     return temperature**2 * (log_teacher.exp() * (log_teacher - log_student)).sum(-1).mean()

@@ -47,6 +47,16 @@ def test_training_learns_and_writes_one_line_of_metrics_per_epoch(teacher, tmp_p
     assert evaluate(network, DATA.test_samples, DATA.test_labels).accuracy.percent > 50
 
 
+def test_two_loss_terms_of_one_kind_have_a_metric_each(tmp_path):
+    loss = '[{ kind = "cross-entropy" }, { kind = "activity", norm = "l1" }, { kind = "activity", norm = "l2", weight = 2.0 }]'
+    recipe = parse(SMALL.replace('loss = [{ kind = "cross-entropy" }]', f"loss = {loss}"), origin="two")
+    train(recipe, "baseline", 0, tmp_path, data=DATA)
+    for line in map(json.loads, (tmp_path / METRICS).read_text().splitlines()):
+        terms = line["terms"]
+        assert list(terms) == ["cross-entropy", "activity", "activity-2"]
+        assert line["loss"] == pytest.approx(terms["cross-entropy"] + terms["activity"] + 2 * terms["activity-2"])
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     runs = {name: train(RECIPE, "baseline", seed, tmp_path / name, data=DATA) for name, seed in (("a", 0), ("b", 0), ("c", 1))}
     a, b, c = (list(network.parameters()) for network in runs.values())
