@@ -1,7 +1,5 @@
 """Reading numpy files that may be damaged or hostile: never pickle, and one clear error for whatever is wrong."""
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
-
-_DAMAGED = (OSError, ValueError, EOFError, TypeError, AttributeError, SyntaxError, zipfile.BadZipFile, zlib.error, MemoryError)
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -29,16 +25,20 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a `.npz` file by name.
 
     Raises:
-        UserError: the file is missing, damaged, or holds Python objects.
+        UserError: the file is missing, damaged, or holds Python objects or something else than arrays.
     """
     found = _load(path, "npz")
     if isinstance(found, np.ndarray):
         raise UserError(f"{path}: a single array found, an .npz file with named arrays expected")
     with found:
         try:
-            return {name: found[name] for name in found.files}
-        except _DAMAGED as error:
+            arrays = {name: found[name] for name in found.files}
+        except Exception as error:  # zipfile and numpy answer damage with nearly any type of exception
             raise UserError(f"{path}: not a readable .npz file: {_reason(error)}") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise UserError(f"{path}: {name} is no .npy file, but should be an array")
+    return arrays
 
 
 def _load(path: Path, ending: str) -> Any:
@@ -46,10 +46,9 @@ def _load(path: Path, ending: str) -> Any:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, a .{ending} file expected") from None
-    except _DAMAGED as error:
+    except Exception as error:  # see above
         raise UserError(f"{path}: not a readable .{ending} file: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "damaged"
+    return " ".join(str(error).split()) or "damaged"

@@ -1,6 +1,7 @@
 """Replay the artefacts of a bundle and compare every spike and logit with its sample; exit code 1 if anything differs."""
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,7 @@ def command(
             "passed": outcome.passed,
             "spikes_compared": outcome.spikes_compared,
             "mismatched_spikes": outcome.mismatched_spikes,
-            "logits_max_difference": outcome.logits_max_difference,
+            "logits_max_difference": outcome.logits_max_difference if isfinite(outcome.logits_max_difference) else None,
             "findings": list(outcome.findings),
         }
         out.print_json(json.dumps(answer))
@@ -36,9 +37,10 @@ def command(
         for layer, count in outcome.mismatched_spikes.items():
             table.add_row(layer, f"{count:,}")
         out.print(table)
-        out.print(
-            f"{outcome.spikes_compared:,} spike values compared; logits differ by {outcome.logits_max_difference:.2g} at most"
+        logits = (
+            f"logits differ by {outcome.logits_max_difference:.2g} at most" if outcome.spikes_compared else "no logits either"
         )
+        out.print(f"{outcome.spikes_compared:,} spike values compared; {logits}")
         for finding in outcome.findings:
             out.print(f"differs: {finding}")
     if not outcome.passed:

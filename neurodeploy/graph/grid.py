@@ -73,6 +73,21 @@ def to_grid(graph: Graph) -> Graph:
     return Graph(rounded)
 
 
+def check_inputs(values: NDArray[np.float32]) -> None:
+    """Refuse inputs for which sums on the grid are not exact.
+
+    Raises:
+        UserError: a value is no multiple of 2⁻⁸ from −1 to 1.
+    """
+    scaled = values.astype(np.float64) * (1 << _INPUT_BITS)
+    off = (scaled != np.rint(scaled)) | (np.abs(scaled) > 1 << _INPUT_BITS)
+    if off.any():
+        raise UserError(
+            f"inputs: {values[off][0]:.6g} found, multiples of 1/256 from -1 to 1 expected by the exact grid; round the samples "
+            "before training, or export without the exact grid"
+        )
+
+
 def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
     """What `to_grid` did to each layer that it rounded."""
     found = []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, Partition, partition
-from neurodeploy.graph.grid import to_grid
+from neurodeploy.graph.grid import check_inputs, to_grid
 from neurodeploy_exporters.accuracy import LOGITS_ATOL, RightAnswers, disagreement, measure
 from neurodeploy_exporters.bundle import (
     SAMPLE,
@@ -49,10 +49,12 @@ def export(
     differs from the reference interpreter on the sample, and what follows from them, are counted and written into the manifest.
 
     Raises:
-        UserError: the body has no form on the chip, or the sample's events are not 0 or 1; the message names the layer and
-            says what to do.
+        UserError: the body has no form on the chip, or the sample's events are not 0 or 1, or not on the exact grid; the
+            message names the layer and says what to do.
     """
     body = quantize_body(to_grid(graph) if quantize == "exact" else graph, partition(graph).body)
+    if quantize == "exact":
+        check_inputs(sample_inputs)
     parts = partition(body.graph)
     if parts.body is None:
         raise UserError("body: nothing is left to run on the chip; export to ONNX instead")

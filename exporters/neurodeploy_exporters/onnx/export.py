@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from neurodeploy.graph import Graph, Part, partition
-from neurodeploy.graph.grid import grid_layers, to_grid
+from neurodeploy.graph.grid import check_inputs, grid_layers, to_grid
 from neurodeploy_exporters.accuracy import LOGITS_ATOL, RightAnswers, disagreement, measure
 from neurodeploy_exporters.bundle import (
     SAMPLE,
@@ -43,9 +43,11 @@ def export(
     do to the logits. With "exact" there are none.
 
     Raises:
-        UserError: a node has no form in ONNX, or no exact one.
+        UserError: a node has no form in ONNX, or no exact one, or the sample is not on the exact grid.
     """
     deployed = to_grid(graph) if quantize == "exact" else graph
+    if quantize == "exact":
+        check_inputs(sample_inputs)
     sample = sample_of(deployed, sample_inputs)
     models = {"whole": build(deployed, name=name)}
     parts = partition(deployed).parts

@@ -14,6 +14,7 @@ from neurodeploy.errors import Failure, UserError
 from neurodeploy.graph import Graph, nodes
 from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.neurons import NeuronParameters
+from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx import Session, export
 from neurodeploy_exporters.verify import verify
@@ -246,3 +247,13 @@ def test_a_place_where_no_folder_can_be_is_refused(graph, digits, tmp_path):
     with pytest.raises((UserError, Failure), match="/proc/self/b"):  # no user can write there, root included
         export(graph("conv"), digits[0][:2], Path("/proc/self/b"), name="n")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("target", [export, lava.export])
+@pytest.mark.parametrize("value", [1 / 255, 1.5, -1.25, float("nan"), float("inf")])
+def test_an_exact_export_refuses_samples_off_the_grid(graph, digits, tmp_path, target, value):
+    samples = digits[0][:3].copy()
+    samples[1, 0, 2, 2] = value
+    with pytest.raises(UserError, match=r"inputs: .* found, multiples of 1/256 from -1 to 1 expected by the exact grid"):
+        target(graph("conv"), samples, tmp_path / "bundle", name="n", quantize="exact")
+    assert not (tmp_path / "bundle").exists()
