@@ -83,8 +83,8 @@ def check_inputs(values: NDArray[np.float32]) -> None:
     off = (scaled != np.rint(scaled)) | (np.abs(scaled) > 1 << _INPUT_BITS)
     if off.any():
         raise UserError(
-            f"inputs: {values[off][0]:.6g} found, multiples of 1/256 from -1 to 1 expected by the exact grid; round the samples "
-            "before training, or export without the exact grid"
+            f"inputs: {values[off][0]:.6g} found, multiples of 1/256 from -1 to 1 expected by the exact grid; round the "
+            "samples before training, or export without the exact grid"
         )
 
 
