@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neurodeploy import surrogate
-from neurodeploy.data import Digits
+from neurodeploy.data import AnyDataSet
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
 from neurodeploy.errors import UserError
 from neurodeploy.layers import CubaNeuron, Neuron, ParametricNeuron
@@ -142,7 +142,7 @@ class Recipe(_Section):
     steps: int = Field(ge=1, le=4096)
     baseline: str
     deployed: str
-    data: Digits
+    data: AnyDataSet
     network: NetworkSpec
     neuron: NeuronSettings = NeuronSettings()
     teacher: OptimizerSettings

@@ -11,10 +11,13 @@ class DataSet:
 
     Attributes:
         name: as reports print it.
-        train_samples, test_samples: float32 `[N, C, H, W]`.
+        train_samples, test_samples: float32 `[N, C, H, W]`, or event frames `[N, T, C, H, W]` if `timed`.
         train_labels, test_labels: int64 `[N]`, 0 … classes − 1.
         classes: K.
         note: origin and split in one sentence.
+        timed: the samples have a time axis of their own, one event frame per time step.
+
+    Values are multiples of 2⁻⁸ between −1 and 1, so that sums over them can be exact (see `neurodeploy.graph.grid`).
     """
 
     name: str
@@ -24,8 +27,14 @@ class DataSet:
     test_labels: Tensor
     classes: int
     note: str
+    timed: bool = False
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """`(C, H, W)`."""
-        return tuple(self.train_samples.shape[1:])
+        """`(C, H, W)`; of one time step if `timed`."""
+        return tuple(self.train_samples.shape[2 if self.timed else 1 :])
+
+    @property
+    def steps(self) -> int | None:
+        """T if `timed`, None for static samples."""
+        return int(self.train_samples.shape[1]) if self.timed else None

@@ -1,0 +1,129 @@
+"""Fetching official files: checked against a published checksum, with a progress bar, whole or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+import requests
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from neurodeploy.data.archive import extract
+from neurodeploy.errors import Failure
+from neurodeploy.files import writing
+
+_RETRIES = 3
+_TIMEOUT = 60.0  # seconds without an answer
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One official file.
+
+    Attributes:
+        url: where the publisher keeps it.
+        checksum: `sha256:…` or `md5:…` in hexadecimal, as published.
+        name: what the file is called here.
+    """
+
+    url: str
+    checksum: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Archive(Resource):
+    """An official file that is unpacked after its download and then removed.
+
+    Attributes:
+        folder: receives the content, relative to the data set's folder.
+        top: the folder in the archive whose content is wanted; "" for everything.
+        marker: a file that the unpacked folder holds.
+        at_most: bytes that the unpacked files may have together.
+    """
+
+    folder: str
+    top: str
+    marker: str
+    at_most: int
+
+
+def install(resource: Resource, root: Path) -> None:
+    """Fetch an official file into `root`; unpack it if it is an archive.
+
+    Raises:
+        Failure: the download failed, or its content is not what the publisher's checksum says.
+        UserError: `root` cannot be written, or the archive is damaged or hostile.
+    """
+    path = fetch(resource, root)
+    if isinstance(resource, Archive):
+        extract(path, root / resource.folder, top=resource.top, marker=resource.marker, at_most=resource.at_most)
+        with writing(path):
+            path.unlink()
+
+
+def fetch(resource: Resource, folder: Path, *, retries: int = _RETRIES) -> Path:
+    """Download a file, unless it lies there whole already; after a broken connection it is tried again.
+
+    Returns:
+        Its path in `folder`. Under that name there is never a file with another checksum.
+
+    Raises:
+        Failure: no connection, or the content differs from the checksum after all tries.
+        UserError: `folder` cannot be written.
+    """
+    pooch.get_logger().setLevel("WARNING")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    store = pooch.create(
+        path=folder,
+        base_url="",
+        registry={resource.name: resource.checksum},
+        urls={resource.name: resource.url},
+        retry_if_failed=retries,
+    )
+    with writing(folder / resource.name), _bar(resource.name) as bar:
+        downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=_TIMEOUT)
+        try:
+            return Path(store.fetch(resource.name, downloader=downloader))
+        except requests.exceptions.RequestException as error:
+            reason = type(error).__name__ if error.response is None else f"HTTP {error.response.status_code}"
+            raise Failure(f"{resource.url}: not downloaded ({reason}); check the connection, or fetch it by hand") from None
+        except ValueError:
+            raise Failure(
+                f"{resource.url}: its content does not have the published checksum {resource.checksum}; nothing was kept, "
+                "try again later or fetch the official file by hand"
+            ) from None
+
+
+class _Bar:
+    """What pooch tells of its progress, shown by rich."""
+
+    def __init__(self, progress: Progress, title: str) -> None:
+        self._progress, self._task = progress, progress.add_task(title, total=None)
+
+    @property
+    def total(self) -> float:
+        return self._progress.tasks[0].total or 0
+
+    @total.setter
+    def total(self, count: int) -> None:
+        self._progress.reset(self._task, total=count or None)  # another try begins
+
+    def update(self, count: int) -> None:
+        self._progress.update(self._task, advance=count)
+
+    def reset(self) -> None:
+        self._progress.reset(self._task)
+
+    def close(self) -> None:
+        """Nothing to do: the bar ends with its context."""
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[_Bar]:
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        yield _Bar(progress, title)

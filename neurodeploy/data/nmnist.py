@@ -1,0 +1,143 @@
+"""N-MNIST: MNIST digits seen by a moving event camera, 34×34 pixels, about 300 ms (Orchard et al. 2015, CC BY-SA 4.0).
+
+A recording is a file of 40-bit events: x (8 bits), y (8 bits), polarity (1 bit, 1 = ON), time in microseconds (23 bits). An
+event with y = 240 is none: it marks that the sensor's clock has passed another 2¹³ µs. Layout: `Train/<digit>/<number>.bin` and
+`Test/…`. Source: https://www.garrickorchard.com/datasets/n-mnist, archives at https://data.mendeley.com/datasets/468j46mzdv/1;
+the MD5 are those that Tonic and SpikingJelly publish.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from neurodeploy.data.cache import prepared
+from neurodeploy.data.dataset import DataSet
+from neurodeploy.data.download import Archive
+from neurodeploy.data.event_frames import Events, Values, event_counts
+from neurodeploy.data.limits import first_of_each_class
+from neurodeploy.data.pixels import from_bytes
+from neurodeploy.data.reading import read_file
+from neurodeploy.data.stored import StoredDataSet
+from neurodeploy.errors import UserError
+
+_SIDE = 34
+_CLOCK_MARK, _CLOCK_PERIOD = 240, 1 << 13
+_LARGEST_FILE = 5 * 1_000_000  # official recordings have some 4,000 events
+_PAGE = "https://data.mendeley.com/datasets/468j46mzdv/1"
+_FILES = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files"
+_SOURCES = (
+    Archive(
+        url=f"{_FILES}/39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
+        checksum="md5:20959b8e626244a1b502305a9e6e2031",
+        name="Train.zip",
+        folder="Train",
+        top="Train",
+        marker="0/00002.bin",
+        at_most=4_000_000_000,
+    ),
+    Archive(
+        url=f"{_FILES}/05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
+        checksum="md5:69ca8762b2fe404d9b9bad1103e97832",
+        name="Test.zip",
+        folder="Test",
+        top="Test",
+        marker="0/00004.bin",
+        at_most=1_000_000_000,
+    ),
+)
+
+
+class Nmnist(StoredDataSet):
+    """`kind = "nmnist"`: 60,000 training and 10,000 test recordings of 10 digits as event frames, `[N, bins, 2, 34, 34]`.
+
+    Channel 0 holds the OFF events, channel 1 the ON events. All samples take 650 MB of memory per bin.
+
+    Attributes:
+        bins: T, equal parts of `duration_ms`.
+        duration_ms: events at this time or later are left out; the three saccades take 300 ms.
+        values: "spikes": 1 where at least one event fell, else 0. "counts": number of events / 256.
+    """
+
+    kind: Literal["nmnist"] = "nmnist"
+    bins: int = Field(default=10, ge=1, le=300)
+    duration_ms: int = Field(default=300, ge=1, le=8388)
+    values: Values = "spikes"
+
+    def load(self) -> DataSet:
+        """Read the recordings (minutes for all of them), or their frames from the cache.
+
+        Raises:
+            UserError: a recording is missing, truncated, empty, or holds an event outside the sensor, or more than 255 events
+                of one pixel in one bin (counts).
+            Failure: the download failed.
+        """
+        missing = tuple(source for source in _SOURCES if not (self.root / source.folder).exists())
+        folder = self.located(("Train", "Test"), (".",), missing, _PAGE)
+        train_files, train_labels = _recordings(folder / "Train", self.train_limit)
+        test_files, test_labels = _recordings(folder / "Test", self.test_limit)
+        files = [*train_files, *test_files]
+        tensors = prepared(
+            folder,
+            self.model_dump(include={"kind", "bins", "duration_ms", "values"}),
+            files,
+            lambda: {"frames": self._frames(files)},
+        )
+        frames, count = tensors["frames"], len(train_files)
+        convert = from_bytes if self.values == "counts" else Tensor.float
+        note = f"N-MNIST, {self.values} in {self.bins} bins over {self.duration_ms} ms; official split{self.used()}"
+        return DataSet(
+            name="nmnist",
+            train_samples=convert(frames[:count]),
+            train_labels=torch.tensor(train_labels),
+            test_samples=convert(frames[count:]),
+            test_labels=torch.tensor(test_labels),
+            classes=10,
+            note=note,
+            timed=True,
+        )
+
+    def _frames(self, files: Sequence[Path]) -> Tensor:
+        """uint8 `[N, bins, 2, 34, 34]`."""
+        frames = np.zeros((len(files), self.bins, 2, _SIDE, _SIDE), np.uint8)
+        for frame, path in zip(frames, files, strict=True):
+            counts = event_counts(read_events(path), self.bins, 1000 * self.duration_ms, _SIDE, _SIDE)
+            if self.values == "spikes":
+                counts = np.minimum(counts, 1)
+            elif counts.max() > 255:
+                raise UserError(
+                    f"{path}: {counts.max()} events of one pixel in one bin found, at most 255 expected; use more bins"
+                )
+            frame[:] = counts
+        return torch.from_numpy(frames)
+
+
+def _recordings(folder: Path, limit: int | None) -> tuple[list[Path], list[int]]:
+    """Files and their digits, ordered by digit and number."""
+    found = [(digit, path) for digit in range(10) for path in sorted((folder / str(digit)).glob("*.bin"))]
+    chosen = [found[place] for place in first_of_each_class([digit for digit, _ in found], limit, 10, folder)]
+    return [path for _, path in chosen], [digit for digit, _ in chosen]
+
+
+def read_events(path: Path) -> Events:
+    """The events of a recording.
+
+    Raises:
+        UserError: the file is missing, empty, no whole number of events, or an event lies outside the sensor.
+    """
+    content = read_file(path, at_most=_LARGEST_FILE)
+    if len(content) % 5:
+        raise UserError(f"{path}: {len(content):,} bytes found, a multiple of 5 expected; it is truncated, fetch it again")
+    rows = np.frombuffer(content, np.uint8).reshape(-1, 5).astype(np.int64)
+    marks = rows[:, 1] == _CLOCK_MARK
+    time = ((rows[:, 2] & 127) << 16 | rows[:, 3] << 8 | rows[:, 4]) + _CLOCK_PERIOD * np.cumsum(marks)
+    outside = np.flatnonzero(((rows[:, 0] >= _SIDE) | (rows[:, 1] >= _SIDE)) & ~marks)
+    if outside.size:
+        x, y = rows[outside[0], :2]
+        raise UserError(f"{path}: event {outside[0]} at x = {x}, y = {y} found, 0 to {_SIDE - 1} expected; fetch it again")
+    events = ~marks
+    return Events(rows[events, 0], rows[events, 1], rows[events, 2] >> 7, time[events])

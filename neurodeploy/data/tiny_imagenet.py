@@ -1,0 +1,122 @@
+"""Tiny ImageNet: 64×64 colour photographs of 200 ImageNet classes (Stanford CS231n).
+
+Layout: `wnids.txt` with the classes' WordNet ids, `train/<wnid>/images/*.JPEG` (500 each), `val/images/*.JPEG` (50 of each
+class) and `val/val_annotations.txt` (file name, wnid and a box, separated by tabs). The labels of the official test images are
+not public; as everywhere, the validation images are the test set. Source: http://cs231n.stanford.edu/tiny-imagenet-200.zip; the
+MD5 is the one that its loaders publish.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neurodeploy.data.cache import prepared
+from neurodeploy.data.dataset import DataSet
+from neurodeploy.data.download import Archive
+from neurodeploy.data.image import read_jpeg
+from neurodeploy.data.limits import first_of_each_class
+from neurodeploy.data.pixels import from_bytes
+from neurodeploy.data.reading import read_lines
+from neurodeploy.data.stored import StoredDataSet
+from neurodeploy.errors import UserError
+
+_SIDE = 64
+_CLASSES = 200
+_ARCHIVE = Archive(
+    url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    checksum="md5:90528d7ca1a48142e341f4ef8d21d0de",
+    name="tiny-imagenet-200.zip",
+    folder="tiny-imagenet-200",
+    top="tiny-imagenet-200",
+    marker="wnids.txt",
+    at_most=1_000_000_000,
+)
+
+Labelled = list[tuple[Path, int]]
+
+
+class TinyImagenet(StoredDataSet):
+    """`kind = "tiny-imagenet"`: 100,000 training and 10,000 test images of 200 classes, `[N, 3, 64, 64]`, `byte / 256`.
+
+    Classes are numbered in the order of their sorted WordNet ids. All samples take 5.4 GB of memory; `train_limit` and
+    `test_limit` make it less.
+    """
+
+    kind: Literal["tiny-imagenet"] = "tiny-imagenet"
+
+    def load(self) -> DataSet:
+        """Decode the images (a minute for all of them), or read their pixels from the cache.
+
+        Raises:
+            UserError: a list or an image is missing, damaged or of another size, or a class is unknown.
+            Failure: the download failed.
+        """
+        needed = (_ARCHIVE.marker, "train", "val/val_annotations.txt")
+        folder = self.located(needed, (_ARCHIVE.folder, "."), (_ARCHIVE,), _ARCHIVE.url)
+        classes = _classes(folder / _ARCHIVE.marker)
+        train_files, train_labels = _limited(_training(folder / "train", classes), self.train_limit, folder / "train")
+        test_files, test_labels = _limited(_validation(folder / "val", classes), self.test_limit, folder / "val")
+        files = [*train_files, *test_files]
+        tensors = prepared(folder, self.model_dump(include={"kind"}), files, lambda: {"pixels": _decoded(files)})
+        pixels, count = tensors["pixels"], len(train_files)
+        note = f"Tiny ImageNet, 64×64 colour; official training images, tested on the validation images{self.used()}"
+        return DataSet(
+            name="tiny-imagenet",
+            train_samples=from_bytes(pixels[:count]),
+            train_labels=torch.tensor(train_labels),
+            test_samples=from_bytes(pixels[count:]),
+            test_labels=torch.tensor(test_labels),
+            classes=len(classes),
+            note=note,
+        )
+
+
+def _classes(path: Path) -> dict[str, int]:
+    """WordNet id → label."""
+    names = sorted(set(read_lines(path)))
+    if len(names) != _CLASSES:
+        raise UserError(f"{path}: {len(names)} classes found, {_CLASSES} expected; put the official list there")
+    return {name: label for label, name in enumerate(names)}
+
+
+def _training(folder: Path, classes: dict[str, int]) -> Labelled:
+    found: Labelled = []
+    for name, label in classes.items():
+        images = sorted((folder / name / "images").glob("*.JPEG"))
+        if not images:
+            raise UserError(
+                f"{folder / name / 'images'}: no .JPEG images found, 500 expected; unpack the official archive again"
+            )
+        found += [(path, label) for path in images]
+    return found
+
+
+def _validation(folder: Path, classes: dict[str, int]) -> Labelled:
+    annotations, found = folder / "val_annotations.txt", []
+    for number, line in enumerate(read_lines(annotations), start=1):
+        name, _, rest = line.partition("\t")
+        wnid = rest.partition("\t")[0]
+        if wnid not in classes or Path(name).name != name or not name.endswith(".JPEG"):
+            raise UserError(
+                f"{annotations}: line {number}: {line[:60]!r} found, an image name, a tab and a class of wnids.txt expected; "
+                "put the official file there"
+            )
+        found.append((folder / "images" / name, classes[wnid]))
+    return found
+
+
+def _limited(images: Labelled, limit: int | None, source: Path) -> tuple[list[Path], list[int]]:
+    chosen = [images[place] for place in first_of_each_class([label for _, label in images], limit, _CLASSES, source)]
+    return [path for path, _ in chosen], [label for _, label in chosen]
+
+
+def _decoded(files: Sequence[Path]) -> Tensor:
+    """uint8 `[N, 3, 64, 64]`."""
+    pixels = np.empty((len(files), 3, _SIDE, _SIDE), np.uint8)
+    for place, path in enumerate(files):
+        pixels[place] = read_jpeg(path, _SIDE)
+    return torch.from_numpy(pixels)
