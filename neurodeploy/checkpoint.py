@@ -29,6 +29,9 @@ class Progress(BaseModel):
         seed: seed of the run.
         epoch: epochs that are complete.
         in_channels, classes: what the network was built for.
+        stopped: ended before its last epoch, because the validation accuracy no longer rose.
+        best_accuracy, epochs_since_best: of early stopping so far.
+        scaler: state of the loss scaling in float16.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,10 +42,14 @@ class Progress(BaseModel):
     epoch: int = Field(ge=0)
     in_channels: int = Field(ge=1)
     classes: int = Field(ge=2)
+    stopped: bool = False
+    best_accuracy: float | None = None
+    epochs_since_best: int = Field(default=0, ge=0)
+    scaler: dict[str, float] = Field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        return self.epoch >= self.recipe.training(self.role).epochs
+        return self.stopped or self.epoch >= self.recipe.training(self.role).epochs
 
 
 @dataclass(frozen=True)
@@ -52,23 +59,34 @@ class Checkpoint:
     Attributes:
         progress: the JSON part.
         network: the network with its weights, on the CPU, in evaluation mode.
-        momentum: parameter name → SGD momentum; empty before the first step.
+        others: group → name → tensor: the state of the optimizer, the moving average, the best weights; what a resumed
+            training needs, nothing once it is complete.
     """
 
     progress: Progress
     network: nn.Module
-    momentum: dict[str, Tensor]
+    others: dict[str, dict[str, Tensor]]
+
+    def group(self, name: str) -> dict[str, Tensor]:
+        """The tensors of one group; empty if there are none."""
+        return self.others.get(name, {})
 
 
-def save(path: Path, network: nn.Module, momentum: Mapping[str, Tensor], progress: Progress) -> None:
+def save(path: Path, network: nn.Module, progress: Progress, others: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Write a checkpoint atomically: the file at `path` is always a whole one.
+
+    Args:
+        path: of the file.
+        network: whose weights are kept.
+        progress: the JSON part.
+        others: see `Checkpoint`.
 
     Raises:
         UserError, Failure: it cannot be written (see `neurodeploy.files.writing`).
     """
-    tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
-    tensors |= {f"momentum/{name}": tensor for name, tensor in momentum.items()}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    groups = {"network": network.state_dict(), **others}
+    named = {f"{group}/{name}": tensor for group, members in groups.items() for name, tensor in members.items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in named.items()}
     content = safetensors.save(tensors, metadata={"neurodeploy": progress.model_dump_json()})
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
@@ -99,7 +117,11 @@ def load(path: Path) -> Checkpoint:
     if progress.role not in progress.recipe.roles:
         raise UserError(f"{path}: header field role: {progress.role!r} found, one of {progress.recipe.roles} expected")
     network = build_network(progress)
-    weights = {name.removeprefix("network/"): t for name, t in tensors.items() if name.startswith("network/")}
+    groups: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        group, _, member = name.partition("/")
+        groups.setdefault(group, {})[member] = tensor
+    weights = groups.pop("network", {})
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -107,8 +129,7 @@ def load(path: Path) -> Checkpoint:
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(f"{path}: tensor {name} holds values that are not finite; train again with a lower learning rate")
-    momentum = {name.removeprefix("momentum/"): t for name, t in tensors.items() if name.startswith("momentum/")}
-    return Checkpoint(progress, network.eval(), momentum)
+    return Checkpoint(progress, network.eval(), groups)
 
 
 def build_network(progress: Progress) -> nn.Module:

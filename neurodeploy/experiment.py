@@ -68,7 +68,10 @@ def train_all(
     Raises:
         UserError: `root` holds another experiment, or this one and `resume` is False.
     """
-    _claim(root, recipe, resume=resume)
+    if fabric is None or fabric.is_global_zero:
+        _claim(root, recipe, resume=resume)
+    if fabric is not None:
+        fabric.barrier()
     for seed in recipe.seeds:
         teacher: nn.Module | None = None
         for role in recipe.roles:

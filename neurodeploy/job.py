@@ -142,12 +142,12 @@ def _one_seed(
         folder = folder_of(root, seed, "bundles") / target
         bundles[target] = find(target)(
             student.graph,
-            samples[: recipe.export.samples].numpy(),
+            data.sequences(samples[: recipe.export.samples]).numpy(),
             folder,
             name=f"{recipe.name}-{recipe.deployed}",
             quantize=recipe.export.quantize,
             accuracy={"float": student.trained.accuracy},
-            test=(samples.numpy(), labels.numpy()),
+            test=(data.sequences(samples).numpy(), labels.numpy()),
         )
         verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)
     batches, profiles = samples.split(250), recipe.energy.profiles
@@ -158,8 +158,8 @@ def _one_seed(
 
 def _deploy(recipe: Recipe, network: nn.Module, data: DataSet) -> Deployed:
     trained = evaluate(network, data.test_samples, data.test_labels)
-    graph = fold_batch_norm(trace(network, data.sample_shape))
-    module = GraphModule(to_grid(graph) if recipe.export.quantize == "exact" else graph)
+    graph = fold_batch_norm(trace(network, data.sample_shape, timed=data.timed))
+    module = GraphModule(to_grid(graph) if recipe.export.quantize == "exact" else graph, batch_first=data.timed)
     return Deployed(trained, graph, module, evaluate(module, data.test_samples, data.test_labels))
 
 

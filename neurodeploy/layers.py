@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from neurodeploy.errors import UserError
 from neurodeploy.kernels import low_pass, multi_step
 from neurodeploy.neurons import Dynamics, NeuronParameters, Reset
+from neurodeploy.normalization import CommonStatistics
 from neurodeploy.surrogate import ArcTangent, Surrogate
 
 
@@ -29,8 +30,22 @@ class Conv2d(nn.Conv2d):
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-class BatchNorm2d(nn.BatchNorm2d):
+class BatchNorm1d(CommonStatistics, nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d` over `[T, B, C, L]` or `[T, B, C]`; statistics are taken over T and B together."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class BatchNorm2d(CommonStatistics, nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d` over `[T, B, C, H, W]`; statistics are taken over T and B together (tdBN, Zheng 2021)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class AvgPool1d(nn.AvgPool1d):
+    """`torch.nn.AvgPool1d` over `[T, B, C, L]`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
@@ -43,12 +58,34 @@ class AvgPool2d(nn.AvgPool2d):
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
+class MaxPool1d(nn.MaxPool1d):
+    """`torch.nn.MaxPool1d` over `[T, B, C, L]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled: Tensor = super().forward(x.flatten(0, 1))
+        return pooled.unflatten(0, x.shape[:2])
+
+
 class MaxPool2d(nn.MaxPool2d):
     """`torch.nn.MaxPool2d` over `[T, B, C, H, W]`."""
 
     def forward(self, x: Tensor) -> Tensor:
         pooled: Tensor = super().forward(x.flatten(0, 1))
         return pooled.unflatten(0, x.shape[:2])
+
+
+class GlobalAvgPool1d(nn.Module):
+    """Mean over the length: `[T, B, C, L]` → `[T, B, C]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(-1)
+
+
+class GlobalMaxPool1d(nn.Module):
+    """Maximum over the length: `[T, B, C, L]` → `[T, B, C]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax(-1)
 
 
 class GlobalAvgPool2d(nn.Module):
@@ -63,6 +100,19 @@ class Flatten(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(2)
+
+
+class Dropout(nn.Dropout):
+    """`torch.nn.Dropout` over `[T, B, …]` with one mask for all time steps of a batch: each sample draws `[1, B, …]`.
+
+    A mask that changed from step to step would only be noise that the neurons' membranes average out; one network per sample
+    and batch is what dropout means. Source: Rathi et al. 2020 ("hybrid training") and their public code.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        return x * super().forward(torch.ones_like(x[:1]))
 
 
 class Add(nn.Module):
@@ -163,6 +213,48 @@ class ParametricNeuron(Neuron):
     def forward(self, current: Tensor) -> Tensor:
         """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
         return self._fire(current, self._dynamics())
+
+
+class ThresholdNeuron(Neuron):
+    """IF or LIF neurons with a fixed leak, 1 allowed, and a threshold that the state dict carries: conversion sets it.
+
+    `θ = exp(u)` as in `ParametricNeuron`, one number for the whole layer; training learns it on request (our working form).
+
+    Args:
+        parameters: decay, reset, and the threshold until `set_threshold` is called or a state dict is loaded.
+        surrogate, detach_reset: see `Neuron`.
+        learn_threshold: whether θ gets a gradient.
+    """
+
+    def __init__(
+        self,
+        parameters: NeuronParameters,
+        surrogate: Surrogate | None = None,
+        *,
+        detach_reset: bool = False,
+        learn_threshold: bool = False,
+    ) -> None:
+        super().__init__(parameters, surrogate, detach_reset=detach_reset)
+        self.log_threshold = nn.Parameter(torch.tensor(log(parameters.threshold)), requires_grad=learn_threshold)
+
+    @property
+    def constants(self) -> NeuronParameters:
+        with torch.no_grad():
+            return NeuronParameters(self._constants.decay, float(self.log_threshold.exp()), self._constants.reset)
+
+    def set_threshold(self, threshold: float) -> None:
+        """Replace θ; float32 keeps it to seven digits.
+
+        Raises:
+            UserError: θ is not a positive number.
+        """
+        start = NeuronParameters(self._constants.decay, threshold, self._constants.reset)
+        with torch.no_grad():
+            self.log_threshold.fill_(log(start.threshold))
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return self._fire(current, _Learned(self._constants.decay, self.log_threshold.exp(), self._constants.reset))
 
 
 class CubaNeuron(Neuron):

@@ -8,12 +8,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neurodeploy import surrogate
+from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import AnyDataSet
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
 from neurodeploy.errors import UserError
 from neurodeploy.layers import CubaNeuron, Neuron, ParametricNeuron
-from neurodeploy.networks import NetworkSpec, Relu, Spiking
+from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
 from neurodeploy.neurons import NeuronParameters, Reset
+from neurodeploy.optimization import TrainingSettings
+
+Precision = Literal["float32", "bfloat16", "float16"]
 
 _BUILT_IN = resources.files("neurodeploy") / "recipes"
 
@@ -85,27 +89,33 @@ class NeuronSettings(_Section):
         return Neuron(parameters, slope, detach_reset=self.detach_reset)
 
 
-class OptimizerSettings(_Section):
-    """Training length and SGD with Nesterov momentum, cosine schedule to 0 after a linear warm-up.
+class TeacherSettings(TrainingSettings):
+    """`[teacher]`: how the ReLU network is trained, with cross-entropy.
 
-    Weight decay acts on weights alone, not on biases and batch norm.
+    Attributes:
+        label_smoothing: share of the target that is spread over all classes.
     """
 
-    epochs: int = Field(ge=1, le=100_000)
-    batch_size: int = Field(default=64, ge=1)
-    learning_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
-    warmup_epochs: int = Field(default=1, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 
 
 class StudentSettings(_Section):
-    """One `[[student]]`: a spiking network of the recipe's definition, and the loss that it is trained with."""
+    """One `[[student]]`: a spiking network of the recipe's definition, and the loss that it is trained with.
+
+    Attributes:
+        name: of its folder and in reports.
+        repact: see `networks.Spiking`.
+        training: length, optimizer and schedule.
+        loss: terms, summed with their weights.
+        known_teacher: ask the teacher once for its logits and features of the whole training set, instead of for each batch;
+            not with augmentation, nor with terms that read its taps.
+    """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     repact: bool = False
-    training: OptimizerSettings
+    training: TrainingSettings
     loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)
+    known_teacher: bool = False
 
     @property
     def needs_teacher(self) -> bool:
@@ -132,7 +142,10 @@ class Recipe(_Section):
     Attributes:
         name: as run folders and reports print it.
         seeds: one teacher and one of each student per seed.
-        steps: T of the students.
+        steps: T of the students; of event data, its number of frames.
+        code: how a static sample becomes spikes; event frames are spikes already.
+        augmentation: of the training samples of teacher and students, in this order.
+        precision: of the arithmetic in training; weights are kept in float32.
         baseline, deployed: names of the two students that the report compares; `deployed` is exported.
     """
 
@@ -142,10 +155,13 @@ class Recipe(_Section):
     steps: int = Field(ge=1, le=4096)
     baseline: str
     deployed: str
+    code: Literal["direct", "poisson", "latency"] = "direct"
+    precision: Precision = "float32"
     data: AnyDataSet
+    augmentation: tuple[AnyAugmentation, ...] = ()
     network: NetworkSpec
     neuron: NeuronSettings = NeuronSettings()
-    teacher: OptimizerSettings
+    teacher: TeacherSettings
     student: tuple[StudentSettings, ...] = Field(min_length=1)
     export: ExportSettings = ExportSettings()
     energy: EnergySettings = EnergySettings()
@@ -162,6 +178,23 @@ class Recipe(_Section):
             raise ValueError("a seed occurs twice")
         return self
 
+    @model_validator(mode="after")
+    def _augmentation_suits_the_data(self) -> "Recipe":
+        frames = self.data.event_frames is not None
+        for one in self.augmentation:
+            if one.kind.startswith("event-") != frames and one.kind.startswith(("event-", "autoaugment")):
+                found = "event frames" if frames else "static samples"
+                raise ValueError(f"augmentation {one.kind}: does not suit the {found} of {self.data.kind}")
+        if self.augmentation and any(student.known_teacher for student in self.student):
+            raise ValueError("known_teacher: its answers belong to samples without augmentation; remove one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_are_the_frames(self) -> "Recipe":
+        if self.data.event_frames not in (None, self.steps):
+            raise ValueError(f"steps: {self.steps} found, the {self.data.event_frames} event frames of the data expected")
+        return self
+
     @property
     def roles(self) -> tuple[str, ...]:
         """All networks of the recipe in the order of training."""
@@ -173,10 +206,11 @@ class Recipe(_Section):
     def activations(self, role: str) -> Relu | Spiking:
         """ReLU for the teacher, spiking neurons for a student."""
         if role == "teacher":
-            return Relu()
-        return Spiking(self.neuron.build, self.steps, self.student_named(role).repact)
+            return Relu(events=self.data.event_frames is not None)
+        code: Code = self.code if self.data.event_frames is None else "events"
+        return Spiking(self.neuron.build, self.steps, self.student_named(role).repact, code)
 
-    def training(self, role: str) -> OptimizerSettings:
+    def training(self, role: str) -> TrainingSettings:
         return self.teacher if role == "teacher" else self.student_named(role).training
 
 

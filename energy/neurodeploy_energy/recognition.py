@@ -4,6 +4,7 @@ Spiking neurons are recognised by the qualified name of their class, so that no 
 """
 
 from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Literal
 
@@ -16,9 +17,13 @@ Kind = Literal["synapse", "neuron", "average pool", "max pool", "sum", "free"]
 
 _NEURONS: set[str] = {"neurodeploy.layers.Neuron"}
 _SUMS = {"neurodeploy.layers.Add"}
-_GLOBAL_POOLS = {"neurodeploy.layers.GlobalAvgPool2d"}
+_GLOBAL_POOLS = {"neurodeploy.layers.GlobalAvgPool1d": 1, "neurodeploy.layers.GlobalAvgPool2d": 2}
+"""Class of a global average pool → number of spatial axes that it sums over."""
+_GLOBAL_MAX_POOLS = {"neurodeploy.layers.GlobalMaxPool1d"}
 _FREE_NAMES = {
     "neurodeploy.encoding.DirectEncoding",
+    "neurodeploy.encoding.EventInput",
+    "neurodeploy.encoding.StaticInput",
     "neurodeploy.layers.Flatten",
     "neurodeploy.layers.TimeMean",
 }
@@ -53,9 +58,9 @@ def kind_of(module: nn.Module) -> Kind | None:
         return "neuron"
     if is_synapse(module):
         return "synapse"
-    if names & _GLOBAL_POOLS or isinstance(module, nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d):
+    if names & _GLOBAL_POOLS.keys() or isinstance(module, nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d):
         return "average pool"
-    if isinstance(module, _MAX_POOLS):
+    if isinstance(module, _MAX_POOLS) or names & _GLOBAL_MAX_POOLS:
         return "max pool"
     if names & _SUMS:
         return "sum"
@@ -69,13 +74,17 @@ def summing_windows(module: nn.Module) -> tuple[int, Callable[[Tensor], Tensor]]
 
     Such a pool folds into the next synapse layer. None if windows overlap or are padded: then it does not.
     """
-    if _qualified_names(module) & _GLOBAL_POOLS:
-        return 3, lambda x: x.sum((-2, -1))
+    for name in _qualified_names(module) & _GLOBAL_POOLS.keys():
+        return 1 + _GLOBAL_POOLS[name], partial(_sum_over_last, axes=_GLOBAL_POOLS[name])
     if isinstance(module, nn.AvgPool2d):
         kernel, stride, padding = (_pair(value) for value in (module.kernel_size, module.stride, module.padding))
         if padding == (0, 0) and not module.ceil_mode and all(s >= k for k, s in zip(kernel, stride, strict=True)):
             return 3, lambda x: f.avg_pool2d(x, kernel, stride) * prod(kernel)
     return None
+
+
+def _sum_over_last(x: Tensor, axes: int) -> Tensor:
+    return x.flatten(-axes).sum(-1)
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

@@ -32,16 +32,16 @@ def command(
     loaded = checkpoints.load(checkpoint)
     recipe = loaded.progress.recipe
     data = recipe.data.load()
-    graph = fold_batch_norm(trace(loaded.network, data.sample_shape))
+    graph = fold_batch_norm(trace(loaded.network, data.sample_shape, timed=data.timed))
     trained = evaluate(loaded.network, data.test_samples, data.test_labels).accuracy
     for name, exporter in exporters.items():
         folder = exporter(
             graph,
-            data.test_samples[:samples].numpy(),
+            data.sequences(data.test_samples[:samples]).numpy(),
             (output or checkpoint.parent / "bundles") / name,
             name=f"{recipe.name}-{loaded.progress.role}",
             quantize=quantize,
             accuracy={"float": trained},
-            test=(data.test_samples.numpy(), data.test_labels.numpy()),
+            test=(data.sequences(data.test_samples).numpy(), data.test_labels.numpy()),
         )
         out.print(f"{folder}: written; check it with: neurodeploy verify {folder}")

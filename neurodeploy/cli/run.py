@@ -1,13 +1,15 @@
 """The main job end to end: teacher, distilled student, bundles, verification, energy report against the baseline."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import Device, Output, fabric_on
+from neurodeploy.cli.choices import Device, Kernel, Output, fabric_on, processes
 from neurodeploy.cli.console import err, out
+from neurodeploy.errors import UserError
 
 EXAMPLE = "neurodeploy run digits --output runs/demo"
 
@@ -18,15 +20,21 @@ def command(
     seed: Annotated[list[int] | None, typer.Option("--seed", help="Instead of the recipe's seeds; repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
     device: Device = "auto",
+    kernel: Kernel = None,
 ) -> None:
     from neurodeploy.cli.progress import training_bar
     from neurodeploy.job import run
+    from neurodeploy.kernels import using
     from neurodeploy.recipe import load, with_seeds
 
     settings = with_seeds(load(recipe), tuple(seed or ()))
     root = output or Path("runs") / settings.name
+    if processes() > 1:
+        raise UserError("run: exports and reports are made in one process; train with torchrun first, then `run --resume`")
+    fabric = fabric_on(device, settings.precision)
     try:
-        content = run(settings, root, fabric=fabric_on(device), watcher=training_bar, say=err.print, resume=resume)
+        with using(kernel) if kernel else nullcontext():
+            content = run(settings, root, fabric=fabric, watcher=training_bar, say=err.print, resume=resume)
     except KeyboardInterrupt:
         err.print(f"interrupted; continue with: neurodeploy run {recipe} --output {root} --resume")
         raise typer.Exit(130) from None
@@ -48,4 +56,8 @@ def _table(content: dict[str, Any]) -> Table:
 
 def _value(section: dict[str, Any], key: str, unit: str = "") -> str:
     half = section[f"{key}_interval"]
-    return f"{section[key]:,.4g}{unit}" + ("" if half is None else f" ± {half:,.2g}")
+    return f"{_number(section[key], 4)}{unit}" + ("" if half is None else f" ± {_number(half, 2)}")
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"

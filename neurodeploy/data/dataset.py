@@ -34,6 +34,10 @@ class DataSet:
         """`(C, H, W)`; of one time step if `timed`."""
         return tuple(self.train_samples.shape[2 if self.timed else 1 :])
 
+    def sequences(self, samples: Tensor) -> Tensor:
+        """Samples as a graph takes them: `[T, N, …]` if `timed`, unchanged if not."""
+        return samples.transpose(0, 1).contiguous() if self.timed else samples
+
     @property
     def steps(self) -> int | None:
         """T if `timed`, None for static samples."""

@@ -23,6 +23,11 @@ class Digits(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["digits"] = "digits"
 
+    @property
+    def event_frames(self) -> None:
+        """Static samples."""
+        return
+
     def load(self) -> DataSet:
         images, labels = load_digits(return_X_y=True)
         samples = (images / 16).astype(np.float32).reshape(-1, 1, 8, 8)

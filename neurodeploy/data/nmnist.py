@@ -68,6 +68,10 @@ class Nmnist(StoredDataSet):
     duration_ms: int = Field(default=300, ge=1, le=8388)
     values: Values = "spikes"
 
+    @property
+    def event_frames(self) -> int:
+        return self.bins
+
     def load(self) -> DataSet:
         """Read the recordings (minutes for all of them), or their frames from the cache.
 

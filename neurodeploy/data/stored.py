@@ -29,6 +29,11 @@ class StoredDataSet(BaseModel):
     test_limit: int | None = Field(default=None, ge=1)
 
     @property
+    def event_frames(self) -> int | None:
+        """Event frames per sample; None for static samples."""
+        return None
+
+    @property
     def root(self) -> Path:
         """The folder that the settings name, or the default one."""
         if self.folder is not None:

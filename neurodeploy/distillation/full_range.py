@@ -4,8 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
+from neurodeploy.distillation.cross_entropy import label_loss
 from neurodeploy.distillation.term import LossTerm, TeacherOutput, soft_divergence
 from neurodeploy.networks import NetworkOutput
 
@@ -35,7 +35,8 @@ class FullRange(LossTerm):
     def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:
         assert teacher is not None
         steps = student.step_logits
-        hard = cross_entropy(steps.flatten(0, 1), labels.repeat(steps.shape[0]))
+        repeated = labels.expand(steps.shape[0], *labels.shape).flatten(0, 1)
+        hard = label_loss(steps.flatten(0, 1), repeated)
         taught = soft_divergence(steps, teacher.output.logits, self.temperature)
         ensemble = soft_divergence(steps, student.logits, self.temperature)
         return hard + self.teacher_weight * taught + self.ensemble_weight * ensemble

@@ -49,7 +49,7 @@ class LossTerm(BaseModel):
         Args:
             student: the network in training.
             teacher: given whenever `needs_teacher` is True.
-            labels: int64 `[B]`.
+            labels: int64 `[B]`, or probabilities, float `[B, K]`, if an augmentation mixes samples.
         """
 
 

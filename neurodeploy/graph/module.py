@@ -18,24 +18,29 @@ _MAKERS: dict[type, Callable[[Any], nn.Module]] = {}
 class GraphModule(nn.Module):
     """Runs a graph with the toolkit's own layers, each under the name of its node.
 
+    Args:
+        graph: to run.
+        batch_first: a timed input is given as `[B, T, …]`, as data sets hold it, rather than `[T, B, …]`.
+
     Raises:
         UserError: a node has no torch layer.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, batch_first: bool = False) -> None:
         super().__init__()
-        self.graph = graph
+        self.graph, self.batch_first = graph, batch_first
         for node in graph.nodes:
             if not isinstance(node, nodes.Input | nodes.Output):
                 self._place(node.name, _make(node))
         self.eval()
 
     def forward(self, samples: Tensor) -> Tensor:
-        """`[B, *shape]` (or `[T, B, *shape]` for a timed input) → logits `[B, K]`."""
+        """`[B, *shape]` (for a timed input `[T, B, *shape]`, or `[B, T, *shape]` if `batch_first`) → logits `[B, K]`."""
         tensors: dict[str, Tensor] = {}
         for node in self.graph.nodes:
             if isinstance(node, nodes.Input):
-                tensors[node.name] = samples if node.timed else samples.unsqueeze(0)
+                sequence = samples.transpose(0, 1) if self.batch_first else samples
+                tensors[node.name] = sequence if node.timed else samples.unsqueeze(0)
             elif isinstance(node, nodes.Output):
                 answer = tensors[node.inputs[0]]
                 return answer.squeeze(0) if answer.ndim > 1 + len(self.graph.shape(node.name)) else answer
@@ -99,9 +104,16 @@ def _with_weights(layer: Any, node: nodes.Conv | nodes.Linear) -> nn.Module:
     return layer
 
 
+class _BatchNorm(layers.BatchNorm2d):
+    """Over `[T, B, C, …]` with any number of spatial axes: a node does not say how many its input has."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+
 @_maker(nodes.BatchNorm)
 def _batch_norm(node: nodes.BatchNorm) -> nn.Module:
-    layer = layers.BatchNorm2d(len(node.scale), eps=0.0)
+    layer = _BatchNorm(len(node.scale), eps=0.0)
     layer.weight = nn.Parameter(torch.from_numpy(node.scale.copy()), requires_grad=False)
     layer.bias = nn.Parameter(torch.from_numpy(node.shift.copy()), requires_grad=False)
     return layer
@@ -117,20 +129,21 @@ def _encode(node: nodes.Encode) -> nn.Module:
     return DirectEncoding(node.steps)
 
 
-def _windows(node: nodes.AvgPool | nodes.MaxPool) -> tuple[tuple[int, int], tuple[int, int]]:
-    if len(node.kernel) != 2:
-        raise UserError(f"node {node.name}: pooling over {len(node.kernel)} axes found, 2 expected")
-    return (node.kernel[0], node.kernel[1]), (node.stride[0], node.stride[1])
+def _pool(node: nodes.AvgPool | nodes.MaxPool, kinds: dict[int, Any]) -> nn.Module:
+    if len(node.kernel) not in kinds:
+        raise UserError(f"node {node.name}: pooling over {len(node.kernel)} axes found, 1 or 2 expected")
+    layer: nn.Module = kinds[len(node.kernel)](node.kernel, node.stride)
+    return layer
 
 
 @_maker(nodes.AvgPool)
 def _avg_pool(node: nodes.AvgPool) -> nn.Module:
-    return layers.AvgPool2d(*_windows(node))
+    return _pool(node, {1: layers.AvgPool1d, 2: layers.AvgPool2d})
 
 
 @_maker(nodes.MaxPool)
 def _max_pool(node: nodes.MaxPool) -> nn.Module:
-    return layers.MaxPool2d(*_windows(node))
+    return _pool(node, {1: layers.MaxPool1d, 2: layers.MaxPool2d})
 
 
 _MAKERS[nodes.Relu] = lambda _: nn.ReLU()

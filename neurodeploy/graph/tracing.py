@@ -19,6 +19,7 @@ from neurodeploy.networks import NetworkOutput
 
 _LAYERS: dict[type[nn.Module], Callable[..., str]] = {}
 _FUNCTIONS: dict[Any, Callable[..., str]] = {}
+_Pool = nn.AvgPool1d | nn.MaxPool1d | nn.AvgPool2d | nn.MaxPool2d
 
 
 class _Tracer(fx.Tracer):
@@ -203,20 +204,22 @@ def _relu(builder: _Builder, _: nn.ReLU, name: str, sources: list[str]) -> str:
     return builder.add(nodes.Relu(name=name, inputs=tuple(sources)))
 
 
-@_layer(nn.AvgPool2d, nn.MaxPool2d)
-def _pool(builder: _Builder, module: nn.AvgPool2d | nn.MaxPool2d, name: str, sources: list[str]) -> str:
-    plain = not any(_pair(module.padding)) and not module.ceil_mode and set(_pair(getattr(module, "dilation", 1))) == {1}
-    if not plain or getattr(module, "divisor_override", None):
+@_layer(nn.AvgPool1d, nn.MaxPool1d, nn.AvgPool2d, nn.MaxPool2d)
+def _pool(builder: _Builder, module: _Pool, name: str, sources: list[str]) -> str:
+    axes = 1 if isinstance(module, nn.AvgPool1d | nn.MaxPool1d) else 2
+    plain = not any(_each(module.padding, axes)) and not module.ceil_mode
+    if not plain or set(_each(getattr(module, "dilation", 1), axes)) != {1} or getattr(module, "divisor_override", None):
         raise UserError(f"layer {name}: pooling with padding, dilation, ceil_mode or divisor_override has no form in a graph")
-    kind = nodes.AvgPool if isinstance(module, nn.AvgPool2d) else nodes.MaxPool
-    kernel, stride = _pair(module.kernel_size), _pair(module.stride)
+    kind = nodes.AvgPool if isinstance(module, nn.AvgPool1d | nn.AvgPool2d) else nodes.MaxPool
+    kernel, stride = _each(module.kernel_size, axes), _each(module.stride, axes)
     return builder.add(kind(name=name, inputs=tuple(sources), kernel=kernel, stride=stride))
 
 
-@_layer(layers.GlobalAvgPool2d)
-def _global_pool(builder: _Builder, _: layers.GlobalAvgPool2d, name: str, sources: list[str]) -> str:
+@_layer(layers.GlobalAvgPool1d, layers.GlobalMaxPool1d, layers.GlobalAvgPool2d)
+def _global_pool(builder: _Builder, module: nn.Module, name: str, sources: list[str]) -> str:
+    kind = nodes.MaxPool if isinstance(module, layers.GlobalMaxPool1d) else nodes.AvgPool
     kernel = builder.shapes[sources[0]][1:]
-    pooled = builder.add(nodes.AvgPool(name=name, inputs=tuple(sources), kernel=kernel, stride=kernel))
+    pooled = builder.add(kind(name=name, inputs=tuple(sources), kernel=kernel, stride=kernel))
     return builder.add(nodes.Flatten(name=f"{name}.flatten", inputs=(pooled,)))
 
 
@@ -277,5 +280,5 @@ def _add_time_axis(builder: _Builder, node: fx.Node, sources: list[str]) -> str:
     return sources[0]
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[1])
+def _each(value: int | tuple[int, ...], axes: int) -> Shape:
+    return (value,) * axes if isinstance(value, int) else tuple(value)

@@ -1,29 +1,35 @@
 """The training loop: Lightning Fabric on CPU or GPU, seeded, with a checkpoint after every epoch that resumes exactly."""
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from math import cos, pi
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from neurodeploy import checkpoint
-from neurodeploy.checkpoint import Progress
+from neurodeploy.augmentation import augment
+from neurodeploy.checkpoint import Checkpoint, Progress
 from neurodeploy.data import DataSet
 from neurodeploy.distillation import CrossEntropy, LossTerm, TeacherOutput
 from neurodeploy.errors import Failure, UserError
-from neurodeploy.files import write_text, writing
+from neurodeploy.evaluation import evaluate
+from neurodeploy.files import writing
 from neurodeploy.networks import NetworkOutput
-from neurodeploy.recipe import OptimizerSettings, Recipe
+from neurodeploy.optimization import TrainingSettings, build_optimizer, learning_rate, restore, state_of
+from neurodeploy.recipe import Recipe
+from neurodeploy.training.averaging import MovingAverage
+from neurodeploy.training.metrics import METRICS, Metrics
+from neurodeploy.training.parallel import share, total
+from neurodeploy.training.randomness import determined
+from neurodeploy.training.stopping import Best, Split, split
+from neurodeploy.training.teacher import KnownAnswers, ask
 
 CHECKPOINT = "checkpoint.safetensors"
-METRICS = "metrics.jsonl"
+__all__ = ["CHECKPOINT", "METRICS", "Watch", "train"]
 
 Watch = Callable[[int, int], None]
 """Called after every step with the epochs completed so far and the samples of this step."""
@@ -50,11 +56,11 @@ def train(
         recipe: the experiment.
         role: "teacher" or the name of a student.
         seed: of weights and batches.
-        folder: receives `checkpoint.safetensors` and `metrics.jsonl` (one line per epoch).
+        folder: receives `checkpoint.safetensors`, `metrics.jsonl` (one line per epoch) and curves for TensorBoard.
         data: the training set.
         teacher: the trained teacher; required if a loss term of this student needs it.
         resume: continue from the folder's checkpoint, if there is one.
-        fabric: where to train; the CPU if None.
+        fabric: where to train, and in which precision; one CPU process in float32 if None.
         watch: progress.
 
     Returns:
@@ -65,39 +71,24 @@ def train(
         Failure: the loss is not finite, or the disk is full.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
-    settings, terms = recipe.training(role), _terms(recipe, role)
     start = Progress(recipe=recipe, role=role, seed=seed, epoch=0, in_channels=data.sample_shape[0], classes=data.classes)
     found = _found(folder / CHECKPOINT, start, resume=resume)
     if found is not None and found.progress.complete:
         return found.network.to(fabric.device)
-    if teacher is None and any(term.needs_teacher for term in terms):
-        raise UserError(f"student {role}: its loss needs a teacher, none was given")
-    with _determined(seed, role, "weights"):
-        network = checkpoint.build_network(start) if found is None else found.network
-    epoch = 0 if found is None else found.progress.epoch
-    network.to(fabric.device)
-    optimizer = _optimizer(network, settings)
-    if found is not None:
-        _restore_momentum(optimizer, network, found.momentum)
-    model, wrapped = fabric.setup(network, optimizer)
-    _keep_metrics(folder / METRICS, epoch)
-    while epoch < settings.epochs:
-        with _determined(seed, role, f"epoch {epoch}"):
-            network.train()
-            metrics = _epoch(fabric, model, wrapped, settings, terms, data, teacher, epoch, watch)
-        epoch += 1
-        with writing(folder / METRICS), (folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"epoch": epoch, **metrics}) + "\n")
-        progress = start.model_copy(update={"epoch": epoch})
-        checkpoint.save(folder / CHECKPOINT, network, _momentum(optimizer, network), progress)
-    return network.eval()
+    run = _Run.begin(recipe, role, seed, data, teacher, fabric, start, found)
+    metrics = Metrics(folder, run.epoch) if fabric.is_global_zero else None
+    while not run.done:
+        with determined(seed, role, f"epoch {run.epoch}"):
+            values = run.train_epoch(watch)
+        progress = run.end_epoch()
+        if metrics is not None:
+            metrics.write(run.epoch, values)
+            checkpoint.save(folder / CHECKPOINT, run.network, progress, run.tensors())
+        fabric.barrier()
+    return run.network.eval()
 
 
-def _terms(recipe: Recipe, role: str) -> tuple[LossTerm, ...]:
-    return (CrossEntropy(),) if role == "teacher" else recipe.student_named(role).loss
-
-
-def _found(path: Path, start: Progress, *, resume: bool) -> checkpoint.Checkpoint | None:
+def _found(path: Path, start: Progress, *, resume: bool) -> Checkpoint | None:
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
@@ -111,71 +102,189 @@ def _found(path: Path, start: Progress, *, resume: bool) -> checkpoint.Checkpoin
     return found
 
 
-def _epoch(
-    fabric: Fabric,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    settings: OptimizerSettings,
-    terms: tuple[LossTerm, ...],
-    data: DataSet,
-    teacher: nn.Module | None,
-    epoch: int,
-    watch: Watch | None,
-) -> dict[str, object]:
-    count = len(data.train_labels)
-    gradients = any(term.needs_teacher_gradients for term in terms)
-    order = torch.randperm(count).split(settings.batch_size)
-    sums, correct, began = [0.0] * len(terms), 0, time.perf_counter()
-    for step, index in enumerate(order):
-        rate = _learning_rate(settings, epoch * len(order) + step, len(order))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        x, y = data.train_samples[index].to(fabric.device), data.train_labels[index].to(fabric.device)
-        seen = None if teacher is None else ask(teacher, x, y, gradients=gradients)
-        output: NetworkOutput = model(x)
-        values = [term(output, seen, y) for term in terms]
-        loss = torch.stack([term.weight * value for term, value in zip(terms, values, strict=True)]).sum()
-        if not torch.isfinite(loss):
-            raise Failure(f"epoch {epoch + 1}, step {step + 1}: the loss is {loss.item()}; lower training.learning_rate")
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        optimizer.step()
-        sums = [total + value.item() * len(y) for total, value in zip(sums, values, strict=True)]
-        correct += int((output.logits.argmax(-1) == y).sum())
-        if watch is not None:
-            watch(epoch, len(y))
-    return {
-        "loss": sum(term.weight * total for term, total in zip(terms, sums, strict=True)) / count,
-        "terms": {name: total / count for name, total in zip(_names(terms), sums, strict=True)},
-        "train_accuracy": 100 * correct / count,
-        "learning_rate": rate,
-        "seconds": round(time.perf_counter() - began, 3),
-    }
+@dataclass(eq=False)
+class _Run:
+    """One training in progress."""
+
+    recipe: Recipe
+    role: str
+    data: DataSet
+    fabric: Fabric
+    settings: TrainingSettings
+    terms: tuple[LossTerm, ...]
+    progress: Progress
+    network: nn.Module
+    model: _FabricModule
+    optimizer: torch.optim.Optimizer
+    teacher: nn.Module | None
+    known: KnownAnswers | None
+    split: Split
+    best: Best
+    average: MovingAverage | None
+
+    @classmethod
+    def begin(
+        cls,
+        recipe: Recipe,
+        role: str,
+        seed: int,
+        data: DataSet,
+        teacher: nn.Module | None,
+        fabric: Fabric,
+        start: Progress,
+        found: Checkpoint | None,
+    ) -> "_Run":
+        settings, terms = recipe.training(role), _terms(recipe, role)
+        if teacher is None and any(term.needs_teacher for term in terms):
+            raise UserError(f"student {role}: its loss needs a teacher, none was given")
+        with determined(seed, role, "weights"):
+            network = checkpoint.build_network(start) if found is None else found.network
+        network.to(fabric.device)
+        optimizer = build_optimizer(network, settings)
+        best = Best()
+        if found is not None:
+            restore(optimizer, network, found.group("optimizer"))
+            best = Best(found.progress.best_accuracy, found.progress.epochs_since_best, found.group("best"))
+            if found.progress.scaler:
+                fabric.strategy.precision.load_state_dict(found.progress.scaler)
+        known = None
+        if teacher is not None and role != "teacher" and recipe.student_named(role).known_teacher:
+            known = KnownAnswers(teacher, data.train_samples, fabric.device)
+        model, wrapped = fabric.setup(network, optimizer)
+        average = None
+        if settings.average is not None:
+            average = MovingAverage(network, settings.average, None if found is None else found.group("average"))
+        held_out = split(data, settings.validation_samples, seed)
+        progress = start if found is None else found.progress
+        told = (recipe, role, data, fabric, settings, terms)
+        return cls(*told, progress, network, model, wrapped, teacher, known, held_out, best, average)
+
+    @property
+    def epoch(self) -> int:
+        return self.progress.epoch
+
+    @property
+    def done(self) -> bool:
+        return self.progress.complete
+
+    def train_epoch(self, watch: Watch | None) -> dict[str, object]:
+        """One epoch; its metrics."""
+        self.network.train()
+        began, count = time.perf_counter(), len(self.split.train)
+        order = self.split.train[torch.randperm(count)].split(self.settings.batch_size)
+        sums, rate = torch.zeros(len(self.terms) + 1, dtype=torch.float64), 0.0
+        for step, index in enumerate(order):
+            rate = learning_rate(self.settings, self.epoch * len(order) + step, len(order))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            sums += self._update(index, step)
+            if watch is not None:
+                watch(self.epoch, len(index))
+        *totals, correct = total(sums.to(self.fabric.device), self.fabric).tolist()
+        weighted = zip(self.terms, totals, strict=True)
+        values: dict[str, object] = {
+            "loss": sum(term.weight * value for term, value in weighted) / count,
+            "terms": {name: value / count for name, value in zip(_names(self.terms), totals, strict=True)},
+            "train_accuracy": 100 * correct / count,
+            "learning_rate": rate,
+            "seconds": round(time.perf_counter() - began, 3),
+        }
+        if self.settings.patience is not None:
+            values["validation_accuracy"] = self._validate()
+        return values
+
+    def _update(self, index: Tensor, step: int) -> Tensor:
+        """One update of the weights; the sum of each term, and of right answers, over this process's samples."""
+        sums = torch.zeros(len(self.terms) + 1, dtype=torch.float64)
+        pieces = index.chunk(self.settings.accumulate)
+        for i, piece in enumerate(pieces):
+            mine, factor = share(len(piece), self.fabric, len(index))
+            with self.fabric.no_backward_sync(self.model, enabled=i < len(pieces) - 1):
+                values, correct = self._forward(piece, mine)
+                loss = torch.stack([term.weight * value for term, value in zip(self.terms, values, strict=True)]).sum()
+                if not torch.isfinite(loss):
+                    raise Failure(
+                        f"epoch {self.epoch + 1}, step {step + 1}: the loss is {loss.item()}; lower training.learning_rate"
+                    )
+                self.fabric.backward(loss * factor)
+            counted = factor * len(index) / self.fabric.world_size
+            sums += counted * torch.tensor([*(value.item() for value in values), correct / len(mine)], dtype=torch.float64)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update()
+        return sums
+
+    def _forward(self, piece: Tensor, mine: Tensor) -> tuple[list[Tensor], int]:
+        """Values of the terms for this process's samples of a piece, and how many were answered rightly."""
+        index, x, y, targets = self._samples(piece, mine)
+        output: NetworkOutput = self.model(x)
+        seen = self._teacher_for(index, x, targets)
+        values = [term(output, seen, targets) for term in self.terms]
+        return values, int((output.logits.argmax(-1) == y).sum())
+
+    def _samples(self, piece: Tensor, mine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Numbers, samples, labels and targets. All processes augment the whole piece alike, and take their share after it."""
+        device, index = self.fabric.device, piece[mine]
+        y = self.data.train_labels[index].to(device)
+        if not self.recipe.augmentation:
+            return index, self.data.train_samples[index].to(device), y, y
+        x, labels = self.data.train_samples[piece].to(device), self.data.train_labels[piece].to(device)
+        x, targets = augment(x, labels, self.recipe.augmentation, classes=self.data.classes)
+        return index, x[mine.to(device)], y, targets[mine.to(device)]
+
+    def _teacher_for(self, index: Tensor, x: Tensor, y: Tensor) -> TeacherOutput | None:
+        if self.known is not None:
+            return self.known[index]
+        if self.teacher is None:
+            return None
+        with self.fabric.autocast():
+            return ask(self.teacher, x, y, gradients=any(term.needs_teacher_gradients for term in self.terms))
+
+    def _validate(self) -> float:
+        """Accuracy in percent on the samples that were held out, of the average if there is one."""
+        index = self.split.validation
+        samples, labels = self.data.train_samples[index], self.data.train_labels[index]
+        own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        if self.average is not None:
+            self.network.load_state_dict(self.average.state)
+        accuracy = evaluate(self.network, samples.to(self.fabric.device), labels.to(self.fabric.device)).accuracy.percent
+        self.best.see(accuracy, self.network)
+        self.network.load_state_dict(own)
+        return accuracy
+
+    def end_epoch(self) -> Progress:
+        """Count the epoch; at the end of the training, give the network the weights that it ends with."""
+        scaler = {name: float(value) for name, value in self.fabric.strategy.precision.state_dict().items()}
+        patience = self.settings.patience
+        stopped = patience is not None and self.best.epochs_since >= patience
+        self.progress = self.progress.model_copy(
+            update={
+                "epoch": self.epoch + 1,
+                "stopped": stopped,
+                "best_accuracy": self.best.accuracy,
+                "epochs_since_best": self.best.epochs_since,
+                "scaler": scaler,
+            }
+        )
+        if self.done:
+            last = self.best.state or (self.average.state if self.average is not None else None)
+            if last is not None:
+                self.network.load_state_dict(last)
+        return self.progress
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """What a resumed run needs besides the weights; nothing once the training is done."""
+        if self.done:
+            return {}
+        groups = {"optimizer": state_of(self.optimizer, self.network), "best": self.best.state}
+        return groups | ({} if self.average is None else {"average": self.average.state})
 
 
-def ask(teacher: nn.Module, x: Tensor, y: Tensor, *, gradients: bool) -> TeacherOutput:
-    """What a frozen teacher answers for a batch, itself without gradient.
-
-    Args:
-        teacher: as `freeze` leaves it.
-        x, y: samples `[B, …]` and labels `[B]`.
-        gradients: also take the gradients of its cross-entropy with respect to its taps, at the cost of a backward pass.
-    """
-    classifier = teacher.get_submodule("classifier")
-    if not gradients:
-        with torch.no_grad():
-            return TeacherOutput(teacher(x), classifier)
-    with torch.enable_grad():
-        output: NetworkOutput = teacher(x.detach().requires_grad_())
-        loss = cross_entropy(output.logits, y, reduction="sum")
-        found = torch.autograd.grad(loss, list(output.taps.values()), allow_unused=True, materialize_grads=True)
-    answer = NetworkOutput(
-        output.logits.detach(),
-        output.step_logits.detach(),
-        output.features.detach(),
-        {name: tap.detach() for name, tap in output.taps.items()},
-    )
-    return TeacherOutput(answer, classifier, dict(zip(output.taps, found, strict=True)))
+def _terms(recipe: Recipe, role: str) -> tuple[LossTerm, ...]:
+    if role == "teacher":
+        return (CrossEntropy(label_smoothing=recipe.teacher.label_smoothing),)
+    return recipe.student_named(role).loss
 
 
 def _names(terms: tuple[LossTerm, ...]) -> list[str]:
@@ -183,49 +292,3 @@ def _names(terms: tuple[LossTerm, ...]) -> list[str]:
     kinds = [str(getattr(term, "kind", "")) for term in terms]
     seen = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
     return [kind if number == 1 else f"{kind}-{number}" for kind, number in zip(kinds, seen, strict=True)]
-
-
-def freeze(teacher: nn.Module) -> nn.Module:
-    """A teacher as distillation needs it: evaluation mode, no gradients for its weights."""
-    return teacher.eval().requires_grad_(False)
-
-
-def _learning_rate(settings: OptimizerSettings, step: int, steps_per_epoch: int) -> float:
-    warmup, total = settings.warmup_epochs * steps_per_epoch, settings.epochs * steps_per_epoch
-    if step < warmup:
-        return settings.learning_rate * (step + 1) / warmup
-    return settings.learning_rate * (1 + cos(pi * (step - warmup) / max(1, total - warmup))) / 2
-
-
-def _optimizer(network: nn.Module, settings: OptimizerSettings) -> torch.optim.SGD:
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
-
-
-def _momentum(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:
-    states = {name: optimizer.state.get(parameter, {}) for name, parameter in network.named_parameters()}
-    return {name: state["momentum_buffer"] for name, state in states.items() if state.get("momentum_buffer") is not None}
-
-
-def _restore_momentum(optimizer: torch.optim.Optimizer, network: nn.Module, momentum: dict[str, Tensor]) -> None:
-    for name, parameter in network.named_parameters():
-        if name in momentum:
-            optimizer.state[parameter]["momentum_buffer"] = momentum[name].to(parameter.device)
-
-
-def _keep_metrics(path: Path, epochs: int) -> None:
-    """Drop the lines of epochs that the checkpoint does not know: they are computed again."""
-    if path.exists():
-        lines = path.read_text("utf-8").splitlines()
-        write_text(path, "".join(f"{line}\n" for line in lines[:epochs]))
-
-
-@contextmanager
-def _determined(*parts: object) -> Iterator[None]:
-    """Torch's random generators seeded by `parts` inside, and left as they were outside."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    with torch.random.fork_rng():
-        torch.manual_seed(int.from_bytes(digest[:7], "big"))
-        yield

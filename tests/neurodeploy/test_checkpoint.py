@@ -20,15 +20,15 @@ def progress() -> Progress:
 def path(tmp_path, progress):
     network = checkpoint.build_network(progress)
     momentum = {name: torch.full_like(p, 0.5) for name, p in network.named_parameters()}
-    checkpoint.save(tmp_path / "c.safetensors", network, momentum, progress)
+    checkpoint.save(tmp_path / "c.safetensors", network, progress, {"optimizer": momentum})
     return tmp_path / "c.safetensors"
 
 
-def test_a_checkpoint_gives_back_network_momentum_and_progress(path, progress):
+def test_a_checkpoint_gives_back_network_optimizer_and_progress(path, progress):
     loaded = checkpoint.load(path)
     assert loaded.progress == progress
     assert not loaded.network.training
-    assert set(loaded.momentum) == {name for name, _ in loaded.network.named_parameters()}
+    assert set(loaded.group("optimizer")) == {name for name, _ in loaded.network.named_parameters()}
     assert checkpoint.describe(progress) == "digits/student, seed 3, epoch 2"
     assert not progress.complete
 
@@ -76,6 +76,6 @@ def test_weights_that_are_not_finite_are_refused_by_name(path, progress):
     network = checkpoint.build_network(progress)
     with torch.no_grad():
         network.get_submodule("conv2").weight[0, 0, 0, 0] = float("nan")
-    checkpoint.save(path, network, {}, progress)
+    checkpoint.save(path, network, progress, {})
     with pytest.raises(UserError, match=r"tensor conv2\.weight holds values that are not finite"):
         checkpoint.load(path)

@@ -39,6 +39,14 @@ def test_the_embedded_recipe_trains_a_baseline_and_a_distilled_student():
         ('kind = "laf"', 'kind = "laugh"', "student.1.loss.1"),
         ("weight = 0.1, temperature = 20.0", "weight = -1", "weight: -1 found"),
         ("[data]", "[data", "not valid TOML"),
+        (
+            "[data]",
+            '[[augmentation]]\nkind = "event-flip"\n[data]',
+            "augmentation event-flip: does not suit the static samples",
+        ),
+        ("[data]", '[[augmentation]]\nkind = "blur"\n[data]', "augmentation.0"),
+        ("repact = true", "repact = true\nknown_teacher = 3", "student.1.known_teacher: 3 found"),
+        ("epochs = 40", "epochs = 40\npatience = 3", "teacher: patience and validation_samples belong together"),
     ],
 )
 def test_a_faulty_setting_is_named_with_what_was_found(old, new, message):
@@ -79,6 +87,23 @@ def test_a_recipe_names_its_kind_of_neuron(text):
 def test_a_constant_that_a_kind_of_neuron_does_not_take_is_refused(text, message):
     with pytest.raises(UserError, match=re.escape(message)):
         parse(DIGITS.replace("[neuron]", f"[neuron]\n{text}"), origin="x")
+
+
+def test_known_answers_of_the_teacher_exclude_augmentation():
+    text = DIGITS.replace("repact = true", "repact = true\nknown_teacher = true")
+    assert parse(text, origin="x").student_named("student").known_teacher
+    with pytest.raises(UserError, match="known_teacher: its answers belong to samples without augmentation"):
+        parse(text.replace("[data]", '[[augmentation]]\nkind = "flip"\n[data]'), origin="x")
+
+
+def test_steps_of_event_data_are_their_frames():
+    text = DIGITS.replace('kind = "digits"', 'kind = "nmnist"\nbins = 4')
+    assert parse(text, origin="x").activations("student").code == "events"
+    assert parse(text, origin="x").activations("teacher").events
+    with pytest.raises(UserError, match="steps: 4 found, the 6 event frames of the data expected"):
+        parse(text.replace("bins = 4", "bins = 6"), origin="x")
+    with pytest.raises(UserError, match="augmentation autoaugment: does not suit the event frames of nmnist"):
+        parse(text.replace("[data]", '[[augmentation]]\nkind = "autoaugment"\n[data]'), origin="x")
 
 
 def test_every_fault_is_reported_at_once():

@@ -1,0 +1,95 @@
+"""AutoAugment with its CIFAR-10 policy: two image operations per image, drawn from a learned table."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Literal, get_args
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from neurodeploy.augmentation import image_operations as operations
+from neurodeploy.augmentation.augmentation import Augmentation
+from neurodeploy.augmentation.cifar10_policy import CIFAR10_POLICY, Name
+from neurodeploy.augmentation.draws import integers, uniform
+from neurodeploy.augmentation.grid import from_bytes, to_bytes
+from neurodeploy.errors import UserError
+
+_NAMES: tuple[Name, ...] = get_args(Name)
+_LARGEST = 9  # magnitude
+_PIXELS = 150 / 331  # the largest translation as a share of the side: 150 pixels of the paper's 331×331 images
+
+_OPERATIONS: dict[Name, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "shear-y": lambda x, m, fill: operations.shear_y(x, 0.3 / _LARGEST * m, fill),
+    "translate-x": lambda x, m, fill: operations.translate_x(x, (_PIXELS * x.shape[-1] / _LARGEST * m).trunc(), fill),
+    "translate-y": lambda x, m, fill: operations.translate_y(x, (_PIXELS * x.shape[-2] / _LARGEST * m).trunc(), fill),
+    "rotate": lambda x, m, fill: operations.rotate(x, 30 / _LARGEST * m, fill),
+    "color": lambda x, m, _: operations.color(x, 1 + 0.9 / _LARGEST * m),
+    "contrast": lambda x, m, _: operations.contrast(x, 1 + 0.9 / _LARGEST * m),
+    "sharpness": lambda x, m, _: operations.sharpness(x, 1 + 0.9 / _LARGEST * m),
+    "brightness": lambda x, m, _: operations.brightness(x, 1 + 0.9 / _LARGEST * m),
+    "posterize": lambda x, m, _: operations.posterize(x, 8 - (4 / _LARGEST * m.abs()).round()),
+    "solarize": lambda x, m, _: operations.solarize(x, 256 - 256 / _LARGEST * m.abs()),
+    "autocontrast": lambda x, _m, _f: operations.autocontrast(x),
+    "equalize": lambda x, _m, _f: operations.equalize(x),
+    "invert": lambda x, _m, _f: operations.invert(x),
+}
+"""Levels `[N, C, H, W]`, magnitudes −9 … 9 as float64 `[N]` and the fill level → levels."""
+
+
+class AutoAugment(Augmentation):
+    """One of 25 sub-policies per image: two operations, one after the other, each done with its probability.
+
+    A magnitude m of 0 … 9 means: shear by 0.3 m/9, rotation by 30° m/9, translation by 150/331 of the side times m/9 (whole
+    pixels), color, contrast, sharpness and brightness with factor 1 + 0.9 m/9, all with a sign drawn at random; posterize to
+    8 − 4 m/9 bits, solarize from level 256 (1 − m/9). The nearest pixel is taken, so that no colour is mixed.
+
+    For images of one or three channels; a pixel of 1 counts as 255/256 in an image that an operation changes.
+
+    Source: Cubuk et al. (CVPR 2019, arXiv 1805.09501) for the policy (see `cifar10_policy`). The magnitudes are those of the
+    public reproductions that spiking networks are commonly trained with: DeepVoltaire's with its grey fill, torchvision's where
+    the two differ in rotation (both directions) and translation (whole pixels). The authors' code, read too, has the nearest
+    pixel, but m/10 for m/9, factors 0.1 + 0.18 m without a sign, at most 10 pixels, and 4 − 0.4 m bits.
+
+    Attributes:
+        fill: pixel value of what comes from outside the image.
+    """
+
+    kind: Literal["autoaugment"] = "autoaugment"
+    fill: float = Field(default=0.5, ge=0, le=1)
+
+    def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        _require_images(self.kind, x)
+        fill = float(to_bytes(torch.tensor(self.fill)))
+        policy = integers(0, len(CIFAR10_POLICY) - 1, (len(x),), x, generator)
+        chance = uniform((2, len(x)), x, generator)
+        sign = integers(0, 1, (2, len(x)), x, generator) * 2 - 1
+        names, probabilities, magnitudes = (table[:, policy] for table in _tables(x.device))
+        signed = magnitudes * sign
+        kind = torch.where(chance < probabilities, names, len(_NAMES))  # beyond the last name: nothing is done
+        counts = [torch.bincount(row, minlength=len(_NAMES) + 1) for row in kind]
+        sizes = torch.stack(counts)[:, :-1].tolist()
+        result = x.clone()
+        for step in range(2):
+            groups = kind[step].argsort(stable=True)[: sum(sizes[step])].split(sizes[step])
+            for name, group in zip(_NAMES, groups, strict=True):
+                if len(group):
+                    levels = _OPERATIONS[name](to_bytes(result[group]), signed[step, group], fill)
+                    result[group] = from_bytes(levels, x.dtype)
+        return result
+
+
+@cache
+def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Number of the operation, its probability and its magnitude, each `[2, 25]`: first and second step of the policies."""
+    steps = [[pair[step] for pair in CIFAR10_POLICY] for step in range(2)]
+    names = torch.tensor([[_NAMES.index(one.operation) for one in row] for row in steps], device=device)
+    numbers = torch.tensor([[one[1:] for one in row] for row in steps], device=device, dtype=torch.float64)
+    return names, numbers[..., 0], numbers[..., 1]
+
+
+def _require_images(kind: str, x: Tensor) -> None:
+    if x.ndim != 4:
+        raise UserError(f"{kind}: event frames found, static images expected; use the augmentations event-shift and event-flip")
+    if x.shape[1] not in (1, 3):
+        raise UserError(f"{kind}: {x.shape[1]} channels found, 1 (grey) or 3 (colour) expected; leave this augmentation out")

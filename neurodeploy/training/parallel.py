@@ -1,0 +1,43 @@
+"""Several processes, one global batch: each computes its share, and together they do what one process would have done."""
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+
+def share(piece: int, fabric: Fabric, batch: int) -> tuple[Tensor, float]:
+    """This process's part of a piece of a batch, as positions in the piece, and the factor of its mean loss.
+
+    With these factors the gradients, summed over pieces and averaged over processes, are those of the mean loss over the whole
+    batch. A piece with fewer samples than there are processes is computed by all of them.
+
+    Args:
+        piece: its number of samples.
+        fabric: knows this process and how many there are.
+        batch: samples of the whole batch.
+    """
+    if piece < fabric.world_size:
+        return torch.arange(piece), piece / batch
+    mine = torch.arange(fabric.global_rank, piece, fabric.world_size)
+    return mine, len(mine) * fabric.world_size / batch
+
+
+def total(values: Tensor, fabric: Fabric) -> Tensor:
+    """Sum over the processes."""
+    if fabric.world_size == 1:
+        return values
+    summed = fabric.all_reduce(values, reduce_op="sum")
+    assert isinstance(summed, Tensor)
+    return summed
+
+
+def same_everywhere(network: nn.Module, fabric: Fabric) -> bool:
+    """Whether all processes hold the same weights, bit for bit."""
+    if fabric.world_size == 1:
+        return True
+    weights = torch.cat([p.detach().flatten().double() for p in network.parameters()])
+    low, high = weights.clone(), weights.clone()
+    dist.all_reduce(low, op=dist.ReduceOp.MIN)
+    dist.all_reduce(high, op=dist.ReduceOp.MAX)
+    return torch.equal(low, high)
