@@ -135,7 +135,7 @@ def load(path: Path) -> Checkpoint:
 def build_network(progress: Progress) -> nn.Module:
     """The untrained network that a checkpoint's weights belong to."""
     recipe = progress.recipe
-    return recipe.network.build(progress.in_channels, progress.classes, recipe.activations(progress.role))
+    return recipe.network_of(progress.role).build(progress.in_channels, progress.classes, recipe.activations(progress.role))
 
 
 def describe(progress: Progress) -> str:

@@ -94,9 +94,11 @@ class TeacherSettings(TrainingSettings):
 
     Attributes:
         label_smoothing: share of the target that is spread over all classes.
+        network: of the teacher, if it is not the students'; terms that compare features or taps then need equal shapes.
     """
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    network: NetworkSpec | None = None
 
 
 class StudentSettings(_Section):
@@ -209,6 +211,11 @@ class Recipe(_Section):
             return Relu(events=self.data.event_frames is not None)
         code: Code = self.code if self.data.event_frames is None else "events"
         return Spiking(self.neuron.build, self.steps, self.student_named(role).repact, code)
+
+    def network_of(self, role: str) -> NetworkSpec:
+        """The definition that a network is built from."""
+        own = self.teacher.network if role == "teacher" else None
+        return self.network if own is None else own
 
     def training(self, role: str) -> TrainingSettings:
         return self.teacher if role == "teacher" else self.student_named(role).training

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from neurodeploy.distillation.term import LossTerm, TeacherOutput, soft_divergence
+from neurodeploy.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
 
@@ -26,6 +27,9 @@ class Laf(LossTerm):
 
     def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
         assert teacher is not None
+        widths = student.features.shape[-1], teacher.output.features.shape[-1]
+        if widths[0] != widths[1]:
+            raise UserError(f"loss term laf: features of {widths[0]} values found, the teacher's {widths[1]} expected")
         seen = teacher.classify(student.features.mean(0))
         wanted = teacher.classify(teacher.output.features.mean(0))
         return soft_divergence(seen, wanted, self.temperature)

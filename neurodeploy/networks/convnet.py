@@ -1,12 +1,15 @@
 """A plain convolutional network: 3×3 convolutions, batch norm, strides instead of pooling, global average pool, classifier."""
 
 from collections.abc import Sequence
+from typing import Literal
 
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from neurodeploy.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, TimeMean
 from neurodeploy.networks.activation import Activations
 from neurodeploy.networks.output import NetworkOutput
+from neurodeploy.networks.settings import NetworkSettings, Stride, Width, one_per
 
 
 class ConvNet(nn.Module):
@@ -49,3 +52,19 @@ class ConvNet(nn.Module):
         features = self.pool(x)
         step_logits = self.classifier(features)
         return NetworkOutput(self.readout(step_logits), step_logits, features, taps)
+
+
+class ConvNetSpec(NetworkSettings):
+    """`kind = "conv"`: see `ConvNet`."""
+
+    kind: Literal["conv"] = "conv"
+    channels: tuple[Width, ...] = Field(min_length=1)
+    strides: tuple[Stride, ...]
+
+    @model_validator(mode="after")
+    def _one_stride_per_layer(self) -> "ConvNetSpec":
+        one_per("strides", len(self.strides), "entry of channels", len(self.channels))
+        return self
+
+    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
+        return ConvNet(in_channels, classes, channels=self.channels, strides=self.strides, activations=activations)

@@ -1,80 +1,155 @@
-"""A small residual network of basic blocks, spiking after each residual sum."""
+"""Residual networks for images: ResNet-12, -18, -19, the wide -20 and -34, in three kinds of blocks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from torch import Tensor, nn
+from pydantic import Field, model_validator
+from torch import nn
 
-from neurodeploy.layers import Add, BatchNorm2d, Conv2d, GlobalAvgPool2d, TimeMean
+from neurodeploy.layers import GlobalAvgPool2d
 from neurodeploy.networks.activation import Activations
-from neurodeploy.networks.output import NetworkOutput
+from neurodeploy.networks.blocks import Residual, Shortcut, Style
+from neurodeploy.networks.convstack import Form
+from neurodeploy.networks.residual import ResidualNetwork, stages
+from neurodeploy.networks.resolution import Halve
+from neurodeploy.networks.settings import Count, NetworkSettings, Rate, Width, one_per
+
+Stem = Literal["conv", "three-conv", "imagenet"]
+Preset = Literal["resnet12", "resnet18", "resnet19", "resnet20-wide", "resnet34"]
+
+PRESETS: dict[Preset, dict[str, Any]] = {
+    "resnet12": {
+        "channels": (64, 128, 256, 512),
+        "blocks": (1, 1, 1, 1),
+        "stem": "three-conv",
+        "form": "plain",
+        "dropout": 0.2,
+    },
+    "resnet18": {"channels": (64, 128, 256, 512), "blocks": (2, 2, 2, 2)},
+    "resnet19": {"channels": (128, 256, 512), "blocks": (3, 3, 2)},
+    "resnet20-wide": {
+        "channels": (64, 128, 256, 512),
+        "blocks": (2, 2, 2, 2),
+        "stem": "three-conv",
+        "shortcut": "avg-pool",
+    },
+    "resnet34": {"channels": (64, 128, 256, 512), "blocks": (3, 4, 6, 3), "stem": "imagenet"},
+}
+"""Name → settings, for images of 32×32 but for the last, of 224×224.
+
+- resnet12: LaSNN and its reference, Rathi et al. 2020, whose public code gives stem, blocks, no batch norm, no bias and the
+  dropout. It flattens 2×2 pixels before the classifier; the global pool here is our working form.
+- resnet18: He et al. 2016 with a 3×3 stem, as is usual for small images; `stem = "imagenet"` makes it the original.
+- resnet19: EnOF-SNN, after Zheng et al. 2021, as in the public code of EnOF-SNN's authors, without Zheng's second linear layer.
+- resnet20-wide: EnOF-SNN's "ResNet-20", as in the public code of its authors, which starts the last batch norm of each block
+  at 0; here all start at 1.
+- resnet34: He et al. 2016. The stem's pool is of 2×2 rather than 3×3 with padding, which a graph cannot hold: a working form.
+"""
 
 
-class BasicBlock(nn.Module):
-    """`act2(bn2(conv2(act1(bn1(conv1(x))))) + shortcut(x))`; the shortcut is a 1×1 convolution where the shape changes."""
+class ResNet(ResidualNetwork):
+    """Convolutional stem, then stages of basic blocks, global average pool; each stage after the first halves the resolution.
 
-    def __init__(self, inputs: int, outputs: int, stride: int, activations: Activations, *, last: bool) -> None:
-        super().__init__()
-        self.conv1 = Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = BatchNorm2d(outputs)
-        self.act1 = activations.make()
-        self.conv2 = Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = BatchNorm2d(outputs)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(Conv2d(inputs, outputs, 1, stride, bias=False), BatchNorm2d(outputs))
-        self.add = Add()
-        self.act2 = activations.make(last=last)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`[T, B, C, H, W]` → the block's inner activation and its output."""
-        inner = self.act1(self.bn1(self.conv1(x)))
-        return inner, self.act2(self.add(self.bn2(self.conv2(inner)), self.shortcut(x)))
-
-
-class ResNet(nn.Module):
-    """Convolutional stem, then stages of basic blocks; each stage after the first halves the resolution.
-
-    With RepAct the ReLU stands where the last block's spiking layer was, after its residual sum. Taps: `stem`, then
-    `block1.act1`, `block1.act2`, ….
+    Stem: "conv" is one 3×3 convolution; "three-conv" three of them and an average pool of 2×2; "imagenet" a 7×7 convolution of
+    stride 2 and that pool. Its activations, and taps, are `stem`, `stem2`, `stem3`; with the residual "ms" the last of them is
+    absent, because the first block begins with its own. See `neurodeploy.networks.blocks` for the blocks and for the place of
+    RepAct.
 
     Args:
         in_channels: channels of the sample.
         classes: K.
-        channels: width of each stage.
+        channels: width of each stage; the stem has that of the first.
         blocks: number of blocks of each stage.
         activations: ReLU (teacher) or spiking (student).
+        stem, shortcut, residual, form: see above and `blocks.Style`.
+        dropout: rate behind each block's inner activation, and the stem's activations that are not pooled.
     """
 
     def __init__(
-        self, in_channels: int, classes: int, *, channels: Sequence[int], blocks: Sequence[int], activations: Activations
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        channels: Sequence[int],
+        blocks: Sequence[int],
+        activations: Activations,
+        stem: Stem = "conv",
+        shortcut: Shortcut = "conv",
+        residual: Residual = "standard",
+        form: Form = "batch-norm",
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        self.conv = Conv2d(in_channels, channels[0], 3, padding=1, bias=False)
-        self.bn = BatchNorm2d(channels[0])
-        self.entry, self.encoding = activations.entry(), activations.encoding()
-        self.stem = activations.make()
-        plan = [
-            (width, 2 if stage > 0 and i == 0 else 1)
-            for stage, (width, count) in enumerate(zip(channels, blocks, strict=True))
-            for i in range(count)
-        ]
-        self.depth = len(plan)
-        width = channels[0]
-        for number, (outputs, stride) in enumerate(plan, start=1):
-            block = BasicBlock(width, outputs, stride, activations, last=number == self.depth)
-            self.add_module(f"block{number}", block)
-            width = outputs
-        self.pool = GlobalAvgPool2d()
-        self.classifier = nn.Linear(width, classes)
-        self.readout = TimeMean()
+        style = Style(activations, 2, shortcut, form, dropout)
+        strides = [1] + [2] * (len(channels) - 1)
+        super().__init__(
+            classes,
+            stem=_stem(stem, in_channels, channels[0], style, ends_with_current=residual == "ms"),
+            blocks=stages(channels, blocks, [3] * len(channels), strides, channels[0]),
+            residual=residual,
+            style=style,
+            pool=GlobalAvgPool2d(),
+        )
 
-    def forward(self, sample: Tensor) -> NetworkOutput:
-        """`[B, C, H, W]`, or event frames `[B, T, C, H, W]` → `NetworkOutput`."""
-        x = self.stem(self.encoding(self.bn(self.conv(self.entry(sample)))))
-        taps = {"stem": x}
-        for number in range(1, self.depth + 1):
-            inner, x = self.get_submodule(f"block{number}")(x)
-            taps[f"block{number}.act1"], taps[f"block{number}.act2"] = inner, x
-        features = self.pool(x)
-        step_logits = self.classifier(features)
-        return NetworkOutput(self.readout(step_logits), step_logits, features, taps)
+
+def _stem(kind: Stem, inputs: int, width: int, style: Style, *, ends_with_current: bool) -> dict[str, nn.Module]:
+    """Name → layer. The first convolution runs once per sample in direct coding, before the encoding."""
+    kernel, stride, count = {"conv": (3, 1, 1), "three-conv": (3, 1, 3), "imagenet": (7, 2, 1)}[kind]
+    layers: dict[str, nn.Module] = {"entry": style.activations.entry()}
+    for i in range(1, count + 1):
+        suffix = "" if i == 1 else str(i)
+        layers[f"conv{suffix}"] = style.conv(inputs if i == 1 else width, width, kernel, stride)
+        layers[f"bn{suffix}"] = style.norm(width)
+        if i == 1:
+            layers["encoding"] = style.activations.encoding()
+        if i == count and ends_with_current:
+            break
+        layers[f"stem{suffix}"] = style.activations.make()
+        if i < count or kind == "conv":
+            layers[f"dropout{suffix}"] = style.drop()
+    if kind != "conv":
+        layers["stem_pool"] = Halve("stem_pool")
+    return layers
+
+
+class ResNetSpec(NetworkSettings):
+    """`kind = "resnet"`: see `ResNet`.
+
+    Attributes:
+        preset: a name in `PRESETS`, whose settings hold where the recipe gives none of its own.
+        channels, blocks, stem, shortcut, residual, form, dropout: see `ResNet`.
+    """
+
+    kind: Literal["resnet"] = "resnet"
+    preset: Preset | None = None
+    channels: tuple[Width, ...] = Field(min_length=1)
+    blocks: tuple[Count, ...]
+    stem: Stem = "conv"
+    shortcut: Shortcut = "conv"
+    residual: Residual = "standard"
+    form: Form = "batch-norm"
+    dropout: Rate = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_the_preset(cls, given: Any) -> Any:
+        name = given.get("preset") if isinstance(given, Mapping) else None
+        return {**PRESETS[name], **given} if isinstance(name, str) and name in PRESETS else given
+
+    @model_validator(mode="after")
+    def _one_count_per_stage(self) -> "ResNetSpec":
+        one_per("blocks", len(self.blocks), "entry of channels", len(self.channels))
+        return self
+
+    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
+        return ResNet(
+            in_channels,
+            classes,
+            channels=self.channels,
+            blocks=self.blocks,
+            activations=activations,
+            stem=self.stem,
+            shortcut=self.shortcut,
+            residual=self.residual,
+            form=self.form,
+            dropout=self.dropout,
+        )

@@ -171,7 +171,9 @@ class _Run:
         """One epoch; its metrics."""
         self.network.train()
         began, count = time.perf_counter(), len(self.split.train)
-        order = self.split.train[torch.randperm(count)].split(self.settings.batch_size)
+        order = list(self.split.train[torch.randperm(count)].split(self.settings.batch_size))
+        if len(order) > 1 and len(order[-1]) == 1:  # batch norm may have no variance over a single sample
+            order[-2:] = [torch.cat(order[-2:])]
         sums, rate = torch.zeros(len(self.terms) + 1, dtype=torch.float64), 0.0
         for step, index in enumerate(order):
             rate = learning_rate(self.settings, self.epoch * len(order) + step, len(order))

@@ -57,6 +57,30 @@ def test_two_loss_terms_of_one_kind_have_a_metric_each(tmp_path):
         assert line["loss"] == pytest.approx(terms["cross-entropy"] + terms["activity"] + 2 * terms["activity-2"])
 
 
+def test_a_teacher_of_another_definition_teaches_by_its_answers_but_not_by_features_of_another_width(tmp_path):
+    dense = 'epochs = 3\nnetwork = { kind = "densenet", blocks = [2, 2], growth = 4 }\n'
+    text = SMALL.replace("epochs = 3\n", dense, 1).replace("repact = true\n", "")
+    recipe = parse(text, origin="dense")
+    teacher = freeze(train(recipe, "teacher", 0, tmp_path / "teacher", data=DATA))
+    assert type(teacher).__name__ == "DenseNet"
+    assert type(checkpoint.load(tmp_path / "teacher" / CHECKPOINT).network).__name__ == "DenseNet"
+    with pytest.raises(UserError, match=r"loss term laf: features of 8 values found, the teacher's \d+ expected"):
+        train(recipe, "student", 0, tmp_path / "laf", data=DATA, teacher=teacher)
+    response = parse(text.replace('kind = "laf", weight = 0.1, temperature = 20.0', 'kind = "response"'), origin="dense")
+    student = train(response, "student", 0, tmp_path / "response", data=DATA, teacher=teacher)
+    assert evaluate(student, DATA.test_samples, DATA.test_labels).accuracy.percent > 30
+
+
+def test_a_last_batch_of_one_sample_joins_the_one_before(tmp_path):
+    recipe = parse(
+        SMALL.replace("epochs = 3", "epochs = 1, batch_size = 162").replace("epochs = 1, batch_size = 162\n", "epochs = 1\n"),
+        origin="odd",
+    )
+    seen = []
+    train(recipe, "baseline", 0, tmp_path, data=DATA, watch=lambda _, count: seen.append(count))
+    assert seen == [162] * 7 + [163]
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     runs = {name: train(RECIPE, "baseline", seed, tmp_path / name, data=DATA) for name, seed in (("a", 0), ("b", 0), ("c", 1))}
     a, b, c = (list(network.parameters()) for network in runs.values())

@@ -1,0 +1,168 @@
+"""Residual blocks of two convolutions, in one or two dimensions: standard, spike-element-wise (SEW), membrane shortcut (MS)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from neurodeploy.layers import Add, BatchNorm1d, BatchNorm2d, Conv1d, Conv2d, Dropout
+from neurodeploy.networks.activation import Activations
+from neurodeploy.networks.convstack import Form
+from neurodeploy.networks.resolution import Halve
+
+Residual = Literal["standard", "sew", "ms"]
+Shortcut = Literal["conv", "avg-pool"]
+Taps = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all blocks of a network share.
+
+    Attributes:
+        activations: ReLU (teacher) or spiking (student).
+        axes: 1 for `[T, B, C, L]`, 2 for `[T, B, C, H, W]`.
+        shortcut: what a shortcut does where the shape changes: a strided 1×1 convolution ("conv"), or an average pool of 2×2
+            and a 1×1 convolution ("avg-pool", in two dimensions only).
+        form: "batch-norm", or "plain" without it.
+        dropout: rate behind a block's first activation, or its second where activations stand before the convolutions.
+    """
+
+    activations: Activations
+    axes: int = 2
+    shortcut: Shortcut = "conv"
+    form: Form = "batch-norm"
+    dropout: float = 0.0
+
+    def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
+        """A convolution without bias, padded so that it keeps the resolution at stride 1."""
+        layer: type[Conv1d | Conv2d] = Conv1d if self.axes == 1 else Conv2d
+        return layer(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+
+    def norm(self, width: int) -> nn.Module:
+        if self.form == "plain":
+            return nn.Identity()
+        return BatchNorm1d(width) if self.axes == 1 else BatchNorm2d(width)
+
+    def drop(self) -> nn.Module:
+        return Dropout(self.dropout) if self.dropout else nn.Identity()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one block does to its input.
+
+    Attributes:
+        name: of the block.
+        inputs, outputs: channels.
+        kernel: of both convolutions.
+        stride: of the first one, and of the shortcut.
+        last: no block follows.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    kernel: int = 3
+    stride: int = 1
+    last: bool = False
+
+    @property
+    def projects(self) -> bool:
+        return self.stride != 1 or self.inputs != self.outputs
+
+
+def projection(shape: Shape, style: Style) -> nn.Module:
+    """The shortcut: nothing, or what makes its input as large as the block's output."""
+    if not shape.projects:
+        return nn.Identity()
+    layers: list[nn.Module] = []
+    pooled = style.shortcut == "avg-pool" and shape.stride != 1
+    if pooled:
+        layers.append(Halve(f"{shape.name}.shortcut.0", even=True))
+    layers.append(style.conv(shape.inputs, shape.outputs, 1, 1 if pooled else shape.stride))
+    if style.form == "batch-norm":
+        layers.append(style.norm(shape.outputs))
+    return nn.Sequential(*layers)
+
+
+class Block(nn.Module):
+    """What the three kinds share: two convolutions, their norms and activations, a shortcut and a sum."""
+
+    def __init__(self, shape: Shape, style: Style, *, last: bool) -> None:
+        super().__init__()
+        self.conv1 = style.conv(shape.inputs, shape.outputs, shape.kernel, shape.stride)
+        self.bn1 = style.norm(shape.outputs)
+        self.act1 = style.activations.make()
+        self.dropout = style.drop()
+        self.conv2 = style.conv(shape.outputs, shape.outputs, shape.kernel)
+        self.bn2 = style.norm(shape.outputs)
+        self.shortcut = projection(shape, style)
+        self.add = Add()
+        self.act2 = style.activations.make(last=last)
+
+
+class StandardBlock(Block):
+    """`act2(bn2(conv2(act1(bn1(conv1(x))))) + shortcut(x))`: the ResNet block with ReLU replaced by neurons.
+
+    The shortcut's current and the second convolution's meet in the membrane, so that spikes enter and spikes leave. RepAct's
+    ReLU is `act2` of the last block, after its sum (EnOF-SNN).
+    """
+
+    def __init__(self, shape: Shape, style: Style) -> None:
+        super().__init__(shape, style, last=shape.last)
+
+    def forward(self, x: Tensor) -> tuple[Taps, Tensor]:
+        """Spikes `[T, B, C, …]` → the block's taps and its output, which is its last tap."""
+        inner = self.act1(self.bn1(self.conv1(x)))
+        y = self.act2(self.add(self.bn2(self.conv2(self.dropout(inner))), self.shortcut(x)))
+        return {"act1": inner, "act2": y}, y
+
+
+class SewBlock(Block):
+    """`act2(bn2(conv2(act1(bn1(conv1(x)))))) + act_shortcut(shortcut(x))`: the sum is that of spikes (SEW, function ADD).
+
+    An identity shortcut has no activation. What leaves is a number of spikes: 0, 1, 2, … in the n-th block up to n + 1, so that
+    no chip that takes single spikes can hold more than one block; `partition` names the sum where that shows. Source: Fang et
+    al. 2021, figure 1 and public code. RepAct, our working form: its ReLU is `act2` of the last block, before the sum; a
+    shortcut that has an activation keeps its neurons.
+    """
+
+    def __init__(self, shape: Shape, style: Style) -> None:
+        super().__init__(shape, style, last=shape.last)
+        self.act_shortcut = style.activations.make() if shape.projects else None
+
+    def forward(self, x: Tensor) -> tuple[Taps, Tensor]:
+        """Spike counts `[T, B, C, …]` → the block's taps, and its output, which is no tap: it is no activation."""
+        taps = {"act1": self.act1(self.bn1(self.conv1(x)))}
+        taps["act2"] = self.act2(self.bn2(self.conv2(self.dropout(taps["act1"]))))
+        kept = self.shortcut(x)
+        if self.act_shortcut is not None:
+            kept = taps["act_shortcut"] = self.act_shortcut(kept)
+        return taps, self.add(taps["act2"], kept)
+
+
+class MembraneBlock(Block):
+    """`bn2(conv2(act2(bn1(conv1(act1(x)))))) + shortcut(x)`: activations stand before the convolutions, currents are summed.
+
+    The shortcut carries currents through the whole network, and projects them where the shape changes: real numbers, not
+    spikes, so that such a network has no spiking body to put on a chip; `partition` names the layer. Source: Hu et al. 2021
+    (MS-ResNet) and their public code, in which the batch norms start at the threshold and at 0; here they start at 1. RepAct,
+    our working form: the activation after the last block's sum, which belongs to the network, becomes its ReLU.
+    """
+
+    def __init__(self, shape: Shape, style: Style) -> None:
+        super().__init__(shape, style, last=False)
+
+    def forward(self, x: Tensor) -> tuple[Taps, Tensor]:
+        """Currents `[T, B, C, …]` → the block's taps, and its output, which is no tap: it is no activation."""
+        taps = {"act1": self.act1(x)}
+        taps["act2"] = self.act2(self.bn1(self.conv1(taps["act1"])))
+        return taps, self.add(self.bn2(self.conv2(self.dropout(taps["act2"]))), self.shortcut(x))
+
+
+BLOCKS: dict[Residual, type[StandardBlock | SewBlock | MembraneBlock]] = {
+    "standard": StandardBlock,
+    "sew": SewBlock,
+    "ms": MembraneBlock,
+}

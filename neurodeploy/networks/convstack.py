@@ -1,0 +1,130 @@
+"""Convolutions, then linear layers: the plain chain behind the networks of VGG's kind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from torch import Tensor, nn
+
+from neurodeploy.layers import BatchNorm2d, Conv2d, Dropout, Flatten, TimeMean
+from neurodeploy.networks.activation import Activations
+from neurodeploy.networks.initialisation import initialise
+from neurodeploy.networks.output import NetworkOutput
+from neurodeploy.networks.resolution import ExpectSize, Halve, check_halving
+from neurodeploy.networks.settings import Size
+
+Form = Literal["plain", "batch-norm"]
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A 3×3 convolution, padded by 1, with its activation.
+
+    Attributes:
+        width: output channels.
+        stride: of the convolution.
+        pooled: an average pool of 2×2 follows.
+    """
+
+    width: int
+    stride: int = 1
+    pooled: bool = False
+
+
+class ConvStack(nn.Module):
+    """`conv → (batch norm) → activation → (pool or dropout)`, flatten, `linear → activation → dropout`, classifier.
+
+    With direct coding the first convolution sees the static sample and runs once; its current is repeated at every step.
+    Taps, and names of the layers: `act1 … actN` of the convolutions, `hidden_act1 … hidden_actM` of the linear layers. The
+    last of them becomes the ReLU of RepAct. The classifier reads the last one's output, so that `features` is
+    `[T, B, hidden[-1]]`.
+
+    Args:
+        in_channels: channels of the sample, or of one event frame.
+        classes: K.
+        convolutions: in order.
+        hidden: widths of the linear layers before the classifier; may be empty.
+        size: resolution of the samples; the first linear layer reads the pixels that the convolutions leave of it.
+        activations: ReLU (teacher) or spiking (student).
+        form: "plain" has neither batch norm nor any bias; "batch-norm" has batch norms behind its convolutions and biases in
+            its linear layers.
+        dropout: rate behind the convolutions that are not pooled.
+        hidden_dropout: rate behind the hidden layers.
+
+    Raises:
+        UserError: the resolution runs out; names the pool.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        *,
+        convolutions: Sequence[Convolution],
+        hidden: Sequence[int],
+        size: Size,
+        activations: Activations,
+        form: Form,
+        dropout: float = 0.0,
+        hidden_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        sides = (size, size) if isinstance(size, int) else size
+        self._path: list[str] = []
+        self._taps: list[str] = []
+        self._place("samples", ExpectSize(sides))
+        self._place("entry", activations.entry())
+        width = in_channels
+        for i, step in enumerate(convolutions, start=1):
+            last = i == len(convolutions) and not hidden
+            self._place(f"conv{i}", Conv2d(width, step.width, 3, step.stride, padding=1, bias=False))
+            width = step.width
+            if form == "batch-norm":
+                self._place(f"bn{i}", BatchNorm2d(width))
+            if i == 1:
+                self._place("encoding", activations.encoding())
+            self._place(f"act{i}", activations.make(last=last), tap=True)
+            sides = _strided(sides, step.stride)
+            if step.pooled:
+                check_halving(f"pool{i}", *sides)
+                self._place(f"pool{i}", Halve(f"pool{i}"))
+                sides = (sides[0] // 2, sides[1] // 2)
+            elif dropout:
+                self._place(f"dropout{i}", Dropout(dropout))
+        self._place("flatten", Flatten())
+        width *= prod(sides)
+        for j, outputs in enumerate(hidden, start=1):
+            self._place(f"hidden{j}", nn.Linear(width, outputs, bias=form == "batch-norm"))
+            self._place(f"hidden_act{j}", activations.make(last=j == len(hidden)), tap=True)
+            if hidden_dropout:
+                self._place(f"hidden_dropout{j}", Dropout(hidden_dropout))
+            width = outputs
+        self.classifier = nn.Linear(width, classes, bias=form == "batch-norm")
+        self.readout = TimeMean()
+        initialise(self, activations, normalised=form == "batch-norm")
+
+    def forward(self, sample: Tensor) -> NetworkOutput:
+        """`[B, C, H, W]`, or event frames `[B, T, C, H, W]` → `NetworkOutput`.
+
+        Raises:
+            UserError: samples of another resolution than `size`.
+        """
+        x, taps = sample, {}
+        for name in self._path:
+            x = self.get_submodule(name)(x)
+            if name in self._taps:
+                taps[name] = x
+        step_logits = self.classifier(x)
+        return NetworkOutput(self.readout(step_logits), step_logits, x, taps)
+
+    def _place(self, name: str, layer: nn.Module, *, tap: bool = False) -> None:
+        self.add_module(name, layer)
+        self._path.append(name)
+        if tap:
+            self._taps.append(name)
+
+
+def _strided(sides: tuple[int, int], stride: int) -> tuple[int, int]:
+    """What a 3×3 convolution, padded by 1, leaves of a resolution."""
+    return (sides[0] - 1) // stride + 1, (sides[1] - 1) // stride + 1

@@ -1,0 +1,62 @@
+"""Layers over one spatial axis: in torch, in a graph, and as modules of a graph."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from neurodeploy import layers
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, interpreter, nodes
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.tracing import trace
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.Conv1d(3, 4, 5, 2, padding=2),
+        layers.BatchNorm1d(3),
+        layers.AvgPool1d(3, 2),
+        layers.MaxPool1d(2),
+        layers.GlobalAvgPool1d(),
+        layers.GlobalMaxPool1d(),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_a_layer_over_length_works_step_by_step_and_in_a_graph(layer):
+    torch.manual_seed(0)
+    x = torch.randn(4, 2, 3, 11)
+    for _ in range(3):
+        layer(x)  # statistics of the batch norm
+    layer.eval()
+    y = layer(x)
+    torch.testing.assert_close(torch.stack([layer(step.unsqueeze(0))[0] for step in x]), y)
+    network = nn.Sequential(layer, layers.TimeMean()).eval()
+    graph = trace(network, (3, 11), timed=True)
+    expected = network(x).detach().numpy()
+    np.testing.assert_allclose(interpreter.run(graph, x.numpy())["logits"], expected, atol=1e-6)
+    np.testing.assert_allclose(GraphModule(graph)(x).detach().numpy(), expected, atol=1e-6)
+
+
+def test_batch_norm_takes_its_statistics_over_time_and_batch_together():
+    x = torch.randn(5, 4, 3, 7) * 2 + 1
+    y = layers.BatchNorm1d(3)(x)
+    torch.testing.assert_close(y.mean((0, 1, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(y.var((0, 1, 3), correction=0), torch.ones(3), atol=1e-3, rtol=0)
+
+
+def test_pools_over_length_that_a_graph_cannot_hold_are_refused_by_layer():
+    for layer, message in (
+        (layers.AvgPool1d(2, padding=1), "layer 0: pooling with padding"),
+        (layers.MaxPool1d(2, dilation=2), "layer 0: pooling with padding, dilation"),
+        (layers.AvgPool1d(9), r"node 0: input of shape \(3, 8\) does not fit a pooling window of \(9,\)"),
+    ):
+        with pytest.raises(UserError, match=message):
+            trace(nn.Sequential(layer), (3, 8))
+
+
+def test_a_pool_over_three_axes_has_no_torch_layer():
+    pool = nodes.AvgPool(name="pool", inputs=("input",), kernel=(2, 2, 2), stride=(2, 2, 2))
+    with pytest.raises(UserError, match="node pool: pooling over 3 axes found, 1 or 2 expected"):
+        GraphModule(Graph([nodes.Input(name="input", shape=(1, 4, 4, 4)), pool, nodes.Output(name="out", inputs=("pool",))]))
