@@ -1,0 +1,177 @@
+"""The two ways in: build a converted network, or initialise one that is already built, such as a recipe's student."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.conversion import balancing, calibration
+from neurodeploy.conversion.method import Method
+from neurodeploy.conversion.observing import Probe
+from neurodeploy.conversion.units import Units
+from neurodeploy.conversion.weights import copy_weights
+from neurodeploy.encoding import DirectEncoding, PoissonEncoding
+from neurodeploy.errors import UserError
+from neurodeploy.graph import nodes
+from neurodeploy.graph.graph import Graph
+from neurodeploy.graph.tracing import trace
+from neurodeploy.layers import Neuron, ThresholdNeuron
+from neurodeploy.networks import NetworkSpec, Spiking
+from neurodeploy.neurons import NeuronParameters
+from neurodeploy.surrogate import Surrogate
+
+_BATCH = 50
+_DEFAULT = Method()
+_IF = NeuronParameters(decay=1.0, threshold=1.0, reset="soft")
+
+
+def convert(
+    teacher: nn.Module,
+    spec: NetworkSpec,
+    samples: Tensor,
+    *,
+    steps: int,
+    method: Method = _DEFAULT,
+    code: Literal["direct", "poisson"] = "direct",
+    repact: bool = False,
+    surrogate: Surrogate | None = None,
+    learn_threshold: bool = False,
+    batch_size: int = _BATCH,
+) -> nn.Module:
+    """A spiking network that does what a trained ReLU network does: IF neurons with soft reset, one threshold per layer.
+
+    The answer is a network of `spec` like any other student: it can be evaluated, traced, exported and trained further
+    (hybrid training: Rathi et al. 2020 take a converted network as the start of surrogate-gradient training). Thresholds are
+    part of its state dict.
+
+    Args:
+        teacher: the ReLU network; left as it is.
+        spec: the definition that it was built of.
+        samples: calibration samples `[N, C, …]`, of the training data; a few hundred are usual.
+        steps: T, of the network and of the calibration.
+        method: how thresholds are found and what is corrected.
+        code: "direct" repeats the sample's current, "poisson" draws spikes (values from 0 to 1).
+        repact: the last activation stays a ReLU, applied at every step. The mean over steps of a ReLU is more than the ReLU of
+            the mean current, so such a network needs calibration or further training.
+        surrogate: derivative of the spike in later training.
+        learn_threshold: whether later training learns the thresholds too.
+        batch_size: samples per forward pass.
+
+    Returns:
+        The spiking network, on the device of the teacher, in evaluation mode.
+
+    Raises:
+        UserError: see `initialise`; or the code is neither direct nor Poisson.
+    """
+    if code not in ("direct", "poisson"):
+        raise UserError(f"conversion code: {code!r} found, 'direct' or 'poisson' expected: only they carry a value as a rate")
+    graph = _graph(teacher, samples)
+    neuron = partial(ThresholdNeuron, _IF, surrogate, learn_threshold=learn_threshold)
+    activations = Spiking(neuron, steps, repact, code)
+    student = spec.build(samples.shape[1], graph.shape(graph.output.name)[0], activations)
+    student.to(next(teacher.parameters()).device)
+    return initialise(student, teacher, samples, method=method, batch_size=batch_size)
+
+
+def initialise(
+    student: nn.Module, teacher: nn.Module, samples: Tensor, *, method: Method = _DEFAULT, batch_size: int = _BATCH
+) -> nn.Module:
+    """Give a spiking network the weights of a ReLU network, and thresholds with which its rates stand for activations.
+
+    Args:
+        student: built of the teacher's definition; its spiking layers are `layers.ThresholdNeuron` with decay 1 and soft
+            reset, a last ReLU (RepAct) is welcome. Changed in place.
+        teacher: the ReLU network; left as it is.
+        samples: calibration samples `[N, C, …]`.
+        method: how thresholds are found and what is corrected.
+        batch_size: samples per forward pass.
+
+    Returns:
+        The student, in evaluation mode.
+
+    Raises:
+        UserError: no samples or values that are not finite; a teacher without ReLU, with spiking neurons or max pooling;
+            teacher and student of different definitions; neurons of another kind; a layer that no sample excites; a layer
+            without bias where one is to be corrected.
+    """
+    graph = _graph(teacher, samples)
+    copy_weights(teacher, student)
+    steps, probe, units = _steps(student), Probe(samples, batch_size), Units(graph, student)
+    student.eval()
+    with _evaluating(teacher):
+        for node in graph.nodes:
+            units.enter(node)
+            neuron = _neuron(student, node)
+            if neuron is not None:
+                unit = units[node.inputs[0]]
+                neuron.set_threshold(method.scale * _threshold(method, student, teacher, node.name, unit, probe, steps))
+                units.fire(node.name, neuron.constants.threshold)
+                if method.shift:
+                    calibration.shift(units, node, neuron.constants.threshold, steps)
+        if method.calibrate:
+            for relu in graph.of(nodes.Relu):
+                calibration.calibrate_biases(student, teacher, units, relu, probe)
+    return student
+
+
+def _threshold(
+    method: Method, student: nn.Module, teacher: nn.Module, layer: str, unit: float, probe: Probe, steps: int
+) -> float:
+    """θ of a layer whose current has the given unit."""
+    if method.thresholds == "one":
+        return 1.0
+    if method.thresholds == "spiking":
+        return balancing.largest_current(student, layer, probe, method.percentile)
+    if method.thresholds == "activations":
+        return balancing.largest_current(teacher, layer, probe, method.percentile) / unit
+    return balancing.least_error(teacher, layer, probe, steps) / unit
+
+
+def _graph(teacher: nn.Module, samples: Tensor) -> Graph:
+    if samples.ndim < 2 or len(samples) == 0:
+        raise UserError(f"calibration samples: shape {list(samples.shape)} found, [N, C, …] with at least 1 sample expected")
+    if not torch.isfinite(samples).all():
+        raise UserError("calibration samples: values that are not finite found")
+    graph = trace(teacher, tuple(samples.shape[1:]))
+    if graph.spiking:
+        raise UserError(f"teacher: its layer {graph.spiking[0]} is spiking already; a ReLU network is expected")
+    if not graph.of(nodes.Relu):
+        raise UserError("teacher: no ReLU layer found; only firing rates of ReLU activations can be converted")
+    return graph
+
+
+def _neuron(student: nn.Module, node: nodes.Node) -> ThresholdNeuron | None:
+    """The spiking layer that stands for a node; None if the node is no ReLU, or still one (RepAct)."""
+    if not isinstance(node, nodes.Relu):
+        return None
+    module = student.get_submodule(node.name)
+    if isinstance(module, nn.ReLU):
+        return None
+    found = module.constants if isinstance(module, Neuron) else None
+    if not isinstance(module, ThresholdNeuron) or (module.constants.decay, module.constants.reset) != (_IF.decay, _IF.reset):
+        detail = f" with decay {found.decay:g} and {found.reset} reset" if found is not None else ""
+        raise UserError(
+            f"layer {node.name}: {type(module).__name__}{detail} found in the student; a ThresholdNeuron with decay 1 and soft "
+            "reset expected, whose firing rate stands for an activation"
+        )
+    return module
+
+
+def _steps(student: nn.Module) -> int:
+    for module in student.modules():
+        if isinstance(module, DirectEncoding | PoissonEncoding):
+            return module.steps
+    raise UserError("student: neither direct nor Poisson coding found; only they carry a value as a rate")
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
