@@ -25,7 +25,7 @@ class Progress(BaseModel):
     Attributes:
         format: version of this layout.
         recipe: the whole recipe that the network is trained by.
-        role: "teacher" or the name of a student.
+        role: "teacher", "source" or the name of a student.
         seed: seed of the run.
         epoch: epochs that are complete.
         in_channels, classes: what the network was built for.

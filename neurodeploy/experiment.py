@@ -73,24 +73,25 @@ def train_all(
     if fabric is not None:
         fabric.barrier()
     for seed in recipe.seeds:
-        teacher: nn.Module | None = None
+        trained: dict[str, nn.Module] = {}
         for role in recipe.roles:
             settings = recipe.training(role)
+            student = None if role in recipe.relu_roles else recipe.student_named(role)
             with watcher(f"seed {seed} · {role}", settings.epochs, len(data.train_labels)) as watch:
-                needed = teacher if role != "teacher" and recipe.student_named(role).needs_teacher else None
                 network = train(
                     recipe,
                     role,
                     seed,
                     folder_of(root, seed, role),
                     data=data,
-                    teacher=needed,
+                    teacher=trained["teacher"] if student and student.needs_teacher else None,
+                    source=trained[recipe.relu_roles[-1]] if student and student.conversion else None,
                     resume=resume,
                     fabric=fabric,
                     watch=watch,
                 )
-            if role == "teacher":
-                teacher = freeze(network)
+            if student is None:
+                trained[role] = freeze(network)
             yield seed, role, network
 
 

@@ -14,7 +14,7 @@ class TrainingSettings(BaseModel):
     Weight decay acts on weights alone, not on biases, batch norm and learned constants of neurons.
 
     Attributes:
-        epochs: over the training set.
+        epochs: over the training set; 0 only for a student that is converted.
         batch_size: samples per update of the weights.
         accumulate: pieces in which a batch is computed, one after another, to save memory.
         optimizer: "sgd" (Nesterov momentum), "adam" or "adamw".
@@ -30,7 +30,7 @@ class TrainingSettings(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    epochs: int = Field(ge=1, le=100_000)
+    epochs: int = Field(ge=0, le=100_000)
     batch_size: int = Field(default=64, ge=1)
     accumulate: int = Field(default=1, ge=1)
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"

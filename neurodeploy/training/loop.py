@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neurodeploy import checkpoint
 from neurodeploy.augmentation import augment
 from neurodeploy.checkpoint import Checkpoint, Progress
+from neurodeploy.conversion import initialise
 from neurodeploy.data import DataSet
 from neurodeploy.distillation import CrossEntropy, LossTerm, TeacherOutput
 from neurodeploy.errors import Failure, UserError
@@ -43,6 +44,7 @@ def train(
     *,
     data: DataSet,
     teacher: nn.Module | None = None,
+    source: nn.Module | None = None,
     resume: bool = False,
     fabric: Fabric | None = None,
     watch: Watch | None = None,
@@ -54,11 +56,12 @@ def train(
 
     Args:
         recipe: the experiment.
-        role: "teacher" or the name of a student.
+        role: "teacher", "source" or the name of a student.
         seed: of weights and batches.
         folder: receives `checkpoint.safetensors`, `metrics.jsonl` (one line per epoch) and curves for TensorBoard.
         data: the training set.
         teacher: the trained teacher; required if a loss term of this student needs it.
+        source: the trained ReLU network that this student starts from, if its settings say that it is converted.
         resume: continue from the folder's checkpoint, if there is one.
         fabric: where to train, and in which precision; one CPU process in float32 if None.
         watch: progress.
@@ -75,8 +78,10 @@ def train(
     found = _found(folder / CHECKPOINT, start, resume=resume)
     if found is not None and found.progress.complete:
         return found.network.to(fabric.device)
-    run = _Run.begin(recipe, role, seed, data, teacher, fabric, start, found)
+    run = _Run.begin(recipe, role, seed, data, teacher, source, fabric, start, found)
     metrics = Metrics(folder, run.epoch) if fabric.is_global_zero else None
+    if run.done and fabric.is_global_zero:
+        checkpoint.save(folder / CHECKPOINT, run.network, run.progress, {})
     while not run.done:
         with determined(seed, role, f"epoch {run.epoch}"):
             values = run.train_epoch(watch)
@@ -130,16 +135,23 @@ class _Run:
         seed: int,
         data: DataSet,
         teacher: nn.Module | None,
+        source: nn.Module | None,
         fabric: Fabric,
         start: Progress,
         found: Checkpoint | None,
     ) -> "_Run":
         settings, terms = recipe.training(role), _terms(recipe, role)
-        if teacher is None and any(term.needs_teacher for term in terms):
+        student = None if role in recipe.relu_roles else recipe.student_named(role)
+        if student is not None and student.needs_teacher and teacher is None:
             raise UserError(f"student {role}: its loss needs a teacher, none was given")
+        if student is not None and student.conversion is not None and source is None:
+            raise UserError(f"student {role}: its conversion needs a trained ReLU network, none was given")
         with determined(seed, role, "weights"):
             network = checkpoint.build_network(start) if found is None else found.network
-        network.to(fabric.device)
+            network.to(fabric.device)
+            if found is None and student is not None and student.conversion is not None and source is not None:
+                samples = data.train_samples[: student.conversion.samples].to(fabric.device)
+                initialise(network, source, samples, method=student.conversion.method())
         optimizer = build_optimizer(network, settings)
         best = Best()
         if found is not None:
@@ -148,7 +160,7 @@ class _Run:
             if found.progress.scaler:
                 fabric.strategy.precision.load_state_dict(found.progress.scaler)
         known = None
-        if teacher is not None and role != "teacher" and recipe.student_named(role).known_teacher:
+        if teacher is not None and student is not None and student.known_teacher:
             known = KnownAnswers(teacher, data.train_samples, fabric.device)
         model, wrapped = fabric.setup(network, optimizer)
         average = None
@@ -284,8 +296,9 @@ class _Run:
 
 
 def _terms(recipe: Recipe, role: str) -> tuple[LossTerm, ...]:
-    if role == "teacher":
-        return (CrossEntropy(label_smoothing=recipe.teacher.label_smoothing),)
+    relu = recipe.relu(role)
+    if relu is not None:
+        return (CrossEntropy(label_smoothing=relu.label_smoothing),)
     return recipe.student_named(role).loss
 
 

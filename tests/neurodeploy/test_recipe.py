@@ -4,7 +4,7 @@ import pytest
 
 from neurodeploy.distillation import Laf
 from neurodeploy.errors import UserError
-from neurodeploy.layers import CubaNeuron, Neuron, ParametricNeuron
+from neurodeploy.layers import CubaNeuron, Neuron, ParametricNeuron, ThresholdNeuron
 from neurodeploy.networks import Relu
 from neurodeploy.recipe import built_in, load, parse, text_of, with_seeds
 from neurodeploy.surrogate import Triangle
@@ -61,6 +61,7 @@ def test_a_faulty_setting_is_named_with_what_was_found(old, new, message):
 NEURONS = {
     'kind = "parametric"': ParametricNeuron,
     'kind = "parametric"\nlearn_threshold = true': ParametricNeuron,
+    'kind = "threshold"\nlearn_threshold = true': ThresholdNeuron,
     'kind = "cuba"\ncurrent_decay = 0.75\ndetach_reset = true': CubaNeuron,
     'kind = "lif"': Neuron,
 }
@@ -78,7 +79,7 @@ def test_a_recipe_names_its_kind_of_neuron(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learn_threshold = true", "learn_threshold belongs to kind = \"parametric\", 'lif' found"),
+        ("learn_threshold = true", "learn_threshold belongs to kind = \"parametric\" and \"threshold\", 'lif' found"),
         ("current_decay = 0.5", "current_decay belongs to kind = \"cuba\" and is required there, 'lif' found"),
         ('kind = "cuba"', 'current_decay belongs to kind = "cuba" and is required there'),
         ('kind = "izhikevich"', "neuron.kind: 'izhikevich' found"),

@@ -1,0 +1,88 @@
+"""Finding and reading recipes: embedded ones by name, others by path; every fault named with its place."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from neurodeploy.errors import UserError
+from neurodeploy.recipe.recipe import Recipe
+
+_BUILT_IN = resources.files("neurodeploy") / "recipes"
+
+
+def built_in() -> dict[str, Recipe]:
+    """Name → recipe, for every recipe that the package carries."""
+    found = sorted(entry.name.removesuffix(".toml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".toml"))
+    return {name: parse((_BUILT_IN / f"{name}.toml").read_text("utf-8"), origin=name) for name in found}
+
+
+def text_of(name: str) -> str:
+    """The TOML text of an embedded recipe, with its comments.
+
+    Raises:
+        UserError: no embedded recipe has that name.
+    """
+    if name not in built_in():
+        raise UserError(f"{name}: no embedded recipe of that name (there are: {', '.join(built_in())})")
+    return (_BUILT_IN / f"{name}.toml").read_text("utf-8")
+
+
+def with_seeds(recipe: Recipe, seeds: tuple[int, ...]) -> Recipe:
+    """The recipe with other seeds; unchanged if `seeds` is empty.
+
+    Raises:
+        UserError: a seed is negative or occurs twice.
+    """
+    if not seeds:
+        return recipe
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UserError(f"seeds {', '.join(map(str, seeds))}: different numbers from 0 upwards expected")
+    return recipe.model_copy(update={"seeds": seeds})
+
+
+def load(name_or_path: str) -> Recipe:
+    """The recipe of a TOML file, or an embedded one by its name.
+
+    Raises:
+        UserError: no such file or recipe, or a setting that is unknown or of the wrong type; the message names it.
+    """
+    embedded = _BUILT_IN / f"{name_or_path}.toml"
+    if "/" not in name_or_path and embedded.is_file():
+        return parse(embedded.read_text("utf-8"), origin=name_or_path)
+    path = Path(name_or_path)
+    if not path.is_file():
+        names = ", ".join(built_in())
+        raise UserError(f"{name_or_path}: no such recipe file, and no embedded recipe of that name (there are: {names})")
+    try:
+        return parse(path.read_text("utf-8"), origin=str(path))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: no UTF-8 text found, a TOML recipe expected") from None
+
+
+def parse(text: str, *, origin: str) -> Recipe:
+    """Validate TOML text; `origin` is what error messages call it.
+
+    Raises:
+        UserError: every setting at fault is named, with what was found and what was expected.
+    """
+    try:
+        return Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{origin}: not valid TOML: {error}") from None
+    except ValidationError as error:
+        faults = "; ".join(_fault(detail) for detail in error.errors())
+        raise UserError(f"{origin}: {faults}") from None
+
+
+def _fault(detail: object) -> str:
+    assert isinstance(detail, dict)
+    place = ".".join(str(part) for part in detail["loc"]) or "recipe"
+    if detail["type"] == "extra_forbidden":
+        return f"{place}: unknown setting; remove it or check its spelling"
+    if detail["type"] == "missing":
+        return f"{place}: missing, give it a value"
+    reason = detail["msg"].removeprefix("Value error, ")
+    found = "" if detail["type"] == "value_error" else f"{detail['input']!r} found, "
+    return f"{place}: {found}{reason[0].lower()}{reason[1:]}"

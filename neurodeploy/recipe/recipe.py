@@ -1,0 +1,141 @@
+"""The whole experiment."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from neurodeploy.augmentation import AnyAugmentation
+from neurodeploy.data import AnyDataSet
+from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
+from neurodeploy.optimization import TrainingSettings
+from neurodeploy.recipe.neuron import NeuronSettings
+from neurodeploy.recipe.roles import SourceSettings, StudentSettings, TeacherSettings
+from neurodeploy.recipe.section import Section
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+class ExportSettings(Section):
+    """`[export]`: what `neurodeploy run` makes of the deployed student."""
+
+    targets: tuple[str, ...] = ("onnx",)
+    quantize: Literal["none", "exact"] = "exact"
+    samples: int = Field(default=16, ge=1, le=1024)
+
+
+class EnergySettings(Section):
+    """`[energy]`: profiles of the report; the first gives the headline figure."""
+
+    profiles: tuple[str, ...] = Field(default=("cmos45-fp32",), min_length=1)
+
+
+class Recipe(Section):
+    """A whole experiment.
+
+    Attributes:
+        name: as run folders and reports print it.
+        seeds: one teacher and one of each student per seed.
+        steps: T of the students; of event data, its number of frames.
+        code: how a static sample becomes spikes; event frames are spikes already.
+        augmentation: of the training samples of teacher and students, in this order.
+        precision: of the arithmetic in training; weights are kept in float32.
+        source: a ReLU network of the students' definition, to be converted, where the teacher has another (LaSNN).
+        baseline, deployed: names of the two students that the report compares; `deployed` is exported.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    description: str = ""
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(default=(0,), min_length=1)
+    steps: int = Field(ge=1, le=4096)
+    baseline: str
+    deployed: str
+    code: Literal["direct", "poisson", "latency"] = "direct"
+    precision: Precision = "float32"
+    data: AnyDataSet
+    augmentation: tuple[AnyAugmentation, ...] = ()
+    network: NetworkSpec
+    neuron: NeuronSettings = NeuronSettings()
+    teacher: TeacherSettings
+    source: SourceSettings | None = None
+    student: tuple[StudentSettings, ...] = Field(min_length=1)
+    export: ExportSettings = ExportSettings()
+    energy: EnergySettings = EnergySettings()
+
+    @model_validator(mode="after")
+    def _names_are_sound(self) -> "Recipe":
+        names = [student.name for student in self.student]
+        if len(set(names)) != len(names) or {"teacher", "source"} & set(names):
+            raise ValueError(f"students are named {', '.join(names)}; each needs a name of its own, not teacher or source")
+        for role in (self.baseline, self.deployed):
+            if role not in names:
+                raise ValueError(f"no student is named {role!r}; there are {', '.join(names)}")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("a seed occurs twice")
+        return self
+
+    @model_validator(mode="after")
+    def _augmentation_suits_the_data(self) -> "Recipe":
+        frames = self.data.event_frames is not None
+        for one in self.augmentation:
+            if one.kind.startswith("event-") != frames and one.kind.startswith(("event-", "autoaugment")):
+                found = "event frames" if frames else "static samples"
+                raise ValueError(f"augmentation {one.kind}: does not suit the {found} of {self.data.kind}")
+        if self.augmentation and any(student.known_teacher for student in self.student):
+            raise ValueError("known_teacher: its answers belong to samples without augmentation; remove one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _conversion_finds_what_it_needs(self) -> "Recipe":
+        for student in self.student:
+            neuron = student.neuron or self.neuron
+            suits = neuron.kind == "threshold" and neuron.decay == 1 and neuron.reset == "soft"
+            if student.conversion is not None and not suits:
+                raise ValueError(
+                    f'student {student.name}: conversion needs neuron = {{ kind = "threshold", decay = 1, reset = "soft" }}'
+                )
+            if student.conversion is not None and self.source is None and self.teacher.network is not None:
+                raise ValueError(f"student {student.name}: conversion needs a ReLU network of its own definition; add [source]")
+        if self.source is not None and not any(student.conversion for student in self.student):
+            raise ValueError("source: no student is converted from it; remove it, or give a student conversion")
+        if 0 in (self.teacher.epochs, 1 if self.source is None else self.source.epochs):
+            raise ValueError("epochs: 0 found, at least 1 expected for a ReLU network")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_are_the_frames(self) -> "Recipe":
+        if self.data.event_frames not in (None, self.steps):
+            raise ValueError(f"steps: {self.steps} found, the {self.data.event_frames} event frames of the data expected")
+        return self
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All networks of the recipe in the order of training."""
+        return (*self.relu_roles, *(student.name for student in self.student))
+
+    @property
+    def relu_roles(self) -> tuple[str, ...]:
+        """The networks that do not spike: the teacher, and what is converted if that is another one."""
+        return ("teacher",) if self.source is None else ("teacher", "source")
+
+    def student_named(self, name: str) -> StudentSettings:
+        return next(student for student in self.student if student.name == name)
+
+    def activations(self, role: str) -> Relu | Spiking:
+        """ReLU for teacher and source, spiking neurons for a student."""
+        if role in self.relu_roles:
+            return Relu(events=self.data.event_frames is not None)
+        code: Code = self.code if self.data.event_frames is None else "events"
+        student = self.student_named(role)
+        return Spiking((student.neuron or self.neuron).build, self.steps, student.repact, code)
+
+    def network_of(self, role: str) -> NetworkSpec:
+        """The definition that a network is built from."""
+        own = self.teacher.network if role == "teacher" else None
+        return self.network if own is None else own
+
+    def relu(self, role: str) -> SourceSettings | None:
+        """How a network that does not spike is trained; None for a student."""
+        return {"teacher": self.teacher, "source": self.source}.get(role)
+
+    def training(self, role: str) -> TrainingSettings:
+        return self.relu(role) or self.student_named(role).training
