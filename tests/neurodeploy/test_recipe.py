@@ -1,6 +1,7 @@
 import re
 
 import pytest
+import torch
 
 from neurodeploy.distillation import Laf
 from neurodeploy.errors import UserError
@@ -56,6 +57,18 @@ def test_a_faulty_setting_is_named_with_what_was_found(old, new, message):
     assert message in str(caught.value)
     assert str(caught.value).startswith("my.toml: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_every_embedded_recipe_says_what_it_does_and_its_networks_can_be_built(name):
+    recipe = load(name)
+    assert recipe.name == name
+    assert recipe.description
+    channels, classes = {"digits": (1, 10), "cifar10": (3, 10)}[recipe.data.kind]
+    for role in recipe.roles:
+        with torch.device("meta"):
+            network = recipe.network_of(role).build(channels, classes, recipe.activations(role))
+        assert network.classifier.out_features == classes
 
 
 NEURONS = {
