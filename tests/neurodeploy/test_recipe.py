@@ -90,7 +90,7 @@ def test_a_recipe_names_its_kind_of_neuron(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learn_threshold = true", "learn_threshold belongs to kind = \"parametric\" and \"threshold\", 'lif' found"),
+        ("learn_threshold = true", 'learn_threshold belongs to kind = "parametric" and "threshold", \'lif\' found'),
         ("current_decay = 0.5", "current_decay belongs to kind = \"cuba\" and is required there, 'lif' found"),
         ('kind = "cuba"', 'current_decay belongs to kind = "cuba" and is required there'),
         ('kind = "izhikevich"', "neuron.kind: 'izhikevich' found"),
