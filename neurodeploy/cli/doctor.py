@@ -1,5 +1,6 @@
 """What is installed, what is missing, and what that means."""
 
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 
 import typer
@@ -9,10 +10,25 @@ from neurodeploy.cli.console import out
 
 EXAMPLE = "neurodeploy doctor"
 
-_REQUIRED = ("torch", "numpy", "onnx", "h5py", "safetensors", "lightning-fabric", "pydantic", "matplotlib", "scikit-learn")
+_REQUIRED = (
+    "torch",
+    "numpy",
+    "scipy",
+    "onnx",
+    "h5py",
+    "safetensors",
+    "lightning-fabric",
+    "pydantic",
+    "matplotlib",
+    "scikit-learn",
+    "pooch",
+    "pillow",
+    "tensorboardX",
+)
 _OPTIONAL = {
     "onnxruntime": 'verify and ONNX accuracy; pip install "neurodeploy[onnx]"',
     "onnxruntime-gpu": 'the same on NVIDIA GPUs; pip install "neurodeploy[onnx-gpu]"',
+    "triton": "the fused kernel on NVIDIA GPUs; comes with torch for CUDA",
 }
 
 
@@ -30,6 +46,8 @@ def command() -> None:
     out.print(table)
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none found, training runs on the CPU"
     out.print(f"GPU: {gpu}")
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    out.print(f"C++ compiler for --kernel compiled: {compiler or 'none found'}")
     out.print(f"export targets: {', '.join(names())}")
     faults = [f"{name} is missing" for name in _REQUIRED if installed[name] is None]
     if installed["onnxruntime"] and installed["onnxruntime-gpu"]:
