@@ -1,9 +1,8 @@
 """Several processes, one global batch: each computes its share, and together they do what one process would have done."""
 
 import torch
-import torch.distributed as dist
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def share(piece: int, fabric: Fabric, batch: int) -> tuple[Tensor, float]:
@@ -30,14 +29,3 @@ def total(values: Tensor, fabric: Fabric) -> Tensor:
     summed = fabric.all_reduce(values, reduce_op="sum")
     assert isinstance(summed, Tensor)
     return summed
-
-
-def same_everywhere(network: nn.Module, fabric: Fabric) -> bool:
-    """Whether all processes hold the same weights, bit for bit."""
-    if fabric.world_size == 1:
-        return True
-    weights = torch.cat([p.detach().flatten().double() for p in network.parameters()])
-    low, high = weights.clone(), weights.clone()
-    dist.all_reduce(low, op=dist.ReduceOp.MIN)
-    dist.all_reduce(high, op=dist.ReduceOp.MAX)
-    return torch.equal(low, high)

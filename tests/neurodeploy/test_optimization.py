@@ -47,7 +47,7 @@ def test_no_rate_is_negative_or_above_the_one_that_was_set(schedule, epochs, war
         ({"accumulate": 9, "batch_size": 8}, "9 pieces found for batches of 8"),
         ({"optimizer": "lion"}, "optimizer"),
         ({"average": 1.0}, "average"),
-        ({"epochs": 0}, "epochs"),
+        ({"epochs": -1}, "epochs"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):

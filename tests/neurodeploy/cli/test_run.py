@@ -65,7 +65,7 @@ def test_an_interrupted_run_says_how_to_continue(cli, tmp_path, recipe_file, mon
     def interrupted(*_arguments, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("neurodeploy.training._epoch", interrupted)
+    monkeypatch.setattr("neurodeploy.training.loop._Run.train_epoch", interrupted)
     for command in ("run", "train"):
         outcome = cli(command, recipe_file, "--output", tmp_path / command)
         assert outcome.code == 130
