@@ -3,13 +3,14 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo test lint benchmarks clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
 	@echo "make test   static checks, then the whole test suite with coverage"
 	@echo "make setup  create $(VENV) with everything that the two need"
 	@echo "make lint   ruff and mypy alone"
+	@echo "make benchmarks  measure against other frameworks, in an environment of their own (BENCHMARK=--help for its options)"
 	@echo "make clean  remove $(VENV), runs and caches"
 
 setup: $(VENV)/.ready
@@ -21,17 +22,29 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[onnx,notebooks,test]"
 	@touch $@
 
+# One thread: for networks this small two gain nothing, and wait for each other for minutes where the machine is busy.
 demo: setup
 	rm -rf runs/demo
-	$(BIN)/neurodeploy run digits --output runs/demo
+	OMP_NUM_THREADS=1 $(BIN)/neurodeploy run digits --output runs/demo
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+$(VENV)-benchmarks/.ready: pyproject.toml constraints.txt $(wildcard benchmarks/requirements*.txt)
+	$(PYTHON) -m venv $(VENV)-benchmarks
+	$(VENV)-benchmarks/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)-benchmarks/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(VENV)-benchmarks/bin/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements-imports.txt
+	$(VENV)-benchmarks/bin/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
+	@touch $@
+
+benchmarks: $(VENV)-benchmarks/.ready
+	$(VENV)-benchmarks/bin/python -W ignore -m benchmarks.training $(BENCHMARK)
+
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600
 
 clean:
-	rm -rf $(VENV) runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

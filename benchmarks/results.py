@@ -1,0 +1,96 @@
+"""What a run of the benchmark measured: the JSON file's schema."""
+
+from datetime import date
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+
+from benchmarks.allocator import Allocator
+from benchmarks.setting import FirstLayer
+
+SCHEMA = 1
+Mode = Literal["forward", "forward + backward"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Machine(_Record):
+    """Where it ran. `load_before` and `load_after` are the 1-minute load averages."""
+
+    cpu: str
+    cores: PositiveInt
+    memory_gib: PositiveFloat
+    device: str
+    allocator: Allocator
+    torch: str
+    python: str
+    load_before: float
+    load_after: float
+
+
+class NetworkAgreement(_Record):
+    """Spikes of the whole network against ours, over all layers and steps, on the exact grid."""
+
+    subject: str
+    steps: int
+    first_layer: FirstLayer
+    compared: int
+    spikes: int
+    different: int
+    logits_difference: float
+    """Greatest absolute difference."""
+    gradient_difference: float | None
+    """Greatest relative difference of a weight's gradient, `‖g − g'‖ / ‖g‖`; None where the surrogate is not ours."""
+
+
+class NeuronAgreement(_Record):
+    """Spikes of single neurons on random float32 currents, on no grid."""
+
+    subject: str
+    reset: Literal["hard", "soft"]
+    compared: int
+    different: int
+
+
+class Timing(_Record):
+    """Seconds of one pass: the median over the rounds, and the fastest."""
+
+    subject: str
+    mode: Mode
+    steps: int
+    threads: int
+    first_layer: FirstLayer
+    median_s: PositiveFloat
+    fastest_s: PositiveFloat
+    rounds: PositiveInt
+
+
+class Memory(_Record):
+    """Bytes by which one pass, in a process of its own, raises the peak over what it held before."""
+
+    subject: str
+    mode: Mode
+    steps: int
+    first_layer: FirstLayer
+    peak_bytes: int
+    method: str
+
+
+class Result(_Record):
+    """One run."""
+
+    schema_version: Literal[1] = SCHEMA
+    day: date
+    machine: Machine
+    versions: dict[str, str]
+    batch: int
+    input: tuple[int, int, int]
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    notes: dict[str, tuple[str, ...]]
+    networks: list[NetworkAgreement]
+    neurons: list[NeuronAgreement]
+    timings: list[Timing]
+    memory: list[Memory]

@@ -1,0 +1,75 @@
+"""Seconds per pass, interleaved: each round runs every subject once, so that a busy machine slows all of them alike."""
+
+from collections.abc import Callable, Mapping
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from benchmarks.agreement import build
+from benchmarks.results import Mode, Timing
+from benchmarks.setting import Setting, sample
+from benchmarks.subject import Network, Subject
+
+Step = Callable[[], None]
+
+
+def step(subject: Subject, network: Network, images: Tensor, labels: Tensor, mode: Mode) -> Step:
+    """One pass: inference without gradients, or a training step without the optimiser, which is the same for all."""
+
+    def forward() -> None:
+        with subject.running(), torch.no_grad():
+            network(images)
+
+    def train() -> None:
+        network.zero_grad(set_to_none=True)
+        with subject.running():
+            cross_entropy(network(images), labels).backward()
+
+    return forward if mode == "forward" else train
+
+
+def interleaved(steps: Mapping[str, Step], rounds: int, finish: Callable[[], None] = lambda: None) -> dict[str, list[float]]:
+    """Seconds of every round of each step, after one untimed round; the order turns by one from round to round.
+
+    Args:
+        finish: waits for the device.
+    """
+    for once in steps.values():
+        once()
+    finish()
+    names, seconds = list(steps), {name: [] for name in steps}
+    for turn in range(rounds):
+        for i in range(len(names)):
+            name = names[(i + turn) % len(names)]
+            start = perf_counter()
+            steps[name]()
+            finish()
+            seconds[name].append(perf_counter() - start)
+    return seconds
+
+
+def measure(
+    subjects: Mapping[str, Subject], setting: Setting, mode: Mode, *, threads: int, rounds: int, device: str = "cpu"
+) -> list[Timing]:
+    """One timing for each subject."""
+    torch.set_num_threads(threads)
+    torch.compiler.reset()  # a compiled kernel would fall back to the loop after eight shapes, of all settings together
+    images, labels = (x.to(device) for x in sample(setting))
+    steps = {key: step(subject, build(subject, setting, device), images, labels, mode) for key, subject in subjects.items()}
+    seconds = interleaved(steps, rounds, torch.cuda.synchronize if device == "cuda" else lambda: None)
+    return [
+        Timing(
+            subject=subjects[key].name,
+            mode=mode,
+            steps=setting.steps,
+            threads=threads,
+            first_layer=setting.first_layer,
+            median_s=median(values),
+            fastest_s=min(values),
+            rounds=rounds,
+        )
+        for key, values in seconds.items()
+    ]
