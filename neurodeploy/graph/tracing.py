@@ -94,13 +94,20 @@ def _translate(
         if rule is None:
             raise UserError(
                 f"layer {name} ({type(module).__module__}.{type(module).__qualname__}): has no form in a graph; "
-                f"supported are {', '.join(sorted(kind.__name__ for kind in _LAYERS))}"
+                f"supported are {', '.join(_supported())}"
             )
         return rule(builder, module, name, sources)
     rule = _FUNCTIONS.get(node.target)
     if rule is None:
         raise UserError(f"operation {node.name} ({node.target}): has no form in a graph; use a layer of neurodeploy.layers")
     return rule(builder, node, sources)
+
+
+def _supported() -> list[str]:
+    """The layers that have a form: torch's by their short names, ours with their room."""
+    kinds = [kind for kind, rule in _LAYERS.items() if rule not in (_without_node, _spikes_of_the_host)]
+    own = {kind: kind.__module__.rpartition(".")[2] for kind in kinds if kind.__module__.startswith("neurodeploy.")}
+    return sorted(f"{own[kind]}.{kind.__name__}" if kind in own else f"nn.{kind.__name__}" for kind in kinds)
 
 
 def _rule_for(module: nn.Module) -> Callable[..., str] | None:

@@ -224,3 +224,11 @@ def test_a_batch_norm_whose_synapse_is_read_elsewhere_stays():
         ]
     )
     assert fold_batch_norm(graph).of(nodes.BatchNorm)
+
+
+def test_the_refusal_of_a_layer_names_those_that_have_a_form_and_no_other():
+    with pytest.raises(UserError) as caught:
+        trace(nn.Sequential(nn.Flatten()), (3,))
+    supported = str(caught.value).partition("supported are ")[2].split(", ")
+    assert {"layers.Flatten", "layers.Neuron", "encoding.DirectEncoding", "nn.Linear"} <= set(supported)
+    assert not {"layers.CubaNeuron", "layers.Integrator", "encoding.PoissonEncoding", "nn.Flatten"} & set(supported)
