@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint benchmarks clean
+.PHONY: help setup demo test lint benchmarks kills clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
@@ -11,6 +11,7 @@ help:
 	@echo "make setup  create $(VENV) with everything that the two need"
 	@echo "make lint   ruff and mypy alone"
 	@echo "make benchmarks  measure against other frameworks, in an environment of their own (BENCHMARK=--help for its options)"
+	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
 	@echo "make clean  remove $(VENV), runs and caches"
 
 setup: $(VENV)/.ready
@@ -42,6 +43,10 @@ $(VENV)-benchmarks/.ready: pyproject.toml constraints.txt $(wildcard benchmarks/
 
 benchmarks: $(VENV)-benchmarks/.ready
 	$(VENV)-benchmarks/bin/python -W ignore -m benchmarks.training $(BENCHMARK)
+
+kills: setup
+	$(BIN)/python -m checks.kills --processes 1
+	$(BIN)/python -m checks.kills --processes 2
 
 test: lint
 	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600

@@ -1,15 +1,20 @@
-"""Writing files and folders so that nothing half-written is ever left behind. Standard library only."""
+"""Writing files and folders so that nothing half-written is ever left behind. Standard library only.
+
+Temporary ones are called `.<name>.part-…` and locked. What a killed process left of one goes with the next writing.
+"""
 
 import contextlib
 import errno
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from neurodeploy.errors import Failure, UserError
+from neurodeploy.locks import locked
 
 _USERS_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -44,17 +49,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            with temporary.open("rb+") as written:
-                os.fsync(written.fileno())
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        _discard_abandoned(path, "part")
+        with _of_our_own(lambda: _new_file(path)) as temporary:
+            try:
+                yield temporary
+                with temporary.open("rb+") as written:
+                    os.fsync(written.fileno())
+                temporary.chmod(0o666 & ~_umask())
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -71,19 +75,21 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
         raise UserError(f"{path}: exists and holds no {marker}, so it is not overwritten; choose another folder")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
-            yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            if path.exists():
-                retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-                path.replace(retired / path.name)
-                temporary.replace(path)
-                shutil.rmtree(retired)
-            else:
-                temporary.replace(path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        _discard_abandoned(path, "part")
+        with _of_our_own(lambda: _new_folder(path, "part")) as temporary:
+            try:
+                yield temporary
+                temporary.chmod(0o777 & ~_umask())
+                if path.exists():
+                    with _of_our_own(lambda: _new_folder(path, "old")) as retired:
+                        path.replace(retired / path.name)
+                        temporary.replace(path)
+                        shutil.rmtree(retired)
+                else:
+                    temporary.replace(path)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        _discard_abandoned(path, "old")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -96,6 +102,37 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _new_file(path: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.part-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    return Path(name)
+
+
+def _new_folder(path: Path, use: str) -> Path:
+    return Path(tempfile.mkdtemp(prefix=f".{path.name}.{use}-", dir=path.parent))
+
+
+@contextlib.contextmanager
+def _of_our_own(make: Callable[[], Path]) -> Iterator[Path]:
+    """A new path, locked before another process could take it for abandoned."""
+    while True:
+        path = make()
+        with locked(path) as held:
+            if held is not False and path.exists():
+                yield path
+                return
+
+
+def _discard_abandoned(path: Path, use: str) -> None:
+    """Remove what killed processes left beside `path`: no living one holds its lock."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{use}-*"):
+        with locked(left) as held, contextlib.suppress(OSError):
+            if held and left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left)
+            elif held:
+                left.unlink()
 
 
 def _umask() -> int:

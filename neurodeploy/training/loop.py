@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from neurodeploy.distillation import CrossEntropy, LossTerm, TeacherOutput
 from neurodeploy.errors import Failure, UserError
 from neurodeploy.evaluation import evaluate
 from neurodeploy.files import writing
+from neurodeploy.locks import sole_writer
 from neurodeploy.networks import NetworkOutput
 from neurodeploy.optimization import TrainingSettings, build_optimizer, learning_rate, restore, state_of
 from neurodeploy.recipe import Recipe
@@ -70,10 +72,31 @@ def train(
         The trained network, on its device, in evaluation mode.
 
     Raises:
-        UserError: the folder holds a checkpoint and `resume` is False, or it belongs to another recipe, role or seed.
+        UserError: the folder holds a checkpoint and `resume` is False, or it belongs to another recipe, role or seed; or
+            another process is training there.
         Failure: the loss is not finite, or the disk is full.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with sole_writer(folder) if fabric.is_global_zero else nullcontext():
+        fabric.barrier()  # the others read nothing before the folder is ours
+        return _train(recipe, role, seed, folder, data, teacher, source, fabric, watch, resume=resume)
+
+
+def _train(
+    recipe: Recipe,
+    role: str,
+    seed: int,
+    folder: Path,
+    data: DataSet,
+    teacher: nn.Module | None,
+    source: nn.Module | None,
+    fabric: Fabric,
+    watch: Watch | None,
+    *,
+    resume: bool,
+) -> nn.Module:
     start = Progress(recipe=recipe, role=role, seed=seed, epoch=0, in_channels=data.sample_shape[0], classes=data.classes)
     found = _found(folder / CHECKPOINT, start, resume=resume)
     if found is not None and found.progress.complete:
@@ -94,8 +117,6 @@ def train(
 
 
 def _found(path: Path, start: Progress, *, resume: bool) -> Checkpoint | None:
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         return None
     if not resume:

@@ -1,0 +1,79 @@
+"""Starting `neurodeploy train` in one process or several, and killing all or a part of it. Reads `/proc`, so Linux only."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+RECIPE = Path(__file__).with_name("kills.toml")
+_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
+
+
+@dataclass(eq=False)
+class Training:
+    """A training under way.
+
+    Attributes:
+        process: of the command; with several processes, torchrun, whose workers are sessions of their own.
+        log: receives what it prints.
+    """
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @classmethod
+    def start(cls, folder: Path, processes: int, log: Path) -> "Training":
+        """Train the recipe in `folder`, or go on with it."""
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+        train = ["-m", "neurodeploy", "train", str(RECIPE), "--device", "cpu", "--resume", "--output", str(folder)]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, *torchrun, *train], stdout=output, stderr=subprocess.STDOUT, env=_ENVIRONMENT
+            )
+        return cls(process, log)
+
+    def printed(self) -> str:
+        return self.log.read_text("utf-8", errors="replace")
+
+
+def family(pid: int) -> list[int]:
+    """A process and all below it, parents first."""
+    found = [pid]
+    for one in found:
+        found += _children(one)
+    return found
+
+
+def kill(pids: list[int]) -> None:
+    """SIGKILL to each, at once."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those that have not ended; a zombie has."""
+    return [pid for pid in pids if _state(pid) not in ("", "Z", "X")]
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = place.read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if int(parent) == pid:
+            found.append(int(place.parent.name))
+    return found
