@@ -1,31 +1,18 @@
-"""Data sets, one file each. A recipe chooses one under `[data]` by its kind; adding one is adding a file and its name below."""
+"""Data sets, one file each. A recipe chooses one under `[data]` by its kind; adding one is adding a file and its import."""
 
 from typing import Annotated
 
-from pydantic import Field
+from neurodeploy.data.cifar10 import Cifar10 as Cifar10
+from neurodeploy.data.cifar10 import Cifar100 as Cifar100
+from neurodeploy.data.cifar10_dvs import Cifar10Dvs as Cifar10Dvs
+from neurodeploy.data.dataset import DataSet as DataSet
+from neurodeploy.data.digits import Digits as Digits
+from neurodeploy.data.fsdd import Fsdd as Fsdd
+from neurodeploy.data.mnist import Mnist as Mnist
+from neurodeploy.data.nmnist import Nmnist as Nmnist
+from neurodeploy.data.settings import DataSetSettings as DataSetSettings
+from neurodeploy.data.speech_commands import SpeechCommands as SpeechCommands
+from neurodeploy.data.tiny_imagenet import TinyImagenet as TinyImagenet
+from neurodeploy.kinds import ByKind
 
-from neurodeploy.data.cifar10 import Cifar10, Cifar100
-from neurodeploy.data.dataset import DataSet
-from neurodeploy.data.digits import Digits
-from neurodeploy.data.fsdd import Fsdd
-from neurodeploy.data.mnist import Mnist
-from neurodeploy.data.nmnist import Nmnist
-from neurodeploy.data.speech_commands import SpeechCommands
-from neurodeploy.data.tiny_imagenet import TinyImagenet
-
-AnyDataSet = Annotated[
-    Digits | Mnist | Cifar10 | Cifar100 | TinyImagenet | Fsdd | SpeechCommands | Nmnist, Field(discriminator="kind")
-]
-
-__all__ = [
-    "AnyDataSet",
-    "Cifar10",
-    "Cifar100",
-    "DataSet",
-    "Digits",
-    "Fsdd",
-    "Mnist",
-    "Nmnist",
-    "SpeechCommands",
-    "TinyImagenet",
-]
+AnyDataSet = Annotated[DataSetSettings, ByKind()]

@@ -11,7 +11,8 @@ class DataSet:
 
     Attributes:
         name: as reports print it.
-        train_samples, test_samples: float32 `[N, C, H, W]`, or event frames `[N, T, C, H, W]` if `timed`.
+        train_samples, test_samples: float32 images `[N, C, H, W]`, sequences of features `[N, C, L]`, or event frames
+            `[N, T, C, H, W]` if `timed`.
         train_labels, test_labels: int64 `[N]`, 0 … classes − 1.
         classes: K.
         note: origin and split in one sentence.
@@ -31,7 +32,7 @@ class DataSet:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """`(C, H, W)`; of one time step if `timed`."""
+        """`(C, H, W)` or `(C, L)`; of one time step if `timed`."""
         return tuple(self.train_samples.shape[2 if self.timed else 1 :])
 
     def sequences(self, samples: Tensor) -> Tensor:

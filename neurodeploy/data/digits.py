@@ -4,29 +4,23 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from neurodeploy.data.dataset import DataSet
+from neurodeploy.data.settings import DataSetSettings
 
 _TEST_SAMPLES = 500
 _SPLIT_SEED = 1998
 
 
-class Digits(BaseModel):
+class Digits(DataSetSettings):
     """`kind = "digits"`: 1,297 training and 500 test images, stratified by class, one fixed split.
 
     Pixels are multiples of 1/16 from 0 to 1, exactly representable in binary.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     kind: Literal["digits"] = "digits"
-
-    @property
-    def event_frames(self) -> None:
-        """Static samples."""
-        return
 
     def load(self) -> DataSet:
         images, labels = load_digits(return_X_y=True)

@@ -16,7 +16,7 @@ from neurodeploy.data.audio import Spectrum
 from neurodeploy.data.cache import prepared
 from neurodeploy.data.dataset import DataSet
 from neurodeploy.data.limits import first_of_each_class
-from neurodeploy.data.recordings import Features, features_of
+from neurodeploy.data.recordings import Features, Layout, features_of, laid_out
 from neurodeploy.data.stored import StoredDataSet
 from neurodeploy.errors import UserError
 
@@ -28,13 +28,16 @@ _TEST_INDICES, _INDICES = 5, 50
 
 
 class Fsdd(StoredDataSet):
-    """`kind = "fsdd"`: 2,700 training and 300 test recordings of 10 digits, `[N, 1, frames, bands or coefficients]`.
+    """`kind = "fsdd"`: 2,700 training and 300 test recordings of 10 digits.
+
+    Samples are `[N, 1, frames, M]`, or `[N, M, frames]` with `layout = "sequence"`; M is the number of bands or coefficients.
 
     Attributes:
         features: "log-mel" (values from 0 to 1) or "mfcc" (−1 to 1), see `neurodeploy.data.audio`.
         frames: windows of 40 ms, one every 20 ms; 49 cover one second. Longer recordings are cut, shorter end in silence.
         bands: mel filters.
         coefficients: MFCC that are used.
+        layout: "image" for two-dimensional networks, "sequence" for one-dimensional ones such as `resnet1d`.
     """
 
     kind: Literal["fsdd"] = "fsdd"
@@ -42,6 +45,7 @@ class Fsdd(StoredDataSet):
     frames: int = Field(default=49, ge=1, le=500)
     bands: int = Field(default=40, ge=1, le=64)
     coefficients: int = Field(default=13, ge=1, le=64)
+    layout: Layout = "image"
 
     @model_validator(mode="after")
     def _no_more_coefficients_than_bands(self) -> "Fsdd":
@@ -68,7 +72,7 @@ class Fsdd(StoredDataSet):
             files,
             lambda: {"samples": features_of(files, spectrum, self.features, self.coefficients)},
         )
-        samples, count = tensors["samples"], len(train_files)
+        samples, count = laid_out(tensors["samples"], self.layout), len(train_files)
         note = f"Free Spoken Digit Dataset, {self.features} in {self.frames} frames; official split by index{self.used()}"
         labels = torch.tensor(train_labels), torch.tensor(test_labels)
         return DataSet("fsdd", samples[:count], labels[0], samples[count:], labels[1], 10, note)

@@ -18,7 +18,7 @@ from torch import Tensor
 from neurodeploy.data.cache import prepared
 from neurodeploy.data.dataset import DataSet
 from neurodeploy.data.download import Archive
-from neurodeploy.data.event_frames import Events, Values, event_counts
+from neurodeploy.data.event_frames import Events, Values, event_counts, frame_bytes
 from neurodeploy.data.limits import first_of_each_class
 from neurodeploy.data.pixels import from_bytes
 from neurodeploy.data.reading import read_file
@@ -110,13 +110,7 @@ class Nmnist(StoredDataSet):
         frames = np.zeros((len(files), self.bins, 2, _SIDE, _SIDE), np.uint8)
         for frame, path in zip(frames, files, strict=True):
             counts = event_counts(read_events(path), self.bins, 1000 * self.duration_ms, _SIDE, _SIDE)
-            if self.values == "spikes":
-                counts = np.minimum(counts, 1)
-            elif counts.max() > 255:
-                raise UserError(
-                    f"{path}: {counts.max()} events of one pixel in one bin found, at most 255 expected; use more bins"
-                )
-            frame[:] = counts
+            frame[:] = frame_bytes(counts, self.values, path)
         return torch.from_numpy(frames)
 
 

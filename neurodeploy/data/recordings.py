@@ -11,6 +11,8 @@ from neurodeploy.data.audio import Spectrum, log_mel, mfcc, on_grid
 from neurodeploy.data.wav import read_clips
 
 Features = Literal["log-mel", "mfcc"]
+Layout = Literal["image", "sequence"]
+"""Axes of a sample: `[1, frames, features]` for two-dimensional networks, `[features, frames]` for one-dimensional ones."""
 
 _CHUNK = 256
 
@@ -37,3 +39,16 @@ def features_of(paths: Sequence[Path], spectrum: Spectrum, features: Features, c
         found = log_mel(waveforms, spectrum) if features == "log-mel" else mfcc(waveforms, spectrum, coefficients)
         parts.append(on_grid(found).unsqueeze(1))
     return torch.cat(parts)
+
+
+def laid_out(samples: Tensor, layout: Layout) -> Tensor:
+    """Features of recordings with the axes that a network reads.
+
+    Args:
+        samples: `[N, 1, F, M]`, F frames of M features.
+        layout: "image" leaves them; "sequence" makes the features the channels and the frames the length.
+
+    Returns:
+        `[N, 1, F, M]` or `[N, M, F]`, the same values.
+    """
+    return samples if layout == "image" else samples.squeeze(1).transpose(1, 2).contiguous()

@@ -18,7 +18,7 @@ from neurodeploy.data.dataset import DataSet
 from neurodeploy.data.download import Archive
 from neurodeploy.data.limits import first_of_each_class
 from neurodeploy.data.reading import read_lines
-from neurodeploy.data.recordings import features_of
+from neurodeploy.data.recordings import Layout, features_of, laid_out
 from neurodeploy.data.stored import StoredDataSet
 from neurodeploy.errors import UserError
 
@@ -43,14 +43,18 @@ _SPECTRUM = Spectrum(rate=16_000, frames=49)
 
 
 class SpeechCommands(StoredDataSet):
-    """`kind = "speech-commands"`: MFCC of 35 words, `[N, 1, 49, coefficients]`, values from −1 to 1.
+    """`kind = "speech-commands"`: MFCC of 35 words, values from −1 to 1.
+
+    Samples are `[N, 1, 49, coefficients]`, or `[N, coefficients, 49]` with `layout = "sequence"`.
 
     Attributes:
         coefficients: MFCC per frame of 40 mel bands (see `neurodeploy.data.audio`), k = 0 being the first.
+        layout: "image" for two-dimensional networks, "sequence" for one-dimensional ones such as `resnet1d`.
     """
 
     kind: Literal["speech-commands"] = "speech-commands"
     coefficients: int = Field(default=10, ge=1, le=40)
+    layout: Layout = "image"
 
     def load(self) -> DataSet:
         """Read the recordings (minutes for all of them), or their features from the cache.
@@ -70,7 +74,7 @@ class SpeechCommands(StoredDataSet):
             files,
             lambda: {"samples": features_of(files, _SPECTRUM, "mfcc", self.coefficients)},
         )
-        samples, count = tensors["samples"], len(train_files)
+        samples, count = laid_out(tensors["samples"], self.layout), len(train_files)
         note = (
             f"Google Speech Commands v2, 35 words, {self.coefficients} MFCC in 49 frames; official split, "
             f"validation list left out{self.used()}"

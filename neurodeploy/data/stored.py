@@ -4,15 +4,16 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from neurodeploy.data.download import Resource, install
+from neurodeploy.data.settings import DataSetSettings
 from neurodeploy.errors import UserError
 
 FOLDER_VARIABLE = "NEURODEPLOY_DATA"
 
 
-class StoredDataSet(BaseModel):
+class StoredDataSet(DataSetSettings):
     """What a recipe says under `[data]` of a data set in a folder.
 
     Attributes:
@@ -21,17 +22,10 @@ class StoredDataSet(BaseModel):
         train_limit, test_limit: use only the first n samples of every class.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: str
     folder: Path | None = None
     download: bool = False
     train_limit: int | None = Field(default=None, ge=1)
     test_limit: int | None = Field(default=None, ge=1)
-
-    @property
-    def event_frames(self) -> int | None:
-        """Event frames per sample; None for static samples."""
-        return None
 
     @property
     def root(self) -> Path:

@@ -1,59 +1,23 @@
-"""Loss terms, one file each. A recipe sums them with weights; adding a method is adding a file and its name below."""
+"""Loss terms, one file each. A recipe sums them with weights; adding a method is adding a file and its import."""
 
 from typing import Annotated
 
-from pydantic import Field
+from neurodeploy.distillation.activity import Activity as Activity
+from neurodeploy.distillation.attention import Attention as Attention
+from neurodeploy.distillation.class_activation import ClassActivation as ClassActivation
+from neurodeploy.distillation.cross_entropy import CrossEntropy as CrossEntropy
+from neurodeploy.distillation.feature import Feature as Feature
+from neurodeploy.distillation.full_range import FullRange as FullRange
+from neurodeploy.distillation.head_tail import HeadTail as HeadTail
+from neurodeploy.distillation.laf import Laf as Laf
+from neurodeploy.distillation.logits import Logits as Logits
+from neurodeploy.distillation.noisy_logits import NoisyLogits as NoisyLogits
+from neurodeploy.distillation.response import Response as Response
+from neurodeploy.distillation.self_distillation import SelfDistillation as SelfDistillation
+from neurodeploy.distillation.spike_attention import SpikeAttention as SpikeAttention
+from neurodeploy.distillation.spike_tensor import SpikeTensor as SpikeTensor
+from neurodeploy.distillation.term import LossTerm as LossTerm
+from neurodeploy.distillation.term import TeacherOutput as TeacherOutput
+from neurodeploy.kinds import ByKind
 
-from neurodeploy.distillation.activity import Activity
-from neurodeploy.distillation.attention import Attention
-from neurodeploy.distillation.class_activation import ClassActivation
-from neurodeploy.distillation.cross_entropy import CrossEntropy
-from neurodeploy.distillation.feature import Feature
-from neurodeploy.distillation.full_range import FullRange
-from neurodeploy.distillation.head_tail import HeadTail
-from neurodeploy.distillation.laf import Laf
-from neurodeploy.distillation.logits import Logits
-from neurodeploy.distillation.noisy_logits import NoisyLogits
-from neurodeploy.distillation.response import Response
-from neurodeploy.distillation.self_distillation import SelfDistillation
-from neurodeploy.distillation.spike_attention import SpikeAttention
-from neurodeploy.distillation.spike_tensor import SpikeTensor
-from neurodeploy.distillation.term import LossTerm, TeacherOutput
-
-AnyLossTerm = Annotated[
-    CrossEntropy
-    | Response
-    | Laf
-    | Feature
-    | Attention
-    | SpikeAttention
-    | SpikeTensor
-    | FullRange
-    | HeadTail
-    | ClassActivation
-    | NoisyLogits
-    | SelfDistillation
-    | Activity
-    | Logits,
-    Field(discriminator="kind"),
-]
-
-__all__ = [
-    "Activity",
-    "AnyLossTerm",
-    "Attention",
-    "ClassActivation",
-    "CrossEntropy",
-    "Feature",
-    "FullRange",
-    "HeadTail",
-    "Laf",
-    "Logits",
-    "LossTerm",
-    "NoisyLogits",
-    "Response",
-    "SelfDistillation",
-    "SpikeAttention",
-    "SpikeTensor",
-    "TeacherOutput",
-]
+AnyLossTerm = Annotated[LossTerm, ByKind()]

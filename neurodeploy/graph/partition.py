@@ -13,7 +13,8 @@ class Part:
 
     Attributes:
         name: "encoder", "body" or "head".
-        members: names of its nodes, in order of computation.
+        members: names of its nodes, in order of computation. A sum of spikes that an earlier part computes for itself and this
+            one needs too is a member of both, so that spikes cross, and no counts.
         inputs: tensors that enter, made by the network's Input or by an earlier part.
         outputs: tensors that leave, read by a later part; for the head the network's answer.
     """
@@ -31,7 +32,7 @@ class Partition:
     - **encoder**: all that has no spiking layer before it, up to and including the first spiking layers. Absent where the
       input is itself a sequence of events.
     - **head**: everything after the last spiking layers, down to the mean over time. With RepAct that begins with the last
-      synapse, because its ReLU is not spiking. In a residual net it may read several spike tensors.
+      synapse, because its ReLU is not spiking. In a residual net it may read several spike tensors, and add them up.
     - **body**: the rest, spikes in and spikes out. Absent where the first spiking layers are also the last.
     """
 
@@ -66,29 +67,52 @@ def partition(graph: Graph) -> Partition:
             where[node.name] = "body"
         else:
             where[node.name] = "head"
-    encoder, body = (_part(graph, name, where, spiking) for name in ("encoder", "body"))
-    return Partition(encoder, body, _head(graph, where, spiking))
-
-
-def _head(graph: Graph, where: dict[str, str], spiking: set[str]) -> Part:
-    head = _part(graph, "head", where, spiking)
-    if head is None or graph.output.name not in head.members:
+    if where.get(graph.output.name) != "head":
         raise UserError("graph: nothing comes after the last spiking layer; end the network with a mean over time")
-    return head
+    members = {name: _members(graph, name, where, spiking) for name in ("encoder", "body", "head")}
+    read = {name: {source for member in found for source in graph[member].inputs} for name, found in members.items()}
+    parts: dict[str, Part | None] = {}
+    for name, found in members.items():
+        inputs = _in_order(graph, read[name] - found)
+        elsewhere = {source for other, sources in read.items() if other != name for source in sources - members[other]}
+        outputs = tuple(member for member in _in_order(graph, elsewhere) if where.get(member) == name)
+        for tensor in outputs:
+            if tensor not in spiking:
+                reader = next(c.name for c in graph.consumers(tensor) if where[c.name] != name)
+                raise UserError(
+                    f"node {tensor}: its values are not spikes and leave the {name} for {reader}; "
+                    "put a spiking layer between them, so that only spikes cross"
+                )
+        answer = (graph.output.name,) if name == "head" else ()
+        parts[name] = Part(name, _in_order(graph, found), inputs, outputs or answer) if found else None
+    head = parts["head"]
+    assert head is not None
+    return Partition(parts["encoder"], parts["body"], head)
 
 
-def _part(graph: Graph, name: str, where: dict[str, str], spiking: set[str]) -> Part | None:
-    members = tuple(node.name for node in graph.nodes if where.get(node.name) == name)
-    if not members:
-        return None
-    read = {source for member in members for source in graph[member].inputs}
-    inputs = tuple(node.name for node in graph.nodes if node.name in read and node.name not in members)
-    outputs = tuple(m for m in members if any(where[c.name] != name for c in graph.consumers(m)))
-    for tensor in outputs:
-        if tensor not in spiking:
-            reader = next(c.name for c in graph.consumers(tensor) if where[c.name] != name)
-            raise UserError(
-                f"node {tensor}: its values are not spikes and leave the {name} for {reader}; "
-                "put a spiking layer between them, so that only spikes cross"
-            )
-    return Part(name, members, inputs, outputs or ((graph.output.name,) if name == "head" else ()))
+def _members(graph: Graph, name: str, where: dict[str, str], spiking: set[str]) -> set[str]:
+    """Nodes of a part: its own, and the sums of spikes that it reads from an earlier part, which it takes again."""
+    found = {node for node, part in where.items() if part == name}
+    pending = [source for node in found for source in graph[node].inputs]
+    while pending:
+        tensor = pending.pop()
+        if tensor not in found and tensor not in spiking and _is_sum_of_spikes(graph, tensor, spiking):
+            found.add(tensor)
+            pending += graph[tensor].inputs
+    return found
+
+
+def _is_sum_of_spikes(graph: Graph, tensor: str, spiking: set[str]) -> bool:
+    pending = [tensor]
+    while pending:
+        name = pending.pop()
+        if name in spiking:
+            continue
+        if not isinstance(graph[name], nodes.Add):
+            return False
+        pending += graph[name].inputs
+    return True
+
+
+def _in_order(graph: Graph, names: set[str]) -> tuple[str, ...]:
+    return tuple(node.name for node in graph.nodes if node.name in names)

@@ -123,9 +123,9 @@ class SewBlock(Block):
     """`act2(bn2(conv2(act1(bn1(conv1(x)))))) + act_shortcut(shortcut(x))`: the sum is that of spikes (SEW, function ADD).
 
     An identity shortcut has no activation. What leaves is a number of spikes: 0, 1, 2, … in the n-th block up to n + 1, so that
-    no chip that takes single spikes can hold more than one block; `partition` names the sum where that shows. Source: Fang et
-    al. 2021, figure 1 and public code. RepAct, our working form: its ReLU is `act2` of the last block, before the sum; a
-    shortcut that has an activation keeps its neurons.
+    no chip that takes single spikes can hold more than one block. Where `partition` cuts, the spikes cross and both parts add
+    them up. Source: Fang et al. 2021, figure 1 and public code. RepAct, our working form: its ReLU is `act2` of the last block,
+    before the sum; a shortcut that has an activation keeps its neurons.
     """
 
     def __init__(self, shape: Shape, style: Style) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from neurodeploy.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, TimeMean
 from neurodeploy.networks.activation import Activations
 from neurodeploy.networks.output import NetworkOutput
+from neurodeploy.networks.resolution import ExpectAxes
 from neurodeploy.networks.settings import NetworkSettings, Stride, Width, one_per
 
 
@@ -31,7 +32,7 @@ class ConvNet(nn.Module):
     ) -> None:
         super().__init__()
         self.depth = len(channels)
-        self.entry, self.encoding = activations.entry(), activations.encoding()
+        self.entry, self.axes, self.encoding = activations.entry(), ExpectAxes(2), activations.encoding()
         widths = [in_channels, *channels]
         for i, stride in enumerate(strides, start=1):
             self.add_module(f"conv{i}", Conv2d(widths[i - 1], widths[i], 3, stride, padding=1, bias=False))
@@ -42,8 +43,12 @@ class ConvNet(nn.Module):
         self.readout = TimeMean()
 
     def forward(self, sample: Tensor) -> NetworkOutput:
-        """`[B, C, H, W]`, or event frames `[B, T, C, H, W]` → `NetworkOutput`."""
-        x, taps = self.entry(sample), {}
+        """`[B, C, H, W]`, or event frames `[B, T, C, H, W]` → `NetworkOutput`.
+
+        Raises:
+            UserError: samples of other axes.
+        """
+        x, taps = self.axes(self.entry(sample)), {}
         for i in range(1, self.depth + 1):
             x = self.get_submodule(f"bn{i}")(self.get_submodule(f"conv{i}")(x))
             if i == 1:

@@ -12,7 +12,7 @@ from neurodeploy.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, MaxPool2d, 
 from neurodeploy.networks.activation import Activations, Relu
 from neurodeploy.networks.initialisation import initialise
 from neurodeploy.networks.output import NetworkOutput
-from neurodeploy.networks.resolution import Halve
+from neurodeploy.networks.resolution import ExpectAxes, Halve
 from neurodeploy.networks.settings import Count, NetworkSettings, Width
 
 
@@ -85,7 +85,7 @@ class DenseNet(nn.Module):
                 "because its concatenations have no form on a chip: take a student of another kind"
             )
         width, large = 2 * growth, stem == "imagenet"
-        self.entry = activations.entry()
+        self.entry, self.axes = activations.entry(), ExpectAxes(2)
         self.conv = Conv2d(in_channels, width, 7 if large else 3, 2 if large else 1, padding=3 if large else 1, bias=False)
         self.bn = BatchNorm2d(width)
         self.stem = activations.make()
@@ -109,9 +109,9 @@ class DenseNet(nn.Module):
         """`[B, C, H, W]`, or event frames `[B, T, C, H, W]` → `NetworkOutput`.
 
         Raises:
-            UserError: the resolution runs out; names the pool.
+            UserError: samples of other axes, or the resolution runs out; names the pool.
         """
-        x = self.stem(self.bn(self.conv(self.entry(sample))))
+        x = self.stem(self.bn(self.conv(self.axes(self.entry(sample)))))
         taps = {"stem": x}
         x = self.stem_pool(x)
         for name in self._path:

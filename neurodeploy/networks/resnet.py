@@ -11,7 +11,7 @@ from neurodeploy.networks.activation import Activations
 from neurodeploy.networks.blocks import Residual, Shortcut, Style
 from neurodeploy.networks.convstack import Form
 from neurodeploy.networks.residual import ResidualNetwork, stages
-from neurodeploy.networks.resolution import Halve
+from neurodeploy.networks.resolution import ExpectAxes, Halve
 from neurodeploy.networks.settings import Count, NetworkSettings, Rate, Width, one_per
 
 Stem = Literal["conv", "three-conv", "imagenet"]
@@ -94,7 +94,7 @@ class ResNet(ResidualNetwork):
 def _stem(kind: Stem, inputs: int, width: int, style: Style, *, ends_with_current: bool) -> dict[str, nn.Module]:
     """Name → layer. The first convolution runs once per sample in direct coding, before the encoding."""
     kernel, stride, count = {"conv": (3, 1, 1), "three-conv": (3, 1, 3), "imagenet": (7, 2, 1)}[kind]
-    layers: dict[str, nn.Module] = {"entry": style.activations.entry()}
+    layers: dict[str, nn.Module] = {"entry": style.activations.entry(), "axes": ExpectAxes(2)}
     for i in range(1, count + 1):
         suffix = "" if i == 1 else str(i)
         layers[f"conv{suffix}"] = style.conv(inputs if i == 1 else width, width, kernel, stride)

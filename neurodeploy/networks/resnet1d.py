@@ -10,6 +10,7 @@ from neurodeploy.layers import GlobalAvgPool1d, GlobalMaxPool1d
 from neurodeploy.networks.activation import Activations
 from neurodeploy.networks.blocks import Residual, Style
 from neurodeploy.networks.residual import ResidualNetwork, stages
+from neurodeploy.networks.resolution import ExpectAxes
 from neurodeploy.networks.settings import Count, NetworkSettings, Stride, Width, one_per
 
 Pool = Literal["max", "avg"]
@@ -49,6 +50,7 @@ class ResNet1d(ResidualNetwork):
         style = Style(activations, axes=1)
         stem: dict[str, nn.Module] = {
             "entry": activations.entry(),
+            "axes": ExpectAxes(1),
             "conv": style.conv(in_channels, channels[0], kernels[0], strides[0]),
             "bn": style.norm(channels[0]),
             "encoding": activations.encoding(),

@@ -1,9 +1,36 @@
-"""Layers that refuse, by name, samples whose resolution does not fit the network."""
+"""Layers that refuse, by name, samples whose axes or resolution do not fit the network."""
+
+from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
 from neurodeploy.errors import UserError
 from neurodeploy.layers import AvgPool2d
+
+
+class ExpectAxes(nn.Identity):
+    """Passes what the entry layer makes of samples on unchanged, if it has the network's axes. Traced to nothing.
+
+    Args:
+        axes: 1 for sequences `[T, B, C, L]`, 2 for images `[T, B, C, H, W]`.
+    """
+
+    def __init__(self, axes: Literal[1, 2]) -> None:
+        super().__init__()
+        self.axes = axes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, B, C, L]` or `[T, B, C, H, W]`, returned as it is.
+
+        Raises:
+            UserError: the samples have other axes.
+        """
+        check_axes(x.shape[2:], self.axes)
+        return x
+
+    def extra_repr(self) -> str:
+        return f"axes={self.axes}"
 
 
 class ExpectSize(nn.Identity):
@@ -21,8 +48,9 @@ class ExpectSize(nn.Identity):
         """`[B, C, H, W]` or event frames `[B, T, C, H, W]`, returned as they are.
 
         Raises:
-            UserError: H or W differ.
+            UserError: H or W differ, or the samples are sequences.
         """
+        check_axes(x.shape[1 if x.ndim < 5 else 2 :], 2)
         if tuple(x.shape[-2:]) != self.size:
             found, expected = "×".join(map(str, x.shape[-2:])), "×".join(map(str, self.size))
             raise UserError(f"samples of {found} pixels found, {expected} expected; set network.size to that of the data")
@@ -53,6 +81,20 @@ class Halve(AvgPool2d):
         """
         check_halving(self.place, x.shape[-2], x.shape[-1], even=self.even)
         return super().forward(x)
+
+
+def check_axes(shape: Sequence[int], axes: Literal[1, 2]) -> None:
+    """Whether samples of a shape, without time and batch, are what a network over sequences or images reads.
+
+    Raises:
+        UserError: they are not; says which layout of the data would be.
+    """
+    if len(shape) != axes + 1:
+        expected, layout = ("(C, L)", "sequence") if axes == 1 else ("(C, H, W)", "image")
+        raise UserError(
+            f"samples of shape {tuple(shape)} found, {expected} expected by this network; "
+            f'set data.layout = "{layout}" where the data set has layouts, or take a network of another kind'
+        )
 
 
 def check_halving(place: str, height: int, width: int, *, even: bool = False) -> None:

@@ -1,17 +1,15 @@
-"""Networks as a recipe describes them: each kind's settings stand beside its network; here they are one type."""
+"""Networks as a recipe describes them: each kind's settings stand beside its network, and are imported here."""
 
 from typing import Annotated
 
-from pydantic import Field
+from neurodeploy.kinds import ByKind
+from neurodeploy.networks.conv_linear import ConvLinearSpec as ConvLinearSpec
+from neurodeploy.networks.convnet import ConvNetSpec as ConvNetSpec
+from neurodeploy.networks.densenet import DenseNetSpec as DenseNetSpec
+from neurodeploy.networks.resnet import ResNetSpec as ResNetSpec
+from neurodeploy.networks.resnet1d import ResNet1dSpec as ResNet1dSpec
+from neurodeploy.networks.settings import NetworkSettings
+from neurodeploy.networks.svgg import SvggSpec as SvggSpec
+from neurodeploy.networks.vgg import VggSpec as VggSpec
 
-from neurodeploy.networks.conv_linear import ConvLinearSpec
-from neurodeploy.networks.convnet import ConvNetSpec
-from neurodeploy.networks.densenet import DenseNetSpec
-from neurodeploy.networks.resnet import ResNetSpec
-from neurodeploy.networks.resnet1d import ResNet1dSpec
-from neurodeploy.networks.svgg import SvggSpec
-from neurodeploy.networks.vgg import VggSpec
-
-NetworkSpec = Annotated[
-    ConvNetSpec | ConvLinearSpec | DenseNetSpec | ResNetSpec | ResNet1dSpec | SvggSpec | VggSpec, Field(discriminator="kind")
-]
+NetworkSpec = Annotated[NetworkSettings, ByKind()]

@@ -60,6 +60,21 @@ def test_mfcc_settings_choose_the_shape_and_the_grid_stays(folder):
     assert data.train_samples.abs().max() <= 1
 
 
+@pytest.mark.parametrize("settings", [{}, {"features": "mfcc", "coefficients": 12, "frames": 20}])
+def test_a_sequence_has_the_features_of_the_image_as_channels_and_its_frames_as_length(folder, settings):
+    image = Fsdd(folder=folder, **settings).load()
+    cached = list((folder / "recordings" / "prepared").iterdir())
+    sequence = Fsdd(folder=folder, layout="sequence", **settings).load()
+    assert image.sample_shape == ((1, 20, 12) if settings else (1, 49, 40))
+    assert sequence.sample_shape == ((12, 20) if settings else (40, 49))
+    for found, expected in ((sequence.train_samples, image.train_samples), (sequence.test_samples, image.test_samples)):
+        assert torch.equal(found, expected[:, 0].mT)
+        assert found.is_contiguous()
+    assert list((folder / "recordings" / "prepared").iterdir()) == cached  # both layouts are kept once
+    assert torch.equal(Fsdd(folder=folder, **settings).load().test_samples, image.test_samples)
+    assert torch.equal(sequence.test_labels, image.test_labels)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -51,6 +51,17 @@ def test_the_official_lists_split_the_35_words(folder):
         assert torch.equal(samples[4, 0], on_grid(mfcc(waveform, Spectrum(16_000), 10))[0])
 
 
+def test_a_sequence_has_the_coefficients_as_channels_and_the_frames_as_length(folder):
+    sequence = SpeechCommands(folder=folder, layout="sequence").load()
+    cached = list((folder / "prepared").iterdir())
+    image = SpeechCommands(folder=folder).load()
+    assert (sequence.sample_shape, image.sample_shape) == ((10, 49), (1, 49, 10))
+    assert torch.equal(sequence.train_samples, image.train_samples[:, 0].mT)
+    assert torch.equal(sequence.test_samples, image.test_samples[:, 0].mT)
+    assert list((folder / "prepared").iterdir()) == cached
+    assert torch.equal(SpeechCommands(folder=folder, layout="sequence").load().train_samples, sequence.train_samples)
+
+
 def test_limits_count_per_word(folder):
     (folder / "bed" / "0b_nohash_0.wav").write_bytes(recording(1))
     assert len(SpeechCommands(folder=folder).load().train_labels) == 36

@@ -66,12 +66,17 @@ def test_networks_whose_sums_are_fired_on_have_encoder_body_and_head(small_named
     assert any(isinstance(graph[member], nodes.Relu) for member in parts.head.members) is repact
 
 
+@pytest.mark.parametrize("repact", [False, True])
 @pytest.mark.parametrize("axes", [1, 2])
-def test_a_sew_network_of_several_blocks_has_no_partition_because_counts_cross_the_cut(spiking, axes):
-    spec = ResNet1dSpec(channels=(3, 3), blocks=(2,)) if axes == 1 else ResNetSpec(channels=(3,), blocks=(2,), residual="sew")
-    graph = trace(spec.build(1, 5, spiking()).eval(), (1,) + (8,) * axes)
-    with pytest.raises(UserError, match=r"node block1\.add: its values are not spikes and leave the body for block2\.add"):
-        partition(graph)
+def test_where_a_sew_network_of_several_blocks_is_cut_its_spikes_cross_and_both_parts_add_them_up(spiking, axes, repact):
+    spec = ResNet1dSpec(channels=(3, 3), blocks=(3,)) if axes == 1 else ResNetSpec(channels=(3,), blocks=(3,), residual="sew")
+    graph = fold_batch_norm(trace(spec.build(1, 5, spiking(repact=repact)).eval(), (1,) + (8,) * axes))
+    parts = partition(graph)
+    crossing = ("stem", "block1.act2", "block2.act2", "block3.act1" if repact else "block3.act2")
+    assert parts.encoder.outputs == ("stem",)
+    assert parts.head.inputs == crossing
+    assert parts.body.outputs == crossing[1:]
+    assert {"block1.add", "block2.add"} <= set(parts.body.members) & set(parts.head.members)
 
 
 def test_a_sew_network_of_one_block_has_a_partition(spiking):

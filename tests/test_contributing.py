@@ -1,0 +1,75 @@
+"""The examples of CONTRIBUTING.md: one file and one line each, in a copy of the package, and a recipe trains with it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+EXAMPLE = re.compile(
+    r"Write `(?P<file>\S+)`:\n\n```python\n(?P<code>.*?)```\n\n"
+    r"Register it by one line in `(?P<registry>\S+)`:\n\n```python\n(?P<line>[^\n]*\n)```\n\n"
+    r"Recipes can now say\n\n```toml\n(?P<setting>(?P<key>\w+) = [^\n]*)\n```",
+    re.DOTALL,
+)
+SECTIONS = ("loss term", "network", "data set")
+SETTINGS = {
+    "data": 'data = { kind = "digits" }',
+    "network": 'network = { kind = "conv", channels = [4], strides = [2] }',
+    "loss": 'loss = [{ kind = "cross-entropy" }]',
+}
+RECIPE = """
+name = "example"
+steps = 2
+baseline = "student"
+deployed = "student"
+teacher = {{ epochs = 1 }}
+{data}
+{network}
+
+[[student]]
+name = "student"
+training = {{ epochs = 1 }}
+{loss}
+"""
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_example_is_one_file_and_one_line_and_trains(tmp_path, section):
+    example = EXAMPLE.search(GUIDE, GUIDE.index(f"## Adding a {section}"))
+    copy_of_the_package(tmp_path)
+    (tmp_path / example["file"]).write_text(example["code"])
+    registry = tmp_path / example["registry"]
+    lines = registry.read_text().splitlines(keepends=True)
+    last_import = max(i for i, line in enumerate(lines) if line.startswith("from neurodeploy."))
+    registry.write_text("".join([*lines[:last_import], example["line"], *lines[last_import:]]))
+    lint = [sys.executable, "-m", "ruff", "check", "--fixable", "I", "--fix", example["file"], example["registry"]]
+    assert run(tmp_path, *lint).returncode == 0
+    (tmp_path / "example.toml").write_text(RECIPE.format(**SETTINGS | {example["key"]: example["setting"]}))
+    trained = run(tmp_path, sys.executable, "-m", "neurodeploy", "train", "example.toml", "--device", "cpu", "--output", "run")
+    assert trained.returncode == 0, trained.stderr
+    assert (tmp_path / "run" / "seed-0" / "student" / "checkpoint.safetensors").is_file()
+    assert len(re.findall("test accuracy [0-9]", trained.stdout)) == 2
+
+
+def test_there_is_one_example_for_each():
+    assert len(EXAMPLE.findall(GUIDE)) == len(SECTIONS)
+
+
+def copy_of_the_package(folder: Path) -> None:
+    for place in (".", "energy", "exporters"):
+        for package in sorted((ROOT / place).glob("neurodeploy*/__init__.py")):
+            source = package.parent
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Where the copy is what is imported."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
