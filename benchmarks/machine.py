@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.allocator import Allocator
 from benchmarks.results import Machine
+from neurodeploy.allocator import Allocator
 
 
 def machine(device: str, allocator: Allocator, load_before: float) -> Machine:

@@ -19,11 +19,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.agreement import build
-from benchmarks.allocator import Allocator, tune
 from benchmarks.results import Memory, Mode
 from benchmarks.setting import FirstLayer, Setting, sample
 from benchmarks.subjects import SUBJECTS
 from benchmarks.timing import step
+from neurodeploy.allocator import Allocator, tune
 
 
 def measure(key: str, setting: Setting, mode: Mode, device: str = "cpu", allocator: Allocator = "default") -> Memory:

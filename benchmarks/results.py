@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
-from benchmarks.allocator import Allocator
 from benchmarks.setting import FirstLayer
+from neurodeploy.allocator import Allocator
 
 SCHEMA = 1
 Mode = Literal["forward", "forward + backward"]

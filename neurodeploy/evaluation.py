@@ -67,7 +67,7 @@ def batches(samples: Tensor, size: int) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, samples: Tensor, labels: Tensor, *, batch_size: int = 250) -> Evaluation:
+def evaluate(network: nn.Module, samples: Tensor, labels: Tensor, *, batch_size: int = 50) -> Evaluation:
     """Run the network in evaluation mode over a test set.
 
     Args:

@@ -1,6 +1,8 @@
 """Options that several commands share."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -27,7 +29,27 @@ Kernel = Annotated[
     Literal["reference", "handwritten", "fused", "compiled"] | None,
     typer.Option("--kernel", help="How spiking layers compute; the best one for the device if not given.", show_default=False),
 ]
+Allocator = Annotated[
+    Literal["default", "tuned"],
+    typer.Option("--allocator", help="Tuned: glibc keeps large blocks; faster on a CPU, never gives memory back (Linux)."),
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results.", show_default=False)]
+
+
+@contextmanager
+def computing(kernel: str | None, allocator: str) -> Iterator[None]:
+    """Inside, the options `--kernel` and `--allocator` hold; the latter for the rest of the process.
+
+    Raises:
+        UserError: one of them is not to be had here.
+    """
+    from neurodeploy.allocator import tune
+    from neurodeploy.kernels import using
+
+    if allocator == "tuned":
+        tune()
+    with using(kernel) if kernel else nullcontext():
+        yield
 
 
 def processes() -> int:

@@ -1,13 +1,12 @@
 """The main job end to end: teacher, distilled student, bundles, verification, energy report against the baseline."""
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import Device, Kernel, Output, fabric_on, processes
+from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on, processes
 from neurodeploy.cli.console import err, out
 from neurodeploy.errors import UserError
 
@@ -21,10 +20,10 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
     device: Device = "auto",
     kernel: Kernel = None,
+    allocator: Allocator = "default",
 ) -> None:
     from neurodeploy.cli.progress import training_bar
     from neurodeploy.job import run
-    from neurodeploy.kernels import using
     from neurodeploy.recipe import load, with_seeds
 
     settings = with_seeds(load(recipe), tuple(seed or ()))
@@ -33,7 +32,7 @@ def command(
         raise UserError("run: exports and reports are made in one process; train with torchrun first, then `run --resume`")
     fabric = fabric_on(device, settings.precision)
     try:
-        with using(kernel) if kernel else nullcontext():
+        with computing(kernel, allocator):
             content = run(settings, root, fabric=fabric, watcher=training_bar, say=err.print, resume=resume)
     except KeyboardInterrupt:
         err.print(f"interrupted; continue with: neurodeploy run {recipe} --output {root} --resume")

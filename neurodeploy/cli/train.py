@@ -3,14 +3,17 @@
 With several GPUs, or several processes on a CPU: torchrun --nproc-per-node 2 -m neurodeploy train RECIPE
 """
 
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 
-from neurodeploy.cli.choices import Device, Kernel, Output, fabric_on, leave
+from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on, leave
 from neurodeploy.cli.console import err, out
+
+if TYPE_CHECKING:
+    from neurodeploy.results import Results
 
 EXAMPLE = "neurodeploy train digits --output runs/digits --seed 0"
 
@@ -22,26 +25,49 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
     device: Device = "auto",
     kernel: Kernel = None,
+    allocator: Allocator = "default",
 ) -> None:
     from neurodeploy.cli.progress import training_bar
     from neurodeploy.evaluation import evaluate
     from neurodeploy.experiment import checkpoint_of, silent, train_all
-    from neurodeploy.kernels import using
     from neurodeploy.recipe import load, with_seeds
+    from neurodeploy.results import RESULTS, NetworkResult, Results, write
 
     settings = with_seeds(load(recipe), tuple(seed or ()))
     root = output or Path("runs") / settings.name
     fabric, data = fabric_on(device, settings.precision), settings.data.load()
     first = fabric.is_global_zero
-    watcher = training_bar if first else silent
+    watcher, results = training_bar if first else silent, Results.none_yet(settings, data)
     try:
-        with using(kernel) if kernel else nullcontext():
+        with computing(kernel, allocator):
             for number, role, network in train_all(settings, root, data, fabric=fabric, watcher=watcher, resume=resume):
                 if first:
-                    result = evaluate(network, data.test_samples.to(fabric.device), data.test_labels.to(fabric.device))
-                    out.print(f"{checkpoint_of(root, number, role)}: test accuracy {result.accuracy}")
+                    found = evaluate(network, data.test_samples.to(fabric.device), data.test_labels.to(fabric.device))
+                    out.print(f"{checkpoint_of(root, number, role)}: test accuracy {found.accuracy}")
+                    results = results.with_network(NetworkResult.of(settings, number, role, found))
+                    write(root / RESULTS, results)
     except KeyboardInterrupt:
         err.print(f"interrupted; continue with: neurodeploy train {recipe} --output {root} --resume")
         raise typer.Exit(130) from None
     finally:
         leave(fabric)
+    if first:
+        out.print(_table(results))
+        out.print(f"results: {root / RESULTS}")
+
+
+def _table(results: "Results") -> Table:
+    recipe = results.recipe
+    over = "" if len(recipe.seeds) == 1 else f", mean of {len(recipe.seeds)} seeds ± 95 %"
+    table = Table("network", "T", f"test accuracy, %{over}", "spikes per sample")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for role in recipe.roles:
+        relu = role in recipe.relu_roles
+        spikes = "" if relu else _value(*results.spikes(role), ",.0f")
+        table.add_row(role, "" if relu else str(recipe.steps_of(role)), _value(*results.accuracy(role), ".2f"), spikes)
+    return table
+
+
+def _value(mean: float, half: float | None, form: str) -> str:
+    return f"{mean:{form}}" + ("" if half is None else f" ± {half:{form}}")

@@ -35,7 +35,7 @@ class Recipe(Section):
     Attributes:
         name: as run folders and reports print it.
         seeds: one teacher and one of each student per seed.
-        steps: T of the students; of event data, its number of frames.
+        steps: T of the students that give none of their own; of event data, its number of frames.
         code: how a static sample becomes spikes; event frames are spikes already.
         augmentation: of the training samples of teacher and students, in this order.
         precision: of the arithmetic in training; weights are kept in float32.
@@ -103,8 +103,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _steps_are_the_frames(self) -> "Recipe":
-        if self.data.event_frames not in (None, self.steps):
-            raise ValueError(f"steps: {self.steps} found, the {self.data.event_frames} event frames of the data expected")
+        for place, steps in (("", self.steps), *((f"student {one.name}: ", one.steps) for one in self.student)):
+            if steps is not None and self.data.event_frames not in (None, steps):
+                raise ValueError(f"{place}steps: {steps} found, the {self.data.event_frames} event frames of the data expected")
         return self
 
     @property
@@ -126,7 +127,11 @@ class Recipe(Section):
             return Relu(events=self.data.event_frames is not None)
         code: Code = self.code if self.data.event_frames is None else "events"
         student = self.student_named(role)
-        return Spiking((student.neuron or self.neuron).build, self.steps, student.repact, code)
+        return Spiking((student.neuron or self.neuron).build, self.steps_of(role), student.repact, code)
+
+    def steps_of(self, name: str) -> int:
+        """T of a student."""
+        return self.student_named(name).steps or self.steps
 
     def network_of(self, role: str) -> NetworkSpec:
         """The definition that a network is built from."""

@@ -62,6 +62,7 @@ class StudentSettings(Section):
         name: of its folder and in reports.
         repact: see `networks.Spiking`.
         neuron: its spiking layers, if they are not the recipe's.
+        steps: its T, if it is not the recipe's: one recipe then compares latencies under one teacher.
         conversion: how the source (or the teacher) is converted into its first weights; None: they are random. With it,
             `training.epochs` may be 0: conversion alone.
         training: length, optimizer and schedule.
@@ -73,6 +74,7 @@ class StudentSettings(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     repact: bool = False
     neuron: NeuronSettings | None = None
+    steps: int | None = Field(default=None, ge=1, le=4096)
     conversion: ConversionSettings | None = None
     training: TrainingSettings
     loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)

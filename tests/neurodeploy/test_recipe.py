@@ -63,7 +63,7 @@ def test_every_embedded_recipe_says_what_it_does_and_its_networks_can_be_built(n
     recipe = load(name)
     assert recipe.name == name
     assert recipe.description
-    channels, classes = {"digits": (1, 10), "cifar10": (3, 10)}[recipe.data.kind]
+    channels, classes = {"digits": (1, 10), "cifar10": (3, 10), "speech-commands": (10, 35), "fsdd": (1, 10)}[recipe.data.kind]
     for role in recipe.roles:
         network = recipe.network_of(role).build(channels, classes, recipe.activations(role))
         assert network.classifier.out_features == classes
@@ -116,6 +116,15 @@ def test_steps_of_event_data_are_their_frames():
         parse(text.replace("bins = 4", "bins = 6"), origin="x")
     with pytest.raises(UserError, match="augmentation autoaugment: does not suit the event frames of nmnist"):
         parse(text.replace("[data]", '[[augmentation]]\nkind = "autoaugment"\n[data]'), origin="x")
+
+
+def test_a_student_may_have_time_steps_of_its_own():
+    text = DIGITS.replace("repact = true", "repact = true\nsteps = 2")
+    recipe = parse(text, origin="x")
+    assert (recipe.steps_of("baseline"), recipe.steps_of("student")) == (4, 2)
+    assert recipe.activations("student").steps == 2
+    with pytest.raises(UserError, match="student student: steps: 2 found, the 4 event frames of the data expected"):
+        parse(text.replace('kind = "digits"', 'kind = "nmnist"\nbins = 4'), origin="x")
 
 
 def test_every_fault_is_reported_at_once():

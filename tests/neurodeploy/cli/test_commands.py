@@ -12,6 +12,7 @@ import pytest
 from neurodeploy import __version__
 from neurodeploy.cli import doctor as doctor_command
 from neurodeploy.cli import main as main_module
+from neurodeploy.results import read
 
 COMMANDS = ("run", "train", "evaluate", "export", "verify", "simulate", "energy", "profiles", "recipes", "doctor")
 
@@ -63,6 +64,19 @@ def test_train_writes_checkpoints_and_evaluate_reads_them(cli, tmp_path, recipe_
     low, high = answer["accuracy_interval_95"]
     assert low < answer["accuracy"] < high
     assert answer["spikes_per_sample"] == pytest.approx(sum(answer["spikes_per_sample_by_layer"].values()))
+
+
+def test_train_ends_with_a_table_over_all_seeds_and_keeps_its_numbers(cli, tmp_path, recipe_file):
+    outcome = cli("train", recipe_file, "--output", tmp_path / "run", "--device", "cpu")
+    assert outcome.code == 0
+    results = read(tmp_path / "run" / "results.json")
+    assert len(results.networks) == 6
+    mean, half = results.accuracy("student")
+    assert f"{mean:.2f} ± {half:.2f}" in outcome.out
+    assert "test accuracy, %, mean of 2 seeds ± 95 %" in outcome.out
+    again = cli("train", recipe_file, "--output", tmp_path / "run", "--device", "cpu", "--resume")
+    assert again.out == outcome.out
+    assert read(tmp_path / "run" / "results.json") == results
 
 
 def test_export_and_verify_make_and_check_a_bundle_for_each_target(cli, tmp_path, student):
