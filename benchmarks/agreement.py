@@ -48,7 +48,7 @@ def gradients(subject: Subject, network: Network, images: Tensor, labels: Tensor
 
 def compare_networks(subject: Subject, setting: Setting, device: str = "cpu") -> NetworkAgreement:
     """Its spikes, logits and gradients against those of our default kernel."""
-    torch.compiler.reset()  # a compiled kernel would fall back to the loop after eight shapes, of all settings together
+    torch.compiler.reset()  # a compiled kernel would fall back to the loop after eight variants, of all settings together
     ours = Ours(detach_reset="detached" in subject.surrogate)
     images, labels = (x.to(device) for x in sample(setting))
     mine, theirs = build(ours, setting, device), build(subject, setting, device)

@@ -56,7 +56,7 @@ def measure(
 ) -> list[Timing]:
     """One timing for each subject."""
     torch.set_num_threads(threads)
-    torch.compiler.reset()  # a compiled kernel would fall back to the loop after eight shapes, of all settings together
+    torch.compiler.reset()  # a compiled kernel would fall back to the loop after eight variants, of all settings together
     images, labels = (x.to(device) for x in sample(setting))
     steps = {key: step(subject, build(subject, setting, device), images, labels, mode) for key, subject in subjects.items()}
     seconds = interleaved(steps, rounds, torch.cuda.synchronize if device == "cuda" else lambda: None)

@@ -16,11 +16,11 @@ import torch
 
 from benchmarks import memory, report, timing
 from benchmarks.agreement import compare_networks, compare_neurons
-from benchmarks.allocator import Allocator, tune
 from benchmarks.machine import cpu_model, machine, slug
 from benchmarks.results import Memory, Mode, Result, Timing
 from benchmarks.setting import FirstLayer, Setting
 from benchmarks.subjects import OURS, SUBJECTS, installed_version
+from neurodeploy.allocator import Allocator, tune
 
 MODES: tuple[Mode, ...] = Mode.__args__
 FIRST_LAYERS: tuple[FirstLayer, ...] = FirstLayer.__args__

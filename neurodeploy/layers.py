@@ -10,20 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UserError
-from neurodeploy.kernels import low_pass, multi_step
+from neurodeploy.kernels import convolution, low_pass, multi_step
 from neurodeploy.neurons import Dynamics, NeuronParameters, Reset
 from neurodeploy.normalization import CommonStatistics
 from neurodeploy.surrogate import ArcTangent, Surrogate
 
 
-class Conv1d(nn.Conv1d):
+class _Sliced(nn.modules.conv._ConvNd):
+    """A mixin for torch's convolutions: a large batch on a CPU goes through `kernels.convolution`."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if isinstance(self.padding, str) or self.padding_mode != "zeros" or not convolution.worth_slicing(x, weight):
+            result: Tensor = super()._conv_forward(x, weight, bias)
+            return result
+        return convolution.sliced(x, weight, bias, convolution.Geometry(self.stride, self.padding, self.dilation, self.groups))
+
+
+class Conv1d(_Sliced, nn.Conv1d):
     """`torch.nn.Conv1d` over `[T, B, C, L]`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-class Conv2d(nn.Conv2d):
+class Conv2d(_Sliced, nn.Conv2d):
     """`torch.nn.Conv2d` over `[T, B, C, H, W]`."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,7 +164,7 @@ class Neuron(nn.Module):
         return self._fire(current, self._constants)
 
     def _fire(self, current: Tensor, dynamics: Dynamics) -> Tensor:
-        v0 = torch.zeros_like(current[0])
+        v0 = current.new_zeros(()).expand(current.shape[1:])
         return multi_step(current, v0, dynamics, self.surrogate, detach_reset=self.detach_reset)[0]
 
     def extra_repr(self) -> str:

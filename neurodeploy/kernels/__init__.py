@@ -5,7 +5,7 @@
 | `reference` | anywhere | the definition: a loop over `neurons.neuron_step`, differentiated by autograd |
 | `handwritten` | anywhere | the default on a CPU: its own gradient, one tensor saved |
 | `fused` | NVIDIA GPUs, with Triton | the default there, for float32 and float64 |
-| `compiled` | CPU or GPU, with a compiler | opt-in: fastest on a CPU, seconds to compile for each new shape |
+| `compiled` | CPU or GPU, with a compiler | opt-in: fastest on a CPU, seconds to compile for each number of time steps |
 """
 
 from neurodeploy.kernels.choice import KERNELS, multi_step, using

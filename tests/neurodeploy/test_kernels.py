@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from neurodeploy import kernels
 from neurodeploy.errors import UserError
-from neurodeploy.kernels import compiled, reference
-from neurodeploy.layers import Neuron
+from neurodeploy.kernels import compiled, convolution, handwritten, pages, reference
+from neurodeploy.layers import Conv1d, Conv2d, Neuron
 from neurodeploy.neurons import RESETS, NeuronParameters, Reset
 from neurodeploy.surrogate import SURROGATES, ArcTangent, Rectangle
 
@@ -100,3 +100,100 @@ def test_every_surrogate_has_a_form_in_the_fused_kernel_and_others_are_refused()
         fused.multi_step(x, v0, NeuronParameters(), Own())
     with pytest.raises(UserError, match=r"torch\.float16 found, float32 or float64 expected"):
         fused.multi_step(x.half(), v0.half(), NeuronParameters(), Rectangle())
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 6),
+    st.integers(1, 2),
+    st.integers(1, 2),
+    st.booleans(),
+    st.integers(0, 100),
+)
+def test_a_convolution_in_slices_is_torchs_own(samples, side, stride, groups, bias, seed):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randint(0, 3, (samples, 2, 6 * side, 6), generator=generator).float().requires_grad_()
+    weight, b = (torch.randint(-8, 9, s, generator=generator).div(8).requires_grad_() for s in ((4, 2 // groups, 3, 3), (4,)))
+    inputs = [x, weight, b] if bias else [x, weight]
+    where = ((stride, 1), (1, 0), (1, 1), groups)
+    expected = torch.nn.functional.conv2d(x, weight, b if bias else None, *where)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution, "_SLICE", 2 << 10)
+        found = convolution.sliced(x, weight, b if bias else None, convolution.Geometry(*where))
+        weights = torch.randint(-4, 5, expected.shape, generator=generator).float()
+        gradients = torch.autograd.grad((found * weights).sum(), inputs)
+    assert torch.equal(found, expected)
+    for one, other in zip(gradients, torch.autograd.grad((expected * weights).sum(), inputs), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"), [(Conv1d(2, 3, 3, padding=1, dilation=2), (3, 2, 2, 50)), (Conv2d(2, 3, 3, 2), (3, 2, 2, 9, 8))]
+)
+def test_a_large_batch_is_convolved_in_slices_and_a_small_one_at_once(layer, shape, monkeypatch):
+    x = torch.rand(shape)
+    whole = layer(x)
+    monkeypatch.setattr(convolution, "_SLICE", 256)
+    in_slices = layer(x)
+    torch.testing.assert_close(in_slices, whole)
+    whole.square().sum().backward()
+    expected = [parameter.grad.clone() for parameter in layer.parameters()]
+    layer.zero_grad()
+    in_slices.square().sum().backward()
+    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+    with torch.no_grad():
+        assert torch.equal(layer(x), in_slices)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("reset", RESETS)
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("detach", [False, True])
+def test_the_result_does_not_depend_on_the_blocks(reset, learned, detach, monkeypatch):
+    generator = torch.Generator().manual_seed(3)
+    x, a = (torch.randn(5, 4, 37, generator=generator, dtype=torch.float64) for _ in range(2))
+    v0, b = (torch.randn(4, 37, generator=generator, dtype=torch.float64) for _ in range(2))
+    answers, gradients = [], []
+    for size in (1 << 17, 35):
+        monkeypatch.setattr(handwritten, "_BLOCK", size)
+        inputs = [x.clone().requires_grad_(), v0.clone().requires_grad_()]
+        dynamics = NeuronParameters(0.3, 0.7, reset)
+        if learned:
+            inputs += [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (0.3, 0.7)]
+            dynamics = Learned(*inputs[2:], reset)
+        spikes, v = handwritten.multi_step(*inputs[:2], dynamics, ArcTangent(), detach_reset=detach)
+        with torch.no_grad():
+            again = handwritten.multi_step(*inputs[:2], dynamics, ArcTangent(), detach_reset=detach)
+        assert torch.equal(again[0], spikes)
+        assert torch.equal(again[1], v)
+        answers.append((spikes, v))
+        gradients.append(torch.autograd.grad((spikes * a).sum() + (v * b).sum(), inputs))
+    assert all(torch.equal(one, other) for one, other in zip(*answers, strict=True))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_current_that_is_the_same_memory_at_every_step_or_in_any_order_is_no_different():
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    for current in (x.expand(3, 4, 6), torch.stack([x, -x, x]).transpose(1, 2)):
+        leaf = current.detach().requires_grad_()
+        plain = current.clone(memory_format=torch.contiguous_format).requires_grad_()
+        found, expected = (Neuron(NeuronParameters(0.5))(x) for x in (leaf, plain))
+        assert torch.equal(found, expected)
+        found.cos().sum().backward()
+        expected.cos().sum().backward()
+        assert torch.equal(leaf.grad, plain.grad)
+
+
+def test_a_large_tensor_on_huge_pages_is_like_any_other(monkeypatch):
+    asked = []
+    monkeypatch.setattr(pages, "_advise", lambda: lambda *what: asked.append(what) or 0)
+    large, small = (pages.empty((n, 1 << 10), torch.zeros(1)) for n in (5 << 10, 2))
+    assert large.fill_(1).sum() == 5 << 20
+    assert small.shape == (2, 1 << 10)
+    ((start, length, _),) = asked
+    assert 0 <= start - large.data_ptr() < 1 << 12
+    assert start + length <= large.data_ptr() + (20 << 20)

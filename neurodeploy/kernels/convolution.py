@@ -1,0 +1,104 @@
+"""Convolution on a CPU in slices of the batch: what it needs beside its input and output then fits the cache and is reused.
+
+oneDNN reorders input, output and gradients to a layout of its own; for a whole folded batch `[T·B, C, …]` each of these copies
+is as large as the activations, and fresh memory every time. A slice at a time, the values are those of one call.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from neurodeploy.kernels import pages
+
+_SLICE = 2 << 20  # bytes of input, per thread
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a convolution is beside its weights, as `torch.nn.functional.conv2d` has it; one number for each spatial axis."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """torch's own convolution of `[N, C, …]`."""
+        none = (0,) * len(self.stride)
+        result: Tensor = torch.ops.aten.convolution(
+            x, weight, bias, self.stride, self.padding, self.dilation, False, none, self.groups
+        )
+        return result
+
+    def gradients(
+        self, grad: Tensor, x: Tensor, weight: Tensor, bias_size: list[int] | None, wanted: tuple[bool, ...]
+    ) -> tuple[Tensor | None, ...]:
+        """Those of input, weight and bias, as far as wanted."""
+        none = (0,) * len(self.stride)
+        where = (self.stride, self.padding, self.dilation, False, none, self.groups)
+        result: tuple[Tensor | None, ...] = torch.ops.aten.convolution_backward(grad, x, weight, bias_size, *where, wanted)
+        return result
+
+
+def worth_slicing(x: Tensor, weight: Tensor) -> bool:
+    """Whether `sliced` can take these: plain float tensors on a CPU, outside autocast and compilers, of several slices."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and x.numel() * x.element_size() >= 2 * _SLICE * torch.get_num_threads()
+        and type(x) is Tensor
+        and x.is_contiguous()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    )
+
+
+def sliced(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+    """`[N, C, …]` → `[N, C', …]`: one convolution with one gradient, computed slice by slice."""
+    result: Tensor = _Convolution.apply(x, weight, bias, geometry)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
+        result = None
+        for part in _slices(x):
+            y = geometry.convolve(x[part], weight, bias)
+            result = pages.empty((len(x), *y.shape[1:]), y) if result is None else result
+            result[part] = y
+        assert result is not None
+        ctx.save_for_backward(weight, *((x,) if ctx.needs_input_grad[1] else ()))
+        ctx.geometry, ctx.shape, ctx.bias_size = geometry, x.shape, None if bias is None else list(bias.shape)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *saved = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[:3]
+        grad_x = pages.empty(ctx.shape, weight) if wanted[0] else None
+        grad_weight = torch.zeros_like(weight) if wanted[1] else None
+        grad_bias = weight.new_zeros(ctx.bias_size) if wanted[2] else None
+        x = saved[0] if saved else weight.new_empty(()).expand(ctx.shape)
+        for part in _slices(x):
+            by_x, by_weight, by_bias = ctx.geometry.gradients(grad[part], x[part], weight, ctx.bias_size, wanted)
+            if grad_x is not None:
+                grad_x[part] = by_x
+            if grad_weight is not None:
+                grad_weight += by_weight
+            if grad_bias is not None:
+                grad_bias += by_bias
+        return grad_x, grad_weight, grad_bias, None
+
+
+def _slices(x: Tensor) -> Iterator[slice]:
+    """Slices of the first axis, of sizes that differ by one at most: a very small last one would be computed in another way."""
+    count = min(len(x), -(-x.numel() * x.element_size() // (_SLICE * torch.get_num_threads())))
+    for i in range(count):
+        yield slice(len(x) * i // count, len(x) * (i + 1) // count)
