@@ -51,7 +51,7 @@ class ArcTangent:
     alpha: float = 2.0
 
     def derivative(self, x: Tensor, threshold: float | Tensor) -> Tensor:  # noqa: ARG002
-        return (self.alpha / 2) / (1 + (pi / 2 * self.alpha * x).square())
+        return (pi / 2 * self.alpha * x).square_().add_(1).reciprocal_().mul_(self.alpha / 2)
 
 
 @dataclass(frozen=True)

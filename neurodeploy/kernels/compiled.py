@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.kernels import handwritten, pages
+from neurodeploy.kernels.constant import repeated
 from neurodeploy.kernels.handwritten import blocks, fire, flat, needs_gradient, or_zeros
 from neurodeploy.neurons import Dynamics, Reset
 from neurodeploy.surrogate import Surrogate
@@ -54,8 +55,9 @@ def _reset_by_potential(h: Tensor, threshold: float, slope: Tensor | float, rese
 class _MultiStep(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, current: Tensor, v0: Tensor, parameters: Dynamics, surrogate: Surrogate, detach_reset: bool
+        ctx: Any, current: Tensor, steps: int, v0: Tensor, parameters: Dynamics, surrogate: Surrogate, detach_reset: bool
     ) -> tuple[Tensor, Tensor]:
+        ctx.constant, current = len(current) != steps, current.expand(steps, *current.shape[1:])
         charged = pages.empty(current.shape, current)
         spikes, v = fire(current, v0, parameters.decay, parameters.threshold, parameters.reset, charged)
         ctx.save_for_backward(charged)
@@ -66,14 +68,18 @@ class _MultiStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
         (charged,) = ctx.saved_tensors
-        grad_current, grad_v0 = pages.empty(charged.shape, charged), charged.new_empty(charged.shape[1:])
+        grad_current = pages.empty((1 if ctx.constant else len(charged), *charged.shape[1:]), charged)
+        grad_v0 = charged.new_empty(charged.shape[1:])
         g_v = or_zeros(grad_v, grad_v0.shape, charged).reshape(-1)
         over_time = (flat(x) for x in (or_zeros(grad_spikes, charged.shape, charged), charged, grad_current))
         for g_s, h, g, start, g_v0 in blocks(_BLOCK // max(1, len(charged)), *over_time, g_v, grad_v0.view(-1)):
             grads, before = ctx.gradient(_steps(g_s), start.contiguous().data, _steps(h))
-            g.copy_(grads)
+            if ctx.constant:
+                torch.sum(grads, 0, keepdim=True, out=g)
+            else:
+                g.copy_(grads)
             g_v0.copy_(before)
-        return grad_current, grad_v0, None, None, None
+        return grad_current, None, grad_v0, None, None, None
 
 
 def _steps(x: Tensor) -> _Steps:
@@ -88,5 +94,6 @@ def multi_step(
     learned = isinstance(parameters.decay, Tensor) or isinstance(parameters.threshold, Tensor)
     if learned or not len(current) or not needs_gradient(current, v0):
         return handwritten.multi_step(current, v0, parameters, surrogate, detach_reset=detach_reset)
-    spikes, v = _MultiStep.apply(current, v0, parameters, surrogate, detach_reset)  # type: ignore[no-untyped-call]
+    source, settings = repeated(current), (v0, parameters, surrogate, detach_reset)
+    spikes, v = _MultiStep.apply(current if source is None else source, len(current), *settings)  # type: ignore[no-untyped-call]
     return spikes, v

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from neurodeploy.kernels import pages
 
@@ -78,7 +77,6 @@ class _Convolution(torch.autograd.Function):
         return result
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, *saved = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
@@ -86,6 +84,8 @@ class _Convolution(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight) if wanted[1] else None
         grad_bias = weight.new_zeros(ctx.bias_size) if wanted[2] else None
         x = saved[0] if saved else weight.new_empty(()).expand(ctx.shape)
+        if torch.is_grad_enabled():  # these gradients are to be differentiated in their turn
+            return *ctx.geometry.gradients(grad, x, weight, ctx.bias_size, wanted), None
         for part in _slices(x):
             by_x, by_weight, by_bias = ctx.geometry.gradients(grad[part], x[part], weight, ctx.bias_size, wanted)
             if grad_x is not None:

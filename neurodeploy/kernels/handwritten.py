@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.kernels import pages
+from neurodeploy.kernels.constant import repeated
 from neurodeploy.neurons import Dynamics, Reset
 from neurodeploy.surrogate import Surrogate
 
@@ -36,6 +37,7 @@ class _MultiStep(torch.autograd.Function):
     def forward(
         ctx: Any,
         current: Tensor,
+        steps: int,
         v0: Tensor,
         decay: float | Tensor,
         threshold: float | Tensor,
@@ -43,6 +45,7 @@ class _MultiStep(torch.autograd.Function):
         surrogate: Surrogate,
         detach_reset: bool,
     ) -> tuple[Tensor, Tensor]:
+        ctx.constant, current = len(current) != steps, current.expand(steps, *current.shape[1:])
         charged = pages.empty(current.shape, current)
         spikes, v = fire(current, v0, decay, threshold, reset, charged)
         learned = {name: value for name, value in (("decay", decay), ("threshold", threshold)) if isinstance(value, Tensor)}
@@ -61,14 +64,14 @@ class _MultiStep(torch.autograd.Function):
         values = {"decay": ctx.decay, "threshold": ctx.threshold} | dict(zip(ctx.learned, rest, strict=True))
         decay, threshold, reset = values["decay"], values["threshold"], ctx.reset
         totals = {name: torch.zeros_like(values[name]) for name in ctx.learned}
-        grad_current = pages.empty(charged.shape, charged)
-        grad_v0 = charged.new_empty(charged.shape[1:]) if ctx.needs_input_grad[1] else None
+        grad_current = pages.empty((1 if ctx.constant else len(charged), *charged.shape[1:]), charged)
+        grad_v0 = charged.new_empty(charged.shape[1:]) if ctx.needs_input_grad[2] else None
         over_time = (flat(x) for x in (charged, or_zeros(grad_spikes, charged.shape, charged), grad_current))
         starts = (or_zeros(grad_v, charged.shape[1:], charged), grad_v0, v0)
         flat_starts = (None if x is None else x.reshape(-1) for x in starts)
-        for h, g_s, g, g_v, g_v0, v in blocks(_BLOCK // max(1, len(charged)), *over_time, *flat_starts):
+        for h, g_s, g_current, g_v, g_v0, v in blocks(_BLOCK // max(1, len(charged)), *over_time, *flat_starts):
             slope = ctx.surrogate.derivative(h - threshold, threshold)
-            torch.mul(g_s, slope, out=g)
+            g = torch.mul(g_s, slope, out=torch.empty_like(h) if ctx.constant else g_current)
             if "threshold" in totals:
                 totals["threshold"] -= g.sum()
             through = None if ctx.detach_reset else slope
@@ -80,7 +83,9 @@ class _MultiStep(torch.autograd.Function):
                 fired = (h[:-1] > threshold).to(h.dtype)
                 before = torch.cat((v.unsqueeze(0), after(h[:-1], fired, threshold, reset)))
                 totals["decay"] += (g * before[: len(g)]).sum()
-        return grad_current, grad_v0, totals.get("decay"), totals.get("threshold"), None, None, None
+            if ctx.constant:
+                torch.sum(g, 0, keepdim=True, out=g_current)
+        return grad_current, None, grad_v0, totals.get("decay"), totals.get("threshold"), None, None, None
 
 
 def fire(
@@ -172,7 +177,8 @@ def multi_step(
     decay, threshold, reset = parameters.decay, parameters.threshold, parameters.reset
     if not needs_gradient(current, v0, decay, threshold):
         return fire(current, v0, decay, threshold, reset)
-    spikes, v = _MultiStep.apply(current, v0, decay, threshold, reset, surrogate, detach_reset)  # type: ignore[no-untyped-call]
+    source, settings = repeated(current), (v0, decay, threshold, reset, surrogate, detach_reset)
+    spikes, v = _MultiStep.apply(current if source is None else source, len(current), *settings)  # type: ignore[no-untyped-call]
     return spikes, v
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from neurodeploy import kernels
 from neurodeploy.errors import UserError
-from neurodeploy.kernels import compiled, convolution, handwritten, pages, reference
+from neurodeploy.kernels import compiled, constant, convolution, handwritten, pages, reference
 from neurodeploy.layers import Conv1d, Conv2d, Neuron
 from neurodeploy.neurons import RESETS, NeuronParameters, Reset
 from neurodeploy.surrogate import SURROGATES, ArcTangent, Rectangle
@@ -186,6 +186,55 @@ def test_a_current_that_is_the_same_memory_at_every_step_or_in_any_order_is_no_d
         found.cos().sum().backward()
         expected.cos().sum().backward()
         assert torch.equal(leaf.grad, plain.grad)
+
+
+@pytest.mark.parametrize("kernel", ["handwritten", "compiled"])
+@pytest.mark.parametrize("learned", [False, True])
+def test_the_gradient_of_a_current_that_is_repeated_over_time_goes_to_what_is_repeated(kernel, learned):
+    if kernel == "compiled" and shutil.which("g++") is None:
+        pytest.skip("Inductor needs a C++ compiler")
+    generator = torch.Generator().manual_seed(3)
+    x, weight = torch.randn(6, 5, generator=generator), torch.randn(5, 7, generator=generator)
+    a = torch.randn(4, 6, 7, generator=generator)
+    found = []
+    for name in ("reference", kernel):
+        inputs = [weight.clone().requires_grad_()]
+        dynamics = NeuronParameters(0.4, 0.6, "soft")
+        if learned:
+            inputs += [torch.tensor(value, requires_grad=True) for value in (0.4, 0.6)]
+            dynamics = Learned(inputs[1], inputs[2], "soft")
+        current = (x @ inputs[0]).unsqueeze(0).expand(4, -1, -1)
+        assert constant.repeated(current).shape == (1, 6, 7)
+        with kernels.using(name):
+            spikes, _ = kernels.multi_step(current, torch.zeros(6, 7), dynamics, ArcTangent())
+        found.append((spikes, *torch.autograd.grad((spikes * a).sum(), inputs)))
+    assert torch.equal(found[0][0], found[1][0])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_only_plain_views_of_what_is_repeated_are_passed_over():
+    y = torch.rand(6, 7, requires_grad=True) * 2
+    assert constant.repeated(y.expand(4, 6, 7)) is not None
+    assert constant.repeated(y.unflatten(1, (7, 1)).unsqueeze(0).expand(4, -1, -1, -1)) is not None
+    watched = y.expand(4, 6, 7)
+    watched.retain_grad()
+    leaf = torch.rand(1, 6, 7).expand(4, 6, 7).requires_grad_()
+    for current in (watched, leaf, y[:3].expand(4, 3, 7), y.t().expand(4, 7, 6), y.expand(1, 6, 7), torch.rand(4, 6, 7)):
+        assert constant.repeated(current) is None
+    with torch.no_grad():
+        assert constant.repeated((y * 1).expand(4, 6, 7)) is None
+
+
+def test_a_convolution_in_slices_has_second_derivatives():
+    x, weight = torch.rand(4, 2, 5, 5, requires_grad=True), torch.rand(3, 2, 3, 3, requires_grad=True)
+    geometry = convolution.Geometry((1, 1), (1, 1), (1, 1), 1)
+    second = []
+    for run in (lambda: convolution.sliced(x, weight, None, geometry), lambda: geometry.convolve(x, weight, None)):
+        (slope,) = torch.autograd.grad(run().square().sum(), x, create_graph=True)
+        second.append(torch.autograd.grad(slope.square().sum(), (x, weight)))
+    for one, other in zip(*second, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_a_large_tensor_on_huge_pages_is_like_any_other(monkeypatch):
