@@ -109,7 +109,7 @@ def _after_into(v: Tensor, h: Tensor, s: Tensor, threshold: float | Tensor, rese
     if reset == "none":
         v.copy_(h)
     elif reset == "hard":
-        torch.le(h, threshold, out=v).mul_(h)
+        torch.addcmul(h, h, s, value=-1, out=v)  # h − h s: exact, since s is 0 or 1
     else:
         torch.sub(h, torch.mul(s, threshold, out=v), out=v)
 

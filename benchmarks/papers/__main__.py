@@ -1,0 +1,44 @@
+"""Take the results of training runs into docs/results/, and write docs/results.md from all that is there.
+
+    python -m benchmarks.papers [runs/NAME/results.json …]
+
+Several files of one recipe with different seeds count as one run.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.papers.page import page
+from benchmarks.papers.sections import SECTIONS
+from neurodeploy.errors import UserError
+from neurodeploy.files import write_text
+from neurodeploy.results import Results, merged, read, write
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", nargs="*", type=Path, help="results.json of `neurodeploy train`")
+    try:
+        for results in by_recipe([read(path) for path in parser.parse_args().results]).values():
+            write(DOCS / "results" / f"{results.recipe.name}.json", results)
+        write_text(DOCS / "results.md", text())
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
+def text() -> str:
+    """The page of the results that are kept."""
+    return page(SECTIONS, {path.stem: read(path) for path in sorted((DOCS / "results").glob("*.json"))})
+
+
+def by_recipe(parts: list[Results]) -> dict[str, Results]:
+    """Recipe name → its runs as one."""
+    names = dict.fromkeys(part.recipe.name for part in parts)
+    return {name: merged([part for part in parts if part.recipe.name == name]) for name in names}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""One claim of a paper as a difference between two networks of a recipe, and what the seeds say of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from neurodeploy.evaluation import mean_and_interval
+from neurodeploy.results import NetworkResult, Results
+
+Measure = Literal["accuracy", "spikes"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`better` has the higher accuracy, or the fewer spikes, than `worse`.
+
+    Attributes:
+        text: the claim in words.
+        better, worse: roles of one recipe. They share seed, teacher, data and test set, so differences are taken seed by seed.
+        measure: "accuracy" (points), or "spikes" (percent of the spikes of `worse`; negative where they are fewer).
+    """
+
+    text: str
+    better: str
+    worse: str
+    measure: Measure = "accuracy"
+
+    def test(self, results: Results) -> "Finding":
+        """What the seeds of a run say."""
+        pairs = zip(results.of_role(self.better), results.of_role(self.worse), strict=True)
+        mean, half = mean_and_interval(self._difference(one, other) for one, other in pairs)
+        return Finding(self, mean, half)
+
+    def _difference(self, better: NetworkResult, worse: NetworkResult) -> float:
+        if self.measure == "accuracy":
+            return better.accuracy.percent - worse.accuracy.percent
+        return 100 * (better.spikes_per_sample / worse.spikes_per_sample - 1)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim with its difference: mean over seeds, and the half width of its 95 % interval (Student's t)."""
+
+    claim: Claim
+    mean: float
+    half: float | None
+
+    @property
+    def difference(self) -> str:
+        unit = "points" if self.claim.measure == "accuracy" else "%"
+        return f"{self.mean:+.2f}" + ("" if self.half is None else f" ± {self.half:.2f}") + f" {unit}"
+
+    @property
+    def verdict(self) -> str:
+        towards = self.mean if self.claim.measure == "accuracy" else -self.mean
+        clear = self.half is not None and abs(self.mean) > self.half
+        if towards > 0:
+            return "holds" if clear else "in this direction; the interval includes 0"
+        return "**contradicted**" if clear else "**not seen**: not in this direction; the interval includes 0"

@@ -1,0 +1,84 @@
+"""The page as text: for every recipe its command, a table of its networks, and what becomes of the paper's claims."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.papers.claim import Claim
+from neurodeploy.results import Results
+
+_HEAD = """# Results on real data
+
+<!-- Written by `python -m benchmarks.papers`; change that, or the JSON files in docs/results/, and not this page. -->
+
+What the papers claim, beside what their methods do here in settings that train in at most half an hour on two CPU cores. These
+are small networks, trained briefly: compare the directions with the papers, not the numbers. The recipes in the papers' own
+size are `enof-resnet20-cifar10`, `louis-svgg11-cifar10`, `louis-gsc`, `lasnn-vgg16-cifar10`, `hybrid-vgg16-cifar10` and
+`conversion-vgg16-cifar10`; they need a GPU and are not part of this page.
+
+Accuracies are means over seeds on the whole test set named, spikes are counted over all spiking layers and time steps of a
+sample; ± is the half width of the 95 % interval (Student's t over the seeds). Claims are tested on differences taken seed by
+seed: both networks of a pair share seed, teacher, data and test set. A claim *holds* if its interval excludes 0.
+
+Each command prints its table, and reads the data from `$NEURODEPLOY_DATA/<kind>` (see the README).
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One recipe on the page.
+
+    Attributes:
+        recipe: its name.
+        title: heading.
+        claims: of its paper.
+        remark: what a reader must know, such as why a claim is not seen.
+    """
+
+    recipe: str
+    title: str
+    claims: tuple[Claim, ...]
+    remark: str = ""
+
+
+def page(sections: Sequence[Section], found: dict[str, Results]) -> str:
+    """Markdown of all sections whose results are there.
+
+    Args:
+        sections: in order.
+        found: recipe name → results.
+    """
+    return "\n".join([_HEAD, *(_section(section, found[section.recipe]) for section in sections if section.recipe in found)])
+
+
+def _section(section: Section, results: Results) -> str:
+    recipe = results.recipe
+    samples = results.networks[0].samples
+    lines = [
+        f"## {section.title}",
+        "",
+        f"{recipe.description}.",
+        "",
+        "```",
+        f"neurodeploy train {recipe.name} --output runs/{recipe.name}",
+        "```",
+        "",
+        f"Data: {results.data}. Test samples: {samples:,}. Seeds: {', '.join(map(str, sorted(recipe.seeds)))}.",
+        "",
+        "| network | T | test accuracy, % | spikes per sample |",
+        "|---|--:|--:|--:|",
+    ]
+    for role in recipe.roles:
+        relu = role in recipe.relu_roles
+        spikes = "" if relu else _with_interval(results.spikes(role), ",.0f")
+        accuracy = _with_interval(results.accuracy(role), ".2f")
+        lines.append(f"| {role} | {'' if relu else recipe.steps_of(role)} | {accuracy} | {spikes} |")
+    lines += ["", "| claim | difference | verdict |", "|---|--:|---|"]
+    for claim in section.claims:
+        finding = claim.test(results)
+        lines.append(f"| {claim.text} (`{claim.better}` − `{claim.worse}`) | {finding.difference} | {finding.verdict} |")
+    return "\n".join([*lines, "", *([section.remark, ""] if section.remark else [])])
+
+
+def _with_interval(value: tuple[float, float | None], form: str) -> str:
+    mean, half = value
+    return f"{mean:{form}}" + ("" if half is None else f" ± {half:{form}}")

@@ -1,0 +1,85 @@
+"""The recipes of the page and the claims that they test."""
+
+from itertools import pairwise
+
+from benchmarks.papers.claim import Claim
+from benchmarks.papers.page import Section
+
+
+def _enof(*steps: int) -> tuple[Claim, ...]:
+    """EnOF-SNN's ablation: LAF and RepAct each help, and together more."""
+    claims = []
+    for t in steps:
+        both = f"laf-repact-t{t}"
+        claims += [
+            Claim(f"LAF + RepAct beats the baseline at T = {t}", both, f"baseline-t{t}"),
+            Claim(f"LAF alone beats the baseline at T = {t}", f"laf-t{t}", f"baseline-t{t}"),
+            Claim(f"RepAct alone beats the baseline at T = {t}", f"repact-t{t}", f"baseline-t{t}"),
+            Claim(f"LAF + RepAct beats LAF alone at T = {t}", both, f"laf-t{t}"),
+            Claim(f"LAF + RepAct beats RepAct alone at T = {t}", both, f"repact-t{t}"),
+        ]
+    return tuple(claims)
+
+
+_LOUIS = (
+    Claim("distillation needs fewer spikes than plain training", "distilled", "baseline", "spikes"),
+    Claim("distillation with logits regularisation needs fewer spikes than plain training", "logits", "baseline", "spikes"),
+    Claim("… and is as accurate", "logits", "baseline"),
+    Claim("logits regularisation needs fewer spikes than distillation alone", "logits", "distilled", "spikes"),
+    Claim("distillation with activity regularisation needs fewer spikes than plain training", "activity", "baseline", "spikes"),
+    Claim("both regularisations together need fewer spikes than plain training", "logits-activity", "baseline", "spikes"),
+    Claim("… and are as accurate", "logits-activity", "baseline"),
+)
+_LASNN = (
+    Claim("hybrid training beats conversion at the same T", "hybrid", "converted"),
+    Claim("LaSNN beats hybrid training at the same T", "lasnn", "hybrid"),
+    Claim("LaSNN beats conversion at the same T", "lasnn", "converted"),
+    Claim("LaSNN needs fewer spikes than the converted network", "lasnn", "converted", "spikes"),
+)
+
+
+def _conversion(*steps: int) -> tuple[Claim, ...]:
+    """Conversion gains with T, up to its ReLU network; calibration gains most where T is small."""
+    growing = [
+        Claim(f"more steps, more accurate ({kind})", f"{kind}-t{after}", f"{kind}-t{before}")
+        for kind in ("balanced", "calibrated")
+        for before, after in pairwise(steps)
+    ]
+    end = [
+        Claim(f"the ReLU network is still ahead of {kind} at T = {steps[-1]}", "teacher", f"{kind}-t{steps[-1]}")
+        for kind in ("balanced", "calibrated")
+    ]
+    ahead = [Claim(f"calibration beats balancing at T = {t}", f"calibrated-t{t}", f"balanced-t{t}") for t in steps[:3]]
+    return (*growing, *end, *ahead)
+
+
+_TERMS = tuple(
+    Claim(f"{name} beats plain training", role, "baseline")
+    for name, role in (
+        ("response distillation", "response"),
+        ("feature distillation", "feature"),
+        ("activation attention (LaSNN)", "attention"),
+        ("gradient attention (LaSNN)", "spike-attention"),
+        ("spike-tensor distillation", "spike-tensor"),
+        ("class-activation maps (SAMD)", "class-activation"),
+        ("noisy-logits distillation (NLD)", "noisy-logits"),
+        ("SAMD + NLD", "class-activation-noisy-logits"),
+        ("full-range distillation", "full-range"),
+        ("head-tail divergence", "head-tail"),
+        ("strong-to-weak self-distillation", "self-distillation"),
+        ("label smoothing", "label-smoothing"),
+    )
+)
+
+SECTIONS = (
+    Section("enof-cifar10-small", "EnOF-SNN on CIFAR-10", _enof(1, 2, 4)),
+    Section("enof-fsdd", "EnOF-SNN on spoken digits", _enof(1, 2, 4)),
+    Section("louis-cifar10-small", "Distillation and regularisation (Louis et al.) on CIFAR-10", _LOUIS),
+    Section("louis-fsdd", "Distillation and regularisation (Louis et al.) on spoken digits", _LOUIS),
+    Section("lasnn-cifar10-small", "Conversion, hybrid training and LaSNN on CIFAR-10", _LASNN),
+    Section("lasnn-fsdd", "Conversion, hybrid training and LaSNN on spoken digits", _LASNN),
+    Section("conversion-cifar10-small", "Conversion for growing T on CIFAR-10", _conversion(4, 8, 16, 32, 64, 128)),
+    Section("conversion-fsdd", "Conversion for growing T on spoken digits", _conversion(4, 8, 16, 32, 64, 128)),
+    Section("terms-cifar10-small", "Every distillation term on CIFAR-10", _TERMS),
+    Section("terms-fsdd", "Every distillation term on spoken digits", _TERMS),
+)

@@ -1,0 +1,77 @@
+import pytest
+
+from benchmarks.papers.__main__ import DOCS, by_recipe, text
+from benchmarks.papers.claim import Claim
+from benchmarks.papers.page import Section, page
+from benchmarks.papers.sections import SECTIONS
+from neurodeploy.evaluation import Accuracy, Evaluation
+from neurodeploy.recipe import built_in, load, with_seeds
+from neurodeploy.results import NetworkResult, Results, read
+
+DIGITS = load("digits")
+
+
+def _of_seed(seed: int, baseline: tuple[int, float], student: tuple[int, float]) -> Results:
+    recipe = with_seeds(DIGITS, (seed,))
+    results = Results.none_yet(recipe, recipe.data.load())
+    for role, (correct, spikes) in (("teacher", (495, 0.0)), ("baseline", baseline), ("student", student)):
+        found = Evaluation(Accuracy(correct, 500), {} if role == "teacher" else {"act1": spikes})
+        results = results.with_network(NetworkResult.of(recipe, seed, role, found))
+    return results
+
+
+def _three(*students: tuple[int, float]) -> Results:
+    parts = [_of_seed(seed, (480, 100.0), student) for seed, student in enumerate(students)]
+    return by_recipe(parts)["digits"]
+
+
+@pytest.mark.parametrize(
+    ("correct", "verdict"),
+    [
+        ((485, 486, 485), "holds"),
+        ((479, 490, 486), "in this direction; the interval includes 0"),
+        ((475, 474, 475), "**contradicted**"),
+        ((470, 485, 480), "**not seen**: not in this direction; the interval includes 0"),
+    ],
+)
+def test_a_claim_is_judged_by_the_sign_of_its_difference_and_whether_its_interval_includes_0(correct, verdict):
+    finding = Claim("x", "student", "baseline").test(_three(*((number, 90.0) for number in correct)))
+    assert finding.verdict == verdict
+    assert finding.mean == pytest.approx(sum(100 * (number - 480) / 500 for number in correct) / 3)
+
+
+def test_fewer_spikes_are_a_negative_percentage_and_hold_the_claim():
+    finding = Claim("x", "student", "baseline", "spikes").test(_three((480, 70.0), (480, 75.0), (480, 80.0)))
+    assert finding.difference == "-25.00 ± 12.42 %"
+    assert finding.verdict == "holds"
+
+
+def test_the_page_shows_the_command_the_networks_and_the_claims_of_a_recipe():
+    section = Section("digits", "A heading", (Claim("it is better", "student", "baseline"),), "A remark.")
+    shown = page([section], {"digits": _three((485, 70.0), (486, 75.0), (485, 80.0))})
+    assert "neurodeploy train digits --output runs/digits" in shown
+    assert "Test samples: 500. Seeds: 0, 1, 2." in shown
+    assert "| student | 4 | 97.07 ± 0.29 | 75 ± 12 |" in shown
+    assert "| it is better (`student` − `baseline`) | +1.07 ± 0.29 points | holds |" in shown
+    assert shown.endswith("A remark.\n")
+
+
+def test_every_claim_is_about_networks_that_its_recipe_trains_with_three_seeds():
+    recipes = built_in()
+    for section in SECTIONS:
+        recipe = recipes[section.recipe]
+        assert len(recipe.seeds) >= 3
+        assert {role for claim in section.claims for role in (claim.better, claim.worse)} <= set(recipe.roles)
+
+
+def test_the_page_in_docs_is_that_of_the_results_beside_it():
+    assert (DOCS / "results.md").read_text("utf-8") == text()
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.recipe)
+def test_kept_results_are_those_of_the_recipe_as_it_is_now(section):
+    results = read(DOCS / "results" / f"{section.recipe}.json")
+    recipe = load(section.recipe)
+    assert with_seeds(results.recipe, recipe.seeds) == recipe
+    assert sorted(results.recipe.seeds) == sorted(recipe.seeds)
+    assert len(results.networks) == len(recipe.seeds) * len(recipe.roles)
