@@ -7,6 +7,9 @@ from neurodeploy.evaluation import mean_and_interval
 from neurodeploy.results import NetworkResult, Results
 
 Measure = Literal["accuracy", "spikes"]
+Verdict = Literal["holds", "in this direction", "not seen", "contradicted"]
+"""Towards the claim with an interval that excludes 0, or includes it; away from it or at 0, likewise the other way round."""
+VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,9 @@ class Finding:
         return f"{self.mean:+.2f}" + ("" if self.half is None else f" ± {self.half:.2f}") + f" {unit}"
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         towards = self.mean if self.claim.measure == "accuracy" else -self.mean
         clear = self.half is not None and abs(self.mean) > self.half
         if towards > 0:
-            return "holds" if clear else "in this direction; the interval includes 0"
-        return "**contradicted**" if clear else "**not seen**: not in this direction; the interval includes 0"
+            return "holds" if clear else "in this direction"
+        return "contradicted" if clear else "not seen"

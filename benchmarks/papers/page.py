@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.papers.claim import Claim
+from benchmarks.papers.claim import VERDICTS, Claim
 from neurodeploy.results import Results
 
 _HEAD = """# Results on real data
@@ -17,7 +17,9 @@ size are `enof-resnet20-cifar10`, `louis-svgg11-cifar10`, `louis-gsc`, `lasnn-vg
 
 Accuracies are means over seeds on the whole test set named, spikes are counted over all spiking layers and time steps of a
 sample; ± is the half width of the 95 % interval (Student's t over the seeds). Claims are tested on differences taken seed by
-seed: both networks of a pair share seed, teacher, data and test set. A claim *holds* if its interval excludes 0.
+seed: both networks of a pair share seed, teacher, data and test set. A claim *holds* if the difference has its sign and the
+interval excludes 0, and is *in this direction* if the interval includes 0; it is *contradicted* if the difference clearly has
+the other sign, and otherwise *not seen*. With three seeds an interval is wide.
 
 Each command prints its table, and reads the data from `$NEURODEPLOY_DATA/<kind>` (see the README).
 """
@@ -47,7 +49,18 @@ def page(sections: Sequence[Section], found: dict[str, Results]) -> str:
         sections: in order.
         found: recipe name → results.
     """
-    return "\n".join([_HEAD, *(_section(section, found[section.recipe]) for section in sections if section.recipe in found)])
+    there = [(section, found[section.recipe]) for section in sections if section.recipe in found]
+    return "\n".join([_HEAD, _overview(there), *(_section(*one) for one in there)])
+
+
+def _overview(there: Sequence[tuple[Section, Results]]) -> str:
+    """Verdicts counted, a row for each recipe."""
+    lines = [f"| command | claims | {' | '.join(VERDICTS)} |", "|---|--:|" + "--:|" * len(VERDICTS)]
+    for section, results in there:
+        verdicts = [claim.test(results).verdict for claim in section.claims]
+        counts = " | ".join(str(verdicts.count(verdict) or "") for verdict in VERDICTS)
+        lines.append(f"| `neurodeploy train {section.recipe}` | {len(verdicts)} | {counts} |")
+    return "\n".join([*lines, ""])
 
 
 def _section(section: Section, results: Results) -> str:
@@ -75,7 +88,8 @@ def _section(section: Section, results: Results) -> str:
     lines += ["", "| claim | difference | verdict |", "|---|--:|---|"]
     for claim in section.claims:
         finding = claim.test(results)
-        lines.append(f"| {claim.text} (`{claim.better}` − `{claim.worse}`) | {finding.difference} | {finding.verdict} |")
+        verdict = finding.verdict if finding.verdict in ("holds", "in this direction") else f"**{finding.verdict}**"
+        lines.append(f"| {claim.text} (`{claim.better}` − `{claim.worse}`) | {finding.difference} | {verdict} |")
     return "\n".join([*lines, "", *([section.remark, ""] if section.remark else [])])
 
 
