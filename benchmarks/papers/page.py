@@ -21,7 +21,8 @@ seed: both networks of a pair share seed, teacher, data and test set. A claim *h
 interval excludes 0, and is *in this direction* if the interval includes 0; it is *contradicted* if the difference clearly has
 the other sign, and otherwise *not seen*. With three seeds an interval is wide.
 
-Each command prints its table, and reads the data from `$NEURODEPLOY_DATA/<kind>` (see the README).
+Each command prints its table, and reads the official files of CIFAR-10 (binary version) from `$NEURODEPLOY_DATA/cifar10`, and
+those of the Free Spoken Digit Dataset from `$NEURODEPLOY_DATA/fsdd`; where they are missing, it says where they come from.
 """
 
 
