@@ -20,12 +20,14 @@ class Claim:
         text: the claim in words.
         better, worse: roles of one recipe. They share seed, teacher, data and test set, so differences are taken seed by seed.
         measure: "accuracy" (points), or "spikes" (percent of the spikes of `worse`; negative where they are fewer).
+        margin: by how much `better` may fall short, in the unit of the measure; then the claim is that it does not by more.
     """
 
     text: str
     better: str
     worse: str
     measure: Measure = "accuracy"
+    margin: float = 0.0
 
     def test(self, results: Results) -> "Finding":
         """What the seeds of a run say."""
@@ -54,8 +56,8 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        towards = self.mean if self.claim.measure == "accuracy" else -self.mean
-        clear = self.half is not None and abs(self.mean) > self.half
+        towards = (self.mean if self.claim.measure == "accuracy" else -self.mean) + self.claim.margin
+        clear = self.half is not None and abs(towards) > self.half
         if towards > 0:
             return "holds" if clear else "in this direction"
         return "contradicted" if clear else "not seen"

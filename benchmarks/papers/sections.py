@@ -24,11 +24,11 @@ def _enof(*steps: int) -> tuple[Claim, ...]:
 _LOUIS = (
     Claim("distillation needs fewer spikes than plain training", "distilled", "baseline", "spikes"),
     Claim("distillation with logits regularisation needs fewer spikes than plain training", "logits", "baseline", "spikes"),
-    Claim("… and is as accurate", "logits", "baseline"),
+    Claim("… and is as accurate, to 0.3 points", "logits", "baseline", margin=0.3),
     Claim("logits regularisation needs fewer spikes than distillation alone", "logits", "distilled", "spikes"),
     Claim("distillation with activity regularisation needs fewer spikes than plain training", "activity", "baseline", "spikes"),
     Claim("both regularisations together need fewer spikes than plain training", "logits-activity", "baseline", "spikes"),
-    Claim("… and are as accurate", "logits-activity", "baseline"),
+    Claim("… and are as accurate, to 0.3 points", "logits-activity", "baseline", margin=0.3),
 )
 _LASNN = (
     Claim("hybrid training beats conversion at the same T", "hybrid", "converted"),

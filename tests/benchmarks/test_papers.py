@@ -40,6 +40,13 @@ def test_a_claim_is_judged_by_the_sign_of_its_difference_and_whether_its_interva
     assert finding.mean == pytest.approx(sum(100 * (number - 480) / 500 for number in correct) / 3)
 
 
+def test_a_claim_of_no_loss_holds_within_its_margin():
+    results = _three((479, 90.0), (480, 90.0), (479, 90.0))
+    assert Claim("x", "student", "baseline").test(results).verdict == "not seen"
+    assert Claim("x", "student", "baseline", margin=0.3).test(results).verdict == "in this direction"
+    assert Claim("x", "student", "baseline", margin=0.5).test(results).verdict == "holds"
+
+
 def test_fewer_spikes_are_a_negative_percentage_and_hold_the_claim():
     finding = Claim("x", "student", "baseline", "spikes").test(_three((480, 70.0), (480, 75.0), (480, 80.0)))
     assert finding.difference == "-25.00 ± 12.42 %"
