@@ -1,7 +1,5 @@
 """The recipes of the page and the claims that they test."""
 
-from itertools import pairwise
-
 from benchmarks.papers.claim import Claim
 from benchmarks.papers.page import Section
 
@@ -34,23 +32,22 @@ _LASNN = (
     Claim("hybrid training beats conversion at the same T", "hybrid", "converted"),
     Claim("LaSNN beats hybrid training at the same T", "lasnn", "hybrid"),
     Claim("LaSNN beats conversion at the same T", "lasnn", "converted"),
-    Claim("LaSNN needs fewer spikes than the converted network", "lasnn", "converted", "spikes"),
 )
 
+_SHALLOW = """The paper's lead of LaSNN over hybrid training (0.6 to 1.6 points on CIFAR-10) is not seen here. Likely reasons: seven layers
+instead of 5 to 16 without batch norm, a teacher only two points ahead of the source, and four epochs instead of a hundred."""
 
-def _conversion(*steps: int) -> tuple[Claim, ...]:
-    """Conversion gains with T, up to its ReLU network; calibration gains most where T is small."""
-    growing = [
-        Claim(f"more steps, more accurate ({kind})", f"{kind}-t{after}", f"{kind}-t{before}")
-        for kind in ("balanced", "calibrated")
-        for before, after in pairwise(steps)
-    ]
-    end = [
-        Claim(f"the ReLU network is still ahead of {kind} at T = {steps[-1]}", "teacher", f"{kind}-t{steps[-1]}")
-        for kind in ("balanced", "calibrated")
-    ]
-    ahead = [Claim(f"calibration beats balancing at T = {t}", f"calibrated-t{t}", f"balanced-t{t}") for t in steps[:3]]
-    return (*growing, *end, *ahead)
+
+def _conversion(few: int, many: int) -> tuple[Claim, ...]:
+    """Conversion approaches its ReLU network as T grows; calibration gains most where T is small."""
+    claims = [Claim(f"calibration beats balancing at T = {few}", f"calibrated-t{few}", f"balanced-t{few}")]
+    for kind in ("balanced", "calibrated"):
+        last = f"{kind}-t{many}"
+        claims += [
+            Claim(f"{kind} thresholds: T = {many} beats T = {few}", last, f"{kind}-t{few}"),
+            Claim(f"{kind} thresholds: at T = {many} as accurate as the ReLU network, to 1 point", last, "teacher", margin=1.0),
+        ]
+    return tuple(claims)
 
 
 _TERMS = tuple(
@@ -76,10 +73,10 @@ SECTIONS = (
     Section("enof-fsdd", "EnOF-SNN on spoken digits", _enof(1, 2, 4)),
     Section("louis-cifar10-small", "Distillation and regularisation (Louis et al.) on CIFAR-10", _LOUIS),
     Section("louis-fsdd", "Distillation and regularisation (Louis et al.) on spoken digits", _LOUIS),
-    Section("lasnn-cifar10-small", "Conversion, hybrid training and LaSNN on CIFAR-10", _LASNN),
+    Section("lasnn-cifar10-small", "Conversion, hybrid training and LaSNN on CIFAR-10", _LASNN, _SHALLOW),
     Section("lasnn-fsdd", "Conversion, hybrid training and LaSNN on spoken digits", _LASNN),
-    Section("conversion-cifar10-small", "Conversion for growing T on CIFAR-10", _conversion(4, 8, 16, 32, 64, 128)),
-    Section("conversion-fsdd", "Conversion for growing T on spoken digits", _conversion(4, 8, 16, 32, 64, 128)),
+    Section("conversion-cifar10-small", "Conversion for growing T on CIFAR-10", _conversion(8, 128)),
+    Section("conversion-fsdd", "Conversion for growing T on spoken digits", _conversion(8, 128)),
     Section("terms-cifar10-small", "Every distillation term on CIFAR-10", _TERMS),
     Section("terms-fsdd", "Every distillation term on spoken digits", _TERMS),
 )
