@@ -35,8 +35,8 @@ _LASNN = (
 )
 
 _SHALLOW = (
-    "The paper's lead of LaSNN over hybrid training (0.6 to 1.6 points on CIFAR-10) is not seen here. Likely reasons: a short network "
-    "that keeps its batch norm, a teacher only two points ahead of the source, and four epochs instead of a hundred."
+    "The paper's lead of LaSNN over hybrid training (0.6 to 1.6 points on CIFAR-10) is not seen here. Likely reasons: a short "
+    "network that keeps its batch norm, a teacher only two points ahead of the source, and four epochs instead of a hundred."
 )
 
 
