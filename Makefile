@@ -24,7 +24,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[onnx,notebooks,test]"
 	@touch $@
 
-# One thread: for networks this small two gain nothing, and wait for each other for minutes where the machine is busy.
+# One thread each: for networks this small two gain nothing, and wait for each other for minutes where the machine is busy.
 demo: setup
 	rm -rf runs/demo
 	OMP_NUM_THREADS=1 $(BIN)/neurodeploy run digits --output runs/demo
@@ -58,7 +58,7 @@ kills: setup
 	$(BIN)/python -m checks.kills --processes 2
 
 test: lint
-	$(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600
 
 clean:
 	rm -rf $(VENV) $(VENV)-benchmarks runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
