@@ -1,6 +1,6 @@
 """Accuracy with its confidence interval, and spikes, of a network on a test set."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import sqrt
 from statistics import mean, stdev
@@ -61,11 +61,6 @@ class Evaluation:
         return sum(self.spikes.values())
 
 
-def batches(samples: Tensor, size: int) -> Iterator[Tensor]:
-    """Consecutive batches of at most `size` samples."""
-    return iter(samples.split(size))
-
-
 @torch.no_grad()
 def evaluate(network: nn.Module, samples: Tensor, labels: Tensor, *, batch_size: int = 50) -> Evaluation:
     """Run the network in evaluation mode over a test set.
@@ -82,7 +77,7 @@ def evaluate(network: nn.Module, samples: Tensor, labels: Tensor, *, batch_size:
     network.eval()
     try:
         correct = 0
-        for x, y in zip(batches(samples, batch_size), batches(labels, batch_size), strict=True):
+        for x, y in zip(samples.split(batch_size), labels.split(batch_size), strict=True):
             answer = network(x)
             logits = answer.logits if isinstance(answer, NetworkOutput) else answer
             correct += int((logits.argmax(-1) == y).sum())

@@ -26,7 +26,8 @@ def main() -> None:
             write(DOCS / "results" / f"{results.recipe.name}.json", results)
         write_text(DOCS / "results.md", text())
     except UserError as error:
-        sys.exit(f"error: {error}")
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
 
 
 def text() -> str:

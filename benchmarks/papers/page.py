@@ -10,9 +10,9 @@ _HEAD = """# Results on real data
 
 <!-- Written by `python -m benchmarks.papers`; change that, or the JSON files in docs/results/, and not this page. -->
 
-What the papers claim, beside what their methods do here in settings that train in at most half an hour on two CPU cores. These
-are small networks, trained briefly: compare the directions with the papers, not the numbers. The recipes in the papers' own
-size are `enof-resnet20-cifar10`, `louis-svgg11-cifar10`, `louis-gsc`, `lasnn-vgg16-cifar10`, `hybrid-vgg16-cifar10` and
+What the papers claim, beside what their methods do here in settings made for two CPU cores. These are small networks, trained
+briefly: compare the directions with the papers, not the numbers. The recipes in the papers' own size are
+`enof-resnet20-cifar10`, `louis-svgg11-cifar10`, `louis-gsc`, `lasnn-vgg16-cifar10`, `hybrid-vgg16-cifar10` and
 `conversion-vgg16-cifar10`; they need a GPU and are not part of this page.
 
 Accuracies are means over seeds on the whole test set named, spikes are counted over all spiking layers and time steps of a
