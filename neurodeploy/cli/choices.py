@@ -57,14 +57,6 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def leave(fabric: "Fabric") -> None:
-    """End the group of processes that `fabric_on` joined."""
-    import torch.distributed as dist
-
-    if fabric.world_size > 1 and dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def fabric_on(device: str, precision: "Precision" = "float32") -> "Fabric":
     """Lightning Fabric on one device, or on one for each process of `torchrun`.
 

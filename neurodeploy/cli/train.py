@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on, leave
+from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on
 from neurodeploy.cli.console import err, out
 
 if TYPE_CHECKING:
@@ -32,13 +32,15 @@ def command(
     from neurodeploy.experiment import checkpoint_of, silent, train_all
     from neurodeploy.recipe import load, with_seeds
     from neurodeploy.results import RESULTS, NetworkResult, Results, write
+    from neurodeploy.training import leave
 
     settings = with_seeds(load(recipe), tuple(seed or ()))
     root = output or Path("runs") / settings.name
-    fabric, data = fabric_on(device, settings.precision), settings.data.load()
+    fabric = fabric_on(device, settings.precision)
     first = fabric.is_global_zero
-    watcher, results = training_bar if first else silent, Results.none_yet(settings, data)
     try:
+        data = settings.data.load()
+        watcher, results = training_bar if first else silent, Results.none_yet(settings, data)
         with computing(kernel, allocator):
             for number, role, network in train_all(settings, root, data, fabric=fabric, watcher=watcher, resume=resume):
                 if first:

@@ -1,6 +1,7 @@
 """Several processes, one global batch: each computes its share, and together they do what one process would have done."""
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -29,3 +30,9 @@ def total(values: Tensor, fabric: Fabric) -> Tensor:
     summed = fabric.all_reduce(values, reduce_op="sum")
     assert isinstance(summed, Tensor)
     return summed
+
+
+def leave(fabric: Fabric) -> None:
+    """End the group of processes that `fabric.launch()` joined: its threads, if left to the interpreter's end, may abort it."""
+    if fabric.world_size > 1 and dist.is_initialized():
+        dist.destroy_process_group()

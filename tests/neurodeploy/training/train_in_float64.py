@@ -11,6 +11,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from neurodeploy.experiment import train_all
 from neurodeploy.recipe import load
+from neurodeploy.training import leave
 
 torch.set_default_dtype(torch.float64)
 world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -21,4 +22,7 @@ recipe = load(sys.argv[1])
 data = recipe.data.load()
 data = replace(data, train_samples=data.train_samples.double(), test_samples=data.test_samples.double())
 resume = Path(sys.argv[2]).exists()
-list(train_all(recipe, Path(sys.argv[2]), data, fabric=fabric, resume=resume))
+try:
+    list(train_all(recipe, Path(sys.argv[2]), data, fabric=fabric, resume=resume))
+finally:
+    leave(fabric)
