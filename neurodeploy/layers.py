@@ -16,24 +16,25 @@ from neurodeploy.normalization import CommonStatistics
 from neurodeploy.surrogate import ArcTangent, Surrogate
 
 
-class _Sliced(nn.modules.conv._ConvNd):
-    """A mixin for torch's convolutions: a large batch on a CPU goes through `kernels.convolution`."""
+class _Convolution(nn.modules.conv._ConvNd):
+    """A mixin for torch's convolutions: on a CPU they go through `kernels.convolution`."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        x = convolution.channels_last(x, weight)
         if isinstance(self.padding, str) or self.padding_mode != "zeros" or not convolution.worth_slicing(x, weight):
             result: Tensor = super()._conv_forward(x, weight, bias)
             return result
         return convolution.sliced(x, weight, bias, convolution.Geometry(self.stride, self.padding, self.dilation, self.groups))
 
 
-class Conv1d(_Sliced, nn.Conv1d):
+class Conv1d(_Convolution, nn.Conv1d):
     """`torch.nn.Conv1d` over `[T, B, C, L]`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-class Conv2d(_Sliced, nn.Conv2d):
+class Conv2d(_Convolution, nn.Conv2d):
     """`torch.nn.Conv2d` over `[T, B, C, H, W]`."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from torch import Tensor
 from neurodeploy.kernels import handwritten, pages
 from neurodeploy.kernels.constant import repeated
 from neurodeploy.kernels.handwritten import blocks, fire, flat, needs_gradient, or_zeros
+from neurodeploy.kernels.layout import Layout
 from neurodeploy.neurons import Dynamics, Reset
 from neurodeploy.surrogate import Surrogate
 
@@ -57,17 +58,20 @@ class _MultiStep(torch.autograd.Function):
     def forward(
         ctx: Any, current: Tensor, steps: int, v0: Tensor, parameters: Dynamics, surrogate: Surrogate, detach_reset: bool
     ) -> tuple[Tensor, Tensor]:
-        ctx.constant, current = len(current) != steps, current.expand(steps, *current.shape[1:])
+        layout = ctx.layout = Layout.of(current)
+        ctx.constant, current = len(current) != steps, layout.lay(current.expand(steps, *current.shape[1:]))
         charged = pages.empty(current.shape, current)
-        spikes, v = fire(current, v0, parameters.decay, parameters.threshold, parameters.reset, charged)
+        spikes, v = fire(current, layout.lay(v0), parameters.decay, parameters.threshold, parameters.reset, charged)
         ctx.save_for_backward(charged)
         ctx.set_materialize_grads(False)
         ctx.gradient = _backward(parameters.decay, parameters.threshold, parameters.reset, surrogate, detach_reset)
-        return spikes, v
+        return layout.restore(spikes), layout.restore(v)
 
     @staticmethod
     def backward(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
         (charged,) = ctx.saved_tensors
+        layout: Layout = ctx.layout
+        grad_spikes, grad_v = layout.lay(grad_spikes), layout.lay(grad_v)
         grad_current = pages.empty((1 if ctx.constant else len(charged), *charged.shape[1:]), charged)
         grad_v0 = charged.new_empty(charged.shape[1:])
         g_v = or_zeros(grad_v, grad_v0.shape, charged).reshape(-1)
@@ -79,7 +83,7 @@ class _MultiStep(torch.autograd.Function):
             else:
                 g.copy_(grads)
             g_v0.copy_(before)
-        return grad_current, None, grad_v0, None, None, None
+        return layout.restore(grad_current), None, layout.restore(grad_v0), None, None, None
 
 
 def _steps(x: Tensor) -> _Steps:

@@ -18,7 +18,9 @@ def repeated(current: Tensor) -> Tensor | None:
     if base is None or len(current) < 2 or current.stride(0) != 0 or current.retains_grad or not torch.is_grad_enabled():
         return None
     same = base.numel() == current[0].numel() and base.data_ptr() == current.data_ptr()
-    if not (same and base.is_contiguous() and current[0].is_contiguous() and base.grad_fn is not None):
+    plain = base.is_contiguous() and current[0].is_contiguous()
+    ordered = plain or (base.shape == current.shape[1:] and base.stride() == current.stride()[1:])
+    if not (same and ordered and base.grad_fn is not None):
         return None
     place = current.grad_fn
     while place is not None and place is not base.grad_fn:

@@ -1,7 +1,9 @@
-"""Convolution on a CPU in slices of the batch: what it needs beside its input and output then fits the cache and is reused.
+"""Convolution on a CPU without large copies: with the channels last in memory, or in slices of the batch.
 
 oneDNN reorders input, output and gradients to a layout of its own; for a whole folded batch `[T·B, C, …]` each of these copies
-is as large as the activations, and fresh memory every time. A slice at a time, the values are those of one call.
+is as large as the activations, and fresh memory every time. Images with their channels last it takes as they are, unless they
+have very many channels. Other inputs go through a slice at a time: what is needed beside input and output then fits the cache
+and is reused, and the values are those of one call.
 """
 
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from torch import Tensor
 from neurodeploy.kernels import pages
 
 _SLICE = 2 << 20  # bytes of input, per thread
+_MANY_CHANNELS = 512  # measured: from here on oneDNN's own layout is the faster one, copies included
 
 
 @dataclass(frozen=True)
@@ -43,14 +46,25 @@ class Geometry:
         return result
 
 
+def channels_last(x: Tensor, weight: Tensor) -> Tensor:
+    """`[N, C, …]` in the order of memory in which it is convolved fastest; the output has the same."""
+    if x.ndim != 4 or x.shape[1] >= _MANY_CHANNELS or not _plain(x, weight):
+        return x
+    return x.contiguous(memory_format=torch.channels_last)
+
+
 def worth_slicing(x: Tensor, weight: Tensor) -> bool:
-    """Whether `sliced` can take these: plain float tensors on a CPU, outside autocast and compilers, of several slices."""
+    """Whether `sliced` can take these, and there are several slices."""
+    large = x.numel() * x.element_size() >= 2 * _SLICE * torch.get_num_threads()
+    return large and x.is_contiguous() and _plain(x, weight)
+
+
+def _plain(x: Tensor, weight: Tensor) -> bool:
+    """Whether these are ordinary float tensors on a CPU, outside autocast and compilers."""
     return (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and x.numel() * x.element_size() >= 2 * _SLICE * torch.get_num_threads()
         and type(x) is Tensor
-        and x.is_contiguous()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

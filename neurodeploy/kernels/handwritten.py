@@ -26,6 +26,7 @@ from torch import Tensor
 
 from neurodeploy.kernels import pages
 from neurodeploy.kernels.constant import repeated
+from neurodeploy.kernels.layout import Layout
 from neurodeploy.neurons import Dynamics, Reset
 from neurodeploy.surrogate import Surrogate
 
@@ -45,9 +46,10 @@ class _MultiStep(torch.autograd.Function):
         surrogate: Surrogate,
         detach_reset: bool,
     ) -> tuple[Tensor, Tensor]:
-        ctx.constant, current = len(current) != steps, current.expand(steps, *current.shape[1:])
+        layout = ctx.layout = Layout.of(current)
+        ctx.constant, current = len(current) != steps, layout.lay(current.expand(steps, *current.shape[1:]))
         charged = pages.empty(current.shape, current)
-        spikes, v = fire(current, v0, decay, threshold, reset, charged)
+        spikes, v = fire(current, layout.lay(v0), decay, threshold, reset, charged)
         learned = {name: value for name, value in (("decay", decay), ("threshold", threshold)) if isinstance(value, Tensor)}
         ctx.save_for_backward(charged, *((v0,) if "decay" in learned else ()), *learned.values())
         ctx.set_materialize_grads(False)
@@ -55,12 +57,14 @@ class _MultiStep(torch.autograd.Function):
         for name in learned:
             setattr(ctx, name, None)
         ctx.reset, ctx.surrogate, ctx.detach_reset = reset, surrogate, detach_reset
-        return spikes, v
+        return layout.restore(spikes), layout.restore(v)
 
     @staticmethod
     def backward(ctx: Any, grad_spikes: Tensor | None, grad_v: Tensor | None) -> tuple[Tensor | None, ...]:
         charged, *rest = ctx.saved_tensors
-        v0 = rest.pop(0) if "decay" in ctx.learned else None
+        layout: Layout = ctx.layout
+        grad_spikes, grad_v = layout.lay(grad_spikes), layout.lay(grad_v)
+        v0 = layout.lay(rest.pop(0)) if "decay" in ctx.learned else None
         values = {"decay": ctx.decay, "threshold": ctx.threshold} | dict(zip(ctx.learned, rest, strict=True))
         decay, threshold, reset = values["decay"], values["threshold"], ctx.reset
         totals = {name: torch.zeros_like(values[name]) for name in ctx.learned}
@@ -85,13 +89,15 @@ class _MultiStep(torch.autograd.Function):
                 totals["decay"] += (g * before[: len(g)]).sum()
             if ctx.constant:
                 torch.sum(g, 0, keepdim=True, out=g_current)
-        return grad_current, None, grad_v0, totals.get("decay"), totals.get("threshold"), None, None, None
+        by_v0 = None if grad_v0 is None else layout.restore(grad_v0)
+        by_constants = totals.get("decay"), totals.get("threshold")
+        return layout.restore(grad_current), None, by_v0, *by_constants, None, None, None
 
 
 def fire(
     current: Tensor, v0: Tensor, decay: float | Tensor, threshold: float | Tensor, reset: Reset, charged: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Spikes and the last potential; `charged`, like `current` and contiguous, is filled with `h` where it is given."""
+    """Spikes and the last potential, both contiguous; so is `charged`, which is filled with `h` where it is given."""
     spikes = pages.empty(current.shape, current)
     last = v0.to(current.dtype, copy=True, memory_format=torch.contiguous_format)
     kept = None if charged is None else flat(charged)
@@ -176,7 +182,9 @@ def multi_step(
     """Same contract, spikes and gradients as `kernels.reference.multi_step`; saves one tensor for the backward pass."""
     decay, threshold, reset = parameters.decay, parameters.threshold, parameters.reset
     if not needs_gradient(current, v0, decay, threshold):
-        return fire(current, v0, decay, threshold, reset)
+        layout = Layout.of(current)
+        spikes, v = fire(layout.lay(current), layout.lay(v0), decay, threshold, reset)
+        return layout.restore(spikes), layout.restore(v)
     source, settings = repeated(current), (v0, decay, threshold, reset, surrogate, detach_reset)
     spikes, v = _MultiStep.apply(current if source is None else source, len(current), *settings)  # type: ignore[no-untyped-call]
     return spikes, v
