@@ -4,12 +4,12 @@ Inside, channels are the last axis, `(H, W, C)`: there the convolutions are fast
 channel lies along the innermost axis.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
 from neurodeploy.fixed_point import CubaParameters
@@ -18,15 +18,8 @@ from neurodeploy_exporters.lava.neurons import NeuronConstants, Neurons
 from neurodeploy_exporters.lava.synapse import Delivery, deliveries, recurrent
 from neurodeploy_exporters.lava.values import Shape
 
-_BLOCK = 1 << 21  # values of a block: what its synapses deliver, over some steps and samples
-
-
-@dataclass(frozen=True, eq=False)
-class Afferent:
-    """Synapses with one delay on a population, and the population (or `INPUT`) that they read."""
-
-    source: int
-    delivery: Delivery
+_VECTOR = 1 << 17  # neurons, over some samples, that are updated at once: their state stays in the cache
+_BLOCK = 1 << 21  # sums that are held at once, over some steps of these neurons
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +30,7 @@ class Prepared:
         key: its name in recordings.
         shape: channels last.
         parameters: of its neurons, channels last.
-        afferents: what it receives from others.
+        afferents: the populations (or `INPUT`) that it reads, and what they deliver.
         recurrent: what it receives from itself, or None.
         resets: steps, from 0, before whose update u and v are cleared.
     """
@@ -45,7 +38,7 @@ class Prepared:
     key: str
     shape: Shape
     parameters: CubaParameters
-    afferents: tuple[Afferent, ...]
+    afferents: tuple[tuple[int, Delivery], ...]
     recurrent: Delivery | None
     resets: frozenset[int]
 
@@ -59,9 +52,9 @@ class Traces:
         u, v: int32, or None where nobody wants them.
     """
 
-    s: Tensor
-    u: Tensor | None = None
-    v: Tensor | None = None
+    s: NDArray[np.bool_]
+    u: NDArray[np.int32] | None = None
+    v: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +66,8 @@ class Drive:
         current: `[T, B, *shape]`, or None.
     """
 
-    bias: Tensor | None = None
-    current: Tensor | None = None
+    bias: NDArray[Any] | None = None
+    current: NDArray[Any] | None = None
 
 
 def channels_last(shape: Shape) -> Shape:
@@ -98,7 +91,7 @@ def prepare(circuit: Circuit, index: int, peak: int, resets: frozenset[int]) -> 
         source = circuit.input_shape if synapse.source == INPUT else circuit.populations[synapse.source].shape
         messages = peak if synapse.source == INPUT else 1
         found = deliveries(synapse.connection, source, messages, synapse.delay)
-        afferents += [Afferent(synapse.source, delivery) for delivery in found]
+        afferents += [(synapse.source, delivery) for delivery in found]
     return Prepared(
         key=population.key,
         shape=channels_last(population.shape),
@@ -116,7 +109,7 @@ def _parameters(population: Population) -> CubaParameters:
     return CubaParameters(neuron.i_decay, neuron.v_decay, neuron.threshold, np.moveaxis(bias, 0, -1))
 
 
-def run(prepared: Prepared, fired: Mapping[int, Tensor], drive: Drive | None, traces: Traces) -> None:
+def run(prepared: Prepared, fired: Mapping[int, NDArray[Any]], drive: Drive | None, traces: Traces) -> None:
     """Run a population for all steps; fills `traces`.
 
     Args:
@@ -126,42 +119,41 @@ def run(prepared: Prepared, fired: Mapping[int, Tensor], drive: Drive | None, tr
     Raises:
         UserError: a value leaves the range of Lava's integers.
     """
-    steps, batch = traces.s.shape[:2]
-    sources = [fired[afferent.source][0, 0].numel() for afferent in prepared.afferents]
-    size = max([traces.s[0, 0].numel(), *sources])
-    samples = max(1, _BLOCK // (steps * size))
+    batch = traces.s.shape[1]
+    size = max(traces.s[0, 0].size, *(fired[source][0, 0].size for source, _ in prepared.afferents), 1)
+    samples = min(batch, max(1, _VECTOR // size))
     span = max(1, _BLOCK // (samples * size))
     for first in range(0, batch, samples):
         part = slice(first, first + samples)
         _run_block(prepared, fired, drive, traces, part, span)
 
 
-@dataclass(eq=False)
-class _Sums:
-    """What arrives in a span of steps: `steps[i]` in step `first + i`."""
+@dataclass(frozen=True, eq=False)
+class _Arriving:
+    """What arrives in a span of steps: `sums[i]` in step `first + i`."""
 
-    first: int = 0
-    steps: Sequence[Tensor] = field(default_factory=tuple)
+    first: int
+    sums: NDArray[Any]
 
-    def at(self, step: int) -> Tensor | None:
-        return self.steps[step - self.first] if 0 <= step - self.first < len(self.steps) else None
+    def at(self, step: int) -> tuple[NDArray[Any], ...]:
+        return (self.sums[step - self.first],) if 0 <= step - self.first < len(self.sums) else ()
 
 
 def _run_block(
-    prepared: Prepared, fired: Mapping[int, Tensor], drive: Drive | None, traces: Traces, part: slice, span: int
+    prepared: Prepared, fired: Mapping[int, NDArray[Any]], drive: Drive | None, traces: Traces, part: slice, span: int
 ) -> None:
     spikes = traces.s[:, part]
     steps = len(spikes)
     neurons = Neurons(_constants(prepared, drive, part, keep_current=traces.u is not None), tuple(spikes.shape[1:]))
     for start in range(0, steps, span):
         stop = min(start + span, steps)
-        arriving = [_arriving(afferent, fired[afferent.source][:, part], start, stop) for afferent in prepared.afferents]
+        arriving = _arriving(prepared, fired, part, start, stop)
         if drive is not None and drive.current is not None:
-            arriving.append(_Sums(start, (64 * drive.current[start:stop, part].to(neurons.constants.dtype)).unbind()))
+            arriving.append(_Arriving(start, 64 * drive.current[start:stop, part].astype(neurons.constants.dtype)))
         for step in range(start, stop):
             if step in prepared.resets:
                 neurons.reset()
-            sums = [found for each in arriving if (found := each.at(step)) is not None]
+            sums = [found for each in arriving for found in each.at(step)]
             if prepared.recurrent is not None and step:
                 sums.append(prepared.recurrent.deliver(spikes[step - 1 : step])[0])
             try:
@@ -169,23 +161,26 @@ def _run_block(
             except UserError as error:
                 raise UserError(f"step {step + 1}: {error}") from None
             if traces.u is not None and neurons.u is not None:
-                traces.u[step, part].copy_(neurons.u)
+                traces.u[step, part] = neurons.u
             if traces.v is not None:
-                traces.v[step, part].copy_(neurons.minus_v).neg_()
+                np.negative(neurons.minus_v, out=traces.v[step, part], casting="unsafe")
 
 
 def _constants(prepared: Prepared, drive: Drive | None, part: slice, *, keep_current: bool) -> NeuronConstants:
-    found = [*(afferent.delivery for afferent in prepared.afferents), *filter(None, [prepared.recurrent])]
+    found = [*(delivery for _, delivery in prepared.afferents), *filter(None, [prepared.recurrent])]
     largest, parameters = sum(delivery.largest for delivery in found), prepared.parameters
     if drive is not None and drive.current is not None:
-        largest += int(drive.current.abs().max())
+        largest += int(np.abs(drive.current.astype(np.int64)).max())
     if drive is not None and drive.bias is not None:
-        bias: Any = drive.bias[part].numpy()
-        parameters = CubaParameters(parameters.i_decay, parameters.v_decay, parameters.threshold, bias)
+        parameters = replace(parameters, bias=drive.bias[part])
     return NeuronConstants(parameters, largest_sum=largest, keep_current=keep_current)
 
 
-def _arriving(afferent: Afferent, messages: Tensor, start: int, stop: int) -> _Sums:
-    late = afferent.delivery.delay + 1
-    first, last = max(0, start - late), max(0, stop - late)
-    return _Sums(first + late, afferent.delivery.deliver(messages[first:last]).unbind()) if last > first else _Sums()
+def _arriving(prepared: Prepared, fired: Mapping[int, NDArray[Any]], part: slice, start: int, stop: int) -> list[_Arriving]:
+    found = []
+    for source, delivery in prepared.afferents:
+        late = delivery.delay + 1
+        first, last = max(0, start - late), max(0, stop - late)
+        if last > first:
+            found.append(_Arriving(first + late, delivery.deliver(fired[source][first:last, part])))
+    return found

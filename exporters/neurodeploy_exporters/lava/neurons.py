@@ -10,15 +10,17 @@ here (a larger one is refused), and the decays have 12.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from neurodeploy.errors import UserError
 from neurodeploy.fixed_point import CubaParameters
+
+Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
 _WRAP = 1 << 23
 _NEVER_WRAPS_TWICE = 1 << 18  # sums up to this, times 64, keep a wrapped current within 24 bits
@@ -60,12 +62,12 @@ class NeuronConstants:
             current * _significand(i_keep),
             potential * _significand(v_keep),
         )
-        self.dtype = torch.float32 if largest <= 1 << _FLOAT32_BITS else torch.float64
+        self.dtype: Any = np.float32 if largest <= 1 << _FLOAT32_BITS else np.float64
 
         self.current = keep_current or self.wraps or bool(i_keep.any())
-        self.i_factor, self.v_factor = (_factor(keep, self.dtype) for keep in (i_keep, v_keep))
-        self.bias = torch.from_numpy(bias).to(self.dtype) if bias.any() else None
-        self.threshold = float(threshold) if threshold < potential else None
+        self.i_factor, self.v_factor = i_keep / 4096, v_keep / 4096
+        self.bias = bias if bias.any() else None
+        self.threshold = self.dtype(threshold) if threshold < potential else None
 
 
 class Neurons:
@@ -77,54 +79,66 @@ class Neurons:
     """
 
     def __init__(self, constants: NeuronConstants, shape: tuple[int, ...]) -> None:
+        """
+        Args:
+            shape: of the state, `[B, …]`; the arrays among the constants broadcast against it.
+        """
         self.constants = constants
-        self.minus_v = torch.zeros(shape, dtype=constants.dtype)
-        self.u = torch.zeros_like(self.minus_v) if constants.current else None
+        self.minus_v: Floats = np.zeros(shape, constants.dtype)
+        self.u: Floats | None = np.zeros(shape, constants.dtype) if constants.current else None
+        self._bias = None if constants.bias is None else self._spread(constants.bias)
+        self._i_factor, self._v_factor = self._spread(constants.i_factor), self._spread(constants.v_factor)
+        self._minus_v = torch.from_numpy(self.minus_v)  # the same memory
 
     def reset(self) -> None:
         """u = v = 0."""
-        self.minus_v.zero_()
+        self.minus_v.fill(0)
         if self.u is not None:
-            self.u.zero_()
+            self.u.fill(0)
 
-    def step(self, sums: Iterable[Tensor], spikes: Tensor) -> None:
+    def step(self, sums: Iterable[Floats], spikes: NDArray[np.bool_]) -> None:
         """One time step.
 
         Args:
-            sums: each 64 times what a synapse delivers in this step, of the shape of the state; floating point.
-            spikes: boolean, of the same shape; is overwritten.
+            sums: each 64 times what a synapse delivers in this step, of the shape of the state.
+            spikes: of the same shape; is overwritten.
 
         Raises:
             UserError: the current leaves Lava's 32-bit integers.
         """
         c, v = self.constants, self.minus_v
-        _decay(v, c.v_factor)
-        if self.u is None:
-            for each in sums:
-                v.sub_(each)
-        else:
-            v.sub_(self._updated_current(self.u, sums))
-        if c.bias is not None:
-            v.sub_(c.bias)
+        _decay(v, self._v_factor)
+        for added in sums if self.u is None else (self._updated_current(self.u, sums),):
+            np.subtract(v, added, out=v)
+        if self._bias is not None:
+            np.subtract(v, self._bias, out=v)
         if c.clips:
-            v.clamp_(1 - _WRAP, _WRAP - 1)
+            np.clip(v, 1 - _WRAP, _WRAP - 1, out=v)
         if c.threshold is None:
-            spikes.zero_()
+            spikes.fill(False)
         else:
-            torch.lt(v, -c.threshold, out=spikes)
-            functional.threshold(v, -c.threshold - 1, 0.0, inplace=True)  # keeps what is larger: all are integers
+            np.less(v, -c.threshold, out=spikes)
+            # keeps what is larger, which for integers is what is not less than −threshold
+            functional.threshold(self._minus_v, -float(c.threshold) - 1, 0.0, inplace=True)
 
-    def _updated_current(self, u: Tensor, sums: Iterable[Tensor]) -> Tensor:
+    def _updated_current(self, u: Floats, sums: Iterable[Floats]) -> Floats:
         c = self.constants
-        _decay(u, c.i_factor)
+        _decay(u, self._i_factor)
         for each in sums:
-            u.add_(each)
+            np.add(u, each, out=u)
         if c.wraps:
-            turns = (u > _WRAP).to(u.dtype).sub_((u <= -_WRAP).to(u.dtype))
-            u.sub_(turns, alpha=2 * _WRAP)
-        if c.watched and float(u.abs().max()) > _INT32_MAX:
+            turns = (u > _WRAP).astype(u.dtype) - (u <= -_WRAP).astype(u.dtype)
+            u -= 2 * _WRAP * turns
+        if c.watched and np.abs(u).max() > _INT32_MAX:
             raise UserError("the current left Lava's 32 bits; use smaller weights or messages")
         return u
+
+    def _spread(self, constant: Any) -> Any:
+        """A constant as a number, or as an array that numpy's inner loops read in one go."""
+        if constant.ndim == 0:
+            return self.constants.dtype(constant)
+        whole = self.minus_v.shape[max(0, self.minus_v.ndim - max(constant.ndim, 3)) :]
+        return np.broadcast_to(constant, whole).astype(self.constants.dtype)
 
 
 def _accumulated(added: int, keep: Any) -> int:
@@ -139,13 +153,10 @@ def _significand(keep: Any) -> int:
     return int(keep.max()) // (common & -common) if common else 0
 
 
-def _factor(keep: Any, dtype: torch.dtype) -> float | Tensor:
-    return float(keep) / 4096 if keep.ndim == 0 else torch.from_numpy(keep / 4096).to(dtype)
-
-
-def _decay(x: Tensor, factor: float | Tensor) -> None:
-    if isinstance(factor, float) and factor in (0.0, 1.0):
-        if factor == 0.0:
-            x.zero_()
+def _decay(x: Floats, factor: Any) -> None:
+    if factor.ndim == 0 and factor in (0, 1):
+        if factor == 0:
+            x.fill(0)
         return
-    x.mul_(factor).trunc_()
+    np.multiply(x, factor, out=x)
+    np.trunc(x, out=x)

@@ -4,14 +4,15 @@ Nothing flows back, so each population is computed for all steps before the next
 see each other: they are shared out among the threads that torch may use, and taken a few at a time to bound the memory.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit
@@ -22,7 +23,7 @@ from neurodeploy_exporters.lava.values import Shape
 
 Mode = Literal["spikes", "bias", "ain"]
 _MODES = ("spikes", "bias", "ain")
-_DTYPES: dict[str, torch.dtype] = {"s": torch.bool, "u": torch.int32, "v": torch.int32}
+_DTYPES: dict[str, Any] = {"s": np.bool_, "u": np.int32, "v": np.int32}
 _CHUNK = 1 << 26  # spikes of one population that are held at once by a thread, over samples and steps
 
 
@@ -113,82 +114,111 @@ def _run(
     record: Sequence[str],
 ) -> dict[str, NDArray[Any]]:
     _check_options(circuit, steps, mode, interval, offset, record)
-    values = shaped_input(values, circuit, leading=1 if mode == "bias" else 2)
+    values = shaped_input(values, circuit, leading=1)[None] if mode == "bias" else shaped_input(values, circuit, leading=2)
     if mode != "bias":
         values = _pad(values, steps)
     if mode == "spikes" and not message_bits:
         values = values != 0
-    peak = int(np.abs(values.astype(np.int64)).max())
     if mode != "spikes":
-        try:
+        with _named(places[0]):
             _check_drive(values, mode)
-        except UserError as error:
-            raise UserError(f"{places[0]}: {error}") from None
-    first = 0 if circuit.has_input_neurons else 1
-    populations = []
-    for index, depth in enumerate(circuit.depths):
-        try:
-            populations.append(prepare(circuit, index, peak, _resets(steps, depth - first, interval, offset)))
-        except UserError as error:
-            raise UserError(f"{places[index]}: {error}") from None
-    entering = torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, -3, -1) if len(circuit.input_shape) == 3 else values))
-    batch = entering.shape[-1 - len(circuit.input_shape)]
-    kept = {
-        f"{population.key}_{what}": torch.empty((steps, batch, *population.shape), dtype=_DTYPES[what])
-        for population in populations
-        for what in record
-    }
-    last_reader = {synapse.source: synapse.target for synapse in sorted(circuit.synapses, key=lambda s: s.target)}
+    peak, first = int(np.abs(values.astype(np.int64)).max()), 0 if circuit.has_input_neurons else 1
+    with _one_thread_each() as threads:
+        populations = []
+        for index, depth in enumerate(circuit.depths):
+            with _named(places[index]):
+                populations.append(prepare(circuit, index, peak, _resets(steps, depth - first, interval, offset)))
+        recorded = {
+            f"{population.key}_{what}": np.empty((steps, values.shape[1], *population.shape), _DTYPES[what])
+            for population in populations
+            for what in record
+        }
+        entering = np.ascontiguousarray(np.moveaxis(values, 2, -1))  # channels last
+        readers = {synapse.source: synapse.target for synapse in sorted(circuit.synapses, key=lambda synapse: synapse.target)}
+        job = _Job(populations, places, entering, mode, steps, readers, recorded)
+        largest = max(int(np.prod(population.shape)) for population in populations)
+        _in_chunks(job, values.shape[1], max(1, _CHUNK // (steps * largest)), threads)
+    return {key: _ours(array) for key, array in recorded.items()}
 
-    def run_samples(samples: slice) -> None:
-        part = entering[samples] if mode == "bias" else entering[:, samples]
-        fired = {INPUT: part} if mode == "spikes" else {}
-        for index, population in enumerate(populations):
-            drive = None
-            if mode != "spikes" and index == 0:
-                drive = Drive(bias=part) if mode == "bias" else Drive(current=part)
-            traces = _traces(population, kept, samples, steps, len(part) if mode == "bias" else part.shape[1])
-            try:
-                run(population, fired, drive, traces)
-            except UserError as error:
-                raise UserError(f"{places[index]}: {error}") from None
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A run, to be called for one part of the batch after another.
+
+    Attributes:
+        populations, places: of the circuit, and their names in messages.
+        entering: `[T, B, …]`, or `[1, B, …]` in mode "bias", channels last.
+        mode, steps: of the run.
+        last_reader: source → the last population that reads it.
+        recorded: what is asked for, channels last; a call fills the places of its samples.
+    """
+
+    populations: Sequence[Prepared]
+    places: Sequence[str]
+    entering: NDArray[Any]
+    mode: Mode
+    steps: int
+    last_reader: Mapping[int, int]
+    recorded: Mapping[str, NDArray[Any]]
+
+    def __call__(self, samples: slice) -> None:
+        part = self.entering[:, samples]
+        drive = {"bias": Drive(bias=part[0]), "ain": Drive(current=part), "spikes": None}[self.mode]
+        fired = {INPUT: part}
+        for index, population in enumerate(self.populations):
+            traces = self._traces(population, samples, part.shape[1])
+            with _named(self.places[index]):
+                run(population, fired, None if index else drive, traces)
             fired[index] = traces.s
-            fired = {source: spikes for source, spikes in fired.items() if last_reader.get(source, -1) > index}
+            # what nobody reads any more is let go: spikes of all populations at once would be the larger part of the memory
+            fired = {source: spikes for source, spikes in fired.items() if self.last_reader.get(source, INPUT) > index}
 
-    largest = max(int(np.prod(population.shape)) for population in populations)
-    _in_chunks(run_samples, batch, max(1, _CHUNK // (steps * largest)))
-    return {key: _ours(array, what=key[-1]) for key, array in kept.items()}
-
-
-def _traces(population: Prepared, kept: Mapping[str, Tensor], samples: slice, steps: int, batch: int) -> Traces:
-    """Where to put the states of some samples: into the recording, or for spikes that nobody records, anywhere."""
-    found = {what: kept[key][:, samples] for what in _DTYPES if (key := f"{population.key}_{what}") in kept}
-    if "s" not in found:
-        found["s"] = torch.empty((steps, batch, *population.shape), dtype=torch.bool)
-    return Traces(**found)
+    def _traces(self, population: Prepared, samples: slice, batch: int) -> Traces:
+        """Where the states go: into the recording, and spikes that nobody records anywhere else."""
+        keys = {what: f"{population.key}_{what}" for what in _DTYPES}
+        found = {what: self.recorded[key][:, samples] for what, key in keys.items() if key in self.recorded}
+        spikes = found.pop("s", None)
+        return Traces(np.empty((self.steps, batch, *population.shape), np.bool_) if spikes is None else spikes, **found)
 
 
-def _in_chunks(run_samples: Callable[[slice], None], batch: int, most: int) -> None:
-    """Call `run_samples` for consecutive parts of the batch, in as many threads as torch may use."""
-    threads = min(torch.get_num_threads(), batch)
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Puts the place in front of an error's message."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
+
+
+def _in_chunks(run_samples: Callable[[slice], None], batch: int, most: int, threads: int) -> None:
+    """Call `run_samples` for consecutive parts of the batch of at most `most` samples, in some threads."""
     size = min(most, -(-batch // threads))
     chunks = [slice(start, min(start + size, batch)) for start in range(0, batch, size)]
     if threads == 1:
         for chunk in chunks:
             run_samples(chunk)
         return
-    # each worker on one thread: threads of torch that wait for each other after every operation lose more than they win
-    before = torch.get_num_threads()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run_samples, chunks))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Lets each thread run torch's operations alone, and tells how many threads torch might have used.
+
+    Threads of torch wait for each other after every operation; the samples of a batch need not.
+    """
+    allowed = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(run_samples, chunks))
+        yield allowed
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(allowed)
 
 
-def _ours(array: Tensor, *, what: str) -> NDArray[Any]:
-    """`[T, B, H, W, C]` → a view `[T, B, C, H, W]`."""
-    values = array.view(torch.uint8).numpy() if what == "s" else array.numpy()
+def _ours(array: NDArray[Any]) -> NDArray[Any]:
+    """`[T, B, H, W, C]` → a view `[T, B, C, H, W]`; spikes as uint8."""
+    values = array.view(np.uint8) if array.dtype == np.bool_ else array
     return np.moveaxis(values, -1, 2) if values.ndim == 5 else values
 
 
