@@ -99,7 +99,7 @@ def test_a_file_tells_whether_it_is_a_circuit(path, tmp_path):
     assert is_circuit(path)
     assert not is_circuit(tmp_path / "a.net")
     (tmp_path / "text").write_text("no")
-    with pytest.raises(UserError, match=r"is not a readable HDF5 file .* a circuit file expected"):
+    with pytest.raises(UserError, match=r"is not a readable HDF5 file .* a .net or circuit file expected"):
         is_circuit(tmp_path / "text")
 
 
