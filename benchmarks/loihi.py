@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from datetime import date
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
@@ -150,8 +150,9 @@ def main() -> None:
         recorded = [recorded_time(given.recordings, case.name) for case in cases]
     except UserError as error:
         sys.exit(f"error: {error}")
-    timings, memory = [], []
+    agreement, timings, memory = [], [], []
     for case in cases:
+        agreement.append(compare(case))
         for threads in given.threads:
             _say(f"time: {case.name}, threads {threads}")
             timings += time_batches(case, given.batch, threads, given.rounds, lava)
@@ -162,9 +163,9 @@ def main() -> None:
     result = SimulationResult(
         day=date.today(),
         machine=machine("cpu", "default", load),
-        versions={name: version(name) for name in ("numpy", "torch", *(["lava-nc"] if lava else []))},
+        versions={name: _version(name) for name in ("numpy", "torch", *(["lava-nc"] if lava else []))},
         recorded=recorded,
-        agreement=[compare(case) for case in cases],
+        agreement=agreement,
         timings=timings,
         memory=memory,
     )
@@ -175,6 +176,13 @@ def main() -> None:
     sys.stdout.write(f"\n{text(result)}\nresults in {output}\n")
     if any(each.different for each in result.agreement):
         sys.exit("error: states differ from the recorded ones; the timings do not compare the same computation")
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "sources"
 
 
 def _say(line: str) -> None:
