@@ -102,6 +102,24 @@ def test_reduced_precision_of_torch_does_not_reach_the_sums(recorded):
         np.testing.assert_array_equal(computed[key], expected[key], err_msg=key)
 
 
+def test_autocast_does_not_reach_the_sums():
+    rng = np.random.default_rng(1)
+    layer = ConvLayer(shape=(3, 4, 4), weight=2 * rng.integers(-120, 120, (3, 9, 3, 3)) + 1, neuron=PLAIN)
+    inputs = rng.integers(0, 2, (4, 2, 9, 6, 6))
+    expected = simulate(Network((layer,)), inputs, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        computed = simulate(Network((layer,)), inputs, 4)
+    for key in expected:
+        np.testing.assert_array_equal(computed[key], expected[key], err_msg=key)
+
+
+def test_a_network_that_begins_with_flatten_takes_samples_of_any_shape():
+    inputs = np.random.default_rng(2).integers(0, 2, (3, 2, 2, 2))
+    flat = Network(FLAT.layers[1:])
+    for key, values in simulate(flat, inputs.reshape(3, 2, 4), 3).items():
+        np.testing.assert_array_equal(simulate(FLAT, inputs, 3)[key], values, err_msg=key)
+
+
 def test_sums_beyond_float32_are_still_exact():
     rng = np.random.default_rng(5)
     weight = rng.integers(-128, 127, (3, 4)) * 2
