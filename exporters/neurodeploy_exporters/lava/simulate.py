@@ -26,6 +26,7 @@ Mode = Literal["spikes", "bias", "ain"]
 _MODES = ("spikes", "bias", "ain")
 _DTYPES: dict[str, Any] = {"s": np.bool_, "u": np.int32, "v": np.int32}
 _CHUNK = 1 << 26  # spikes of one population that are held at once by a thread, over samples and steps
+_SHARE = 1 << 21  # neuron updates that are worth a thread
 
 
 def simulate(
@@ -139,8 +140,9 @@ def _run(
         entering = np.ascontiguousarray(np.moveaxis(values, 2, -1))  # channels last
         readers = {synapse.source: synapse.target for synapse in sorted(circuit.synapses, key=lambda synapse: synapse.target)}
         job = _Job(populations, places, entering, mode, steps, readers, recorded)
-        largest = max(int(np.prod(population.shape)) for population in populations)
-        _in_chunks(job, values.shape[1], max(1, _CHUNK // (steps * largest)), threads)
+        sizes, batch = [int(np.prod(population.shape)) for population in populations], values.shape[1]
+        threads = max(1, min(threads, batch, batch * steps * sum(sizes) // _SHARE))
+        _in_chunks(job, batch, max(1, _CHUNK // (steps * max(sizes))), threads)
     return {key: _ours(array) for key, array in recorded.items()}
 
 

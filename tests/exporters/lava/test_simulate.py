@@ -280,6 +280,7 @@ def test_a_circuit_gives_what_its_rules_give_step_by_step(random_circuit, seed, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "_BLOCK", block)
         patch.setattr(engine, "_VECTOR", block)
+        patch.setattr(simulate_module, "_SHARE", 1)
         torch.set_num_threads(threads)
         try:
             found = simulate_circuit(
