@@ -1,8 +1,9 @@
 """The main job end to end: train, deploy, verify, account. The one place where exporters and energy meet."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,7 +20,7 @@ from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.recipe import Recipe
-from neurodeploy.targets import find
+from neurodeploy.targets import calibration_inputs, chip_options, find
 from neurodeploy_energy import Report, profile, write_report
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import Verification, verify
@@ -96,16 +97,17 @@ def run(
     """
     exporters = {target: find(target) for target in recipe.export.targets}
     data = recipe.data.load()
+    options = chip_options(exporters, calibration_inputs(data, recipe.export.calibration), recipe.export.head_cut)
     results: list[SeedResult] = []
     for seed, networks in _by_seed(train_all(recipe, root, data, fabric=fabric, watcher=watcher, resume=resume), recipe):
-        result = _one_seed(recipe, root, data, seed, networks, list(exporters), say)
+        result = _one_seed(recipe, root, data, seed, networks, options, say)
         results.append(result)
     content = summary.of_run(recipe, data, results)
     write_report(
         results[0].report,
         root,
         title=f"{recipe.name}: {recipe.deployed} against {recipe.baseline}",
-        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph),
+        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph, recipe.export.head_cut),
         notices=summary.notices(recipe),
     )
     write_text(root / SUMMARY, summary.as_json(content))
@@ -127,7 +129,7 @@ def _one_seed(
     data: DataSet,
     seed: int,
     networks: dict[str, nn.Module],
-    targets: list[str],
+    targets: Mapping[str, dict[str, Any]],
     say: Callable[[str], None],
 ) -> SeedResult:
     samples, labels = data.test_samples, data.test_labels
@@ -138,7 +140,7 @@ def _one_seed(
         spikes = deployed.result.spikes_per_sample
         say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
     bundles, verifications = {}, {}
-    for target in targets:
+    for target, options in targets.items():
         folder = folder_of(root, seed, "bundles") / target
         bundles[target] = find(target)(
             student.graph,
@@ -148,6 +150,7 @@ def _one_seed(
             quantize=recipe.export.quantize,
             accuracy={"float": student.trained.accuracy},
             test=(data.sequences(samples).numpy(), labels.numpy()),
+            **options,
         )
         verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)
     batches, profiles = samples.split(250), recipe.energy.profiles

@@ -1,0 +1,91 @@
+"""Which of several roundings of a population fires most nearly what the trained population fires, on data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neurodeploy.errors import UserError
+from neurodeploy.fixed_point import CubaParameters, cuba_step
+from neurodeploy.neurons import neuron_step
+from neurodeploy_exporters.lava.currents import delivered
+from neurodeploy_exporters.lava.rounding import Rounded
+from neurodeploy_exporters.lava.wiring import Stage
+
+_TRIED = 9
+
+
+class Calibration:
+    """Runs the trained body, population after population, beside candidates for each.
+
+    Trained and rounded population read the same spikes, those of the trained network, so that they differ by what the candidate
+    rounds and by nothing else. Reading what the rounded populations before it fire, as on the chip, was no better: over three
+    plain, three residual and three spike-element-wise networks for handwritten digits (500 test samples each, float 94.40 %)
+    the mean accuracy was 94.29 % this way, 94.16 % that way, and 94.20 % by least rounding error; fewer spikes differed this
+    way in most.
+
+    Args:
+        source: name of the tensor that enters the body.
+        spikes: its values on the calibration data, `[T, B, …]`, 0 or 1.
+    """
+
+    def __init__(self, source: str, spikes: NDArray[Any]) -> None:
+        if spikes.ndim < 3 or 0 in spikes.shape or not ((spikes == 0) | (spikes == 1)).all():
+            raise UserError(f"calibration: {_shown(spikes)} found, spikes [T, B, …] of the body's input expected")
+        self._spikes = {source: torch.from_numpy(np.ascontiguousarray(spikes, np.uint8))}
+
+    def choose(self, stage: Stage, candidates: Sequence[Rounded]) -> Rounded:
+        """The candidate whose spikes differ least from those of the trained population; the first of equals.
+
+        At most nine are tried, spread evenly over the scales, with the first one among them; so the search costs ten runs of
+        each layer on the calibration data.
+        """
+        trained = _fired(stage, self._current(stage, [a.node.weight for a in stage.afferents], stage.bias))
+        self._spikes[stage.name] = trained
+
+        def wrong(rounded: Rounded) -> int:
+            current = self._current(stage, rounded.weights, rounded.bias)
+            return int((_fired_by_integers(stage, current, rounded) != trained).sum())
+
+        return min(_spread(candidates), key=wrong)
+
+    def _current(self, stage: Stage, weights: Sequence[Any], bias: Any) -> Tensor:
+        total: Any = sum(
+            delivered(afferent, self._spikes[afferent.source], weight)
+            for afferent, weight in zip(stage.afferents, weights, strict=True)
+        )
+        if bias is None:
+            return total
+        return total + torch.from_numpy(np.asarray(bias, np.float32)).reshape(-1, *(1,) * (len(stage.shape) - 1))
+
+
+def _shown(values: NDArray[Any]) -> str:
+    if values.ndim < 3 or 0 in values.shape:
+        return f"shape {values.shape}"
+    return "values other than 0 and 1"
+
+
+def _spread(candidates: Sequence[Rounded]) -> list[Rounded]:
+    ranked = sorted(candidates[1:], key=lambda rounded: rounded.scale)
+    places = sorted({round(place) for place in np.linspace(0, len(ranked) - 1, _TRIED - 1)}) if ranked else []
+    return [candidates[0], *(ranked[place] for place in places)]
+
+
+def _fired(stage: Stage, current: Tensor) -> Tensor:
+    v: Any = torch.zeros_like(current[0])
+    fired = torch.empty(current.shape, dtype=torch.uint8)
+    for step, now in enumerate(current):
+        fired[step], v = neuron_step(v, now, stage.neuron.parameters, lambda h, theta: (h > theta).to(torch.float32))
+    return fired
+
+
+def _fired_by_integers(stage: Stage, current: Tensor, rounded: Rounded) -> Tensor:
+    parameters = CubaParameters(4096, round(4096 * (1 - stage.neuron.parameters.decay)), rounded.threshold)
+    u = v = torch.zeros(current.shape[1:], dtype=torch.int64)
+    fired = torch.empty(current.shape, dtype=torch.uint8)
+    for step, now in enumerate(current):
+        fired[step], u, v = cuba_step(u, v, now.to(torch.int64), parameters)
+    return fired
