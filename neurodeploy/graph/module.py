@@ -124,6 +124,11 @@ def _neuron(node: nodes.Neuron) -> nn.Module:
     return layers.Neuron(node.parameters)
 
 
+@_maker(nodes.FixedPointNeuron)
+def _fixed_point_neuron(node: nodes.FixedPointNeuron) -> nn.Module:
+    return layers.FixedPointNeuron(node.v_decay, node.threshold, node.i_decay)
+
+
 @_maker(nodes.Encode)
 def _encode(node: nodes.Encode) -> nn.Module:
     return DirectEncoding(node.steps)
