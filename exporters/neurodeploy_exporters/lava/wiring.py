@@ -1,12 +1,22 @@
-"""The spiking body of a graph as stages: populations of neurons, and the synapses whose currents meet in each of them."""
+"""The spiking body of a graph as stages: populations of neurons, and the synapses whose currents meet in each of them.
 
-from dataclasses import dataclass
+Between two spiking layers stand linear nodes alone, so what flows into a neuron is a sum over the ways that lead to it, each of
+which begins with the spikes of one layer: `current = Σ_ways synapse(pools(spikes)) + bias`. A sum of spikes that one synapse
+reads is a sum of currents of that synapse; a way without a synapse, such as an identity shortcut, gets one whose weights are 1.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.graph import nodes
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, Part, nodes
 from neurodeploy.graph.nodes import Shape
+from neurodeploy_exporters.lava.folding import fold_into_conv, fold_into_linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,8 +25,10 @@ class Afferent:
 
     Attributes:
         source: name of the spiking layer that it reads, or of the tensor that enters the body.
-        node: Conv or Linear with a float64 weight, pooling before it folded in, no bias. A shortcut that passes spikes on as
-            they are is a 1×1 convolution of one group per channel, with weights of 1.
+        node: Conv or Linear with a float64 weight, pooling before it folded in, no bias; it reads `source`. A shortcut that
+            passes spikes on as they are is a 1×1 convolution of one group per channel, with weights of 1 (a unit matrix where
+            the spikes have one axis). Its name is that of the node in the graph where no other afferent comes from it, else
+            `source>node`; for a way without a synapse `source>neurons`.
         flatten: the source is flattened first.
         input_shape: of the source, per sample and step.
     """
@@ -42,3 +54,171 @@ class Stage:
     afferents: tuple[Afferent, ...]
     bias: NDArray[np.float64] | None
     shape: Shape
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """From the spikes of `source` to some node; `synapse` has the pools before it folded in."""
+
+    source: str
+    pools: tuple[nodes.AvgPool, ...] = ()
+    flatten: bool = False
+    synapse: nodes.Conv | nodes.Linear | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Current:
+    """The value of a node: a sum over ways, and a bias `[C]` or None."""
+
+    ways: tuple[_Way, ...]
+    bias: Any = None
+
+
+def stages(graph: Graph, body: Part) -> tuple[Stage, ...]:
+    """Cut the body into stages, in order of computation.
+
+    Raises:
+        UserError: naming the node that has no form in Loihi's neurons and synapses, and what to do.
+    """
+    if len(body.inputs) != 1:
+        raise UserError(
+            f"body: reads {len(body.inputs)} tensors ({', '.join(body.inputs)}), one expected; let one spiking layer be the "
+            "first, or export to ONNX"
+        )
+    found: list[Stage] = []
+    values = {body.inputs[0]: _Current((_Way(body.inputs[0]),))}
+    for name in body.members:
+        node = graph[name]
+        if type(node) not in _RULES and not isinstance(node, nodes.Neuron):
+            raise UserError(f"node {name}: {_REFUSALS.get(type(node), type(node).__name__ + ' has no form on Loihi')}")
+        inputs = [values[source] for source in node.inputs]
+        if isinstance(node, nodes.Neuron):
+            found.append(_stage(graph, node, inputs[0]))
+            values[name] = _Current((_Way(name),))
+        else:
+            values[name] = _RULES[type(node)](graph, node, *inputs)
+    return _named(graph, found)
+
+
+def _pooled(_: Graph, node: nodes.AvgPool, value: _Current) -> _Current:
+    for way in value.ways:
+        if way.synapse is not None:
+            raise UserError(
+                f"node {node.name}: average pooling after the synapse {way.synapse.name} and before its neurons; "
+                "move it behind the neurons, where it can be folded into the next synapse"
+            )
+    return _Current(tuple(replace(way, pools=(*way.pools, node)) for way in value.ways))
+
+
+def _flattened(_: Graph, node: nodes.Flatten, value: _Current) -> _Current:
+    if any(way.flatten or way.synapse is not None for way in value.ways):
+        raise UserError(f"node {node.name}: a flatten right before a Linear synapse expected")
+    return _Current(tuple(replace(way, flatten=True) for way in value.ways))
+
+
+def _sent(graph: Graph, node: nodes.Conv | nodes.Linear, value: _Current) -> _Current:
+    for way in value.ways:
+        if way.synapse is not None:
+            raise UserError(
+                f"node {node.name}: a second synapse after {way.synapse.name} without neurons between them; "
+                "put a spiking layer between them"
+            )
+    bias = None if node.bias is None else np.asarray(node.bias, np.float64)
+    return _Current(tuple(_through(graph, way, node) for way in value.ways), bias)
+
+
+def _summed(_: Graph, __: nodes.Add, one: _Current, other: _Current) -> _Current:
+    biases = [value.bias for value in (one, other) if value.bias is not None]
+    return _Current((*one.ways, *other.ways), sum(biases) if biases else None)
+
+
+_RULES: dict[type, Callable[..., _Current]] = {
+    nodes.AvgPool: _pooled,
+    nodes.Flatten: _flattened,
+    nodes.Conv: _sent,
+    nodes.Linear: _sent,
+    nodes.Add: _summed,
+}
+
+_REFUSALS: dict[type, str] = {
+    nodes.MaxPool: "max pooling cannot be done by spiking neurons; retrain with average pooling or a stride",
+    nodes.Relu: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
+    nodes.BatchNorm: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear layer",
+    nodes.FixedPointNeuron: "the network is quantised already; quantise the floating-point network",
+    nodes.Encode: "direct coding inside the body; encode before the first spiking layer",
+    nodes.TimeMean: "a mean over time inside the body; leave it to the head",
+}
+
+
+def _through(graph: Graph, way: _Way, node: nodes.Conv | nodes.Linear) -> _Way:
+    """The way continued by a synapse, into which its pools are folded."""
+    shapes = [graph.shape(pool.inputs[0]) for pool in way.pools]
+    weight: Any = np.asarray(node.weight, np.float64)
+    if isinstance(node, nodes.Conv):
+        folded = fold_into_conv(way.pools, shapes, replace(node, weight=weight))
+        return replace(way, synapse=replace(folded, inputs=(way.source,), bias=None))
+    weight = fold_into_linear(way.pools, shapes, weight)
+    return replace(way, synapse=replace(node, inputs=(way.source,), weight=weight, bias=None))
+
+
+def _stage(graph: Graph, node: nodes.Neuron, current: _Current) -> Stage:
+    if node.parameters.reset != "hard":
+        raise UserError(
+            f'node {node.name}: reset "{node.parameters.reset}" found; Loihi\'s neurons reset to 0, so retrain the network '
+            'with reset = "hard"'
+        )
+    shape = graph.shape(node.name)
+    afferents: list[Afferent] = []
+    for way in current.ways:
+        whole = way if way.synapse is not None else _through(graph, way, _unit(node, shape))
+        assert whole.synapse is not None
+        one = Afferent(way.source, whole.synapse, way.flatten, graph.shape(way.source))
+        same = next((i for i, other in enumerate(afferents) if _alike(one, other)), None)
+        if same is None:
+            afferents.append(one)
+        else:
+            both: Any = afferents[same].node.weight + one.node.weight
+            afferents[same] = replace(one, node=replace(afferents[same].node, weight=both))
+    return Stage(node, tuple(afferents), current.bias, shape)
+
+
+def _unit(neuron: nodes.Neuron, shape: Shape) -> nodes.Conv | nodes.Linear:
+    """The synapse that passes on what the neurons would have read without one; it has no name yet."""
+    if len(shape) == 1:
+        weight: Any = np.eye(shape[0])
+        return nodes.Linear(name=neuron.name, inputs=neuron.inputs, weight=weight)
+    one, none = (1,) * (len(shape) - 1), (0,) * (len(shape) - 1)
+    weight = np.ones((shape[0], 1, *one))
+    return nodes.Conv(
+        name=neuron.name, inputs=neuron.inputs, weight=weight, stride=one, padding=none, dilation=one, groups=shape[0]
+    )
+
+
+def _alike(one: Afferent, other: Afferent) -> bool:
+    """Whether two synapses on the same neurons differ in their weights alone."""
+
+    def geometry(afferent: Afferent) -> tuple[Any, ...]:
+        node = afferent.node
+        plan = (node.stride, node.padding, node.dilation, node.groups) if isinstance(node, nodes.Conv) else ()
+        return (afferent.source, type(node), afferent.flatten, node.weight.shape, plan)
+
+    return geometry(one) == geometry(other)
+
+
+def _named(graph: Graph, found: list[Stage]) -> tuple[Stage, ...]:
+    """Give every afferent a name of its own."""
+    counts = Counter(afferent.node.name for stage in found for afferent in stage.afferents)
+    taken = {node.name for node in graph.nodes}
+
+    def named(afferent: Afferent) -> Afferent:
+        name = afferent.node.name
+        if counts[name] > 1 or isinstance(graph[name], nodes.Neuron):
+            base = name = f"{afferent.source}>{name}"
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{base}#{number}"
+            taken.add(name)
+        return replace(afferent, node=replace(afferent.node, name=name))
+
+    return tuple(replace(stage, afferents=tuple(map(named, stage.afferents))) for stage in found)

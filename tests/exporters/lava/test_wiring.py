@@ -1,0 +1,249 @@
+"""What flows into every population: the same currents as in the graph, whatever way they take; or a refusal by name."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
+from neurodeploy.graph.tracing import trace
+from neurodeploy.neurons import NeuronParameters
+from neurodeploy_exporters.lava.wiring import Afferent, Stage, stages
+
+RNG = np.random.default_rng(0)
+
+
+def conv(name, source, weight, bias=None, *, stride=1, padding=0, groups=1):
+    axes = weight.ndim - 2
+    plan = {"stride": (stride,) * axes, "padding": (padding,) * axes, "dilation": (1,) * axes, "groups": groups}
+    bias = None if bias is None else np.asarray(bias, np.float32)
+    return nodes.Conv(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias, **plan)
+
+
+def linear(name, source, weight, bias=None):
+    bias = None if bias is None else np.asarray(bias, np.float32)
+    return nodes.Linear(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
+
+
+def lif(name, source, reset="hard"):
+    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(0.5, 0.5, reset))
+
+
+def add(name, one, other):
+    return nodes.Add(name=name, inputs=(one, other))
+
+
+def pool(name, source, kernel=2, stride=2, axes=2):
+    return nodes.AvgPool(name=name, inputs=(source,), kernel=(kernel,) * axes, stride=(stride,) * axes)
+
+
+def closed(*members, shape=(2, 8, 8)) -> Graph:
+    """A graph fed by events `x`, with a mean over time as its head."""
+    x, mean = nodes.Input(name="x", shape=shape, timed=True), nodes.TimeMean(name="mean", inputs=(members[-1].name,))
+    return Graph([x, *members, mean, nodes.Output(name="out", inputs=("mean",))])
+
+
+def wired(graph: Graph) -> tuple[Stage, ...]:
+    return stages(graph, partition(graph).body)
+
+
+def current_of(stage: Stage, tensors: dict[str, Any]) -> np.ndarray:
+    """What the afferents of a stage deliver together, from the spikes of their sources in a run of the graph."""
+    total: Any = 0
+    for afferent in stage.afferents:
+        spikes = tensors[afferent.source]
+        total = total + _delivered(afferent, spikes)
+    bias = 0 if stage.bias is None else stage.bias.reshape(-1, *(1,) * (len(stage.shape) - 1))
+    return np.asarray(total + bias)
+
+
+def _delivered(afferent: Afferent, spikes: np.ndarray) -> np.ndarray:
+    members: list[nodes.Node] = [nodes.Input(name=afferent.source, shape=afferent.input_shape, timed=True)]
+    node = afferent.node
+    if afferent.flatten:
+        members.append(nodes.Flatten(name="flat", inputs=(afferent.source,)))
+        node = type(node)(**{**vars(node), "inputs": ("flat",)})
+    members += [node, nodes.Output(name="out", inputs=(node.name,))]
+    return interpreter.run(Graph(members), spikes)["out"]
+
+
+def check_currents(graph: Graph, samples: np.ndarray) -> tuple[Stage, ...]:
+    tensors, found = interpreter.run(graph, samples), wired(graph)
+    body = partition(graph).body
+    assert [stage.neuron.name for stage in found] == [n for n in graph.spiking if n in body.members]
+    names = [afferent.node.name for stage in found for afferent in stage.afferents]
+    assert len(set(names)) == len(names)
+    for stage in found:
+        assert all(a.node.weight.dtype == np.float64 and a.node.bias is None for a in stage.afferents)
+        assert all(a.node.inputs == (a.source,) for a in stage.afferents)
+        expected = tensors[stage.neuron.inputs[0]]
+        assert stage.shape == expected.shape[2:]
+        np.testing.assert_allclose(current_of(stage, tensors), expected, rtol=1e-4, atol=1e-4, err_msg=stage.neuron.name)
+    return found
+
+
+@pytest.mark.parametrize("repact", [False, True])
+def test_the_stages_of_every_network_carry_its_currents_or_it_pools_them(small, spiking, repact):
+    graph = fold_batch_norm(trace(small.build(spiking(repact=repact, decay=0.5), trained=True), small.shape))
+    if getattr(small.spec, "residual", "standard") == "ms":
+        after = "node block2.add: its values are not spikes" if repact else "node stem_pool: average pooling after the synapse"
+        with pytest.raises(UserError, match=after):
+            wired(graph)
+        return
+    found = check_currents(graph, small.samples(3).numpy())
+    residual = hasattr(small.spec, "residual")
+    assert any(len(stage.afferents) > 1 for stage in found) is residual
+
+
+@pytest.mark.parametrize("repact", [False, True])
+def test_the_stages_of_networks_fed_by_events_carry_their_currents(small, spiking, repact):
+    if getattr(small.spec, "residual", "standard") == "ms":
+        pytest.skip("pools currents")
+    network = small.build(spiking(3, "events", repact=repact, decay=0.5)).eval()
+    graph = fold_batch_norm(trace(network, small.shape, timed=True))
+    check_currents(graph, small.samples(2, steps=3).transpose(0, 1).contiguous().numpy())
+
+
+@st.composite
+def branching(draw) -> tuple[Graph, np.ndarray]:
+    """Layers that each read a sum of earlier spikes, pooled or not, through synapses or none."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    axes = draw(st.integers(1, 2))
+    shape = (2, *(draw(st.integers(4, 7)) for _ in range(axes)))
+    members: list[nodes.Node] = []
+    spikes = ["x"]
+
+    def put(node):
+        members.append(node)
+        return node.name
+
+    def sum_of_spikes(index, part):
+        chosen = draw(st.lists(st.sampled_from(spikes), min_size=1, max_size=3))
+        total = chosen[0]
+        for number, other in enumerate(chosen[1:]):
+            total = put(add(f"sum{index}.{part}.{number}", total, other))
+        return total
+
+    for index in range(draw(st.integers(1, 4))):
+        ways = []
+        for part in range(draw(st.integers(1, 3))):
+            source = sum_of_spikes(index, part)
+            kind = draw(st.sampled_from(["conv", "pool", "nothing"]))
+            name = f"way{index}.{part}"
+            if kind == "pool":
+                source = put(pool(name, source, kernel=1, stride=1, axes=axes))
+            if kind == "conv":
+                weight = rng.normal(0, 0.5, (2, draw(st.integers(1, 2)), *(3,) * axes))
+                bias = rng.normal(0, 0.2, 2) if draw(st.booleans()) else None
+                source = put(conv(name, source, weight, bias, padding=1, groups=2 // weight.shape[1]))
+            ways.append(source)
+        total = ways[0]
+        for number, other in enumerate(ways[1:]):
+            total = put(add(f"total{index}.{number}", total, other))
+        spikes.append(put(lif(f"n{index}", total)))
+    samples = (rng.random((5, 2, *shape)) < 0.4).astype(np.float32)
+    return closed(*members, shape=shape), samples
+
+
+@settings(max_examples=60)
+@given(branching())
+def test_whatever_branches_the_stages_carry_the_currents_of_the_graph(case):
+    check_currents(*case)
+
+
+def test_the_spikes_of_a_sum_that_one_convolution_reads_come_by_one_synapse_each_with_the_same_weights():
+    weight = RNG.normal(size=(2, 2, 3, 3))
+    graph = closed(
+        conv("c", "x", weight, padding=1),
+        lif("n", "c"),
+        add("sum", "x", "n"),
+        conv("d", "sum", weight, [1.0, 2.0]),
+        lif("m", "d"),
+    )
+    _, last = wired(graph)
+    assert [(a.source, a.node.name) for a in last.afferents] == [("x", "x>d"), ("n", "n>d")]
+    for afferent in last.afferents:
+        np.testing.assert_array_equal(afferent.node.weight, weight.astype(np.float32))
+    np.testing.assert_array_equal(last.bias, [1.0, 2.0])
+
+
+def test_a_shortcut_without_a_synapse_is_a_convolution_of_ones_for_each_channel():
+    graph = closed(
+        conv("c", "x", RNG.normal(size=(2, 2, 3, 3)), padding=1),
+        lif("n", "c"),
+        conv("d", "n", RNG.normal(size=(2, 2, 3, 3)), padding=1),
+        add("sum", "d", "x"),
+        lif("m", "sum"),
+    )
+    _, last = wired(graph)
+    through, short = last.afferents
+    assert (through.node.name, short.node.name, short.source) == ("d", "x>m", "x")
+    assert short.node.groups == 2
+    np.testing.assert_array_equal(short.node.weight, np.ones((2, 1, 1, 1)))
+
+
+def test_a_pool_alone_is_a_strided_convolution_for_each_channel():
+    (stage,) = wired(closed(pool("p", "x"), lif("n", "p")))
+    (afferent,) = stage.afferents
+    assert (afferent.node.name, afferent.node.groups, afferent.node.stride) == ("x>n", 2, (2, 2))
+    np.testing.assert_array_equal(afferent.node.weight, np.full((2, 1, 2, 2), 0.25))
+
+
+def test_a_shortcut_between_layers_of_one_axis_is_a_unit_matrix():
+    members = [
+        nodes.Flatten(name="flat", inputs=("x",)),
+        linear("fc", "flat", RNG.normal(size=(128, 128))),
+        add("sum", "fc", "flat"),
+        lif("n", "sum"),
+    ]
+    (stage,) = check_currents(closed(*members), (RNG.random((3, 2, 2, 8, 8)) < 0.5).astype(np.float32))
+    assert [afferent.flatten for afferent in stage.afferents] == [True]  # both read the same spikes: one matrix
+    np.testing.assert_allclose(stage.afferents[0].node.weight, members[1].weight + np.eye(128))
+
+
+def test_two_ways_of_one_geometry_from_the_same_spikes_are_one_synapse():
+    one, other = RNG.normal(size=(2, 2, 3, 3)), RNG.normal(size=(2, 2, 3, 3))
+    (stage,) = wired(closed(conv("c", "x", one), conv("d", "x", other, [0.5, 0.5]), add("sum", "c", "d"), lif("n", "sum")))
+    (afferent,) = stage.afferents
+    np.testing.assert_allclose(afferent.node.weight, one + other, atol=1e-6)
+
+
+def test_two_ways_of_other_geometries_are_two_synapses():
+    one, other = RNG.normal(size=(2, 2, 3, 3)), RNG.normal(size=(2, 2, 1, 1))
+    members = [conv("c", "x", one, padding=1), conv("d", "x", other), add("sum", "c", "d"), lif("n", "sum")]
+    (stage,) = wired(closed(*members))
+    assert [a.node.name for a in stage.afferents] == ["c", "d"]
+
+
+def test_ways_of_one_name_are_numbered():
+    members = [
+        pool("p", "x", kernel=3, stride=1),
+        conv("wide", "x", RNG.normal(size=(2, 2, 3, 3))),
+        pool("q", "x", kernel=1, stride=1),
+        conv("same", "q", RNG.normal(size=(2, 2, 3, 3))),
+        add("a", "p", "wide"),
+        add("b", "a", "same"),
+        lif("n", "b"),
+        add("s", "n", "p"),
+        lif("m", "s"),
+    ]
+    first, second = wired(closed(*members))
+    assert [a.node.name for a in first.afferents] == ["x>n", "wide"]
+    assert [a.node.name for a in second.afferents] == ["n>m", "x>m"]
+
+
+def test_currents_that_bypass_neurons_meet_in_the_next_ones():
+    """Blocks with a membrane shortcut: each layer of neurons reads the sum of all currents before it."""
+    members = [
+        conv("c", "x", RNG.normal(size=(2, 2, 3, 3)), [0.1, 0.2], padding=1),
+        lif("n", "c"),
+        conv("d", "n", RNG.normal(size=(2, 2, 3, 3)), [0.3, 0.4], padding=1),
+        add("sum", "d", "c"),
+        lif("m", "sum"),
+    ]
+    _, last = check_currents(closed(*members), (RNG.random((3, 2, 2, 8, 8)) < 0.5).astype(np.float32))
+    assert [a.source for a in last.afferents] == ["n", "x"]
+    np.testing.assert_allclose(last.bias, [0.4, 0.6], atol=1e-6)
