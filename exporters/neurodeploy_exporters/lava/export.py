@@ -39,8 +39,9 @@ def export(
     quantize: Literal["none", "exact"] = "none",
     accuracy: Mapping[str, RightAnswers] | None = None,
     test: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
+    scales: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write a Lava bundle; see `neurodeploy.targets.Exporter` for the arguments.
+    """Write a Lava bundle; see `neurodeploy.targets.Exporter` for the other arguments.
 
     The body is always in Loihi's integers (8-bit even weights, 12-bit decays, integer thresholds). With quantize "exact" the
     weights are put on the power-of-two grid first, encoder included: then the body's integers are those weights, the host
@@ -48,11 +49,15 @@ def export(
     as the decays round nothing away. With "none" the host's encoder stays float32; the few spikes in which ONNX Runtime
     differs from the reference interpreter on the sample, and what follows from them, are counted and written into the manifest.
 
+    A network that was fine-tuned (`lava.aware`) comes with its `scales`, at which the body's weights are whole; they and, with
+    "exact", the encoder's are rounded already, and stay as they are.
+
     Raises:
         UserError: the body has no form on the chip, or the sample's events are not 0 or 1, or not on the exact grid; the
             message names the layer and says what to do.
     """
-    body = quantize_body(to_grid(graph) if quantize == "exact" else graph, partition(graph).body)
+    rounded = to_grid(graph) if quantize == "exact" else graph
+    body = quantize_body(rounded if scales is None else graph, partition(graph).body, scales=scales)
     if quantize == "exact":
         check_inputs(sample_inputs)
     parts = partition(body.graph)

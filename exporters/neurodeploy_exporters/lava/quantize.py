@@ -5,6 +5,7 @@ reset the membrane potential is 0 in any unit: `s h > s θ` is `h > θ`. So each
 rounded: weights to even numbers of 8 bits and a sign, biases to 13 bits, thresholds to 17 bits.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import floor, log2
 from typing import Any
@@ -15,12 +16,11 @@ from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, nodes
 from neurodeploy.graph.nodes import Node, Shape
 from neurodeploy_exporters.lava.chain import Stage, stages
-from neurodeploy_exporters.lava.hardware import BIAS_MAX, THRESHOLD_MAX, WEIGHT_MAX, WEIGHT_MIN
+from neurodeploy_exporters.lava.hardware import BIAS_MAX, SUM_MAX, THRESHOLD_MAX, WEIGHT_MAX, WEIGHT_MIN
 from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.network import Network
 
 _CANDIDATES = 32
-_SUM_MAX = (1 << 17) - 1  # a sum below this, times 64, is inside the 24 bits of u: the current never wraps
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,17 @@ class _Rounded:
     threshold: int
 
 
-def quantize_body(graph: Graph, body: Part | None) -> QuantizedBody:
+def quantize_body(graph: Graph, body: Part | None, *, scales: Mapping[str, float] | None = None) -> QuantizedBody:
     """Round the body of a graph to what Loihi holds.
 
     Args:
         graph: batch norm folded.
         body: the part of `neurodeploy.graph.partition` that goes onto the chip.
+        scales: of every spiking layer in the body, by name, as fine-tuning found its integers; searched for if None.
 
     Raises:
-        UserError: there is no body, or a node has no form on the chip; the message names it and says what to do.
+        UserError: there is no body, or a node has no form on the chip, or its integers at the scale given are beyond the
+            chip's; the message names it and says what to do.
     """
     if body is None:
         raise UserError("body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead")
@@ -93,7 +95,7 @@ def quantize_body(graph: Graph, body: Part | None) -> QuantizedBody:
     layers: list[Layer] = [InputLayer(shape=_input_shape(chain[0]))]
     described: list[QuantizedLayer] = []
     for index, stage in enumerate(chain):
-        rounded = _round(stage)
+        rounded = _round(stage) if scales is None else _round_at(stage, scales[stage.neuron.name])
         v_decay = round(4096 * (1 - stage.neuron.parameters.decay))
         neuron = CubaNeuron(4096, v_decay, rounded.threshold)
         if stage.flatten is not None and index:
@@ -134,11 +136,22 @@ def _round(stage: Stage) -> _Rounded:
     return min(fitting, key=lambda rounded: _error(rounded, weight, bias, threshold))
 
 
+def _round_at(stage: Stage, scale: float) -> _Rounded:
+    weight = np.asarray(stage.synapse.weight, np.float64)
+    bias = None if stage.synapse.bias is None else np.asarray(stage.synapse.bias, np.float64)
+    rounded = _at_scale(weight, bias, stage.neuron.parameters.threshold, scale)
+    biases = np.zeros(1) if rounded.bias is None else np.abs(rounded.bias)
+    held = WEIGHT_MIN <= rounded.weight.min() and rounded.weight.max() <= WEIGHT_MAX and biases.max() <= BIAS_MAX
+    if not (held and rounded.threshold <= THRESHOLD_MAX and _fits(rounded)):
+        raise UserError(f"node {stage.synapse.name}: at the scale {scale:.6g} its integers are beyond Loihi's; use a smaller one")
+    return rounded
+
+
 def _largest_scale(weight: Any, bias: Any, threshold: float) -> float:
     # netx changes a dense matrix of negative weights only if one is −256
     lowest = -WEIGHT_MIN if weight.max() >= 0 else WEIGHT_MAX
     fan_in = weight[0].size  # rounding to even numbers adds at most 1 per synapse
-    limits = [THRESHOLD_MAX / threshold, (_SUM_MAX - fan_in) / _largest_sum(weight, bias)]
+    limits = [THRESHOLD_MAX / threshold, (SUM_MAX - fan_in) / _largest_sum(weight, bias)]
     if weight.max() > 0:
         limits.append(WEIGHT_MAX / weight.max())
     if weight.min() < 0:
@@ -158,7 +171,7 @@ def _at_scale(weight: Any, bias: Any, threshold: float, scale: float) -> _Rounde
 
 
 def _fits(rounded: _Rounded) -> bool:
-    return bool(rounded.weight.any()) and _largest_sum(rounded.weight, rounded.bias) <= _SUM_MAX
+    return bool(rounded.weight.any()) and _largest_sum(rounded.weight, rounded.bias) <= SUM_MAX
 
 
 def _largest_sum(weight: Any, bias: Any) -> float:
