@@ -141,9 +141,11 @@ def _round_at(stage: Stage, scale: float) -> _Rounded:
     bias = None if stage.synapse.bias is None else np.asarray(stage.synapse.bias, np.float64)
     rounded = _at_scale(weight, bias, stage.neuron.parameters.threshold, scale)
     biases = np.zeros(1) if rounded.bias is None else np.abs(rounded.bias)
-    held = WEIGHT_MIN <= rounded.weight.min() and rounded.weight.max() <= WEIGHT_MAX and biases.max() <= BIAS_MAX
+    held = rounded.weight.min() >= WEIGHT_MIN and rounded.weight.max() <= WEIGHT_MAX and biases.max() <= BIAS_MAX
     if not (held and rounded.threshold <= THRESHOLD_MAX and _fits(rounded)):
-        raise UserError(f"node {stage.synapse.name}: at the scale {scale:.6g} its integers are beyond Loihi's; use a smaller one")
+        raise UserError(
+            f"node {stage.synapse.name}: at the scale {scale:.6g} its integers are beyond Loihi's; use a smaller one"
+        )
     return rounded
 
 
