@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -14,6 +16,7 @@ from neurodeploy.errors import Failure
 from neurodeploy.evaluation import Accuracy, Evaluation, evaluate
 from neurodeploy.experiment import Watcher, folder_of, silent, train_all
 from neurodeploy.files import write_text
+from neurodeploy.finetuning import Tuned, finetune_student
 from neurodeploy.graph import Graph, fold_batch_norm
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
@@ -25,23 +28,36 @@ from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import Verification, verify
 
 SUMMARY = "summary.json"
+FINETUNING = "finetuning"
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A student as it is deployed: batch norm folded and, if the recipe says so, weights on the exact grid.
+    """A student as it is deployed: batch norm folded and, if the recipe says so, weights on the exact grid, or fine-tuned.
 
     Attributes:
         trained: the network as trained, on the test set.
         graph: batch norm folded; what the exporters are given.
         module: the deployed network in torch; its spikes are those of the exported artefact.
         result: the deployed network on the test set.
+        tuned: what fine-tuning gave, if there was one.
+        quantised: the network before its fine-tuning, on the test set.
     """
 
     trained: Evaluation
     graph: Graph
     module: GraphModule
     result: Evaluation
+    tuned: Tuned | None = None
+    quantised: Evaluation | None = None
+
+    @property
+    def accuracies(self) -> dict[str, Accuracy]:
+        """On the way to the exported artefact."""
+        found = {"float": self.trained.accuracy}
+        if self.quantised is not None:
+            found |= {"quantised": self.quantised.accuracy, "tuned": self.result.accuracy}
+        return found
 
 
 @dataclass(frozen=True)
@@ -97,8 +113,10 @@ def run(
     exporters = {target: find(target) for target in recipe.export.targets}
     data = recipe.data.load()
     results: list[SeedResult] = []
+    device = "cpu" if fabric is None else fabric.device
+    tune = partial(finetune_student, recipe, recipe.deployed, data=data, resume=resume, watcher=watcher, device=device)
     for seed, networks in _by_seed(train_all(recipe, root, data, fabric=fabric, watcher=watcher, resume=resume), recipe):
-        result = _one_seed(recipe, root, data, seed, networks, list(exporters), say)
+        result = _one_seed(recipe, root, data, seed, networks, list(exporters), tune, say)
         results.append(result)
     content = summary.of_run(recipe, data, results)
     write_report(
@@ -128,16 +146,21 @@ def _one_seed(
     seed: int,
     networks: dict[str, nn.Module],
     targets: list[str],
+    tune: Callable[..., Tuned],
     say: Callable[[str], None],
 ) -> SeedResult:
     samples, labels = data.test_samples, data.test_labels
     teacher = evaluate(networks["teacher"].cpu(), samples, labels).accuracy
     say(f"seed {seed} · teacher: test accuracy {teacher}")
-    baseline, student = (_deploy(recipe, networks[role].cpu(), data) for role in (recipe.baseline, recipe.deployed))
+    baseline = _deploy(recipe, networks[recipe.baseline].cpu(), data)
+    tuning, folder = recipe.export.finetune, folder_of(root, seed, recipe.deployed) / FINETUNING
+    tuner = None if tuning is None else partial(tune, seed, folder=folder, settings=tuning, quantize=recipe.export.quantize)
+    student = _deploy(recipe, networks[recipe.deployed].cpu(), data, tuner)
     for role, deployed in ((recipe.baseline, baseline), (recipe.deployed, student)):
         spikes = deployed.result.spikes_per_sample
         say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
     bundles, verifications = {}, {}
+    scales: dict[str, Any] = {} if student.tuned is None else {"scales": student.tuned.scales}
     for target in targets:
         folder = folder_of(root, seed, "bundles") / target
         bundles[target] = find(target)(
@@ -146,8 +169,9 @@ def _one_seed(
             folder,
             name=f"{recipe.name}-{recipe.deployed}",
             quantize=recipe.export.quantize,
-            accuracy={"float": student.trained.accuracy},
+            accuracy=student.accuracies,
             test=(data.sequences(samples).numpy(), labels.numpy()),
+            **scales,
         )
         verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)
     batches, profiles = samples.split(250), recipe.energy.profiles
@@ -156,11 +180,16 @@ def _one_seed(
     return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
 
 
-def _deploy(recipe: Recipe, network: nn.Module, data: DataSet) -> Deployed:
-    trained = evaluate(network, data.test_samples, data.test_labels)
+def _deploy(recipe: Recipe, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:
+    test = data.test_samples, data.test_labels
+    trained = evaluate(network, *test)
     graph = fold_batch_norm(trace(network, data.sample_shape, timed=data.timed))
+    if tune is not None:
+        tuned = tune(graph=graph)
+        quantised, result = (evaluate(module, *test) for module in (tuned.start, tuned.module))
+        return Deployed(trained, tuned.graph, tuned.module, result, tuned, quantised)
     module = GraphModule(to_grid(graph) if recipe.export.quantize == "exact" else graph, batch_first=data.timed)
-    return Deployed(trained, graph, module, evaluate(module, data.test_samples, data.test_labels))
+    return Deployed(trained, graph, module, evaluate(module, *test))
 
 
 def _verified(folder: Path, student: Deployed, samples: Tensor, say: Callable[[str], None]) -> Verification:

@@ -8,6 +8,7 @@ from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import AnyDataSet
 from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
 from neurodeploy.optimization import TrainingSettings
+from neurodeploy.recipe.finetune import FinetuneSettings
 from neurodeploy.recipe.neuron import NeuronSettings
 from neurodeploy.recipe.roles import SourceSettings, StudentSettings, TeacherSettings
 from neurodeploy.recipe.section import Section
@@ -16,11 +17,22 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 class ExportSettings(Section):
-    """`[export]`: what `neurodeploy run` makes of the deployed student."""
+    """`[export]`: what `neurodeploy run` makes of the deployed student.
+
+    Attributes:
+        finetune: train it in Loihi's integers first; only where "lava" is the one target, since others hold other weights.
+    """
 
     targets: tuple[str, ...] = ("onnx",)
     quantize: Literal["none", "exact"] = "exact"
     samples: int = Field(default=16, ge=1, le=1024)
+    finetune: FinetuneSettings | None = None
+
+    @model_validator(mode="after")
+    def _what_is_tuned_is_exported(self) -> "ExportSettings":
+        if self.finetune is not None and self.targets != ("lava",):
+            raise ValueError(f'finetune: for targets = ["lava"] alone, {", ".join(self.targets)} found')
+        return self
 
 
 class EnergySettings(Section):

@@ -1,12 +1,14 @@
 """The network as the chip will run it, in torch and trainable: Loihi's integers forwards, straight-through gradients backwards.
 
-Weights are kept in float, in units of the trained network. Every forward pass rounds those of the body to integers, at the
-scales that quantisation chose, and runs `layers.FixedPointNeuron` on their sums; so what is learned is what the chip will do.
+Weights are kept in float, in units of the trained network, and begin as they were trained. Every forward pass rounds those of
+the body to integers, at the scales that quantisation chose, and runs `layers.FixedPointNeuron` on their sums; so what is
+learned is what the chip will do.
 Scales and thresholds stay as they are. `LoihiAware.constrain` keeps the weights where the chip can hold them, and sums below
 the size from which the chip's current would wrap; float32 therefore sums them exactly.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,10 @@ from neurodeploy.graph.nodes import Node
 from neurodeploy.layers import Neuron
 from neurodeploy_exporters.lava.hardware import BIAS_MAX, SUM_MAX, WEIGHT_MAX
 from neurodeploy_exporters.lava.quantize import QuantizedBody
+from neurodeploy_exporters.lava.wiring import stages
 
 _GRID_MAX = 127  # 8 bits and a sign
+_SAME = 0.98  # a weight moved by up to 1 unit still rounds to the same even integer
 _MARGIN = 0.999
 
 
@@ -49,7 +53,7 @@ class LoihiAware(GraphModule):
     """A quantised network that learns.
 
     Args:
-        graph: the network in float that was quantised.
+        graph: the network in float that was quantised, its batch norm folded, before any rounding.
         quantized: what `quantize_body` made of it.
         exact: the host's encoder is on the power-of-two grid (`neurodeploy.graph.grid`) and stays on it.
         neuron: gives all spiking layers its surrogate, and whether their reset is detached.
@@ -60,18 +64,20 @@ class LoihiAware(GraphModule):
         self, graph: Graph, quantized: QuantizedBody, *, exact: bool, neuron: Neuron, batch_first: bool = False
     ) -> None:
         super().__init__(quantized.graph, batch_first=batch_first)
-        self._trained = graph
+        self._trained, parts = graph, partition(graph)
         self.scales = {layer.name: layer.scale for layer in quantized.layers}
         for module in self.modules():
             if isinstance(module, Neuron):
                 module.surrogate, module.detach_reset = neuron.surrogate, neuron.detach_reset
+        assert parts.body is not None
+        folded = {a.node.name: a.node.weight for stage in stages(graph, parts.body) for a in stage.afferents}
         self._populations = tuple(
-            _Population([self.get_submodule(name) for name in _afferents(self.graph, name)], scale)
-            for name, scale in self.scales.items()
+            _Population({name: self.get_submodule(name) for name in _afferents(self.graph, layer)}, scale, folded)
+            for layer, scale in self.scales.items()
         )
-        encoder = partition(graph).encoder
-        hosted = [self.graph[name] for name in encoder.members] if exact and encoder is not None else []
-        self._encoder = tuple(_OnGrid(self.get_submodule(node.name)) for node in hosted if _is_synapse(node))
+        hosted = [graph[name] for name in parts.encoder.members] if exact and parts.encoder is not None else []
+        synapses = [node for node in hosted if isinstance(node, nodes.Conv | nodes.Linear)]
+        self._encoder = tuple(_OnGrid(self.get_submodule(node.name), node.weight) for node in synapses)
         self.requires_grad_(True)
 
     @torch.no_grad()
@@ -85,7 +91,7 @@ class LoihiAware(GraphModule):
     @torch.no_grad()
     def tuned_graph(self) -> Graph:
         """The network in float with the weights of now, rounded: with `scales`, `quantize_body` makes of it what runs here."""
-        scale_of = {layer: one.scale for one in self._populations for layer in one.synapses}
+        scale_of = {name: population.scale for population in self._populations for name in population.names}
 
         def tuned(node: Node) -> Node:
             if isinstance(node, nodes.FixedPointNeuron):
@@ -93,14 +99,10 @@ class LoihiAware(GraphModule):
             if not isinstance(node, nodes.Conv | nodes.Linear):
                 return node
             layer: Any = self.get_submodule(node.name)
-            weight, bias = (_array(value, scale_of.get(layer, 1.0)) for value in (layer.weight, layer.bias))
+            weight, bias = (_array(value, scale_of.get(node.name, 1.0)) for value in (layer.weight, layer.bias))
             return replace(node, weight=weight, bias=bias)
 
         return Graph(map(tuned, self.graph.nodes))
-
-
-def _is_synapse(node: Node) -> bool:
-    return isinstance(node, nodes.Conv | nodes.Linear)
 
 
 def _afferents(graph: Graph, name: str) -> tuple[str, ...]:
@@ -112,7 +114,6 @@ def _afferents(graph: Graph, name: str) -> tuple[str, ...]:
         if isinstance(graph[source], nodes.Add):
             pending += graph[source].inputs
         else:
-            assert _is_synapse(graph[source])
             found.append(source)
     return tuple(found)
 
@@ -148,11 +149,20 @@ class _Rounded(nn.Module):
         return value / (self._into * self._out_of)
 
 
-def _round_within(layer: Any, scale: float, unit: float = 1.0) -> None:
-    """From now on `layer` computes with rounded weights (in steps of 2) and biases; what it has now are such ones."""
+def _round_within(layer: Any, trained: Any, scale: float, unit: float = 1.0) -> None:
+    """From now on `layer` computes with rounded weights (in steps of 2) and biases; what it has now are such ones.
+
+    Args:
+        layer: a convolution or linear layer.
+        trained: its weight before it was rounded; what is kept begins as near to it as rounds to the same.
+        scale, unit: a weight is `unit` times an integer, which is `scale` times what is kept.
+    """
+    whole = layer.weight.detach() / unit
     parametrize.register_parametrization(layer, "weight", _Rounded(scale, 2, unit))
     if layer.bias is not None:
         parametrize.register_parametrization(layer, "bias", _Rounded(scale, 1, unit))
+    apart = torch.from_numpy(np.asarray(trained * scale, np.float32)) - whole
+    _learned(layer, "weight").data.copy_((whole + apart.clamp(-_SAME, _SAME)) / scale)
 
 
 def _learned(layer: Any, name: str) -> Tensor:
@@ -161,24 +171,22 @@ def _learned(layer: Any, name: str) -> Tensor:
     return original
 
 
-@dataclass(eq=False)
 class _Population:
-    """Neurons with one scale, and the synapses onto them.
+    """Neurons with one scale, and the synapses onto them, whose sums add up.
 
-    Attributes:
-        synapses: torch layers, whose sums add up.
+    Args:
+        synapses: name → torch layer.
         scale: integer units per unit of the trained network.
+        trained: name → weight in float, pooling folded in.
     """
 
-    synapses: list[Any]
-    scale: float
-
-    def __post_init__(self) -> None:
+    def __init__(self, synapses: Mapping[str, Any], scale: float, trained: Mapping[str, Any]) -> None:
+        self.names, self.synapses, self.scale = tuple(synapses), tuple(synapses.values()), scale
         # an afferent that several parallel synapses carry holds so many times the largest weight
         parallel = [-(-int(layer.weight.abs().max()) // (WEIGHT_MAX + 2)) for layer in self.synapses]
-        self._largest = [WEIGHT_MAX * count / self.scale for count in parallel]
-        for layer in self.synapses:
-            _round_within(layer, self.scale)
+        self._largest = [WEIGHT_MAX * count / scale for count in parallel]
+        for name, layer in synapses.items():
+            _round_within(layer, trained[name], scale)
 
     def constrain(self) -> None:
         for layer, largest in zip(self.synapses, self._largest, strict=True):
@@ -207,13 +215,12 @@ def _row_sums(layer: Any, sign: int) -> list[Tensor]:
 
 
 class _OnGrid:
-    """A synapse of the host whose weights stay on the power-of-two grid that they are on."""
+    """A synapse of the host whose weights stay on the power-of-two grid that they are on; `trained` are those in float."""
 
-    def __init__(self, layer: Any) -> None:
-        self._layer = layer
-        k = exponent(layer.weight.detach().numpy())
+    def __init__(self, layer: Any, trained: Any) -> None:
+        self._layer, k = layer, exponent(layer.weight.detach().numpy())
         self._largest = _GRID_MAX * 2.0**-k
-        _round_within(layer, 2.0 ** (k + 1), 2.0 ** -(k + 1))
+        _round_within(layer, trained, 2.0 ** (k + 1), 2.0 ** -(k + 1))
 
     def constrain(self) -> None:
         _learned(self._layer, "weight").clamp_(-self._largest, self._largest)

@@ -103,7 +103,7 @@ def _read_neuron(graph: Graph, pending: _Pending, node: nodes.Neuron) -> Stage:
     if node.parameters.reset != "hard":
         raise UserError(
             f'node {node.name}: reset "{node.parameters.reset}" found; Loihi\'s neurons reset to 0, so retrain the network '
-            'with reset = "hard"'
+            'with reset = "hard", or let it learn that: --finetune EPOCHS --finetune-reset'
         )
     return Stage(pending.synapse, pending.flatten, node, graph.shape(pending.source))
 

@@ -22,8 +22,8 @@ PROTOTYPE = Neuron(NeuronParameters(), Rectangle())
 
 
 def aware(graph: Graph, *, exact: bool = False) -> LoihiAware:
-    source = to_grid(graph) if exact else graph
-    return LoihiAware(source, quantize_body(source, partition(source).body), exact=exact, neuron=PROTOTYPE)
+    body = quantize_body(to_grid(graph) if exact else graph, partition(graph).body)
+    return LoihiAware(graph, body, exact=exact, neuron=PROTOTYPE)
 
 
 def written(module: LoihiAware) -> QuantizedBody:
@@ -120,10 +120,17 @@ def test_events_pooling_and_linear_layers_with_biases_fire_as_on_the_chip_before
     check_against_the_chip(module, x[:, :30])
 
 
-def test_the_start_is_the_quantised_network_itself(graph, digits):
+@pytest.mark.parametrize("exact", [False, True])
+def test_the_start_is_the_quantised_network_itself_and_what_it_keeps_are_the_trained_weights(graph, digits, exact):
     source = graph("conv")
-    body = quantize_body(source, partition(source).body)
-    module = aware(source)
+    rounded = to_grid(source) if exact else source
+    body, module = quantize_body(rounded, partition(source).body), aware(source, exact=exact)
+    for name, step in (("conv1", 2.0**-6), ("conv2", 2 / module.scales["act2"]), ("conv3", 2 / module.scales["act3"])):
+        kept = module.get_submodule(name).parametrizations["weight"].original if exact or name != "conv1" else None
+        if kept is not None:
+            away = np.abs(kept.detach().numpy() - source[name].weight)
+            assert away.max() < (0.011 if not exact else 1) * step
+            assert (away < 1e-6).mean() > 0.9
     x = torch.from_numpy(digits[0][:50])
     assert all(np.array_equal(one, fired(GraphModule(body.graph), x)[name]) for name, one in fired(module, x).items())
     again = written(module)
