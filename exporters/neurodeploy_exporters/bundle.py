@@ -30,14 +30,33 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class GradedTensor(_Entry):
+    """A tensor that leaves a chip as numbers, read from the synaptic current `u` of neurons that never fire.
+
+    Attributes:
+        name: of the tensor.
+        population: key of the neurons in recordings.
+        shape: per sample (and step).
+        read: "every step": `u / 64` of each step, or "after the last step": that after the sample's last step, divided by T.
+        latency_steps: steps from an input to these neurons' answer.
+    """
+
+    name: str
+    population: str
+    shape: tuple[int, ...]
+    read: Literal["every step", "after the last step"]
+    latency_steps: int = Field(ge=1)
+
+
 class Piece(_Entry):
     """One artefact.
 
     Attributes:
         name: "whole", "encoder", "body" or "head"; encoder, body and head run in this order, tensors passed on by name.
         file: in the bundle's folder.
-        format: "onnx", or "net" for Lava.
+        format: "onnx"; for Lava "net", or "circuit" where the body branches.
         inputs, outputs: tensor names.
+        graded: those of the outputs that are no spikes; a body's alone.
     """
 
     name: Literal["whole", "encoder", "body", "head"]
@@ -45,14 +64,56 @@ class Piece(_Entry):
     format: str
     inputs: tuple[str, ...] = Field(min_length=1)
     outputs: tuple[str, ...] = Field(min_length=1)
+    graded: tuple[GradedTensor, ...] = ()
 
 
 class SpikingLayer(_Entry):
-    """A spiking layer: its per-sample shape, and the part that it runs in."""
+    """A spiking layer.
+
+    Attributes:
+        name: of the tensor.
+        shape: per sample and step.
+        part: where it runs.
+        latency_steps: steps from an input to its answer on a chip; 0 on the host.
+    """
 
     name: str
     shape: tuple[int, ...]
     part: Literal["encoder", "body", "head"]
+    latency_steps: int = Field(default=0, ge=0)
+
+
+class HeadCost(_Entry):
+    """What one place of the head cut asks for, per sample, counted on the bundle's sample.
+
+    Attributes:
+        spikes: spikes that leave the chip.
+        graded_values: numbers that leave the chip.
+        synaptic_operations: of the last synapse on the chip; a spike that n parallel synapses carry counts n times.
+        neuron_updates, neuron_updates_active: of the neurons that add them up; active are those with a current.
+        multiply_accumulates: of the last synapse on the host, computed densely at every step; or of bringing the graded values
+            back to the trained unit.
+    """
+
+    spikes: float = Field(ge=0, allow_inf_nan=False)
+    graded_values: float = Field(ge=0, allow_inf_nan=False)
+    synaptic_operations: float = Field(ge=0, allow_inf_nan=False)
+    neuron_updates: float = Field(ge=0, allow_inf_nan=False)
+    neuron_updates_active: float = Field(ge=0, allow_inf_nan=False)
+    multiply_accumulates: float = Field(ge=0, allow_inf_nan=False)
+
+
+class HeadCut(_Entry):
+    """Where a chip ends, and what both choices cost.
+
+    Attributes:
+        chosen: behind the last spikes, or behind the last synapse.
+        last_spike, last_synapse: what they cost; None where the chip cannot compute the last synapse.
+    """
+
+    chosen: Literal["last-spike", "last-synapse"]
+    last_spike: HeadCost
+    last_synapse: HeadCost | None
 
 
 class MeasuredAccuracy(_Entry):
@@ -88,14 +149,15 @@ class Manifest(_Entry):
         input_shape: of one sample; `timed_input` is True if it is a sequence `[T, B, …]`.
         classes: K.
         steps: T that the network was trained with.
-        latency_steps: steps from an input to the answer of the body on the chip; 0 where the body answers in the same step.
+        latency_steps: steps from an input to the last answer of the body on the chip; 0 where it answers in the same step.
         quantization: kind ("none", "exact" or "loihi8") and its details by layer.
         accuracy: measured before ("float") and after export ("exported").
+        head_cut: of a target with a chip.
         notes: what a user of the artefacts must know.
         files: file → SHA-256.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     target: str
     model: str
     created_by: str
@@ -109,6 +171,7 @@ class Manifest(_Entry):
     quantization: dict[str, Any]
     accuracy: dict[str, MeasuredAccuracy]
     sample: SampleEntry
+    head_cut: HeadCut | None = None
     notes: tuple[str, ...] = ()
     files: dict[FileName, str] = Field(default_factory=dict)
 
@@ -137,6 +200,10 @@ class Manifest(_Entry):
         names = [piece.name for piece in self.pieces]
         if len(set(names)) != len(names):
             raise ValueError(f"pieces: {', '.join(names)} found, each at most once expected")
+        for piece in self.pieces:
+            lacking = [tensor.name for tensor in piece.graded if tensor.name not in piece.outputs]
+            if lacking:
+                raise ValueError(f"pieces: {piece.name}: graded: {lacking[0]} found, one of its outputs expected")
         made = {self.input_name}
         for piece in (*((self.whole,) if self.whole else ()), *self.chain):
             absent = [tensor for tensor in piece.inputs if tensor not in made]
@@ -199,8 +266,14 @@ def sample_of(graph: Graph, inputs: NDArray[np.float32], *, steps: int | None = 
     return Sample(inputs.astype(np.float32), spikes, tensors[graph.output.name])
 
 
-def describe(graph: Graph, *, target: str, name: str) -> dict[str, Any]:
+def describe(graph: Graph, *, target: str, name: str, latencies: Mapping[str, int] | None = None) -> dict[str, Any]:
     """The fields of a manifest that follow from the graph alone.
+
+    Args:
+        graph: the network that the bundle holds.
+        target: of the export.
+        name: of the network.
+        latencies: spiking layer on a chip → steps from an input to its answer.
 
     Raises:
         UserError: the network does not end with one logit per class.
@@ -212,6 +285,7 @@ def describe(graph: Graph, *, target: str, name: str) -> dict[str, Any]:
             "end the network with a Flatten or Linear layer"
         )
     where = {member: part.name for part in partition(graph).parts for member in part.members}
+    late = latencies or {}
     return {
         "target": target,
         "model": name,
@@ -220,7 +294,9 @@ def describe(graph: Graph, *, target: str, name: str) -> dict[str, Any]:
         "timed_input": graph.input.timed,
         "classes": answer[0],
         "spiking_layers": tuple(
-            SpikingLayer.model_validate({"name": layer, "shape": graph.shape(layer), "part": where[layer]})
+            SpikingLayer.model_validate(
+                {"name": layer, "shape": graph.shape(layer), "part": where[layer], "latency_steps": late.get(layer, 0)}
+            )
             for layer in graph.spiking
         ),
     }

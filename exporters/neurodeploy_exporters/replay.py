@@ -1,13 +1,14 @@
 """Running one artefact of a bundle, by its format."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
-from neurodeploy_exporters.bundle import Bundle, Piece
+from neurodeploy_exporters.bundle import Bundle, GradedTensor, Piece, SpikingLayer
 
 Tensors: TypeAlias = dict[str, NDArray[Any]]
 
@@ -47,27 +48,48 @@ def _onnx(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], lay
 
 def _net(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
     from neurodeploy_exporters.lava.netfile import read
+
+    return _chip(bundle, piece, read(bundle.path(piece.file)), tensors, layers)
+
+
+def _circuit(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    from neurodeploy_exporters.lava.circuitfile import read_circuit
+
+    return _chip(bundle, piece, read_circuit(bundle.path(piece.file)), tensors, layers)
+
+
+def _chip(bundle: Bundle, piece: Piece, network: Any, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    """Run a body on the simulated chip, and hold its latencies against the manifest's."""
     from neurodeploy_exporters.lava.pipeline import run_sequence
 
-    path = bundle.path(piece.file)
-    replayed = run_sequence(read(path), tensors[piece.inputs[0]])
-    if replayed.latency_steps != bundle.manifest.latency_steps:
-        raise UserError(
-            f"{path}: answers {replayed.latency_steps} steps late, the manifest says {bundle.manifest.latency_steps}"
-        )
-    fired = list(replayed.spikes.values())
-    if len(fired) != len(layers):
-        raise UserError(f"{path}: {len(fired)} spiking blocks found, the {len(layers)} of the manifest expected")
-    shapes = {layer.name: layer.shape for layer in bundle.manifest.spiking_layers}
-    found: Tensors = {}
-    for layer, spikes in zip(layers, fired, strict=True):
-        if int(np.prod(spikes.shape[2:])) != int(np.prod(shapes[layer])):
-            raise UserError(f"{path}: layer {layer}: shape {spikes.shape[2:]} found, {shapes[layer]} expected")
-        found[layer] = spikes.reshape(*spikes.shape[:2], *shapes[layer]).astype(np.float32)
-    return found
+    path, manifest = bundle.path(piece.file), bundle.manifest
+    found = run_sequence(network, tensors[piece.inputs[0]], graded=[tensor.population for tensor in piece.graded])
+    if found.latency_steps != manifest.latency_steps:
+        raise UserError(f"{path}: answers {found.latency_steps} steps late, the manifest says {manifest.latency_steps}")
+    if len(found.spikes) != len(layers):
+        raise UserError(f"{path}: {len(found.spikes)} spiking blocks found, the {len(layers)} of the manifest expected")
+    told = {layer.name: layer for layer in manifest.spiking_layers}
+    made: Tensors = {}
+    for layer, (key, spikes) in zip(layers, found.spikes.items(), strict=True):
+        _check_answer(path, f"layer {layer}", (spikes.shape[2:], found.latencies[key]), told[layer])
+        made[layer] = found.spikes_of(key, told[layer].shape)
+    for tensor in piece.graded:
+        key = tensor.population
+        _check_answer(path, f"tensor {tensor.name}", (found.graded[key].shape[2:], found.latencies[key]), tensor)
+        made[tensor.name] = found.graded_of(key, tensor.shape, mean=tensor.read == "after the last step")
+    return made
+
+
+def _check_answer(path: Path, what: str, found: tuple[tuple[int, ...], int], told: SpikingLayer | GradedTensor) -> None:
+    shape, latency = found
+    if int(np.prod(shape)) != int(np.prod(told.shape)):
+        raise UserError(f"{path}: {what}: shape {shape} found, {told.shape} expected")
+    if latency != told.latency_steps:
+        raise UserError(f"{path}: {what}: answers {latency} steps late, the manifest says {told.latency_steps}")
 
 
 _REPLAYS: dict[str, Callable[[Bundle, Piece, Mapping[str, NDArray[Any]], Sequence[str]], Tensors]] = {
     "onnx": _onnx,
     "net": _net,
+    "circuit": _circuit,
 }

@@ -142,9 +142,13 @@ def _unfit(manifest: Manifest, sample: Sample) -> list[str]:
 
 
 def _unfounded(manifest: Manifest) -> Iterator[str]:
-    """A latency that no piece can have; that of a body on a chip is checked where it is replayed."""
+    """A latency that no piece can have; those of a body on a chip are checked where it is replayed."""
     if manifest.latency_steps and all(piece.format == "onnx" for piece in manifest.pieces):
         yield f"{MANIFEST}: latency_steps: {manifest.latency_steps} found, 0 expected of pieces that answer in the same step"
+    formats = {piece.name: piece.format for piece in manifest.pieces}
+    for layer in manifest.spiking_layers:
+        if layer.latency_steps and formats.get(layer.part, "onnx") == "onnx":
+            yield f"{MANIFEST}: layer {layer.name}: latency_steps: {layer.latency_steps} found, 0 expected on the host"
 
 
 def _shown(shape: tuple[int, ...] | None) -> str:

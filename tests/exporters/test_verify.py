@@ -270,13 +270,13 @@ def test_one_changed_weight_of_an_onnx_file_is_reported_with_the_interpreters_co
     assert named(outcome.findings, "whole.onnx") == {layer for layer, count in expected.items() if count} != set()
 
 
-@pytest.mark.parametrize(("position", "synapse"), [(1, "conv2"), (2, "conv3")])
+@pytest.mark.parametrize(("position", "synapse", "layer"), [(1, "conv2", "act2"), (2, "conv3", "act3")])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_one_changed_weight_of_a_net_file_is_reported_with_the_interpreters_counts(
-    bundle, graph, digits, position, synapse, share
+    bundle, graph, digits, position, synapse, layer, share
 ):
     folder, exact = bundle("lava"), to_grid(graph("conv"))
-    scale = read_bundle(folder).manifest.quantization["layers"][synapse]["scale"]
+    scale = read_bundle(folder).manifest.quantization["layers"][layer]["scale"]
     with h5py.File(folder / "body.net", "r+") as file:
         stored = file[f"layer/{position}/weight"]
         weight = stored[()]
@@ -400,9 +400,9 @@ def setting(*keys, value):
         (lambda content: content["spiking_layers"].pop(), r"sample\.npz: spikes of act3: .* nothing expected"),
         (
             setting("spiking_layers", 1, "part", value="head"),
-            r"head\.onnx: no tensor act2 found|2 spiking blocks found, the 1 of",
+            r"head\.onnx: no tensor act2 found|manifest\.json: layer act2: latency_steps: 1 found, 0 expected on the host",
         ),
-        (setting("pieces", 1, "format", value="nir"), "format 'nir' found, one of onnx, net expected"),
+        (setting("pieces", 1, "format", value="nir"), "format 'nir' found, one of onnx, net, circuit expected"),
     ],
 )
 def test_a_changed_manifest_is_found_by_what_does_not_fit(bundle, target, change, message):

@@ -1,6 +1,6 @@
-"""The Lava target: a `.net` file for the body, ONNX for the host's encoder and the off-chip head."""
+"""The Lava target: a `.net` or circuit file for the body, ONNX for the host's encoder and the off-chip head."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from neurodeploy.graph.grid import check_inputs, to_grid
 from neurodeploy_exporters.accuracy import LOGITS_ATOL, RightAnswers, disagreement, measure
 from neurodeploy_exporters.bundle import (
     SAMPLE,
+    GradedTensor,
     Manifest,
     MeasuredAccuracy,
     Piece,
@@ -23,9 +24,16 @@ from neurodeploy_exporters.bundle import (
     sample_of,
     write_bundle,
 )
+from neurodeploy_exporters.lava.circuit import Circuit
+from neurodeploy_exporters.lava.circuitfile import write_circuit
+from neurodeploy_exporters.lava.headcosts import head_costs
+from neurodeploy_exporters.lava.headcut import HeadCut as Choice
+from neurodeploy_exporters.lava.headcut import cut
 from neurodeploy_exporters.lava.netfile import write
-from neurodeploy_exporters.lava.pipeline import run_sequence
-from neurodeploy_exporters.lava.quantize import QuantizedBody, quantize_body
+from neurodeploy_exporters.lava.notes import notes
+from neurodeploy_exporters.lava.pipeline import Replay, run_sequence
+from neurodeploy_exporters.lava.quantize import QuantizedBody, QuantizedLayer, quantize_body
+from neurodeploy_exporters.lava.wiring import Readout, readouts
 from neurodeploy_exporters.onnx.build import build
 from neurodeploy_exporters.onnx.runtime import Session
 
@@ -39,62 +47,124 @@ def export(
     quantize: Literal["none", "exact"] = "none",
     accuracy: Mapping[str, RightAnswers] | None = None,
     test: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
-    scales: Mapping[str, float] | None = None,
+    calibration: NDArray[np.float32] | None = None,
+    head_cut: Choice = "last-spike",
 ) -> Path:
-    """Write a Lava bundle; see `neurodeploy.targets.Exporter` for the other arguments.
+    """Write a Lava bundle; see `neurodeploy.targets.Exporter` for the arguments.
 
     The body is always in Loihi's integers (8-bit even weights, 12-bit decays, integer thresholds). With quantize "exact" the
     weights are put on the power-of-two grid first, encoder included: then the body's integers are those weights, the host
     computes the encoder's spikes exactly, and the bundle fires what an exact ONNX bundle of the same network fires, as long
-    as the decays round nothing away. With "none" the host's encoder stays float32; the few spikes in which ONNX Runtime
-    differs from the reference interpreter on the sample, and what follows from them, are counted and written into the manifest.
+    as the decays round nothing away and no bias is out of the chip's range. With "none" the host's encoder stays float32; the
+    few spikes in which ONNX Runtime differs from the reference interpreter on the sample, and what follows from them, are
+    counted and written into the manifest; the scale of every layer is chosen on the calibration inputs, if there are any.
 
-    A network that was fine-tuned (`lava.aware`) comes with its `scales`, at which the body's weights are whole; they and, with
-    "exact", the encoder's are rounded already, and stay as they are.
+    Args:
+        calibration: inputs `[B, …]` (or `[T, B, …]`), none of them of the test set; unused with quantize "exact", where the
+            scales follow from the grid.
+        head_cut: "last-spike": spikes leave the chip; "last-synapse": it computes the last synapse too, whose currents leave it
+            as graded values. What both cost is counted on the sample and written into the manifest.
 
     Raises:
-        UserError: the body has no form on the chip, or the sample's events are not 0 or 1, or not on the exact grid; the
-            message names the layer and says what to do.
+        UserError: the body or the last synapse has no form on the chip, or the sample's events are not 0 or 1, or not on the
+            exact grid; the message names the layer and says what to do.
     """
-    rounded = to_grid(graph) if quantize == "exact" else graph
-    body = quantize_body(rounded if scales is None else graph, partition(graph).body, scales=scales)
+    if quantize == "exact":
+        graph, calibration = to_grid(graph), None
+    trained = partition(graph)
+    steps = sample_inputs.shape[0] if graph.steps is None else graph.steps
+    possible = _readouts(graph, trained, head_cut)
+    body = quantize_body(
+        graph,
+        trained.body,
+        calibration=None if calibration is None else _entering(graph, trained, calibration, steps),
+        readouts=possible if head_cut == "last-synapse" else (),
+        steps=steps,
+    )
     if quantize == "exact":
         check_inputs(sample_inputs)
-    parts = partition(body.graph)
+    graded = tuple(_graded(layer, readout) for layer, readout in zip(body.readouts, possible, strict=False))
+    parts = cut(body.graph, [tensor.name for tensor in graded])
     if parts.body is None:
         raise UserError("body: nothing is left to run on the chip; export to ONNX instead")
+    latencies = {layer.name: layer.latency for layer in body.layers}
+    described = describe(body.graph, target="lava", name=name, latencies=latencies)
     sample = sample_of(body.graph, sample_inputs)
     host = {part.name: build(body.graph, part, name=f"{name}-{part.name}") for part in (parts.encoder, parts.head) if part}
     for model in host.values():
         onnx.checker.check_model(model, full_check=True)
-    steps = int(next(iter(sample.spikes.values())).shape[0])
-    run, answer = partial(_run, body, parts, host, steps), graph.output.name
+    run, answer = partial(_run, body, parts, host, graded, steps), graph.output.name
     found, latency = run(sample.inputs)
     allowed, atol = (0, LOGITS_ATOL) if quantize == "exact" else disagreement(found, sample, answer)
     measured = {label: MeasuredAccuracy(correct=a.correct, samples=a.samples) for label, a in (accuracy or {}).items()}
     if test is not None:
         measured["exported"] = measure(lambda x: run(x)[0][answer], *test, timed=graph.input.timed)
+    events = {graph.input.name: sample.inputs} if graph.input.timed else {}
+    costs = head_costs(graph, trained, possible, sample.spikes | events, steps, head_cut)
+    pieces = tuple(_piece(part, body, graded if part.name == "body" else ()) for part in parts.parts)
     manifest = Manifest(
-        **describe(body.graph, target="lava", name=name),
+        **described,
         steps=steps,
         latency_steps=latency,
-        pieces=tuple(_piece(part) for part in parts.parts),
-        quantization=_quantization(body, quantize),
+        pieces=pieces,
+        quantization=_quantization(body, quantize, calibration),
         accuracy=measured,
         sample=SampleEntry(file=SAMPLE, samples=len(sample.logits), logits_atol=atol, allowed_mismatched_spikes=allowed),
-        notes=_notes(latency, steps, allowed if quantize == "none" and parts.encoder else None),
+        head_cut=costs,
+        notes=notes(body, graded, latency, steps, allowed if quantize == "none" and parts.encoder else None),
     )
-    writers = {f"{part}.onnx": partial(_write_onnx, model) for part, model in host.items()}
-    return write_bundle(folder, manifest, {**writers, "body.net": partial(write, body.network)}, sample)
+    writers: dict[str, Callable[[Path], None]] = {
+        piece.file: partial(_write_onnx, host[piece.name]) if piece.format == "onnx" else partial(_write_body, body)
+        for piece in pieces
+    }
+    return write_bundle(folder, manifest, writers, sample)
+
+
+def _readouts(graph: Graph, parts: Partition, head_cut: Choice) -> tuple[Readout, ...]:
+    """The last synapses, if the chip can compute them; it must, if that is what is asked for."""
+    try:
+        return readouts(graph, parts.head)
+    except UserError:
+        if head_cut == "last-synapse":
+            raise
+        return ()
+
+
+def _graded(layer: QuantizedLayer, readout: Readout) -> GradedTensor:
+    return GradedTensor(
+        name=readout.graded,
+        population=layer.key,
+        shape=layer.shape,
+        read="after the last step" if readout.integrates else "every step",
+        latency_steps=layer.latency,
+    )
+
+
+def _entering(graph: Graph, parts: Partition, samples: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """The spikes that enter the body."""
+    assert parts.body is not None
+    if parts.encoder is None:
+        return samples
+    encoder = Session(build(graph, parts.encoder, name="encoder"))
+    return encoder.run({graph.input.name: samples}, steps=steps)[parts.body.inputs[0]]
 
 
 def _write_onnx(model: onnx.ModelProto, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _piece(part: Part) -> Piece:
-    kind = "net" if part.name == "body" else "onnx"
-    values: dict[str, Any] = {"name": part.name, "file": f"{part.name}.{kind}", "format": kind}
+def _write_body(body: QuantizedBody, path: Path) -> None:
+    if isinstance(body.network, Circuit):
+        write_circuit(body.network, path)
+    else:
+        write(body.network, path)
+
+
+def _piece(part: Part, body: QuantizedBody, graded: tuple[GradedTensor, ...]) -> Piece:
+    kind = "onnx"
+    if part.name == "body":
+        kind = "circuit" if isinstance(body.network, Circuit) else "net"
+    values: dict[str, Any] = {"name": part.name, "file": f"{part.name}.{kind}", "format": kind, "graded": graded}
     return Piece.model_validate({**values, "inputs": part.inputs, "outputs": part.outputs})
 
 
@@ -102,6 +172,7 @@ def _run(
     body: QuantizedBody,
     parts: Partition,
     host: Mapping[str, onnx.ModelProto],
+    graded: tuple[GradedTensor, ...],
     steps: int,
     samples: NDArray[np.float32],
 ) -> tuple[dict[str, NDArray[Any]], int]:
@@ -110,39 +181,42 @@ def _run(
     tensors: dict[str, NDArray[Any]] = {body.graph.input.name: samples}
     if parts.encoder is not None:
         tensors |= Session(host["encoder"]).run(tensors, steps=steps)
-    replay = run_sequence(body.network, tensors[parts.body.inputs[0]])
-    for layer, spikes in zip(body.layers, replay.spikes.values(), strict=True):
-        tensors[layer.name] = spikes.reshape(*spikes.shape[:2], *layer.shape).astype(np.float32)
+    replay: Replay = run_sequence(body.network, tensors[parts.body.inputs[0]], graded=[tensor.population for tensor in graded])
+    for layer in body.layers:
+        tensors[layer.name] = replay.spikes_of(layer.key, layer.shape)
+    for tensor in graded:
+        mean = tensor.read == "after the last step"
+        tensors[tensor.name] = replay.graded_of(tensor.population, tensor.shape, mean=mean)
     return tensors | Session(host["head"]).run(tensors), replay.latency_steps
 
 
-def _quantization(body: QuantizedBody, kind: str) -> dict[str, Any]:
+def _quantization(body: QuantizedBody, kind: str, calibration: NDArray[np.float32] | None) -> dict[str, Any]:
     layers = {
-        layer.synapse: {
+        layer.name: {
             "scale": layer.scale,
-            "weight_error": layer.weight_error,
+            "synapses": {
+                synapse.name: {
+                    "source": synapse.source,
+                    "parallel": synapse.parallel,
+                    "delay": synapse.delay,
+                    "weight_error": synapse.weight_error,
+                }
+                for synapse in layer.synapses
+            },
             "bias_error": layer.bias_error,
             "threshold_error": layer.threshold_error,
             "iDecay": layer.i_decay,
             "vDecay": layer.v_decay,
             "vThMant": layer.threshold,
         }
-        for layer in body.layers
+        for layer in (*body.layers, *body.readouts)
     }
     host = "8-bit integers times a power of two" if kind == "exact" else "float32"
-    return {"kind": "loihi8", "weights": "even integers from -256 to 254", "host_encoder_weights": host, "layers": layers}
-
-
-def _notes(latency: int, steps: int, allowed: int | None) -> tuple[str, ...]:
-    notes = [
-        f"The body answers {latency} steps late: each of its {latency} synapse layers takes one step.",
-        f"Reset: block i clears u and v before its update at steps t with t % I == (2 + i) % I, with an interval I of at least "
-        f"{steps}, so that every sample of a stream gets the result that it gets alone.",
-        "encoder.onnx and head.onnx run on the host; the head reads the body's spikes of every step.",
-    ]
-    if allowed is not None:
-        notes.append(
-            f"Float weights in encoder.onnx: ONNX Runtime and the chip differed from the reference interpreter in {allowed} "
-            "spikes of the sample at export; export with --quantize exact for none."
-        )
-    return tuple(notes)
+    scales = "least rounding error" if calibration is None else "least difference of spikes on calibration data"
+    return {
+        "kind": "loihi8",
+        "weights": "even integers from -256 to 254",
+        "host_encoder_weights": host,
+        "scales": scales,
+        "layers": layers,
+    }

@@ -14,7 +14,6 @@ from neurodeploy_exporters.lava.network import Network
 WEIGHT_MIN, WEIGHT_MAX = -256, 254  # 8 bits and a sign, always even
 BIAS_MIN, BIAS_MAX = -4096, 4095  # 13 bits
 THRESHOLD_MAX = (1 << 17) - 1
-SUM_MAX = (1 << 17) - 1  # of weights and bias that can come together: times 64 it is inside the 24 bits of u, which never wraps
 
 
 def check_hardware(network: Network) -> None:

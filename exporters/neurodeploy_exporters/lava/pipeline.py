@@ -1,14 +1,17 @@
 """Runs a body on the simulated chip so that every sample gives what it would give alone, aligned in time.
 
-On the chip each block answers one step later than the one before, and biases act from the first step on, before any spike has
-arrived. A spike that enters in step t (t = 1, 2, …) reaches block i in step t + 1 + i. The reset is therefore staggered: block
-i is cleared before its update in step 2 + i, exactly when the first step of the sample reaches it, and sees T steps from
-there, u = v = 0 before, the bias in each. What its bias did earlier is erased; what it fired earlier reached block i + 1 in
-step 2 + i at the latest, one step before that block is cleared in step 3 + i. With a reset interval of T or more the same
-holds for samples that follow one another: a window of block i receives what the same window of block i − 1 fired, and nothing
-else. Synaptic delays and recurrent synapses would carry spikes from one window into the next; they are refused.
+On the chip a population of depth d (synapses on its longest way from the input; in a chain block i has depth i + 1) answers d
+steps late, and biases act from the first step on, before any spike has arrived. A spike that enters in step t (t = 1, 2, …)
+reaches it in step t + d, by every way, because delays line the short ways up with the long one. The reset is therefore
+staggered: a population is cleared before its update in step d + 1, exactly when the first step of the sample reaches it, and
+sees T steps from there, u = v = 0 before, the bias in each. What its bias did earlier is erased. What it fired earlier, in step
+d at the latest, reaches a population of depth e in step e at the latest (a synapse between them takes e − d steps), one step
+before that one is cleared. With a reset interval of T or more the same holds for samples that follow one another: a window of a
+population receives what the same windows of its sources fired, and nothing else. Other synaptic delays and recurrent synapses
+would carry spikes from one window into the next; they are refused.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
+from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.layers import DenseLayer
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.simulate import shaped_input, simulate
+from neurodeploy_exporters.lava.simulate import shaped_input, simulate, simulate_circuit
+from neurodeploy_exporters.lava.values import Shape
 
-_DIRECT_DRIVE = 1  # reset offset of a network driven by spikes: block 0 sees the input of step t in step t + 1
+_DIRECT_DRIVE = 1  # reset offset of a network driven by spikes: depth 1 sees the input of step t in step t + 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,44 +33,66 @@ class Replay:
     """What a body fires.
 
     Attributes:
-        spikes: block key, such as `L0_Conv` → `[T, B, *shape]`, uint8: for every block, index t belongs to input step t.
-        latency_steps: steps from an input to the answer of the last block on the chip; one per block.
+        spikes: key of a population, such as `L0_Conv` → `[T, B, *shape]`, uint8: index t belongs to input step t everywhere.
+        graded: key of a population that is read out as numbers → its synaptic current after each step, `[T, B, *shape]`, in
+            units of the weights; such a population is not in `spikes`.
+        latencies: key → steps from an input to the answer of that population on the chip, its depth.
     """
 
     spikes: dict[str, NDArray[np.uint8]]
-    latency_steps: int
+    graded: dict[str, NDArray[np.int64]]
+    latencies: dict[str, int]
+
+    @property
+    def latency_steps(self) -> int:
+        """Steps from an input to the last answer."""
+        return max(self.latencies.values())
+
+    def spikes_of(self, key: str, shape: Shape) -> NDArray[np.float32]:
+        """A population's spikes in the shape that they have in the graph, float32."""
+        return self.spikes[key].reshape(*self.spikes[key].shape[:2], *shape).astype(np.float32)
+
+    def graded_of(self, key: str, shape: Shape, *, mean: bool) -> NDArray[np.float32]:
+        """What a population that is read out answers, in the shape that it has in the graph.
+
+        Args:
+            key: of the population.
+            shape: per sample (and step).
+            mean: it has added up all steps: the value after the last one, divided by their number, `[B, *shape]`; else the
+                values of every step, `[T, B, *shape]`.
+        """
+        values = self.graded[key].reshape(*self.graded[key].shape[:2], *shape).astype(np.float32)
+        return values[-1] / np.float32(len(values)) if mean else values
 
 
-def run_sequence(network: Network, spikes: NDArray[Any], *, steps: int | None = None) -> Replay:
+def run_sequence(
+    network: Network | Circuit, spikes: NDArray[Any], *, steps: int | None = None, graded: Sequence[str] = ()
+) -> Replay:
     """Run each sample as its own batch element, on a chip that has seen nothing before.
 
     Args:
-        network: a body: no input neurons, no delays, no recurrent layers.
+        network: a body: no input neurons, no delays but those that line up its ways, no recurrent layers.
         spikes: `[T, B, …]`, 0 or 1; the sample as in `simulate.shaped_input`.
-        steps: steps that each block is run for; T if None. Steps beyond T get no input.
+        steps: steps that each population is run for; T if None. Steps beyond T get no input.
+        graded: keys of the populations that are read out as numbers.
 
     Raises:
         UserError: the network is no such body, the spikes are not 0 or 1 or of the wrong shape, or `steps` is below T.
     """
     spikes, steps = _checked(network, spikes, steps)
-    latency = len(network.blocks())
-    recorded = simulate(
-        network,
-        spikes,
-        steps + latency,
-        reset_interval=steps + latency,
-        reset_offset=_DIRECT_DRIVE,
-        record=("s",),
-    )
-    aligned = {}
-    for block in network.blocks():
-        first = block.index + 1
-        aligned[block.key] = recorded[f"{block.key}_s"][first : first + steps]
-    return Replay(aligned, latency)
+    places = _places(network)
+    length = steps + max(depth for depth, _ in places.values())
+    recorded = _simulate(network, spikes, length, length, places, graded)
+    return _replay(places, graded, lambda key, what: recorded[f"{key}_{what}"][places[key][0] :][:steps])
 
 
 def run_stream(
-    network: Network, samples: NDArray[Any], *, steps: int | None = None, reset_interval: int | None = None
+    network: Network | Circuit,
+    samples: NDArray[Any],
+    *,
+    steps: int | None = None,
+    reset_interval: int | None = None,
+    graded: Sequence[str] = (),
 ) -> Replay:
     """Push the samples one after another through one chip, as a deployed network runs; same result as `run_sequence`.
 
@@ -74,6 +101,7 @@ def run_stream(
         samples: `[T, B, …]`; the B samples enter in order.
         steps: as for `run_sequence`.
         reset_interval: steps from the start of one sample to the start of the next, at least `steps`; `steps` if None.
+        graded: as for `run_sequence`.
 
     Raises:
         UserError: as `run_sequence`, or the interval is too short.
@@ -82,38 +110,89 @@ def run_stream(
     interval = steps if reset_interval is None else reset_interval
     if interval < steps:
         raise UserError(f"reset interval: {interval} found, at least the {steps} steps of a sample expected")
-    count, latency = samples.shape[1], len(network.blocks())
+    places, count = _places(network), samples.shape[1]
     line = np.zeros((count, interval, *samples.shape[2:]), np.uint8)
     line[:, : len(samples)] = np.moveaxis(samples, 0, 1)
-    recorded = simulate(
-        network,
-        line.reshape(count * interval, 1, *samples.shape[2:]),
-        count * interval + latency,
-        reset_interval=interval,
-        reset_offset=_DIRECT_DRIVE,
-        record=("s",),
+    line = line.reshape(count * interval, 1, *samples.shape[2:])
+    length = count * interval + max(depth for depth, _ in places.values())
+    recorded = _simulate(network, line, length, interval, places, graded)
+
+    def windows(key: str, what: str) -> NDArray[Any]:
+        first, shape = places[key]
+        cut = recorded[f"{key}_{what}"][first : first + count * interval, 0]
+        return np.ascontiguousarray(np.moveaxis(cut.reshape(count, interval, *shape)[:, :steps], 0, 1))
+
+    return _replay(places, graded, windows)
+
+
+def _replay(places: dict[str, tuple[int, Shape]], graded: Sequence[str], aligned: Callable[[str, str], Any]) -> Replay:
+    return Replay(
+        spikes={key: aligned(key, "s") for key in places if key not in graded},
+        graded={key: aligned(key, "u").astype(np.int64) >> 6 for key in graded},
+        latencies={key: depth for key, (depth, _) in places.items()},
     )
-    aligned = {}
-    for block in network.blocks():
-        first = block.index + 1
-        windows = recorded[f"{block.key}_s"][first : first + count * interval, 0]
-        windows = windows.reshape(count, interval, *block.layer.shape)[:, :steps]
-        aligned[block.key] = np.ascontiguousarray(np.moveaxis(windows, 0, 1))
-    return Replay(aligned, latency)
 
 
-def _checked(network: Network, spikes: NDArray[Any], steps: int | None) -> tuple[NDArray[np.uint8], int]:
+def _places(network: Network | Circuit) -> dict[str, tuple[int, Shape]]:
+    """Key of every population → its depth and shape."""
+    if isinstance(network, Network):
+        return {block.key: (block.index + 1, block.layer.shape) for block in network.blocks()}
+    return {one.key: (depth, one.shape) for one, depth in zip(network.populations, network.depths, strict=True)}
+
+
+def _simulate(
+    network: Network | Circuit,
+    spikes: NDArray[Any],
+    steps: int,
+    interval: int,
+    places: dict[str, tuple[int, Shape]],
+    graded: Sequence[str],
+) -> dict[str, NDArray[Any]]:
+    absent = [key for key in graded if key not in places]
+    if absent:
+        raise UserError(f"population {absent[0]}: to be read out but not in the network; there are: {', '.join(places)}")
+    record = ("s", "u") if graded else ("s",)
+    if isinstance(network, Network):
+        return simulate(network, spikes, steps, reset_interval=interval, reset_offset=_DIRECT_DRIVE, record=record)
+    return simulate_circuit(network, spikes, steps, reset_interval=interval, reset_offset=_DIRECT_DRIVE, record=record)
+
+
+def _checked(network: Network | Circuit, spikes: NDArray[Any], steps: int | None) -> tuple[NDArray[np.uint8], int]:
     if network.has_input_neurons:
         raise UserError("network: it begins with input neurons; a body driven by spikes expected")
-    for position, layer in enumerate(network.layers):
-        if isinstance(layer, DenseLayer) and (np.any(layer.delay) or layer.weight_rec is not None):
-            raise UserError(
-                f"/layer/{position}: delays or recurrent synapses found, whose spikes would reach into the next sample; "
-                "run such a network with simulate"
-            )
+    if isinstance(network, Network):
+        _check_layers(network)
+    else:
+        _check_synapses(network)
     spikes = shaped_input(np.asarray(spikes), network, leading=2)
     if not ((spikes == 0) | (spikes == 1)).all():
         raise UserError("spikes: values other than 0 and 1 found")
     if steps is not None and steps < len(spikes):
         raise UserError(f"steps: {steps} found, at least the {len(spikes)} of the input expected")
     return spikes.astype(np.uint8), len(spikes) if steps is None else steps
+
+
+def _check_layers(network: Network) -> None:
+    for position, layer in enumerate(network.layers):
+        if isinstance(layer, DenseLayer) and (np.any(layer.delay) or layer.weight_rec is not None):
+            raise UserError(
+                f"/layer/{position}: delays or recurrent synapses found, whose spikes would reach into the next sample; "
+                "run such a network with simulate"
+            )
+
+
+def _check_synapses(circuit: Circuit) -> None:
+    for population in circuit.populations:
+        if population.recurrent is not None:
+            raise UserError(
+                f"population {population.key}: recurrent synapses found, whose spikes would reach into the next sample; run "
+                "such a circuit with simulate"
+            )
+    for number, synapse in enumerate(circuit.synapses):
+        found = synapse.delay + getattr(synapse.connection, "delay", 0)
+        expected = circuit.aligned_delay(synapse)
+        if np.any(found != expected):
+            raise UserError(
+                f"synapse {number}: a delay of {np.max(found)} found, {expected} expected, so that its spikes and those of the "
+                f"longest way into {circuit.populations[synapse.target].key} belong to the same input step"
+            )

@@ -1,55 +1,75 @@
 """From a trained body to Loihi's integers.
 
 A neuron's equation keeps its form when weights, bias and threshold are multiplied by one scale s > 0, because after a hard
-reset the membrane potential is 0 in any unit: `s h > s θ` is `h > θ`. So each layer gets its own scale, then everything is
-rounded: weights to even numbers of 8 bits and a sign, biases to 13 bits, thresholds to 17 bits.
+reset the membrane potential is 0 in any unit: `s h > s θ` is `h > θ`. So each population gets its own scale, then everything is
+rounded: weights to even numbers of 8 bits and a sign, biases to 13 bits, thresholds to 17 bits (`rounding`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import floor, log2
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, nodes
 from neurodeploy.graph.nodes import Node, Shape
-from neurodeploy_exporters.lava.chain import Stage, stages
-from neurodeploy_exporters.lava.hardware import BIAS_MAX, SUM_MAX, THRESHOLD_MAX, WEIGHT_MAX, WEIGHT_MIN
+from neurodeploy_exporters.lava.calibration import Calibration
+from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.rounding import Rounded, Target, candidates, readout_integers, split
+from neurodeploy_exporters.lava.values import MAX_DELAY
+from neurodeploy_exporters.lava.wiring import Afferent, Readout, Stage, stages
 
-_CANDIDATES = 32
+
+@dataclass(frozen=True)
+class QuantizedSynapse:
+    """One afferent of a population in integers.
+
+    Attributes:
+        name: of the afferent (`wiring.Afferent`); in a chain that of the Conv or Linear node.
+        source: the spiking layer that it reads, or the tensor that enters the body.
+        parallel: number of synapses that share its weight.
+        delay: steps that its spikes wait for those of the longest way.
+        weight_error: ‖w_int / scale − w‖ / ‖w‖.
+    """
+
+    name: str
+    source: str
+    parallel: int
+    delay: int
+    weight_error: float
 
 
 @dataclass(frozen=True)
 class QuantizedLayer:
-    """A spiking layer in integers.
+    """A population in integers.
 
     Attributes:
-        name: of the neurons in the graph, whose spikes the block fires.
-        synapse: name of the Conv or Linear node.
-        key: of the block in recordings, such as `L0_Conv`.
+        name: of the neurons in the graph, whose spikes the population fires; of a readout, the tensor that leaves the chip.
+        key: of the population in recordings, such as `L0_Conv`.
         shape: of the spikes in the graph, per sample and step.
         scale: integer units per unit of the trained network.
-        weight_error: ‖w_int / scale − w‖ / ‖w‖.
+        synapses: what flows into it.
         bias_error: largest |b_int / scale − b|, as a share of the trained threshold.
         threshold_error: |θ_int / scale − θ|, as a share of the trained threshold.
         i_decay, v_decay, threshold: of the neurons, as in the file.
+        latency: steps from an input to its answer on the chip.
     """
 
     name: str
-    synapse: str
     key: str
     shape: Shape
     scale: float
-    weight_error: float
+    synapses: tuple[QuantizedSynapse, ...]
     bias_error: float
     threshold_error: float
     i_decay: int
     v_decay: int
     threshold: int
+    latency: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,162 +77,138 @@ class QuantizedBody:
     """A body in integers, twice.
 
     Attributes:
-        network: what the `.net` file holds.
+        network: what the chip runs: a chain, as a `.net` file holds it, or a circuit where the body branches.
         layers: its spiking layers, in order.
-        graph: the whole graph with the same integers in the body's synapses (float32, exact) and FixedPointNeuron nodes;
-            encoder and head are unchanged.
+        readouts: the neurons behind them that never fire, whose graded values leave the chip; none where it ends with spikes.
+        graph: the whole graph with the same integers in the body's synapses (float32, exact) and FixedPointNeuron nodes; every
+            afferent is a node of its own. Encoder and head are unchanged, but for the head's synapses that are readouts: their
+            integers make the tensor `….graded`, and the node after it brings them back to the trained unit.
     """
 
-    network: Network
+    network: Network | Circuit
     layers: tuple[QuantizedLayer, ...]
+    readouts: tuple[QuantizedLayer, ...]
     graph: Graph
 
 
 @dataclass(frozen=True, eq=False)
-class _Rounded:
-    scale: float
-    weight: Any
-    bias: Any
-    threshold: int
+class _Placed:
+    """A stage or readout with its integers and its place in time."""
+
+    stage: Stage | Readout
+    rounded: Rounded
+    neuron: CubaNeuron
+    depth: int
+    delays: tuple[int, ...]
+    index: int
+
+    @property
+    def key(self) -> str:
+        return f"L{self.index}_{'Dense' if len(self.stage.shape) == 1 else 'Conv'}"
+
+    @property
+    def afferents(self) -> Iterator[tuple[Afferent, Any, int, int]]:
+        """Afferent, integer weight, parallel synapses, delay."""
+        return zip(self.stage.afferents, self.rounded.weights, self.rounded.parallel, self.delays, strict=True)
 
 
-def quantize_body(graph: Graph, body: Part | None, *, scales: Mapping[str, float] | None = None) -> QuantizedBody:
+def quantize_body(
+    graph: Graph,
+    body: Part | None,
+    *,
+    calibration: NDArray[Any] | None = None,
+    readouts: Sequence[Readout] = (),
+    steps: int = 1,
+) -> QuantizedBody:
     """Round the body of a graph to what Loihi holds.
 
     Args:
         graph: batch norm folded.
         body: the part of `neurodeploy.graph.partition` that goes onto the chip.
-        scales: of every spiking layer in the body, by name, as fine-tuning found its integers; searched for if None.
+        calibration: spikes that enter the body, `[T, B, …]`: then every population gets the scale with which it fires most
+            nearly what it fires in the trained network (`calibration.Calibration`), rather than that of least rounding error.
+        readouts: synapses behind the last spiking layers that the chip computes too (`wiring.readouts`).
+        steps: T of a sample, over which a readout may have to add up.
 
     Raises:
-        UserError: there is no body, or a node has no form on the chip, or its integers at the scale given are beyond the
-            chip's; the message names it and says what to do.
+        UserError: there is no body, or a node has no form on the chip; the message names it and says what to do.
     """
     if body is None:
         raise UserError("body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead")
-    chain = stages(graph, body)
-    replaced: dict[str, Node] = {}
-    layers: list[Layer] = [InputLayer(shape=_input_shape(chain[0]))]
-    described: list[QuantizedLayer] = []
-    for index, stage in enumerate(chain):
-        rounded = _round(stage) if scales is None else _round_at(stage, scales[stage.neuron.name])
-        v_decay = round(4096 * (1 - stage.neuron.parameters.decay))
-        neuron = CubaNeuron(4096, v_decay, rounded.threshold)
-        if stage.flatten is not None and index:
-            layers.append(FlattenLayer())
-        layers.append(_layer(stage, rounded, neuron, graph.shape(stage.neuron.name)))
-        described.append(_describe(stage, rounded, v_decay, index, graph.shape(stage.neuron.name)))
-        bias = None if rounded.bias is None else rounded.bias.astype(np.float32)
-        replaced[stage.synapse.name] = replace(stage.synapse, weight=rounded.weight.astype(np.float32), bias=bias)
-        replaced[stage.neuron.name] = nodes.FixedPointNeuron(
-            name=stage.neuron.name, inputs=stage.neuron.inputs, v_decay=v_decay, threshold=rounded.threshold
-        )
-        if stage.flatten is not None:
-            replaced[stage.flatten.name] = stage.flatten
-    members = set(body.members)
-    kept = [replaced.get(node.name, node) for node in graph.nodes if node.name in replaced or node.name not in members]
-    return QuantizedBody(Network(tuple(layers)), tuple(described), Graph(kept))
-
-
-def _round(stage: Stage) -> _Rounded:
-    """The scale, out of 33 from half the largest possible to it, with the least rounding error."""
-    weight = np.asarray(stage.synapse.weight, np.float64)
-    bias = None if stage.synapse.bias is None else np.asarray(stage.synapse.bias, np.float64)
-    threshold = stage.neuron.parameters.threshold
-    if not np.isfinite(weight).all() or not (bias is None or np.isfinite(bias).all()):
-        raise UserError(f"node {stage.synapse.name}: weights that are not finite found; train the network again")
-    if not weight.any():
-        raise UserError(f"node {stage.synapse.name}: all weights are zero, which Lava cannot load; remove the layer")
-    largest = _largest_scale(weight, bias, threshold)
-    # a power of two loses nothing of weights that are on a power-of-two grid already (neurodeploy.graph.grid)
-    scales = [*(largest * np.linspace(0.5, 1, _CANDIDATES)), 2.0 ** floor(log2(largest))]
-    candidates = [_at_scale(weight, bias, threshold, scale) for scale in scales]
-    fitting = [rounded for rounded in candidates if _fits(rounded)]
-    if not fitting:
-        raise UserError(
-            f"node {stage.synapse.name}: its weights (up to {np.abs(weight).max():.3g}) all round to zero next to its bias or "
-            f"the threshold {threshold:.3g} of {stage.neuron.name}; train with weight decay on the bias or a lower threshold"
-        )
-    return min(fitting, key=lambda rounded: _error(rounded, weight, bias, threshold))
-
-
-def _round_at(stage: Stage, scale: float) -> _Rounded:
-    weight = np.asarray(stage.synapse.weight, np.float64)
-    bias = None if stage.synapse.bias is None else np.asarray(stage.synapse.bias, np.float64)
-    rounded = _at_scale(weight, bias, stage.neuron.parameters.threshold, scale)
-    biases = np.zeros(1) if rounded.bias is None else np.abs(rounded.bias)
-    held = rounded.weight.min() >= WEIGHT_MIN and rounded.weight.max() <= WEIGHT_MAX and biases.max() <= BIAS_MAX
-    if not (held and rounded.threshold <= THRESHOLD_MAX and _fits(rounded)):
-        raise UserError(
-            f"node {stage.synapse.name}: at the scale {scale:.6g} its integers are beyond Loihi's; use a smaller one"
-        )
-    return rounded
-
-
-def _largest_scale(weight: Any, bias: Any, threshold: float) -> float:
-    # netx changes a dense matrix of negative weights only if one is −256
-    lowest = -WEIGHT_MIN if weight.max() >= 0 else WEIGHT_MAX
-    fan_in = weight[0].size  # rounding to even numbers adds at most 1 per synapse
-    limits = [THRESHOLD_MAX / threshold, (SUM_MAX - fan_in) / _largest_sum(weight, bias)]
-    if weight.max() > 0:
-        limits.append(WEIGHT_MAX / weight.max())
-    if weight.min() < 0:
-        limits.append(lowest / -weight.min())
-    if bias is not None and bias.any():
-        limits.append(BIAS_MAX / np.abs(bias).max())
-    return float(min(limits))
-
-
-def _at_scale(weight: Any, bias: Any, threshold: float, scale: float) -> _Rounded:
-    return _Rounded(
-        scale,
-        (2 * np.rint(weight * scale / 2)).astype(np.int64),
-        None if bias is None else np.rint(bias * scale).astype(np.int64),
-        round(threshold * scale),
+    entry, found = body.inputs[0], stages(graph, body)
+    chosen = None if calibration is None else Calibration(entry, calibration)
+    depths, placed = {entry: 0}, list[_Placed]()
+    populations: tuple[Stage | Readout, ...] = (*found, *readouts)
+    for index, stage in enumerate(populations):
+        depth, delays = _timing(stage, depths)
+        if isinstance(stage, Stage):
+            parameters = stage.neuron.parameters
+            possible = candidates(Target(stage.name, stage.afferents, stage.bias, parameters.threshold))
+            rounded = possible[0] if chosen is None else chosen.choose(stage, possible)
+            neuron = CubaNeuron(4096, round(4096 * (1 - parameters.decay)), rounded.threshold)
+        else:
+            rounded = readout_integers(stage, steps)
+            neuron = CubaNeuron(0 if stage.integrates else 4096, 4096, rounded.threshold)
+        placed.append(_Placed(stage, rounded, neuron, depth, delays, index))
+        depths[stage.name] = depth
+    spiking, graded = placed[: len(found)], placed[len(found) :]
+    chain = all(_follows(each, entry if not i else placed[i - 1].stage.name) for i, each in enumerate(placed))
+    return QuantizedBody(
+        network=_chain(placed) if chain else _circuit(entry, placed),
+        layers=tuple(_describe(each) for each in spiking),
+        readouts=tuple(_describe(each) for each in graded),
+        graph=_integer_graph(graph, placed),
     )
 
 
-def _fits(rounded: _Rounded) -> bool:
-    return bool(rounded.weight.any()) and _largest_sum(rounded.weight, rounded.bias) <= SUM_MAX
+def _timing(stage: Stage | Readout, depths: dict[str, int]) -> tuple[int, tuple[int, ...]]:
+    """The depth of a population, and the delays that line its afferents up with the longest way."""
+    before = [depths[afferent.source] for afferent in stage.afferents]
+    delays = tuple(max(before) - each for each in before)
+    for afferent, delay in zip(stage.afferents, delays, strict=True):
+        if delay > MAX_DELAY:
+            raise UserError(
+                f"node {stage.name}: the spikes of {afferent.source} have to wait {delay} steps for those of the longest way, "
+                f"{MAX_DELAY} at most expected on Loihi; shorten that way, or export to ONNX"
+            )
+    return 1 + max(before), delays
 
 
-def _largest_sum(weight: Any, bias: Any) -> float:
-    """Largest magnitude of weights and bias that can come together at a neuron: all excitation, or all inhibition."""
-    rows = weight.reshape(len(weight), -1)
-    offset = np.zeros(len(weight)) if bias is None else bias
-    excitation, inhibition = np.maximum(rows, 0).sum(1), np.minimum(rows, 0).sum(1)
-    return float(max((excitation + np.maximum(offset, 0)).max(), -(inhibition + np.minimum(offset, 0)).min()))
+def _follows(placed: _Placed, before: str) -> bool:
+    """Whether a population reads the one before it alone, as in a `.net` file."""
+    return [afferent.source for afferent in placed.stage.afferents] == [before] and placed.rounded.parallel == (1,)
 
 
-def _error(rounded: _Rounded, weight: Any, bias: Any, threshold: float) -> float:
-    """Squared error of a neuron's comparison with its threshold, if every input spiked, averaged over the neurons."""
-    weights = np.square(rounded.weight / rounded.scale - weight).sum() / len(weight)
-    biases = 0.0 if bias is None else np.square(rounded.bias / rounded.scale - bias).mean()
-    return float(weights + biases + (rounded.threshold / rounded.scale - threshold) ** 2)
-
-
-def _describe(stage: Stage, rounded: _Rounded, v_decay: int, index: int, shape: Shape) -> QuantizedLayer:
-    threshold = stage.neuron.parameters.threshold
-    weight = np.asarray(stage.synapse.weight, np.float64)
-    bias_error = 0.0 if rounded.bias is None else float(np.abs(rounded.bias / rounded.scale - stage.synapse.bias).max())
+def _describe(placed: _Placed) -> QuantizedLayer:
+    stage, rounded = placed.stage, placed.rounded
+    threshold = stage.neuron.parameters.threshold if isinstance(stage, Stage) else None
+    bias_error = 0.0 if rounded.bias is None else float(np.abs(rounded.bias / rounded.scale - stage.bias).max())
     return QuantizedLayer(
-        name=stage.neuron.name,
-        synapse=stage.synapse.name,
-        key=f"L{index}_{'Conv' if isinstance(stage.synapse, nodes.Conv) else 'Dense'}",
-        shape=shape,
+        name=stage.name,
+        key=placed.key,
+        shape=stage.shape,
         scale=rounded.scale,
-        weight_error=float(np.linalg.norm(rounded.weight / rounded.scale - weight) / np.linalg.norm(weight)),
-        bias_error=bias_error / threshold,
-        threshold_error=abs(rounded.threshold / rounded.scale - threshold) / threshold,
-        i_decay=4096,
-        v_decay=v_decay,
-        threshold=rounded.threshold,
+        synapses=tuple(
+            QuantizedSynapse(
+                afferent.node.name, afferent.source, parallel, delay, _weight_error(afferent, weight, rounded.scale)
+            )
+            for afferent, weight, parallel, delay in placed.afferents
+        ),
+        bias_error=bias_error / (threshold or 1.0),
+        threshold_error=0.0 if threshold is None else abs(rounded.threshold / rounded.scale - threshold) / threshold,
+        i_decay=int(placed.neuron.i_decay),
+        v_decay=int(placed.neuron.v_decay),
+        threshold=placed.neuron.threshold,
+        latency=placed.depth,
     )
 
 
-def _input_shape(first: Stage) -> Shape:
-    """What the chip receives: netx cannot flatten before the first block, so the host does."""
-    return (int(np.prod(first.input_shape)),) if first.flatten is not None else _in_plane(first.input_shape)
+def _weight_error(afferent: Afferent, weight: Any, scale: float) -> float:
+    trained = afferent.node.weight
+    return float(np.linalg.norm(weight / scale - trained) / np.linalg.norm(trained))
+
+
+# --- what the chip runs ------------------------------------------------------------------------------------------------
 
 
 def _in_plane(shape: Shape) -> Shape:
@@ -220,18 +216,108 @@ def _in_plane(shape: Shape) -> Shape:
     return (*shape, 1) if len(shape) == 2 else shape
 
 
-def _layer(stage: Stage, rounded: _Rounded, neuron: CubaNeuron, shape: Shape) -> Layer:
-    synapse = stage.synapse
-    if isinstance(synapse, nodes.Linear):
-        return DenseLayer(shape=shape, weight=rounded.weight, bias=rounded.bias, neuron=neuron)
-    one_axis = rounded.weight.ndim == 3
-    return ConvLayer(
-        shape=_in_plane(shape),
-        weight=rounded.weight[..., None] if one_axis else rounded.weight,
-        bias=rounded.bias,
-        stride=(*synapse.stride, 1) if one_axis else synapse.stride,
-        padding=(*synapse.padding, 0) if one_axis else synapse.padding,
-        dilation=(*synapse.dilation, 1) if one_axis else synapse.dilation,
-        groups=synapse.groups,
-        neuron=neuron,
+def _connection(node: nodes.Conv | nodes.Linear, weight: Any) -> Convolution | Matrix:
+    if isinstance(node, nodes.Linear):
+        return Matrix(weight=weight)
+    one_axis = weight.ndim == 3
+    return Convolution(
+        weight=weight[..., None] if one_axis else weight,
+        stride=(*node.stride, 1) if one_axis else node.stride,
+        padding=(*node.padding, 0) if one_axis else node.padding,
+        dilation=(*node.dilation, 1) if one_axis else node.dilation,
+        groups=node.groups,
     )
+
+
+def _chain(placed: Sequence[_Placed]) -> Network:
+    first = placed[0].stage.afferents[0]
+    # netx cannot flatten before the first block, so the host does
+    shape = (int(np.prod(first.input_shape)),) if first.flatten else _in_plane(first.input_shape)
+    layers: list[Layer] = [InputLayer(shape=shape)]
+    for each in placed:
+        ((afferent, weight, _, _),) = each.afferents
+        if afferent.flatten and each.index:
+            layers.append(FlattenLayer())
+        connection = _connection(afferent.node, weight)
+        if isinstance(connection, Matrix):
+            layers.append(DenseLayer(shape=each.stage.shape, weight=weight, bias=each.rounded.bias, neuron=each.neuron))
+        else:
+            layers.append(
+                ConvLayer(
+                    shape=_in_plane(each.stage.shape),
+                    weight=connection.weight,
+                    bias=each.rounded.bias,
+                    stride=connection.stride,
+                    padding=connection.padding,
+                    dilation=connection.dilation,
+                    groups=connection.groups,
+                    neuron=each.neuron,
+                )
+            )
+    return Network(tuple(layers))
+
+
+def _circuit(entry: str, placed: Sequence[_Placed]) -> Circuit:
+    index = {entry: INPUT} | {each.stage.name: each.index for each in placed}
+    read = next(a.input_shape for each in placed for a in each.stage.afferents if a.source == entry)
+    return Circuit(
+        input_shape=_in_plane(read),
+        populations=tuple(
+            Population(key=each.key, shape=_in_plane(each.stage.shape), neuron=each.neuron, bias=each.rounded.bias)
+            for each in placed
+        ),
+        synapses=tuple(
+            Synapse(source=index[afferent.source], target=each.index, connection=_connection(afferent.node, part), delay=delay)
+            for each in placed
+            for afferent, weight, parallel, delay in each.afferents
+            for part in split(weight, parallel)
+        ),
+    )
+
+
+# --- the same integers in the graph ------------------------------------------------------------------------------------
+
+
+def _integer_graph(graph: Graph, placed: Sequence[_Placed]) -> Graph:
+    """The graph with the integers of every population in it, without the nodes that nothing reads any more."""
+    made = {each.stage.name: each for each in placed}
+    needed, pending = {graph.input.name}, [graph.output.name]
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            inputs = [a.source for a in made[name].stage.afferents] if name in made else graph[name].inputs
+            pending.extend(inputs)
+    kept: list[Node] = []
+    for node in graph.nodes:
+        if node.name in made:
+            kept.extend(_population_nodes(made[node.name]))
+        elif node.name in needed:
+            kept.append(node)
+    return Graph(kept)
+
+
+def _population_nodes(placed: _Placed) -> Iterator[Node]:
+    """Synapses, the sum of their currents, and the neurons, or the way back to the trained unit."""
+    stage, rounded, last = placed.stage, placed.rounded, len(placed.stage.afferents) - 1
+    total, whole = "", "" if isinstance(stage, Stage) or stage.integrates else stage.graded
+    for number, (afferent, weight, _, _) in enumerate(placed.afferents):
+        name = whole if whole and not last else afferent.node.name
+        source = f"{name}.flat" if afferent.flatten else afferent.source
+        if afferent.flatten:
+            yield nodes.Flatten(name=source, inputs=(afferent.source,))
+        bias = None if number or rounded.bias is None else rounded.bias.astype(np.float32)
+        yield replace(afferent.node, name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
+        before, total = total, name
+        if number:
+            total = whole if whole and number == last else f"{stage.name}.sum{number}"
+            yield nodes.Add(name=total, inputs=(before, name))
+    if isinstance(stage, Stage):
+        decay, threshold = int(placed.neuron.v_decay), placed.neuron.threshold
+        yield nodes.FixedPointNeuron(name=stage.name, inputs=(total,), v_decay=decay, threshold=threshold)
+        return
+    if stage.integrates:
+        yield nodes.TimeMean(name=stage.graded, inputs=(total,))
+    scale = np.full(stage.shape[0], 1 / rounded.scale, np.float32)
+    shift = np.zeros_like(scale) if stage.bias is None else stage.bias.astype(np.float32)
+    yield nodes.BatchNorm(name=stage.name, inputs=(stage.graded,), scale=scale, shift=shift)

@@ -6,7 +6,7 @@ reads is a sum of currents of that synapse; a way without a synapse, such as an 
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +55,34 @@ class Stage:
     bias: NDArray[np.float64] | None
     shape: Shape
 
+    @property
+    def name(self) -> str:
+        return self.neuron.name
+
+
+@dataclass(frozen=True, eq=False)
+class Readout:
+    """The last synapses of a network, whose currents leave the chip as numbers, through neurons that never fire.
+
+    Attributes:
+        name: of the node in the graph whose value they are, up to the bias: a sum of currents, or its mean over time.
+        afferents: as of a stage.
+        bias: float64 `[C_out]` or None; the host adds it.
+        shape: of the values, per sample (and step).
+        integrates: the mean over time is read, once a sample; else the currents of every step.
+    """
+
+    name: str
+    afferents: tuple[Afferent, ...]
+    bias: NDArray[np.float64] | None
+    shape: Shape
+    integrates: bool
+
+    @property
+    def graded(self) -> str:
+        """Name of the integers that leave the chip, as a tensor of the quantised graph."""
+        return f"{self.name}.graded"
+
 
 @dataclass(frozen=True, eq=False)
 class _Way:
@@ -97,7 +125,48 @@ def stages(graph: Graph, body: Part) -> tuple[Stage, ...]:
             values[name] = _Current((_Way(name),))
         else:
             values[name] = _RULES[type(node)](graph, node, *inputs)
-    return _named(graph, found)
+    return tuple(replace(stage, afferents=named) for stage, named in zip(found, _named(graph, found), strict=True))
+
+
+def readouts(graph: Graph, head: Part) -> tuple[Readout, ...]:
+    """The synapses of the head that a chip can compute, because nothing but linear nodes stands before them.
+
+    Raises:
+        UserError: there is none; the message names the node that stands before the synapse.
+    """
+    values = {tensor: _Current((_Way(tensor),)) for tensor in head.inputs}
+    obstacles: list[str] = []
+    ends: list[str] = []
+    for name in head.members:
+        node = graph[name]
+        inputs = [values[source] for source in node.inputs if source in values]
+        if len(inputs) == len(node.inputs) and _goes_on(node, inputs):
+            values[name] = _RULES[type(node)](graph, node, *inputs)
+            continue
+        for source in node.inputs:
+            if source in values and any(way.synapse is not None for way in values[source].ways):
+                ends.append(source)
+            elif source in values:
+                obstacles.append(f"{name} ({type(node).__name__})")
+    if not ends:
+        raise UserError(
+            f"head: {', '.join(obstacles)} stands between the last spikes and the last synapse, and has no form on Loihi; "
+            "leave the synapse to the host (--head-cut last-spike), or retrain with average pooling"
+        )
+    found = []
+    for end in dict.fromkeys(ends):
+        consumers = graph.consumers(end)
+        integrates = [type(node) for node in consumers] == [nodes.TimeMean]
+        name = consumers[0].name if integrates else end
+        shape, value = graph.shape(end), values[end]
+        found.append(Readout(name, _afferents(graph, value, end, shape), value.bias, shape, integrates))
+    return tuple(replace(readout, afferents=named) for readout, named in zip(found, _named(graph, found), strict=True))
+
+
+def _goes_on(node: nodes.Node, inputs: Sequence[_Current]) -> bool:
+    """Whether a node of the head can still be computed by the synapses that a sum over ways stands for."""
+    sent = any(way.synapse is not None for value in inputs for way in value.ways)
+    return type(node) in _RULES and (isinstance(node, nodes.Add) or not sent)
 
 
 def _pooled(_: Graph, node: nodes.AvgPool, value: _Current) -> _Current:
@@ -168,30 +237,33 @@ def _stage(graph: Graph, node: nodes.Neuron, current: _Current) -> Stage:
             'with reset = "hard", or let it learn that: --finetune EPOCHS --finetune-reset'
         )
     shape = graph.shape(node.name)
-    afferents: list[Afferent] = []
+    return Stage(node, _afferents(graph, current, node.name, shape), current.bias, shape)
+
+
+def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tuple[Afferent, ...]:
+    """One synapse for each way to the node `name`; those that differ in their weights alone are one."""
+    found: list[Afferent] = []
     for way in current.ways:
-        whole = way if way.synapse is not None else _through(graph, way, _unit(node, shape))
+        whole = way if way.synapse is not None else _through(graph, way, _unit(name, shape))
         assert whole.synapse is not None
         one = Afferent(way.source, whole.synapse, way.flatten, graph.shape(way.source))
-        same = next((i for i, other in enumerate(afferents) if _alike(one, other)), None)
+        same = next((i for i, other in enumerate(found) if _alike(one, other)), None)
         if same is None:
-            afferents.append(one)
+            found.append(one)
         else:
-            both: Any = afferents[same].node.weight + one.node.weight
-            afferents[same] = replace(one, node=replace(afferents[same].node, weight=both))
-    return Stage(node, tuple(afferents), current.bias, shape)
+            both: Any = found[same].node.weight + one.node.weight
+            found[same] = replace(one, node=replace(found[same].node, weight=both))
+    return tuple(found)
 
 
-def _unit(neuron: nodes.Neuron, shape: Shape) -> nodes.Conv | nodes.Linear:
-    """The synapse that passes on what the neurons would have read without one; it has no name yet."""
+def _unit(name: str, shape: Shape) -> nodes.Conv | nodes.Linear:
+    """The synapse that passes on what `name` would have read without one; it has no name of its own yet."""
     if len(shape) == 1:
-        weight: Any = np.eye(shape[0])
-        return nodes.Linear(name=neuron.name, inputs=neuron.inputs, weight=weight)
+        matrix: Any = np.eye(shape[0])
+        return nodes.Linear(name=name, inputs=(name,), weight=matrix)
     one, none = (1,) * (len(shape) - 1), (0,) * (len(shape) - 1)
-    weight = np.ones((shape[0], 1, *one))
-    return nodes.Conv(
-        name=neuron.name, inputs=neuron.inputs, weight=weight, stride=one, padding=none, dilation=one, groups=shape[0]
-    )
+    weight: Any = np.ones((shape[0], 1, *one))
+    return nodes.Conv(name=name, inputs=(name,), weight=weight, stride=one, padding=none, dilation=one, groups=shape[0])
 
 
 def _alike(one: Afferent, other: Afferent) -> bool:
@@ -205,14 +277,14 @@ def _alike(one: Afferent, other: Afferent) -> bool:
     return geometry(one) == geometry(other)
 
 
-def _named(graph: Graph, found: list[Stage]) -> tuple[Stage, ...]:
-    """Give every afferent a name of its own."""
-    counts = Counter(afferent.node.name for stage in found for afferent in stage.afferents)
+def _named(graph: Graph, found: Sequence[Stage] | Sequence[Readout]) -> list[tuple[Afferent, ...]]:
+    """The afferents of each, with names of their own."""
+    counts = Counter(afferent.node.name for each in found for afferent in each.afferents)
     taken = {node.name for node in graph.nodes}
 
     def named(afferent: Afferent) -> Afferent:
         name = afferent.node.name
-        if counts[name] > 1 or isinstance(graph[name], nodes.Neuron):
+        if counts[name] > 1 or not isinstance(graph[name], nodes.Conv | nodes.Linear):
             base = name = f"{afferent.source}>{name}"
             number = 1
             while name in taken:
@@ -221,4 +293,4 @@ def _named(graph: Graph, found: list[Stage]) -> tuple[Stage, ...]:
             taken.add(name)
         return replace(afferent, node=replace(afferent.node, name=name))
 
-    return tuple(replace(stage, afferents=tuple(map(named, stage.afferents))) for stage in found)
+    return [tuple(map(named, each.afferents)) for each in found]

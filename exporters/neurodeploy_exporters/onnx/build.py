@@ -19,8 +19,8 @@ def build(graph: Graph, part: Part | None = None, *, name: str) -> onnx.ModelPro
     """The ONNX model of a graph, or of one part of it.
 
     Dynamic in T and B. Inputs: `input`, `[B, …]` for a static sample (then `steps`, int64 `[1]`, gives T) or `[T, B, …]`; of a
-    later part the spike tensors `[T, B, …]` that it reads, under the names of their layers. Outputs: `logits` `[B, K]`, or the
-    spike tensors that leave the part.
+    later part the tensors that it reads, under the names of their layers: spikes `[T, B, …]`, or means over time `[B, …]`.
+    Outputs: `logits` `[B, K]`, or the spike tensors that leave the part.
 
     Raises:
         UserError: a node has no form in ONNX; the message names it.
@@ -39,7 +39,7 @@ def build(graph: Graph, part: Part | None = None, *, name: str) -> onnx.ModelPro
     for member in members:
         emit(writer, graph[member])
     declared = [_value(graph, tensor) for tensor in inputs]
-    if not sequences:
+    if any(isinstance(graph[member], nodes.Encode) for member in members):
         declared.append(helper.make_tensor_value_info(STEPS, TensorProto.INT64, [1]))
     body = helper.make_graph(
         writer.operators,

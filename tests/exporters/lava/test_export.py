@@ -113,22 +113,25 @@ def test_the_net_file_holds_only_what_the_chip_can(exported, graph):
 def test_the_manifest_gives_the_scales_and_errors_of_the_weights_in_the_net_file(exported, graph):
     manifest = read_bundle(exported).manifest
     layers = manifest.quantization["layers"]
-    assert list(layers) == ["conv2", "conv3"]
+    assert list(layers) == ["act2", "act3"]
     exact = manifest.quantization["host_encoder_weights"].startswith("8-bit")
     source = to_grid(graph("conv")) if exact else graph("conv")
     with h5py.File(exported / "body.net") as file:
-        for i, (name, layer) in enumerate(layers.items(), start=1):
+        for i, layer in enumerate(layers.values(), start=1):
+            ((name, synapse),) = layer["synapses"].items()
             group, trained = file[f"layer/{i}"], source[name]
+            assert (name, synapse["source"]) == (f"conv{i + 1}", f"act{i}")
+            assert (synapse["parallel"], synapse["delay"]) == (1, 0)
             weight = group["weight"][()].astype(np.float64) / layer["scale"]
             error = np.linalg.norm(weight - trained.weight) / np.linalg.norm(trained.weight)
-            assert layer["weight_error"] == pytest.approx(error, rel=1e-5, abs=1e-12)
+            assert synapse["weight_error"] == pytest.approx(error, rel=1e-5, abs=1e-12)
             assert np.abs(weight - trained.weight).max() <= 1 / layer["scale"]
             bias = group["bias"][()] / layer["scale"]
             assert layer["bias_error"] == pytest.approx(np.abs(bias - trained.bias).max() / 0.5, rel=1e-4, abs=1e-12)
             threshold = int(group["neuron/vThMant"][()])
             assert layer["threshold_error"] == pytest.approx(abs(threshold / layer["scale"] - 0.5) / 0.5)
             assert (layer["iDecay"], layer["vDecay"], layer["vThMant"]) == (4096, 2048, threshold)
-            assert (layer["weight_error"] == 0) == exact
+            assert (synapse["weight_error"] == 0) == exact
 
 
 def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
@@ -245,7 +248,7 @@ def test_events_that_are_no_spikes_are_refused(tmp_path, factor):
     ("kind", "reset", "message"),
     [
         ("conv", "soft", r'node act2: .*soft.* found; Loihi.* retrain the network with reset = "hard"'),
-        ("resnet", "hard", r"node block1\.add: a residual connection has no form in a \.net file; .* or export to ONNX"),
+        ("resnet", "soft", r'node block1\.act1: .*soft.* found; Loihi.* retrain the network with reset = "hard"'),
     ],
 )
 def test_a_trained_network_without_a_form_on_the_chip_is_refused_by_its_layer(
@@ -347,7 +350,10 @@ REFUSED = {
         static(nodes.Flatten(name="end", inputs=("first",))),
         r"body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead",
     ),
-    "an encoder with two outputs": (TWO_ENCODED, r"body: reads 2 tensors \(first, other\), a chain reads one"),
+    "an encoder with two outputs": (
+        TWO_ENCODED,
+        r"body: reads 2 tensors \(first, other\), one expected; let one spiking layer be the first",
+    ),
     "an answer that is no vector": (
         static(conv("c", "first", SQUARE), neuron("n", "c")),
         r"node logits: an answer of shape \(2, 4, 4\) found, one logit per class expected",

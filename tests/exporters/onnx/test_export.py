@@ -78,7 +78,7 @@ def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
         ("head", ["act2"], ["logits"]),
     ]
     assert written == {
-        "schema_version": 1,
+        "schema_version": 2,
         "target": "onnx",
         "model": "small",
         "created_by": f"neurodeploy {__version__}",
@@ -88,14 +88,15 @@ def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
         "steps": 4,
         "latency_steps": 0,
         "pieces": [
-            {"name": name, "file": f"{name}.onnx", "format": "onnx", "inputs": inputs, "outputs": outputs}
+            {"name": name, "file": f"{name}.onnx", "format": "onnx", "inputs": inputs, "outputs": outputs, "graded": []}
             for name, inputs, outputs in pieces
         ],
         "spiking_layers": [
-            {"name": "act1", "shape": [4, 8, 8], "part": "encoder"},
-            {"name": "act2", "shape": [6, 4, 4], "part": "body"},
+            {"name": "act1", "shape": [4, 8, 8], "part": "encoder", "latency_steps": 0},
+            {"name": "act2", "shape": [6, 4, 4], "part": "body", "latency_steps": 0},
         ],
         "sample": {"file": "sample.npz", "samples": 7, "logits_atol": 1e-4, "allowed_mismatched_spikes": 0},
+        "head_cut": None,
     }
 
 

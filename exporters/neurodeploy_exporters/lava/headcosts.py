@@ -1,0 +1,95 @@
+"""What it costs to end the chip behind the last spikes, or behind the last synapse: counted on data, not assumed."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neurodeploy.graph import Graph, Partition, nodes
+from neurodeploy_exporters.bundle import HeadCost, HeadCut
+from neurodeploy_exporters.lava.currents import delivered
+from neurodeploy_exporters.lava.headcut import HeadCut as Choice
+from neurodeploy_exporters.lava.rounding import readout_integers
+from neurodeploy_exporters.lava.wiring import Readout
+
+
+def head_costs(
+    graph: Graph,
+    parts: Partition,
+    found: Sequence[Readout],
+    tensors: Mapping[str, NDArray[Any]],
+    steps: int,
+    chosen: Choice,
+) -> HeadCut:
+    """Count both choices.
+
+    Args:
+        graph: the trained network.
+        parts: of it, cut behind the last spikes.
+        found: the synapses of the head that the chip could compute; may be empty.
+        tensors: spiking layer, or input of events → `[T, B, …]`, what the exported network fires on the sample.
+        steps: T.
+        chosen: the choice made.
+    """
+    assert parts.body is not None
+    samples = next(iter(tensors.values())).shape[1]
+    from_chip = [name for name in parts.head.inputs if name in parts.body.outputs]
+    moved = {name for readout in found for name in (readout.name, *graph.ancestors(readout.name))} & {*parts.head.members}
+    macs = sum(_dense(graph, graph[name]) for name in moved)
+    last_spike = HeadCost(
+        spikes=sum(float(tensors[name].sum()) for name in from_chip) / samples,
+        graded_values=0,
+        synaptic_operations=0,
+        neuron_updates=0,
+        neuron_updates_active=0,
+        multiply_accumulates=float(macs * steps),
+    )
+    return HeadCut(
+        chosen=chosen,
+        last_spike=last_spike,
+        last_synapse=_on_chip(graph, parts, found, tensors, steps, moved) if found else None,
+    )
+
+
+def _on_chip(
+    graph: Graph,
+    parts: Partition,
+    found: Sequence[Readout],
+    tensors: Mapping[str, NDArray[Any]],
+    steps: int,
+    moved: set[str],
+) -> HeadCost:
+    samples = next(iter(tensors.values())).shape[1]
+    kept = [name for name in parts.head.members if name not in moved]
+    assert parts.body is not None
+    read = {source for name in kept for source in graph[name].inputs} & {*parts.body.outputs}
+    operations, updates, active, values = 0.0, 0, 0, 0
+    for readout in found:
+        current: Any = 0
+        for afferent, parallel in zip(readout.afferents, readout_integers(readout, steps).parallel, strict=True):
+            spikes = torch.from_numpy(np.ascontiguousarray(tensors[afferent.source], np.uint8))
+            synapses = delivered(afferent, spikes, np.ones(afferent.node.weight.shape))
+            operations += parallel * float(synapses.sum(dtype=torch.float64))
+            current = current + synapses
+        size = prod(readout.shape)
+        updates += size * steps
+        active += int((current != 0).sum())
+        values += size if readout.integrates else size * steps
+    return HeadCost(
+        spikes=sum(float(tensors[name].sum()) for name in read) / samples,
+        graded_values=float(values),
+        synaptic_operations=operations / samples,
+        neuron_updates=float(updates),
+        neuron_updates_active=active / samples,
+        multiply_accumulates=float(values),
+    )
+
+
+def _dense(graph: Graph, node: nodes.Node) -> int:
+    """Multiply-accumulates of one evaluation, padding included, as ONNX Runtime computes it."""
+    if isinstance(node, nodes.Conv):
+        return prod(graph.shape(node.name)) * prod(node.weight.shape[1:])
+    return node.weight.size if isinstance(node, nodes.Linear) else 0

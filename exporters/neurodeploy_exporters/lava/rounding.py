@@ -1,0 +1,192 @@
+"""The integers of one population: one scale for all that flows into it, and how many synapses carry each of its afferents.
+
+The currents of all synapses on a neuron add, so weights, bias and threshold of a population share one scale. Where a shortcut
+of weight 1 meets a convolution of weights below 0.1, the 8 bits of the shortcut would leave the convolution with few levels.
+Currents of several synapses between the same neurons add too: n parallel ones hold n times the largest weight, in the same
+steps of 2, and leave the scale to the smaller weights.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, log2
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.errors import UserError
+from neurodeploy_exporters.lava.hardware import BIAS_MAX, THRESHOLD_MAX, WEIGHT_MAX, WEIGHT_MIN
+from neurodeploy_exporters.lava.wiring import Afferent, Readout
+
+SUM_MAX = (1 << 17) - 1
+"""A sum up to here, times 64, is inside the 24 bits of u and v: it neither wraps nor is clipped, nor fires above 17 bits."""
+
+_CANDIDATES = 32
+_PARALLEL = (1, 2, 4, 8, 16, 32)
+_WORTH_IT = 0.5  # further synapses must bring the squared error below this share of what it is without them
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Neurons that are to be rounded, with what flows into them.
+
+    Attributes:
+        name: for messages.
+        afferents: at least one.
+        bias: float64 `[C_out]` or None.
+        threshold: in units of the weights; None of neurons that never fire.
+        steps: how many steps the neurons add up without forgetting; 1 of neurons whose sums are those of one step.
+    """
+
+    name: str
+    afferents: tuple[Afferent, ...]
+    bias: Any
+    threshold: float | None
+    steps: int = 1
+
+    @property
+    def weights(self) -> tuple[Any, ...]:
+        return tuple(afferent.node.weight for afferent in self.afferents)
+
+
+@dataclass(frozen=True, eq=False)
+class Rounded:
+    """A population in integers.
+
+    Attributes:
+        scale: integer units per unit of the trained network.
+        weights: of each afferent, the sum over its parallel synapses; even.
+        parallel: of each afferent, the number of synapses that carry it.
+        bias: integers `[C_out]` or None.
+        threshold: `vThMant`.
+    """
+
+    scale: float
+    weights: tuple[Any, ...]
+    parallel: tuple[int, ...]
+    bias: Any
+    threshold: int
+
+
+def candidates(target: Target) -> list[Rounded]:
+    """What the population can be rounded to, the one with the least rounding error first.
+
+    Scales run from half the largest possible one to it. An afferent is carried by several synapses where that at least halves
+    the squared error, never all afferents of a population; the others follow from the scale.
+
+    Raises:
+        UserError: weights are not finite or all zero, or round to zero at every scale; the message names the layer.
+    """
+    _check(target)
+    found: list[Rounded] = []
+    largest = 0.0
+    for parallel in _PARALLEL:
+        previous, largest = largest, _largest_scale(target, parallel)
+        if largest <= previous:
+            break
+        # a power of two loses nothing of weights that are on a power-of-two grid already (neurodeploy.graph.grid)
+        scales = [*(largest * np.linspace(0.5, 1, _CANDIDATES)), 2.0 ** floor(log2(largest))]
+        rounded = [each for each in (at_scale(target, scale) for scale in scales) if _fits(target, each)]
+        rounded.sort(key=lambda each: _error(target, each))
+        if rounded and (not found or _error(target, rounded[0]) < _WORTH_IT * _error(target, found[0])):
+            found = rounded
+    if not found:
+        place = target.afferents[0].node.name if len(target.afferents) == 1 else target.name
+        peak = max(np.abs(weight).max() for weight in target.weights)
+        beside = "" if target.threshold is None else f" or the threshold {target.threshold:.3g} of {target.name}"
+        raise UserError(
+            f"node {place}: its weights (up to {peak:.3g}) all round to zero next to its bias{beside}; "
+            "train with weight decay on the bias or a lower threshold"
+        )
+    return found
+
+
+def readout_integers(readout: Readout, steps: int) -> Rounded:
+    """The last synapse in integers; its bias is left to the host.
+
+    Args:
+        readout: what leaves the chip as numbers.
+        steps: T, over which it may have to add up without leaving the 24 bits of a neuron.
+    """
+    return candidates(Target(readout.name, readout.afferents, None, None, steps if readout.integrates else 1))[0]
+
+
+def at_scale(target: Target, scale: float) -> Rounded:
+    """The population at one scale, whatever the limits of the chip."""
+    weights = tuple((2 * np.rint(weight * scale / 2)).astype(np.int64) for weight in target.weights)
+    return Rounded(
+        scale,
+        weights,
+        tuple(_synapses_for(weight) for weight in weights),
+        None if target.bias is None else np.rint(target.bias * scale).astype(np.int64),
+        THRESHOLD_MAX if target.threshold is None else round(target.threshold * scale),
+    )
+
+
+def split(weight: Any, parallel: int) -> list[Any]:
+    """Even weights of so many synapses, as equal as can be, whose sum is `weight`."""
+    half = weight // 2
+    return [2 * (half // parallel + (index < half % parallel)) for index in range(parallel)]
+
+
+def _check(target: Target) -> None:
+    for afferent in target.afferents:
+        weight = afferent.node.weight
+        if not np.isfinite(weight).all() or not (target.bias is None or np.isfinite(target.bias).all()):
+            raise UserError(f"node {afferent.node.name}: weights that are not finite found; train the network again")
+        if not weight.any():
+            raise UserError(f"node {afferent.node.name}: all weights are zero, which Lava cannot load; remove the layer")
+
+
+def _lowest(weight: Any) -> int:
+    # netx changes a dense matrix of negative weights only if one is −256
+    return -WEIGHT_MIN if weight.max() >= 0 else WEIGHT_MAX
+
+
+def _synapses_for(weight: Any) -> int:
+    return max(1, ceil(weight.max() / WEIGHT_MAX), ceil(-weight.min() / _lowest(weight)))
+
+
+def _largest_scale(target: Target, parallel: int) -> float:
+    fan_in = sum(weight[0].size for weight in target.weights)  # rounding to even numbers adds at most 1 per synapse
+    whole = [_largest_scale_of(weight) for weight in target.weights]
+    sums = (SUM_MAX / target.steps - fan_in) / _largest_sum(target.weights, target.bias)
+    limits = [min(parallel * min(whole), max(whole)), sums]
+    if target.threshold is not None:
+        limits.append(THRESHOLD_MAX / target.threshold)
+    if target.bias is not None and target.bias.any():
+        limits.append(BIAS_MAX / np.abs(target.bias).max())
+    return max(float(min(limits)), np.finfo(float).tiny)
+
+
+def _largest_scale_of(weight: Any) -> float:
+    limits = []
+    if weight.max() > 0:
+        limits.append(WEIGHT_MAX / weight.max())
+    if weight.min() < 0:
+        limits.append(_lowest(weight) / -weight.min())
+    return float(min(limits))
+
+
+def _fits(target: Target, rounded: Rounded) -> bool:
+    largest = target.steps * _largest_sum(rounded.weights, rounded.bias)
+    return all(weight.any() for weight in rounded.weights) and largest <= SUM_MAX
+
+
+def _largest_sum(weights: Sequence[Any], bias: Any) -> float:
+    """Largest magnitude of weights and bias that can come together at a neuron: all excitation, or all inhibition."""
+    rows = np.concatenate([weight.reshape(len(weight), -1) for weight in weights], axis=1)
+    offset = np.zeros(len(rows)) if bias is None else bias
+    excitation, inhibition = np.maximum(rows, 0).sum(1), np.minimum(rows, 0).sum(1)
+    return float(max((excitation + np.maximum(offset, 0)).max(), -(inhibition + np.minimum(offset, 0)).min()))
+
+
+def _error(target: Target, rounded: Rounded) -> float:
+    """Squared error of a neuron's comparison with its threshold, if every input spiked, averaged over the neurons."""
+    total = 0.0
+    for trained, weight in zip(target.weights, rounded.weights, strict=True):
+        total += float(np.square(weight / rounded.scale - trained).sum() / len(trained))
+    if target.bias is not None:
+        total += float(np.square(rounded.bias / rounded.scale - target.bias).mean())
+    if target.threshold is not None:
+        total += (rounded.threshold / rounded.scale - target.threshold) ** 2
+    return total
