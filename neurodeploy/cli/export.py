@@ -110,5 +110,5 @@ def _settings(
         return None
     if targets != ["lava"]:
         raise UserError(f"--finetune: for --target lava alone, {', '.join(targets)} found; export the other targets without it")
-    rate = {} if learning_rate is None else {"learning_rate": learning_rate}
+    rate: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
     return FinetuneSettings(epochs=epochs, reset=reset, **rate)

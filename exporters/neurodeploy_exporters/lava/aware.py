@@ -22,8 +22,9 @@ from neurodeploy.graph.grid import exponent
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.nodes import Node
 from neurodeploy.layers import Neuron
-from neurodeploy_exporters.lava.hardware import BIAS_MAX, SUM_MAX, WEIGHT_MAX
+from neurodeploy_exporters.lava.hardware import BIAS_MAX, WEIGHT_MAX
 from neurodeploy_exporters.lava.quantize import QuantizedBody
+from neurodeploy_exporters.lava.rounding import SUM_MAX
 from neurodeploy_exporters.lava.wiring import stages
 
 _GRID_MAX = 127  # 8 bits and a sign
