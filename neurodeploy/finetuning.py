@@ -28,11 +28,13 @@ from neurodeploy.layers import Neuron
 from neurodeploy.locks import sole_writer
 from neurodeploy.optimization import build_optimizer, learning_rate, restore, state_of
 from neurodeploy.recipe import FinetuneSettings, Recipe
+from neurodeploy.targets import calibration_inputs
 from neurodeploy.training import CHECKPOINT, Watch
 from neurodeploy.training.metrics import Metrics
 from neurodeploy.training.randomness import determined
 from neurodeploy.training.stopping import Split, split
 from neurodeploy_exporters.lava.aware import LoihiAware, hard_reset
+from neurodeploy_exporters.lava.export import entering_spikes
 from neurodeploy_exporters.lava.quantize import quantize_body
 
 _KEY = "neurodeploy.finetuning"
@@ -62,7 +64,7 @@ class Progress(BaseModel):
 
     Attributes:
         format: version of this layout.
-        settings, augmentation, quantize, held_out, seed: as `finetune` was given them.
+        settings, augmentation, quantize, calibration, held_out, seed: as `finetune` was given them.
         origin: SHA-256 of the network that it starts from.
         epoch: epochs that are complete.
         best_accuracy: in percent of the samples held out, of the best epoch so far.
@@ -73,6 +75,7 @@ class Progress(BaseModel):
     settings: FinetuneSettings
     augmentation: tuple[AnyAugmentation, ...]
     quantize: Literal["none", "exact"]
+    calibration: int
     held_out: int
     seed: int
     origin: str
@@ -90,6 +93,7 @@ def finetune_student(
     *,
     data: DataSet,
     quantize: Literal["none", "exact"],
+    calibration: int,
     resume: bool = False,
     watcher: Watcher = silent,
     device: str | torch.device = "cpu",
@@ -115,6 +119,7 @@ def finetune_student(
             held_out=held_out,
             neuron=(student.neuron or recipe.neuron).build(),
             quantize=quantize,
+            calibration=calibration,
             augmentation=recipe.augmentation,
             resume=resume,
             watch=watch,
@@ -132,6 +137,7 @@ def finetune(
     held_out: int,
     neuron: Neuron,
     quantize: Literal["none", "exact"] = "none",
+    calibration: int = 0,
     augmentation: Sequence[AnyAugmentation] = (),
     resume: bool = False,
     watch: Watch | None = None,
@@ -153,6 +159,7 @@ def finetune(
             its training held out too.
         neuron: gives every spiking layer its surrogate gradient.
         quantize: "exact" keeps the host's encoder on the power-of-two grid (see `neurodeploy.graph.grid`).
+        calibration: number of training samples on which the scales are chosen, unless quantize is "exact"; 0: by their error.
         augmentation: of the training samples.
         resume: continue from the folder's checkpoint, if there is one.
         watch: progress.
@@ -167,6 +174,7 @@ def finetune(
         settings=settings,
         augmentation=tuple(augmentation),
         quantize=quantize,
+        calibration=calibration,
         held_out=held_out,
         seed=seed,
         origin=_digest(graph),
@@ -187,8 +195,10 @@ class _Run:
         self.split: Split = split(data, progress.held_out, progress.seed)
         exact = progress.quantize == "exact"
         source = hard_reset(graph) if progress.settings.reset else graph
-        rounded = to_grid(source) if exact else source
-        body = quantize_body(rounded, partition(source).body)
+        rounded, parts = to_grid(source) if exact else source, partition(source)
+        samples = None if exact else calibration_inputs(data, progress.calibration)
+        spikes = None if samples is None else entering_spikes(source, parts, samples, source.steps or len(samples))
+        body = quantize_body(rounded, parts.body, calibration=spikes)
         self.start = GraphModule(body.graph, batch_first=data.timed)
         self.module = LoihiAware(source, body, exact=exact, neuron=neuron, batch_first=data.timed).to(device)
         self.teacher = GraphModule(graph, batch_first=data.timed).to(device)

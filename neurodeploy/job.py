@@ -1,6 +1,6 @@
 """The main job end to end: train, deploy, verify, account. The one place where exporters and energy meet."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.recipe import Recipe
-from neurodeploy.targets import find
+from neurodeploy.targets import calibration_inputs, chip_options, find
 from neurodeploy_energy import Report, profile, write_report
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import Verification, verify
@@ -112,18 +112,29 @@ def run(
     """
     exporters = {target: find(target) for target in recipe.export.targets}
     data = recipe.data.load()
+    options = chip_options(exporters, calibration_inputs(data, recipe.export.calibration), recipe.export.head_cut)
     results: list[SeedResult] = []
     device = "cpu" if fabric is None else fabric.device
-    tune = partial(finetune_student, recipe, recipe.deployed, data=data, resume=resume, watcher=watcher, device=device)
+    tune = partial(
+        finetune_student,
+        recipe,
+        recipe.deployed,
+        data=data,
+        quantize=recipe.export.quantize,
+        calibration=recipe.export.calibration,
+        resume=resume,
+        watcher=watcher,
+        device=device,
+    )
     for seed, networks in _by_seed(train_all(recipe, root, data, fabric=fabric, watcher=watcher, resume=resume), recipe):
-        result = _one_seed(recipe, root, data, seed, networks, list(exporters), tune, say)
+        result = _one_seed(recipe, root, data, seed, networks, options, tune, say)
         results.append(result)
     content = summary.of_run(recipe, data, results)
     write_report(
         results[0].report,
         root,
         title=f"{recipe.name}: {recipe.deployed} against {recipe.baseline}",
-        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph),
+        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph, recipe.export.head_cut),
         notices=summary.notices(recipe),
     )
     write_text(root / SUMMARY, summary.as_json(content))
@@ -145,7 +156,7 @@ def _one_seed(
     data: DataSet,
     seed: int,
     networks: dict[str, nn.Module],
-    targets: list[str],
+    targets: Mapping[str, dict[str, Any]],
     tune: Callable[..., Tuned],
     say: Callable[[str], None],
 ) -> SeedResult:
@@ -154,14 +165,14 @@ def _one_seed(
     say(f"seed {seed} · teacher: test accuracy {teacher}")
     baseline = _deploy(recipe, networks[recipe.baseline].cpu(), data)
     tuning, folder = recipe.export.finetune, folder_of(root, seed, recipe.deployed) / FINETUNING
-    tuner = None if tuning is None else partial(tune, seed, folder=folder, settings=tuning, quantize=recipe.export.quantize)
+    tuner = None if tuning is None else partial(tune, seed, folder=folder, settings=tuning)
     student = _deploy(recipe, networks[recipe.deployed].cpu(), data, tuner)
     for role, deployed in ((recipe.baseline, baseline), (recipe.deployed, student)):
         spikes = deployed.result.spikes_per_sample
         say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
     bundles, verifications = {}, {}
     scales: dict[str, Any] = {} if student.tuned is None else {"scales": student.tuned.scales}
-    for target in targets:
+    for target, options in targets.items():
         folder = folder_of(root, seed, "bundles") / target
         bundles[target] = find(target)(
             student.graph,
@@ -171,6 +182,7 @@ def _one_seed(
             quantize=recipe.export.quantize,
             accuracy=student.accuracies,
             test=(data.sequences(samples).numpy(), labels.numpy()),
+            **options,
             **scales,
         )
         verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)

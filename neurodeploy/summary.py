@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 from neurodeploy import __version__
 from neurodeploy.data import DataSet
 from neurodeploy.evaluation import mean_and_interval
-from neurodeploy.graph import Graph, nodes, partition
+from neurodeploy.graph import Graph, Part, nodes, partition
 from neurodeploy.recipe import Recipe
+from neurodeploy.targets import HeadCut
+from neurodeploy_exporters.lava.headcut import moved
+from neurodeploy_exporters.lava.wiring import readouts
 
 if TYPE_CHECKING:
     from neurodeploy.job import Deployed, SeedResult
@@ -69,15 +72,24 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
     }
 
 
-def parts(graph: Graph) -> dict[str, str]:
+def parts(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, str]:
     """Which layers of the deployed network run where."""
     cut = partition(graph)
+    taken = moved(graph, cut.head, readouts(graph, cut.head)) if head_cut == "last-synapse" else frozenset()
     places = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
     costly = nodes.Conv | nodes.Linear | nodes.Spiking
     return {
-        places[part.name]: ", ".join(name for name in part.members if isinstance(graph[name], costly)) or "nothing"
+        places[part.name]: ", ".join(name for name in members if isinstance(graph[name], costly)) or "nothing"
         for part in cut.parts
+        for members in (_members(graph, part, taken),)
     }
+
+
+def _members(graph: Graph, part: Part, taken: frozenset[str]) -> list[str]:
+    """Nodes of a part, when the chip has taken some of the head's."""
+    if part.name == "body":
+        return [node.name for node in graph.nodes if node.name in {*part.members} | taken]
+    return [name for name in part.members if name not in taken]
 
 
 def notices(recipe: Recipe) -> list[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.table import Table
 
 from neurodeploy.cli.choices import Device, Output, fabric_on
 from neurodeploy.cli.console import err, out
@@ -11,6 +12,10 @@ from neurodeploy.errors import UserError
 
 if TYPE_CHECKING:
     from neurodeploy.recipe import FinetuneSettings
+    from neurodeploy_energy.cost import Profile
+    from neurodeploy_exporters.bundle import HeadCost, HeadCut
+
+_CAPTION = "Energies are estimates: chip {chip}, host {host}; a graded value on its way is taken for a spike."
 
 EXAMPLE = """neurodeploy export runs/demo/seed-0/student/checkpoint.safetensors \\
     --target onnx --target lava --quantize exact --output runs/bundles"""
@@ -25,6 +30,14 @@ def command(
         typer.Option(help="exact: 8-bit weights on a power-of-two grid, on which every sum is exact. Lava is always 8-bit."),
     ] = "none",
     samples: Annotated[int, typer.Option(min=1, help="Test samples that the bundle carries for its verification.")] = 16,
+    calibration: Annotated[
+        int,
+        typer.Option(min=0, help="Training samples on which Lava's layers get their scales without --quantize exact; 0: none."),
+    ] = 64,
+    head_cut: Annotated[
+        Literal["last-spike", "last-synapse"],
+        typer.Option(help="Lava: spikes leave the chip, or graded values of the last synapse, which it then computes too."),
+    ] = "last-spike",
     finetune: Annotated[
         int | None,
         typer.Option(
@@ -39,6 +52,8 @@ def command(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a fine-tuning that was interrupted.")] = False,
     device: Device = "auto",
+    chip_profile: Annotated[str, typer.Option(help="Energy profile of the chip, by name or TOML path.")] = "loihi1",
+    host_profile: Annotated[str, typer.Option(help="Energy profile of the host, by name or TOML path.")] = "cmos45-fp32",
 ) -> None:
     from neurodeploy import checkpoint as checkpoints
     from neurodeploy.cli.progress import training_bar
@@ -47,14 +62,18 @@ def command(
     from neurodeploy.graph import fold_batch_norm
     from neurodeploy.graph.tracing import trace
     from neurodeploy.job import FINETUNING
-    from neurodeploy.targets import find
+    from neurodeploy.targets import calibration_inputs, chip_options, find
+    from neurodeploy_energy.cost import load
+    from neurodeploy_exporters.bundle import read_bundle
 
     exporters = {name: find(name) for name in target}
     settings = _settings(target, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
+    chip, host = load(chip_profile), load(host_profile)
     loaded = checkpoints.load(checkpoint)
     recipe, role, seed = loaded.progress.recipe, loaded.progress.role, loaded.progress.seed
     data = recipe.data.load()
     test = data.test_samples, data.test_labels
+    options = chip_options(exporters, calibration_inputs(data, calibration), head_cut)
     graph = fold_batch_norm(trace(loaded.network, data.sample_shape, timed=data.timed))
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
     further: dict[str, Any] = {}
@@ -70,6 +89,7 @@ def command(
                 settings,
                 data=data,
                 quantize=quantize,
+                calibration=calibration,
                 resume=resume,
                 watcher=training_bar,
                 device=fabric_on(device).device,
@@ -91,9 +111,13 @@ def command(
             quantize=quantize,
             accuracy=accuracy,
             test=(data.sequences(data.test_samples).numpy(), data.test_labels.numpy()),
+            **options[name],
             **further,
         )
         out.print(f"{folder}: written; check it with: neurodeploy verify {folder}")
+        cut = read_bundle(folder).manifest.head_cut
+        if cut is not None:
+            out.print(head_cut_table(cut, chip, host))
     for label, found in accuracy.items() if settings is not None else ():
         out.print(f"{label}: test accuracy {found}")
 
@@ -112,3 +136,57 @@ def _settings(
         raise UserError(f"--finetune: for --target lava alone, {', '.join(targets)} found; export the other targets without it")
     rate: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
     return FinetuneSettings(epochs=epochs, reset=reset, **rate)
+
+
+def head_cut_table(cut: "HeadCut", chip: "Profile", host: "Profile") -> Table:
+    """What leaves the chip, and what the last synapse costs, for both places of the cut; counts per sample."""
+    costs: dict[str, HeadCost | None] = {"last-spike": cut.last_spike, "last-synapse": cut.last_synapse}
+    headings = [f"{name} (chosen)" if name == cut.chosen else name for name in costs]
+    table = Table("head cut, per sample", *headings, caption=_CAPTION.format(chip=chip.name, host=host.name))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    counts = {
+        "spikes that leave the chip": "spikes",
+        "graded values that leave the chip": "graded_values",
+        "synaptic operations on the chip": "synaptic_operations",
+        "neuron updates on the chip": "neuron_updates",
+        "multiply-accumulates on the host": "multiply_accumulates",
+    }
+    for label, field in counts.items():
+        table.add_row(label, *("-" if cost is None else f"{getattr(cost, field):,.1f}" for cost in costs.values()))
+    table.add_row("energy on the chip, nJ", *(_shown(_chip_pj(cost, chip)) for cost in costs.values()))
+    table.add_row("energy on the host, nJ", *(_shown(_host_pj(cost, host)) for cost in costs.values()))
+    return table
+
+
+def _chip_pj(cost: "HeadCost | None", profile: "Profile") -> float | None:
+    """Of the last synapse, its neurons, and the spikes that leave; None where the profile lacks a cost that is needed.
+
+    No profile says what a graded value costs on its way; it is taken for a spike.
+    """
+    if cost is None:
+        return None
+    idle = cost.neuron_updates - cost.neuron_updates_active
+    return _sum(
+        (cost.spikes + cost.graded_values, profile.spike),
+        (cost.synaptic_operations, profile.ac),
+        (cost.neuron_updates_active, profile.neuron_update_active),
+        (idle, profile.neuron_update_idle),
+    )
+
+
+def _host_pj(cost: "HeadCost | None", profile: "Profile") -> float | None:
+    return None if cost is None else _sum((cost.multiply_accumulates, profile.mac))
+
+
+def _sum(*parts: tuple[float, float | None]) -> float | None:
+    total = 0.0
+    for count, price in parts:
+        if count and price is None:
+            return None
+        total += count * (price or 0.0)
+    return total
+
+
+def _shown(picojoules: float | None) -> str:
+    return "-" if picojoules is None else f"{picojoules / 1000:,.3f}"

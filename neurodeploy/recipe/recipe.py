@@ -20,12 +20,19 @@ class ExportSettings(Section):
     """`[export]`: what `neurodeploy run` makes of the deployed student.
 
     Attributes:
+        targets: names of export targets.
+        quantize: "exact" puts the weights on a power-of-two grid first.
+        samples: test samples that a bundle carries for its verification.
+        calibration: training samples on which a chip's layers get their scales, where `quantize` is "none"; 0 for none.
+        head_cut: whether spikes leave a chip, or what its last synapse makes of them.
         finetune: train it in Loihi's integers first; only where "lava" is the one target, since others hold other weights.
     """
 
     targets: tuple[str, ...] = ("onnx",)
     quantize: Literal["none", "exact"] = "exact"
     samples: int = Field(default=16, ge=1, le=1024)
+    calibration: int = Field(default=64, ge=0, le=4096)
+    head_cut: Literal["last-spike", "last-synapse"] = "last-spike"
     finetune: FinetuneSettings | None = None
 
     @model_validator(mode="after")

@@ -27,7 +27,10 @@ from neurodeploy.networks import ConvNetSpec, Relu, Spiking
 from neurodeploy.neurons import NeuronParameters
 from neurodeploy.recipe import FinetuneSettings, parse, text_of
 from neurodeploy.surrogate import Rectangle
+from neurodeploy.targets import calibration_inputs
 from neurodeploy.training import CHECKPOINT, METRICS
+from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.lava import export
 from neurodeploy_exporters.lava.quantize import quantize_body
 
 ALL = Digits().load()
@@ -106,6 +109,14 @@ def test_the_tuned_network_in_torch_is_what_its_graph_and_scales_quantise_to(tmp
     assert (result.module.get_submodule("conv2").weight != before).any()
 
 
+def test_the_scales_are_those_that_an_export_without_fine_tuning_chooses_on_the_same_samples(tmp_path):
+    result = tuned(tmp_path, calibration=16)
+    plain = export(trained(), DATA.test_samples[:2].numpy(), tmp_path / "b", name="n", calibration=calibration_inputs(DATA, 16))
+    layers = read_bundle(plain).manifest.quantization["layers"]
+    assert {name: layer["scale"] for name, layer in layers.items()} == result.scales
+    assert result.scales != tuned(tmp_path / "other", calibration=0).scales
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     a, b, c = (tuned(tmp_path / name, seed=seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert same(a, b)
@@ -161,6 +172,7 @@ def used(tmp_path_factory) -> Path:
         ({"seed": 1}, "seed"),
         ({"held_out": 50}, "held_out"),
         ({"quantize": "exact"}, "quantize"),
+        ({"calibration": 9}, "calibration"),
         ({"settings": SHORT.model_copy(update={"epochs": 4})}, "settings"),
         ({"graph": to_grid(trained())}, "origin"),
     ],
@@ -221,12 +233,12 @@ def test_a_student_is_tuned_with_the_augmentation_and_the_surrogate_of_its_recip
     monkeypatch.setattr(finetuning, "finetune", lambda *_, **options: seen.update(options))
     text = text_of("digits").replace("[network]", '[[augmentation]]\nkind = "crop"\npadding = 1\n\n[network]')
     recipe = parse(text, origin="cropped")
-    finetune_student(recipe, "student", 7, trained(), tmp_path, SHORT, data=DATA, quantize="exact")
-    assert (seen["seed"], seen["held_out"], seen["quantize"]) == (7, len(DATA.train_labels) // 10, "exact")
+    finetune_student(recipe, "student", 7, trained(), tmp_path, SHORT, data=DATA, quantize="exact", calibration=8)
+    assert (seen["seed"], seen["held_out"], seen["quantize"], seen["calibration"]) == (7, 70, "exact", 8)
     assert seen["neuron"].surrogate == Rectangle(1.0)
     assert [one.kind for one in seen["augmentation"]] == ["crop"]
     with pytest.raises(UserError, match="teacher: a ReLU network, which has no body for the chip; give a student's checkpoint"):
-        finetune_student(recipe, "teacher", 7, trained(), tmp_path, SHORT, data=DATA, quantize="exact")
+        finetune_student(recipe, "teacher", 7, trained(), tmp_path, SHORT, data=DATA, quantize="exact", calibration=8)
 
 
 def test_event_frames_are_tuned_too(tmp_path):

@@ -19,10 +19,13 @@ _TRIED = 9
 
 
 class Calibration:
-    """Runs the trained body and the rounded one side by side, population after population.
+    """Runs the trained body, population after population, beside candidates for each.
 
-    The rounded populations read the spikes of the rounded ones before them, as they will on the chip, so that a choice makes up
-    for what the choices before it changed.
+    Trained and rounded population read the same spikes, those of the trained network, so that they differ by what the candidate
+    rounds and by nothing else. Reading what the rounded populations before it fire, as on the chip, was no better: over three
+    plain, three residual and three spike-element-wise networks for handwritten digits (500 test samples each, float 94.40 %)
+    the mean accuracy was 94.29 % this way, 94.16 % that way, and 94.20 % by least rounding error; fewer spikes differed this
+    way in most.
 
     Args:
         source: name of the tensor that enters the body.
@@ -30,37 +33,39 @@ class Calibration:
     """
 
     def __init__(self, source: str, spikes: NDArray[Any]) -> None:
-        if spikes.ndim < 3 or 0 in spikes.shape:
-            raise UserError(f"calibration: spikes of shape {spikes.shape} found, [T, B, …] of the body's input expected")
-        entering = torch.from_numpy(np.ascontiguousarray(spikes, np.uint8))
-        self._trained, self._rounded = {source: entering}, {source: entering}
+        if spikes.ndim < 3 or 0 in spikes.shape or not ((spikes == 0) | (spikes == 1)).all():
+            raise UserError(f"calibration: {_shown(spikes)} found, spikes [T, B, …] of the body's input expected")
+        self._spikes = {source: torch.from_numpy(np.ascontiguousarray(spikes, np.uint8))}
 
     def choose(self, stage: Stage, candidates: Sequence[Rounded]) -> Rounded:
         """The candidate whose spikes differ least from those of the trained population; the first of equals.
 
-        At most nine are tried, spread evenly over the scales, with the first one among them; so the search costs nine runs of
+        At most nine are tried, spread evenly over the scales, with the first one among them; so the search costs ten runs of
         each layer on the calibration data.
         """
-        trained = _fired(stage, self._current(stage, self._trained, [a.node.weight for a in stage.afferents], stage.bias))
-        best, least = candidates[0], None
-        for rounded in _spread(candidates):
-            current = self._current(stage, self._rounded, rounded.weights, rounded.bias)
-            fired = _fired_by_integers(stage, current, rounded)
-            wrong = int((fired != trained).sum())
-            if least is None or wrong < least:
-                best, least = rounded, wrong
-                self._rounded[stage.neuron.name] = fired
-        self._trained[stage.neuron.name] = trained
-        return best
+        trained = _fired(stage, self._current(stage, [a.node.weight for a in stage.afferents], stage.bias))
+        self._spikes[stage.name] = trained
 
-    def _current(self, stage: Stage, spikes: dict[str, Tensor], weights: Sequence[Any], bias: Any) -> Tensor:
+        def wrong(rounded: Rounded) -> int:
+            current = self._current(stage, rounded.weights, rounded.bias)
+            return int((_fired_by_integers(stage, current, rounded) != trained).sum())
+
+        return min(_spread(candidates), key=wrong)
+
+    def _current(self, stage: Stage, weights: Sequence[Any], bias: Any) -> Tensor:
         total: Any = sum(
-            delivered(afferent, spikes[afferent.source], weight)
+            delivered(afferent, self._spikes[afferent.source], weight)
             for afferent, weight in zip(stage.afferents, weights, strict=True)
         )
         if bias is None:
             return total
         return total + torch.from_numpy(np.asarray(bias, np.float32)).reshape(-1, *(1,) * (len(stage.shape) - 1))
+
+
+def _shown(values: NDArray[Any]) -> str:
+    if values.ndim < 3 or 0 in values.shape:
+        return f"shape {values.shape}"
+    return "values other than 0 and 1"
 
 
 def _spread(candidates: Sequence[Rounded]) -> list[Rounded]:

@@ -74,14 +74,16 @@ def export(
     """
     if quantize == "exact":
         rounded = to_grid(graph)
-        graph, calibration = rounded if scales is None else graph, None
+        graph = rounded if scales is None else graph
+    if quantize == "exact" or scales is not None:
+        calibration = None
     trained = partition(graph)
     steps = sample_inputs.shape[0] if graph.steps is None else graph.steps
     possible = _readouts(graph, trained, head_cut)
     body = quantize_body(
         graph,
         trained.body,
-        calibration=None if calibration is None else _entering(graph, trained, calibration, steps),
+        calibration=None if calibration is None else entering_spikes(graph, trained, calibration, steps),
         readouts=possible if head_cut == "last-synapse" else (),
         steps=steps,
         scales=scales,
@@ -145,8 +147,8 @@ def _graded(layer: QuantizedLayer, readout: Readout) -> GradedTensor:
     )
 
 
-def _entering(graph: Graph, parts: Partition, samples: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
-    """The spikes that enter the body."""
+def entering_spikes(graph: Graph, parts: Partition, samples: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """What enters the body, `[T, B, …]`, for samples as the graph takes them."""
     assert parts.body is not None
     if parts.encoder is None:
         return samples

@@ -12,6 +12,7 @@ from neurodeploy.graph import Graph, Partition, nodes
 from neurodeploy_exporters.bundle import HeadCost, HeadCut
 from neurodeploy_exporters.lava.currents import delivered
 from neurodeploy_exporters.lava.headcut import HeadCut as Choice
+from neurodeploy_exporters.lava.headcut import moved
 from neurodeploy_exporters.lava.rounding import readout_integers
 from neurodeploy_exporters.lava.wiring import Readout
 
@@ -37,8 +38,7 @@ def head_costs(
     assert parts.body is not None
     samples = next(iter(tensors.values())).shape[1]
     from_chip = [name for name in parts.head.inputs if name in parts.body.outputs]
-    moved = {name for readout in found for name in (readout.name, *graph.ancestors(readout.name))} & {*parts.head.members}
-    macs = sum(_dense(graph, graph[name]) for name in moved)
+    macs = sum(_dense(graph, graph[name]) for name in moved(graph, parts.head, found))
     last_spike = HeadCost(
         spikes=sum(float(tensors[name].sum()) for name in from_chip) / samples,
         graded_values=0,
@@ -50,7 +50,7 @@ def head_costs(
     return HeadCut(
         chosen=chosen,
         last_spike=last_spike,
-        last_synapse=_on_chip(graph, parts, found, tensors, steps, moved) if found else None,
+        last_synapse=_on_chip(graph, parts, found, tensors, steps) if found else None,
     )
 
 
@@ -60,10 +60,9 @@ def _on_chip(
     found: Sequence[Readout],
     tensors: Mapping[str, NDArray[Any]],
     steps: int,
-    moved: set[str],
 ) -> HeadCost:
     samples = next(iter(tensors.values())).shape[1]
-    kept = [name for name in parts.head.members if name not in moved]
+    kept = {*parts.head.members} - moved(graph, parts.head, found)
     assert parts.body is not None
     read = {source for name in kept for source in graph[name].inputs} & {*parts.body.outputs}
     operations, updates, active, values = 0.0, 0, 0, 0

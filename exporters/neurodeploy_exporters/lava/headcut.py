@@ -1,11 +1,18 @@
 """Where the chip ends: behind the last spikes, or behind the last synapse, whose currents then leave it as graded values."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from neurodeploy.graph import Graph, Part, Partition, nodes, partition
+from neurodeploy_exporters.lava.wiring import Readout
 
 HeadCut = Literal["last-spike", "last-synapse"]
+
+
+def moved(graph: Graph, head: Part, found: Sequence[Readout]) -> frozenset[str]:
+    """The nodes of the head that the chip would compute, were it to end behind the last synapse."""
+    names = {name for readout in found for name in (readout.name, *graph.ancestors(readout.name))}
+    return frozenset(names & {*head.members})
 
 
 def cut(graph: Graph, graded: Collection[str] = ()) -> Partition:

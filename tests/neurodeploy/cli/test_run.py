@@ -84,7 +84,7 @@ def test_an_unknown_target_is_refused_before_any_training(cli, tmp_path, recipe_
 def test_a_run_that_fine_tunes_reports_and_exports_the_tuned_student(cli, tmp_path, recipe_file):
     recipe = tmp_path / "tuned.toml"
     text = recipe_file.read_text().replace('targets = ["onnx", "lava"]', 'targets = ["lava"]')
-    text = text.replace("epochs = 4", "epochs = 2").replace("samples = 20", "samples = 500")
+    text = text.replace("epochs = 4", "epochs = 1").replace("samples = 20", "samples = 500")
     recipe.write_text(text.replace("[energy]", "finetune = { epochs = 2, learning_rate = 2e-3 }\n\n[energy]"))
     outcome = cli("run", recipe, "--output", tmp_path / "run", "--seed", 0, "--device", "cpu")
     assert outcome.code == 0, outcome.err
