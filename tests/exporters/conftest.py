@@ -77,13 +77,19 @@ def graph() -> Callable[..., Graph]:
 
 @pytest.fixture(scope="session")
 def bundles(tmp_path_factory, graph, digits) -> dict[str, Path]:
-    """Target → a sound bundle of the same exact network; to be read only."""
+    """Target → a sound bundle of the same exact network; to be read only.
+
+    Two more for Lava: "residual", of a network that branches, and "graded", of the same network cut behind the last synapse.
+    """
     root = tmp_path_factory.mktemp("bundles")
     exporters = {"onnx": onnx.export, "lava": lava.export}
-    return {
+    made = {
         target: export(graph("conv"), digits[0][:6], root / target, name="small", quantize="exact")
         for target, export in exporters.items()
     }
+    for name, kind, cut in (("residual", "resnet", "last-spike"), ("graded", "conv", "last-synapse")):
+        made[name] = lava.export(graph(kind), digits[0][:6], root / name, name="small", quantize="exact", head_cut=cut)
+    return made
 
 
 @pytest.fixture

@@ -28,8 +28,10 @@ TARGETS = ("onnx", "lava")
 FILES = {
     "onnx": ("whole.onnx", "encoder.onnx", "body.onnx", "head.onnx", "sample.npz"),
     "lava": ("encoder.onnx", "body.net", "head.onnx", "sample.npz"),
+    "residual": ("encoder.onnx", "body.circuit", "head.onnx", "sample.npz"),
+    "graded": ("encoder.onnx", "body.net", "head.onnx", "sample.npz"),
 }
-EVERY_FILE = [(target, name) for target in TARGETS for name in FILES[target]]
+EVERY_FILE = [(target, name) for target, files in FILES.items() for name in files]
 every_file = pytest.mark.parametrize(("target", "name"), EVERY_FILE)
 
 
@@ -83,6 +85,20 @@ def test_a_sound_bundle_passes_with_every_spike_compared(bundles, graph, target)
     values = sum(int(np.prod(graph("conv").shape(layer))) for layer in ("act1", "act2", "act3"))
     ways = {"onnx": 2, "lava": 1}[target]
     assert outcome.spikes_compared == ways * values * 4 * 6
+    assert outcome.logits_max_difference <= 1e-6
+
+
+def test_a_sound_bundle_of_a_circuit_passes_with_every_spike_compared(bundles, graph):
+    outcome, network = verify(bundles["residual"]), graph("resnet")
+    assert outcome.findings == ()
+    assert outcome.mismatched_spikes == dict.fromkeys(network.spiking, 0)
+    assert outcome.spikes_compared == 4 * 6 * sum(int(np.prod(network.shape(layer))) for layer in network.spiking)
+    assert outcome.logits_max_difference <= 1e-6
+
+
+def test_a_sound_bundle_with_graded_values_passes_and_its_answers_are_compared(bundles):
+    outcome = verify(bundles["graded"])
+    assert outcome.findings == ()
     assert outcome.logits_max_difference <= 1e-6
 
 
@@ -294,6 +310,51 @@ def test_one_changed_weight_of_a_net_file_is_reported_with_the_interpreters_coun
     )
 
 
+def circuit_weight(folder: Path, number: int, share: float) -> np.ndarray:
+    """Change one weight of a synapse of a circuit, which still fits the chip, and return the synapse's weights."""
+    with h5py.File(folder / "body.circuit", "r+") as file:
+        stored = file[f"synapse/{number}/weight"]
+        weight = stored[()]
+        place = int(share * weight.size)
+        weight.flat[place] = -256 if weight.flat[place] > 0 else 254
+        stored[...] = weight
+    rehash(folder)
+    return weight
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_one_changed_weight_of_a_circuit_is_reported_with_the_interpreters_counts(bundle, graph, digits, share):
+    folder, exact = bundle("residual"), to_grid(graph("resnet"))
+    scale = read_bundle(folder).manifest.quantization["layers"]["block1.act1"]["scale"]
+    weight = circuit_weight(folder, 0, share)
+    expected = differing(exact, digits[0][:6], "block1.conv1", (weight / scale).astype(np.float32))
+    outcome = verify(folder)
+    assert outcome.mismatched_spikes == expected
+    assert sum(expected.values()) > 0
+    assert not outcome.passed
+
+
+def test_a_changed_weight_of_every_synapse_of_a_circuit_is_found(bundles, tmp_path):
+    with h5py.File(bundles["residual"] / "body.circuit") as file:
+        count = len(file["synapse"])
+    for number in range(count):
+        folder = Path(shutil.copytree(bundles["residual"], tmp_path / str(number)))
+        circuit_weight(folder, number, 0.4)
+        assert not verify(folder).passed, number
+
+
+def test_a_changed_weight_behind_the_last_spikes_is_found_in_the_logits(bundle):
+    folder = bundle("graded")
+    with h5py.File(folder / "body.net", "r+") as file:
+        last = max(file["layer"], key=int)
+        file[f"layer/{last}/weight"][0] = 254
+    rehash(folder)
+    outcome = verify(folder)
+    assert sum(outcome.mismatched_spikes.values()) == 0
+    (finding,) = outcome.findings
+    assert re.match(r"encoder\.onnx, body\.net, head\.onnx: logits differ from the sample by up to", finding)
+
+
 # --- samples that were changed -----------------------------------------------------------------------------------------
 
 
@@ -411,6 +472,59 @@ def test_a_changed_manifest_is_found_by_what_does_not_fit(bundle, target, change
     change(content)
     write_manifest(folder, content)
     findings = verify(folder).findings
+    assert any(re.search(message, finding) for finding in findings), findings
+
+
+def late(layer: str, steps: int):
+    """Changes the latency of a layer."""
+
+    def change(content: dict) -> None:
+        (entry,) = (entry for entry in content["spiking_layers"] if entry["name"] == layer)
+        entry["latency_steps"] = steps
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("target", "change", "message"),
+    [
+        ("residual", late("block1.act2", 1), r"body\.circuit: layer block1\.act2: answers 2 steps late, the manifest says 1"),
+        ("lava", late("act2", 2), r"body\.net: layer act2: answers 1 steps late, the manifest says 2"),
+        ("residual", late("stem", 1), r"manifest\.json: layer stem: latency_steps: 1 found, 0 expected on the host"),
+        ("residual", setting("latency_steps", value=3), r"body\.circuit: answers 4 steps late, the manifest says 3"),
+        (
+            "graded",
+            setting("pieces", 1, "graded", 0, "latency_steps", value=2),
+            r"body\.net: tensor readout\.graded: answers 3 steps late, the manifest says 2",
+        ),
+        (
+            "graded",
+            setting("pieces", 1, "graded", 0, "population", value="L7_Dense"),
+            r"population L7_Dense: to be read out but not in the network; there are: L0_Conv, L1_Conv, L2_Dense",
+        ),
+        (
+            "graded",
+            setting("pieces", 1, "graded", 0, "shape", value=[11]),
+            r"body\.net: tensor readout\.graded: shape \(10,\) found, \(11,\) expected",
+        ),
+        ("graded", setting("pieces", 1, "graded", 0, "read", value="every step"), r"head\.onnx: cannot run: "),
+        ("graded", setting("pieces", 1, "graded", value=[]), r"body\.net: 3 spiking blocks found, the 2 of the manifest"),
+        (
+            "graded",
+            setting("pieces", 1, "graded", 0, "name", value="act3"),
+            r"pieces: body: graded: act3 found, one of its outputs expected",
+        ),
+    ],
+)
+def test_a_latency_or_a_read_out_that_is_not_the_bodys_is_named(bundle, target, change, message):
+    folder = bundle(target)
+    content = manifest_of(folder)
+    change(content)
+    write_manifest(folder, content)
+    try:
+        findings = verify(folder).findings
+    except UserError as error:
+        findings = (str(error),)
     assert any(re.search(message, finding) for finding in findings), findings
 
 

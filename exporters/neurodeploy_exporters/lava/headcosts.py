@@ -12,7 +12,7 @@ from neurodeploy.graph import Graph, Partition, nodes
 from neurodeploy_exporters.bundle import HeadCost, HeadCut
 from neurodeploy_exporters.lava.currents import delivered
 from neurodeploy_exporters.lava.headcut import HeadCut as Choice
-from neurodeploy_exporters.lava.headcut import moved
+from neurodeploy_exporters.lava.headcut import left, moved
 from neurodeploy_exporters.lava.rounding import readout_integers
 from neurodeploy_exporters.lava.wiring import Readout
 
@@ -62,9 +62,8 @@ def _on_chip(
     steps: int,
 ) -> HeadCost:
     samples = next(iter(tensors.values())).shape[1]
-    kept = {*parts.head.members} - moved(graph, parts.head, found)
     assert parts.body is not None
-    read = {source for name in kept for source in graph[name].inputs} & {*parts.body.outputs}
+    read = {source for name in left(graph, found) for source in graph[name].inputs} & {*parts.body.outputs}
     operations, updates, active, values = 0.0, 0, 0, 0
     for readout in found:
         current: Any = 0

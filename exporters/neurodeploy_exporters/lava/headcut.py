@@ -10,9 +10,14 @@ HeadCut = Literal["last-spike", "last-synapse"]
 
 
 def moved(graph: Graph, head: Part, found: Sequence[Readout]) -> frozenset[str]:
-    """The nodes of the head that the chip would compute, were it to end behind the last synapse."""
-    names = {name for readout in found for name in (readout.name, *graph.ancestors(readout.name))}
-    return frozenset(names & {*head.members})
+    """The nodes of the head that the host need not compute, were the chip to end behind the last synapse."""
+    return frozenset({*head.members} - left(graph, found))
+
+
+def left(graph: Graph, found: Sequence[Readout]) -> frozenset[str]:
+    """The nodes that the host computes nevertheless."""
+    made = {readout.name for readout in found}
+    return frozenset(_back(graph, [graph.output.name], stop={*graph.spiking, *made}))
 
 
 def cut(graph: Graph, graded: Collection[str] = ()) -> Partition:

@@ -107,51 +107,10 @@ def test_the_stages_of_networks_fed_by_events_carry_their_currents(small, spikin
     check_currents(graph, small.samples(2, steps=3).transpose(0, 1).contiguous().numpy())
 
 
-@st.composite
-def branching(draw) -> tuple[Graph, np.ndarray]:
-    """Layers that each read a sum of earlier spikes, pooled or not, through synapses or none."""
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    axes = draw(st.integers(1, 2))
-    shape = (2, *(draw(st.integers(4, 7)) for _ in range(axes)))
-    members: list[nodes.Node] = []
-    spikes = ["x"]
-
-    def put(node):
-        members.append(node)
-        return node.name
-
-    def sum_of_spikes(index, part):
-        chosen = draw(st.lists(st.sampled_from(spikes), min_size=1, max_size=3))
-        total = chosen[0]
-        for number, other in enumerate(chosen[1:]):
-            total = put(add(f"sum{index}.{part}.{number}", total, other))
-        return total
-
-    for index in range(draw(st.integers(1, 4))):
-        ways = []
-        for part in range(draw(st.integers(1, 3))):
-            source = sum_of_spikes(index, part)
-            kind = draw(st.sampled_from(["conv", "pool", "nothing"]))
-            name = f"way{index}.{part}"
-            if kind == "pool":
-                source = put(pool(name, source, kernel=1, stride=1, axes=axes))
-            if kind == "conv":
-                weight = rng.normal(0, 0.5, (2, draw(st.integers(1, 2)), *(3,) * axes))
-                bias = rng.normal(0, 0.2, 2) if draw(st.booleans()) else None
-                source = put(conv(name, source, weight, bias, padding=1, groups=2 // weight.shape[1]))
-            ways.append(source)
-        total = ways[0]
-        for number, other in enumerate(ways[1:]):
-            total = put(add(f"total{index}.{number}", total, other))
-        spikes.append(put(lif(f"n{index}", total)))
-    samples = (rng.random((5, 2, *shape)) < 0.4).astype(np.float32)
-    return closed(*members, shape=shape), samples
-
-
 @settings(max_examples=60)
-@given(branching())
-def test_whatever_branches_the_stages_carry_the_currents_of_the_graph(case):
-    check_currents(*case)
+@given(data=st.data())
+def test_whatever_branches_the_stages_carry_the_currents_of_the_graph(branching, data):
+    check_currents(*data.draw(branching))
 
 
 def test_the_spikes_of_a_sum_that_one_convolution_reads_come_by_one_synapse_each_with_the_same_weights():
