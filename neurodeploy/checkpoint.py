@@ -4,19 +4,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError, safe_open
-from safetensors import torch as safetensors
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from neurodeploy import tensorfile
 from neurodeploy.errors import UserError
-from neurodeploy.files import atomic_file
 from neurodeploy.recipe import Recipe
 
 _FORMAT = 1
+_KEY = "neurodeploy"
 
 
 class Progress(BaseModel):
@@ -84,12 +82,7 @@ def save(path: Path, network: nn.Module, progress: Progress, others: Mapping[str
     Raises:
         UserError, Failure: it cannot be written (see `neurodeploy.files.writing`).
     """
-    groups = {"network": network.state_dict(), **others}
-    named = {f"{group}/{name}": tensor for group, members in groups.items() for name, tensor in members.items()}
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in named.items()}
-    content = safetensors.save(tensors, metadata={"neurodeploy": progress.model_dump_json()})
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(content)
+    tensorfile.write(path, _KEY, progress, {"network": network.state_dict(), **others})
 
 
 def load(path: Path) -> Checkpoint:
@@ -100,27 +93,10 @@ def load(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; a checkpoint (.safetensors) written by `neurodeploy train` is expected")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, Any] = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable checkpoint (safetensors expected): {error}") from None
-    if "neurodeploy" not in metadata:
-        raise UserError(f"{path}: a safetensors file, but not a checkpoint of neurodeploy (no such header)")
-    try:
-        progress = Progress.model_validate_json(metadata["neurodeploy"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "header"
-        raise UserError(f"{path}: header field {place}: {first['msg']}; written by another version?") from None
+    progress, groups = tensorfile.read(path, _KEY, Progress)
     if progress.role not in progress.recipe.roles:
         raise UserError(f"{path}: header field role: {progress.role!r} found, one of {progress.recipe.roles} expected")
     network = build_network(progress)
-    groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        group, _, member = name.partition("/")
-        groups.setdefault(group, {})[member] = tensor
     weights = groups.pop("network", {})
     try:
         network.load_state_dict(weights)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from neurodeploy.errors import Failure
 from neurodeploy.evaluation import Accuracy, Evaluation, evaluate
 from neurodeploy.experiment import Watcher, folder_of, silent, train_all
 from neurodeploy.files import write_text
+from neurodeploy.finetuning import Tuned, finetune_student
 from neurodeploy.graph import Graph, fold_batch_norm
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
@@ -26,23 +28,36 @@ from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import Verification, verify
 
 SUMMARY = "summary.json"
+FINETUNING = "finetuning"
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """A student as it is deployed: batch norm folded and, if the recipe says so, weights on the exact grid.
+    """A student as it is deployed: batch norm folded and, if the recipe says so, weights on the exact grid, or fine-tuned.
 
     Attributes:
         trained: the network as trained, on the test set.
         graph: batch norm folded; what the exporters are given.
         module: the deployed network in torch; its spikes are those of the exported artefact.
         result: the deployed network on the test set.
+        tuned: what fine-tuning gave, if there was one.
+        quantised: the network before its fine-tuning, on the test set.
     """
 
     trained: Evaluation
     graph: Graph
     module: GraphModule
     result: Evaluation
+    tuned: Tuned | None = None
+    quantised: Evaluation | None = None
+
+    @property
+    def accuracies(self) -> dict[str, Accuracy]:
+        """On the way to the exported artefact."""
+        found = {"float": self.trained.accuracy}
+        if self.quantised is not None:
+            found |= {"quantised": self.quantised.accuracy, "tuned": self.result.accuracy}
+        return found
 
 
 @dataclass(frozen=True)
@@ -99,8 +114,20 @@ def run(
     data = recipe.data.load()
     options = chip_options(exporters, calibration_inputs(data, recipe.export.calibration), recipe.export.head_cut)
     results: list[SeedResult] = []
+    device = "cpu" if fabric is None else fabric.device
+    tune = partial(
+        finetune_student,
+        recipe,
+        recipe.deployed,
+        data=data,
+        quantize=recipe.export.quantize,
+        calibration=recipe.export.calibration,
+        resume=resume,
+        watcher=watcher,
+        device=device,
+    )
     for seed, networks in _by_seed(train_all(recipe, root, data, fabric=fabric, watcher=watcher, resume=resume), recipe):
-        result = _one_seed(recipe, root, data, seed, networks, options, say)
+        result = _one_seed(recipe, root, data, seed, networks, options, tune, say)
         results.append(result)
     content = summary.of_run(recipe, data, results)
     write_report(
@@ -130,16 +157,21 @@ def _one_seed(
     seed: int,
     networks: dict[str, nn.Module],
     targets: Mapping[str, dict[str, Any]],
+    tune: Callable[..., Tuned],
     say: Callable[[str], None],
 ) -> SeedResult:
     samples, labels = data.test_samples, data.test_labels
     teacher = evaluate(networks["teacher"].cpu(), samples, labels).accuracy
     say(f"seed {seed} · teacher: test accuracy {teacher}")
-    baseline, student = (_deploy(recipe, networks[role].cpu(), data) for role in (recipe.baseline, recipe.deployed))
+    baseline = _deploy(recipe, networks[recipe.baseline].cpu(), data)
+    tuning, folder = recipe.export.finetune, folder_of(root, seed, recipe.deployed) / FINETUNING
+    tuner = None if tuning is None else partial(tune, seed, folder=folder, settings=tuning)
+    student = _deploy(recipe, networks[recipe.deployed].cpu(), data, tuner)
     for role, deployed in ((recipe.baseline, baseline), (recipe.deployed, student)):
         spikes = deployed.result.spikes_per_sample
         say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
     bundles, verifications = {}, {}
+    scales: dict[str, Any] = {} if student.tuned is None else {"scales": student.tuned.scales}
     for target, options in targets.items():
         folder = folder_of(root, seed, "bundles") / target
         bundles[target] = find(target)(
@@ -148,9 +180,10 @@ def _one_seed(
             folder,
             name=f"{recipe.name}-{recipe.deployed}",
             quantize=recipe.export.quantize,
-            accuracy={"float": student.trained.accuracy},
+            accuracy=student.accuracies,
             test=(data.sequences(samples).numpy(), labels.numpy()),
             **options,
+            **scales,
         )
         verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)
     batches, profiles = samples.split(250), recipe.energy.profiles
@@ -159,11 +192,16 @@ def _one_seed(
     return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
 
 
-def _deploy(recipe: Recipe, network: nn.Module, data: DataSet) -> Deployed:
-    trained = evaluate(network, data.test_samples, data.test_labels)
+def _deploy(recipe: Recipe, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:
+    test = data.test_samples, data.test_labels
+    trained = evaluate(network, *test)
     graph = fold_batch_norm(trace(network, data.sample_shape, timed=data.timed))
+    if tune is not None:
+        tuned = tune(graph=graph)
+        quantised, result = (evaluate(module, *test) for module in (tuned.start, tuned.module))
+        return Deployed(trained, tuned.graph, tuned.module, result, tuned, quantised)
     module = GraphModule(to_grid(graph) if recipe.export.quantize == "exact" else graph, batch_first=data.timed)
-    return Deployed(trained, graph, module, evaluate(module, data.test_samples, data.test_labels))
+    return Deployed(trained, graph, module, evaluate(module, *test))
 
 
 def _verified(folder: Path, student: Deployed, samples: Tensor, say: Callable[[str], None]) -> Verification:

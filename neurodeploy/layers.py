@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.errors import UserError
-from neurodeploy.kernels import convolution, low_pass, multi_step
+from neurodeploy.fixed_point import CubaParameters
+from neurodeploy.kernels import convolution, fixed_point, low_pass, multi_step
 from neurodeploy.neurons import Dynamics, NeuronParameters, Reset
 from neurodeploy.normalization import CommonStatistics
 from neurodeploy.surrogate import ArcTangent, Surrogate
@@ -300,6 +301,38 @@ class CubaNeuron(Neuron):
 
     def extra_repr(self) -> str:
         return f"current_decay={self.current_decay:g}, {super().extra_repr()}"
+
+
+class FixedPointNeuron(Neuron):
+    """Loihi's CUBA-LIF neurons in integers, bit for bit (`fixed_point.cuba_step`); every call starts from u = v = 0.
+
+    Args:
+        v_decay, threshold, i_decay: see `fixed_point.CubaParameters`.
+        surrogate, detach_reset: see `Neuron`; the surrogate sees potentials in units of the threshold.
+
+    Raises:
+        UserError: the threshold is not positive.
+    """
+
+    def __init__(
+        self,
+        v_decay: int,
+        threshold: int,
+        i_decay: int = 4096,
+        surrogate: Surrogate | None = None,
+        *,
+        detach_reset: bool = False,
+    ) -> None:
+        super().__init__(NeuronParameters(1 - v_decay / 4096, threshold, "hard"), surrogate, detach_reset=detach_reset)
+        self.cuba = CubaParameters(i_decay, v_decay, threshold)
+
+    def forward(self, sums: Tensor) -> Tensor:
+        """Integer sums of synapses and bias `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return fixed_point.multi_step(sums, self.cuba, self.surrogate, detach_reset=self.detach_reset)
+
+    def extra_repr(self) -> str:
+        c = self.cuba
+        return f"i_decay={c.i_decay}, v_decay={c.v_decay}, threshold={c.threshold}, surrogate={self.surrogate}"
 
 
 class Integrator(nn.Module):

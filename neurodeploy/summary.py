@@ -21,7 +21,8 @@ def of_run(recipe: Recipe, data: DataSet, results: "Sequence[SeedResult]") -> di
     """Accuracies in percent of the test set, spikes per sample summed over layers and steps, energies in µJ per sample.
 
     Accuracies and spikes of the students are those of the deployed networks (batch norm folded, weights quantised as the
-    recipe says); `trained_accuracy` is that of the network before.
+    recipe says, fine-tuned if it says so); `trained_accuracy` is that of the network before, `quantised_accuracy` that of a
+    fine-tuned one before its fine-tuning.
     """
     return {
         "recipe": recipe.name,
@@ -96,7 +97,8 @@ def notices(recipe: Recipe) -> list[str]:
     found = [
         f"Tables and figures show seed {recipe.seeds[0]}; the list at the end gives means over all seeds with 95 % intervals.",
         "Counts are those of the deployed networks: batch norm folded"
-        + (", weights on an 8-bit power-of-two grid." if recipe.export.quantize == "exact" else "."),
+        + (", weights on an 8-bit power-of-two grid." if recipe.export.quantize == "exact" else ".")
+        + (f" {recipe.deployed} has been fine-tuned in Loihi's integers, and is counted so." if recipe.export.finetune else ""),
         "Every spike-driven layer is costed by its synaptic operations, also where the bundle runs it densely on the host.",
     ]
     if recipe.student_named(recipe.deployed).repact:
@@ -114,9 +116,11 @@ def _statistics(key: str, values: Iterable[float]) -> dict[str, Any]:
 
 
 def _student(networks: "Sequence[Deployed]") -> dict[str, Any]:
+    quantised = [network.quantised.accuracy.percent for network in networks if network.quantised is not None]
     return {
         **_statistics("accuracy", [network.result.accuracy.percent for network in networks]),
         **_statistics("trained_accuracy", [network.trained.accuracy.percent for network in networks]),
+        **(_statistics("quantised_accuracy", quantised) if quantised else {}),
         **_statistics("spikes_per_sample", [network.result.spikes_per_sample for network in networks]),
         "spikes_per_sample_by_layer": {
             layer: mean_and_interval(network.result.spikes[layer] for network in networks)[0]

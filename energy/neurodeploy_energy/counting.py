@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,7 @@ class Counter:
         self._fan_outs: dict[tuple[str, tuple[int, ...]], FanOut] = {}
         self._pool_fan_outs: dict[tuple[str, str, tuple[int, ...]], tuple[Tensor, Tensor]] = {}
         self._pooled: dict[int, _Pooled] = {}
+        self._currents: dict[int, ref[Tensor]] = {}
         self._hooked: list[tuple[nn.Module, Callable[..., None]]] = []
         for name, module in model.named_modules():
             self._plan(name, module)
@@ -91,6 +93,7 @@ class Counter:
             for handle in handles:
                 handle.remove()
             self._pooled.clear()
+            self._currents.clear()
 
     def end_of_batch(self) -> None:
         """Pools whose output no synapse layer has read are counted for themselves."""
@@ -101,9 +104,11 @@ class Counter:
             tally.adds += int(torch.count_nonzero(pooled.spikes))
             tally.notes.add("spikes summed by the pool itself")
         self._pooled.clear()
+        self._currents.clear()
 
-    def _synapse(self, name: str, module: nn.Module, inputs: tuple[Any, ...], _output: Tensor) -> None:
+    def _synapse(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         tally, x = self.tallies[name], inputs[0].detach()
+        self._currents[id(output)] = ref(output)
         axes = own_axes(module)
         shape = tuple(x.shape[-axes:])
         values = x.reshape(-1, *shape)
@@ -170,15 +175,22 @@ class Counter:
         self.tallies[name].calls += 1
         self.tallies[name].notes.add("comparisons are not counted")
 
-    def _sum(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], _output: Tensor) -> None:
+    def _sum(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         tally = self.tallies[name]
         tally.calls += 1
         for position, operand in enumerate(inputs):
             x = operand.detach()
-            if _whole(x):
-                tally.operand_adds[position] = tally.operand_adds.get(position, 0) + int(x.abs().sum(dtype=torch.float64))
-            else:
+            if self._is_current(operand) or not _whole(x):
                 tally.analog_operands.add(position)
+            else:
+                tally.operand_adds[position] = tally.operand_adds.get(position, 0) + int(x.abs().sum(dtype=torch.float64))
+        if all(map(self._is_current, inputs)):
+            self._currents[id(output)] = ref(output)
+
+    def _is_current(self, x: Tensor) -> bool:
+        """Whether synapses made it: with integer weights their sums are whole numbers, and no spikes for all that."""
+        known = self._currents.get(id(x))
+        return known is not None and known() is x
 
     def _fan_out(self, name: str, module: nn.Module, shape: tuple[int, ...]) -> FanOut:
         key = (name, shape)

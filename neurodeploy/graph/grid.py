@@ -95,7 +95,7 @@ def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
         other = rounded[node.name]
         if isinstance(node, nodes.Conv | nodes.Linear) and isinstance(other, nodes.Conv | nodes.Linear) and other is not node:
             error = float(np.abs(other.weight - node.weight).max())
-            found.append(GridLayer(node.name, _exponent(node.weight), error))
+            found.append(GridLayer(node.name, exponent(node.weight), error))
     return tuple(found)
 
 
@@ -128,14 +128,14 @@ def _pooled(node: nodes.AvgPool, values: _Range) -> _Range:
 
 
 def _summed(node: nodes.Conv | nodes.Linear, values: _Range) -> _Range:
-    unit = 2.0 ** (_exponent(node.weight) + 1)
+    unit = 2.0 ** (exponent(node.weight) + 1)
     sums = np.abs(node.weight.astype(np.float64)).reshape(len(node.weight), -1).sum(1) * unit * values.largest
     if node.bias is not None:
         sums += np.abs(node.bias.astype(np.float64)) * unit * 2.0**values.exponent
-    return _Range(values.exponent + _exponent(node.weight) + 1, round(float(sums.max())))
+    return _Range(values.exponent + exponent(node.weight) + 1, round(float(sums.max())))
 
 
-def _exponent(weight: NDArray[np.float32]) -> int:
+def exponent(weight: NDArray[np.float32]) -> int:
     """The largest k for which every `|w| 2ᵏ` rounds to a signed 8-bit integer."""
     largest = float(np.abs(weight).max())
     return floor(log2((2 ** (_WEIGHT_BITS - 1) - 0.5) / largest)) if largest else 0
@@ -144,7 +144,7 @@ def _exponent(weight: NDArray[np.float32]) -> int:
 def _rounded(node: nodes.Conv | nodes.Linear) -> nodes.Conv | nodes.Linear:
     if not np.isfinite(node.weight).all() or not (node.bias is None or np.isfinite(node.bias).all()):
         raise UserError(f"node {node.name}: weights that are not finite found; train the network again")
-    step = 2.0 ** -_exponent(node.weight)
+    step = 2.0 ** -exponent(node.weight)
     weight = np.rint(node.weight.astype(np.float64) / step) * step
     bias = None if node.bias is None else (np.rint(node.bias.astype(np.float64) / step * 2) * step / 2).astype(np.float32)
     return replace(node, weight=weight.astype(np.float32), bias=bias)

@@ -56,6 +56,9 @@ class GraphModule(nn.Module):
             if part not in dict(parent.named_children()):
                 parent.add_module(part, nn.Module())
             parent = parent.get_submodule(part)
+        place = dict(parent.named_children()).get(last)
+        for inner, child in place.named_children() if place is not None else ():
+            layer.add_module(inner, child)  # a node may be called like the beginning of another one's name
         parent.add_module(last, layer)
 
 
@@ -122,6 +125,11 @@ def _batch_norm(node: nodes.BatchNorm) -> nn.Module:
 @_maker(nodes.Neuron)
 def _neuron(node: nodes.Neuron) -> nn.Module:
     return layers.Neuron(node.parameters)
+
+
+@_maker(nodes.FixedPointNeuron)
+def _fixed_point_neuron(node: nodes.FixedPointNeuron) -> nn.Module:
+    return layers.FixedPointNeuron(node.v_decay, node.threshold, node.i_decay)
 
 
 @_maker(nodes.Encode)

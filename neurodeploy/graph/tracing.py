@@ -199,6 +199,13 @@ def _neuron(builder: _Builder, module: layers.Neuron, name: str, sources: list[s
     return builder.add(nodes.Neuron(name=name, inputs=tuple(sources), parameters=module.constants))
 
 
+@_layer(layers.FixedPointNeuron)
+def _fixed_point_neuron(builder: _Builder, module: layers.FixedPointNeuron, name: str, sources: list[str]) -> str:
+    c = module.cuba
+    constants = {"v_decay": c.v_decay, "threshold": c.threshold, "i_decay": c.i_decay}
+    return builder.add(nodes.FixedPointNeuron(name=name, inputs=tuple(sources), **constants))
+
+
 @_layer(layers.CubaNeuron, layers.Integrator)
 def _without_node(_builder: _Builder, module: nn.Module, name: str, _sources: list[str]) -> str:
     raise UserError(

@@ -6,6 +6,8 @@
 | `handwritten` | anywhere | the default on a CPU: its own gradient, one tensor saved |
 | `fused` | NVIDIA GPUs, with Triton | the default there, for float32 and float64 |
 | `compiled` | CPU or GPU, with a compiler | opt-in: fastest on a CPU, seconds to compile for each number of time steps |
+
+`fixed_point` has a signature of its own: Loihi's neurons, in integers.
 """
 
 from neurodeploy.kernels.choice import KERNELS, multi_step, using

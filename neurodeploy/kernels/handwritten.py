@@ -79,7 +79,7 @@ class _MultiStep(torch.autograd.Function):
             if "threshold" in totals:
                 totals["threshold"] -= g.sum()
             through = None if ctx.detach_reset else slope
-            _back_through_time(g, g_v, g_v0, float(decay), _reset_by_potential(h, threshold, through, reset))
+            back_through_time(g, g_v, g_v0, float(decay), reset_by_potential(h, threshold, through, reset))
             if "threshold" in totals:
                 g_after = torch.cat((g[1:] * decay, g_v.unsqueeze(0)))
                 totals["threshold"] += (g_after * _reset_by_threshold(h, threshold, through, reset)).sum()
@@ -120,7 +120,7 @@ def _after_into(v: Tensor, h: Tensor, s: Tensor, threshold: float | Tensor, rese
         torch.sub(h, torch.mul(s, threshold, out=v), out=v)
 
 
-def _back_through_time(g: Tensor, grad_v: Tensor, grad_v0: Tensor | None, decay: float, through: Tensor | None) -> None:
+def back_through_time(g: Tensor, grad_v: Tensor, grad_v0: Tensor | None, decay: float, through: Tensor | None) -> None:
     """`g[t] += g_v[t] ∂v[t]/∂h[t]` from the last step to the first, in place; `through` is `∂v/∂h`, None where it is 1."""
     g_v, scale = grad_v, 1.0
     slopes = (None,) * len(g) if through is None else through.unbind(0)
@@ -156,7 +156,7 @@ def after(h: Tensor, s: Tensor, threshold: float | Tensor, reset: Reset) -> Tens
     return h * (1 - s) if reset == "hard" else h - threshold * s
 
 
-def _reset_by_potential(h: Tensor, threshold: float | Tensor, slope: Tensor | None, reset: Reset) -> Tensor | None:
+def reset_by_potential(h: Tensor, threshold: float | Tensor, slope: Tensor | None, reset: Reset) -> Tensor | None:
     """`∂v/∂h`, None where it is 1; `slope` is σ, None where it is detached."""
     if reset == "none":
         return None

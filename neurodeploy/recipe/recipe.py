@@ -8,6 +8,7 @@ from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import AnyDataSet
 from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
 from neurodeploy.optimization import TrainingSettings
+from neurodeploy.recipe.finetune import FinetuneSettings
 from neurodeploy.recipe.neuron import NeuronSettings
 from neurodeploy.recipe.roles import SourceSettings, StudentSettings, TeacherSettings
 from neurodeploy.recipe.section import Section
@@ -24,6 +25,7 @@ class ExportSettings(Section):
         samples: test samples that a bundle carries for its verification.
         calibration: training samples on which a chip's layers get their scales, where `quantize` is "none"; 0 for none.
         head_cut: whether spikes leave a chip, or what its last synapse makes of them.
+        finetune: train it in Loihi's integers first; only where "lava" is the one target, since others hold other weights.
     """
 
     targets: tuple[str, ...] = ("onnx",)
@@ -31,6 +33,13 @@ class ExportSettings(Section):
     samples: int = Field(default=16, ge=1, le=1024)
     calibration: int = Field(default=64, ge=0, le=4096)
     head_cut: Literal["last-spike", "last-synapse"] = "last-spike"
+    finetune: FinetuneSettings | None = None
+
+    @model_validator(mode="after")
+    def _what_is_tuned_is_exported(self) -> "ExportSettings":
+        if self.finetune is not None and self.targets != ("lava",):
+            raise ValueError(f'finetune: for targets = ["lava"] alone, {", ".join(self.targets)} found')
+        return self
 
 
 class EnergySettings(Section):

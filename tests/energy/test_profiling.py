@@ -50,10 +50,9 @@ class Branches(nn.Module):
     def __init__(self):
         super().__init__()
         self.linear, self.add = nn.Linear(3, 3, bias=False), Add()
-        nn.init.eye_(self.linear.weight)
 
     def forward(self, x):
-        return self.add(self.linear(x[:, 0]), x[:, 1])
+        return self.linear(self.add(x[:, 0], x[:, 1]))
 
 
 def test_the_spikes_of_a_shortcut_are_accumulations_and_its_currents_are_none():
@@ -66,6 +65,28 @@ def test_the_spikes_of_a_shortcut_are_accumulations_and_its_currents_are_none():
         row = profile(Branches(), batches).layer("add")
         assert row.adds == (1 + 3) / 2
         assert "currents meet in the neuron" in row.note
+
+
+class Meeting(nn.Module):
+    """The currents of two synapses with integer weights and, with those, a spike; `[B, 2, 3]`."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.currents, self.shortcut = Add(), Add()
+        for layer in (self.one, self.other):
+            nn.init.constant_(layer.weight, 100)
+
+    def forward(self, x):
+        return self.shortcut(self.currents(self.one(x[:, 0]), self.other(x[:, 1])), x[:, 1])
+
+
+def test_currents_of_integer_weights_are_no_spikes():
+    spikes = torch.tensor([[[1.0, 1, 0], [1, 0, 0]], [[0.0, 0, 0], [0, 1, 1]]])
+    for batches in ([spikes], spikes.split(1)):
+        report = profile(Meeting(), batches)
+        assert (report.layer("currents").adds, report.layer("shortcut").adds) == (0, 3 / 2)
+        assert report.layer("currents").note == "currents meet in the neuron: no operation of their own"
 
 
 def test_a_sum_whose_operand_is_a_current_in_one_batch_alone_is_the_same_in_any_order():

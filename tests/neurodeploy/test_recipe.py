@@ -46,6 +46,8 @@ def test_the_embedded_recipe_trains_a_baseline_and_a_distilled_student():
         ),
         ("[data]", '[[augmentation]]\nkind = "blur"\n[data]', "augmentation.0"),
         ("repact = true", "repact = true\nknown_teacher = 3", "student.1.known_teacher: 3 found"),
+        ("[export]", "[export]\nfinetune = { epochs = 2 }", 'finetune: for targets = ["lava"] alone, onnx, lava found'),
+        ("[export]", "[export]\nfinetune = { epochs = 0 }", "export.finetune.epochs: 0 found"),
         ("epochs = 40", "epochs = 40\npatience = 3", "teacher: patience and validation_samples belong together"),
     ],
 )

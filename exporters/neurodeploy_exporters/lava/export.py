@@ -49,8 +49,9 @@ def export(
     test: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
     calibration: NDArray[np.float32] | None = None,
     head_cut: Choice = "last-spike",
+    scales: Mapping[str, float] | None = None,
 ) -> Path:
-    """Write a Lava bundle; see `neurodeploy.targets.Exporter` for the arguments.
+    """Write a Lava bundle; see `neurodeploy.targets.Exporter` for the other arguments.
 
     The body is always in Loihi's integers (8-bit even weights, 12-bit decays, integer thresholds). With quantize "exact" the
     weights are put on the power-of-two grid first, encoder included: then the body's integers are those weights, the host
@@ -64,22 +65,28 @@ def export(
             scales follow from the grid.
         head_cut: "last-spike": spikes leave the chip; "last-synapse": it computes the last synapse too, whose currents leave it
             as graded values. What both cost is counted on the sample and written into the manifest.
+        scales: of a network that was fine-tuned (`lava.aware`), at which the body's weights are whole. They and, with quantize
+            "exact", the encoder's are rounded already, and stay as they are.
 
     Raises:
         UserError: the body or the last synapse has no form on the chip, or the sample's events are not 0 or 1, or not on the
             exact grid; the message names the layer and says what to do.
     """
     if quantize == "exact":
-        graph, calibration = to_grid(graph), None
+        rounded = to_grid(graph)
+        graph = rounded if scales is None else graph
+    if quantize == "exact" or scales is not None:
+        calibration = None
     trained = partition(graph)
     steps = sample_inputs.shape[0] if graph.steps is None else graph.steps
     possible = _readouts(graph, trained, head_cut)
     body = quantize_body(
         graph,
         trained.body,
-        calibration=None if calibration is None else _entering(graph, trained, calibration, steps),
+        calibration=None if calibration is None else entering_spikes(graph, trained, calibration, steps),
         readouts=possible if head_cut == "last-synapse" else (),
         steps=steps,
+        scales=scales,
     )
     if quantize == "exact":
         check_inputs(sample_inputs)
@@ -107,7 +114,7 @@ def export(
         steps=steps,
         latency_steps=latency,
         pieces=pieces,
-        quantization=_quantization(body, quantize, calibration),
+        quantization=_quantization(body, quantize, _origin_of_scales(calibration, scales)),
         accuracy=measured,
         sample=SampleEntry(file=SAMPLE, samples=len(sample.logits), logits_atol=atol, allowed_mismatched_spikes=allowed),
         head_cut=costs,
@@ -140,8 +147,8 @@ def _graded(layer: QuantizedLayer, readout: Readout) -> GradedTensor:
     )
 
 
-def _entering(graph: Graph, parts: Partition, samples: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
-    """The spikes that enter the body."""
+def entering_spikes(graph: Graph, parts: Partition, samples: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """What enters the body, `[T, B, …]`, for samples as the graph takes them."""
     assert parts.body is not None
     if parts.encoder is None:
         return samples
@@ -190,7 +197,13 @@ def _run(
     return tensors | Session(host["head"]).run(tensors), replay.latency_steps
 
 
-def _quantization(body: QuantizedBody, kind: str, calibration: NDArray[np.float32] | None) -> dict[str, Any]:
+def _origin_of_scales(calibration: NDArray[np.float32] | None, scales: Mapping[str, float] | None) -> str:
+    if scales is not None:
+        return "those that the network was fine-tuned with"
+    return "least rounding error" if calibration is None else "least difference of spikes on calibration data"
+
+
+def _quantization(body: QuantizedBody, kind: str, scales: str) -> dict[str, Any]:
     layers = {
         layer.name: {
             "scale": layer.scale,
@@ -212,7 +225,6 @@ def _quantization(body: QuantizedBody, kind: str, calibration: NDArray[np.float3
         for layer in (*body.layers, *body.readouts)
     }
     host = "8-bit integers times a power of two" if kind == "exact" else "float32"
-    scales = "least rounding error" if calibration is None else "least difference of spikes on calibration data"
     return {
         "kind": "loihi8",
         "weights": "even integers from -256 to 254",

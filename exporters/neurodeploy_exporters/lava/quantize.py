@@ -5,7 +5,7 @@ reset the membrane potential is 0 in any unit: `s h > s θ` is `h > θ`. So each
 rounded: weights to even numbers of 8 bits and a sign, biases to 13 bits, thresholds to 17 bits (`rounding`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from neurodeploy_exporters.lava.calibration import Calibration
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.rounding import Rounded, Target, candidates, readout_integers, split
+from neurodeploy_exporters.lava.rounding import Rounded, Target, candidates, given, readout_integers, split
 from neurodeploy_exporters.lava.values import MAX_DELAY
 from neurodeploy_exporters.lava.wiring import Afferent, Readout, Stage, stages
 
@@ -119,6 +119,7 @@ def quantize_body(
     calibration: NDArray[Any] | None = None,
     readouts: Sequence[Readout] = (),
     steps: int = 1,
+    scales: Mapping[str, float] | None = None,
 ) -> QuantizedBody:
     """Round the body of a graph to what Loihi holds.
 
@@ -129,9 +130,11 @@ def quantize_body(
             nearly what it fires in the trained network (`calibration.Calibration`), rather than that of least rounding error.
         readouts: synapses behind the last spiking layers that the chip computes too (`wiring.readouts`).
         steps: T of a sample, over which a readout may have to add up.
+        scales: of every spiking layer in the body, as fine-tuning found its integers; then none is searched for.
 
     Raises:
-        UserError: there is no body, or a node has no form on the chip; the message names it and says what to do.
+        UserError: there is no body, or a node has no form on the chip, or is beyond its range at the scale given; the message
+            names it and says what to do.
     """
     if body is None:
         raise UserError("body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead")
@@ -143,8 +146,12 @@ def quantize_body(
         depth, delays = _timing(stage, depths)
         if isinstance(stage, Stage):
             parameters = stage.neuron.parameters
-            possible = candidates(Target(stage.name, stage.afferents, stage.bias, parameters.threshold))
-            rounded = possible[0] if chosen is None else chosen.choose(stage, possible)
+            target = Target(stage.name, stage.afferents, stage.bias, parameters.threshold)
+            if scales is not None:
+                rounded = given(target, scales[stage.name])
+            else:
+                possible = candidates(target)
+                rounded = possible[0] if chosen is None else chosen.choose(stage, possible)
             neuron = CubaNeuron(4096, round(4096 * (1 - parameters.decay)), rounded.threshold)
         else:
             rounded = readout_integers(stage, steps)

@@ -100,6 +100,20 @@ def candidates(target: Target) -> list[Rounded]:
     return found
 
 
+def given(target: Target, scale: float) -> Rounded:
+    """The population at a scale that fine-tuning found its integers with.
+
+    Raises:
+        UserError: they are beyond what the chip holds.
+    """
+    _check(target)
+    rounded = at_scale(target, scale)
+    biases = 0 if rounded.bias is None else np.abs(rounded.bias).max()
+    if not (_fits(target, rounded) and biases <= BIAS_MAX and rounded.threshold <= THRESHOLD_MAX):
+        raise UserError(f"node {target.name}: at the scale {scale:.6g} its integers are beyond Loihi's; use a smaller one")
+    return rounded
+
+
 def readout_integers(readout: Readout, steps: int) -> Rounded:
     """The last synapse in integers; its bias is left to the host.
 

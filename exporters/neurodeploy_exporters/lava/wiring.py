@@ -234,7 +234,7 @@ def _stage(graph: Graph, node: nodes.Neuron, current: _Current) -> Stage:
     if node.parameters.reset != "hard":
         raise UserError(
             f'node {node.name}: reset "{node.parameters.reset}" found; Loihi\'s neurons reset to 0, so retrain the network '
-            'with reset = "hard"'
+            'with reset = "hard", or let it learn that: --finetune EPOCHS --finetune-reset'
         )
     shape = graph.shape(node.name)
     return Stage(node, _afferents(graph, current, node.name, shape), current.bias, shape)

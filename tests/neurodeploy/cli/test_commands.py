@@ -251,6 +251,46 @@ def test_doctor_reports_what_is_missing_and_what_clashes(cli, monkeypatch):
     assert "exported but not verified" in cli("doctor").out
 
 
+def test_export_fine_tunes_on_request_and_its_manifest_tells_every_accuracy_on_the_way(cli, tmp_path, student):
+    checkpoint = shutil.copytree(student.parent, tmp_path / "student") / student.name
+    command = ("export", checkpoint, "--target", "lava", "--quantize", "exact", "--device", "cpu", "--finetune", 2)
+    outcome = cli(*command, "--finetune-learning-rate", 0.002)
+    assert outcome.code == 0, outcome.err
+    bundle = tmp_path / "student" / "bundles" / "lava"
+    accuracy = json.loads((bundle / "manifest.json").read_text())["accuracy"]
+    assert list(accuracy) == ["float", "quantised", "tuned", "exported"]
+    assert accuracy["tuned"] == accuracy["exported"]
+    assert f"tuned: test accuracy {100 * accuracy['tuned']['correct'] / 500:.2f} %" in outcome.out
+    assert cli("verify", bundle).code == 0
+    refused = cli(*command, "--finetune-learning-rate", 0.002)
+    assert refused.code == 2
+    assert "finetuning/checkpoint.safetensors: exists; add --resume" in refused.err
+    assert cli(*command, "--resume", "--finetune-learning-rate", 0.003).code == 2
+    assert cli(*command, "--resume", "--finetune-learning-rate", 0.002).out == outcome.out
+    assert json.loads((bundle / "manifest.json").read_text())["accuracy"] == accuracy
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--target", "lava", "--resume"), "--resume: belongs to a fine-tuning; give its epochs with --finetune"),
+        (("--target", "lava", "--finetune-reset"), "--finetune-reset: belongs to a fine-tuning"),
+        (("--target", "lava", "--finetune-learning-rate", 1e-3), "--finetune-learning-rate: belongs to a fine-tuning"),
+        (("--target", "lava", "--target", "onnx", "--finetune", 1), "--finetune: for --target lava alone, lava, onnx found"),
+    ],
+)
+def test_options_of_a_fine_tuning_that_does_not_take_place_are_refused(cli, student, options, message):
+    outcome = cli("export", student, *options)
+    assert outcome.code == 2
+    assert message in " ".join(outcome.err.split())
+
+
+def test_a_teacher_is_not_fine_tuned(cli, finished):
+    outcome = cli("export", finished / "seed-0" / "teacher" / "checkpoint.safetensors", "--target", "lava", "--finetune", 1)
+    assert outcome.code == 2
+    assert "teacher: a ReLU network, which has no body for the chip" in " ".join(outcome.err.split())
+
+
 @pytest.mark.parametrize("command", ["evaluate", "export", "energy"])
 def test_a_corrupt_or_missing_checkpoint_is_one_clear_line(cli, tmp_path, student, command):
     path = tmp_path / "broken.safetensors"

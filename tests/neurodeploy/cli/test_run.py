@@ -104,3 +104,28 @@ def test_an_unknown_target_is_refused_before_any_training(cli, tmp_path, recipe_
     assert outcome.code == 2
     assert "'abacus': not known" in outcome.err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_fine_tunes_reports_and_exports_the_tuned_student(cli, tmp_path, recipe_file):
+    recipe = tmp_path / "tuned.toml"
+    text = recipe_file.read_text().replace('targets = ["onnx", "lava"]', 'targets = ["lava"]')
+    text = text.replace("epochs = 4", "epochs = 1").replace("samples = 20", "samples = 500")
+    recipe.write_text(text.replace("[energy]", "finetune = { epochs = 2, learning_rate = 2e-3 }\n\n[energy]"))
+    outcome = cli("run", recipe, "--output", tmp_path / "run", "--seed", 0, "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    root = tmp_path / "run" / "seed-0"
+    accuracy = read_bundle(root / "bundles" / "lava").manifest.accuracy
+    assert list(accuracy) == ["float", "quantised", "tuned", "exported"]
+    assert accuracy["exported"] == accuracy["tuned"]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["student"]["accuracy"] == accuracy["exported"].correct / 5
+    assert summary["student"]["quantised_accuracy"] == accuracy["quantised"].correct / 5
+    assert "quantised_accuracy" not in summary["baseline"]
+    exported = read_bundle(root / "bundles" / "lava").sample().spikes
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    counted = {row["name"]: row["spikes"] for row in report["layers"] if row["kind"] == "neuron"}
+    assert counted == {layer: pytest.approx(spikes.sum() / 500) for layer, spikes in exported.items()}
+    assert len((root / "student" / "finetuning" / "metrics.jsonl").read_text().splitlines()) == 2
+    again = cli("run", recipe, "--output", tmp_path / "run", "--seed", 0, "--device", "cpu", "--resume")
+    assert again.code == 0, again.err
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary

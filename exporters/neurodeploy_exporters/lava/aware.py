@@ -1,0 +1,227 @@
+"""The network as the chip will run it, in torch and trainable: Loihi's integers forwards, straight-through gradients backwards.
+
+Weights are kept in float, in units of the trained network, and begin as they were trained. Every forward pass rounds those of
+the body to integers, at the scales that quantisation chose, and runs `layers.FixedPointNeuron` on their sums; so what is
+learned is what the chip will do.
+Scales and thresholds stay as they are. `LoihiAware.constrain` keeps the weights where the chip can hold them, and sums below
+the size from which the chip's current would wrap; float32 therefore sums them exactly.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, nodes, partition
+from neurodeploy.graph.grid import exponent
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.nodes import Node
+from neurodeploy.layers import Neuron
+from neurodeploy_exporters.lava.hardware import BIAS_MAX, WEIGHT_MAX
+from neurodeploy_exporters.lava.quantize import QuantizedBody
+from neurodeploy_exporters.lava.rounding import SUM_MAX
+from neurodeploy_exporters.lava.wiring import stages
+
+_GRID_MAX = 127  # 8 bits and a sign
+_SAME = 0.98  # a weight moved by up to 1 unit still rounds to the same even integer
+_MARGIN = 0.999
+
+
+def hard_reset(graph: Graph) -> Graph:
+    """The same network, but for the spiking layers of its body, which reset to 0: the only reset of Loihi's neurons.
+
+    Raises:
+        UserError: there is no body.
+    """
+    body = partition(graph).body
+    if body is None:
+        raise UserError("body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead")
+
+    def converted(node: Node) -> Node:
+        if not isinstance(node, nodes.Neuron) or node.name not in body.members:
+            return node
+        return replace(node, parameters=replace(node.parameters, reset="hard"))
+
+    return Graph(map(converted, graph.nodes))
+
+
+class LoihiAware(GraphModule):
+    """A quantised network that learns.
+
+    Args:
+        graph: the network in float that was quantised, its batch norm folded, before any rounding.
+        quantized: what `quantize_body` made of it.
+        exact: the host's encoder is on the power-of-two grid (`neurodeploy.graph.grid`) and stays on it.
+        neuron: gives all spiking layers its surrogate, and whether their reset is detached.
+        batch_first: see `GraphModule`.
+    """
+
+    def __init__(
+        self, graph: Graph, quantized: QuantizedBody, *, exact: bool, neuron: Neuron, batch_first: bool = False
+    ) -> None:
+        super().__init__(quantized.graph, batch_first=batch_first)
+        self._trained, parts = graph, partition(graph)
+        self.scales = {layer.name: float(layer.scale) for layer in quantized.layers}
+        for module in self.modules():
+            if isinstance(module, Neuron):
+                module.surrogate, module.detach_reset = neuron.surrogate, neuron.detach_reset
+        assert parts.body is not None
+        folded = {a.node.name: a.node.weight for stage in stages(graph, parts.body) for a in stage.afferents}
+        self._populations = tuple(
+            _Population({name: self.get_submodule(name) for name in _afferents(self.graph, layer)}, scale, folded)
+            for layer, scale in self.scales.items()
+        )
+        hosted = [graph[name] for name in parts.encoder.members] if exact and parts.encoder is not None else []
+        synapses = [node for node in hosted if isinstance(node, nodes.Conv | nodes.Linear)]
+        self._encoder = tuple(_OnGrid(self.get_submodule(node.name), node.weight) for node in synapses)
+        self.requires_grad_(True)
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Bring weights that left the range of the chip's integers back to it; to be called after every update."""
+        for population in self._populations:
+            population.constrain()
+        for synapse in self._encoder:
+            synapse.constrain()
+
+    @torch.no_grad()
+    def tuned_graph(self) -> Graph:
+        """The network in float with the weights of now, rounded: with `scales`, `quantize_body` makes of it what runs here."""
+        scale_of = {name: population.scale for population in self._populations for name in population.names}
+
+        def tuned(node: Node) -> Node:
+            if isinstance(node, nodes.FixedPointNeuron):
+                return replace(self._trained[node.name], inputs=node.inputs)
+            if not isinstance(node, nodes.Conv | nodes.Linear):
+                return node
+            layer: Any = self.get_submodule(node.name)
+            weight, bias = (_array(value, scale_of.get(node.name, 1.0)) for value in (layer.weight, layer.bias))
+            return replace(node, weight=weight, bias=bias)
+
+        return Graph(map(tuned, self.graph.nodes))
+
+
+def _afferents(graph: Graph, name: str) -> tuple[str, ...]:
+    """The synapses whose sums, and nothing else, a spiking layer reads."""
+    found: list[str] = []
+    pending = list(graph[name].inputs)
+    while pending:
+        source = pending.pop()
+        if isinstance(graph[source], nodes.Add):
+            pending += graph[source].inputs
+        else:
+            found.append(source)
+    return tuple(found)
+
+
+def _array(value: Tensor | None, scale: float) -> Any:
+    return None if value is None else (value.cpu().numpy().astype(np.float64) / scale).astype(np.float32)
+
+
+class _Round(torch.autograd.Function):
+    """To the nearest integer; the gradient goes straight through."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        return x.round()
+
+    @staticmethod
+    def backward(_: Any, grad: Tensor) -> Tensor:
+        return grad
+
+
+class _Rounded(nn.Module):
+    """`w ↦ step · round(w · scale / step) · unit`: a weight in float to what the network computes with."""
+
+    def __init__(self, scale: float, step: int, unit: float = 1.0) -> None:
+        super().__init__()
+        self._into, self._out_of = scale / step, step * unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        rounded: Tensor = _Round.apply(x * self._into)  # type: ignore[no-untyped-call]
+        return rounded * self._out_of
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        return value / (self._into * self._out_of)
+
+
+def _round_within(layer: Any, trained: Any, scale: float, unit: float = 1.0) -> None:
+    """From now on `layer` computes with rounded weights (in steps of 2) and biases; what it has now are such ones.
+
+    Args:
+        layer: a convolution or linear layer.
+        trained: its weight before it was rounded; what is kept begins as near to it as rounds to the same.
+        scale, unit: a weight is `unit` times an integer, which is `scale` times what is kept.
+    """
+    whole = layer.weight.detach() / unit
+    parametrize.register_parametrization(layer, "weight", _Rounded(scale, 2, unit))
+    if layer.bias is not None:
+        parametrize.register_parametrization(layer, "bias", _Rounded(scale, 1, unit))
+    apart = torch.from_numpy(np.asarray(trained * scale, np.float32)) - whole
+    _learned(layer, "weight").data.copy_((whole + apart.clamp(-_SAME, _SAME)) / scale)
+
+
+def _learned(layer: Any, name: str) -> Tensor:
+    """What `layer` keeps in float."""
+    original: Tensor = layer.parametrizations[name].original
+    return original
+
+
+class _Population:
+    """Neurons with one scale, and the synapses onto them, whose sums add up.
+
+    Args:
+        synapses: name → torch layer.
+        scale: integer units per unit of the trained network.
+        trained: name → weight in float, pooling folded in.
+    """
+
+    def __init__(self, synapses: Mapping[str, Any], scale: float, trained: Mapping[str, Any]) -> None:
+        self.names, self.synapses, self.scale = tuple(synapses), tuple(synapses.values()), scale
+        # an afferent that several parallel synapses carry holds so many times the largest weight
+        parallel = [-(-int(layer.weight.abs().max()) // (WEIGHT_MAX + 2)) for layer in self.synapses]
+        self._largest = [WEIGHT_MAX * count / scale for count in parallel]
+        for name, layer in synapses.items():
+            _round_within(layer, trained[name], scale)
+
+    def constrain(self) -> None:
+        for layer, largest in zip(self.synapses, self._largest, strict=True):
+            _learned(layer, "weight").clamp_(-largest, largest)
+            if layer.bias is not None:
+                _learned(layer, "bias").clamp_(-BIAS_MAX / self.scale, BIAS_MAX / self.scale)
+        for sign in (1, -1):  # excitation, then inhibition
+            while True:
+                sums = torch.stack([part for layer in self.synapses for part in _row_sums(layer, sign)]).sum(0)
+                if sums.max() <= SUM_MAX:
+                    break
+                self._shrink(sign, (_MARGIN * SUM_MAX / sums).clamp_max(1).where(sums > SUM_MAX, torch.ones_like(sums)))
+
+    def _shrink(self, sign: int, factors: Tensor) -> None:
+        """Multiply the weights of one sign, and the bias if it has it, by a factor per neuron or channel."""
+        for layer in self.synapses:
+            for name in ("weight", "bias")[: 1 + (layer.bias is not None)]:
+                values = _learned(layer, name)
+                values.copy_(torch.where(values * sign > 0, values * factors.view(-1, *(1,) * (values.ndim - 1)), values))
+
+
+def _row_sums(layer: Any, sign: int) -> list[Tensor]:
+    """Of all weights of one sign, and of the bias, at each neuron or channel `[C]`, in integers."""
+    parts = [layer.weight.flatten(1)] + ([] if layer.bias is None else [layer.bias.unsqueeze(1)])
+    return [(part * sign).clamp_min(0).sum(1) for part in parts]
+
+
+class _OnGrid:
+    """A synapse of the host whose weights stay on the power-of-two grid that they are on; `trained` are those in float."""
+
+    def __init__(self, layer: Any, trained: Any) -> None:
+        self._layer, k = layer, exponent(layer.weight.detach().numpy())
+        self._largest = _GRID_MAX * 2.0**-k
+        _round_within(layer, trained, 2.0 ** (k + 1), 2.0 ** -(k + 1))
+
+    def constrain(self) -> None:
+        _learned(self._layer, "weight").clamp_(-self._largest, self._largest)
