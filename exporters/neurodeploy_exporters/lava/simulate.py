@@ -4,7 +4,7 @@ Because the network is a chain, each block is computed for all steps before the 
 one convolution or matrix product over time, then the neurons step by step through `neurodeploy.fixed_point.cuba_step`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
 from neurodeploy.fixed_point import CubaParameters, cuba_step
-from neurodeploy_exporters.lava.layers import DenseLayer, FlattenLayer, InputLayer, Integers, Shape
-from neurodeploy_exporters.lava.network import Block, Network
+from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Population
+from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.skip import Skip
 from neurodeploy_exporters.lava.synapse import deliver, recurrent
+from neurodeploy_exporters.lava.values import Integers, Shape
 
 Mode = Literal["spikes", "bias", "ain"]
 _MODES = ("spikes", "bias", "ain")
@@ -31,7 +33,9 @@ def simulate(
     reset_offset: int = 0,
     skip_layers: int = 0,
     num_layers: int | None = None,
+    input_shape: Shape | None = None,
     input_message_bits: int = 0,
+    skips: Sequence[Skip | Mapping[str, Any]] = (),
     record: Sequence[str] = ("s", "u", "v"),
 ) -> dict[str, NDArray[Any]]:
     """Run `steps` time steps, starting from u = v = 0. Index k of a time axis is Lava's step k + 1.
@@ -49,7 +53,9 @@ def simulate(
             of the input neurons, 16-bit; "ain" is added to their current, shifted left by 6.
         reset_interval, reset_offset: I and O; no reset if I is None.
         skip_layers, num_layers: first layer, and the layer to stop before, both counted as in the file.
+        input_shape: of one sample and step, where the file begins with a convolution; that of `inputs` if None.
         input_message_bits: 0 takes every non-zero input for one spike; above 0 the value multiplies the weight.
+        skips: further synapses between blocks, see `Network.circuit`.
         record: any of "s" (spikes), "u" (synaptic current), "v" (membrane potential), at the end of each step.
 
     Returns:
@@ -60,33 +66,74 @@ def simulate(
     """
     if skip_layers or num_layers is not None:
         network = network.part(skip_layers=skip_layers, num_layers=num_layers)
-    _check_options(network, steps, mode, reset_interval, reset_offset, record)
-    if mode == "bias":
-        values = shaped_input(_whole(inputs), network, leading=1)[None]
-    else:
-        values = _pad(shaped_input(_whole(inputs), network, leading=2), steps)
-    messages: Any = values.astype(np.int64) if input_message_bits else (values != 0).astype(np.uint8)
+    values = _whole(inputs)
+    if input_shape is None and network.input_shape is None:
+        input_shape = values.shape[1 if mode == "bias" else 2 :]
+    circuit = network.circuit(skips, input_shape)
+    places = [f"/layer/{block.position} ({block.key})" for block in network.blocks()]
+    return _run(circuit, places, values, steps, mode, reset_interval, reset_offset, input_message_bits, record)
 
+
+def simulate_circuit(
+    circuit: Circuit,
+    inputs: NDArray[Any],
+    steps: int,
+    *,
+    mode: Mode = "spikes",
+    reset_interval: int | None = None,
+    reset_offset: int = 0,
+    input_message_bits: int = 0,
+    record: Sequence[str] = ("s", "u", "v"),
+) -> dict[str, NDArray[Any]]:
+    """Run a circuit; arguments and result as for `simulate`, keys are those of the populations.
+
+    The reset is staggered by depth: a population is cleared in the steps t with `t % I == (O + 1 + i) % I`, where i is the
+    number of synapses on its longest way from the first population that has one, or from the input neurons.
+
+    Raises:
+        UserError: the inputs do not fit the circuit or the mode, or a value leaves the range of Lava's integers.
+    """
+    places = [f"/population/{index} ({population.key})" for index, population in enumerate(circuit.populations)]
+    values = _whole(inputs)
+    return _run(circuit, places, values, steps, mode, reset_interval, reset_offset, input_message_bits, record)
+
+
+def _run(
+    circuit: Circuit,
+    places: Sequence[str],
+    values: NDArray[Any],
+    steps: int,
+    mode: Mode,
+    interval: int | None,
+    offset: int,
+    message_bits: int,
+    record: Sequence[str],
+) -> dict[str, NDArray[Any]]:
+    _check_options(circuit, steps, mode, interval, offset, record)
+    values = shaped_input(values, circuit, leading=1)[None] if mode == "bias" else shaped_input(values, circuit, leading=2)
+    values = values if mode == "bias" else _pad(values, steps)
+    messages: Any = values.astype(np.int64) if message_bits else (values != 0).astype(np.uint8)
+    fired: dict[int, Any] = {INPUT: messages}
     recorded: dict[str, NDArray[Any]] = {}
-    blocks = {block.position: block for block in network.blocks()}
-    for position, layer in enumerate(network.layers):
-        if isinstance(layer, FlattenLayer):
-            messages = messages.reshape(*messages.shape[:2], -1)
-        elif position in blocks:
-            block = blocks[position]
-            resets = _resets(steps, block.index, reset_interval, reset_offset)
-            try:
-                if isinstance(layer, InputLayer):
-                    delivered, bias = _input_drive(values, mode, steps)
-                else:
-                    delivered, bias = deliver(layer, messages), _per_neuron(layer.bias, layer.shape)
-                messages = _run_block(block, delivered, bias, resets, record, recorded)
-            except UserError as error:
-                raise UserError(f"/layer/{position} ({block.key}): {error}") from None
+    first = 0 if circuit.has_input_neurons else 1
+    for index, population in enumerate(circuit.populations):
+        resets = _resets(steps, circuit.depths[index] - first, interval, offset)
+        try:
+            if circuit.into(index):
+                delivered: Any = sum(
+                    deliver(synapse.connection, fired[synapse.source], population.shape, synapse.delay)
+                    for synapse in circuit.into(index)
+                )
+                bias = _per_neuron(population.bias, population.shape)
+            else:
+                delivered, bias = _input_drive(values, mode, steps)
+            fired[index] = _run_population(population, delivered, bias, resets, record, recorded)
+        except UserError as error:
+            raise UserError(f"{places[index]}: {error}") from None
     return recorded
 
 
-def shaped_input(values: NDArray[Any], network: Network, *, leading: int) -> NDArray[Any]:
+def shaped_input(values: NDArray[Any], network: Network | Circuit, *, leading: int) -> NDArray[Any]:
     """Give `values` the network's input shape after the first `leading` axes.
 
     A network whose input is `(N,)` takes any sample of N values, in C order; one whose input is `(C, L, 1)` takes `(C, L)`.
@@ -98,7 +145,6 @@ def shaped_input(values: NDArray[Any], network: Network, *, leading: int) -> NDA
         raise UserError(f"input: shape {values.shape} found, {leading} leading axes (time, batch) and a sample expected")
     given, wanted = values.shape[leading:], network.input_shape
     if wanted is None:
-        network.check_shapes(given)
         return values
     flattens = len(wanted) == 1 and int(np.prod(given)) == wanted[0]
     if given != wanted and not flattens and (*given, 1) != wanted:
@@ -106,7 +152,7 @@ def shaped_input(values: NDArray[Any], network: Network, *, leading: int) -> NDA
     return values.reshape(*values.shape[:leading], *wanted)
 
 
-def _check_options(network: Network, steps: int, mode: str, interval: int | None, offset: int, record: Sequence[str]) -> None:
+def _check_options(circuit: Circuit, steps: int, mode: str, interval: int | None, offset: int, record: Sequence[str]) -> None:
     if set(record) - set(_DTYPES):
         raise UserError(f"record: {', '.join(record)} found, any of s, u, v expected")
     if steps < 1:
@@ -115,8 +161,8 @@ def _check_options(network: Network, steps: int, mode: str, interval: int | None
         raise UserError(f"reset: interval {interval} and offset {offset} found, at least 1 and 0 expected")
     if mode not in _MODES:
         raise UserError(f"mode: {mode!r} found, {', '.join(_MODES)} expected")
-    if (mode == "spikes") == network.has_input_neurons:
-        neurons, fitting = ("input neurons", "bias or ain") if network.has_input_neurons else ("no input neurons", "spikes")
+    if (mode == "spikes") == circuit.has_input_neurons:
+        neurons, fitting = ("input neurons", "bias or ain") if circuit.has_input_neurons else ("no input neurons", "spikes")
         raise UserError(f"mode: {mode!r} found, but the network has {neurons}: {fitting} expected")
 
 
@@ -165,24 +211,24 @@ def _resets(steps: int, index: int, interval: int | None, offset: int) -> frozen
     return frozenset(k for k in range(steps) if (k + 1) % interval == (offset + 1 + index) % interval)
 
 
-def _run_block(
-    block: Block,
+def _run_population(
+    population: Population,
     delivered: Integers,
     bias: Any,
     resets: frozenset[int],
     record: Sequence[str],
     recorded: dict[str, NDArray[Any]],
 ) -> NDArray[np.uint8]:
-    """The neurons of a block over all steps; fills `recorded` and returns the spikes."""
-    layer, neuron = block.layer, block.neuron
+    """The neurons of a population over all steps; fills `recorded` and returns the spikes."""
+    neuron, shape = population.neuron, population.shape
     parameters = CubaParameters(
-        i_decay=_per_neuron(neuron.i_decay, layer.shape),
-        v_decay=_per_neuron(neuron.v_decay, layer.shape),
+        i_decay=_per_neuron(neuron.i_decay, shape),
+        v_decay=_per_neuron(neuron.v_decay, shape),
         threshold=neuron.threshold,
         bias=bias,
     )
     kept = {what: np.empty(delivered.shape, _DTYPES[what]) for what in {*record, "s"}}
-    weight_rec = layer.weight_rec if isinstance(layer, DenseLayer) else None
+    weight_rec = population.recurrent
     u: Any = np.zeros(delivered.shape[1:], np.int64)
     v: Any = np.zeros_like(u)
     s: Any = np.zeros_like(u)
@@ -199,5 +245,5 @@ def _run_block(
         for what, state in (("s", s), ("u", u), ("v", v)):
             if what in kept:
                 kept[what][k] = state
-    recorded.update({f"{block.key}_{what}": kept[what] for what in record})
+    recorded.update({f"{population.key}_{what}": kept[what] for what in record})
     return kept["s"]
