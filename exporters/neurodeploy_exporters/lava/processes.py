@@ -6,6 +6,8 @@ Lava's arrays are `(W, H, C)` and its LIF neurons add 1 to `du`; both are handle
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,8 @@ import scipy.sparse
 
 from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.hardware import WEIGHT_MAX, WEIGHT_MIN
-from neurodeploy_exporters.lava.layers import Integers, Shape
+from neurodeploy_exporters.lava.hardware import WEIGHT_MIN
+from neurodeploy_exporters.lava.values import Integers, Shape
 
 _BIAS_SHIFT = 6  # biases are in units of the threshold
 
@@ -27,9 +29,9 @@ class Processes:
     Lava computes in floating point.
 
     Attributes:
-        inputs: the input of every synapse that reads the circuit's input; `feed` connects them all.
-        populations: key → LIF process; `s_out` gives its spikes `(W, H, C)` or `(N,)`. The bias of input neurons is their
-            `bias_mant`.
+        inputs: of every synapse that reads the circuit's input, or of the input neurons, whose current it is; `feed` connects
+            them all.
+        populations: key → LIF process; `s_out` gives its spikes `(W, H, C)` or `(N,)`.
     """
 
     inputs: tuple["Entry", ...]
@@ -58,45 +60,56 @@ class Entry:
 
 
 def build(
-    circuit: Circuit, *, reset_interval: int | None = None, reset_offset: int = 0, input_message_bits: int = 0
+    circuit: Circuit,
+    *,
+    input_bias: Integers | None = None,
+    reset_interval: int | None = None,
+    reset_offset: int = 0,
+    input_message_bits: int = 0,
 ) -> Processes:
-    """Make the processes of a circuit.
+    """Make the processes of a circuit; with the same settings they fire what `simulate_circuit` says.
 
     Args:
         circuit: populations and synapses.
-        reset_interval, reset_offset: I and O; a population of depth d sets u and v to 0 before its update in every step
-            t = 1, 2, … with `t % I == (O + 1 + d) % I`. No reset if I is None.
-        input_message_bits: 0 takes every non-zero input for one spike; above 0 the value multiplies the weight.
+        input_bias: of input neurons, of the input's shape; mode "bias" of `simulate_circuit`.
+        reset_interval, reset_offset, input_message_bits: as there.
 
     Raises:
-        UserError: Lava is not installed, or a population or synapse has no form in it; the message names it.
+        UserError: Lava is not installed, or a bias is given for input neurons that are not there.
     """
     library = _library()
+    first = 0 if circuit.has_input_neurons else 1
     populations = [
-        library.population(population, reset_interval, reset_offset + 1 + depth)
-        for population, depth in zip(circuit.populations, circuit.depths, strict=True)
+        library.population(population, bias, reset_interval, reset_offset + 1 + depth - first)
+        for population, depth, bias in zip(circuit.populations, circuit.depths, _biases(circuit, input_bias), strict=True)
     ]
-    inputs = []
-    for number, synapse in enumerate(circuit.synapses):
+    inputs = [Entry(populations[0].a_in, flat=False)] if circuit.has_input_neurons else []
+    own = [
+        Synapse(source=index, target=index, connection=Matrix(weight=population.recurrent))
+        for index, population in enumerate(circuit.populations)
+        if population.recurrent is not None
+    ]
+    for synapse in (*circuit.synapses, *own):
+        target = circuit.populations[synapse.target]
         source = circuit.input_shape if synapse.source == INPUT else circuit.populations[synapse.source].shape
-        target = circuit.populations[synapse.target].shape
         bits = input_message_bits if synapse.source == INPUT else 0
-        try:
-            entry, output = library.synapse(synapse, source, target, bits)
-        except UserError as error:
-            raise UserError(f"synapse {number} (on {circuit.populations[synapse.target].key}): {error}") from None
+        entry, output = library.synapse(synapse, source, target.shape, bits)
         output.connect(populations[synapse.target].a_in)
         if synapse.source == INPUT:
             inputs.append(entry)
         else:
             entry.connect(populations[synapse.source].s_out)
-    for index, (population, process) in enumerate(zip(circuit.populations, populations, strict=True)):
-        if population.recurrent is not None:
-            own = Synapse(source=index, target=index, connection=Matrix(weight=population.recurrent))
-            entry, output = library.synapse(own, population.shape, population.shape, 0)
-            entry.connect(process.s_out)
-            output.connect(process.a_in)
     return Processes(tuple(inputs), {p.key: process for p, process in zip(circuit.populations, populations, strict=True)})
+
+
+def _biases(circuit: Circuit, input_bias: Integers | None) -> list[Integers | None]:
+    biases = [population.bias for population in circuit.populations]
+    if input_bias is not None:
+        if not circuit.has_input_neurons or input_bias.shape != circuit.input_shape:
+            wanted = circuit.input_shape if circuit.has_input_neurons else "none (the circuit has no input neurons)"
+            raise UserError(f"input_bias: shape {input_bias.shape} found, {wanted} expected")
+        biases[0] = input_bias
+    return biases
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,20 +124,16 @@ class _Library:
     delay_sparse: Callable[..., Any]
     mixed: Any
 
-    def population(self, population: Population, interval: int | None, offset: int) -> Any:
+    def population(self, population: Population, bias: Integers | None, interval: int | None, offset: int) -> Any:
         neuron = population.neuron
-        bias: Any = 0
-        if population.bias is not None:
-            bias = population.bias
-            if bias.ndim == 1 and len(population.shape) == 3:
-                bias = np.broadcast_to(bias[:, None, None], population.shape)
-            bias = _theirs(bias)
+        if bias is not None and bias.ndim < len(population.shape):
+            bias = np.broadcast_to(bias[:, None, None], population.shape)
         constants = {
             "shape": population.shape[::-1],
             "du": neuron.i_decay - 1,  # one per channel works too: the channel is Lava's last axis
             "dv": neuron.v_decay,
             "vth": neuron.threshold,
-            "bias_mant": bias,
+            "bias_mant": 0 if bias is None else np.ascontiguousarray(bias.transpose()),
             "bias_exp": _BIAS_SHIFT,
             "name": population.key,
         }
@@ -135,30 +144,28 @@ class _Library:
     def synapse(self, synapse: Synapse, source: Shape, target: Shape, bits: int) -> tuple[Entry, Any]:
         """Where its spikes enter, and the port of its sums, `(W, H, C)` or `(N,)`."""
         connection = synapse.connection
-        if isinstance(connection, Matrix):
-            delay = connection.delay + synapse.delay
-            _check_even(connection.weight)
-            entry, output = self._matrix(
-                _permuted(connection.weight, source, target), _permuted(delay, source, target), bits
-            )
-        elif synapse.delay:
-            _check_even(connection.weight)
-            weights = _permuted(convolution_matrix(connection, source, target), source, target)
-            process = self.delay_sparse(
-                weights=weights, delays=synapse.delay * _ones(weights), sign_mode=self.mixed, num_message_bits=bits
-            )
-            entry, output = Entry(process.s_in, flat=True), process.a_out
-        else:
+        if isinstance(connection, Convolution) and not synapse.delay:
             return self._convolution(connection, source, bits)
-        return entry, output.reshape(target[::-1]) if len(target) > 1 else output
-
-    def _matrix(self, weight: Integers, delay: int | Integers, bits: int) -> tuple[Entry, Any]:
-        settings = {"weights": weight, "sign_mode": self.mixed, "num_message_bits": bits}
-        if np.any(delay):
-            process = self.delay_dense(**settings, delays=np.broadcast_to(np.asarray(delay), weight.shape))
+        weight = connection.weight
+        settings = {**self._settings(weight), "num_message_bits": bits}
+        if isinstance(connection, Matrix):
+            delay = _permuted(np.broadcast_to(connection.delay + synapse.delay, weight.shape), source, target)
+            make = self.dense if not delay.any() else partial(self.delay_dense, delays=delay)
+            process = make(weights=_permuted(weight, source, target), **settings)
         else:
-            process = self.dense(**settings)
-        return Entry(process.s_in, flat=True), process.a_out
+            sparse = _permuted(convolution_matrix(connection, source, target), source, target)
+            process = self.delay_sparse(weights=sparse, delays=synapse.delay * (sparse != 0).astype(np.int64), **settings)
+        output = process.a_out.reshape(target[::-1]) if len(target) > 1 else process.a_out
+        return Entry(process.s_in, flat=True), output
+
+    def _settings(self, weight: Integers) -> dict[str, Any]:
+        """With these, Lava keeps the weights of a matrix, −256 … 255, as they are.
+
+        By default it would cut off the last bit where both signs occur; no chip holds that bit, but the simulation does.
+        """
+        if weight.min() >= 0 or (weight.max() <= 0 and weight.min() > WEIGHT_MIN):
+            return {}
+        return {"sign_mode": self.mixed, "num_weight_bits": 9 if (weight % 2).any() else 8}
 
     def _convolution(self, connection: Convolution, source: Shape, bits: int) -> tuple[Entry, Any]:
         # Lava turns the kernel around before it correlates
@@ -190,16 +197,6 @@ def _library() -> _Library:
     return _Library(LIF, LIFReset, Conv, Dense, DelayDense, DelaySparse, SignMode.MIXED)
 
 
-def _check_even(weight: Integers) -> None:
-    """Lava clips the weights of a matrix to 9 bits and cuts off the last one."""
-    if weight.min() < WEIGHT_MIN or weight.max() > WEIGHT_MAX or (weight % 2).any():
-        odd = ", odd ones too," if (weight % 2).any() else ""
-        raise UserError(
-            f"weight: {weight.min()} to {weight.max()}{odd} found, even numbers from {WEIGHT_MIN} to {WEIGHT_MAX} expected by "
-            "Lava's matrices"
-        )
-
-
 def convolution_matrix(connection: Convolution, source: Shape, target: Shape) -> scipy.sparse.csr_matrix:
     """A convolution as a sparse matrix `[targets, sources]`, both flattened in C order of `(C, H, W)`."""
     weight = connection.weight
@@ -227,18 +224,6 @@ def convolution_matrix(connection: Convolution, source: Shape, target: Shape) ->
 
 
 def _permuted(matrix: Any, source: Shape, target: Shape) -> Any:
-    """A matrix over `(C, H, W)` on both sides, put in Lava's order; numbers stay."""
-    return matrix if np.ndim(matrix) == 0 and not scipy.sparse.issparse(matrix) else matrix[_order(target)][:, _order(source)]
-
-
-def _order(shape: Shape) -> Integers:
-    """Of each place in Lava's order `(W, H, C)`: the place in ours."""
-    return np.arange(np.prod(shape)).reshape(shape).transpose().ravel()
-
-
-def _theirs(array: Integers) -> Integers:
-    return np.ascontiguousarray(array.transpose())
-
-
-def _ones(matrix: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
-    return scipy.sparse.csr_matrix((np.ones_like(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
+    """A matrix over places in C order of `(C, H, W)`, put in Lava's order, that of `(W, H, C)`, on both sides."""
+    rows, columns = (np.arange(prod(shape)).reshape(shape).transpose().ravel() for shape in (target, source))
+    return matrix[rows][:, columns]

@@ -9,42 +9,10 @@ from torch.nn import functional
 
 from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, InputLayer
+from neurodeploy_exporters.lava.layers import CubaNeuron
 from neurodeploy_exporters.lava.netfile import read
 from neurodeploy_exporters.lava.processes import build, convolution_matrix
-
-
-def circuit_of(case):
-    """A recorded chain, and its skips, as a circuit."""
-    network = read(case.network)
-    shape = network.input_shape or case.inputs.shape[2:]
-    populations, synapses = [], []
-    for block in network.blocks():
-        layer, index = block.layer, block.index
-        match layer:
-            case ConvLayer():
-                geometry = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-                connection = Convolution(weight=layer.weight, groups=layer.groups, **geometry)
-            case DenseLayer():
-                connection = Matrix(weight=layer.weight, delay=layer.delays())
-        if not isinstance(layer, InputLayer):
-            synapses.append(Synapse(source=index - 1, target=index, connection=connection))
-        populations.append(
-            Population(
-                key=block.key,
-                shape=layer.shape,
-                neuron=block.neuron,
-                bias=case.inputs[0] if isinstance(layer, InputLayer) else layer.bias,
-                recurrent=getattr(layer, "weight_rec", None),
-            )
-        )
-    for skip in case.settings["skips"]:
-        connection = Convolution(
-            weight=np.array(skip["weight"]), stride=tuple(skip["stride"]), padding=tuple(skip["padding"])
-        )
-        ends = {"source": skip["from_layer"], "target": skip["to_layer"]}
-        synapses.append(Synapse(**ends, connection=connection, delay=skip["delay"]))
-    return Circuit(input_shape=shape, populations=tuple(populations), synapses=tuple(synapses))
+from neurodeploy_exporters.lava.simulate import simulate_circuit
 
 
 def spikes_in_lava(circuit, inputs, steps, **options):
@@ -59,7 +27,7 @@ def spikes_in_lava(circuit, inputs, steps, **options):
     for population in circuit.populations:
         sinks[population.key] = Sink(shape=population.shape[::-1], buffer=steps)
         processes.populations[population.key].s_out.connect(sinks[population.key].a_in)
-    if processes.inputs:
+    if "input_bias" not in options:
         padded = np.zeros((steps, *circuit.input_shape), np.int32)
         padded[: len(inputs)] = inputs[:steps, 0]
         processes.feed(Source(data=np.ascontiguousarray(padded.transpose())).s_out)
@@ -70,17 +38,98 @@ def spikes_in_lava(circuit, inputs, steps, **options):
     return found
 
 
-@pytest.mark.parametrize(
-    "name", ["g03", "g04", "g05", "g06", "g07", "g08", "g09", "g10a", "g10b"], ids=lambda name: f"{name} in Lava itself"
-)
-def test_lava_runs_the_processes_with_the_recorded_spikes(recorded, name):
+@pytest.mark.parametrize("name", ["g03", "g04", "g05", "g06", "g07", "g08", "g09", "g10a", "g10b", "g11", "g13"])
+def test_lava_itself_runs_the_processes_with_the_recorded_spikes(recorded, name):
     pytest.importorskip("lava", reason="lava-nc is not installed")
     case = recorded(name)
-    options = {key: case.settings[key] for key in ("reset_interval", "input_message_bits")}
-    circuit = circuit_of(case)
-    # a block's number in a chain is its depth, less one where the chain is driven directly
-    options["reset_offset"] = case.settings["reset_offset"] - circuit.depths[0]
+    network = read(case.network)
+    circuit = network.circuit(case.settings["skips"], network.input_shape or case.inputs.shape[2:])
+    options = {key: case.settings[key] for key in ("reset_interval", "reset_offset", "input_message_bits")}
+    if case.settings["mode"] == "bias":
+        options["input_bias"] = case.inputs[0]
     found = spikes_in_lava(circuit, case.inputs, case.settings["steps"], **options)
     assert found.keys() == {key.removesuffix("_s") for key in case.expected if key.endswith("_s")}
     for key, spikes in found.items():
         assert np.array_equal(spikes, case.expected[f"{key}_s"][:, 0]), key
+
+
+def test_without_lava_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lava", None)
+    for name in [name for name in sys.modules if name.startswith("lava.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UserError, match=r"lava: cannot be imported .* install lava-nc from github.com/lava-nc/lava") as caught:
+        build(_chain(Matrix(weight=np.array([[2, 4]]))))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("weight", [[-256, 0], [-255, 254], [-256, 255], [0, 255], [-255, -1]])
+def test_lava_itself_keeps_every_weight_of_a_matrix(weight):
+    pytest.importorskip("lava", reason="lava-nc is not installed")
+    circuit = _chain(Matrix(weight=np.array(weight)[:, None]))
+    inputs = np.ones((3, 1, 1), np.int64)
+    found = spikes_in_lava(circuit, inputs, 3)["only"]
+    assert np.array_equal(found, simulate_circuit(circuit, inputs, 3)["only_s"][:, 0])
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_lava_itself_delivers_a_delayed_strided_convolution_and_a_matrix_on_an_image(delay):
+    pytest.importorskip("lava", reason="lava-nc is not installed")
+    generator = np.random.default_rng(0)
+    neuron = CubaNeuron(1500, 300, 40)
+    weight = 2 * generator.integers(-40, 60, (4, 1, 2, 3))
+    conv = Convolution(weight=weight, stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2)
+    image, shape = (2, 5, 7), conv.output_shape((2, 5, 7))
+    size = (3, int(np.prod(shape)))
+    matrix = Matrix(weight=2 * generator.integers(-20, 30, size), delay=generator.integers(0, 4, size))
+    circuit = Circuit(
+        input_shape=image,
+        populations=(Population(key="a", shape=shape, neuron=neuron), Population(key="b", shape=(3,), neuron=neuron)),
+        synapses=(
+            Synapse(source=INPUT, target=0, connection=conv, delay=delay),
+            Synapse(source=0, target=1, connection=matrix, delay=delay),
+        ),
+    )
+    inputs = (generator.random((12, 1, *image)) < 0.4).astype(np.int64)
+    expected = simulate_circuit(circuit, inputs, 16)
+    found = spikes_in_lava(circuit, inputs, 16)
+    for key in "ab":
+        assert expected[f"{key}_s"].any()
+        assert np.array_equal(found[key], expected[f"{key}_s"][:, 0])
+
+
+def test_a_bias_of_input_neurons_that_are_not_there_is_refused():
+    pytest.importorskip("lava", reason="lava-nc is not installed")
+    with pytest.raises(UserError, match="the circuit has no input neurons"):
+        build(_chain(Matrix(weight=np.array([[2, 4]]))), input_bias=np.zeros(2, np.int64))
+
+
+def _chain(matrix):
+    only = Population(key="only", shape=(len(matrix.weight),), neuron=CubaNeuron(4096, 4096, 1))
+    synapse = Synapse(source=INPUT, target=0, connection=matrix)
+    return Circuit(input_shape=(matrix.weight.shape[1],), populations=(only,), synapses=(synapse,))
+
+
+@st.composite
+def convolutions(draw):
+    groups = draw(st.integers(1, 2))
+    channels = [groups * draw(st.integers(1, 3)) for _ in range(2)]
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    stride, padding, dilation = (draw(st.tuples(st.integers(low, 2), st.integers(low, 2))) for low in (1, 0, 1))
+    sizes = tuple(d * (k - 1) + 1 + draw(st.integers(0, 4)) for k, d in zip(kernel, dilation, strict=True))
+    weight = draw(st.randoms()).choices(range(-8, 9), k=channels[0] * (channels[1] // groups) * kernel[0] * kernel[1])
+    weight = np.array(weight, np.int64).reshape(channels[0], channels[1] // groups, *kernel)
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return Convolution(weight=weight, **geometry), (channels[1], *sizes)
+
+
+@settings(deadline=None)
+@given(convolutions(), st.integers(0, 2**32 - 1))
+def test_a_convolution_as_a_matrix_computes_what_the_convolution_computes(given_convolution, seed):
+    convolution, source = given_convolution
+    target = convolution.output_shape(source)
+    x = np.random.default_rng(seed).integers(-3, 4, source)
+    geometry = (convolution.stride, convolution.padding, convolution.dilation, convolution.groups)
+    expected = functional.conv2d(torch.from_numpy(x)[None], torch.from_numpy(convolution.weight), None, *geometry)[0]
+    matrix = convolution_matrix(convolution, source, target)
+    assert np.array_equal(matrix @ x.ravel(), expected.numpy().ravel())
+    assert matrix.data.all()
