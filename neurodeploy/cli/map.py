@@ -27,7 +27,7 @@ def command(
 ) -> None:
     from neurodeploy.files import atomic_file, write_text
     from neurodeploy_exporters.lava.mapping import load, map_circuit
-    from neurodeploy_exporters.lava.mapping.document import WORDS, faults, kib, summary
+    from neurodeploy_exporters.lava.mapping.document import WORDS, faults, kib, percent, summary
     from neurodeploy_exporters.lava.mapping.document import as_json as document
     from neurodeploy_exporters.lava.mapping.opening import open_circuit
     from neurodeploy_exporters.lava.mapping.picture import picture
@@ -36,7 +36,7 @@ def command(
     if output is not None:
         write_text(output / "map.json", document(mapping, str(network)))
         memory = BytesIO()
-        picture(mapping).savefig(memory, format="png", dpi=120)
+        picture(mapping).savefig(memory, format="png", dpi=120, bbox_inches="tight")
         with atomic_file(output / "map.png") as temporary:
             temporary.write_bytes(memory.getvalue())
     if as_json:
@@ -55,7 +55,7 @@ def command(
                 _shape(population.block),
                 *(f"{population.largest(f):,}" for f in ("neurons", "input_axons", "output_axons", "synapses")),
                 kib(population.largest("synapse_bits")),
-                f"{WORDS[resource]}, {100 * share:.0f} %",
+                f"{WORDS[resource]}, {percent(share)}",
             )
         for unplaced in mapping.unplaced:
             table.add_row(unplaced.key, _shape(unplaced.shape), *["-"] * 7, f"{WORDS[unplaced.resource]}, too small")

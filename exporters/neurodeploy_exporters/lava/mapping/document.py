@@ -91,6 +91,11 @@ def _of(resource: Resource) -> str:
     return f"of {WORDS[resource]}" if resource == "synapse_bits" else WORDS[resource]
 
 
+def percent(share: float) -> str:
+    """A share as people read it."""
+    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
 def kib(bits: int) -> str:
     """Memory as people read it."""
     return f"{bits / 8192:,.1f} KiB"

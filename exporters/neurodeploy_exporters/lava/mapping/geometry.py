@@ -6,7 +6,7 @@ columns, so counts come from two small products per block, never from a walk ove
 
 from dataclasses import dataclass
 from math import prod
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +45,8 @@ class ConvolutionGeometry:
 
     def __init__(self, connection: Convolution, shape: Shape) -> None:
         self._connection, self._shape = connection, shape
-        present: NDArray[np.bool_] = np.not_equal(connection.weight, 0)
-        self._below = np.concatenate([np.zeros((1, *present.shape[1:]), np.int64), np.cumsum(present, axis=0)])
+        self._below = np.zeros((1 + len(connection.weight), *connection.weight.shape[1:]), np.int64)
+        np.cumsum(np.not_equal(connection.weight, 0), axis=0, out=self._below[1:])
         self._channels: dict[tuple[int, int], tuple[Integers, Integers]] = {}
         self._lines: dict[tuple[int, int, int], tuple[NDArray[np.float64], slice]] = {}
         self._found: dict[tuple[object, ...], tuple[Integers, Integers]] = {}
@@ -65,7 +65,7 @@ class ConvolutionGeometry:
         return Reach(counts, (slice(0, self._shape[0]), y, x), lists)
 
     def _taps(self, start: int, stop: int) -> tuple[Integers, Integers]:
-        """Of every source channel: synapses with these target channels by tap, `[C, kH, kW]`, and channels that it sees, `[C]`"""
+        """Of every source channel: synapses with these targets by tap `[C, kH, kW]`, and target channels that it sees `[C]`."""
         if (start, stop) not in self._channels:
             groups = self._connection.groups
             size = len(self._connection.weight) // groups
@@ -94,7 +94,7 @@ class MatrixGeometry:
 
     def __init__(self, weight: Integers, shape: Shape) -> None:
         self._shape = shape
-        self._present: NDArray[np.bool_] = np.not_equal(weight, 0)
+        self._present: Any = weight != 0
 
     def reach(self, block: Block) -> Reach:
         ((start, stop),) = block
