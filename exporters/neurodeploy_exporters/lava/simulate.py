@@ -1,26 +1,30 @@
-"""Runs a `.net` network as Lava's fixed-point CPU simulation does, bit for bit, for whole batches.
+"""Runs a chain or a circuit as Lava's fixed-point CPU simulation does, bit for bit, for whole batches.
 
-Because the network is a chain, each block is computed for all steps before the next one: first what its synapses deliver, as
-one convolution or matrix product over time, then the neurons step by step through `neurodeploy.fixed_point.cuba_step`.
+Nothing flows back, so each population is computed for all steps before the next one (`engine`). The samples of a batch do not
+see each other: they are shared out among the threads that torch may use, and taken a few at a time to bound the memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
-from neurodeploy.fixed_point import CubaParameters, cuba_step
-from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Population
+from neurodeploy_exporters.lava.circuit import INPUT, Circuit
+from neurodeploy_exporters.lava.engine import Drive, Prepared, Traces, prepare, run
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.skip import Skip
-from neurodeploy_exporters.lava.synapse import deliver, recurrent
-from neurodeploy_exporters.lava.values import Integers, Shape
+from neurodeploy_exporters.lava.values import Shape
 
 Mode = Literal["spikes", "bias", "ain"]
 _MODES = ("spikes", "bias", "ain")
-_DTYPES: dict[str, Any] = {"s": np.uint8, "u": np.int32, "v": np.int32}
+_DTYPES: dict[str, Any] = {"s": np.bool_, "u": np.int32, "v": np.int32}
+_CHUNK = 1 << 26  # spikes of one population that are held at once by a thread, over samples and steps
 
 
 def simulate(
@@ -111,26 +115,111 @@ def _run(
 ) -> dict[str, NDArray[Any]]:
     _check_options(circuit, steps, mode, interval, offset, record)
     values = shaped_input(values, circuit, leading=1)[None] if mode == "bias" else shaped_input(values, circuit, leading=2)
-    values = values if mode == "bias" else _pad(values, steps)
-    messages: Any = values.astype(np.int64) if message_bits else (values != 0).astype(np.uint8)
-    fired: dict[int, Any] = {INPUT: messages}
-    recorded: dict[str, NDArray[Any]] = {}
-    first = 0 if circuit.has_input_neurons else 1
-    for index, population in enumerate(circuit.populations):
-        resets = _resets(steps, circuit.depths[index] - first, interval, offset)
-        try:
-            if circuit.into(index):
-                delivered: Any = sum(
-                    deliver(synapse.connection, fired[synapse.source], population.shape, synapse.delay)
-                    for synapse in circuit.into(index)
-                )
-                bias = _per_neuron(population.bias, population.shape)
-            else:
-                delivered, bias = _input_drive(values, mode, steps)
-            fired[index] = _run_population(population, delivered, bias, resets, record, recorded)
-        except UserError as error:
-            raise UserError(f"{places[index]}: {error}") from None
-    return recorded
+    if mode != "bias":
+        values = _pad(values, steps)
+    if mode == "spikes" and not message_bits:
+        values = values != 0
+    if mode != "spikes":
+        with _named(places[0]):
+            _check_drive(values, mode)
+    peak, first = int(np.abs(values.astype(np.int64)).max()), 0 if circuit.has_input_neurons else 1
+    with _one_thread_each() as threads:
+        populations = []
+        for index, depth in enumerate(circuit.depths):
+            with _named(places[index]):
+                populations.append(prepare(circuit, index, peak, _resets(steps, depth - first, interval, offset)))
+        recorded = {
+            f"{population.key}_{what}": np.empty((steps, values.shape[1], *population.shape), _DTYPES[what])
+            for population in populations
+            for what in record
+        }
+        entering = np.ascontiguousarray(np.moveaxis(values, 2, -1))  # channels last
+        readers = {synapse.source: synapse.target for synapse in sorted(circuit.synapses, key=lambda synapse: synapse.target)}
+        job = _Job(populations, places, entering, mode, steps, readers, recorded)
+        largest = max(int(np.prod(population.shape)) for population in populations)
+        _in_chunks(job, values.shape[1], max(1, _CHUNK // (steps * largest)), threads)
+    return {key: _ours(array) for key, array in recorded.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A run, to be called for one part of the batch after another.
+
+    Attributes:
+        populations, places: of the circuit, and their names in messages.
+        entering: `[T, B, …]`, or `[1, B, …]` in mode "bias", channels last.
+        mode, steps: of the run.
+        last_reader: source → the last population that reads it.
+        recorded: what is asked for, channels last; a call fills the places of its samples.
+    """
+
+    populations: Sequence[Prepared]
+    places: Sequence[str]
+    entering: NDArray[Any]
+    mode: Mode
+    steps: int
+    last_reader: Mapping[int, int]
+    recorded: Mapping[str, NDArray[Any]]
+
+    def __call__(self, samples: slice) -> None:
+        part = self.entering[:, samples]
+        drive = {"bias": Drive(bias=part[0]), "ain": Drive(current=part), "spikes": None}[self.mode]
+        fired = {INPUT: part}
+        for index, population in enumerate(self.populations):
+            traces = self._traces(population, samples, part.shape[1])
+            with _named(self.places[index]):
+                run(population, fired, None if index else drive, traces)
+            fired[index] = traces.s
+            # what nobody reads any more is let go: spikes of all populations at once would be the larger part of the memory
+            fired = {source: spikes for source, spikes in fired.items() if self.last_reader.get(source, INPUT) > index}
+
+    def _traces(self, population: Prepared, samples: slice, batch: int) -> Traces:
+        """Where the states go: into the recording, and spikes that nobody records anywhere else."""
+        keys = {what: f"{population.key}_{what}" for what in _DTYPES}
+        found = {what: self.recorded[key][:, samples] for what, key in keys.items() if key in self.recorded}
+        spikes = found.pop("s", None)
+        return Traces(np.empty((self.steps, batch, *population.shape), np.bool_) if spikes is None else spikes, **found)
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Puts the place in front of an error's message."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
+
+
+def _in_chunks(run_samples: Callable[[slice], None], batch: int, most: int, threads: int) -> None:
+    """Call `run_samples` for consecutive parts of the batch of at most `most` samples, in some threads."""
+    size = min(most, -(-batch // threads))
+    chunks = [slice(start, min(start + size, batch)) for start in range(0, batch, size)]
+    if threads == 1:
+        for chunk in chunks:
+            run_samples(chunk)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run_samples, chunks))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Lets each thread run torch's operations alone, and tells how many threads torch might have used.
+
+    Threads of torch wait for each other after every operation; the samples of a batch need not.
+    """
+    allowed = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield allowed
+    finally:
+        torch.set_num_threads(allowed)
+
+
+def _ours(array: NDArray[Any]) -> NDArray[Any]:
+    """`[T, B, H, W, C]` → a view `[T, B, C, H, W]`; spikes as uint8."""
+    values = array.view(np.uint8) if array.dtype == np.bool_ else array
+    return np.moveaxis(values, -1, 2) if values.ndim == 5 else values
 
 
 def shaped_input(values: NDArray[Any], network: Network | Circuit, *, leading: int) -> NDArray[Any]:
@@ -184,66 +273,15 @@ def _pad(values: NDArray[Any], steps: int) -> NDArray[Any]:
     return np.pad(values[:steps], [(0, missing), *[(0, 0)] * (values.ndim - 1)])
 
 
-def _input_drive(values: NDArray[Any], mode: Mode, steps: int) -> tuple[Integers, Any]:
-    """What the input neurons receive in every step `[steps, B, …]`, and their bias."""
-    if mode == "ain":
-        if np.abs(values.astype(np.int64)).max() >= 1 << 24:
-            raise UserError("input: a current of 2^24 or more found, which Lava's 32-bit integers do not hold after the shift")
-        return values.astype(np.int64), 0
-    bias = values[0].astype(np.int64)
-    if bias.min() < -(1 << 15) or bias.max() >= 1 << 15:
-        raise UserError(f"input: biases from {bias.min()} to {bias.max()} found, 16-bit numbers expected")
-    return np.broadcast_to(np.zeros((), np.int64), (steps, *bias.shape)), bias
-
-
-def _per_neuron(constant: int | Integers | None, shape: Shape) -> Any:
-    """A layer's constant so that it broadcasts against the state `[B, *shape]`."""
-    if constant is None:
-        return 0
-    if np.ndim(constant) == 1 and len(shape) == 3:
-        return np.asarray(constant)[:, None, None]
-    return constant
+def _check_drive(values: NDArray[Any], mode: Mode) -> None:
+    """Refuse what the input neurons cannot receive."""
+    if mode == "ain" and np.abs(values.astype(np.int64)).max() >= 1 << 24:
+        raise UserError("input: a current of 2^24 or more found, which Lava's 32-bit integers do not hold after the shift")
+    if mode == "bias" and (values.min() < -(1 << 15) or values.max() >= 1 << 15):
+        raise UserError(f"input: biases from {values.min()} to {values.max()} found, 16-bit numbers expected")
 
 
 def _resets(steps: int, index: int, interval: int | None, offset: int) -> frozenset[int]:
     if interval is None:
         return frozenset()
     return frozenset(k for k in range(steps) if (k + 1) % interval == (offset + 1 + index) % interval)
-
-
-def _run_population(
-    population: Population,
-    delivered: Integers,
-    bias: Any,
-    resets: frozenset[int],
-    record: Sequence[str],
-    recorded: dict[str, NDArray[Any]],
-) -> NDArray[np.uint8]:
-    """The neurons of a population over all steps; fills `recorded` and returns the spikes."""
-    neuron, shape = population.neuron, population.shape
-    parameters = CubaParameters(
-        i_decay=_per_neuron(neuron.i_decay, shape),
-        v_decay=_per_neuron(neuron.v_decay, shape),
-        threshold=neuron.threshold,
-        bias=bias,
-    )
-    kept = {what: np.empty(delivered.shape, _DTYPES[what]) for what in {*record, "s"}}
-    weight_rec = population.recurrent
-    u: Any = np.zeros(delivered.shape[1:], np.int64)
-    v: Any = np.zeros_like(u)
-    s: Any = np.zeros_like(u)
-    # the one wrap per step holds u within 24 bits unless a step adds more than 2^24, that is, a sum beyond 2^18
-    may_leave = weight_rec is not None or bool(np.abs(delivered).max() > 1 << 18)
-    for k, a in enumerate(delivered):
-        if k in resets:
-            u, v = np.zeros_like(u), np.zeros_like(v)
-        if weight_rec is not None:
-            a = a + recurrent(weight_rec, s)
-        s, u, v = cuba_step(u, v, a, parameters)
-        if may_leave and np.abs(u).max() > np.iinfo(np.int32).max:
-            raise UserError(f"step {k + 1}: the current left Lava's 32 bits; use smaller weights or messages")
-        for what, state in (("s", s), ("u", u), ("v", v)):
-            if what in kept:
-                kept[what][k] = state
-    recorded.update({f"{population.key}_{what}": kept[what] for what in record})
-    return kept["s"]
