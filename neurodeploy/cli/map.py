@@ -68,7 +68,9 @@ def command(
         if output is not None:
             out.print(f"{output}: map.json and map.png written")
     if not mapping.fits:
-        raise Failure(f"{network}: does not fit on {mapping.chip.title}: {'; '.join(faults(mapping))}")
+        first, *others = faults(mapping)
+        more = f"; and {len(others)} more, listed above" if others else ""
+        raise Failure(f"{network}: does not fit on {mapping.chip.title}: {first}{more}")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

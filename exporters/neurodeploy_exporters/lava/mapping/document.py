@@ -93,7 +93,7 @@ def _of(resource: Resource) -> str:
 
 def percent(share: float) -> str:
     """A share as people read it."""
-    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+    return "< 1 %" if 0 < share < 0.01 else f"{100 * share:.0f} %"
 
 
 def kib(bits: int) -> str:

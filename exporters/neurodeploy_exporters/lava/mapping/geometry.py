@@ -59,7 +59,7 @@ class ConvolutionGeometry:
         if key not in self._found:
             taps, seen = self._taps(*channels)
             counts = np.rint(np.einsum("ckl,ky,lx->cyx", taps, rows, columns, optimize=True)).astype(np.int64)
-            used = (taps > 0) & rows.any(1)[:, None] & columns.any(1)
+            used = (taps > 0) & rows.any(axis=1, keepdims=True) & columns.any(axis=1)
             self._found[key] = counts, np.stack([taps[used], np.broadcast_to(seen[:, None, None], taps.shape)[used]])
         counts, lists = self._found[key]
         return Reach(counts, (slice(0, self._shape[0]), y, x), lists)

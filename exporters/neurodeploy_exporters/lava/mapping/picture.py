@@ -1,7 +1,8 @@
 """A picture of core use: every chip as a grid of cores, as a matplotlib Figure without global state.
 
 A core's colour (and hatching, where colours run out) is its population; the height of its fill is the share in use of the
-resource of which it uses the largest one, but never so low that the colour could not be seen. Colours are Okabe and Ito's, which people with any colour vision can tell apart.
+resource of which it uses the largest one, but never so low that the colour could not be seen. Colours are Okabe and Ito's,
+which people with any colour vision can tell apart.
 """
 
 from dataclasses import dataclass

@@ -4,8 +4,8 @@ Populations are divided from the last to the first: how many output axons a neur
 sends to, while how a population is divided changes nothing for those after it. Cores are not shared between populations.
 
 How near this comes for Loihi 2: PilotNet-LIF took 74 cores in lava-dl's tutorial `netx/pilotnet_snn`, and takes 47 here. In
-both, neurons fill the cores of the convolutions, but Lava's compiler divides images only along x, into widths that are powers of
-two (13, 25, 13, 3, 3 and 2 cores; here 10, 20, 7, 2, 2 and 1), and gives the first dense layer 12 cores, here 2: it stores
+both, neurons fill the cores of the convolutions. But Lava's compiler divides images only along x, into widths that are powers
+of two (13, 25, 13, 3, 3 and 2 cores; here 10, 20, 7, 2, 2 and 1), and gives the first dense layer 12 cores, here 2: it stores
 weights of 0 too, and more bits for each. So the number here is what the resources allow; a compiler may take more.
 """
 
