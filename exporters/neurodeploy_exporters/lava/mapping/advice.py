@@ -1,6 +1,6 @@
 """The smallest change that would make a circuit fit: found by trying, with the same rules that place it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -12,9 +12,9 @@ from neurodeploy_exporters.lava.mapping.chip import Chip
 from neurodeploy_exporters.lava.mapping.geometry import Block
 from neurodeploy_exporters.lava.mapping.narrowing import can_narrow, narrowed
 from neurodeploy_exporters.lava.mapping.partition import blocks, fits
-from neurodeploy_exporters.lava.mapping.placement import place
+from neurodeploy_exporters.lava.mapping.placement import Placer
 from neurodeploy_exporters.lava.mapping.result import Unplaced
-from neurodeploy_exporters.lava.mapping.usage import Demand
+from neurodeploy_exporters.lava.mapping.usage import Demand, Use
 from neurodeploy_exporters.lava.values import Integers
 
 _CANDIDATES = 3
@@ -32,8 +32,12 @@ def explain(circuit: Circuit, index: int, chip: Chip, fan_out: Integers) -> Unpl
     population, demand = circuit.populations[index], Demand(circuit, index, chip)
     single = blocks(population.shape, (1,) * len(population.shape))
     axons = fan_out + demand.own_axons(single)
-    worst = max(single, key=lambda block: demand.use(block, axons).fullest(chip)[1])
-    use = demand.use(worst, axons)
+    # neurons of one channel differ at the edges alone, where they read less, and in what they send to
+    likely = [block for block in single if block[1:] == tuple((size // 2, size // 2 + 1) for size in population.shape[1:])]
+    likely.append(single[int(axons.argmax())])
+    worst, use = _fullest(demand, axons, chip, likely)
+    if fits(use, chip):
+        worst, use = _fullest(demand, axons, chip, single)
     resource, _ = use.fullest(chip)
     limit = chip.limits[resource].value
     if resource == "output_axons":
@@ -41,6 +45,12 @@ def explain(circuit: Circuit, index: int, chip: Chip, fan_out: Integers) -> Unpl
     else:
         change = _less_fan_in(circuit, index, chip, worst, axons)
     return Unplaced(population.key, population.shape, resource, getattr(use, resource), limit, change)
+
+
+def _fullest(demand: Demand, axons: Integers, chip: Chip, among: Sequence[Block]) -> tuple[Block, Use]:
+    """The block that takes the largest share of a core, and its use."""
+    uses = ((block, demand.use(block, axons)) for block in among)
+    return max(uses, key=lambda found: found[1].fullest(chip)[1])
 
 
 def _less_fan_in(circuit: Circuit, index: int, chip: Chip, block: Block, axons: Integers) -> str:
@@ -72,17 +82,17 @@ def _less_fan_in(circuit: Circuit, index: int, chip: Chip, block: Block, axons: 
     )
 
 
-def shrink(circuit: Circuit, chip: Chip, allowed: int, cores: list[int]) -> str:
+def shrink(circuit: Circuit, placer: Placer, allowed: int, cores: list[int]) -> str:
     """The smallest reduction of one population's channels, or else of all, with which `allowed` cores are enough.
 
     Args:
-        circuit, chip: every population can be placed.
+        circuit, placer: every population can be placed.
         allowed: cores.
         cores: that each population takes now.
     """
 
     def small_enough(channels: dict[int, int]) -> bool:
-        found = place(narrowed(circuit, channels), chip)
+        found = placer.place(narrowed(circuit, channels))
         return sum(len(each) for each in found if each is not None) <= allowed and None not in found
 
     choices = sorted((index for index in range(len(cores)) if can_narrow(circuit, index)), key=lambda index: -cores[index])

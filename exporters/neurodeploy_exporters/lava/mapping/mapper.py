@@ -4,7 +4,7 @@ from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.mapping.advice import explain, shrink
 from neurodeploy_exporters.lava.mapping.chip import Chip
-from neurodeploy_exporters.lava.mapping.placement import place, required_axons
+from neurodeploy_exporters.lava.mapping.placement import Placer, required_axons
 from neurodeploy_exporters.lava.mapping.result import Mapping, Placed
 
 
@@ -22,7 +22,8 @@ def map_circuit(circuit: Circuit, chip: Chip, *, chips: int | None = None) -> Ma
     allowed = chip.boards[-1].chips if chips is None else chips
     if allowed < 1:
         raise UserError(f"chips: {allowed} found, at least 1 expected")
-    found = place(circuit, chip)
+    placer = Placer(chip)
+    found = placer.place(circuit)
     axons = required_axons(circuit, chip, found)
     placed, unplaced = [], []
     for index, (population, cores) in enumerate(zip(circuit.populations, found, strict=True)):
@@ -33,5 +34,5 @@ def map_circuit(circuit: Circuit, chip: Chip, *, chips: int | None = None) -> Ma
     mapping = Mapping(chip, tuple(placed), tuple(unplaced), allowed)
     if mapping.unplaced or not mapping.cores_too_many:
         return mapping
-    change = shrink(circuit, chip, allowed * chip.cores.value, [len(population.cores) for population in placed])
+    change = shrink(circuit, placer, allowed * chip.cores.value, [len(population.cores) for population in placed])
     return Mapping(chip, tuple(placed), (), allowed, change)

@@ -9,7 +9,8 @@ of two (13, 25, 13, 3, 3 and 2 cores; here 10, 20, 7, 2, 2 and 1), and gives the
 weights of 0 too, and more bits for each. So the number here is what the resources allow; a compiler may take more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,16 +24,31 @@ Placement = Sequence[tuple[Core, ...] | None]
 """The cores of every population; None for one of which a single neuron exceeds a core."""
 
 
-def place(circuit: Circuit, chip: Chip) -> Placement:
-    """Divide every population into the fewest cores."""
-    fan_out = _host_axons(circuit)
-    found: list[tuple[Core, ...] | None] = []
-    for index in reversed(range(len(circuit.populations))):
-        demand = Demand(circuit, index, chip)
-        cores = divide(demand, fan_out[index], chip)
-        found.append(cores)
-        _send(demand, index, cores or (), fan_out)
-    return found[::-1]
+@dataclass
+class Placer:
+    """Divides circuits among cores of one kind, and remembers how: of circuits that share populations, each is divided once.
+
+    Attributes:
+        chip: the kind.
+    """
+
+    chip: Chip
+    _known: dict[Hashable, tuple[Demand, tuple[Core, ...] | None]] = field(default_factory=dict)
+
+    def place(self, circuit: Circuit) -> Placement:
+        """Divide every population into the fewest cores."""
+        fan_out = _host_axons(circuit)
+        found: list[tuple[Core, ...] | None] = []
+        for index in reversed(range(len(circuit.populations))):
+            # populations and synapses are equal only to themselves, and a synapse's source cannot change without it
+            key = (circuit.populations[index], circuit.into(index), fan_out[index].tobytes())
+            if key not in self._known:
+                demand = Demand(circuit, index, self.chip)
+                self._known[key] = demand, divide(demand, fan_out[index], self.chip)
+            demand, cores = self._known[key]
+            found.append(cores)
+            _send(demand, index, cores or (), fan_out)
+        return found[::-1]
 
 
 def required_axons(circuit: Circuit, chip: Chip, placement: Placement) -> list[Integers]:

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Synapse
-from neurodeploy_exporters.lava.mapping.chip import RESOURCES, Chip, Resource
+from neurodeploy_exporters.lava.mapping.chip import Chip, Resource
 from neurodeploy_exporters.lava.mapping.encoding import synapse_bits
 from neurodeploy_exporters.lava.mapping.geometry import Block, Reach, geometry, neurons, slices
 from neurodeploy_exporters.lava.values import Integers, Shape
@@ -38,8 +38,7 @@ class Use:
 
     def shares(self, chip: Chip) -> dict[Resource, float]:
         """Of each limited resource: how much of it is used; above 1 is too much."""
-        used = dict(zip(RESOURCES, astuple(self), strict=False))
-        return {resource: used[resource] / limit.value for resource, limit in chip.limits.items()}
+        return {resource: getattr(self, resource) / limit.value for resource, limit in chip.limits.items()}
 
     def fullest(self, chip: Chip) -> tuple[Resource, float]:
         """The resource of which the largest share is used, and this share."""

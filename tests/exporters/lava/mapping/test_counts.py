@@ -11,7 +11,7 @@ from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matr
 from neurodeploy_exporters.lava.layers import CubaNeuron
 from neurodeploy_exporters.lava.mapping import load
 from neurodeploy_exporters.lava.mapping.chip import Limit
-from neurodeploy_exporters.lava.mapping.placement import place
+from neurodeploy_exporters.lava.mapping.placement import Placer
 
 NEURON = CubaNeuron(4096, 4096, 1)
 
@@ -102,7 +102,7 @@ def tight(name, neurons, axons):
 @given(circuits(), st.integers(3, 40), st.integers(150, 400), st.sampled_from(["loihi1", "loihi2"]))
 def test_the_counts_of_every_core_equal_those_of_an_enumeration_of_all_synapses(circuit, most_neurons, most_axons, name):
     chip = tight(name, most_neurons, most_axons)
-    placement = place(circuit, chip)
+    placement = Placer(chip).place(circuit)
     home, reached = {}, {}
     for index, cores in enumerate(placement):
         held = [n for core in cores for n in np.ndindex(*(stop - start for start, stop in core.block))]
@@ -139,6 +139,6 @@ def test_a_long_delay_takes_more_slots_of_each_neuron_and_so_more_cores(delay, s
         populations=(Population(key="a", shape=(1024,), neuron=NEURON),),
         synapses=(Synapse(source=INPUT, target=0, connection=Matrix(weight=weight), delay=delay),),
     )
-    ((*cores,),) = place(circuit, load("loihi1"))
+    ((*cores,),) = Placer(load("loihi1")).place(circuit)
     assert len(cores) == slots // 8
     assert all(core.use.delay_slots == slots * core.use.neurons for core in cores)

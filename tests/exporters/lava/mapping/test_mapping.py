@@ -115,6 +115,13 @@ def test_a_fan_in_beyond_the_synapse_memory_names_the_number_of_neurons_that_wou
     ]
 
 
+def test_a_neuron_that_sends_to_too_many_cores_is_told_how_many_would_do():
+    limits = {**LOIHI1.limits, "output_axons": Limit(3, "test"), "neurons": Limit(1, "test")}
+    mapping = map_circuit(dense_chain(2, 4, 10, 2), replace(LOIHI1, limits=limits))
+    assert [(u.key, u.found) for u in mapping.unplaced] == [("dense1", 10)]
+    assert mapping.unplaced[0].change == "make the populations that it sends to fit 3 cores instead of 10"
+
+
 def test_more_cores_than_there_are_names_the_smallest_change_that_fits_and_no_smaller_one_does():
     circuit = dense_chain(1000, 1500, 1000, 10)
     now = map_circuit(circuit, SMALL, chips=1)
