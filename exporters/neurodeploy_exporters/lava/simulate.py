@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit
 from neurodeploy_exporters.lava.engine import Drive, Prepared, Traces, prepare, run
+from neurodeploy_exporters.lava.layers import FlattenLayer
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.skip import Skip
 from neurodeploy_exporters.lava.values import Shape
@@ -73,6 +74,8 @@ def simulate(
     values = _whole(inputs)
     if input_shape is None and network.input_shape is None:
         input_shape = values.shape[1 if mode == "bias" else 2 :]
+        if isinstance(network.layers[0], FlattenLayer):
+            input_shape = (int(np.prod(input_shape)),)
     circuit = network.circuit(skips, input_shape)
     places = [f"/layer/{block.position} ({block.key})" for block in network.blocks()]
     return _run(circuit, places, values, steps, mode, reset_interval, reset_offset, input_message_bits, record)
@@ -122,8 +125,8 @@ def _run(
     if mode != "spikes":
         with _named(places[0]):
             _check_drive(values, mode)
-    peak, first = int(np.abs(values.astype(np.int64)).max()), 0 if circuit.has_input_neurons else 1
-    with _one_thread_each() as threads:
+    peak, first = _largest(values), 0 if circuit.has_input_neurons else 1
+    with _one_thread_each() as threads, torch.autocast("cpu", enabled=False):  # autocast would round the sums
         populations = []
         for index, depth in enumerate(circuit.depths):
             with _named(places[index]):
@@ -263,19 +266,26 @@ def _whole(inputs: NDArray[Any]) -> NDArray[Any]:
         values = values.astype(np.int64)
     if values.dtype.kind not in "iub":
         raise UserError(f"input: {values.dtype} found, whole numbers expected")
-    if values.size and np.abs(values.astype(np.int64)).max() > np.iinfo(np.int32).max:
+    if values.size and _largest(values) > np.iinfo(np.int32).max:
         raise UserError("input: a number beyond 32 bits found")
     return values
 
 
+def _largest(values: NDArray[Any]) -> int:
+    """Largest magnitude of integers or booleans."""
+    return max(int(values.max()), -int(values.min()))
+
+
 def _pad(values: NDArray[Any], steps: int) -> NDArray[Any]:
     missing = max(0, steps - len(values))
+    if not missing:
+        return values[:steps]
     return np.pad(values[:steps], [(0, missing), *[(0, 0)] * (values.ndim - 1)])
 
 
 def _check_drive(values: NDArray[Any], mode: Mode) -> None:
     """Refuse what the input neurons cannot receive."""
-    if mode == "ain" and np.abs(values.astype(np.int64)).max() >= 1 << 24:
+    if mode == "ain" and _largest(values) >= 1 << 24:
         raise UserError("input: a current of 2^24 or more found, which Lava's 32-bit integers do not hold after the shift")
     if mode == "bias" and (values.min() < -(1 << 15) or values.max() >= 1 << 15):
         raise UserError(f"input: biases from {values.min()} to {values.max()} found, 16-bit numbers expected")

@@ -71,30 +71,21 @@ def test_lava_itself_keeps_every_weight_of_a_matrix(weight):
     assert np.array_equal(found, simulate_circuit(circuit, inputs, 3)["only_s"][:, 0])
 
 
-@pytest.mark.parametrize("delay", [0, 2])
-def test_lava_itself_delivers_a_delayed_strided_convolution_and_a_matrix_on_an_image(delay):
+@pytest.mark.parametrize("seed", range(16))
+def test_lava_itself_fires_what_the_simulator_says_for_circuits_of_all_kinds(random_circuit, seed):
     pytest.importorskip("lava", reason="lava-nc is not installed")
-    generator = np.random.default_rng(0)
-    neuron = CubaNeuron(1500, 300, 40)
-    weight = 2 * generator.integers(-40, 60, (4, 1, 2, 3))
-    conv = Convolution(weight=weight, stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2)
-    image, shape = (2, 5, 7), conv.output_shape((2, 5, 7))
-    size = (3, int(np.prod(shape)))
-    matrix = Matrix(weight=2 * generator.integers(-20, 30, size), delay=generator.integers(0, 4, size))
-    circuit = Circuit(
-        input_shape=image,
-        populations=(Population(key="a", shape=shape, neuron=neuron), Population(key="b", shape=(3,), neuron=neuron)),
-        synapses=(
-            Synapse(source=INPUT, target=0, connection=conv, delay=delay),
-            Synapse(source=0, target=1, connection=matrix, delay=delay),
-        ),
-    )
-    inputs = (generator.random((12, 1, *image)) < 0.4).astype(np.int64)
-    expected = simulate_circuit(circuit, inputs, 16)
-    found = spikes_in_lava(circuit, inputs, 16)
-    for key in "ab":
-        assert expected[f"{key}_s"].any()
-        assert np.array_equal(found[key], expected[f"{key}_s"][:, 0])
+    circuit, generator = random_circuit(seed), np.random.default_rng(seed)
+    inputs = (generator.random((12, 1, *circuit.input_shape)) < 0.4).astype(np.int64)
+    reset = {"reset_interval": 7, "reset_offset": seed % 3} if seed % 2 else {}
+    if circuit.has_input_neurons:
+        bias = generator.integers(0, 400, circuit.input_shape)
+        expected = simulate_circuit(circuit, bias[None], 16, mode="bias", **reset)
+        reset["input_bias"] = bias
+    else:
+        expected = simulate_circuit(circuit, inputs, 16, **reset)
+    found = spikes_in_lava(circuit, inputs, 16, **reset)
+    for key, spikes in found.items():
+        assert np.array_equal(spikes, expected[f"{key}_s"][:, 0]), key
 
 
 def test_a_bias_of_input_neurons_that_are_not_there_is_refused():
