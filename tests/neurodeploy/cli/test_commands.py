@@ -14,7 +14,7 @@ from neurodeploy.cli import doctor as doctor_command
 from neurodeploy.cli import main as main_module
 from neurodeploy.results import read
 
-COMMANDS = ("run", "train", "evaluate", "export", "verify", "simulate", "energy", "profiles", "recipes", "doctor")
+COMMANDS = ("run", "train", "evaluate", "export", "verify", "simulate", "map", "energy", "profiles", "recipes", "doctor")
 
 
 def test_help_lists_every_command_and_the_version_is_printed(cli):

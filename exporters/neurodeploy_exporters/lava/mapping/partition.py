@@ -1,0 +1,86 @@
+"""Dividing a population into cores: blocks of channels, rows and columns, the fewest that satisfy every limit."""
+
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+from neurodeploy_exporters.lava.mapping.chip import Chip
+from neurodeploy_exporters.lava.mapping.geometry import Block
+from neurodeploy_exporters.lava.mapping.usage import Demand, Use
+from neurodeploy_exporters.lava.values import Integers, Shape
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core and what it holds.
+
+    Attributes:
+        block: of neurons.
+        use: of the core.
+    """
+
+    block: Block
+    use: Use
+
+
+def divide(demand: Demand, fan_out: Integers, chip: Chip) -> tuple[Core, ...] | None:
+    """The cores of a population, or None if not even one neuron to a core would do.
+
+    All blocks of a division have the same size, but those at the far ends. Of divisions into equally many cores, the one with
+    the fewest blocks of channels is taken: neurons of one place share their inputs.
+
+    Args:
+        demand: of the population.
+        fan_out: of every neuron, the output axons that it needs for other populations and the host.
+        chip: whose limits hold.
+    """
+    shape = demand.population.shape
+    one = tuple((size // 2, size // 2 + 1) for size in shape)
+    if not fits(demand.use(one, fan_out), chip):
+        return None
+    for sizes in _divisions(shape):
+        if prod(sizes) <= chip.limits["neurons"].value:
+            cores = _cores(demand, fan_out, chip, sizes)
+            if cores is not None:
+                return cores
+    return None
+
+
+def fits(use: Use, chip: Chip) -> bool:
+    """Whether a core can hold this."""
+    return use.fullest(chip)[1] <= 1
+
+
+def blocks(shape: Shape, sizes: Shape) -> tuple[Block, ...]:
+    """A population of `shape` divided into blocks of at most these sizes."""
+    spans = [
+        [(start, min(start + size, whole)) for start in range(0, whole, size)] for whole, size in zip(shape, sizes, strict=True)
+    ]
+    return tuple(product(*spans))
+
+
+def _divisions(shape: Shape) -> list[Shape]:
+    """Sizes of blocks that are worth trying, those of few blocks first: for every number of blocks on an axis the most even."""
+    axes = [sorted({-(-whole // parts) for parts in range(1, whole + 1)}) for whole in shape]
+
+    def order(sizes: Shape) -> tuple[int, ...]:
+        counts = [-(-whole // size) for whole, size in zip(shape, sizes, strict=True)]
+        return (prod(counts), *counts)
+
+    return sorted(product(*axes), key=order)
+
+
+def _cores(demand: Demand, fan_out: Integers, chip: Chip, sizes: Shape) -> tuple[Core, ...] | None:
+    found = blocks(demand.population.shape, sizes)
+    # blocks far from the edges need most, so one of them says soonest that a division will not do
+    middle = found[len(found) // 2]
+    if not fits(demand.use(middle, fan_out), chip):
+        return None
+    axons = fan_out + demand.own_axons(found)
+    cores = []
+    for block in found:
+        use = demand.use(block, axons)
+        if not fits(use, chip):
+            return None
+        cores.append(Core(block, use))
+    return tuple(cores)

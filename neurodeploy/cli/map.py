@@ -1,0 +1,77 @@
+"""Cores, axons and synapse memory that a network takes on a Loihi chip; exit code 1 if it does not fit."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from neurodeploy.cli.choices import Output
+from neurodeploy.cli.console import out
+from neurodeploy.errors import Failure
+
+EXAMPLE = "neurodeploy map runs/demo/seed-0/bundles/lava --chip loihi1 --output runs/map"
+
+
+def command(
+    network: Annotated[
+        Path, typer.Argument(help="A Lava bundle's folder, or a `.net` or `.circuit` file.", show_default=False)
+    ],
+    chip: Annotated[Literal["loihi1", "loihi2"], typer.Option(help="Loihi 2's limits are known only in part.")] = "loihi1",
+    chips: Annotated[
+        int | None, typer.Option(min=1, help="How many chips there are; those of the largest board if not given.")
+    ] = None,
+    output: Output = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    from neurodeploy.files import atomic_file, write_text
+    from neurodeploy_exporters.lava.mapping import load, map_circuit
+    from neurodeploy_exporters.lava.mapping.document import WORDS, faults, kib, percent, summary
+    from neurodeploy_exporters.lava.mapping.document import as_json as document
+    from neurodeploy_exporters.lava.mapping.opening import open_circuit
+    from neurodeploy_exporters.lava.mapping.picture import picture
+
+    mapping = map_circuit(open_circuit(network), load(chip), chips=chips)
+    if output is not None:
+        write_text(output / "map.json", document(mapping, str(network)))
+        memory = BytesIO()
+        picture(mapping).savefig(memory, format="png", dpi=120, bbox_inches="tight")
+        with atomic_file(output / "map.png") as temporary:
+            temporary.write_bytes(memory.getvalue())
+    if as_json:
+        typer.echo(document(mapping, str(network)), nl=False)
+    else:
+        numbers = ("cores", "block", "neurons", "in axons", "out axons", "synapses", "memory")
+        table = Table("population", "shape", *numbers, "fullest")
+        for column in table.columns[2:9]:
+            column.justify = "right"
+        for population in mapping.placed:
+            resource, share = population.fullest(mapping.chip)
+            table.add_row(
+                population.key,
+                _shape(population.shape),
+                f"{len(population.cores):,}",
+                _shape(population.block),
+                *(f"{population.largest(f):,}" for f in ("neurons", "input_axons", "output_axons", "synapses")),
+                kib(population.largest("synapse_bits")),
+                f"{WORDS[resource]}, {percent(share)}",
+            )
+        for unplaced in mapping.unplaced:
+            table.add_row(unplaced.key, _shape(unplaced.shape), *["-"] * 7, f"{WORDS[unplaced.resource]}, too small")
+        out.print(f"{mapping.chip.title}: the largest numbers of any core of a population")
+        out.print(table)
+        for line in summary(mapping):
+            out.print(line)
+        for fault in faults(mapping):
+            out.print(f"does not fit: {fault}")
+        if output is not None:
+            out.print(f"{output}: map.json and map.png written")
+    if not mapping.fits:
+        first, *others = faults(mapping)
+        more = f"; and {len(others)} more, listed above" if others else ""
+        raise Failure(f"{network}: does not fit on {mapping.chip.title}: {first}{more}")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
