@@ -12,40 +12,15 @@ from functools import cached_property
 import numpy as np
 
 from neurodeploy.errors import UserError
-from neurodeploy_exporters.lava.layers import MAX_DELAY, CubaNeuron, Integers, Shape
+from neurodeploy_exporters.lava.connection import Convolution as Convolution
+from neurodeploy_exporters.lava.connection import Matrix as Matrix
+from neurodeploy_exporters.lava.layers import CubaNeuron, check_bias, check_decays
+from neurodeploy_exporters.lava.values import MAX_DELAY, Integers, Shape, check_range, check_shape
 
 INPUT = -1
 """The source of a synapse that reads the circuit's input."""
 
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Convolution:
-    """A convolutional connection (cross-correlation, zero-padded, as in torch).
-
-    Attributes:
-        weight: `[C_out, C_in / groups, kH, kW]`.
-        stride, padding, dilation: `(y, x)`.
-        groups: number of blocks of channels that do not see each other.
-    """
-
-    weight: Integers
-    stride: Shape = (1, 1)
-    padding: Shape = (0, 0)
-    dilation: Shape = (1, 1)
-    groups: int = 1
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Matrix:
-    """A full connection; its source is flattened in C order of `(C, H, W)`.
-
-    Attributes:
-        weight: `[N_out, N_in]`.
-        delay: further steps of each synapse, `[N_out, N_in]` or one number; added to the delay of the whole synapse.
-    """
-
-    weight: Integers
-    delay: int | Integers = 0
+_MAX_KEY = 64
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,7 +31,7 @@ class Synapse:
         source: index of a population, or `INPUT`.
         target: index of a population, larger than `source`.
         connection: its weights and geometry.
-        delay: a spike of step t arrives in step t + 1 + delay; 0 … 62.
+        delay: a spike of step t arrives in step t + 1 + delay; 0 … 62, together with the delays of the connection.
     """
 
     source: int
@@ -70,11 +45,14 @@ class Population:
     """Neurons with the same constants.
 
     Attributes:
-        key: name in recordings, such as `L2_Conv`.
+        key: name in recordings, such as `L2_Conv`; ASCII, without `/`.
         shape: `(C, H, W)` or `(N,)`.
         neuron: decays and threshold.
         bias: `[C]`, one per neuron, or None; added at every step in units of the threshold.
-        recurrent: `[N, N]` or None; the population's own spikes, one step later.
+        recurrent: `[N, N]`, −256 … 255, or None; the population's own spikes, one step later.
+
+    Raises:
+        UserError: a value does not fit the shape, or is outside its range.
     """
 
     key: str
@@ -83,6 +61,18 @@ class Population:
     bias: Integers | None = None
     recurrent: Integers | None = None
 
+    def __post_init__(self) -> None:
+        if not self.key.isascii() or not self.key.isprintable() or "/" in self.key or not 0 < len(self.key) <= _MAX_KEY:
+            raise UserError(f"key: {self.key!r} found, 1 to {_MAX_KEY} ASCII characters without / expected")
+        check_shape(self.shape, (1, 3))
+        check_bias(self.bias, ((self.shape[0],), self.shape))
+        check_decays(self.neuron, self.shape[0])
+        if self.recurrent is not None:
+            square = (self.shape[0], self.shape[0])
+            if len(self.shape) != 1 or self.recurrent.shape != square:
+                raise UserError(f"recurrent: shape {self.recurrent.shape} found on {self.shape}, (N, N) on (N,) expected")
+            check_range("recurrent", self.recurrent, -256, 255)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Circuit:
@@ -90,11 +80,12 @@ class Circuit:
 
     Attributes:
         input_shape: of one sample and step, `(C, H, W)` or `(N,)`.
-        populations: each but input neurons has at least one synapse.
+        populations: each has at least one synapse, but the first, which may be input neurons: a bias or a current drives them,
+            and no synapse reads the input.
         synapses: in any order.
 
     Raises:
-        UserError: an index, shape or delay does not fit; the message names the synapse.
+        UserError: an index, shape or delay does not fit; the message names the synapse or population.
     """
 
     input_shape: Shape
@@ -102,16 +93,51 @@ class Circuit:
     synapses: tuple[Synapse, ...]
 
     def __post_init__(self) -> None:
+        check_shape(self.input_shape, (1, 3))
         if not self.populations:
             raise UserError("circuit: no population found, at least one expected")
+        keys = [population.key for population in self.populations]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                raise UserError(f"population {index}: key: {key} found twice, names that differ expected")
         for number, synapse in enumerate(self.synapses):
-            if not INPUT <= synapse.source < synapse.target < len(self.populations):
-                raise UserError(
-                    f"synapse {number}: from {synapse.source} to {synapse.target} found, an earlier population (or {INPUT} for "
-                    f"the input) to one of 0 to {len(self.populations) - 1} expected"
-                )
-            if not 0 <= synapse.delay <= MAX_DELAY:
-                raise UserError(f"synapse {number}: delay: {synapse.delay} found, 0 to {MAX_DELAY} expected")
+            try:
+                self._check_synapse(synapse)
+            except UserError as error:
+                raise UserError(f"synapse {number}: {error}") from None
+        for index in range(len(self.populations)):
+            if not self.into(index):
+                self._check_input_neurons(index)
+
+    def _check_synapse(self, synapse: Synapse) -> None:
+        if not INPUT <= synapse.source < synapse.target < len(self.populations):
+            raise UserError(
+                f"from {synapse.source} to {synapse.target} found, from an earlier population (or {INPUT} for the input) to a "
+                f"later one of 0 to {len(self.populations) - 1} expected: a circuit has no feedback"
+            )
+        check_range("delay", synapse.delay, 0, MAX_DELAY)
+        if isinstance(synapse.connection, Matrix):
+            check_range("delay, together with that of the matrix", synapse.delay + synapse.connection.delay, 0, MAX_DELAY)
+        source = self.input_shape if synapse.source == INPUT else self.populations[synapse.source].shape
+        computed, stated = synapse.connection.output_shape(source), self.populations[synapse.target].shape
+        if computed != stated:
+            raise UserError(f"makes {computed} of its source {source}, but population {synapse.target} has shape {stated}")
+
+    def _check_input_neurons(self, index: int) -> None:
+        population = self.populations[index]
+        if index or any(synapse.source == INPUT for synapse in self.synapses):
+            raise UserError(
+                f"population {index}: no synapse found, at least one expected (only population 0 may do without, as input "
+                "neurons, and then no synapse reads the input)"
+            )
+        if population.shape != self.input_shape or population.bias is not None or population.recurrent is not None:
+            raise UserError(
+                f"population {index}: input neurons of shape {self.input_shape}, without bias and recurrent synapses, expected"
+            )
+
+    @cached_property
+    def has_input_neurons(self) -> bool:
+        return not self.into(0)
 
     def into(self, target: int) -> tuple[Synapse, ...]:
         """The synapses on a population."""

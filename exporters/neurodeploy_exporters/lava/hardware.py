@@ -8,20 +8,29 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import UserError
-from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer
+from neurodeploy_exporters.lava.circuit import Circuit
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer
 from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.values import Integers
 
 WEIGHT_MIN, WEIGHT_MAX = -256, 254  # 8 bits and a sign, always even
 BIAS_MIN, BIAS_MAX = -4096, 4095  # 13 bits
 THRESHOLD_MAX = (1 << 17) - 1
 
 
-def check_hardware(network: Network) -> None:
+def check_hardware(network: Network | Circuit) -> None:
     """Refuse what a chip would not compute as the simulation does, and what netx cannot load.
 
     Raises:
-        UserError: naming the layer, the value found and the range.
+        UserError: naming the layer (or the population or synapse), the value found and the range.
     """
+    if isinstance(network, Circuit):
+        _check_circuit(network)
+    else:
+        _check_chain(network)
+
+
+def _check_chain(network: Network) -> None:
     for position in range(network.blocks()[0].position):
         if isinstance(network.layers[position], FlattenLayer):
             where = f"/layer/{position}: flatten found before the first block"
@@ -32,10 +41,24 @@ def check_hardware(network: Network) -> None:
             _check_weight(f"{where}/weight", layer.weight)
             if isinstance(layer, DenseLayer) and layer.weight_rec is not None:
                 _check_weight(f"{where}/weight_rec", layer.weight_rec)
-            if layer.bias is not None:
-                _check_range(f"{where}/bias", layer.bias, BIAS_MIN, BIAS_MAX)
-        if not isinstance(layer, FlattenLayer) and layer.neuron is not None:
-            _check_range(f"{where}/neuron/vThMant", layer.neuron.threshold, 0, THRESHOLD_MAX)
+            _check_neurons(where, layer.bias, layer.neuron)
+        elif isinstance(layer, InputLayer) and layer.neuron is not None:
+            _check_neurons(where, None, layer.neuron)
+
+
+def _check_circuit(circuit: Circuit) -> None:
+    for index, population in enumerate(circuit.populations):
+        if population.recurrent is not None:
+            _check_weight(f"/population/{index}/recurrent", population.recurrent)
+        _check_neurons(f"/population/{index}", population.bias, population.neuron)
+    for number, synapse in enumerate(circuit.synapses):
+        _check_weight(f"/synapse/{number}/weight", synapse.connection.weight)
+
+
+def _check_neurons(where: str, bias: Integers | None, neuron: CubaNeuron) -> None:
+    if bias is not None:
+        _check_range(f"{where}/bias", bias, BIAS_MIN, BIAS_MAX)
+    _check_range(f"{where}/neuron/vThMant", neuron.threshold, 0, THRESHOLD_MAX)
 
 
 def _check_weight(where: str, weight: Any) -> None:

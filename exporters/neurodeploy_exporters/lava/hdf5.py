@@ -140,8 +140,8 @@ class Folder:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Folder]:
-    """The root group of the HDF5 file `path`, for reading.
+def opened(path: Path, *, expected: str = "a .net file") -> Iterator[Folder]:
+    """The root group of the HDF5 file `path`, for reading; `expected` says in messages what it should be.
 
     Raises:
         UserError: there is no such file, it is absurdly large, or it is not HDF5.
@@ -149,13 +149,13 @@ def opened(path: Path) -> Iterator[Folder]:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); a .net file expected") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {expected} expected") from error
     if not path.is_file() or size > MAX_FILE_BYTES:
         raise UserError(f"{path}: {size} bytes found, a file of at most {MAX_FILE_BYTES} expected")
     try:
         file = h5py.File(path, "r")
     except Exception as error:  # h5py answers damage with nearly any exception type
-        raise UserError(f"{path}: is not a readable HDF5 file ({_one_line(error)}); a .net file expected") from error
+        raise UserError(f"{path}: is not a readable HDF5 file ({_one_line(error)}); {expected} expected") from error
     try:
         yield Folder(path, "", file)
     finally:

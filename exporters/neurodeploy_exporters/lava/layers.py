@@ -8,14 +8,14 @@ from math import prod
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
+from neurodeploy_exporters.lava.connection import Convolution, Matrix
+from neurodeploy_exporters.lava.values import MAX_DELAY as MAX_DELAY
+from neurodeploy_exporters.lava.values import Integers as Integers
+from neurodeploy_exporters.lava.values import Shape as Shape
+from neurodeploy_exporters.lava.values import check_range, check_shape
 
-Integers: TypeAlias = NDArray[np.int64]
-Shape: TypeAlias = tuple[int, ...]
-
-MAX_DELAY = 62
 _INT16 = 1 << 15
 
 
@@ -38,10 +38,10 @@ class CubaNeuron:
 
     def __post_init__(self) -> None:
         for field, decay in (("iDecay", self.i_decay), ("vDecay", self.v_decay)):
-            _within(field, decay, 0, 4096)
+            check_range(field, decay, 0, 4096)
             if np.ndim(decay) > 1:
                 raise UserError(f"{field}: shape {np.shape(decay)} found, one number or one per channel expected")
-        _within("vThMant", self.threshold, 0, (1 << 24) - 1)
+        check_range("vThMant", self.threshold, 0, (1 << 24) - 1)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,9 +60,9 @@ class InputLayer:
     bias: int = 0
 
     def __post_init__(self) -> None:
-        _check_shape(self.shape, (1, 3))
+        check_shape(self.shape, (1, 3))
         if self.neuron is not None:
-            _check_decays(self.neuron, self.shape[0])
+            check_decays(self.neuron, self.shape[0])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -87,30 +87,26 @@ class ConvLayer:
     neuron: CubaNeuron
 
     def __post_init__(self) -> None:
-        _check_shape(self.shape, (3,))
-        if self.weight.ndim != 4 or 0 in self.weight.shape:
-            raise UserError(f"weight: shape {self.weight.shape} found, (C_out, C_in / groups, kH, kW) expected")
-        _within("weight", self.weight, -(1 << 23), (1 << 23) - 1)
-        for field, values, least in (("stride", self.stride, 1), ("padding", self.padding, 0), ("dilation", self.dilation, 1)):
-            if len(values) != 2 or min(values) < least or max(values) > 1 << 16:
-                raise UserError(f"{field}: {values} found, two numbers (y, x) of at least {least} expected")
-        if self.groups < 1 or len(self.weight) % self.groups:
-            raise UserError(f"groups: {self.groups} found, a divisor of the {len(self.weight)} output channels expected")
-        if self.shape[0] != len(self.weight):
+        check_shape(self.shape, (3,))
+        if self.shape[0] != len(self.connection.weight):
             raise UserError(f"shape: {self.shape[0]} channels found, but the weight has {len(self.weight)} output channels")
-        _check_bias(self.bias, ((self.shape[0],), self.shape))
-        _check_decays(self.neuron, self.shape[0])
+        check_bias(self.bias, ((self.shape[0],), self.shape))
+        check_decays(self.neuron, self.shape[0])
+
+    @property
+    def connection(self) -> Convolution:
+        """The synapse alone."""
+        return Convolution(
+            weight=self.weight, stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups
+        )
 
     @property
     def in_channels(self) -> int:
-        return self.weight.shape[1] * self.groups
+        return self.connection.in_channels
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the output for an input of `shape`."""
-        if len(shape) != 3 or shape[0] != self.in_channels:
-            raise UserError(f"input of shape {shape} found, ({self.in_channels}, H, W) expected by the weight")
-        sizes = zip(shape[1:], self.weight.shape[2:], self.stride, self.padding, self.dilation, strict=True)
-        return (self.shape[0], *((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in sizes))
+        return self.connection.output_shape(shape)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -134,29 +130,32 @@ class DenseLayer:
     neuron: CubaNeuron
 
     def __post_init__(self) -> None:
-        _check_shape(self.shape, (1,))
+        check_shape(self.shape, (1,))
         outputs = self.shape[0]
         if self.weight.ndim != 2 or 0 in self.weight.shape or len(self.weight) != outputs:
             raise UserError(f"weight: shape {self.weight.shape} found, ({outputs}, N_in) expected")
         if self.weight_rec is not None and self.weight_rec.shape != (outputs, outputs):
             raise UserError(f"weight_rec: shape {self.weight_rec.shape} found, ({outputs}, {outputs}) expected")
         _check_dense_weights(self.weight, self.weight_rec)
-        _check_bias(self.bias, (self.shape,))
-        _check_decays(self.neuron, outputs)
-        _within("delay", self.delay, 0, MAX_DELAY)
+        check_bias(self.bias, (self.shape,))
+        check_decays(self.neuron, outputs)
         if np.shape(self.delay) not in ((), (outputs,), (self.weight.shape[1],), self.weight.shape):
             raise UserError(
                 f"delay: shape {np.shape(self.delay)} found, one number, ({outputs},), ({self.weight.shape[1]},) or "
                 f"{self.weight.shape} expected"
             )
+        _ = self.connection  # checks the rest
         if self.weight_rec is not None and np.any(self.delay):
             raise UserError("delay: found on a recurrent layer, where netx rescales the sums; remove it")
 
-    def delays(self) -> Integers:
-        """Delay of every synapse, `[N_out, N_in]`. A vector that fits both sides is taken per output, as netx does."""
-        delay = np.asarray(self.delay, np.int64)
-        per_output = delay.ndim == 1 and len(delay) == self.shape[0]
-        return np.broadcast_to(delay[:, None] if per_output else delay, self.weight.shape)
+    @property
+    def connection(self) -> Matrix:
+        """The synapse alone. A vector of delays that fits both sides is taken per output, as netx does."""
+        delay = self.delay
+        if not isinstance(delay, int):
+            per_output = delay.shape == self.shape
+            delay = np.broadcast_to(delay[:, None] if per_output else delay, self.weight.shape)
+        return Matrix(weight=self.weight, delay=delay)
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the output for an input of `shape`."""
@@ -179,30 +178,17 @@ Layer: TypeAlias = InputLayer | ConvLayer | DenseLayer | FlattenLayer
 Spiking: TypeAlias = InputLayer | ConvLayer | DenseLayer
 
 
-def _within(field: str, value: int | Integers, low: int, high: int) -> None:
-    values = np.asarray(value)
-    if values.dtype.kind not in "iu":
-        raise UserError(f"{field}: {values.dtype} found, integers expected")
-    wrong = values[(values < low) | (values > high)]
-    if wrong.size:
-        raise UserError(f"{field}: {wrong.flat[0]} found, {low} to {high} expected")
-
-
-def _check_shape(shape: Shape, axes: tuple[int, ...]) -> None:
-    if len(shape) not in axes or min(shape) < 1:
-        expected = " or ".join({1: "(N,)", 3: "(C, H, W)"}[count] for count in axes)
-        raise UserError(f"shape: {shape} found, {expected} expected")
-
-
-def _check_bias(bias: Integers | None, shapes: tuple[Shape, ...]) -> None:
+def check_bias(bias: Integers | None, shapes: tuple[Shape, ...]) -> None:
+    """Raises UserError unless `bias` is None or has one of these shapes and 16-bit values."""
     if bias is None:
         return
     if bias.shape not in shapes:
         raise UserError(f"bias: shape {bias.shape} found, {' or '.join(map(str, shapes))} expected")
-    _within("bias", bias, -_INT16, _INT16 - 1)
+    check_range("bias", bias, -_INT16, _INT16 - 1)
 
 
-def _check_decays(neuron: CubaNeuron, channels: int) -> None:
+def check_decays(neuron: CubaNeuron, channels: int) -> None:
+    """Raises UserError unless each decay is one number or has one value per channel."""
     for field, decay in (("iDecay", neuron.i_decay), ("vDecay", neuron.v_decay)):
         if np.shape(decay) not in ((), (channels,)):
             raise UserError(f"{field}: shape {np.shape(decay)} found, one number or ({channels},) expected")
@@ -214,8 +200,8 @@ def _check_dense_weights(weight: Integers, weight_rec: Integers | None) -> None:
     if not every.any():
         raise UserError("weight: only zeros found, which netx cannot load; remove the layer")
     if every.min() >= 0:
-        _within("weight (none negative)", every, 0, 255)
+        check_range("weight (none negative)", every, 0, 255)
     elif every.max() < 0:
-        _within("weight (all negative)", every, -255, -1)
+        check_range("weight (all negative)", every, -255, -1)
     else:
-        _within("weight", every, -256, 254)
+        check_range("weight", every, -256, 254)

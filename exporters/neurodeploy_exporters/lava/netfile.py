@@ -13,6 +13,17 @@ import numpy as np
 
 from neurodeploy.errors import UserError
 from neurodeploy.files import atomic_file
+from neurodeploy_exporters.lava.fields import (
+    checked_product,
+    read_geometry,
+    read_neuron,
+    read_number,
+    read_numbered,
+    read_shape,
+    write_geometry,
+    write_neuron,
+    write_text,
+)
 from neurodeploy_exporters.lava.hardware import check_hardware
 from neurodeploy_exporters.lava.hdf5 import Folder, LocatedError, opened
 from neurodeploy_exporters.lava.layers import (
@@ -27,7 +38,6 @@ from neurodeploy_exporters.lava.layers import (
 )
 from neurodeploy_exporters.lava.network import Network
 
-_NEURON_TYPES = ("CUBA", "LOIHI")
 _INTEGRATOR = CubaNeuron(0, 4096, 1 << 17)  # what netx gives a dense layer without neurons; it never spikes
 
 
@@ -41,12 +51,7 @@ def read(path: Path) -> Network:
             place in it and the value.
     """
     with opened(path) as root:
-        folder = root.folder("layer")
-        names = folder.names()
-        if set(names) != {str(i) for i in range(len(names))} or not names:
-            shown = ", ".join(names[:8]) or "nothing"
-            raise UserError(f"{path}: /layer: {shown} found; 0 to n-1 expected, one group per layer")
-        layers = tuple(_read_layer(folder.folder(str(i))) for i in range(len(names)))
+        layers = tuple(_read_layer(folder) for folder in read_numbered(root.folder("layer")))
     try:
         return Network(layers)
     except UserError as error:
@@ -84,16 +89,16 @@ def _read_layer(folder: Folder) -> Layer:
 
 
 def _read_input(folder: Folder) -> InputLayer:
-    neuron = _read_neuron(folder) if "neuron" in folder else None
-    weight = _number(folder, "weight") if "weight" in folder else 64
-    bias = _number(folder, "bias") if "bias" in folder else 0
-    return InputLayer(shape=_shape(folder), neuron=neuron, weight=weight, bias=bias)
+    neuron = read_neuron(folder) if "neuron" in folder else None
+    weight = read_number(folder, "weight") if "weight" in folder else 64
+    bias = read_number(folder, "bias") if "bias" in folder else 0
+    return InputLayer(shape=read_shape(folder), neuron=neuron, weight=weight, bias=bias)
 
 
 def _read_conv(folder: Folder) -> ConvLayer:
     if "delay" in folder:
         raise UserError("delay: found on a convolution, where Lava ignores it; remove it")
-    shape, weight = _shape(folder), folder.integers("weight")
+    shape, weight = read_shape(folder), folder.integers("weight")
     if weight.ndim == 5 and weight.shape[4] == 1:
         weight = weight[..., 0]
     bias = folder.integers("bias") if "bias" in folder else None
@@ -103,11 +108,8 @@ def _read_conv(folder: Folder) -> ConvLayer:
         shape=shape,
         weight=weight,
         bias=bias,
-        stride=_pair(folder, "stride"),
-        padding=_pair(folder, "padding"),
-        dilation=_pair(folder, "dilation"),
-        groups=_number(folder, "groups"),
-        neuron=_read_neuron(folder),
+        neuron=read_neuron(folder),
+        **read_geometry(folder),
     )
 
 
@@ -121,7 +123,7 @@ def _read_dense_rec(folder: Folder) -> DenseLayer:
 
 def _dense(folder: Folder, weight_rec: Integers | None) -> DenseLayer:
     shape = folder.integers("shape")
-    outputs, weight = _product(folder, shape), folder.integers("weight")
+    outputs, weight = checked_product(folder, shape), folder.integers("weight")
     if weight.ndim == 1 and weight.size % outputs == 0:
         weight = weight.reshape(outputs, -1)
     delay = folder.integers("delay") if "delay" in folder else np.zeros((), np.int64)
@@ -131,7 +133,7 @@ def _dense(folder: Folder, weight_rec: Integers | None) -> DenseLayer:
         bias=folder.integers("bias") if "bias" in folder else None,
         delay=int(delay.flat[0]) if delay.size == 1 else delay,
         weight_rec=weight_rec,
-        neuron=_read_neuron(folder) if "neuron" in folder else _INTEGRATOR,
+        neuron=read_neuron(folder) if "neuron" in folder else _INTEGRATOR,
     )
 
 
@@ -148,62 +150,12 @@ _READERS: dict[str, Callable[[Folder], Layer]] = {
 }
 
 
-def _read_neuron(layer: Folder) -> CubaNeuron:
-    folder = layer.folder("neuron")
-    kind = folder.text("type")
-    if kind not in _NEURON_TYPES:
-        raise folder.error(f"type: {kind!r} found, {' or '.join(_NEURON_TYPES)} expected")
-    try:
-        return CubaNeuron(_one_or_many(folder, "iDecay"), _one_or_many(folder, "vDecay"), _number(folder, "vThMant"))
-    except LocatedError:
-        raise
-    except UserError as error:
-        raise folder.error(str(error)) from None
-
-
-def _one_or_many(folder: Folder, name: str) -> int | Integers:
-    values = folder.integers(name)
-    return int(values.flat[0]) if values.size == 1 else values
-
-
-def _number(folder: Folder, name: str) -> int:
-    values = folder.integers(name)
-    if values.size != 1:
-        raise folder.error(f"{name}: shape {values.shape} found, one number expected")
-    return int(values.flat[0])
-
-
-def _pair(folder: Folder, name: str) -> Shape:
-    values = folder.integers(name)
-    if values.shape not in ((), (2,)):
-        raise folder.error(f"{name}: shape {values.shape} found, one number or (y, x) expected")
-    y, x = np.broadcast_to(values, (2,)).tolist()
-    return (y, x)
-
-
-def _shape(folder: Folder) -> Shape:
-    values = folder.integers("shape")
-    if values.ndim != 1:
-        raise folder.error(f"shape: an array of shape {values.shape} found, (C, H, W) expected")
-    _product(folder, values)
-    return tuple(values.tolist())
-
-
-def _product(folder: Folder, shape: Integers) -> int:
-    product = 1
-    for size in shape.ravel().tolist():
-        product *= size
-        if size < 1 or product > 1 << 31:
-            raise folder.error(f"shape: {shape.tolist()} found, the shape of a layer expected")
-    return product
-
-
 def _write_input(group: Any, layer: InputLayer) -> None:
     _write_head(group, "input", layer.shape)
     if layer.neuron is not None:
         group["weight"] = np.float32(layer.weight)
         group["bias"] = np.float32(layer.bias)
-        _write_neuron(group, layer.neuron)
+        write_neuron(group, layer.neuron)
 
 
 def _write_conv(group: Any, layer: ConvLayer) -> None:
@@ -211,13 +163,11 @@ def _write_conv(group: Any, layer: ConvLayer) -> None:
     group["inChannels"] = np.int64(layer.in_channels)
     group["outChannels"] = np.int64(layer.shape[0])
     group["kernelSize"] = np.array(layer.weight.shape[2:], np.int64)
-    for name in ("stride", "padding", "dilation"):
-        group[name] = np.array(getattr(layer, name), np.int64)
-    group["groups"] = np.int64(layer.groups)
+    write_geometry(group, layer.connection)
     group["weight"] = layer.weight.astype(np.float32)
     if layer.bias is not None:
         group["bias"] = layer.bias.transpose().astype(np.float32)  # per neuron: stored (W, H, C)
-    _write_neuron(group, layer.neuron)
+    write_neuron(group, layer.neuron)
 
 
 def _write_dense(group: Any, layer: DenseLayer) -> None:
@@ -231,11 +181,11 @@ def _write_dense(group: Any, layer: DenseLayer) -> None:
         group["delay"] = np.asarray(layer.delay, np.float64)
     if layer.bias is not None:
         group["bias"] = layer.bias.astype(np.float32)
-    _write_neuron(group, layer.neuron)
+    write_neuron(group, layer.neuron)
 
 
 def _write_flatten(group: Any, _: FlattenLayer) -> None:
-    _write_text(group, "type", "flatten")
+    write_text(group, "type", "flatten")
 
 
 _WRITERS: dict[type, Callable[[Any, Any], None]] = {
@@ -247,19 +197,5 @@ _WRITERS: dict[type, Callable[[Any, Any], None]] = {
 
 
 def _write_head(group: Any, kind: str, shape: Shape) -> None:
-    _write_text(group, "type", kind)
+    write_text(group, "type", kind)
     group["shape"] = np.array(shape, np.int64)
-
-
-def _write_neuron(group: Any, neuron: CubaNeuron) -> None:
-    folder = group.create_group("neuron")
-    _write_text(folder, "type", "CUBA")
-    folder["iDecay"] = np.asarray(neuron.i_decay, np.int64)
-    folder["vDecay"] = np.asarray(neuron.v_decay, np.int64)
-    folder["vThMant"] = np.int64(neuron.threshold)
-    folder["refDelay"] = np.int64(1)
-    folder["gradedSpike"] = np.bool_(False)
-
-
-def _write_text(group: Any, name: str, text: str) -> None:
-    group.create_dataset(name, (1,), "S10", np.array([text.encode("ascii")], "S10"))

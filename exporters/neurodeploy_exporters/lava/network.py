@@ -4,11 +4,12 @@ A *block* is what lava-dl's `netx` builds: a synapse with its neurons, or an inp
 input entry without neurons are no blocks. Source: lava-dl, `lava.lib.dl.netx.hdf5`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from neurodeploy.errors import UserError
+from neurodeploy_exporters.lava.circuit import Circuit, Population, Synapse
 from neurodeploy_exporters.lava.layers import (
     ConvLayer,
     CubaNeuron,
@@ -19,6 +20,7 @@ from neurodeploy_exporters.lava.layers import (
     Shape,
     Spiking,
 )
+from neurodeploy_exporters.lava.skip import Skip, read_skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,3 +141,42 @@ class Network:
             if not isinstance(layer, FlattenLayer) and layer.neuron is not None
         ]
         return tuple(Block(index, position, layer) for index, (position, layer) in enumerate(spiking))
+
+    def circuit(self, skips: Sequence[Skip | Mapping[str, Any]] = (), input_shape: Shape | None = None) -> Circuit:
+        """The chain as a circuit, with further synapses between its blocks; population i is block i.
+
+        Args:
+            skips: a `Skip`, or a mapping with its fields.
+            input_shape: of one sample and step, needed where the file begins with a convolution and does not tell.
+
+        Raises:
+            UserError: the input's shape is unknown or contradicts the file's, or a skip does not fit.
+        """
+        shape = self.input_shape if input_shape is None else input_shape
+        if shape is None:
+            raise UserError("network: begins with a convolution and does not tell its input's shape; give input_shape")
+        if self.input_shape not in (None, shape):
+            raise UserError(f"input_shape: {shape} found, but the network says {self.input_shape}")
+        self.check_shapes(shape)
+        populations, synapses = [], []
+        for block in self.blocks():
+            layer = block.layer
+            population = Population(
+                key=block.key,
+                shape=layer.shape,
+                neuron=block.neuron,
+                bias=None if isinstance(layer, InputLayer) else layer.bias,
+                recurrent=layer.weight_rec if isinstance(layer, DenseLayer) else None,
+            )
+            populations.append(population)
+            if not isinstance(layer, InputLayer):
+                # of the first block, index − 1 is INPUT
+                synapses.append(Synapse(source=block.index - 1, target=block.index, connection=layer.connection))
+        for number, given in enumerate(skips):
+            try:
+                skip = given if isinstance(given, Skip) else read_skip(given)
+                synapses.append(skip.synapse())
+                Circuit(input_shape=shape, populations=tuple(populations), synapses=tuple(synapses))
+            except UserError as error:
+                raise UserError(f"skip {number}: {error}") from None
+        return Circuit(input_shape=shape, populations=tuple(populations), synapses=tuple(synapses))

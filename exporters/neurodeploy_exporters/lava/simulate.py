@@ -1,24 +1,30 @@
-"""Runs a `.net` network as Lava's fixed-point CPU simulation does, bit for bit, for whole batches.
+"""Runs a chain or a circuit as Lava's fixed-point CPU simulation does, bit for bit, for whole batches.
 
-Because the network is a chain, each block is computed for all steps before the next one: first what its synapses deliver, as
-one convolution or matrix product over time, then the neurons step by step through `neurodeploy.fixed_point.cuba_step`.
+Nothing flows back, so each population is computed for all steps before the next one (`engine`). The samples of a batch do not
+see each other: they are shared out among the threads that torch may use, and taken a few at a time to bound the memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
-from neurodeploy.fixed_point import CubaParameters, cuba_step
-from neurodeploy_exporters.lava.layers import DenseLayer, FlattenLayer, InputLayer, Integers, Shape
-from neurodeploy_exporters.lava.network import Block, Network
-from neurodeploy_exporters.lava.synapse import deliver, recurrent
+from neurodeploy_exporters.lava.circuit import INPUT, Circuit
+from neurodeploy_exporters.lava.engine import Drive, Prepared, Traces, prepare, run
+from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.skip import Skip
+from neurodeploy_exporters.lava.values import Shape
 
 Mode = Literal["spikes", "bias", "ain"]
 _MODES = ("spikes", "bias", "ain")
-_DTYPES: dict[str, Any] = {"s": np.uint8, "u": np.int32, "v": np.int32}
+_DTYPES: dict[str, Any] = {"s": np.bool_, "u": np.int32, "v": np.int32}
+_CHUNK = 1 << 26  # spikes of one population that are held at once by a thread, over samples and steps
 
 
 def simulate(
@@ -31,7 +37,9 @@ def simulate(
     reset_offset: int = 0,
     skip_layers: int = 0,
     num_layers: int | None = None,
+    input_shape: Shape | None = None,
     input_message_bits: int = 0,
+    skips: Sequence[Skip | Mapping[str, Any]] = (),
     record: Sequence[str] = ("s", "u", "v"),
 ) -> dict[str, NDArray[Any]]:
     """Run `steps` time steps, starting from u = v = 0. Index k of a time axis is Lava's step k + 1.
@@ -49,7 +57,9 @@ def simulate(
             of the input neurons, 16-bit; "ain" is added to their current, shifted left by 6.
         reset_interval, reset_offset: I and O; no reset if I is None.
         skip_layers, num_layers: first layer, and the layer to stop before, both counted as in the file.
+        input_shape: of one sample and step, where the file begins with a convolution; that of `inputs` if None.
         input_message_bits: 0 takes every non-zero input for one spike; above 0 the value multiplies the weight.
+        skips: further synapses between blocks, see `Network.circuit`.
         record: any of "s" (spikes), "u" (synaptic current), "v" (membrane potential), at the end of each step.
 
     Returns:
@@ -60,33 +70,159 @@ def simulate(
     """
     if skip_layers or num_layers is not None:
         network = network.part(skip_layers=skip_layers, num_layers=num_layers)
-    _check_options(network, steps, mode, reset_interval, reset_offset, record)
-    if mode == "bias":
-        values = shaped_input(_whole(inputs), network, leading=1)[None]
-    else:
-        values = _pad(shaped_input(_whole(inputs), network, leading=2), steps)
-    messages: Any = values.astype(np.int64) if input_message_bits else (values != 0).astype(np.uint8)
-
-    recorded: dict[str, NDArray[Any]] = {}
-    blocks = {block.position: block for block in network.blocks()}
-    for position, layer in enumerate(network.layers):
-        if isinstance(layer, FlattenLayer):
-            messages = messages.reshape(*messages.shape[:2], -1)
-        elif position in blocks:
-            block = blocks[position]
-            resets = _resets(steps, block.index, reset_interval, reset_offset)
-            try:
-                if isinstance(layer, InputLayer):
-                    delivered, bias = _input_drive(values, mode, steps)
-                else:
-                    delivered, bias = deliver(layer, messages), _per_neuron(layer.bias, layer.shape)
-                messages = _run_block(block, delivered, bias, resets, record, recorded)
-            except UserError as error:
-                raise UserError(f"/layer/{position} ({block.key}): {error}") from None
-    return recorded
+    values = _whole(inputs)
+    if input_shape is None and network.input_shape is None:
+        input_shape = values.shape[1 if mode == "bias" else 2 :]
+    circuit = network.circuit(skips, input_shape)
+    places = [f"/layer/{block.position} ({block.key})" for block in network.blocks()]
+    return _run(circuit, places, values, steps, mode, reset_interval, reset_offset, input_message_bits, record)
 
 
-def shaped_input(values: NDArray[Any], network: Network, *, leading: int) -> NDArray[Any]:
+def simulate_circuit(
+    circuit: Circuit,
+    inputs: NDArray[Any],
+    steps: int,
+    *,
+    mode: Mode = "spikes",
+    reset_interval: int | None = None,
+    reset_offset: int = 0,
+    input_message_bits: int = 0,
+    record: Sequence[str] = ("s", "u", "v"),
+) -> dict[str, NDArray[Any]]:
+    """Run a circuit; arguments and result as for `simulate`, keys are those of the populations.
+
+    The reset is staggered by depth: a population is cleared in the steps t with `t % I == (O + 1 + i) % I`, where i is the
+    number of synapses on its longest way from the first population that has one, or from the input neurons.
+
+    Raises:
+        UserError: the inputs do not fit the circuit or the mode, or a value leaves the range of Lava's integers.
+    """
+    places = [f"/population/{index} ({population.key})" for index, population in enumerate(circuit.populations)]
+    values = _whole(inputs)
+    return _run(circuit, places, values, steps, mode, reset_interval, reset_offset, input_message_bits, record)
+
+
+def _run(
+    circuit: Circuit,
+    places: Sequence[str],
+    values: NDArray[Any],
+    steps: int,
+    mode: Mode,
+    interval: int | None,
+    offset: int,
+    message_bits: int,
+    record: Sequence[str],
+) -> dict[str, NDArray[Any]]:
+    _check_options(circuit, steps, mode, interval, offset, record)
+    values = shaped_input(values, circuit, leading=1)[None] if mode == "bias" else shaped_input(values, circuit, leading=2)
+    if mode != "bias":
+        values = _pad(values, steps)
+    if mode == "spikes" and not message_bits:
+        values = values != 0
+    if mode != "spikes":
+        with _named(places[0]):
+            _check_drive(values, mode)
+    peak, first = int(np.abs(values.astype(np.int64)).max()), 0 if circuit.has_input_neurons else 1
+    with _one_thread_each() as threads:
+        populations = []
+        for index, depth in enumerate(circuit.depths):
+            with _named(places[index]):
+                populations.append(prepare(circuit, index, peak, _resets(steps, depth - first, interval, offset)))
+        recorded = {
+            f"{population.key}_{what}": np.empty((steps, values.shape[1], *population.shape), _DTYPES[what])
+            for population in populations
+            for what in record
+        }
+        entering = np.ascontiguousarray(np.moveaxis(values, 2, -1))  # channels last
+        readers = {synapse.source: synapse.target for synapse in sorted(circuit.synapses, key=lambda synapse: synapse.target)}
+        job = _Job(populations, places, entering, mode, steps, readers, recorded)
+        largest = max(int(np.prod(population.shape)) for population in populations)
+        _in_chunks(job, values.shape[1], max(1, _CHUNK // (steps * largest)), threads)
+    return {key: _ours(array) for key, array in recorded.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """A run, to be called for one part of the batch after another.
+
+    Attributes:
+        populations, places: of the circuit, and their names in messages.
+        entering: `[T, B, …]`, or `[1, B, …]` in mode "bias", channels last.
+        mode, steps: of the run.
+        last_reader: source → the last population that reads it.
+        recorded: what is asked for, channels last; a call fills the places of its samples.
+    """
+
+    populations: Sequence[Prepared]
+    places: Sequence[str]
+    entering: NDArray[Any]
+    mode: Mode
+    steps: int
+    last_reader: Mapping[int, int]
+    recorded: Mapping[str, NDArray[Any]]
+
+    def __call__(self, samples: slice) -> None:
+        part = self.entering[:, samples]
+        drive = {"bias": Drive(bias=part[0]), "ain": Drive(current=part), "spikes": None}[self.mode]
+        fired = {INPUT: part}
+        for index, population in enumerate(self.populations):
+            traces = self._traces(population, samples, part.shape[1])
+            with _named(self.places[index]):
+                run(population, fired, None if index else drive, traces)
+            fired[index] = traces.s
+            # what nobody reads any more is let go: spikes of all populations at once would be the larger part of the memory
+            fired = {source: spikes for source, spikes in fired.items() if self.last_reader.get(source, INPUT) > index}
+
+    def _traces(self, population: Prepared, samples: slice, batch: int) -> Traces:
+        """Where the states go: into the recording, and spikes that nobody records anywhere else."""
+        keys = {what: f"{population.key}_{what}" for what in _DTYPES}
+        found = {what: self.recorded[key][:, samples] for what, key in keys.items() if key in self.recorded}
+        spikes = found.pop("s", None)
+        return Traces(np.empty((self.steps, batch, *population.shape), np.bool_) if spikes is None else spikes, **found)
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Puts the place in front of an error's message."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{place}: {error}") from None
+
+
+def _in_chunks(run_samples: Callable[[slice], None], batch: int, most: int, threads: int) -> None:
+    """Call `run_samples` for consecutive parts of the batch of at most `most` samples, in some threads."""
+    size = min(most, -(-batch // threads))
+    chunks = [slice(start, min(start + size, batch)) for start in range(0, batch, size)]
+    if threads == 1:
+        for chunk in chunks:
+            run_samples(chunk)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(run_samples, chunks))
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Lets each thread run torch's operations alone, and tells how many threads torch might have used.
+
+    Threads of torch wait for each other after every operation; the samples of a batch need not.
+    """
+    allowed = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield allowed
+    finally:
+        torch.set_num_threads(allowed)
+
+
+def _ours(array: NDArray[Any]) -> NDArray[Any]:
+    """`[T, B, H, W, C]` → a view `[T, B, C, H, W]`; spikes as uint8."""
+    values = array.view(np.uint8) if array.dtype == np.bool_ else array
+    return np.moveaxis(values, -1, 2) if values.ndim == 5 else values
+
+
+def shaped_input(values: NDArray[Any], network: Network | Circuit, *, leading: int) -> NDArray[Any]:
     """Give `values` the network's input shape after the first `leading` axes.
 
     A network whose input is `(N,)` takes any sample of N values, in C order; one whose input is `(C, L, 1)` takes `(C, L)`.
@@ -98,7 +234,6 @@ def shaped_input(values: NDArray[Any], network: Network, *, leading: int) -> NDA
         raise UserError(f"input: shape {values.shape} found, {leading} leading axes (time, batch) and a sample expected")
     given, wanted = values.shape[leading:], network.input_shape
     if wanted is None:
-        network.check_shapes(given)
         return values
     flattens = len(wanted) == 1 and int(np.prod(given)) == wanted[0]
     if given != wanted and not flattens and (*given, 1) != wanted:
@@ -106,7 +241,7 @@ def shaped_input(values: NDArray[Any], network: Network, *, leading: int) -> NDA
     return values.reshape(*values.shape[:leading], *wanted)
 
 
-def _check_options(network: Network, steps: int, mode: str, interval: int | None, offset: int, record: Sequence[str]) -> None:
+def _check_options(circuit: Circuit, steps: int, mode: str, interval: int | None, offset: int, record: Sequence[str]) -> None:
     if set(record) - set(_DTYPES):
         raise UserError(f"record: {', '.join(record)} found, any of s, u, v expected")
     if steps < 1:
@@ -115,8 +250,8 @@ def _check_options(network: Network, steps: int, mode: str, interval: int | None
         raise UserError(f"reset: interval {interval} and offset {offset} found, at least 1 and 0 expected")
     if mode not in _MODES:
         raise UserError(f"mode: {mode!r} found, {', '.join(_MODES)} expected")
-    if (mode == "spikes") == network.has_input_neurons:
-        neurons, fitting = ("input neurons", "bias or ain") if network.has_input_neurons else ("no input neurons", "spikes")
+    if (mode == "spikes") == circuit.has_input_neurons:
+        neurons, fitting = ("input neurons", "bias or ain") if circuit.has_input_neurons else ("no input neurons", "spikes")
         raise UserError(f"mode: {mode!r} found, but the network has {neurons}: {fitting} expected")
 
 
@@ -138,66 +273,15 @@ def _pad(values: NDArray[Any], steps: int) -> NDArray[Any]:
     return np.pad(values[:steps], [(0, missing), *[(0, 0)] * (values.ndim - 1)])
 
 
-def _input_drive(values: NDArray[Any], mode: Mode, steps: int) -> tuple[Integers, Any]:
-    """What the input neurons receive in every step `[steps, B, …]`, and their bias."""
-    if mode == "ain":
-        if np.abs(values.astype(np.int64)).max() >= 1 << 24:
-            raise UserError("input: a current of 2^24 or more found, which Lava's 32-bit integers do not hold after the shift")
-        return values.astype(np.int64), 0
-    bias = values[0].astype(np.int64)
-    if bias.min() < -(1 << 15) or bias.max() >= 1 << 15:
-        raise UserError(f"input: biases from {bias.min()} to {bias.max()} found, 16-bit numbers expected")
-    return np.broadcast_to(np.zeros((), np.int64), (steps, *bias.shape)), bias
-
-
-def _per_neuron(constant: int | Integers | None, shape: Shape) -> Any:
-    """A layer's constant so that it broadcasts against the state `[B, *shape]`."""
-    if constant is None:
-        return 0
-    if np.ndim(constant) == 1 and len(shape) == 3:
-        return np.asarray(constant)[:, None, None]
-    return constant
+def _check_drive(values: NDArray[Any], mode: Mode) -> None:
+    """Refuse what the input neurons cannot receive."""
+    if mode == "ain" and np.abs(values.astype(np.int64)).max() >= 1 << 24:
+        raise UserError("input: a current of 2^24 or more found, which Lava's 32-bit integers do not hold after the shift")
+    if mode == "bias" and (values.min() < -(1 << 15) or values.max() >= 1 << 15):
+        raise UserError(f"input: biases from {values.min()} to {values.max()} found, 16-bit numbers expected")
 
 
 def _resets(steps: int, index: int, interval: int | None, offset: int) -> frozenset[int]:
     if interval is None:
         return frozenset()
     return frozenset(k for k in range(steps) if (k + 1) % interval == (offset + 1 + index) % interval)
-
-
-def _run_block(
-    block: Block,
-    delivered: Integers,
-    bias: Any,
-    resets: frozenset[int],
-    record: Sequence[str],
-    recorded: dict[str, NDArray[Any]],
-) -> NDArray[np.uint8]:
-    """The neurons of a block over all steps; fills `recorded` and returns the spikes."""
-    layer, neuron = block.layer, block.neuron
-    parameters = CubaParameters(
-        i_decay=_per_neuron(neuron.i_decay, layer.shape),
-        v_decay=_per_neuron(neuron.v_decay, layer.shape),
-        threshold=neuron.threshold,
-        bias=bias,
-    )
-    kept = {what: np.empty(delivered.shape, _DTYPES[what]) for what in {*record, "s"}}
-    weight_rec = layer.weight_rec if isinstance(layer, DenseLayer) else None
-    u: Any = np.zeros(delivered.shape[1:], np.int64)
-    v: Any = np.zeros_like(u)
-    s: Any = np.zeros_like(u)
-    # the one wrap per step holds u within 24 bits unless a step adds more than 2^24, that is, a sum beyond 2^18
-    may_leave = weight_rec is not None or bool(np.abs(delivered).max() > 1 << 18)
-    for k, a in enumerate(delivered):
-        if k in resets:
-            u, v = np.zeros_like(u), np.zeros_like(v)
-        if weight_rec is not None:
-            a = a + recurrent(weight_rec, s)
-        s, u, v = cuba_step(u, v, a, parameters)
-        if may_leave and np.abs(u).max() > np.iinfo(np.int32).max:
-            raise UserError(f"step {k + 1}: the current left Lava's 32 bits; use smaller weights or messages")
-        for what, state in (("s", s), ("u", u), ("v", v)):
-            if what in kept:
-                kept[what][k] = state
-    recorded.update({f"{block.key}_{what}": kept[what] for what in record})
-    return kept["s"]

@@ -1,86 +1,124 @@
-"""What the synapses of a block deliver: whole sequences at once, in exact integer arithmetic on floating-point hardware.
+"""What synapses deliver: many steps at once, in exact integer arithmetic on floating-point hardware.
 
 Why floating point is exact here: a floating-point format with a p-bit significand holds every integer of magnitude up to 2^p.
 Weights and messages are integers, so if Σ |w| · max |x| over the synapses of any neuron is at most 2^p, every product and
 every partial sum, in whatever order and with or without fused multiply-add, is such an integer: nothing is ever rounded.
-p is 24 for float32 and 53 for float64. The bound is computed from the weights for every run, and a larger one is refused.
+That weights are stored times 64, as neurons need their sums, changes exponents alone. p is 24 for float32 and 53 for float64.
+The bound is computed from the weights for every run, and a larger one is refused.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn import functional
 
 from neurodeploy.errors import UserError
-from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, Integers
+from neurodeploy_exporters.lava.connection import Convolution, Matrix
+from neurodeploy_exporters.lava.values import Integers, Shape
 
 _FLOAT32_BITS, _FLOAT64_BITS = 24, 53
 _DENSE_BITS = 25  # Lava keeps dense sums in 32 bits and shifts them by 6
-_CHUNK = 1 << 24  # elements of one convolution's input, to bound the memory
+_CONV_BITS = 23  # and wraps the sums of a convolution to signed 24 bits
 
 
-def deliver(layer: ConvLayer | DenseLayer, messages: Any) -> Integers:
-    """Sum of weight · message at every neuron and step; what is sent in step t arrives in t + 1 + delay.
+@dataclass(frozen=True, eq=False)
+class Delivery:
+    """The synapses of one connection that have the same delay.
 
-    Convolution sums wrap to signed 24 bits, as Lava's `Conv` does; dense sums are plain 32-bit integers.
+    Attributes:
+        delay: what is sent in step t arrives in t + 1 + delay.
+        largest: bound of |sum|.
+        deliver: messages `[S, B, *source]`, any numbers → 64 times their sums at the target, `[S, B, *target]`, floating point;
+            channels are the last axis, `(H, W, C)`, on both sides.
+    """
+
+    delay: int
+    largest: int
+    deliver: Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def deliveries(connection: Convolution | Matrix, source: Shape, peak: int, delay: int = 0) -> Iterator[Delivery]:
+    """Prepare a connection. Sums of a convolution wrap to signed 24 bits, as Lava's `Conv` does; others are plain 32 bits.
 
     Args:
-        layer: the synapse.
-        messages: integers `[T, B, *input shape]`; 0 or 1 for plain spikes.
-
-    Returns:
-        64-bit integers `[T, B, *output shape]`, the `a` of `cuba_step`.
+        connection: weights and geometry.
+        source: shape `(C, H, W)` or `(N,)` of what it reads.
+        peak: largest magnitude of a message; 1 for spikes.
+        delay: of the whole synapse.
 
     Raises:
         UserError: a sum could exceed what Lava's integers hold.
     """
-    steps, batch = messages.shape[:2]
-    peak = int(np.abs(messages).max()) if messages.size else 0
-    sums = np.zeros((steps, batch, *layer.shape), np.int64)
-    if peak and steps > 1:
-        _RULES[type(layer)](layer, messages, peak, sums)
-    return sums
+    return _RULES[type(connection)](connection, source, peak, delay)
 
 
-def sum_bound(layer: ConvLayer | DenseLayer) -> int:
+def sum_bound(connection: Convolution | Matrix) -> int:
     """Largest possible |sum| for messages of 0 and 1."""
-    return int(np.abs(layer.weight).reshape(len(layer.weight), -1).sum(1).max())
+    return int(np.abs(connection.weight).reshape(len(connection.weight), -1).sum(1).max())
 
 
-def _conv(layer: ConvLayer, messages: Any, peak: int, sums: Integers) -> None:
-    steps, batch = messages.shape[:2]
-    dtype = _float_type(sum_bound(layer) * peak)
-    weight = torch.from_numpy(layer.weight).to(dtype)
-    group = max(1, _CHUNK // max(1, messages[0].size))
-    for start in range(0, steps - 1, group):
-        stop = min(start + group, steps - 1)
-        x = torch.from_numpy(messages[start:stop].reshape(-1, *messages.shape[2:])).to(dtype)
-        y = functional.conv2d(x, weight, None, layer.stride, layer.padding, layer.dilation, layer.groups)
-        arrived = y.to(torch.int64).numpy().reshape(stop - start, batch, *layer.shape)
-        sums[start + 1 : stop + 1] = arrived
-    if sum_bound(layer) * peak >= 1 << 23:
-        np.bitwise_and(sums + (1 << 23), (1 << 24) - 1, out=sums)
-        sums -= 1 << 23
+def _conv(connection: Convolution, _: Shape, peak: int, delay: int) -> Iterator[Delivery]:
+    bound = sum_bound(connection) * peak
+    dtype, wraps = _float_type(bound), bound >= 1 << _CONV_BITS
+    if wraps and delay:
+        raise UserError(
+            f"convolution with a delay: sums up to {bound} are possible, where those with and without a delay wrap differently "
+            f"in Lava; keep them below {1 << _CONV_BITS}"
+        )
+    weight = (64 * torch.from_numpy(connection.weight).to(dtype)).contiguous(memory_format=torch.channels_last)
+    geometry = (connection.stride, connection.padding, connection.dilation, connection.groups)
+
+    def deliver(messages: NDArray[Any]) -> NDArray[Any]:
+        x = _floating(messages, dtype).flatten(0, 1).permute(0, 3, 1, 2)
+        y = functional.conv2d(x, weight, None, *geometry).permute(0, 2, 3, 1).contiguous()
+        if wraps:
+            period = float(64 << _CONV_BITS + 1)
+            y.sub_(y.add(period / 2).div_(period).floor_(), alpha=period)
+        return y.unflatten(0, messages.shape[:2]).numpy()
+
+    yield Delivery(delay, min(bound, 1 << _CONV_BITS), deliver)
 
 
-def _dense(layer: DenseLayer, messages: Any, peak: int, sums: Integers) -> None:
-    bound = sum_bound(layer) * peak
+def _matrix(connection: Matrix, source: Shape, peak: int, delay: int) -> Iterator[Delivery]:
+    bound, delays = sum_bound(connection) * peak, np.asarray(connection.delay)
     if bound >= 1 << _DENSE_BITS:
         raise UserError(
-            f"dense layer of {layer.weight.shape[1]} inputs: sums up to {bound} are possible, beyond the {1 << _DENSE_BITS} "
-            "that Lava's 32-bit integers hold; send smaller messages"
+            f"dense layer of {connection.weight.shape[1]} inputs: sums up to {bound} are possible, beyond the "
+            f"{1 << _DENSE_BITS} that Lava's 32-bit integers hold; send smaller messages"
         )
-    dtype, delays = _float_type(bound), layer.delays()
-    x = torch.from_numpy(messages.reshape(-1, messages.shape[2])).to(dtype)
-    for delay in np.unique(delays).tolist():
-        weight = torch.from_numpy(np.where(delays == delay, layer.weight, 0)).to(dtype)
-        arrived = (x @ weight.T).to(torch.int64).numpy().reshape(sums.shape)
-        sums[delay + 1 :] += arrived[: max(0, len(sums) - delay - 1)]
+    for own in np.unique(delays).tolist():
+        yield Delivery(delay + own, *_product(np.where(delays == own, connection.weight, 0), source, peak))
 
 
-_RULES: dict[type, Callable[[Any, Any, int, Integers], None]] = {ConvLayer: _conv, DenseLayer: _dense}
+def recurrent(weight: Integers) -> Delivery:
+    """The same for a recurrent synapse `[N, N]`."""
+    return Delivery(0, *_product(weight, (len(weight),), 1))
+
+
+def _product(weight: Integers, source: Shape, peak: int) -> tuple[int, Callable[[NDArray[Any]], NDArray[Any]]]:
+    bound = int(np.abs(weight).sum(1).max()) * peak
+    dtype = _float_type(bound)
+    if len(source) == 3:  # columns are in the order of (C, H, W)
+        weight = weight.reshape(-1, *source).transpose(0, 2, 3, 1).reshape(weight.shape)
+    transposed = (64 * torch.from_numpy(np.ascontiguousarray(weight)).to(dtype)).T
+
+    def deliver(messages: NDArray[Any]) -> NDArray[Any]:
+        return (_floating(messages, dtype).flatten(2) @ transposed).numpy()
+
+    return bound, deliver
+
+
+_RULES: dict[type, Callable[[Any, Shape, int, int], Iterator[Delivery]]] = {Convolution: _conv, Matrix: _matrix}
+
+
+def _floating(messages: NDArray[Any], dtype: torch.dtype) -> Tensor:
+    # numpy converts booleans six times faster than torch
+    return torch.from_numpy(messages.astype(np.float32 if dtype == torch.float32 else np.float64, order="C"))
 
 
 def _float_type(bound: int) -> torch.dtype:
@@ -98,8 +136,3 @@ def _reduced_precision() -> bool:
     return torch.get_float32_matmul_precision() != "highest" or any(
         scope.fp32_precision in ("bf16", "tf32") for scope in scopes
     )
-
-
-def recurrent(weight: Integers, spikes: Any) -> Integers:
-    """Sums of a recurrent synapse `[N, N]` for the spikes `[B, N]` of the step before."""
-    return spikes.astype(np.int64) @ weight.T

@@ -14,11 +14,11 @@ from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.simulate import simulate
 
 PLAIN = CubaNeuron(4096, 0, 10)
-CASES = ("g01", "g02", "g03", "g04", "g05", "g06", "g07", "g08", "g09", "g11", "g13")
+CASES = ("g01", "g02", "g03", "g04", "g05", "g06", "g07", "g08", "g09", "g10a", "g10b", "g11", "g13")
 
 
 def run(case: Any, **changes) -> dict[str, np.ndarray]:
-    names = ("mode", "reset_interval", "reset_offset", "skip_layers", "num_layers", "input_message_bits")
+    names = ("mode", "reset_interval", "reset_offset", "skip_layers", "num_layers", "input_message_bits", "skips")
     options = {name: case.settings[name] for name in names} | changes
     return simulate(read(case.network), case.inputs, case.settings["steps"], **options)
 

@@ -1,0 +1,159 @@
+"""Reading and writing circuit files: HDF5 with the groups of `.net` files, for what a chain of layers cannot say.
+
+    /format, /version         "neurodeploy circuit", 1
+    /input/shape              of a sample and step
+    /population/i             key, shape, neuron; bias and recurrent where there are any
+    /synapse/k                type ("conv" or "dense"), source (−1: the input), target, delay, weight;
+                              conv: stride, padding, dilation, groups; dense: synapse_delay where there is any
+
+There is no `/layer`, which lava-dl's netx reads first: it refuses such a file instead of dropping what it does not know.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from neurodeploy.errors import UserError
+from neurodeploy.files import atomic_file
+from neurodeploy_exporters.lava.circuit import Circuit, Convolution, Matrix, Population, Synapse
+from neurodeploy_exporters.lava.fields import (
+    read_geometry,
+    read_neuron,
+    read_number,
+    read_numbered,
+    read_one_or_many,
+    read_shape,
+    write_geometry,
+    write_neuron,
+)
+from neurodeploy_exporters.lava.hardware import check_hardware
+from neurodeploy_exporters.lava.hdf5 import Folder, LocatedError, opened
+
+FORMAT, VERSION = "neurodeploy circuit", 1
+_GEOMETRY = {"stride", "padding", "dilation", "groups"}
+_SYNAPSE = {"type", "source", "target", "delay", "weight"}
+
+
+def is_circuit(path: Path) -> bool:
+    """Whether an HDF5 file says that it is a circuit, of whatever version.
+
+    Raises:
+        UserError: there is no such file, or it is not HDF5.
+    """
+    with opened(path, expected="a circuit file") as root:
+        return "format" in root
+
+
+def read_circuit(path: Path) -> Circuit:
+    """Read a circuit file.
+
+    Values that a chip could not hold but Lava's CPU simulation computes with are accepted; see `check_hardware`.
+
+    Raises:
+        UserError: not such a file, or a missing, unknown or wrong value; the message names the file, the place in it and the
+            value.
+    """
+    with opened(path, expected="a circuit file") as root:
+        if (found := root.text("format")) != FORMAT:
+            raise root.error(f"format: {found!r} found, {FORMAT!r} expected")
+        if (version := read_number(root, "version")) != VERSION:
+            raise root.error(f"version: {version} found, {VERSION} expected; read the file with the version that wrote it")
+        _only(root, {"format", "version", "input", "population", "synapse"})
+        _only(root.folder("input"), {"shape"})
+        shape = read_shape(root.folder("input"))
+        populations = tuple(_located(_read_population, each) for each in read_numbered(root.folder("population")))
+        synapses = tuple(_located(_read_synapse, each) for each in read_numbered(root.folder("synapse"), least=0))
+    try:
+        return Circuit(input_shape=shape, populations=populations, synapses=synapses)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def write_circuit(circuit: Circuit, path: Path) -> None:
+    """Write a circuit file, atomically; `read_circuit` gets the same circuit back.
+
+    Raises:
+        UserError: a value does not fit the chip (`check_hardware`).
+    """
+    check_hardware(circuit)
+    memory = io.BytesIO()  # HDF5 itself does not survive a disk that fills up while it writes
+    with h5py.File(memory, "w") as file:
+        file["format"], file["version"] = np.bytes_(FORMAT), np.int64(VERSION)
+        file["input/shape"] = np.array(circuit.input_shape, np.int64)
+        file.create_group("synapse")
+        for index, population in enumerate(circuit.populations):
+            _write_population(file.create_group(f"population/{index}"), population)
+        for number, synapse in enumerate(circuit.synapses):
+            _write_synapse(file.create_group(f"synapse/{number}"), synapse)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(memory.getvalue())
+
+
+def _located(read: Any, folder: Folder) -> Any:
+    try:
+        return read(folder)
+    except LocatedError:
+        raise
+    except UserError as error:
+        raise folder.error(str(error)) from None
+
+
+def _only(folder: Folder, known: set[str]) -> None:
+    if unknown := sorted(set(folder.names()) - known):
+        raise folder.error(f"{unknown[0]}: found; only {', '.join(sorted(known))} expected")
+
+
+def _read_population(folder: Folder) -> Population:
+    _only(folder, {"key", "shape", "neuron", "bias", "recurrent"})
+    return Population(
+        key=folder.text("key"),
+        shape=read_shape(folder),
+        neuron=read_neuron(folder),
+        bias=folder.integers("bias") if "bias" in folder else None,
+        recurrent=folder.integers("recurrent") if "recurrent" in folder else None,
+    )
+
+
+def _read_synapse(folder: Folder) -> Synapse:
+    kind = folder.text("type")
+    connection: Convolution | Matrix
+    match kind:
+        case "conv":
+            _only(folder, _SYNAPSE | _GEOMETRY)
+            connection = Convolution(weight=folder.integers("weight"), **read_geometry(folder))
+        case "dense":
+            _only(folder, _SYNAPSE | {"synapse_delay"})
+            delay = read_one_or_many(folder, "synapse_delay") if "synapse_delay" in folder else 0
+            connection = Matrix(weight=folder.integers("weight"), delay=delay)
+        case _:
+            raise folder.error(f"type: {kind!r} found; conv or dense expected")
+    source, target, delay = (read_number(folder, name) for name in ("source", "target", "delay"))
+    return Synapse(source=source, target=target, connection=connection, delay=delay)
+
+
+def _write_population(group: Any, population: Population) -> None:
+    group["key"] = np.bytes_(population.key)
+    group["shape"] = np.array(population.shape, np.int64)
+    write_neuron(group, population.neuron)
+    if population.bias is not None:
+        group["bias"] = population.bias
+    if population.recurrent is not None:
+        group["recurrent"] = population.recurrent
+
+
+def _write_synapse(group: Any, synapse: Synapse) -> None:
+    for name in ("source", "target", "delay"):
+        group[name] = np.int64(getattr(synapse, name))
+    connection = synapse.connection
+    # as `.net` files do; the integers are small, and stored exactly
+    group["weight"] = connection.weight.astype(np.float32)
+    if isinstance(connection, Convolution):
+        group["type"] = np.bytes_("conv")
+        write_geometry(group, connection)
+        return
+    group["type"] = np.bytes_("dense")
+    if np.any(connection.delay):
+        group["synapse_delay"] = np.asarray(connection.delay, np.int64)
