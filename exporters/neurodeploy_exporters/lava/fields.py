@@ -8,6 +8,7 @@ from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.connection import Convolution
 from neurodeploy_exporters.lava.hdf5 import Folder, LocatedError
 from neurodeploy_exporters.lava.layers import CubaNeuron
+from neurodeploy_exporters.lava.limits import MAX_NEURONS
 from neurodeploy_exporters.lava.values import Integers, Shape
 
 _NEURON_TYPES = ("CUBA", "LOIHI")
@@ -78,11 +79,13 @@ def read_shape(folder: Folder) -> Shape:
 
 def checked_product(folder: Folder, shape: Integers) -> int:
     """Number of neurons of a layer of this shape."""
+    if shape.size > 3:
+        raise folder.error(f"shape: {shape.size} sizes found, (C, H, W) or (N,) expected")
     product = 1
     for size in shape.ravel().tolist():
         product *= size
-        if size < 1 or product > 1 << 31:
-            raise folder.error(f"shape: {shape.tolist()} found, the shape of a layer expected")
+        if size < 1 or product > MAX_NEURONS:
+            raise folder.error(f"shape: {shape.tolist()} found, sizes of at least 1 and {MAX_NEURONS} neurons at most expected")
     return product
 
 
