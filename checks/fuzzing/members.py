@@ -12,6 +12,7 @@ from checks.fuzzing.values import odd_value
 
 _LAYER_TYPES = ("input", "conv", "dense", "dense_rec", "flatten", "add", "pool", "average", "concat", "CONV", "dense_comp")
 _NEURON_TYPES = ("CUBA", "LOIHI", "SDNN", "RF", "RF_PHASE", "ALIF", "cuba", "")
+_GEOMETRY = ("stride", "padding", "dilation", "groups", "shape", "delay", "source", "target", "version")
 _SIZES = (0, 1, 2, 3, 63, 64, 255, 1 << 12, 1 << 16, 1 << 20, 1 << 26, 1 << 31, 1 << 40)
 _NAMES = ("9", "00", "-1", "weight ", "a\nb", "\x1b[31m", "é", b"\xff\xfe", "x" * 3000, "delay", "weight_rec", "imag")
 _ELSEWHERE = ("pipe", "/dev/zero", "absent.net", "seed.net", ".")
@@ -71,7 +72,27 @@ def _one_element_replaced(file: h5py.File, random: Random) -> None:
     values = np.array(file[name][()])
     if values.dtype.kind in "iufb" and values.size:
         values = values.astype(random.choice((np.float64, np.float32, np.int64, values.dtype)))
-        numbers = (0.5, np.nan, np.inf, -1, 0, 1, 3, 62, 63, 255, 256, -257, 4096, 4097, 1 << 15, 1 << 17, 1 << 24, 1 << 31, 1e18)
+        numbers = (
+            0.5,
+            np.nan,
+            np.inf,
+            -1,
+            0,
+            1,
+            3,
+            62,
+            63,
+            255,
+            256,
+            -257,
+            4096,
+            4097,
+            1 << 15,
+            1 << 17,
+            1 << 24,
+            1 << 31,
+            1e18,
+        )
         with np.errstate(all="ignore"):
             values.flat[random.randrange(values.size)] = np.asarray(random.choice(numbers)).astype(values.dtype)
         _put(file, name, values)
@@ -84,7 +105,7 @@ def _type_replaced(file: h5py.File, random: Random) -> None:
 
 
 def _geometry_replaced(file: h5py.File, random: Random) -> None:
-    name = _any(file, random, random.choice(("stride", "padding", "dilation", "groups", "shape", "delay")))
+    name = _any(file, random, random.choice(_GEOMETRY))
     count = random.choice((1, 2, 3))
     _put(file, name, np.array([random.choice(_SIZES) for _ in range(count)], np.int64))
 
@@ -105,7 +126,7 @@ def _moved(file: h5py.File, random: Random) -> None:
 
 
 def _copied(file: h5py.File, random: Random) -> None:
-    name = f"{_any(file, random)}/{random.choice(_NAMES[:-4] + ('weight', 'neuron', 'bias'))!s}"
+    name = f"{_any(file, random)}/{random.choice((*_NAMES[:7], 'weight', 'neuron', 'bias'))}"
     file.copy(_any(file, random), file, name)
 
 
@@ -129,9 +150,10 @@ def _linked(file: h5py.File, random: Random) -> None:
 
 def _layers_of_one_group(file: h5py.File, random: Random) -> None:
     """Many layers that are all the same group: what is stored once is read many times."""
-    count, source = random.choice((10, 300, 4090)), random.choice(list(file["layer"]))
-    for number in range(len(file["layer"]), count):
-        file[f"layer/{number}"] = file[f"layer/{source}"]
+    group = file[random.choice([name for name in ("layer", "population", "synapse") if name in file])]
+    count, source = random.choice((10, 10, 10, 300, 1024, 2000)), group[random.choice(list(group))]
+    for number in range(len(group), count):
+        group[str(number)] = source
 
 
 def _claimed(file: h5py.File, random: Random) -> None:
@@ -214,8 +236,8 @@ def _many_members(file: h5py.File, random: Random) -> None:
         file[random.choice(groups)].create_group(f"m{number}")
 
 
-def _no_file_of_layers(file: h5py.File, random: Random) -> None:
-    _put(file, "layer", odd_value(random))
+def _part_replaced(file: h5py.File, random: Random) -> None:
+    _put(file, random.choice(list(file)), odd_value(random))
 
 
 _RULES: tuple[Callable[[h5py.File, Random], None], ...] = (
@@ -244,5 +266,5 @@ _RULES: tuple[Callable[[h5py.File, Random], None], ...] = (
     _attributes,
     _nested,
     _many_members,
-    _no_file_of_layers,
+    _part_replaced,
 )

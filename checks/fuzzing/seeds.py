@@ -1,4 +1,4 @@
-"""Sound `.net` files to damage: between them they hold every layer type and every data set that the format knows."""
+"""Sound `.net` and circuit files to damage: between them they hold all that the two formats know."""
 
 import io
 from collections.abc import Iterable
@@ -7,25 +7,31 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from neurodeploy_exporters.lava import write
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer, Integers
+from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Population, Synapse
+from neurodeploy_exporters.lava.circuitfile import write_circuit
+from neurodeploy_exporters.lava.connection import Convolution, Matrix
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer
+from neurodeploy_exporters.lava.netfile import write
 from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.values import Integers
 
 _NEURON = CubaNeuron(4096, 1024, 60)
 
 
 def seeds(work: Path, recordings: Path | None) -> list[bytes]:
-    """Contents of sound files: networks made here, each in the older and the newer layout of HDF5, and recorded ones.
+    """Contents of sound files: made here, each in the older and the newer layout of HDF5, and recorded ones.
 
     Args:
         work: an existing folder for files on the way.
         recordings: searched for `.net` files, or None.
     """
     path, found = work / "seed.net", []
-    for network in networks():
-        write(network, path)
-        found.append(path.read_bytes())
-        found.append(_in_new_layout(path))
+    for network in (*networks(), circuit()):
+        if isinstance(network, Circuit):
+            write_circuit(network, path)
+        else:
+            write(network, path)
+        found += [path.read_bytes(), _in_new_layout(path)]
     path.unlink()
     recorded: Iterable[Path] = sorted(recordings.rglob("*.net")) if recordings else ()
     return found + [file.read_bytes() for file in recorded]
@@ -67,6 +73,29 @@ def networks() -> list[Network]:
         DenseLayer(shape=(2,), weight=even(2, 8), neuron=_NEURON),
     )
     return [Network(convolutions), Network(matrices), Network(mixed)]
+
+
+def circuit() -> Circuit:
+    """A convolution, a second one beside it with a delay, a recurrent matrix of both."""
+    random = np.random.default_rng(1)
+
+    def even(*shape: int) -> Integers:
+        return random.integers(-64, 64, shape) * 2
+
+    return Circuit(
+        input_shape=(1, 4, 4),
+        populations=(
+            Population(key="a", shape=(2, 4, 4), neuron=_NEURON, bias=random.integers(-9, 9, 2)),
+            Population(key="b", shape=(2, 4, 4), neuron=CubaNeuron(np.array([1, 4096]), 7, 90)),
+            Population(key="c", shape=(3,), neuron=_NEURON, recurrent=even(3, 3)),
+        ),
+        synapses=(
+            Synapse(source=INPUT, target=0, connection=Convolution(weight=even(2, 1, 3, 3), padding=(1, 1))),
+            Synapse(source=0, target=1, connection=Convolution(weight=even(2, 1, 1, 1), groups=2)),
+            Synapse(source=INPUT, target=1, connection=Convolution(weight=even(2, 1, 3, 3), padding=(1, 1)), delay=1),
+            Synapse(source=1, target=2, connection=Matrix(weight=even(3, 32), delay=random.integers(0, 5, (3, 32)))),
+        ),
+    )
 
 
 def _in_new_layout(path: Path) -> bytes:

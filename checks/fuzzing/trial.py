@@ -9,9 +9,13 @@ from random import Random
 import numpy as np
 
 from neurodeploy.errors import UserError
-from neurodeploy_exporters.lava import read, simulate, write
-from neurodeploy_exporters.lava.layers import ConvLayer, Shape
+from neurodeploy_exporters.lava.circuit import Circuit
+from neurodeploy_exporters.lava.circuitfile import is_circuit, read_circuit, write_circuit
+from neurodeploy_exporters.lava.layers import ConvLayer
+from neurodeploy_exporters.lava.netfile import read, write
 from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.simulate import Mode, simulate, simulate_circuit
+from neurodeploy_exporters.lava.values import Shape
 
 _STEPS = 3
 _LONGEST_MESSAGE = 1000
@@ -37,16 +41,18 @@ def try_file(path: Path, random: Random) -> Outcome:
         path: the file.
         random: of the input spikes.
     """
-    stage = "read"
+    stage, again = "read", path.with_name("again.net")
     try:
-        network = read(path)
+        network = read_circuit(path) if is_circuit(path) else read(path)
         stage = "simulate"
         _run(network, random)
         stage = "write"
-        again = path.with_name("again.net")
-        write(network, again)
+        if isinstance(network, Circuit):
+            write_circuit(network, again)
+        else:
+            write(network, again)
         stage = "read again"
-        read(again)
+        _ = read_circuit(again) if is_circuit(again) else read(again)
     except UserError as error:
         fault = _fault(error, path if stage == "read" else None)
         if fault or stage == "read again":
@@ -57,20 +63,22 @@ def try_file(path: Path, random: Random) -> Outcome:
     return Outcome("run")
 
 
-def _run(network: Network, random: Random) -> None:
+def _run(network: Network | Circuit, random: Random) -> None:
     shape = network.input_shape or _guessed_input(network)
     if shape is None:
         return
     spikes = np.random.default_rng(random.getrandbits(32)).random((_STEPS, 1, *shape), np.float32) < 0.5
-    if network.has_input_neurons:
-        simulate(network, spikes[0] * 60, _STEPS, mode="bias", reset_interval=2)
+    mode: Mode = random.choice(("bias", "ain")) if network.has_input_neurons else "spikes"
+    inputs = 60 * spikes[0] if mode == "bias" else spikes
+    if isinstance(network, Circuit):
+        simulate_circuit(network, inputs, _STEPS, mode=mode, reset_interval=2)
     else:
-        simulate(network, spikes, _STEPS)
+        simulate(network, inputs, _STEPS, mode=mode, reset_interval=2)
 
 
-def _guessed_input(network: Network) -> Shape | None:
+def _guessed_input(network: Network | Circuit) -> Shape | None:
     """An input for a file that begins with a convolution and does not tell."""
-    first = network.layers[0]
+    first = network.layers[0] if isinstance(network, Network) else None
     if not isinstance(first, ConvLayer):
         return None
     geometry = zip(first.shape[1:], first.weight.shape[2:], first.stride, first.padding, first.dilation, strict=True)

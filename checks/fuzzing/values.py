@@ -44,8 +44,7 @@ def odd_value(random: Random) -> Any:
 
 def _numbers(random: Random) -> Any:
     with np.errstate(all="ignore"):
-        array = np.full(random.choice(_SHAPES), random.choice(_NUMBERS)).astype(random.choice(_DTYPES))
-    return array
+        return np.full(random.choice(_SHAPES), random.choice(_NUMBERS)).astype(random.choice(_DTYPES))
 
 
 def _texts(random: Random) -> Any:

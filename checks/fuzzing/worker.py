@@ -32,7 +32,7 @@ class Limits:
         megabytes: of memory beyond what the process has before it.
     """
 
-    seconds: float = 30.0
+    seconds: float = 60.0
     megabytes: int = 3072
 
 
@@ -84,7 +84,7 @@ def results(seeds: list[bytes], seed: int, numbers: range, work: Path, limits: L
 def make(seeds: list[bytes], seed: int, number: int) -> tuple[bytes, str]:
     """The damaged file `number`, and what was done to it."""
     random = Random(f"{seed}/{number}")
-    data, names, by_members = random.choice(seeds), [], random.random() < float(os.environ.get('BYM','0.6'))
+    data, names, by_members = random.choice(seeds), [], random.random() < float(os.environ.get("BYM", "0.6"))
     if by_members:
         data, name = damage_members(data, random)
         names.append(name)
