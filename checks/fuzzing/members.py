@@ -71,7 +71,6 @@ def _one_element_replaced(file: h5py.File, random: Random) -> None:
     name = _dataset(file, random)
     values = np.array(file[name][()])
     if values.dtype.kind in "iufb" and values.size:
-        values = values.astype(random.choice((np.float64, np.float32, np.int64, values.dtype)))
         numbers = (
             0.5,
             np.nan,
@@ -94,6 +93,7 @@ def _one_element_replaced(file: h5py.File, random: Random) -> None:
             1e18,
         )
         with np.errstate(all="ignore"):
+            values = values.astype(random.choice((np.float64, np.float32, np.int64, values.dtype)))
             values.flat[random.randrange(values.size)] = np.asarray(random.choice(numbers)).astype(values.dtype)
         _put(file, name, values)
 

@@ -12,6 +12,7 @@ from neurodeploy_exporters.lava.limits import MAX_NEURONS
 from neurodeploy_exporters.lava.values import Integers, Shape
 
 _NEURON_TYPES = ("CUBA", "LOIHI")
+_DROPPED = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0}  # netx computes as if they had these values
 
 
 def read_numbered(folder: Folder, *, least: int = 1) -> list[Folder]:
@@ -29,6 +30,9 @@ def read_neuron(layer: Folder) -> CubaNeuron:
     kind = folder.text("type")
     if kind not in _NEURON_TYPES:
         raise folder.error(f"type: {kind!r} found, {' or '.join(_NEURON_TYPES)} expected")
+    for name, plain in _DROPPED.items():
+        if name in folder and (found := read_number(folder, name)) != plain:
+            raise folder.error(f"{name}: {found} found, {plain} expected; Lava ignores any other value")
     try:
         return CubaNeuron(
             read_one_or_many(folder, "iDecay"), read_one_or_many(folder, "vDecay"), read_number(folder, "vThMant")

@@ -128,14 +128,15 @@ class Folder:
         found = np.empty(values.shape, np.int64)
         flat, into = values.reshape(-1), found.reshape(-1)
         for start in range(0, flat.size, _BLOCK):
-            part, whole = flat[start : start + _BLOCK], True
+            part = flat[start : start + _BLOCK]
+            whole: NDArray[np.bool_] = np.ones(part.shape, np.bool_)
             if part.dtype.kind == "f":
                 with np.errstate(invalid="ignore"):
                     part = part.astype(np.float64)
                     whole = np.isfinite(part) & (part == np.rint(part)) & (np.abs(part) < 1 << 53)
             elif part.dtype.kind == "u":
                 whole = part <= np.iinfo(np.int64).max
-            if not np.all(whole):
+            if not whole.all():
                 number = part[~whole][0]
                 raise LocatedError(f"{self.file}: {where}: {number} found, whole numbers expected (Lava cuts off fractions)")
             into[start : start + _BLOCK] = part
