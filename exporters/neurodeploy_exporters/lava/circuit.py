@@ -15,6 +15,7 @@ from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.connection import Convolution as Convolution
 from neurodeploy_exporters.lava.connection import Matrix as Matrix
 from neurodeploy_exporters.lava.layers import CubaNeuron, check_bias, check_decays
+from neurodeploy_exporters.lava.limits import check_sizes, check_synapses
 from neurodeploy_exporters.lava.values import MAX_DELAY, Integers, Shape, check_range, check_shape
 
 INPUT = -1
@@ -96,10 +97,11 @@ class Circuit:
         check_shape(self.input_shape, (1, 3))
         if not self.populations:
             raise UserError("circuit: no population found, at least one expected")
-        keys = [population.key for population in self.populations]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                raise UserError(f"population {index}: key: {key} found twice, names that differ expected")
+        seen: set[str] = set()
+        for index, population in enumerate(self.populations):
+            if population.key in seen:
+                raise UserError(f"population {index}: key: {population.key} found twice, names that differ expected")
+            seen.add(population.key)
         for number, synapse in enumerate(self.synapses):
             try:
                 self._check_synapse(synapse)
@@ -108,6 +110,8 @@ class Circuit:
         for index in range(len(self.populations)):
             if not self.into(index):
                 self._check_input_neurons(index)
+        check_sizes(population.shape for population in self.populations)
+        check_synapses((synapse.connection, self.populations[synapse.target].shape) for synapse in self.synapses)
 
     def _check_synapse(self, synapse: Synapse) -> None:
         if not INPUT <= synapse.source < synapse.target < len(self.populations):
@@ -141,7 +145,14 @@ class Circuit:
 
     def into(self, target: int) -> tuple[Synapse, ...]:
         """The synapses on a population."""
-        return tuple(synapse for synapse in self.synapses if synapse.target == target)
+        return self._by_target.get(target, ())
+
+    @cached_property
+    def _by_target(self) -> dict[int, tuple[Synapse, ...]]:
+        found: dict[int, list[Synapse]] = {}
+        for synapse in self.synapses:
+            found.setdefault(synapse.target, []).append(synapse)
+        return {target: tuple(synapses) for target, synapses in found.items()}
 
     @cached_property
     def depths(self) -> tuple[int, ...]:

@@ -8,9 +8,11 @@ from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.connection import Convolution
 from neurodeploy_exporters.lava.hdf5 import Folder, LocatedError
 from neurodeploy_exporters.lava.layers import CubaNeuron
+from neurodeploy_exporters.lava.limits import MAX_NEURONS
 from neurodeploy_exporters.lava.values import Integers, Shape
 
 _NEURON_TYPES = ("CUBA", "LOIHI")
+_DROPPED = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0}  # netx computes as if they had these values
 
 
 def read_numbered(folder: Folder, *, least: int = 1) -> list[Folder]:
@@ -28,6 +30,9 @@ def read_neuron(layer: Folder) -> CubaNeuron:
     kind = folder.text("type")
     if kind not in _NEURON_TYPES:
         raise folder.error(f"type: {kind!r} found, {' or '.join(_NEURON_TYPES)} expected")
+    for name, plain in _DROPPED.items():
+        if name in folder and (found := read_number(folder, name)) != plain:
+            raise folder.error(f"{name}: {found} found, {plain} expected; Lava ignores any other value")
     try:
         return CubaNeuron(
             read_one_or_many(folder, "iDecay"), read_one_or_many(folder, "vDecay"), read_number(folder, "vThMant")
@@ -78,11 +83,13 @@ def read_shape(folder: Folder) -> Shape:
 
 def checked_product(folder: Folder, shape: Integers) -> int:
     """Number of neurons of a layer of this shape."""
+    if shape.size > 3:
+        raise folder.error(f"shape: {shape.size} sizes found, (C, H, W) or (N,) expected")
     product = 1
     for size in shape.ravel().tolist():
         product *= size
-        if size < 1 or product > 1 << 31:
-            raise folder.error(f"shape: {shape.tolist()} found, the shape of a layer expected")
+        if size < 1 or product > MAX_NEURONS:
+            raise folder.error(f"shape: {shape.tolist()} found, sizes of at least 1 and {MAX_NEURONS} neurons at most expected")
     return product
 
 

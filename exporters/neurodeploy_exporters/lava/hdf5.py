@@ -6,6 +6,7 @@ Every read states what it expects; links, external storage and oversized data se
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
+from neurodeploy_exporters.lava.heap import DamagedHeap, read_variable_text
 
 MAX_FILE_BYTES = 1 << 30
-MAX_ELEMENTS = 1 << 26  # of one data set: far above the synapses of any chip
-MAX_MEMBERS = 4096
+MAX_ELEMENTS = 1 << 26  # of one data set: half the synapses of a chip
+MAX_MEMBERS = 1024  # of a group; a board of 8 chips has as many cores, and each layer takes at least one
+_FREE_ELEMENTS, _ELEMENTS_PER_BYTE = 1 << 22, 64  # of a file: deflate makes up to 1000 times as much of it, networks never do
 _MAX_TEXT = 64
+_MAX_MESSAGE = 500
+_BLOCK = 1 << 20  # numbers that are converted at once
 _BUILT_IN_FILTERS = {1, 2, 3}  # deflate, shuffle, Fletcher-32: others may load code from outside
 
 
 class LocatedError(UserError):
-    """A UserError whose message already names the file and the place in it."""
+    """A UserError whose message already names the file and the place in it. What it quotes is made printable, and short."""
+
+    def __init__(self, message: str) -> None:
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        super().__init__(shown if len(shown) <= _MAX_MESSAGE else f"{shown[: _MAX_MESSAGE - 100]} … {shown[-100:]}")
+
+
+@dataclass(eq=False)
+class Allowance:
+    """How many numbers may still be read from a file."""
+
+    left: int
+
+    def take(self, count: int) -> bool:
+        self.left -= count
+        return self.left >= 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +54,13 @@ class Folder:
         file: the file's path, for messages.
         path: the group's path inside the file, without a slash at the end.
         group: the group itself.
+        allowance: for all groups of the file together.
     """
 
     file: Path
     path: str
     group: Any
+    allowance: Allowance
 
     def names(self) -> list[str]:
         """Names of the members, sorted.
@@ -53,27 +75,37 @@ class Folder:
             return sorted(map(str, self.group))
 
     def __contains__(self, name: str) -> bool:
+        """Whether there is such a member; where it is a link, `folder` and others refuse it, wherever it leads."""
         with self._guarded(f"{self.path}/{name}"):
-            return bool(name in self.group)
+            return bool(self.group.id.links.exists(name.encode()))
 
     def folder(self, name: str) -> "Folder":
         """The group `name`."""
-        return Folder(self.file, f"{self.path}/{name}", self._member(name, h5py.Group, "group"))
+        return Folder(self.file, f"{self.path}/{name}", self._member(name, h5py.Group, "group"), self.allowance)
 
     def text(self, name: str) -> str:
         """The string `name`: a scalar or an array of one."""
         dataset, where = self._dataset(name), f"{self.path}/{name}"
         with self._guarded(where):
             kind = dataset.dtype.kind
-            if dataset.size != 1 or (kind == "S" and dataset.dtype.itemsize > _MAX_TEXT):
+            if dataset.shape not in ((), (1,)) or (kind == "S" and dataset.dtype.itemsize > _MAX_TEXT):
                 raise LocatedError(f"{self.file}: {where}: shape {dataset.shape} found, one short string expected")
             if kind != "S" and h5py.check_string_dtype(dataset.dtype) is None:
                 raise LocatedError(f"{self.file}: {where}: {dataset.dtype} found, a string expected")
-            value = dataset[()] if dataset.shape == () else dataset[:].flat[0]
-            text = value if isinstance(value, str) else bytes(value).decode("ascii")
-            if len(text) > _MAX_TEXT:
-                raise LocatedError(f"{self.file}: {where}: {len(text)} characters found, at most {_MAX_TEXT} expected")
-            return text
+            text = bytes(dataset[()].item()) if kind == "S" else self._variable_text(dataset, where)
+            try:
+                return text.decode("ascii")
+            except UnicodeDecodeError:
+                raise LocatedError(f"{self.file}: {where}: {text!r} found, ASCII expected") from None
+
+    def _variable_text(self, dataset: Any, where: str) -> bytes:
+        offset, root = dataset.id.get_offset(), self.group.file
+        if offset is None or root.id.get_create_plist().get_sizes()[0] != 8:
+            raise LocatedError(f"{self.file}: {where}: stored in pieces; write it as h5py does by default")
+        try:
+            return read_variable_text(self.file, offset, root.userblock_size, _MAX_TEXT)
+        except DamagedHeap as error:
+            raise LocatedError(f"{self.file}: {where}: {error}") from None
 
     def integers(self, name: str) -> NDArray[np.int64]:
         """The numbers `name`, of any shape; stored as any number type, but whole.
@@ -89,16 +121,38 @@ class Folder:
                 raise LocatedError(
                     f"{self.file}: {where}: shape {dataset.shape} found, at most {MAX_ELEMENTS} numbers expected"
                 )
+            if not self.allowance.take(dataset.size):
+                raise LocatedError(f"{self.file}: {where}: with it, the file claims more numbers than one of its size can hold")
+            self._check_stored(dataset, where)
             values = np.asarray(dataset[()])
-        if values.dtype.kind == "f":
-            values = values.astype(np.float64)
-            whole = np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 1 << 53)
+        found = np.empty(values.shape, np.int64)
+        flat, into = values.reshape(-1), found.reshape(-1)
+        for start in range(0, flat.size, _BLOCK):
+            part = flat[start : start + _BLOCK]
+            whole: NDArray[np.bool_] = np.ones(part.shape, np.bool_)
+            if part.dtype.kind == "f":
+                with np.errstate(invalid="ignore"):
+                    part = part.astype(np.float64)
+                    whole = np.isfinite(part) & (part == np.rint(part)) & (np.abs(part) < 1 << 53)
+            elif part.dtype.kind == "u":
+                whole = part <= np.iinfo(np.int64).max
+            if not whole.all():
+                number = part[~whole][0]
+                raise LocatedError(f"{self.file}: {where}: {number} found, whole numbers expected (Lava cuts off fractions)")
+            into[start : start + _BLOCK] = part
+        return found
+
+    def _check_stored(self, dataset: Any, where: str) -> None:
+        """Refuse sizes that are only claimed: HDF5 fills in what was never written."""
+        if dataset.chunks is not None:
+            pieces = prod(-(-size // piece) for size, piece in zip(dataset.shape, dataset.chunks, strict=True))
+            stored = dataset.id.get_num_chunks()
         else:
-            whole = values <= np.iinfo(np.int64).max
-        wrong = values[~whole]
-        if wrong.size:
-            raise LocatedError(f"{self.file}: {where}: {wrong.flat[0]} found, whole numbers expected (Lava cuts off fractions)")
-        return values.astype(np.int64)
+            pieces, stored = min(dataset.size, 1), min(dataset.id.get_storage_size(), 1)
+        if stored < pieces:
+            raise LocatedError(
+                f"{self.file}: {where}: shape {dataset.shape} found, but only {stored} of its {pieces} pieces are stored"
+            )
 
     def _dataset(self, name: str) -> Any:
         dataset, where = self._member(name, h5py.Dataset, "data set"), f"{self.path}/{name}"
@@ -114,10 +168,10 @@ class Folder:
     def _member(self, name: str, kind: type, noun: str) -> Any:
         where = f"{self.path}/{name}"
         with self._guarded(where):
-            link = self.group.get(name, getlink=True)
-            if link is None:
+            links = self.group.id.links
+            if not links.exists(name.encode()):
                 raise LocatedError(f"{self.file}: {where}: missing; a {noun} expected")
-            if not isinstance(link, h5py.HardLink):
+            if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:  # not followed to find out: it may lead to a device
                 raise LocatedError(f"{self.file}: {where}: a link to elsewhere found; a {noun} of this file expected")
             member = self.group[name]
             if not isinstance(member, kind):
@@ -157,7 +211,7 @@ def opened(path: Path, *, expected: str = "a .net file") -> Iterator[Folder]:
     except Exception as error:  # h5py answers damage with nearly any exception type
         raise UserError(f"{path}: is not a readable HDF5 file ({_one_line(error)}); {expected} expected") from error
     try:
-        yield Folder(path, "", file)
+        yield Folder(path, "", file, Allowance(_FREE_ELEMENTS + _ELEMENTS_PER_BYTE * size))
     finally:
         with contextlib.suppress(Exception):  # closing a damaged file may fail too; it was only read
             file.close()

@@ -88,7 +88,13 @@ def _read_layer(folder: Folder) -> Layer:
         raise folder.error(str(error)) from None
 
 
+def _refuse(folder: Folder, name: str, reason: str) -> None:
+    if name in folder:
+        raise folder.error(f"{name}: found {reason}; remove it")
+
+
 def _read_input(folder: Folder) -> InputLayer:
+    _refuse(folder, "delay", "on an input entry, where Lava ignores it")
     neuron = read_neuron(folder) if "neuron" in folder else None
     weight = read_number(folder, "weight") if "weight" in folder else 64
     bias = read_number(folder, "bias") if "bias" in folder else 0
@@ -96,8 +102,7 @@ def _read_input(folder: Folder) -> InputLayer:
 
 
 def _read_conv(folder: Folder) -> ConvLayer:
-    if "delay" in folder:
-        raise UserError("delay: found on a convolution, where Lava ignores it; remove it")
+    _refuse(folder, "delay", "on a convolution, where Lava ignores it")
     shape, weight = read_shape(folder), folder.integers("weight")
     if weight.ndim == 5 and weight.shape[4] == 1:
         weight = weight[..., 0]
@@ -114,24 +119,28 @@ def _read_conv(folder: Folder) -> ConvLayer:
 
 
 def _read_dense(folder: Folder) -> DenseLayer:
-    return _dense(folder, None)
+    _refuse(folder, "weight_rec", 'on a layer of type "dense", where Lava ignores it')
+    delay = folder.integers("delay") if "delay" in folder else np.zeros((), np.int64)
+    return _dense(folder, None, int(delay.flat[0]) if delay.size == 1 else delay)
 
 
 def _read_dense_rec(folder: Folder) -> DenseLayer:
-    return _dense(folder, folder.integers("weight_rec"))
+    _refuse(folder, "delay", "on a recurrent layer, where netx rescales the sums (by delays of 0 too)")
+    return _dense(folder, folder.integers("weight_rec"), 0)
 
 
-def _dense(folder: Folder, weight_rec: Integers | None) -> DenseLayer:
-    shape = folder.integers("shape")
-    outputs, weight = checked_product(folder, shape), folder.integers("weight")
+def _dense(folder: Folder, weight_rec: Integers | None, delay: int | Integers) -> DenseLayer:
+    outputs, weight = checked_product(folder, folder.integers("shape")), folder.integers("weight")
     if weight.ndim == 1 and weight.size % outputs == 0:
         weight = weight.reshape(outputs, -1)
-    delay = folder.integers("delay") if "delay" in folder else np.zeros((), np.int64)
+        if weight_rec is not None and weight_rec.size == outputs**2:
+            weight_rec = weight_rec.reshape(outputs, outputs)
+    bias = folder.integers("bias") if "bias" in folder else None
     return DenseLayer(
         shape=(outputs,),
         weight=weight,
-        bias=folder.integers("bias") if "bias" in folder else None,
-        delay=int(delay.flat[0]) if delay.size == 1 else delay,
+        bias=np.full(outputs, bias.flat[0]) if bias is not None and bias.shape in ((), (1,)) else bias,
+        delay=delay,
         weight_rec=weight_rec,
         neuron=read_neuron(folder) if "neuron" in folder else _INTEGRATOR,
     )

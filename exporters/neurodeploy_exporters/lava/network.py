@@ -20,6 +20,7 @@ from neurodeploy_exporters.lava.layers import (
     Shape,
     Spiking,
 )
+from neurodeploy_exporters.lava.limits import check_sizes, check_synapses
 from neurodeploy_exporters.lava.skip import Skip, read_skip
 
 
@@ -73,6 +74,8 @@ class Network:
             if position and isinstance(layer, InputLayer):
                 raise UserError(f"/layer/{position}: input entry found; it can only be layer 0")
         self.check_shapes(self.input_shape)
+        check_sizes(block.layer.shape for block in self.blocks())
+        check_synapses((layer.connection, layer.shape) for layer in self.layers if isinstance(layer, ConvLayer | DenseLayer))
 
     @property
     def input_shape(self) -> Shape | None:

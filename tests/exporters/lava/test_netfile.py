@@ -278,7 +278,7 @@ def long_text(file: h5py.File) -> None:
         (replaced("layer/4/type", b"average"), "/layer/4/type: 'average' found"),
         (replaced("layer/4/type", 3), "/layer/4/type: int64 found, a string"),
         (replaced("layer/4/type", ["a", "b"]), r"/layer/4/type: shape \(2,\) found, one short string"),
-        (replaced("layer/4/type", "dénse"), "/layer/4/type: damaged or of an unknown kind|'dénse' found"),
+        (replaced("layer/4/type", "dénse"), r"/layer/4/type: b'd\\xc3\\xa9nse' found, ASCII"),
         (long_text, "/layer/4/type: 500 characters"),
         (replaced("layer/4/type", None), "/layer/4/type: missing"),
         (replaced("layer/4/weight", None), "/layer/4/weight: missing; a data set expected"),
@@ -308,7 +308,7 @@ def long_text(file: h5py.File) -> None:
         (external, "/layer/4/weight: its values are stored in another file"),
         (virtual, "/layer/4/weight: its values are stored in another file"),
         (lzf, "/layer/4/weight: compressed by filter 32000"),
-        (many_layers, "/layer: 5007 members found, at most 4096"),
+        (many_layers, "/layer: 5007 members found, at most 1024"),
     ],
 )
 def test_a_file_with_a_wrong_value_is_refused_by_its_place(path, change, message):
