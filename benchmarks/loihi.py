@@ -126,15 +126,16 @@ def _case(result: SimulationResult, name: str) -> str:
     recorded = next(each for each in result.recorded if each.case == name)
     agreement = next(each for each in result.agreement if each.case == name)
     peaks = {(each.batch, each.threads): f"{each.peak_bytes / 2**20:,.0f}" for each in result.memory if each.case == name}
-    rows = [
-        ["", "threads", "batch", "ms", "ms per sample", "of processor time", "samples in Lava's recorded time", "peak, MiB"]
-    ]
+    here = {each.threads: each.median_s for each in result.timings if each.case == name and each.subject == "lava"}
+    columns = ("threads", "batch", "ms", "ms per sample", "of processor time")
+    rows = [["", *columns, "samples in Lava's recorded time", "in its time here", "peak, MiB"]]
     for t in (each for each in result.timings if each.case == name):
         gain = f"{t.batch * recorded.seconds / t.median_s:.1f}"
         peak = "–" if t.subject == "lava" else peaks.get((t.batch, t.threads), "–")
         cpu = "–" if t.cpu_s is None else f"{1e3 * t.cpu_s / t.batch:.2f}"
         ms = (f"{1e3 * t.median_s:.2f}", f"{1e3 * t.median_s / t.batch:.2f}", cpu)
-        rows.append([t.subject, str(t.threads), str(t.batch), *ms, gain, peak])
+        beside = f"{t.batch * here[t.threads] / t.median_s:.1f}" if t.threads in here else "–"
+        rows.append([t.subject, str(t.threads), str(t.batch), *ms, gain, beside, peak])
     title = f"{name}: {recorded.what}; {agreement.different} of {agreement.compared:,} recorded states differ"
     return f"{title}\nLava, recorded: {1e3 * recorded.seconds:.1f} ms for one sample on {recorded.machine}\n{table(rows)}"
 
