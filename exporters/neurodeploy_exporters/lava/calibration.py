@@ -12,14 +12,14 @@ from neurodeploy.errors import UserError
 from neurodeploy.fixed_point import CubaParameters, cuba_step
 from neurodeploy.neurons import neuron_step
 from neurodeploy_exporters.lava.currents import delivered
-from neurodeploy_exporters.lava.rounding import Rounded
+from neurodeploy_exporters.lava.rounding import Rounded, Target, at_scale
 from neurodeploy_exporters.lava.wiring import Stage
 
 _TRIED = 9
 
 
 class Calibration:
-    """Runs the trained body, population after population, beside candidates for each.
+    """Runs the trained body, population after population, beside its roundings.
 
     Trained and rounded population read the same spikes, those of the trained network, so that they differ by what the candidate
     rounds and by nothing else. Reading what the rounded populations before it fire, as on the chip, was no better: over three
@@ -37,20 +37,21 @@ class Calibration:
             raise UserError(f"calibration: {_shown(spikes)} found, spikes [T, B, …] of the body's input expected")
         self._spikes = {source: torch.from_numpy(np.ascontiguousarray(spikes, np.uint8))}
 
-    def choose(self, stage: Stage, candidates: Sequence[Rounded]) -> Rounded:
-        """The candidate whose spikes differ least from those of the trained population; the first of equals.
+    def choose(self, stage: Stage, target: Target, scales: Sequence[float]) -> float:
+        """The scale with which fewest spikes differ from those of the trained population; the first of equals.
 
-        At most nine are tried, spread evenly over the scales, with the first one among them; so the search costs ten runs of
-        each layer on the calibration data.
+        At most nine are tried, spread evenly, with the first one among them; so the search costs ten runs of each layer on the
+        calibration data.
         """
-        trained = _fired(stage, self._current(stage, [a.node.weight for a in stage.afferents], stage.bias))
+        trained = _fired(stage, self._current(stage, target.weights, stage.bias))
         self._spikes[stage.name] = trained
 
-        def wrong(rounded: Rounded) -> int:
+        def wrong(scale: float) -> int:
+            rounded = at_scale(target, scale)
             current = self._current(stage, rounded.weights, rounded.bias)
             return int((_fired_by_integers(stage, current, rounded) != trained).sum())
 
-        return min(_spread(candidates), key=wrong)
+        return min(_spread(scales), key=wrong)
 
     def _current(self, stage: Stage, weights: Sequence[Any], bias: Any) -> Tensor:
         total: Any = sum(
@@ -68,10 +69,10 @@ def _shown(values: NDArray[Any]) -> str:
     return "values other than 0 and 1"
 
 
-def _spread(candidates: Sequence[Rounded]) -> list[Rounded]:
-    ranked = sorted(candidates[1:], key=lambda rounded: rounded.scale)
+def _spread(scales: Sequence[float]) -> list[float]:
+    ranked = sorted(scales[1:])
     places = sorted({round(place) for place in np.linspace(0, len(ranked) - 1, _TRIED - 1)}) if ranked else []
-    return [candidates[0], *(ranked[place] for place in places)]
+    return [scales[0], *(ranked[place] for place in places)]
 
 
 def _fired(stage: Stage, current: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from neurodeploy_exporters.bundle import HeadCost, HeadCut
 from neurodeploy_exporters.lava.currents import delivered
 from neurodeploy_exporters.lava.headcut import HeadCut as Choice
 from neurodeploy_exporters.lava.headcut import left, moved
-from neurodeploy_exporters.lava.rounding import readout_integers
+from neurodeploy_exporters.lava.rounding import at_scale, candidates, readout_target
 from neurodeploy_exporters.lava.wiring import Readout
 
 
@@ -67,7 +67,8 @@ def _on_chip(
     operations, updates, active, values = 0.0, 0, 0, 0
     for readout in found:
         current: Any = 0
-        for afferent, parallel in zip(readout.afferents, readout_integers(readout, steps).parallel, strict=True):
+        target = readout_target(readout, steps)
+        for afferent, parallel in zip(readout.afferents, at_scale(target, candidates(target)[0]).parallel, strict=True):
             spikes = torch.from_numpy(np.ascontiguousarray(tensors[afferent.source], np.uint8))
             synapses = delivered(afferent, spikes, np.ones(afferent.node.weight.shape))
             operations += parallel * float(synapses.sum(dtype=torch.float64))

@@ -19,7 +19,7 @@ from neurodeploy_exporters.lava.calibration import Calibration
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.rounding import Rounded, Target, candidates, given, readout_integers, split
+from neurodeploy_exporters.lava.rounding import Rounded, at_scale, candidates, given, readout_target, spiking_target, split
 from neurodeploy_exporters.lava.values import MAX_DELAY
 from neurodeploy_exporters.lava.wiring import Afferent, Readout, Stage, stages
 
@@ -33,7 +33,7 @@ class QuantizedSynapse:
         source: the spiking layer that it reads, or the tensor that enters the body.
         parallel: number of synapses that share its weight.
         delay: steps that its spikes wait for those of the longest way.
-        weight_error: ‖w_int / scale − w‖ / ‖w‖.
+        weight_error: ‖w_int / scale − w‖ / ‖w‖; of a readout's pooled weights, of their sums over each window.
     """
 
     name: str
@@ -145,17 +145,19 @@ def quantize_body(
     for index, stage in enumerate(populations):
         depth, delays = _timing(stage, depths)
         if isinstance(stage, Stage):
-            parameters = stage.neuron.parameters
-            target = Target(stage.name, stage.afferents, stage.bias, parameters.threshold)
+            target = spiking_target(stage)
             if scales is not None:
-                rounded = given(target, scales[stage.name])
+                scale = given(target, scales[stage.name])
             else:
                 possible = candidates(target)
-                rounded = possible[0] if chosen is None else chosen.choose(stage, possible)
-            neuron = CubaNeuron(4096, round(4096 * (1 - parameters.decay)), rounded.threshold)
+                scale = possible[0] if chosen is None else chosen.choose(stage, target, possible)
+            i_decay, v_decay = 4096, round(4096 * (1 - stage.neuron.parameters.decay))
         else:
-            rounded = readout_integers(stage, steps)
-            neuron = CubaNeuron(0 if stage.integrates else 4096, 4096, rounded.threshold)
+            target = readout_target(stage, steps)
+            scale = candidates(target)[0]
+            i_decay, v_decay = 0 if stage.integrates else 4096, 4096
+        rounded = at_scale(target, scale)
+        neuron = CubaNeuron(i_decay, v_decay, rounded.threshold)
         placed.append(_Placed(stage, rounded, neuron, depth, delays, index))
         depths[stage.name] = depth
     spiking, graded = placed[: len(found)], placed[len(found) :]
@@ -196,10 +198,8 @@ def _describe(placed: _Placed) -> QuantizedLayer:
         shape=stage.shape,
         scale=rounded.scale,
         synapses=tuple(
-            QuantizedSynapse(
-                afferent.node.name, afferent.source, parallel, delay, _weight_error(afferent, weight, rounded.scale)
-            )
-            for afferent, weight, parallel, delay in placed.afferents
+            QuantizedSynapse(afferent.node.name, afferent.source, parallel, delay, error)
+            for (afferent, _, parallel, delay), error in zip(placed.afferents, rounded.weight_errors, strict=True)
         ),
         bias_error=bias_error / (threshold or 1.0),
         threshold_error=0.0 if threshold is None else abs(rounded.threshold / rounded.scale - threshold) / threshold,
@@ -208,11 +208,6 @@ def _describe(placed: _Placed) -> QuantizedLayer:
         threshold=placed.neuron.threshold,
         latency=placed.depth,
     )
-
-
-def _weight_error(afferent: Afferent, weight: Any, scale: float) -> float:
-    trained = afferent.node.weight
-    return float(np.linalg.norm(weight / scale - trained) / np.linalg.norm(trained))
 
 
 # --- what the chip runs ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ steps of 2, and leave the scale to the smaller weights.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil, floor, log2
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.hardware import BIAS_MAX, THRESHOLD_MAX, WEIGHT_MAX, WEIGHT_MIN
-from neurodeploy_exporters.lava.wiring import Afferent, Readout
+from neurodeploy_exporters.lava.wiring import Afferent, Readout, Stage
 
 SUM_MAX = (1 << 17) - 1
 """A sum up to here, times 64, is inside the 24 bits of u and v: it neither wraps nor is clipped, nor fires above 17 bits."""
@@ -47,6 +48,38 @@ class Target:
     def weights(self) -> tuple[Any, ...]:
         return tuple(afferent.node.weight for afferent in self.afferents)
 
+    @cached_property
+    def rounded_together(self) -> tuple[Any, ...]:
+        """Of each afferent, what is rounded as one number: its weights, or for a readout their sums over pooling windows."""
+        return tuple(
+            by_window(afferent, afferent.node.weight) if self._is_spread(afferent) else afferent.node.weight
+            for afferent in self.afferents
+        )
+
+    def integers(self, number: int, scale: float) -> Any:
+        """The weights of one afferent at one scale: even numbers."""
+        half = np.rint(self.rounded_together[number] * (scale / 2)).astype(np.int64)
+        afferent = self.afferents[number]
+        return 2 * (_spread(half, afferent.windows) if self._is_spread(afferent) else half)
+
+    def _is_spread(self, afferent: Afferent) -> bool:
+        return self.threshold is None and afferent.windows is not None
+
+
+def spiking_target(stage: Stage) -> Target:
+    """A population that fires."""
+    return Target(stage.name, stage.afferents, stage.bias, stage.neuron.parameters.threshold)
+
+
+def readout_target(readout: Readout, steps: int) -> Target:
+    """The last synapse; its bias is left to the host.
+
+    Args:
+        readout: what leaves the chip as numbers.
+        steps: T, over which it may have to add up without leaving the 24 bits of a neuron.
+    """
+    return Target(readout.name, readout.afferents, None, None, steps if readout.integrates else 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Rounded:
@@ -56,6 +89,7 @@ class Rounded:
         scale: integer units per unit of the trained network.
         weights: of each afferent, the sum over its parallel synapses; even.
         parallel: of each afferent, the number of synapses that carry it.
+        weight_errors: of each afferent ‖w_int / scale − w‖ / ‖w‖; of a readout's pooled weights, of their sums over a window.
         bias: integers `[C_out]` or None.
         threshold: `vThMant`.
     """
@@ -63,32 +97,33 @@ class Rounded:
     scale: float
     weights: tuple[Any, ...]
     parallel: tuple[int, ...]
+    weight_errors: tuple[float, ...]
     bias: Any
     threshold: int
 
 
-def candidates(target: Target) -> list[Rounded]:
-    """What the population can be rounded to, the one with the least rounding error first.
+def candidates(target: Target) -> list[float]:
+    """Scales at which the population fits the chip, that with the least rounding error first.
 
-    Scales run from half the largest possible one to it. An afferent is carried by several synapses where that at least halves
-    the squared error, never all afferents of a population; the others follow from the scale.
+    They run from half the largest possible one to it. An afferent is carried by several synapses where that at least halves the
+    squared error, never all afferents of a population; which ones, follows from the scale.
 
     Raises:
         UserError: weights are not finite or all zero, or round to zero at every scale; the message names the layer.
     """
     _check(target)
-    found: list[Rounded] = []
-    largest = 0.0
+    found: list[float] = []
+    least = largest = 0.0
     for parallel in _PARALLEL:
         previous, largest = largest, _largest_scale(target, parallel)
         if largest <= previous:
             break
         # a power of two loses nothing of weights that are on a power-of-two grid already (neurodeploy.graph.grid)
         scales = [*(largest * np.linspace(0.5, 1, _CANDIDATES)), 2.0 ** floor(log2(largest))]
-        rounded = [each for each in (at_scale(target, scale) for scale in scales) if _fits(target, each)]
-        rounded.sort(key=lambda each: _error(target, each))
-        if rounded and (not found or _error(target, rounded[0]) < _WORTH_IT * _error(target, found[0])):
-            found = rounded
+        errors = {scale: _error(target, scale) for scale in map(float, scales) if _fits(target, scale)}
+        best = min(errors.values(), default=0.0)
+        if errors and (not found or best < _WORTH_IT * least):
+            found, least = sorted(errors, key=errors.__getitem__), best
     if not found:
         place = target.afferents[0].node.name if len(target.afferents) == 1 else target.name
         peak = max(np.abs(weight).max() for weight in target.weights)
@@ -100,39 +135,32 @@ def candidates(target: Target) -> list[Rounded]:
     return found
 
 
-def given(target: Target, scale: float) -> Rounded:
-    """The population at a scale that fine-tuning found its integers with.
+def given(target: Target, scale: float) -> float:
+    """The scale, if the population fits the chip at it: one that fine-tuning found its integers with.
 
     Raises:
-        UserError: they are beyond what the chip holds.
+        UserError: its integers are beyond what the chip holds.
     """
     _check(target)
     rounded = at_scale(target, scale)
     biases = 0 if rounded.bias is None else np.abs(rounded.bias).max()
-    if not (_fits(target, rounded) and biases <= BIAS_MAX and rounded.threshold <= THRESHOLD_MAX):
+    if not (_fits(target, scale) and biases <= BIAS_MAX and rounded.threshold <= THRESHOLD_MAX):
         raise UserError(f"node {target.name}: at the scale {scale:.6g} its integers are beyond Loihi's; use a smaller one")
-    return rounded
-
-
-def readout_integers(readout: Readout, steps: int) -> Rounded:
-    """The last synapse in integers; its bias is left to the host.
-
-    Args:
-        readout: what leaves the chip as numbers.
-        steps: T, over which it may have to add up without leaving the 24 bits of a neuron.
-    """
-    return candidates(Target(readout.name, readout.afferents, None, None, steps if readout.integrates else 1))[0]
+    return scale
 
 
 def at_scale(target: Target, scale: float) -> Rounded:
     """The population at one scale, whatever the limits of the chip."""
-    weights = tuple((2 * np.rint(weight * scale / 2)).astype(np.int64) for weight in target.weights)
+    weights = tuple(target.integers(number, scale) for number in range(len(target.afferents)))
     return Rounded(
-        scale,
-        weights,
-        tuple(_synapses_for(weight) for weight in weights),
-        None if target.bias is None else np.rint(target.bias * scale).astype(np.int64),
-        THRESHOLD_MAX if target.threshold is None else round(target.threshold * scale),
+        scale=scale,
+        weights=weights,
+        parallel=tuple(_synapses_for(weight) for weight in weights),
+        weight_errors=tuple(
+            float(np.sqrt(_squared_error(trained, scale)) / np.linalg.norm(trained)) for trained in target.rounded_together
+        ),
+        bias=None if target.bias is None else np.rint(target.bias * scale).astype(np.int64),
+        threshold=THRESHOLD_MAX if target.threshold is None else round(target.threshold * scale),
     )
 
 
@@ -140,6 +168,35 @@ def split(weight: Any, parallel: int) -> list[Any]:
     """Even weights of so many synapses, as equal as can be, whose sum is `weight`."""
     half = weight // 2
     return [2 * (half // parallel + (index < half % parallel)) for index in range(parallel)]
+
+
+def by_window(afferent: Afferent, weight: Any) -> Any:
+    """Sums `[N_out, windows]` of the weights of a Linear node over its pooling windows."""
+    assert afferent.windows is not None
+    inside = afferent.windows >= 0
+    order = np.argsort(afferent.windows[inside], kind="stable")
+    first = np.searchsorted(afferent.windows[inside][order], np.arange(afferent.windows.max() + 1))
+    return np.add.reduceat(weight[:, inside][:, order], first, axis=1)
+
+
+def _spread(sums: Any, windows: Any) -> Any:
+    """Integers `[N_out, N_in]` whose sum over each window is the given one, spread evenly over the window's inputs.
+
+    Where thousands of pooled inputs meet in a sum of 17 bits, each has a weight of a few units, and rounding them one by one
+    would move all of a window to the same side. Input r of the K of a window gets ⌊((r + 1) S + o) / K⌋ − ⌊(r S + o) / K⌋ of
+    the sum S; the offset o differs between windows and outputs, so that no input is favoured everywhere.
+    """
+    order = np.argsort(windows, kind="stable")
+    ordered = windows[order]
+    rank = np.empty_like(windows)
+    rank[order] = np.arange(len(windows)) - np.searchsorted(ordered, ordered)
+    size = np.bincount(windows[windows >= 0])[0]
+    result = np.zeros((len(sums), len(windows)), np.int64)
+    for output in range(len(sums)):
+        share, offset = sums[output, windows], (7 * output + 13 * windows) % size
+        result[output] = (share * (rank + 1) + offset) // size - (share * rank + offset) // size
+    result[:, windows < 0] = 0
+    return result
 
 
 def _check(target: Target) -> None:
@@ -161,15 +218,14 @@ def _synapses_for(weight: Any) -> int:
 
 
 def _largest_scale(target: Target, parallel: int) -> float:
-    fan_in = sum(weight[0].size for weight in target.weights)  # rounding to even numbers adds at most 1 per synapse
     whole = [_largest_scale_of(weight) for weight in target.weights]
-    sums = (SUM_MAX / target.steps - fan_in) / _largest_sum(target.weights, target.bias)
+    sums = SUM_MAX / target.steps / _largest_sum(target.weights, target.bias)
     limits = [min(parallel * min(whole), max(whole)), sums]
     if target.threshold is not None:
         limits.append(THRESHOLD_MAX / target.threshold)
     if target.bias is not None and target.bias.any():
         limits.append(BIAS_MAX / np.abs(target.bias).max())
-    return max(float(min(limits)), np.finfo(float).tiny)
+    return float(min(limits))
 
 
 def _largest_scale_of(weight: Any) -> float:
@@ -181,7 +237,13 @@ def _largest_scale_of(weight: Any) -> float:
     return float(min(limits))
 
 
-def _fits(target: Target, rounded: Rounded) -> bool:
+def _fits(target: Target, scale: float) -> bool:
+    fan_in = sum(weight[0].size for weight in target.weights)
+    # rounding to even numbers moves a weight by 1 at most
+    most = target.steps * (scale * _largest_sum(target.weights, target.bias) + fan_in + 1)
+    if most <= SUM_MAX and all(scale * np.abs(weight).max() > 1 for weight in target.rounded_together):
+        return True
+    rounded = at_scale(target, scale)
     largest = target.steps * _largest_sum(rounded.weights, rounded.bias)
     return all(weight.any() for weight in rounded.weights) and largest <= SUM_MAX
 
@@ -194,13 +256,19 @@ def _largest_sum(weights: Sequence[Any], bias: Any) -> float:
     return float(max((excitation + np.maximum(offset, 0)).max(), -(inhibition + np.minimum(offset, 0)).min()))
 
 
-def _error(target: Target, rounded: Rounded) -> float:
+def _error(target: Target, scale: float) -> float:
     """Squared error of a neuron's comparison with its threshold, if every input spiked, averaged over the neurons."""
-    total = 0.0
-    for trained, weight in zip(target.weights, rounded.weights, strict=True):
-        total += float(np.square(weight / rounded.scale - trained).sum() / len(trained))
+    total = sum(_squared_error(trained, scale) / len(trained) for trained in target.rounded_together)
     if target.bias is not None:
-        total += float(np.square(rounded.bias / rounded.scale - target.bias).mean())
+        total += float(np.square(np.rint(target.bias * scale) / scale - target.bias).mean())
     if target.threshold is not None:
-        total += (rounded.threshold / rounded.scale - target.threshold) ** 2
+        total += (round(target.threshold * scale) / scale - target.threshold) ** 2
     return total
+
+
+def _squared_error(trained: Any, scale: float) -> float:
+    """‖w_int / scale − w‖²."""
+    halves = trained * (scale / 2)
+    halves -= np.rint(halves)
+    flat = halves.ravel()
+    return float(np.dot(flat, flat)) * (2 / scale) ** 2

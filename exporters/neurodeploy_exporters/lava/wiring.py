@@ -8,6 +8,7 @@ reads is a sum of currents of that synapse; a way without a synapse, such as an 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,15 @@ class Afferent:
             `source>node`; for a way without a synapse `source>neurons`.
         flatten: the source is flattened first.
         input_shape: of the source, per sample and step.
+        windows: of every input of a Linear node into which pooling over windows that do not overlap is folded, the number of
+            its window, −1 outside of all; None elsewhere. All inputs of a window have the same weight.
     """
 
     source: str
     node: nodes.Conv | nodes.Linear
     flatten: bool
     input_shape: Shape
+    windows: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +234,16 @@ def _through(graph: Graph, way: _Way, node: nodes.Conv | nodes.Linear) -> _Way:
     return replace(way, synapse=replace(node, inputs=(way.source,), weight=weight, bias=None))
 
 
+def _windows(graph: Graph, way: _Way, synapse: nodes.Conv | nodes.Linear) -> NDArray[np.int64] | None:
+    apart = all(k <= q for pool in way.pools for k, q in zip(pool.kernel, pool.stride, strict=True))
+    if not way.pools or not apart or not isinstance(synapse, nodes.Linear):
+        return None
+    shapes = [graph.shape(pool.inputs[0]) for pool in way.pools]
+    numbers = np.arange(1, 1 + prod(graph.shape(way.pools[-1].name)))[None]
+    spread: Any = fold_into_linear(way.pools, shapes, numbers)[0] * prod(k for pool in way.pools for k in pool.kernel)
+    return np.asarray(np.rint(spread), np.int64) - 1
+
+
 def _stage(graph: Graph, node: nodes.Neuron, current: _Current) -> Stage:
     if node.parameters.reset != "hard":
         raise UserError(
@@ -246,13 +260,17 @@ def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tupl
     for way in current.ways:
         whole = way if way.synapse is not None else _through(graph, way, _unit(name, shape))
         assert whole.synapse is not None
-        one = Afferent(way.source, whole.synapse, way.flatten, graph.shape(way.source))
+        windows = _windows(graph, way, whole.synapse)
+        one = Afferent(way.source, whole.synapse, way.flatten, graph.shape(way.source), windows)
         same = next((i for i, other in enumerate(found) if _alike(one, other)), None)
         if same is None:
             found.append(one)
         else:
-            both: Any = found[same].node.weight + one.node.weight
-            found[same] = replace(one, node=replace(found[same].node, weight=both))
+            other = found[same]
+            both: Any = other.node.weight + one.node.weight
+            alike = windows is not None and other.windows is not None and np.array_equal(windows, other.windows)
+            shared = windows if alike else None
+            found[same] = replace(one, node=replace(other.node, weight=both), windows=shared)
     return tuple(found)
 
 

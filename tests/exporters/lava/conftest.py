@@ -65,6 +65,72 @@ def _ours(array: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def branching() -> st.SearchStrategy[tuple[Graph, np.ndarray]]:
+    """Networks fed by events, whose layers each read sums of earlier spikes, pooled or not, through synapses or none."""
+    return _branching()
+
+
+@st.composite
+def _branching(draw) -> tuple[Graph, np.ndarray]:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    axes = draw(st.integers(1, 2))
+    shape = (2, *(draw(st.integers(4, 7)) for _ in range(axes)))
+    members: list[nodes.Node] = []
+    spikes = ["x"]
+
+    def put(node):
+        members.append(node)
+        return node.name
+
+    def sum_of_spikes(index, part):
+        chosen = draw(st.lists(st.sampled_from(spikes), min_size=1, max_size=3))
+        total = chosen[0]
+        for number, other in enumerate(chosen[1:]):
+            total = put(nodes.Add(name=f"sum{index}.{part}.{number}", inputs=(total, other)))
+        return total
+
+    for index in range(draw(st.integers(1, 4))):
+        ways = []
+        for part in range(draw(st.integers(1, 3))):
+            source = sum_of_spikes(index, part)
+            kind = draw(st.sampled_from(["conv", "pool", "nothing"]))
+            name = f"way{index}.{part}"
+            if kind == "pool":
+                source = put(nodes.AvgPool(name=name, inputs=(source,), kernel=(1,) * axes, stride=(1,) * axes))
+            if kind == "conv":
+                weight = rng.normal(0, 0.5, (2, draw(st.integers(1, 2)), *(3,) * axes))
+                bias = rng.normal(0, 0.2, 2) if draw(st.booleans()) else None
+                source = put(_conv(name, source, weight, bias))
+            ways.append(source)
+        total = ways[0]
+        for number, other in enumerate(ways[1:]):
+            total = put(nodes.Add(name=f"total{index}.{number}", inputs=(total, other)))
+        spikes.append(put(_neurons(draw, f"n{index}", total)))
+    samples = (rng.random((5, 2, *shape)) < 0.4).astype(np.float32)
+    x, mean = nodes.Input(name="x", shape=shape, timed=True), nodes.TimeMean(name="mean", inputs=(members[-1].name,))
+    return Graph([x, *members, mean, nodes.Output(name="out", inputs=("mean",))]), samples
+
+
+def _conv(name: str, source: str, weight: np.ndarray, bias: np.ndarray | None) -> nodes.Conv:
+    one = (1,) * (weight.ndim - 2)
+    return nodes.Conv(
+        name=name,
+        inputs=(source,),
+        weight=weight.astype(np.float32),
+        bias=None if bias is None else bias.astype(np.float32),
+        stride=one,
+        padding=one,
+        dilation=one,
+        groups=2 // weight.shape[1],
+    )
+
+
+def _neurons(draw: Any, name: str, source: str) -> nodes.Neuron:
+    decay, threshold = draw(st.sampled_from([0.0, 0.5, 0.77, 1.0])), draw(st.sampled_from([0.3, 0.5, 1.0]))
+    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(decay, threshold, "hard"))
+
+
+@pytest.fixture(scope="session")
 def random_circuit() -> Callable[[int], Circuit]:
     """Makes a circuit, other for every seed, that a chip can hold: convolutions and matrices, branches, delays, feedback of a
     population to itself, input neurons, decays and biases of all kinds."""
@@ -129,69 +195,3 @@ def _matrix(rng: np.random.Generator, shape: tuple[int, ...], outputs: int) -> M
     weight = _even(rng, (outputs, int(np.prod(shape))))
     delay = [0, int(rng.integers(0, 5)), rng.integers(0, 5, weight.shape)][rng.integers(0, 3)]
     return Matrix(weight=weight, delay=delay)
-
-
-@pytest.fixture(scope="session")
-def branching() -> st.SearchStrategy[tuple[Graph, np.ndarray]]:
-    """Networks fed by events, whose layers each read sums of earlier spikes, pooled or not, through synapses or none."""
-    return _branching()
-
-
-@st.composite
-def _branching(draw) -> tuple[Graph, np.ndarray]:
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    axes = draw(st.integers(1, 2))
-    shape = (2, *(draw(st.integers(4, 7)) for _ in range(axes)))
-    members: list[nodes.Node] = []
-    spikes = ["x"]
-
-    def put(node):
-        members.append(node)
-        return node.name
-
-    def sum_of_spikes(index, part):
-        chosen = draw(st.lists(st.sampled_from(spikes), min_size=1, max_size=3))
-        total = chosen[0]
-        for number, other in enumerate(chosen[1:]):
-            total = put(nodes.Add(name=f"sum{index}.{part}.{number}", inputs=(total, other)))
-        return total
-
-    for index in range(draw(st.integers(1, 4))):
-        ways = []
-        for part in range(draw(st.integers(1, 3))):
-            source = sum_of_spikes(index, part)
-            kind = draw(st.sampled_from(["conv", "pool", "nothing"]))
-            name = f"way{index}.{part}"
-            if kind == "pool":
-                source = put(nodes.AvgPool(name=name, inputs=(source,), kernel=(1,) * axes, stride=(1,) * axes))
-            if kind == "conv":
-                weight = rng.normal(0, 0.5, (2, draw(st.integers(1, 2)), *(3,) * axes))
-                bias = rng.normal(0, 0.2, 2) if draw(st.booleans()) else None
-                source = put(_conv(name, source, weight, bias))
-            ways.append(source)
-        total = ways[0]
-        for number, other in enumerate(ways[1:]):
-            total = put(nodes.Add(name=f"total{index}.{number}", inputs=(total, other)))
-        spikes.append(put(_neurons(draw, f"n{index}", total)))
-    samples = (rng.random((5, 2, *shape)) < 0.4).astype(np.float32)
-    x, mean = nodes.Input(name="x", shape=shape, timed=True), nodes.TimeMean(name="mean", inputs=(members[-1].name,))
-    return Graph([x, *members, mean, nodes.Output(name="out", inputs=("mean",))]), samples
-
-
-def _conv(name: str, source: str, weight: np.ndarray, bias: np.ndarray | None) -> nodes.Conv:
-    one = (1,) * (weight.ndim - 2)
-    return nodes.Conv(
-        name=name,
-        inputs=(source,),
-        weight=weight.astype(np.float32),
-        bias=None if bias is None else bias.astype(np.float32),
-        stride=one,
-        padding=one,
-        dilation=one,
-        groups=2 // weight.shape[1],
-    )
-
-
-def _neurons(draw: Any, name: str, source: str) -> nodes.Neuron:
-    decay, threshold = draw(st.sampled_from([0.0, 0.5, 0.77, 1.0])), draw(st.sampled_from([0.3, 0.5, 1.0]))
-    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(decay, threshold, "hard"))

@@ -7,7 +7,7 @@ from neurodeploy.errors import UserError
 from neurodeploy.graph import interpreter, partition
 from neurodeploy_exporters.lava.calibration import Calibration
 from neurodeploy_exporters.lava.quantize import quantize_body
-from neurodeploy_exporters.lava.rounding import Target, candidates
+from neurodeploy_exporters.lava.rounding import at_scale, candidates, spiking_target
 from neurodeploy_exporters.lava.wiring import stages
 
 
@@ -22,11 +22,12 @@ def test_every_population_alone_fires_at_least_as_nearly_as_with_the_least_round
     tensors = interpreter.run(network, images)
     changed = 0
     for stage in stages(network, partition(network).body):
-        possible = candidates(Target(stage.name, stage.afferents, stage.bias, stage.neuron.parameters.threshold))
-        chosen = calibration.choose(stage, possible)
-        wrong = {rounded.scale: _differing(stage, rounded, tensors) for rounded in (chosen, possible[0])}
-        assert wrong[chosen.scale] <= wrong[possible[0].scale]
-        changed += chosen.scale != possible[0].scale
+        target = spiking_target(stage)
+        scales = candidates(target)
+        chosen = calibration.choose(stage, target, scales)
+        wrong = {scale: _differing(stage, at_scale(target, scale), tensors) for scale in (chosen, scales[0])}
+        assert wrong[chosen] <= wrong[scales[0]]
+        changed += chosen != scales[0]
     assert changed
 
 

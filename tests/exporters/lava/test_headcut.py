@@ -230,3 +230,65 @@ def test_a_maximum_before_the_last_synapse_keeps_it_on_the_host(tmp_path):
     assert list(tmp_path.iterdir()) == []
     manifest = read_bundle(lava.export(MAXED, spikes(), tmp_path / "b", name="n")).manifest
     assert manifest.head_cut.last_synapse is None
+
+
+# --- pooled classifiers ------------------------------------------------------------------------------------------------
+
+
+def averaged(channels: int, size: int, classes: int) -> Graph:
+    """Neurons that pass events on, a global average and a classifier."""
+    rng = np.random.default_rng(3)
+    return closed(
+        conv("c", "x", np.eye(channels).reshape(channels, channels, 1, 1)),
+        lif("n", "c"),
+        nodes.AvgPool(name="pool", inputs=("n",), kernel=(size, size), stride=(size, size)),
+        nodes.Flatten(name="flat", inputs=("pool",)),
+        linear("classifier", "flat", rng.uniform(-1, 1, (classes, channels)) / 16),
+        shape=(channels, size, size),
+    )
+
+
+def test_weights_of_a_few_units_are_spread_over_their_window_so_that_its_sum_is_right():
+    graph = averaged(512, 8, 4)
+    body = cut_late(graph)
+    weight = body.graph["classifier"].weight.reshape(4, 512, 64)
+    (readout,) = body.readouts
+    assert np.abs(weight).max() <= 4, "the sums bound the scale, so that nothing else can"
+    assert np.ptp(weight, axis=2).max() == 2
+    trained = graph["classifier"].weight
+    np.testing.assert_allclose(weight.sum(2), trained * readout.scale, atol=1)
+    assert readout.synapses[0].weight_error < 0.02
+    assert np.abs(weight.sum(1)).max() < 150, "one input of all windows is favoured"
+
+
+def test_answers_of_a_wide_pooled_classifier_stay_near_those_of_the_trained_one_wherever_the_spikes_are():
+    graph = averaged(512, 8, 4)
+    body, rng = cut_late(graph), np.random.default_rng(4)
+    x = (rng.random((STEPS, 6, 512, 8, 8)) < rng.random((6, 512, 1, 1)) * 0.5).astype(np.float32)
+    x[:, :3, :, 4:] = 0  # three samples whose spikes are all in one half
+    trained, integers = (interpreter.run(g, x)["out"] for g in (graph, body.graph))
+    assert np.abs(trained - integers).max() < 0.05 * np.ptp(trained)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_whatever_windows_are_pooled_all_their_inputs_get_a_share_and_no_others(kernel, gap, pools, channels, seed):
+    rng = np.random.default_rng(seed)
+    size = (kernel + gap - 1) ** pools + 2
+    members: list[nodes.Node] = [conv("c", "x", rng.normal(0, 1, (channels, 1, 1, 1))), lif("n", "c")]
+    for number in range(pools):
+        before, stride = members[-1].name, kernel + gap - 1
+        if size < kernel:
+            break
+        members.append(nodes.AvgPool(name=f"p{number}", inputs=(before,), kernel=(kernel,) * 2, stride=(stride,) * 2))
+        size = (size - kernel) // stride + 1
+    members.append(nodes.Flatten(name="flat", inputs=(members[-1].name,)))
+    weight = rng.uniform(0.5, 1, (2, channels * size * size))
+    first = (kernel + gap - 1) ** pools + 2
+    graph = closed(*members, linear("classifier", "flat", weight), shape=(1, first, first))
+    (readout,) = readouts(graph, partition(graph).head)
+    body = cut_late(graph)
+    integers, trained = body.graph["classifier"].weight, readout.afferents[0].node.weight
+    assert ((integers == 0) >= (trained == 0)).all()
+    assert np.abs(integers - trained * body.readouts[0].scale).max() <= 2
+    assert body.readouts[0].synapses[0].weight_error < 0.02
