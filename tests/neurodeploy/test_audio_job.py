@@ -67,11 +67,19 @@ def test_recordings_become_a_network_over_sequences_whose_bundle_fires_the_spike
     assert fired == pytest.approx(report["total"]["spikes"])
 
 
-@pytest.mark.parametrize(
-    ("reset", "message"),
-    [("soft", r"node block1\.act1: reset .soft. found"), ("hard", r"node block1\.add: a residual connection has no form")],
-)
-def test_what_of_it_has_no_form_on_loihi_is_refused_by_name(recordings, tmp_path, reset, message):
-    recipe = parse(RECIPE.format(folder=recordings, reset=reset, target="lava"), origin="speech")
-    with pytest.raises(UserError, match=message):
+def test_its_residual_body_runs_on_the_simulated_chip_spike_for_spike(recordings, tmp_path):
+    recipe = parse(RECIPE.format(folder=recordings, reset="hard", target="lava"), origin="speech")
+    summary = run(recipe, tmp_path / "run")
+    assert summary["verify"]["lava_mismatched_spikes"] == 0
+    manifest = read_bundle(tmp_path / "run" / "seed-0" / "bundles" / "lava").manifest
+    assert [piece.format for piece in manifest.chain] == ["onnx", "circuit", "onnx"]
+    assert {layer.name: layer.latency_steps for layer in manifest.spiking_layers} == {
+        **{"stem": 0, "block1.act1": 1, "block1.act2": 2, "block2.act1": 3, "block2.act2": 4}
+    }
+    assert manifest.accuracy["exported"].samples == 20
+
+
+def test_what_of_it_has_no_form_on_loihi_is_refused_by_name(recordings, tmp_path):
+    recipe = parse(RECIPE.format(folder=recordings, reset="soft", target="lava"), origin="speech")
+    with pytest.raises(UserError, match=r"node block1\.act1: reset .soft. found"):
         run(recipe, tmp_path / "run")

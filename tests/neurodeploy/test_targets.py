@@ -1,8 +1,10 @@
 from importlib.metadata import EntryPoint, EntryPoints
 
+import numpy as np
 import pytest
 
 from neurodeploy import targets
+from neurodeploy.data import Digits
 from neurodeploy.errors import UserError
 
 
@@ -10,6 +12,28 @@ def test_both_targets_of_this_package_are_installed_and_load():
     assert targets.names() == ("lava", "onnx")
     for name in targets.names():
         assert targets.find(name).__module__ == f"neurodeploy_exporters.{name}.export"
+
+
+def test_arguments_for_a_chip_go_to_the_targets_that_take_them():
+    found = {name: targets.find(name) for name in targets.names()}
+    options = targets.chip_options(found, np.zeros((2, 3)), "last-synapse")
+    assert options["onnx"] == {}
+    assert set(options["lava"]) == {"calibration", "head_cut"}
+    assert options["lava"]["head_cut"] == "last-synapse"
+
+
+def test_a_head_cut_that_no_target_can_make_is_refused():
+    with pytest.raises(UserError, match='head cut "last-synapse": no chip among the targets onnx'):
+        targets.chip_options({"onnx": targets.find("onnx")}, None, "last-synapse")
+
+
+def test_calibration_inputs_are_spread_over_the_training_set():
+    data = Digits().load()
+    inputs = targets.calibration_inputs(data, 64)
+    assert inputs.shape == (64, 1, 8, 8)
+    assert np.array_equal(inputs, data.train_samples[:: len(data.train_labels) // 64][:64].numpy())
+    assert targets.calibration_inputs(data, 0) is None
+    assert len(targets.calibration_inputs(data, 10**6)) == len(data.train_labels)
 
 
 def test_an_unknown_target_is_refused_with_the_known_ones():

@@ -58,7 +58,6 @@ REPACT = closed(
     conv("c", "x", RNG.normal(0, 0.5, (4, 2, 3, 3)), padding=1),
     lif("n", "c"),
     conv("d", "n", RNG.normal(0, 0.5, (3, 4, 3, 3)), RNG.normal(0, 0.3, 3).astype(np.float32), padding=1, stride=2),
-    nodes.Add(name="sum", inputs=("d", "d")),
     nodes.Relu(name="relu", inputs=("d",)),
     nodes.AvgPool(name="pool", inputs=("relu",), kernel=(3, 3), stride=(3, 3)),
     nodes.Flatten(name="flat", inputs=("pool",)),

@@ -93,6 +93,41 @@ def test_export_and_verify_make_and_check_a_bundle_for_each_target(cli, tmp_path
         assert sum(answer["mismatched_spikes"].values()) == 0
 
 
+@pytest.mark.parametrize("head_cut", ["last-spike", "last-synapse"])
+def test_export_shows_what_both_places_of_the_head_cut_cost(cli, tmp_path, student, head_cut):
+    outcome = cli("export", student, "--target", "lava", "--output", tmp_path, "--head-cut", head_cut)
+    assert outcome.code == 0
+    cut = json.loads((tmp_path / "lava" / "manifest.json").read_text())["head_cut"]
+    assert cut["chosen"] == head_cut
+    early, late = cut["last_spike"], cut["last_synapse"]
+    cells = [[cell.strip() for cell in line.split("│")] for line in outcome.out.splitlines() if "│" in line]
+    rows = {name: values for _, name, *values, _ in cells}
+    assert rows["spikes that leave the chip"] == [f"{early['spikes']:,.1f}", f"{late['spikes']:,.1f}"]
+    assert rows["synaptic operations on the chip"] == ["0.0", f"{late['synaptic_operations']:,.1f}"]
+    assert rows["multiply-accumulates on the host"] == [f"{cost['multiply_accumulates']:,.1f}" for cost in (early, late)]
+    idle = late["neuron_updates"] - late["neuron_updates_active"]
+    chip = 23.6 * late["synaptic_operations"] + 81 * late["neuron_updates_active"] + 52 * idle
+    chip += 1.7 * (late["graded_values"] + late["spikes"])
+    assert rows["energy on the chip, nJ"] == [f"{1.7 * early['spikes'] / 1000:,.3f}", f"{chip / 1000:,.3f}"]
+    assert rows["energy on the host, nJ"] == [f"{4.6 * cost['multiply_accumulates'] / 1000:,.3f}" for cost in (early, late)]
+    assert "Energies are estimates: chip loihi1, host cmos45-fp32" in outcome.out
+    assert f"{head_cut} (chosen)" in outcome.out
+    assert cli("verify", tmp_path / "lava").code == 0
+
+
+def test_a_profile_without_a_cost_that_is_needed_gives_no_energy(cli, tmp_path, student):
+    outcome = cli("export", student, "--target", "lava", "--output", tmp_path, "--host-profile", "loihi1")
+    (row,) = (line for line in outcome.out.splitlines() if "energy on the host, nJ" in line)
+    assert [cell.strip() for cell in row.split("│")[2:4]] == ["-", "-"]
+
+
+def test_a_head_cut_behind_the_last_synapse_needs_a_target_with_a_chip(cli, tmp_path, student):
+    outcome = cli("export", student, "--target", "onnx", "--output", tmp_path, "--head-cut", "last-synapse")
+    assert outcome.code == 2
+    assert 'head cut "last-synapse": no chip among the targets onnx' in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_verify_fails_with_the_name_of_the_file_that_was_changed(cli, tmp_path, student):
     cli("export", student, "--target", "onnx", "--output", tmp_path, "--samples", 4)
     path = tmp_path / "onnx" / "body.onnx"

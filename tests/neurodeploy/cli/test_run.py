@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -47,6 +48,30 @@ def test_a_run_folder_in_use_is_refused_and_a_finished_run_can_be_resumed(cli, f
     before = (finished / "summary.json").read_text()
     assert cli("run", recipe_file, "--output", finished, "--resume").code == 0
     assert json.loads((finished / "summary.json").read_text()) == json.loads(before)
+
+
+def test_the_job_can_put_the_last_synapse_on_the_chip_and_says_where_it_runs(cli, tmp_path, recipe_file):
+    recipe = tmp_path / "graded.toml"
+    text = recipe_file.read_text().replace('targets = ["onnx", "lava"]', 'targets = ["lava"]\nhead_cut = "last-synapse"')
+    recipe.write_text(text)
+    outcome = cli("run", recipe, "--output", tmp_path / "run", "--seed", 0)
+    assert outcome.code == 0
+    manifest = read_bundle(tmp_path / "run" / "seed-0" / "bundles" / "lava").manifest
+    assert manifest.head_cut.chosen == "last-synapse"
+    assert [tensor.read for tensor in manifest.chain[1].graded] == ["every step"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    for place, layers in (("On the chip", "conv2, act2, conv3, act3, conv4"), ("On the host, after the chip", "classifier")):
+        assert re.search(rf"{place}</\w+>\s*<\w+>{layers}</", page)
+
+
+def test_a_recipe_whose_targets_have_no_chip_cannot_put_the_last_synapse_on_it(cli, tmp_path, recipe_file):
+    recipe = tmp_path / "graded.toml"
+    text = recipe_file.read_text().replace('targets = ["onnx", "lava"]', 'targets = ["onnx"]\nhead_cut = "last-synapse"')
+    recipe.write_text(text)
+    outcome = cli("run", recipe, "--output", tmp_path / "run")
+    assert outcome.code == 2
+    assert "no chip among the targets onnx" in outcome.err
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_exact_weights_and_targets_the_job_reports_float_networks(cli, tmp_path, recipe_file):
