@@ -23,6 +23,7 @@ from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.nodes import Node
 from neurodeploy.layers import Neuron
 from neurodeploy_exporters.lava.hardware import BIAS_MAX, WEIGHT_MAX
+from neurodeploy_exporters.lava.poolfirst import PoolFirst, refolded, unfolded, window_of
 from neurodeploy_exporters.lava.quantize import QuantizedBody
 from neurodeploy_exporters.lava.rounding import SUM_MAX
 from neurodeploy_exporters.lava.wiring import stages
@@ -72,6 +73,10 @@ class LoihiAware(GraphModule):
                 module.surrogate, module.detach_reset = neuron.surrogate, neuron.detach_reset
         assert parts.body is not None
         folded = {a.node.name: a.node.weight for stage in stages(graph, parts.body) for a in stage.afferents}
+        for node in self.graph.nodes:
+            window = window_of(graph, node, folded[node.name]) if isinstance(node, nodes.Conv) and node.name in folded else None
+            if isinstance(node, nodes.Conv) and window is not None:
+                self._place(node.name, PoolFirst(node, window))
         self._populations = tuple(
             _Population({name: self.get_submodule(name) for name in _afferents(self.graph, layer)}, scale, folded)
             for layer, scale in self.scales.items()
@@ -100,7 +105,7 @@ class LoihiAware(GraphModule):
             if not isinstance(node, nodes.Conv | nodes.Linear):
                 return node
             layer: Any = self.get_submodule(node.name)
-            weight, bias = (_array(value, scale_of.get(node.name, 1.0)) for value in (layer.weight, layer.bias))
+            weight, bias = (_array(value, scale_of.get(node.name, 1.0)) for value in (refolded(layer), layer.bias))
             return replace(node, weight=weight, bias=bias)
 
         return Graph(map(tuned, self.graph.nodes))
@@ -187,7 +192,7 @@ class _Population:
         parallel = [-(-int(layer.weight.abs().max()) // (WEIGHT_MAX + 2)) for layer in self.synapses]
         self._largest = [WEIGHT_MAX * count / scale for count in parallel]
         for name, layer in synapses.items():
-            _round_within(layer, trained[name], scale)
+            _round_within(layer, unfolded(layer, trained[name]), scale)
 
     def constrain(self) -> None:
         for layer, largest in zip(self.synapses, self._largest, strict=True):
@@ -197,7 +202,7 @@ class _Population:
         for sign in (1, -1):  # excitation, then inhibition
             while True:
                 sums = torch.stack([part for layer in self.synapses for part in _row_sums(layer, sign)]).sum(0)
-                if sums.max() <= SUM_MAX:
+                if not sums.max() > SUM_MAX:  # nor where a weight is no number: the next loss tells
                     break
                 self._shrink(sign, (_MARGIN * SUM_MAX / sums).clamp_max(1).where(sums > SUM_MAX, torch.ones_like(sums)))
 
@@ -211,7 +216,7 @@ class _Population:
 
 def _row_sums(layer: Any, sign: int) -> list[Tensor]:
     """Of all weights of one sign, and of the bias, at each neuron or channel `[C]`, in integers."""
-    parts = [layer.weight.flatten(1)] + ([] if layer.bias is None else [layer.bias.unsqueeze(1)])
+    parts = [refolded(layer).flatten(1)] + ([] if layer.bias is None else [layer.bias.unsqueeze(1)])
     return [(part * sign).clamp_min(0).sum(1) for part in parts]
 
 

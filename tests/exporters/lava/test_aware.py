@@ -16,6 +16,7 @@ from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.lava.aware import LoihiAware, hard_reset
 from neurodeploy_exporters.lava.pipeline import run_sequence
+from neurodeploy_exporters.lava.poolfirst import PoolFirst
 from neurodeploy_exporters.lava.quantize import QuantizedBody, quantize_body
 from neurodeploy_exporters.lava.rounding import SUM_MAX
 
@@ -125,6 +126,33 @@ def test_every_kind_of_network_fires_as_on_the_chip_while_it_learns(name, small_
     check_against_the_chip(module, x, busy=False)
 
 
+@pytest.mark.parametrize(
+    ("window", "stride", "first"), [((2, 2), (2, 2), True), ((3, 1), (3, 1), True), ((2, 2), (1, 1), False)]
+)
+def test_pooling_folded_into_a_convolution_is_computed_first_where_its_windows_do_not_overlap(digits, window, stride, first):
+    rng = np.random.default_rng(1)
+    plan = {"stride": (1, 2), "padding": (1, 0) if first and window == (2, 2) else (0, 0), "dilation": (1, 1), "groups": 2}
+    pool = nodes.AvgPool(name="pool", inputs=("x",), kernel=window, stride=stride)
+    members = [
+        nodes.Input(name="x", shape=(2, 8, 8), timed=True),
+        pool,
+        nodes.Conv(name="conv", inputs=("pool",), weight=rng.normal(0.2, 1, (6, 1, 2, 3)).astype(np.float32), **plan),
+        nodes.Neuron(name="n", inputs=("conv",), parameters=NeuronParameters(0.5, 0.5, "hard")),
+        nodes.Flatten(name="flat", inputs=("n",)),
+    ]
+    size = Graph([*members, nodes.Output(name="o", inputs=("flat",))]).shape("flat")[0]
+    classifier = nodes.Linear(name="fc", inputs=("flat",), weight=rng.normal(0, 0.3, (10, size)).astype(np.float32))
+    mean = nodes.TimeMean(name="mean", inputs=("fc",))
+    module = aware(Graph([*members, classifier, mean, nodes.Output(name="logits", inputs=("mean",))]))
+    assert isinstance(module.get_submodule("conv"), PoolFirst) == first
+    x = (digits[0][:40].repeat(2, 1)[None] > rng.random((5, 40, 2, 8, 8))).astype(np.float32)
+    before = written(module).graph["conv"].weight
+    check_against_the_chip(module, x)
+    learn(module, x, digits[1][:40], 0.1)
+    check_against_the_chip(module, x)
+    assert (written(module).graph["conv"].weight != before).any()
+
+
 def test_events_pooling_and_linear_layers_with_biases_fire_as_on_the_chip_before_and_after_learning(digits):
     module = aware(pooled())
     x = np.repeat((digits[0] > 0.4)[None], 7, axis=0).astype(np.float32)
@@ -225,6 +253,14 @@ def test_sums_that_could_wrap_are_brought_below_the_bound_for_the_neurons_concer
     assert 0.9 * SUM_MAX < rows[0] <= SUM_MAX
     assert rows[1] == pytest.approx(0.13 * 700 * module.scales["n"], rel=0.03)
     written(module)
+
+
+def test_weights_that_are_no_numbers_do_not_stop_the_clock(graph):
+    module = aware(graph("conv"))
+    with torch.no_grad():
+        module.get_submodule("conv2").parametrizations["weight"].original[0, 0, 0, 0] = torch.nan
+    module.constrain()
+    assert module.get_submodule("conv2").weight.isnan().any()
 
 
 def test_only_the_bodys_soft_resets_become_hard_ones(graph):
