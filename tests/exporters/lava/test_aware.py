@@ -108,7 +108,7 @@ def pooled() -> Graph:
 def test_every_spike_is_the_chips_before_and_after_learning(graph, digits, kind, exact, repact):
     module, (x, labels) = aware(graph(kind, "hard", repact), exact=exact), digits
     before = check_against_the_chip(module, x[:50])
-    losses = learn(module, x, labels, 0.03, steps=6)
+    losses = learn(module, x, labels, 0.1, steps=8)
     assert min(losses[1:]) < losses[0]
     after = check_against_the_chip(module, x[:50])
     assert all((before[layer] != after[layer]).any() for layer in module.scales)
@@ -251,7 +251,7 @@ def test_sums_that_could_wrap_are_brought_below_the_bound_for_the_neurons_concer
     module.constrain()
     rows = (layer.weight.sum(1) + layer.bias).detach().abs()
     assert 0.9 * SUM_MAX < rows[0] <= SUM_MAX
-    assert rows[1] == pytest.approx(0.13 * 700 * module.scales["n"], rel=0.03)
+    assert rows[1] == pytest.approx(0.13 * 700 * module.scales["n"], abs=700)  # each weight is rounded by 1 at most
     written(module)
 
 
