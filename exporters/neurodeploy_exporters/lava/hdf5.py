@@ -142,6 +142,12 @@ class Folder:
             into[start : start + _BLOCK] = part
         return found
 
+    def unsigned(self, name: str) -> bool:
+        """Whether the numbers `name` are of a type that has no negative ones."""
+        dataset = self._dataset(name)
+        with self._guarded(f"{self.path}/{name}"):
+            return bool(dataset.dtype.kind == "u")
+
     def _check_stored(self, dataset: Any, where: str) -> None:
         """Refuse sizes that are only claimed: HDF5 fills in what was never written."""
         if dataset.chunks is not None:
