@@ -14,6 +14,7 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -54,12 +55,17 @@ def _peak(key: str, setting: Setting, mode: Mode, device: str) -> tuple[int, str
         held = torch.cuda.memory_allocated()
         once()
         return torch.cuda.max_memory_allocated() - held, "torch.cuda.max_memory_allocated over what was held"
+    return peak_of(once, lambda: network.zero_grad(set_to_none=True))
+
+
+def peak_of(once: Callable[[], object], between: Callable[[], None] = lambda: None) -> tuple[int, str]:
+    """Bytes by which a call raises this process's peak, and how they were measured; `between` frees what a first call left."""
     if sys.platform != "linux":
         before = _maximum_resident()
         once()
         return _maximum_resident() - before, "ru_maxrss over that of the set-up"
     once()
-    network.zero_grad(set_to_none=True)
+    between()
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")

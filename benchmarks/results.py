@@ -94,3 +94,60 @@ class Result(_Record):
     neurons: list[NeuronAgreement]
     timings: list[Timing]
     memory: list[Memory]
+
+
+class RecordedLava(_Record):
+    """A run of Lava's CPU simulation that somebody timed before: steps only."""
+
+    case: str
+    what: str
+    steps: PositiveInt
+    seconds: PositiveFloat
+    machine: str
+    load: str
+    """What else that machine did."""
+
+
+class StatesAgreement(_Record):
+    """Spikes, currents and potentials of a whole network against the recorded ones."""
+
+    case: str
+    compared: int
+    different: int
+
+
+class SimulationTiming(_Record):
+    """Seconds of one run of a batch: the median over the rounds, and the fastest; and the median of the processor time."""
+
+    subject: Literal["neurodeploy", "lava"]
+    case: str
+    batch: PositiveInt
+    threads: PositiveInt
+    median_s: PositiveFloat
+    fastest_s: PositiveFloat
+    cpu_s: float | None
+    """None for Lava, which runs in processes of its own."""
+    rounds: PositiveInt
+
+
+class SimulationMemory(_Record):
+    """Bytes by which one run, in a process of its own, raises the peak over what it held before."""
+
+    case: str
+    batch: PositiveInt
+    threads: PositiveInt
+    peak_bytes: int
+    method: str
+
+
+class SimulationResult(_Record):
+    """One run of the benchmark of the Loihi simulator."""
+
+    schema_version: Literal[1] = SCHEMA
+    day: date
+    machine: Machine
+    versions: dict[str, str]
+    recorded: list[RecordedLava]
+    agreement: list[StatesAgreement]
+    timings: list[SimulationTiming]
+    memory: list[SimulationMemory]

@@ -1,19 +1,23 @@
-"""Run a Lava `.net` network as Loihi's fixed-point arithmetic does, bit for bit, and write every block's spikes and state."""
+"""Run a Lava `.net` network or a circuit in Loihi's fixed-point arithmetic, and write every block's spikes and state."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
 from neurodeploy.cli.console import out
+from neurodeploy.errors import UserError
 
 EXAMPLE = """neurodeploy simulate runs/demo/seed-0/bundles/lava/body.net \\
     --input runs/demo/seed-0/bundles/lava/sample.npz --array spikes/act1 --steps 6 --output runs/trace.npz"""
 
+_PART = ("--skip-layers", "--num-layers", "--input-shape")
+
 
 def command(
-    network: Annotated[Path, typer.Argument(help="A `.net` file.", show_default=False)],
+    network: Annotated[Path, typer.Argument(help="A `.net` or circuit file.", show_default=False)],
     samples: Annotated[
         Path,
         typer.Option("--input", help="A .npz file with the input: integers [T, B, C, H, W] or [T, B, N]; bias: no T."),
@@ -26,16 +30,25 @@ def command(
     reset_interval: Annotated[int | None, typer.Option(min=1, help="Steps between resets.", show_default=False)] = None,
     reset_offset: Annotated[int, typer.Option(min=0, help="Step of the first block's first reset.")] = 0,
     message_bits: Annotated[int, typer.Option(min=0, max=32, help="0: any non-zero input is one spike.")] = 0,
+    skip_layers: Annotated[int, typer.Option(min=0, help="`.net`: layer of the file to begin with.")] = 0,
+    num_layers: Annotated[int | None, typer.Option(min=1, help="`.net`: layer to stop before.", show_default=False)] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="C,H,W of a sample where the input file has another form.", show_default=False)
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A .npz file for s, u, v.", show_default=False)] = None,
 ) -> None:
     import numpy as np
 
     from neurodeploy.arrays import read_arrays
-    from neurodeploy.errors import UserError
     from neurodeploy.files import atomic_file
-    from neurodeploy_exporters.lava import read, simulate
+    from neurodeploy_exporters.lava import is_circuit, read, read_circuit, simulate, simulate_circuit
 
-    loaded = read(network)
+    sample_shape = _shape(input_shape)
+    part: dict[str, Any] = {"skip_layers": skip_layers, "num_layers": num_layers, "input_shape": sample_shape}
+    circuit = is_circuit(network)
+    if circuit and (skip_layers, num_layers, sample_shape) != (0, None, None):
+        raise UserError(f"{network}: a circuit, which tells its shape and runs whole; leave out {', '.join(_PART)}")
+    run = partial(simulate_circuit, read_circuit(network)) if circuit else partial(simulate, read(network), **part)
     arrays = read_arrays(samples)
     if array not in arrays:
         raise UserError(
@@ -44,8 +57,7 @@ def command(
     values = arrays[array]
     if mode == "bias" and steps is None:
         raise UserError("--steps: needed with --mode bias, whose input has no time axis")
-    recorded = simulate(
-        loaded,
+    recorded = run(
         values,
         steps if steps is not None else len(values),
         mode=mode,
@@ -63,3 +75,12 @@ def command(
         with atomic_file(output) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **recorded)
         out.print(f"{output}: {len(recorded)} arrays written")
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise UserError(f"--input-shape: {text} found, numbers such as 3,32,32 expected") from None

@@ -43,7 +43,7 @@ def is_circuit(path: Path) -> bool:
     Raises:
         UserError: there is no such file, or it is not HDF5.
     """
-    with opened(path, expected="a circuit file") as root:
+    with opened(path, expected="a .net or circuit file") as root:
         return "format" in root
 
 

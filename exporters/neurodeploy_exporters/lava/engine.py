@@ -170,7 +170,7 @@ def _constants(prepared: Prepared, drive: Drive | None, part: slice, *, keep_cur
     found = [*(delivery for _, delivery in prepared.afferents), *filter(None, [prepared.recurrent])]
     largest, parameters = sum(delivery.largest for delivery in found), prepared.parameters
     if drive is not None and drive.current is not None:
-        largest += int(np.abs(drive.current.astype(np.int64)).max())
+        largest += max(int(drive.current.max()), -int(drive.current.min()))
     if drive is not None and drive.bias is not None:
         parameters = replace(parameters, bias=drive.bias[part])
     return NeuronConstants(parameters, largest_sum=largest, keep_current=keep_current)

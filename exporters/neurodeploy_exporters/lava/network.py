@@ -155,7 +155,7 @@ class Network:
         Raises:
             UserError: the input's shape is unknown or contradicts the file's, or a skip does not fit.
         """
-        shape = self.input_shape if input_shape is None else input_shape
+        shape = self.input_shape if input_shape is None else tuple(input_shape)
         if shape is None:
             raise UserError("network: begins with a convolution and does not tell its input's shape; give input_shape")
         if self.input_shape not in (None, shape):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit
 from neurodeploy_exporters.lava.engine import Drive, Prepared, Traces, prepare, run
+from neurodeploy_exporters.lava.layers import FlattenLayer
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.skip import Skip
 from neurodeploy_exporters.lava.values import Shape
@@ -25,6 +26,7 @@ Mode = Literal["spikes", "bias", "ain"]
 _MODES = ("spikes", "bias", "ain")
 _DTYPES: dict[str, Any] = {"s": np.bool_, "u": np.int32, "v": np.int32}
 _CHUNK = 1 << 26  # spikes of one population that are held at once by a thread, over samples and steps
+_SHARE = 1 << 21  # neuron updates that are worth a thread
 
 
 def simulate(
@@ -73,6 +75,8 @@ def simulate(
     values = _whole(inputs)
     if input_shape is None and network.input_shape is None:
         input_shape = values.shape[1 if mode == "bias" else 2 :]
+        if isinstance(network.layers[0], FlattenLayer):
+            input_shape = (int(np.prod(input_shape)),)
     circuit = network.circuit(skips, input_shape)
     places = [f"/layer/{block.position} ({block.key})" for block in network.blocks()]
     return _run(circuit, places, values, steps, mode, reset_interval, reset_offset, input_message_bits, record)
@@ -122,8 +126,8 @@ def _run(
     if mode != "spikes":
         with _named(places[0]):
             _check_drive(values, mode)
-    peak, first = int(np.abs(values.astype(np.int64)).max()), 0 if circuit.has_input_neurons else 1
-    with _one_thread_each() as threads:
+    peak, first = _largest(values), 0 if circuit.has_input_neurons else 1
+    with _one_thread_each() as threads, torch.autocast("cpu", enabled=False):  # autocast would round the sums
         populations = []
         for index, depth in enumerate(circuit.depths):
             with _named(places[index]):
@@ -136,8 +140,9 @@ def _run(
         entering = np.ascontiguousarray(np.moveaxis(values, 2, -1))  # channels last
         readers = {synapse.source: synapse.target for synapse in sorted(circuit.synapses, key=lambda synapse: synapse.target)}
         job = _Job(populations, places, entering, mode, steps, readers, recorded)
-        largest = max(int(np.prod(population.shape)) for population in populations)
-        _in_chunks(job, values.shape[1], max(1, _CHUNK // (steps * largest)), threads)
+        sizes, batch = [int(np.prod(population.shape)) for population in populations], values.shape[1]
+        threads = max(1, min(threads, batch, batch * steps * sum(sizes) // _SHARE))
+        _in_chunks(job, batch, max(1, _CHUNK // (steps * max(sizes))), threads)
     return {key: _ours(array) for key, array in recorded.items()}
 
 
@@ -263,19 +268,26 @@ def _whole(inputs: NDArray[Any]) -> NDArray[Any]:
         values = values.astype(np.int64)
     if values.dtype.kind not in "iub":
         raise UserError(f"input: {values.dtype} found, whole numbers expected")
-    if values.size and np.abs(values.astype(np.int64)).max() > np.iinfo(np.int32).max:
+    if values.size and _largest(values) > np.iinfo(np.int32).max:
         raise UserError("input: a number beyond 32 bits found")
     return values
 
 
+def _largest(values: NDArray[Any]) -> int:
+    """Largest magnitude of integers or booleans."""
+    return max(int(values.max()), -int(values.min()))
+
+
 def _pad(values: NDArray[Any], steps: int) -> NDArray[Any]:
     missing = max(0, steps - len(values))
+    if not missing:
+        return values[:steps]
     return np.pad(values[:steps], [(0, missing), *[(0, 0)] * (values.ndim - 1)])
 
 
 def _check_drive(values: NDArray[Any], mode: Mode) -> None:
     """Refuse what the input neurons cannot receive."""
-    if mode == "ain" and np.abs(values.astype(np.int64)).max() >= 1 << 24:
+    if mode == "ain" and _largest(values) >= 1 << 24:
         raise UserError("input: a current of 2^24 or more found, which Lava's 32-bit integers do not hold after the shift")
     if mode == "bias" and (values.min() < -(1 << 15) or values.max() >= 1 << 15):
         raise UserError(f"input: biases from {values.min()} to {values.max()} found, 16-bit numbers expected")

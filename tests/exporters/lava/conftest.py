@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
+from neurodeploy_exporters.lava.layers import CubaNeuron
+
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "golden"
 
 
@@ -56,3 +59,70 @@ def _load(name: str) -> Case:
 def _ours(array: np.ndarray) -> np.ndarray:
     """Lava's `(W, H, C, T)` or `(N, T)` → `[T, 1, C, H, W]` or `[T, 1, N]`."""
     return array.transpose()[:, None]
+
+
+@pytest.fixture(scope="session")
+def random_circuit() -> Callable[[int], Circuit]:
+    """Makes a circuit, other for every seed, that a chip can hold: convolutions and matrices, branches, delays, feedback of a
+    population to itself, input neurons, decays and biases of all kinds."""
+    return _random_circuit
+
+
+def _random_circuit(seed: int) -> Circuit:
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(1, 4)) * 2, int(rng.integers(2, 6)), int(rng.integers(2, 6)))
+    flat = bool(rng.random() < 0.3)
+    input_shape = (int(np.prod(shape)),) if flat else shape
+    populations: list[Population] = []
+    synapses: list[Synapse] = []
+    if rng.random() < 0.3:
+        populations.append(Population(key="driven", shape=input_shape, neuron=_neuron(rng, input_shape[0])))
+    for _ in range(rng.integers(1, 5)):
+        index = len(populations)
+        sources = range(INPUT if not populations or populations[0].key != "driven" else 0, index)
+        shapes = {i: input_shape if i == INPUT else populations[i].shape for i in sources}
+        chosen = int(rng.choice(sources))
+        first = _convolution(rng, shapes[chosen]) if len(shapes[chosen]) == 3 and rng.random() < 0.7 else None
+        connection = first or _matrix(rng, shapes[chosen], int(rng.integers(1, 9)))
+        target = connection.output_shape(shapes[chosen])
+        synapses.append(Synapse(source=chosen, target=index, connection=connection, delay=int(rng.integers(0, 4))))
+        for other in sources:  # whatever else fits
+            if rng.random() < 0.5 and len(target) == 1:
+                synapses.append(Synapse(source=other, target=index, connection=_matrix(rng, shapes[other], target[0])))
+            elif rng.random() < 0.5 and shapes[other][1:] == target[1:] and len(target) == 3:
+                weight = _even(rng, (target[0], shapes[other][0], 1, 1))
+                synapses.append(Synapse(source=other, target=index, connection=Convolution(weight=weight), delay=1))
+        bias = rng.integers(-300, 300, target if rng.random() < 0.3 else target[0]) if rng.random() < 0.6 else None
+        recurrent = _even(rng, (target[0], target[0])) if len(target) == 1 and rng.random() < 0.3 else None
+        neuron = _neuron(rng, target[0])
+        populations.append(Population(key=f"p{index}", shape=target, neuron=neuron, bias=bias, recurrent=recurrent))
+    order = rng.permutation(len(synapses))
+    return Circuit(input_shape=input_shape, populations=tuple(populations), synapses=tuple(synapses[i] for i in order))
+
+
+def _even(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return 2 * rng.integers(-128, 128, shape)
+
+
+def _neuron(rng: np.random.Generator, channels: int) -> CubaNeuron:
+    decays = [rng.choice([0, 4096, 2048, rng.integers(0, 4097)], channels if rng.random() < 0.3 else None) for _ in range(2)]
+    i_decay, v_decay = (int(decay) if np.ndim(decay) == 0 else decay for decay in decays)
+    return CubaNeuron(i_decay, v_decay, int(rng.choice([1, 50, 1000, 131071])))
+
+
+def _convolution(rng: np.random.Generator, shape: tuple[int, ...]) -> Convolution:
+    groups = int(rng.choice([group for group in (1, 2, shape[0]) if shape[0] % group == 0]))
+    kernel, dilation = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    return Convolution(
+        weight=_even(rng, (2 * groups, shape[0] // groups, kernel, 1)),
+        stride=(int(rng.integers(1, 3)), int(rng.integers(1, 3))),
+        padding=(dilation * (kernel - 1), int(rng.integers(0, 2))),
+        dilation=(dilation, 1),
+        groups=groups,
+    )
+
+
+def _matrix(rng: np.random.Generator, shape: tuple[int, ...], outputs: int) -> Matrix:
+    weight = _even(rng, (outputs, int(np.prod(shape))))
+    delay = [0, int(rng.integers(0, 5)), rng.integers(0, 5, weight.shape)][rng.integers(0, 3)]
+    return Matrix(weight=weight, delay=delay)
