@@ -431,7 +431,7 @@ def test_a_missing_file_a_folder_and_another_kind_of_file_are_refused(tmp_path):
     (tmp_path / "empty.net").write_bytes(b"")
     for name, message in (
         ("absent.net", "cannot be read"),
-        (".", "a file of at most"),
+        (".", "not a file; a .net file expected"),
         ("text.net", "is not a readable HDF5 file"),
         ("empty.net", "is not a readable HDF5 file"),
     ):
