@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills clean
+.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills fuzz clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
@@ -14,6 +14,7 @@ help:
 	@echo "make benchmarks-loihi  measure the Loihi simulator against recorded runs of Lava (BENCHMARK=\"--recordings FOLDER\")"
 	@echo "make results  train the small recipes of docs/results.md (hours) and write that page again"
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
+	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too)"
 	@echo "make clean  remove $(VENV), runs and caches"
 
 setup: $(VENV)/.ready
@@ -60,6 +61,11 @@ results: setup
 kills: setup
 	$(BIN)/python -m checks.kills --processes 1
 	$(BIN)/python -m checks.kills --processes 2
+
+fuzz: setup
+	for seed in 0 1; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m checks.fuzz_net --seed $$seed --files 10000 $(RECORDINGS:%=--recordings %) || exit; \
+	done
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600

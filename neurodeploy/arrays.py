@@ -42,6 +42,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _load(path: Path, ending: str) -> Any:
+    if path.exists() and not path.is_file():  # a folder, or a pipe, which would be waited for
+        raise UserError(f"{path}: not a file, a .{ending} file expected")
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:

@@ -53,6 +53,10 @@ def _dataset(file: h5py.File, random: Random) -> str:
     return random.choice([name for name in _members(file) if isinstance(file[name], h5py.Dataset)])
 
 
+def _group(file: h5py.File, random: Random) -> str:
+    return random.choice([name for name in _members(file) if isinstance(file[name], h5py.Group)])
+
+
 def _put(file: h5py.File, name: str, value: Any) -> None:
     if name in file:
         del file[name]
@@ -126,13 +130,16 @@ def _moved(file: h5py.File, random: Random) -> None:
 
 
 def _copied(file: h5py.File, random: Random) -> None:
-    name = f"{_any(file, random)}/{random.choice((*_NAMES[:7], 'weight', 'neuron', 'bias'))}"
-    file.copy(_any(file, random), file, name)
+    """A member under another name, beside where it has a place or not."""
+    target = f"{_group(file, random)}/{random.choice(('7', '3', 'weight', 'weight_rec', 'neuron', 'bias', 'delay', 'shape'))}"
+    source = _any(file, random)
+    if target in file and not f"{source}/".startswith(f"{target}/"):
+        del file[target]
+    file.copy(source, file, target)
 
 
 def _added(file: h5py.File, random: Random) -> None:
-    groups = [name for name in _members(file) if isinstance(file[name], h5py.Group)]
-    file[random.choice(groups)][random.choice(_NAMES)] = odd_value(random)
+    file[_group(file, random)][random.choice(_NAMES)] = odd_value(random)
 
 
 def _linked(file: h5py.File, random: Random) -> None:
@@ -226,14 +233,14 @@ def _attributes(file: h5py.File, random: Random) -> None:
 
 
 def _nested(file: h5py.File, random: Random) -> None:
-    name = _any(file, random)
+    name = _group(file, random)
     file.create_group(name + "/x" * random.choice((10, 200)))
 
 
 def _many_members(file: h5py.File, random: Random) -> None:
-    groups = [name for name in _members(file) if isinstance(file[name], h5py.Group)]
-    for number in range(random.choice((20, 20, 20, 5000))):
-        file[random.choice(groups)].create_group(f"m{number}")
+    group = file[_group(file, random)]
+    for number in range(random.choice((20, 20, 20, 20, 20, 2000))):
+        group.create_group(f"m{number}")
 
 
 def _part_replaced(file: h5py.File, random: Random) -> None:

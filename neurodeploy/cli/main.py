@@ -55,11 +55,15 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except MemoryError as error:
+        _stop(f"more memory needed than there is ({error}); use fewer samples or steps at a time", 1)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _stop(f"{place}{error.strerror or error}", 1)
 
 
 def _stop(message: str, code: int) -> None:
-    err.print(f"error: {message}")
+    # what a message quotes may come from a file: no character in it reaches the terminal as a command
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    err.print(f"error: {shown}")
     sys.exit(code)

@@ -55,6 +55,8 @@ def command(
             f"{samples}: array `{array}` is missing; it holds {', '.join(arrays) or 'none'}; choose one with --array"
         )
     values = arrays[array]
+    if not values.ndim:
+        raise UserError(f"{samples}: array `{array}` is a single number, samples [T, B, …] expected")
     if mode == "bias" and steps is None:
         raise UserError("--steps: needed with --mode bias, whose input has no time axis")
     recorded = run(

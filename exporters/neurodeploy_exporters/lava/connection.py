@@ -8,6 +8,8 @@ import numpy as np
 from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.values import MAX_DELAY, Integers, Shape, check_range
 
+_LARGEST = 1 << 16  # stride, padding or dilation
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Convolution:
@@ -33,8 +35,8 @@ class Convolution:
             raise UserError(f"weight: shape {self.weight.shape} found, (C_out, C_in / groups, kH, kW) expected")
         check_range("weight", self.weight, -(1 << 23), (1 << 23) - 1)
         for field, values, least in (("stride", self.stride, 1), ("padding", self.padding, 0), ("dilation", self.dilation, 1)):
-            if len(values) != 2 or min(values) < least or max(values) > 1 << 16:
-                raise UserError(f"{field}: {values} found, two numbers (y, x) of at least {least} expected")
+            if len(values) != 2 or min(values) < least or max(values) > _LARGEST:
+                raise UserError(f"{field}: {values} found, two numbers (y, x) from {least} to {_LARGEST} expected")
         if self.groups < 1 or len(self.weight) % self.groups:
             raise UserError(f"groups: {self.groups} found, a divisor of the {len(self.weight)} output channels expected")
 

@@ -33,6 +33,8 @@ def read_neuron(layer: Folder) -> CubaNeuron:
     for name, plain in _DROPPED.items():
         if name in folder and (found := read_number(folder, name)) != plain:
             raise folder.error(f"{name}: {found} found, {plain} expected; Lava ignores any other value")
+    if folder.unsigned("iDecay") and not folder.integers("iDecay").all():
+        raise folder.error("iDecay: 0 stored without a sign found, of which netx makes 65535; store signed integers")
     try:
         return CubaNeuron(
             read_one_or_many(folder, "iDecay"), read_one_or_many(folder, "vDecay"), read_number(folder, "vThMant")

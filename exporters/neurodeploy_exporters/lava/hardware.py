@@ -19,7 +19,7 @@ THRESHOLD_MAX = (1 << 17) - 1
 
 
 def check_hardware(network: Network | Circuit) -> None:
-    """Refuse what a chip would not compute as the simulation does, and what netx cannot load.
+    """Refuse what a chip would not compute as the simulation does, and what netx does not load as it is.
 
     Raises:
         UserError: naming the layer (or the population or synapse), the value found and the range.
@@ -34,7 +34,7 @@ def _check_chain(network: Network) -> None:
     for position in range(network.blocks()[0].position):
         if isinstance(network.layers[position], FlattenLayer):
             where = f"/layer/{position}: flatten found before the first block"
-            raise UserError(f"{where}, which netx cannot load; flatten the input on the host")
+            raise UserError(f"{where}, which netx drops; flatten the input on the host")
     for position, layer in enumerate(network.layers):
         where = f"/layer/{position}"
         if isinstance(layer, ConvLayer | DenseLayer):

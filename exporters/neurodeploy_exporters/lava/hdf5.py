@@ -142,6 +142,12 @@ class Folder:
             into[start : start + _BLOCK] = part
         return found
 
+    def unsigned(self, name: str) -> bool:
+        """Whether the numbers `name` are of a type that has no negative ones."""
+        dataset = self._dataset(name)
+        with self._guarded(f"{self.path}/{name}"):
+            return bool(dataset.dtype.kind == "u")
+
     def _check_stored(self, dataset: Any, where: str) -> None:
         """Refuse sizes that are only claimed: HDF5 fills in what was never written."""
         if dataset.chunks is not None:
@@ -204,7 +210,9 @@ def opened(path: Path, *, expected: str = "a .net file") -> Iterator[Folder]:
         size = path.stat().st_size
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); {expected} expected") from error
-    if not path.is_file() or size > MAX_FILE_BYTES:
+    if not path.is_file():
+        raise UserError(f"{path}: not a file; {expected} expected")
+    if size > MAX_FILE_BYTES:
         raise UserError(f"{path}: {size} bytes found, a file of at most {MAX_FILE_BYTES} expected")
     try:
         file = h5py.File(path, "r")

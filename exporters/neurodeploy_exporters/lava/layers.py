@@ -17,6 +17,7 @@ from neurodeploy_exporters.lava.values import Shape as Shape
 from neurodeploy_exporters.lava.values import check_range, check_shape
 
 _INT16 = 1 << 15
+_FLOAT32 = 1 << 24  # files hold an input's map as float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,8 @@ class InputLayer:
 
     def __post_init__(self) -> None:
         check_shape(self.shape, (1, 3))
+        for field, value in (("weight", self.weight), ("bias", self.bias)):
+            check_range(field, value, -_FLOAT32, _FLOAT32)
         if self.neuron is not None:
             check_decays(self.neuron, self.shape[0])
 

@@ -48,8 +48,8 @@ def check_synapses(connections: Iterable[tuple[Convolution | Matrix, Shape]]) ->
         fan_in, places = connection.weight[0].size, prod(shape) // shape[0]
         if isinstance(connection, Convolution) and fan_in * places > MAX_UNFOLDED:
             raise UserError(
-                f"a convolution of {fan_in} weights per channel at {places} places found, a product of at most {MAX_UNFOLDED} "
-                "expected; use a smaller kernel or a larger stride"
+                f"{fan_in} weights per channel of a convolution, at {places} places, found; a product of at most "
+                f"{MAX_UNFOLDED} expected: use a smaller kernel or a larger stride"
             )
         total += fan_in * prod(shape)
     if total > MAX_SYNAPSES:

@@ -104,8 +104,8 @@ def _read_input(folder: Folder) -> InputLayer:
 def _read_conv(folder: Folder) -> ConvLayer:
     _refuse(folder, "delay", "on a convolution, where Lava ignores it")
     shape, weight = read_shape(folder), folder.integers("weight")
-    if weight.ndim == 5 and weight.shape[4] == 1:
-        weight = weight[..., 0]
+    if weight.ndim > 4 and set(weight.shape[4:]) == {1}:  # lava-dl's own weights have a fifth axis
+        weight = weight.reshape(weight.shape[:4])
     bias = folder.integers("bias") if "bias" in folder else None
     if bias is not None and bias.ndim == 3:
         bias = bias.transpose(2, 1, 0)  # stored (W, H, C)

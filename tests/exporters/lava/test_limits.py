@@ -191,8 +191,8 @@ IMPOSSIBLE: dict[str, tuple[Bug, str]] = {
     ),
     # netx hdf5.Network._create drops a flatten that comes before the first block
     "no flatten comes before the first block": (
-        lambda all_layers: all_layers.insert(1, FlattenLayer()),
-        "/layer/2: input of shape \\(168,\\) found",
+        lambda all_layers: all_layers.__setitem__(slice(None), [InputLayer(shape=(6, 5, 4)), *all_layers[FLATTEN:]]),
+        "/layer/1: flatten found before the first block",
     ),
     # netx hdf5.Network._create makes a second entry, and connects it to nothing
     "an input entry comes first": (
@@ -341,6 +341,11 @@ STORED: dict[str, tuple[Bug, str]] = {
         f"neurons of type {kind} are not written": (stored("layer/1/neuron/type", kind), f"type: '{kind}' found, CUBA or LOIHI")
         for kind in ("SDNN", "ALIF", "RF", "RF_PHASE", "cuba")
     },
+    # netx hdf5.get_neuron_params subtracts 1 from the decay of the current in the type in which it is stored
+    "a decay of 0 has a sign": (
+        stored("layer/1/neuron/iDecay", np.array([5, 0, 5, 5, 5, 5], np.uint16)),
+        "/layer/1/neuron/iDecay: 0 stored without a sign found",
+    ),
     # netx blocks.AbstractBlock._neuron: (C,), or (W, H, C)
     "a bias per neuron is stored as (W, H, C)": (
         stored("layer/1/bias", np.zeros((6, 5, 4))),

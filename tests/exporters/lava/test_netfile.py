@@ -1,5 +1,7 @@
 """`.net` files: what is written is what lava-dl writes and reads; what is damaged is refused by name."""
 
+import dataclasses
+import os
 import random
 import signal
 from contextlib import contextmanager
@@ -241,6 +243,45 @@ def huge(file: h5py.File) -> None:
     file.create_dataset("layer/4/weight", (1 << 20, 1 << 20), np.float32, chunks=(1 << 10, 1 << 10))
 
 
+def claimed(file: h5py.File) -> None:
+    del file["layer/4/weight"]
+    file.create_dataset("layer/4/weight", (7, 30), np.float32, chunks=(4, 8), fillvalue=2)
+
+
+def never_written(file: h5py.File) -> None:
+    file.create_dataset("layer/4/bias", (7,), np.float32)
+
+
+def bomb(file: h5py.File) -> None:
+    """Some kilobytes that unpack to 128 megabytes."""
+    del file["layer/4/weight"]
+    weight = file.create_dataset("layer/4/weight", (32, 1 << 20), np.float32, chunks=(1, 1 << 20), compression="gzip")
+    weight[0] = 2
+    raw = weight.id.read_direct_chunk((0, 0))[1]
+    for row in range(1, 32):
+        weight.id.write_direct_chunk((row, 0), raw)
+
+
+def dangling(file: h5py.File) -> None:
+    del file["layer/1/bias"]
+    file["layer/1/bias"] = h5py.SoftLink("/absent")
+
+
+def device(file: h5py.File) -> None:
+    """Whoever follows this link waits for ever."""
+    pipe = Path(file.filename).with_name("pipe")
+    os.mkfifo(pipe)
+    del file["layer/6/neuron"]
+    file["layer/6/neuron"] = h5py.ExternalLink(str(pipe), "/x")
+
+
+def odd_names(file: h5py.File) -> None:
+    for layer in "12345":
+        del file[f"layer/{layer}"]
+    file["layer"].create_group("a\nb")
+    file["layer"].create_group(b"x\xff")
+
+
 def external(file: h5py.File) -> None:
     del file["layer/4/weight"]
     file.create_dataset("layer/4/weight", (7, 30), np.float32, external=[("secret.bin", 0, 840)])
@@ -305,6 +346,19 @@ def long_text(file: h5py.File) -> None:
         (linked("layer/4/weight", h5py.ExternalLink("other.net", "/x")), "/layer/4/weight: a link to elsewhere"),
         (linked("layer/4", h5py.ExternalLink("/etc/passwd", "/x")), "/layer/4: a link to elsewhere"),
         (huge, "/layer/4/weight: shape .* at most 67108864 numbers"),
+        (claimed, r"/layer/4/weight: shape \(7, 30\) found, but only 0 of its 8 pieces are stored"),
+        (never_written, r"/layer/4/bias: shape \(7,\) found, but only 0 of its 1 pieces are stored"),
+        (bomb, "/layer/4/weight: with it, the file claims more numbers than one of its size can hold"),
+        (dangling, "/layer/1/bias: a link to elsewhere"),
+        (device, "/layer/6/neuron: a link to elsewhere"),
+        (odd_names, r"/layer: .*a\\nb, b'x.xff' found; 0 to n-1"),
+        (replaced("layer/0/shape", [1 << 12, 1 << 12, 1]), r"/layer/0/shape: .* 8388608 neurons at most"),
+        (replaced("layer/0/shape", np.ones(1 << 12, int)), "/layer/0/shape: 4096 sizes found"),
+        (replaced("layer/4/type", "x" * 65), "/layer/4/type: 65 characters found, at most 64"),
+        (
+            replaced("layer/4/weight", np.zeros(3, [(f"field {i}\n", "f4") for i in range(99)])),
+            "/layer/4/weight: .* … .*numbers",
+        ),
         (external, "/layer/4/weight: its values are stored in another file"),
         (virtual, "/layer/4/weight: its values are stored in another file"),
         (lzf, "/layer/4/weight: compressed by filter 32000"),
@@ -338,6 +392,34 @@ def test_gzip_and_scalar_geometry_are_read(path):
         same(before, after)
 
 
+def test_forms_of_which_netx_makes_the_same_network_are_read(path):
+    """Each was loaded by netx of lava-dl d825ac5: flat matrices, one bias for all, further axes of one, a scalar string."""
+    with h5py.File(path, "r+") as file:
+        for key, made in {
+            "layer/5/weight": lambda before: before.ravel(),
+            "layer/5/weight_rec": lambda before: before.ravel(),
+            "layer/1/weight": lambda before: before[..., None],
+            "layer/2/weight": lambda before: before[..., None, None],
+            "layer/4/shape": lambda _: np.array([7, 1, 1]),
+            "layer/4/type": lambda _: "dense",
+            "layer/6/neuron/type": lambda _: np.array([b"LOIHI"]),
+            "layer/6/neuron/vThMant": lambda before: np.array([before]),
+            "layer/6/bias": lambda _: np.float32(4),
+        }.items():
+            value = made(file[key][()] if key in file else None)
+            if key in file:
+                del file[key]
+            file[key] = value
+    *before, last = example().layers
+    *after, read_last = read(path).layers
+    for one, other in zip(before, after, strict=True):
+        same(one, other)
+    assert isinstance(read_last, DenseLayer)
+    assert read_last.bias is not None
+    assert read_last.bias.tolist() == [4, 4, 4]
+    same(last, dataclasses.replace(read_last, bias=None))
+
+
 def test_a_dense_layer_without_neurons_is_an_integrator_that_never_fires(path):
     with h5py.File(path, "r+") as file:
         del file["layer/6/neuron"]
@@ -349,12 +431,57 @@ def test_a_missing_file_a_folder_and_another_kind_of_file_are_refused(tmp_path):
     (tmp_path / "empty.net").write_bytes(b"")
     for name, message in (
         ("absent.net", "cannot be read"),
-        (".", "a file of at most"),
+        (".", "not a file; a .net file expected"),
         ("text.net", "is not a readable HDF5 file"),
         ("empty.net", "is not a readable HDF5 file"),
     ):
         with pytest.raises(UserError, match=message):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize("userblock", [0, 512])
+def test_strings_of_variable_length_are_looked_up_wherever_the_heap_lies(tmp_path, userblock):
+    write(example(), tmp_path / "a.net")
+    path = tmp_path / "b.net"
+    with h5py.File(tmp_path / "a.net") as old, h5py.File(path, "w", userblock_size=userblock) as new:
+        old.copy("layer", new)
+        for key in ("layer/0/neuron/type", "layer/1/type", "layer/4/neuron/type"):
+            text = new[key][0].decode()
+            del new[key]
+            new[key] = text
+    assert [type(layer) for layer in read(path).layers] == [type(layer) for layer in example().layers]
+
+
+@pytest.mark.parametrize(
+    ("offset", "number", "message"),
+    [
+        (8, (16).to_bytes(8, "little"), "/layer/4/type: no string where the reference leads"),
+        (0, b"HEAP", "/layer/4/type: no heap of strings where the reference leads"),
+        (16, (7).to_bytes(2, "little"), "/layer/4/type: no string where the reference leads"),
+        (24, (1 << 62).to_bytes(8, "little"), "/layer/4/type: no string where the reference leads"),
+        (48, (0).to_bytes(8, "little"), None),  # free space of no size: HDF5's library never comes to its end
+    ],
+)
+def test_a_damaged_heap_of_strings_is_refused_and_holds_nobody_up(path, offset, number, message):
+    with h5py.File(path, "r+") as file:
+        replaced("layer/4/type", "dense")(file)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"GCOL") + offset
+    data[place : place + len(number)] = number
+    path.write_bytes(data)
+    with at_most(20):
+        found = refusal(path)
+    assert found == (message if message is None else f"{path}: {message}")
+
+
+def test_a_reference_to_a_string_beyond_the_file_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        replaced("layer/4/type", "dense")(file)
+        offset = file["layer/4/type"].id.get_offset()
+    data = bytearray(path.read_bytes())
+    data[offset + 4 : offset + 12] = (1 << 40).to_bytes(8, "little")
+    path.write_bytes(data)
+    assert refusal(path) == f"{path}: /layer/4/type: a reference beyond the end of the file"
 
 
 def test_an_oversized_file_is_refused_without_reading_it(tmp_path):

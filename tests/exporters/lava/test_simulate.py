@@ -56,10 +56,12 @@ QUIRKS = (
 
 
 def last_layers(path: Path, first: int, to: Path) -> Path:
-    """The file without its first layers."""
+    """The file without its first layers, and without a refractory time in the next one."""
     with h5py.File(path) as original, h5py.File(to, "w") as file:
         for position, layer in enumerate(range(first, 6)):
             original.copy(f"layer/{layer}", file, f"layer/{position}")
+        if "layer/0/neuron/refDelay" in file:
+            file["layer/0/neuron/refDelay"][()] = 1
     return to
 
 
@@ -67,6 +69,11 @@ def last_layers(path: Path, first: int, to: Path) -> Path:
 def test_values_that_netx_would_change_on_reading_are_refused_rather_than_changed(recorded, tmp_path, first):
     with pytest.raises(UserError, match=QUIRKS[first]):
         read(last_layers(recorded("g12").network, first, tmp_path / "a.net"))
+
+
+def test_a_refractory_time_is_refused_where_lava_ignores_it(recorded):
+    with pytest.raises(UserError, match="/layer/0/neuron/refDelay: 5 found, 1 expected; Lava ignores any other value"):
+        read(recorded("g12").network)
 
 
 def test_the_other_quirks_of_the_same_file_are_computed_as_lava_does(recorded, tmp_path):
