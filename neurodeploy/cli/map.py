@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.box import SIMPLE
 from rich.table import Table
 
 from neurodeploy.cli.choices import Output
 from neurodeploy.cli.console import out
 from neurodeploy.errors import Failure
 
+_NUMBERS = ("cores", "neurons", "in axons", "out axons", "memory")
 EXAMPLE = "neurodeploy map runs/demo/seed-0/bundles/lava --chip loihi1 --output runs/map"
 
 
@@ -42,9 +44,8 @@ def command(
     if as_json:
         typer.echo(document(mapping, str(network)), nl=False)
     else:
-        numbers = ("cores", "block", "neurons", "in axons", "out axons", "synapses", "memory")
-        table = Table("population", "shape", *numbers, "fullest")
-        for column in table.columns[2:9]:
+        table = Table("population", "shape", *_NUMBERS, "fullest", box=SIMPLE, padding=0)  # fits a terminal of 80 columns
+        for column in table.columns[2:-1]:
             column.justify = "right"
         for population in mapping.placed:
             resource, share = population.fullest(mapping.chip)
@@ -52,13 +53,12 @@ def command(
                 population.key,
                 _shape(population.shape),
                 f"{len(population.cores):,}",
-                _shape(population.block),
-                *(f"{population.largest(f):,}" for f in ("neurons", "input_axons", "output_axons", "synapses")),
+                *(f"{population.largest(resource):,}" for resource in ("neurons", "input_axons", "output_axons")),
                 kib(population.largest("synapse_bits")),
                 f"{WORDS[resource]}, {percent(share)}",
             )
         for unplaced in mapping.unplaced:
-            table.add_row(unplaced.key, _shape(unplaced.shape), *["-"] * 7, f"{WORDS[unplaced.resource]}, too small")
+            table.add_row(unplaced.key, _shape(unplaced.shape), *["-"] * len(_NUMBERS), f"{WORDS[unplaced.resource]}, too small")
         out.print(f"{mapping.chip.title}: the largest numbers of any core of a population")
         out.print(table)
         for line in summary(mapping):
