@@ -12,7 +12,8 @@ from neurodeploy.cli.choices import Output
 from neurodeploy.cli.console import out
 from neurodeploy.errors import Failure
 
-_NUMBERS = ("cores", "neurons", "in axons", "out axons", "memory")
+_NUMBERS = ("cores", "neurons", "in\naxons", "out\naxons", "memory,\nKiB")
+_KIB = 8192  # bits
 EXAMPLE = "neurodeploy map runs/demo/seed-0/bundles/lava --chip loihi1 --output runs/map"
 
 
@@ -29,7 +30,7 @@ def command(
 ) -> None:
     from neurodeploy.files import atomic_file, write_text
     from neurodeploy_exporters.lava.mapping import load, map_circuit
-    from neurodeploy_exporters.lava.mapping.document import WORDS, faults, kib, percent, summary
+    from neurodeploy_exporters.lava.mapping.document import WORDS, faults, percent, summary
     from neurodeploy_exporters.lava.mapping.document import as_json as document
     from neurodeploy_exporters.lava.mapping.opening import open_circuit
     from neurodeploy_exporters.lava.mapping.picture import picture
@@ -54,11 +55,13 @@ def command(
                 _shape(population.shape),
                 f"{len(population.cores):,}",
                 *(f"{population.largest(resource):,}" for resource in ("neurons", "input_axons", "output_axons")),
-                kib(population.largest("synapse_bits")),
+                f"{population.largest('synapse_bits') / _KIB:,.1f}",
                 f"{WORDS[resource]}, {percent(share)}",
             )
         for unplaced in mapping.unplaced:
-            table.add_row(unplaced.key, _shape(unplaced.shape), *["-"] * len(_NUMBERS), f"{WORDS[unplaced.resource]}, too small")
+            table.add_row(
+                unplaced.key, _shape(unplaced.shape), *["-"] * len(_NUMBERS), f"{WORDS[unplaced.resource]}, too small"
+            )
         out.print(f"{mapping.chip.title}: the largest numbers of any core of a population")
         out.print(table)
         for line in summary(mapping):
