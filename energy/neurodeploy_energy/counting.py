@@ -37,6 +37,11 @@ class _Pooled:
         reshaped = x.is_contiguous() and self.output.is_contiguous() and x.numel() == self.output.numel()
         return x._version == self.version and (same_order or reshaped)
 
+    def is_copied_to(self, x: Tensor) -> bool:
+        """Whether `x` holds the pool's output in memory of its own: so does a reshape of channels that lie last in memory."""
+        made = self.output
+        return x.numel() == made.numel() and made._version == self.version and torch.equal(x.reshape(-1), made.reshape(-1))
+
 
 class Counter:
     """Counts the operations of a model's layers while it runs; see `attached`.
@@ -120,8 +125,8 @@ class Counter:
         tally.dense_macs += len(values) * fan.dense
         present = (values != 0).sum(0, dtype=torch.float64)
         tally.effective_macs += _dot(present, fan.nonzero)
-        pooled = self._pooled.get(x.untyped_storage().data_ptr())
-        if pooled is not None and pooled.is_read_as(x):
+        pooled = self._pool_read_as(x)
+        if pooled is not None:
             self._through_pool(name, fan, pooled, tally)
         elif not _whole(values):
             tally.analog = True
@@ -132,6 +137,12 @@ class Counter:
             tally.sops_nonzero_weights += _dot(per_position, fan.nonzero)
             if graded:
                 tally.notes.add("graded spikes: a value of k costs k synaptic operations")
+
+    def _pool_read_as(self, x: Tensor) -> _Pooled | None:
+        direct = self._pooled.get(x.untyped_storage().data_ptr())
+        if direct is not None and direct.is_read_as(x):
+            return direct
+        return next((pooled for pooled in self._pooled.values() if pooled.is_copied_to(x)), None)
 
     def _through_pool(self, name: str, fan: FanOut, pooled: _Pooled, tally: Tally) -> None:
         shape = tuple(pooled.spikes.shape[-pooled.axes :])

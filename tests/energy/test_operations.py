@@ -249,14 +249,17 @@ POOLS = {
 @pytest.mark.parametrize("values", ["binary", "ternary", "graded", "silent"])
 @pytest.mark.parametrize("between", [nn.Identity(), nn.Dropout(0.5)])
 @pytest.mark.parametrize("pool", sorted(POOLS))
-def test_a_pool_before_a_linear_layer_equals_spikes_times_synapses_reached(pool, between, values):
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_a_pool_before_a_linear_layer_equals_spikes_times_synapses_reached(memory, pool, between, values):
+    """Also where the channels lie last in memory, so that flattening copies."""
     module, kernel, stride = POOLS[pool]
     x = VALUES[values](np.random.default_rng(5), (3, 2, 2, 6, 7))
+    spikes = torch.from_numpy(x).flatten(0, 1).contiguous(memory_format=memory).unflatten(0, (3, 2))
     flat = module(torch.from_numpy(x)).flatten(2).shape[-1]
     linear = nn.Linear(flat, 3)
     with torch.no_grad():
         linear.weight[0, ::2] = 0
-    report = profile(nn.Sequential(module, between, Flatten(), linear), [torch.from_numpy(x)], batch_axis=1)
+    report = profile(nn.Sequential(module, between, Flatten(), linear), [spikes], batch_axis=1)
     row = report.layer("3")
     edges, dense = edges_of(linear, (flat,))
     want = pooled_operations(edges, x.reshape(-1, 2, 6, 7), kernel, stride)

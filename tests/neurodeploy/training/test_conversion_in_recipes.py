@@ -36,7 +36,7 @@ training = {{ epochs = 0 }}
 [[student]]
 name = "distilled"
 {CONVERSION}
-training = {{ epochs = 3, learning_rate = 0.01 }}
+training = {{ epochs = 6, learning_rate = 0.02 }}
 loss = [{{ kind = "cross-entropy" }}, {{ kind = "attention" }}, {{ kind = "response" }}]
 """
 RECIPE = parse(STAGES, origin="stages")
