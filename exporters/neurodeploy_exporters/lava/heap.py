@@ -1,14 +1,23 @@
-"""Strings of variable length in an HDF5 file, looked up without HDF5's own library.
+"""The heaps of an HDF5 file, which HDF5's own library trusts too much: it is kept from those that are damaged.
 
-The library does not survive every damaged heap: one with an empty piece of free space holds it in a loop for ever, and a wrong
-length makes it ask for gigabytes (HDF5 2.0; see also issue 1707 of HDFGroup/hdf5). Source: HDF5 File Format Specification,
-"Disk Format: Level 1E - Global Heap".
+A local heap holds the names in a group and lists its free pieces: a list that leads back to itself makes the library ask for
+memory until there is none. A global heap holds strings of variable length: an empty piece of free space keeps the library in a
+loop for ever, and a wrong length makes it ask for gigabytes. (HDF5 2.0; see also issue 1707 of HDFGroup/hdf5.) So lists are
+followed here before the library does, and strings are looked up without it.
+
+Source: HDF5 File Format Specification, "Disk Format: Level 1D - Local Heaps" and "Level 1E - Global Heap".
 """
 
+import mmap
 import struct
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
+_SUPERBLOCK = b"\x89HDF\r\n\x1a\n"
+_LOCAL = struct.Struct("<4sB3xQQQ")  # signature, version, size of the content, first free piece in it, address of the content
+_FREE = struct.Struct("<QQ")  # next free piece, size
+_LAST = 1  # the number that ends the list
 _REFERENCE = struct.Struct("<IQI")  # length, address of a collection, number of an object in it
 _COLLECTION = struct.Struct("<4sB3xQ")  # signature, version, size
 _OBJECT = struct.Struct("<HH4xQ")  # number, count of references, size
@@ -16,7 +25,24 @@ _OBJECTS = 1 << 16  # numbers have 16 bits
 
 
 class DamagedHeap(ValueError):
-    """What a reference leads to is no string."""
+    """A heap is damaged, or what a reference leads to is no string."""
+
+
+def check_local_heaps(path: Path) -> None:
+    """Follow the lists of free pieces of all local heaps, wherever in the file they may be.
+
+    Raises:
+        DamagedHeap: a list does not end.
+    """
+    if path.stat().st_size < _LOCAL.size:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        base, seen = _base(content), set[int]()
+        for start in _found(content, b"HEAP"):
+            if start + _LOCAL.size <= len(content):
+                _, version, size, first, address = _LOCAL.unpack_from(content, start)
+                if version == 0:
+                    _follow(content, base + address, size, first, seen)
 
 
 def read_variable_text(path: Path, offset: int, base: int, longest: int) -> bytes:
@@ -31,35 +57,57 @@ def read_variable_text(path: Path, offset: int, base: int, longest: int) -> byte
     Raises:
         DamagedHeap: it is longer, or there is none.
     """
-    with path.open("rb") as file:
-        length, address, number = _REFERENCE.unpack(_bytes(file, offset, _REFERENCE.size))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        length, address, number = _unpacked(_REFERENCE, content, offset)
         if length > longest:
             raise DamagedHeap(f"{length} characters found, at most {longest} expected")
-        return _object(file, base + address, number)[:length] if length else b""
+        return _object(content, base + address, number)[:length] if length else b""
 
 
-def _object(file: BinaryIO, start: int, wanted: int) -> bytes:
-    signature, version, size = _COLLECTION.unpack(_bytes(file, start, _COLLECTION.size))
+def _base(content: mmap.mmap) -> int:
+    """Where HDF5's addresses begin: a file may have a block of 512, 1024, 2048 … bytes before them."""
+    place = 0
+    while place < len(content):
+        if content[place : place + len(_SUPERBLOCK)] == _SUPERBLOCK:
+            return place
+        place = 2 * place or 512
+    return 0
+
+
+def _found(content: mmap.mmap, signature: bytes) -> Iterator[int]:
+    place = content.find(signature)
+    while place >= 0:
+        yield place
+        place = content.find(signature, place + 1)
+
+
+def _follow(content: mmap.mmap, start: int, size: int, free: int, seen: set[int]) -> None:
+    """Follow one list; `seen` are the pieces of all lists, of which none belongs to two."""
+    while free != _LAST and free + _FREE.size <= size and start + free + _FREE.size <= len(content):
+        if start + free in seen:
+            raise DamagedHeap("the names of a group have a list of free pieces that does not end")
+        seen.add(start + free)
+        free, _ = _FREE.unpack_from(content, start + free)
+
+
+def _object(content: mmap.mmap, start: int, wanted: int) -> bytes:
+    signature, version, size = _unpacked(_COLLECTION, content, start)
     if signature != b"GCOL" or version != 1:
         raise DamagedHeap("no heap of strings where the reference leads")
     place = start + _COLLECTION.size
     for _ in range(_OBJECTS):
         if place + _OBJECT.size > start + size:
             break
-        number, _references, content = _OBJECT.unpack(_bytes(file, place, _OBJECT.size))
+        number, _references, held = _unpacked(_OBJECT, content, place)
         if number == 0:  # the rest is free
             break
-        if number == wanted and place + _OBJECT.size + content <= start + size:
-            return _bytes(file, place + _OBJECT.size, min(content, 1 << 12))
-        place += _OBJECT.size + -(-content // 8) * 8
+        if number == wanted and place + _OBJECT.size + held <= min(start + size, len(content)):
+            return content[place + _OBJECT.size : place + _OBJECT.size + held]
+        place += _OBJECT.size + -(-held // 8) * 8
     raise DamagedHeap("no string where the reference leads")
 
 
-def _bytes(file: BinaryIO, offset: int, count: int) -> bytes:
-    if offset + count >= 1 << 63:
+def _unpacked(form: struct.Struct, content: mmap.mmap, offset: int) -> tuple[Any, ...]:
+    if offset + form.size > len(content):
         raise DamagedHeap("a reference beyond the end of the file")
-    file.seek(offset)
-    found = file.read(count)
-    if len(found) < count:
-        raise DamagedHeap("a reference beyond the end of the file")
-    return found
+    return form.unpack_from(content, offset)

@@ -474,6 +474,28 @@ def test_a_damaged_heap_of_strings_is_refused_and_holds_nobody_up(path, offset, 
     assert found == (message if message is None else f"{path}: {message}")
 
 
+def test_a_heap_of_names_whose_free_pieces_lead_to_each_other_is_refused(path):
+    """HDF5's library would take all the memory of the machine for such a list."""
+    with h5py.File(path, "r+") as file:
+        file.create_group("layer/4/neuron/with a long name that leaves a gap")
+        del file["layer/4/neuron/with a long name that leaves a gap"]
+    data = bytearray(path.read_bytes())
+    heaps = [place for place in range(0, len(data), 8) if data[place : place + 4] == b"HEAP"]
+    assert heaps
+    changed = 0
+    for place in heaps:
+        free, address = (int.from_bytes(data[place + offset : place + offset + 8], "little") for offset in (16, 24))
+        if free != 1:
+            data[address + free : address + free + 8] = free.to_bytes(8, "little")
+            changed += 1
+    assert changed
+    path.write_bytes(data)
+    with at_most(20):
+        found = refusal(path)
+    assert found is not None
+    assert "(the names of a group have a list of free pieces that does not end); a .net file expected" in found
+
+
 def test_a_reference_to_a_string_beyond_the_file_is_refused(path):
     with h5py.File(path, "r+") as file:
         replaced("layer/4/type", "dense")(file)
