@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
-from neurodeploy_exporters.lava.heap import DamagedHeap, check_local_heaps, read_variable_text
+from neurodeploy_exporters.lava.heap import DamagedHeap, check_heaps, read_variable_text
 
 MAX_FILE_BYTES = 1 << 30
 MAX_ELEMENTS = 1 << 26  # of one data set: half the synapses of a chip
@@ -215,7 +215,7 @@ def opened(path: Path, *, expected: str = "a .net file") -> Iterator[Folder]:
     if size > MAX_FILE_BYTES:
         raise UserError(f"{path}: {size} bytes found, a file of at most {MAX_FILE_BYTES} expected")
     try:
-        check_local_heaps(path)
+        check_heaps(path)
         file = h5py.File(path, "r")
     except Exception as error:  # h5py answers damage with nearly any exception type
         raise UserError(f"{path}: is not a readable HDF5 file ({_one_line(error)}); {expected} expected") from error

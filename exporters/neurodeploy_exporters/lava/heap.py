@@ -1,9 +1,9 @@
 """The heaps of an HDF5 file, which HDF5's own library trusts too much: it is kept from those that are damaged.
 
 A local heap holds the names in a group and lists its free pieces: a list that leads back to itself makes the library ask for
-memory until there is none. A global heap holds strings of variable length: an empty piece of free space keeps the library in a
-loop for ever, and a wrong length makes it ask for gigabytes. (HDF5 2.0; see also issue 1707 of HDFGroup/hdf5.) So lists are
-followed here before the library does, and strings are looked up without it.
+memory until there is none. A global heap holds strings of variable length, and what virtual data sets are made of: an empty
+piece of free space keeps the library in a loop for ever, and a wrong length of a string makes it ask for gigabytes. (HDF5 2.0;
+see also issue 1707 of HDFGroup/hdf5.) So both are followed here before the library does, and strings are looked up without it.
 
 Source: HDF5 File Format Specification, "Disk Format: Level 1D - Local Heaps" and "Level 1E - Global Heap".
 """
@@ -28,11 +28,11 @@ class DamagedHeap(ValueError):
     """A heap is damaged, or what a reference leads to is no string."""
 
 
-def check_local_heaps(path: Path) -> None:
-    """Follow the lists of free pieces of all local heaps, wherever in the file they may be.
+def check_heaps(path: Path) -> None:
+    """Follow the lists of all heaps, wherever in the file they may be.
 
     Raises:
-        DamagedHeap: a list does not end.
+        DamagedHeap: one does not end.
     """
     if path.stat().st_size < _LOCAL.size:
         return
@@ -43,6 +43,11 @@ def check_local_heaps(path: Path) -> None:
                 _, version, size, first, address = _LOCAL.unpack_from(content, start)
                 if version == 0:
                     _follow(content, base + address, size, first, seen)
+        seen.clear()
+        for start in _found(content, b"GCOL"):
+            if start + _COLLECTION.size <= len(content):
+                size = _COLLECTION.unpack_from(content, start)[2]
+                _walk(content, start + _COLLECTION.size, min(start + size, len(content)), seen)
 
 
 def read_variable_text(path: Path, offset: int, base: int, longest: int) -> bytes:
@@ -88,6 +93,16 @@ def _follow(content: mmap.mmap, start: int, size: int, free: int, seen: set[int]
             raise DamagedHeap("the names of a group have a list of free pieces that does not end")
         seen.add(start + free)
         free, _ = _FREE.unpack_from(content, start + free)
+
+
+def _walk(content: mmap.mmap, place: int, end: int, seen: set[int]) -> None:
+    """Walk through one collection; `seen` are the objects of all of them, after which nothing is new."""
+    while place + _OBJECT.size <= end and place not in seen:
+        seen.add(place)
+        number, _, held = _OBJECT.unpack_from(content, place)
+        if not number and not held:
+            raise DamagedHeap("a heap of strings has free space of no size")
+        place += _OBJECT.size + -(-held // 8) * 8 if number else held
 
 
 def _object(content: mmap.mmap, start: int, wanted: int) -> bytes:
