@@ -3,6 +3,7 @@
 import contextlib
 import traceback
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from random import Random
 
@@ -12,6 +13,7 @@ from neurodeploy.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.circuitfile import is_circuit, read_circuit, write_circuit
 from neurodeploy_exporters.lava.layers import ConvLayer
+from neurodeploy_exporters.lava.limits import MAX_NEURONS
 from neurodeploy_exporters.lava.netfile import read, write
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.simulate import Mode, simulate, simulate_circuit
@@ -77,13 +79,14 @@ def _run(network: Network | Circuit, random: Random) -> None:
 
 
 def _guessed_input(network: Network | Circuit) -> Shape | None:
-    """An input for a file that begins with a convolution and does not tell."""
+    """An input for a file that begins with a convolution and does not tell; None if it would be larger than a file may tell."""
     first = network.layers[0] if isinstance(network, Network) else None
     if not isinstance(first, ConvLayer):
         return None
     geometry = zip(first.shape[1:], first.weight.shape[2:], first.stride, first.padding, first.dilation, strict=True)
     sizes = tuple((size - 1) * s + d * (k - 1) + 1 - 2 * p for size, k, s, p, d in geometry)
-    return (first.in_channels, *sizes) if min(sizes) > 0 else None
+    shape = (first.in_channels, *sizes)
+    return shape if min(sizes) > 0 and prod(shape) <= MAX_NEURONS else None
 
 
 def _fault(error: UserError, path: Path | None) -> str | None:
