@@ -57,7 +57,7 @@ def command(
 ) -> None:
     from neurodeploy import checkpoint as checkpoints
     from neurodeploy.cli.progress import training_bar
-    from neurodeploy.evaluation import evaluate
+    from neurodeploy.evaluation import Accuracy, evaluate
     from neurodeploy.finetuning import finetune_student
     from neurodeploy.graph import fold_batch_norm
     from neurodeploy.graph.tracing import trace
@@ -115,11 +115,11 @@ def command(
             **further,
         )
         out.print(f"{folder}: written; check it with: neurodeploy verify {folder}")
-        cut = read_bundle(folder).manifest.head_cut
-        if cut is not None:
-            out.print(head_cut_table(cut, chip, host))
-    for label, found in accuracy.items() if settings is not None else ():
-        out.print(f"{label}: test accuracy {found}")
+        manifest = read_bundle(folder).manifest
+        if manifest.head_cut is not None:
+            out.print(head_cut_table(manifest.head_cut, chip, host))
+        for label, found in manifest.accuracy.items():
+            out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
 
 
 def _settings(

@@ -260,7 +260,8 @@ def test_export_fine_tunes_on_request_and_its_manifest_tells_every_accuracy_on_t
     accuracy = json.loads((bundle / "manifest.json").read_text())["accuracy"]
     assert list(accuracy) == ["float", "quantised", "tuned", "exported"]
     assert accuracy["tuned"] == accuracy["exported"]
-    assert f"tuned: test accuracy {100 * accuracy['tuned']['correct'] / 500:.2f} %" in outcome.out
+    for stage in ("float", "quantised", "tuned", "exported"):
+        assert f"{stage}: test accuracy {100 * accuracy[stage]['correct'] / 500:.2f} %" in outcome.out
     assert cli("verify", bundle).code == 0
     refused = cli(*command, "--finetune-learning-rate", 0.002)
     assert refused.code == 2
