@@ -303,7 +303,9 @@ def test_a_pool_that_two_layers_read_is_folded_into_both():
 
 def test_a_pool_that_no_layer_reads_is_counted_for_itself():
     x = torch.from_numpy(VALUES["binary"](np.random.default_rng(1), (2, 2, 6, 6)))
-    report = profile(nn.Sequential(nn.Conv2d(2, 2, 1), nn.Threshold(0.0, 0.0), nn.AvgPool2d(2)), [x])
+    conv = nn.Conv2d(2, 2, 1)
+    torch.nn.init.constant_(conv.weight, 0.3)
+    report = profile(nn.Sequential(conv, nn.Threshold(0.0, 0.0), nn.AvgPool2d(2)), [x])
     assert report.layer("2").analog_adds == 2 * 6 * 6
     report = profile(TwoHeads(), [x])
     assert report.layer("pool").adds == x.sum().item() / 2
