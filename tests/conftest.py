@@ -1,4 +1,4 @@
-"""One thread per test process, because two processes share two cores; and a small one of every network that can spike."""
+"""One thread per test process, as two share two cores; one seed for every test; a small one of every network that can spike."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +27,12 @@ from neurodeploy.surrogate import Rectangle
 torch.set_num_threads(1)
 settings.register_profile("neurodeploy", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("neurodeploy")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Weights at random are the same whatever ran before, fixtures' included: this comes before they are set up."""
+    torch.manual_seed(0)
 
 
 @dataclass(frozen=True)
