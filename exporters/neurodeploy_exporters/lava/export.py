@@ -27,8 +27,7 @@ from neurodeploy_exporters.bundle import (
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.circuitfile import write_circuit
 from neurodeploy_exporters.lava.headcosts import head_costs
-from neurodeploy_exporters.lava.headcut import HeadCut as Choice
-from neurodeploy_exporters.lava.headcut import cut
+from neurodeploy_exporters.lava.headcut import Choice, cut
 from neurodeploy_exporters.lava.netfile import write
 from neurodeploy_exporters.lava.notes import notes
 from neurodeploy_exporters.lava.pipeline import Replay, run_sequence

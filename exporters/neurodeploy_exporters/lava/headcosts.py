@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from neurodeploy.graph import Graph, Partition, nodes
 from neurodeploy_exporters.bundle import HeadCost, HeadCut
 from neurodeploy_exporters.lava.currents import delivered
-from neurodeploy_exporters.lava.headcut import HeadCut as Choice
-from neurodeploy_exporters.lava.headcut import left, moved
+from neurodeploy_exporters.lava.headcut import Choice, left, moved
 from neurodeploy_exporters.lava.rounding import at_scale, candidates, readout_target
 from neurodeploy_exporters.lava.wiring import Readout
 

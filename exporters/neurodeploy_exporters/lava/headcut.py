@@ -6,7 +6,7 @@ from typing import Literal
 from neurodeploy.graph import Graph, Part, Partition, nodes, partition
 from neurodeploy_exporters.lava.wiring import Readout
 
-HeadCut = Literal["last-spike", "last-synapse"]
+Choice = Literal["last-spike", "last-synapse"]
 
 
 def moved(graph: Graph, head: Part, found: Sequence[Readout]) -> frozenset[str]:

@@ -5,23 +5,26 @@ reset the membrane potential is 0 in any unit: `s h > s θ` is `h > θ`. So each
 rounded: weights to even numbers of 8 bits and a sign, biases to 13 bits, thresholds to 17 bits (`rounding`).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
-from neurodeploy.graph import Graph, Part, nodes
-from neurodeploy.graph.nodes import Node, Shape
+from neurodeploy.graph import Graph, Part
+from neurodeploy.graph.nodes import Shape
+from neurodeploy_exporters.lava.arrangement import arranged
 from neurodeploy_exporters.lava.calibration import Calibration
-from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer, Layer
+from neurodeploy_exporters.lava.circuit import Circuit
+from neurodeploy_exporters.lava.integer_graph import integer_graph
+from neurodeploy_exporters.lava.layers import CubaNeuron
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.rounding import Rounded, at_scale, candidates, given, readout_target, spiking_target, split
+from neurodeploy_exporters.lava.placed import Placed
+from neurodeploy_exporters.lava.rounding import at_scale, candidates, given, readout_target, spiking_target
 from neurodeploy_exporters.lava.values import MAX_DELAY
-from neurodeploy_exporters.lava.wiring import Afferent, Readout, Stage, stages
+from neurodeploy_exporters.lava.wiring import Readout, Stage, stages
 
 
 @dataclass(frozen=True)
@@ -91,27 +94,6 @@ class QuantizedBody:
     graph: Graph
 
 
-@dataclass(frozen=True, eq=False)
-class _Placed:
-    """A stage or readout with its integers and its place in time."""
-
-    stage: Stage | Readout
-    rounded: Rounded
-    neuron: CubaNeuron
-    depth: int
-    delays: tuple[int, ...]
-    index: int
-
-    @property
-    def key(self) -> str:
-        return f"L{self.index}_{'Dense' if len(self.stage.shape) == 1 else 'Conv'}"
-
-    @property
-    def afferents(self) -> Iterator[tuple[Afferent, Any, int, int]]:
-        """Afferent, integer weight, parallel synapses, delay."""
-        return zip(self.stage.afferents, self.rounded.weights, self.rounded.parallel, self.delays, strict=True)
-
-
 def quantize_body(
     graph: Graph,
     body: Part | None,
@@ -140,7 +122,7 @@ def quantize_body(
         raise UserError("body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead")
     entry, found = body.inputs[0], stages(graph, body)
     chosen = None if calibration is None else Calibration(entry, calibration)
-    depths, placed = {entry: 0}, list[_Placed]()
+    depths, placed = {entry: 0}, list[Placed]()
     populations: tuple[Stage | Readout, ...] = (*found, *readouts)
     for index, stage in enumerate(populations):
         depth, delays = _timing(stage, depths)
@@ -158,15 +140,14 @@ def quantize_body(
             i_decay, v_decay = 0 if stage.integrates else 4096, 4096
         rounded = at_scale(target, scale)
         neuron = CubaNeuron(i_decay, v_decay, rounded.threshold)
-        placed.append(_Placed(stage, rounded, neuron, depth, delays, index))
+        placed.append(Placed(stage, rounded, neuron, depth, delays, index))
         depths[stage.name] = depth
     spiking, graded = placed[: len(found)], placed[len(found) :]
-    chain = all(_follows(each, entry if not i else placed[i - 1].stage.name) for i, each in enumerate(placed))
     return QuantizedBody(
-        network=_chain(placed) if chain else _circuit(entry, placed),
+        network=arranged(entry, placed),
         layers=tuple(_describe(each) for each in spiking),
         readouts=tuple(_describe(each) for each in graded),
-        graph=_integer_graph(graph, placed),
+        graph=integer_graph(graph, placed),
     )
 
 
@@ -183,12 +164,7 @@ def _timing(stage: Stage | Readout, depths: dict[str, int]) -> tuple[int, tuple[
     return 1 + max(before), delays
 
 
-def _follows(placed: _Placed, before: str) -> bool:
-    """Whether a population reads the one before it alone, as in a `.net` file."""
-    return [afferent.source for afferent in placed.stage.afferents] == [before] and placed.rounded.parallel == (1,)
-
-
-def _describe(placed: _Placed) -> QuantizedLayer:
+def _describe(placed: Placed) -> QuantizedLayer:
     stage, rounded = placed.stage, placed.rounded
     threshold = stage.neuron.parameters.threshold if isinstance(stage, Stage) else None
     bias_error = 0.0 if rounded.bias is None else float(np.abs(rounded.bias / rounded.scale - stage.bias).max())
@@ -208,118 +184,3 @@ def _describe(placed: _Placed) -> QuantizedLayer:
         threshold=placed.neuron.threshold,
         latency=placed.depth,
     )
-
-
-# --- what the chip runs ------------------------------------------------------------------------------------------------
-
-
-def _in_plane(shape: Shape) -> Shape:
-    """`(C, L)` as `(C, L, 1)`: a convolution over one axis is one over two whose other axis has one value."""
-    return (*shape, 1) if len(shape) == 2 else shape
-
-
-def _connection(node: nodes.Conv | nodes.Linear, weight: Any) -> Convolution | Matrix:
-    if isinstance(node, nodes.Linear):
-        return Matrix(weight=weight)
-    one_axis = weight.ndim == 3
-    return Convolution(
-        weight=weight[..., None] if one_axis else weight,
-        stride=(*node.stride, 1) if one_axis else node.stride,
-        padding=(*node.padding, 0) if one_axis else node.padding,
-        dilation=(*node.dilation, 1) if one_axis else node.dilation,
-        groups=node.groups,
-    )
-
-
-def _chain(placed: Sequence[_Placed]) -> Network:
-    first = placed[0].stage.afferents[0]
-    # netx cannot flatten before the first block, so the host does
-    shape = (int(np.prod(first.input_shape)),) if first.flatten else _in_plane(first.input_shape)
-    layers: list[Layer] = [InputLayer(shape=shape)]
-    for each in placed:
-        ((afferent, weight, _, _),) = each.afferents
-        if afferent.flatten and each.index:
-            layers.append(FlattenLayer())
-        connection = _connection(afferent.node, weight)
-        if isinstance(connection, Matrix):
-            layers.append(DenseLayer(shape=each.stage.shape, weight=weight, bias=each.rounded.bias, neuron=each.neuron))
-        else:
-            layers.append(
-                ConvLayer(
-                    shape=_in_plane(each.stage.shape),
-                    weight=connection.weight,
-                    bias=each.rounded.bias,
-                    stride=connection.stride,
-                    padding=connection.padding,
-                    dilation=connection.dilation,
-                    groups=connection.groups,
-                    neuron=each.neuron,
-                )
-            )
-    return Network(tuple(layers))
-
-
-def _circuit(entry: str, placed: Sequence[_Placed]) -> Circuit:
-    index = {entry: INPUT} | {each.stage.name: each.index for each in placed}
-    read = next(a.input_shape for each in placed for a in each.stage.afferents if a.source == entry)
-    return Circuit(
-        input_shape=_in_plane(read),
-        populations=tuple(
-            Population(key=each.key, shape=_in_plane(each.stage.shape), neuron=each.neuron, bias=each.rounded.bias)
-            for each in placed
-        ),
-        synapses=tuple(
-            Synapse(source=index[afferent.source], target=each.index, connection=_connection(afferent.node, part), delay=delay)
-            for each in placed
-            for afferent, weight, parallel, delay in each.afferents
-            for part in split(weight, parallel)
-        ),
-    )
-
-
-# --- the same integers in the graph ------------------------------------------------------------------------------------
-
-
-def _integer_graph(graph: Graph, placed: Sequence[_Placed]) -> Graph:
-    """The graph with the integers of every population in it, without the nodes that nothing reads any more."""
-    made = {each.stage.name: each for each in placed}
-    needed, pending = {graph.input.name}, [graph.output.name]
-    while pending:
-        name = pending.pop()
-        if name not in needed:
-            needed.add(name)
-            inputs = [a.source for a in made[name].stage.afferents] if name in made else graph[name].inputs
-            pending.extend(inputs)
-    kept: list[Node] = []
-    for node in graph.nodes:
-        if node.name in made:
-            kept.extend(_population_nodes(made[node.name]))
-        elif node.name in needed:
-            kept.append(node)
-    return Graph(kept)
-
-
-def _population_nodes(placed: _Placed) -> Iterator[Node]:
-    """Synapses, the sum of their currents, and the neurons, or the way back to the trained unit."""
-    stage, rounded, last = placed.stage, placed.rounded, len(placed.stage.afferents) - 1
-    total, whole = "", "" if isinstance(stage, Stage) or stage.integrates else stage.graded
-    for number, (afferent, weight, _, _) in enumerate(placed.afferents):
-        name = whole if whole and not last else afferent.node.name
-        source = f"{name}.flat" if afferent.flatten else afferent.source
-        if afferent.flatten:
-            yield nodes.Flatten(name=source, inputs=(afferent.source,))
-        bias = None if number or rounded.bias is None else rounded.bias.astype(np.float32)
-        yield replace(afferent.node, name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
-        before, total = total, name
-        if number:
-            total = whole if whole and number == last else f"{stage.name}.sum{number}"
-            yield nodes.Add(name=total, inputs=(before, name))
-    if isinstance(stage, Stage):
-        decay, threshold = int(placed.neuron.v_decay), placed.neuron.threshold
-        yield nodes.FixedPointNeuron(name=stage.name, inputs=(total,), v_decay=decay, threshold=threshold)
-        return
-    if stage.integrates:
-        yield nodes.TimeMean(name=stage.graded, inputs=(total,))
-    scale = np.full(stage.shape[0], 1 / rounded.scale, np.float32)
-    shift = np.zeros_like(scale) if stage.bias is None else stage.bias.astype(np.float32)
-    yield nodes.BatchNorm(name=stage.name, inputs=(stage.graded,), scale=scale, shift=shift)
