@@ -335,9 +335,51 @@ class FixedPointNeuron(Neuron):
         return f"i_decay={c.i_decay}, v_decay={c.v_decay}, threshold={c.threshold}, surrogate={self.surrogate}"
 
 
-class Integrator(nn.Module):
+class LowPass(nn.Module):
+    """A synaptic current with a leak: `i[t] = α i[t−1] + x[t]` (`neurons.synapse_step`); every call starts from 0.
+
+    Args:
+        decay: α, 0 ≤ α ≤ 1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighted input spikes `[T, B, …]` → current of every step `[T, B, …]`."""
+        return low_pass(x, self.decay)
+
+    def extra_repr(self) -> str:
+        return f"decay={self.decay:g}"
+
+
+class Integrator(LowPass):
     """Output neurons that integrate without leak and never fire: `v[t] = v[t−1] + I[t]` (LaSNN, eq. 3)."""
 
-    def forward(self, current: Tensor) -> Tensor:
-        """Input current `[T, B, …]` → membrane potential of every step `[T, B, …]`."""
-        return low_pass(current, 1.0)
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+    def extra_repr(self) -> str:
+        return ""
+
+
+class Delay(nn.Module):
+    """`y[t] = x[t − steps]`, and 0 in the first steps.
+
+    Args:
+        steps: at least 1.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, B, …]` → `[T, B, …]`."""
+        late = torch.zeros_like(x)
+        late[self.steps :] = x[: max(0, len(x) - self.steps)]
+        return late
+
+    def extra_repr(self) -> str:
+        return f"steps={self.steps}"

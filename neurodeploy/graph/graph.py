@@ -44,7 +44,7 @@ class Graph:
                 raise UserError(f"node {node.name}: reads {source}, which is no earlier node")
         self._shapes[node.name] = output_shape(node, [self._shapes[source] for source in node.inputs])
         timed = [self._timed[source] for source in node.inputs]
-        if isinstance(node, nodes.Encode | nodes.TimeMean | nodes.Spiking) and timed != [not isinstance(node, nodes.Encode)]:
+        if isinstance(node, nodes.Encode | nodes.TimeMean | nodes.Recurrent) and timed != [not isinstance(node, nodes.Encode)]:
             found, expected = ("a sequence", "a static value") if timed[0] else ("a static value", "a sequence over time")
             raise UserError(f"node {node.name} ({type(node).__name__}): {found} found at its input, {expected} expected")
         if len(set(timed)) > 1:

@@ -70,6 +70,8 @@ def to_grid(graph: Graph) -> Graph:
                     f"node {node.name}: its sums could reach {ranges[node.name].largest:,} grid units, above the {_EXACT:,} "
                     "that float32 holds exactly; use fewer inputs per neuron, or export without the exact grid"
                 )
+        if isinstance(node, nodes.LowPass) and node.name in before:
+            _check_readers(graph, node)
     return Graph(rounded)
 
 
@@ -99,13 +101,25 @@ def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
     return tuple(found)
 
 
+def _check_readers(graph: Graph, node: nodes.LowPass) -> None:
+    """The current leaves the grid as it decays: what reads it must be no sum, whose order would matter."""
+    for reader in graph.consumers(node.name):
+        if not isinstance(reader, nodes.Neuron):
+            raise UserError(
+                f"node {reader.name}: reads the synaptic current {node.name}, which decays off the exact grid; "
+                "let neurons alone read it"
+            )
+
+
 def _range(node: nodes.Node, inputs: list[_Range]) -> _Range:
     match node:
         case nodes.Input():
             return _Range(_INPUT_BITS, 1 << _INPUT_BITS)
         case nodes.Neuron() | nodes.FixedPointNeuron():
             return _Range(0, 1)
-        case nodes.Encode() | nodes.Flatten() | nodes.Relu() | nodes.MaxPool():
+        case nodes.LowPass():
+            return _Range(0, 0)  # no number of a grid; neurons alone read it
+        case nodes.Encode() | nodes.Delay() | nodes.Flatten() | nodes.Relu() | nodes.MaxPool():
             return inputs[0]
         case nodes.AvgPool():
             return _pooled(node, inputs[0])

@@ -11,7 +11,7 @@ from neurodeploy.errors import UserError
 from neurodeploy.fixed_point import CubaParameters, cuba_step
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
-from neurodeploy.neurons import neuron_step
+from neurodeploy.neurons import neuron_step, synapse_step
 
 Array: TypeAlias = NDArray[np.float32]
 
@@ -55,7 +55,7 @@ def spikes(graph: Graph, tensors: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _apply(node: nodes.Node, inputs: list[Array], *, folded: bool) -> Array:
-    if isinstance(node, nodes.Spiking | nodes.TimeMean):
+    if isinstance(node, nodes.Recurrent | nodes.TimeMean):
         return _RULES[type(node)](node, *inputs)
     if not folded:
         return _RULES[type(node)](node, *inputs)
@@ -113,6 +113,21 @@ def _neuron(node: nodes.Neuron, current: Array) -> Array:
     for t, current_t in enumerate(current):
         emitted[t], v = neuron_step(v, current_t, node.parameters, lambda h, theta: (h > theta).astype(np.float32))
     return emitted
+
+
+@_rule(nodes.LowPass)
+def _low_pass(node: nodes.LowPass, x: Array) -> Array:
+    i, currents = np.zeros_like(x[0]), np.empty_like(x)
+    for t, x_t in enumerate(x):
+        currents[t] = i = synapse_step(i, x_t, node.decay)
+    return currents
+
+
+@_rule(nodes.Delay)
+def _delay(node: nodes.Delay, x: Array) -> Array:
+    late = np.zeros_like(x)
+    late[node.steps :] = x[: max(0, len(x) - node.steps)]
+    return late
 
 
 @_rule(nodes.FixedPointNeuron)

@@ -127,6 +127,16 @@ def _neuron(node: nodes.Neuron) -> nn.Module:
     return layers.Neuron(node.parameters)
 
 
+@_maker(nodes.LowPass)
+def _low_pass(node: nodes.LowPass) -> nn.Module:
+    return layers.LowPass(node.decay)
+
+
+@_maker(nodes.Delay)
+def _delay(node: nodes.Delay) -> nn.Module:
+    return layers.Delay(node.steps)
+
+
 @_maker(nodes.FixedPointNeuron)
 def _fixed_point_neuron(node: nodes.FixedPointNeuron) -> nn.Module:
     return layers.FixedPointNeuron(node.v_decay, node.threshold, node.i_decay)

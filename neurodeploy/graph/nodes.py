@@ -10,6 +10,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.errors import UserError
 from neurodeploy.neurons import NeuronParameters
 
 Shape: TypeAlias = tuple[int, ...]
@@ -99,6 +100,44 @@ class Neuron(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class LowPass(_Node):
+    """A synaptic current with a leak, `i[t] = α i[t−1] + x[t]` (`neurodeploy.neurons.synapse_step`), starting from 0.
+
+    Before a Neuron it makes a current-based (CUBA) one; with α = 1 it is an output that integrates without leak.
+
+    Attributes:
+        decay: α, 0 ≤ α ≤ 1.
+
+    Raises:
+        UserError: α is outside its range.
+    """
+
+    decay: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay <= 1:
+            raise UserError(f"node {self.name}: a decay of {self.decay} found, a number from 0 to 1 expected")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Delay(_Node):
+    """`y[t] = x[t − steps]`, and 0 in the first steps.
+
+    Attributes:
+        steps: at least 1.
+
+    Raises:
+        UserError: fewer steps than one.
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UserError(f"node {self.name}: a delay of {self.steps} steps found, at least 1 expected")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class FixedPointNeuron(_Node):
     """A layer of a Loihi chip's CUBA-LIF neurons (`neurodeploy.fixed_point.cuba_step`), starting from u = v = 0.
 
@@ -165,6 +204,8 @@ Node: TypeAlias = (
     | Linear
     | BatchNorm
     | Neuron
+    | LowPass
+    | Delay
     | FixedPointNeuron
     | Relu
     | AvgPool
@@ -175,21 +216,26 @@ Node: TypeAlias = (
     | Output
 )
 Spiking: TypeAlias = Neuron | FixedPointNeuron
+Recurrent: TypeAlias = Spiking | LowPass | Delay
+"""Nodes that carry something from one time step to the next."""
 
 __all__ = [
     "Add",
     "AvgPool",
     "BatchNorm",
     "Conv",
+    "Delay",
     "Encode",
     "FixedPointNeuron",
     "Flatten",
     "Input",
     "Linear",
+    "LowPass",
     "MaxPool",
     "Neuron",
     "Node",
     "Output",
+    "Recurrent",
     "Relu",
     "Shape",
     "Spiking",

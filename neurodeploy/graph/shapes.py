@@ -35,7 +35,17 @@ def _input(node: nodes.Input, _: list[Shape]) -> Shape:
     return node.shape
 
 
-for _kind in (nodes.Encode, nodes.Neuron, nodes.FixedPointNeuron, nodes.Relu, nodes.TimeMean, nodes.Output):
+_SAME_SHAPE = (
+    nodes.Encode,
+    nodes.Neuron,
+    nodes.LowPass,
+    nodes.Delay,
+    nodes.FixedPointNeuron,
+    nodes.Relu,
+    nodes.TimeMean,
+    nodes.Output,
+)
+for _kind in _SAME_SHAPE:
     _RULES[_kind] = lambda _node, inputs: inputs[0]
 
 

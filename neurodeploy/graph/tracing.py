@@ -105,7 +105,7 @@ def _translate(
 
 def _supported() -> list[str]:
     """The layers that have a form: torch's by their short names, ours with their room."""
-    kinds = [kind for kind, rule in _LAYERS.items() if rule not in (_without_node, _spikes_of_the_host)]
+    kinds = [kind for kind, rule in _LAYERS.items() if rule is not _spikes_of_the_host]
     own = {kind: kind.__module__.rpartition(".")[2] for kind in kinds if kind.__module__.startswith("neurodeploy.")}
     return sorted(f"{own[kind]}.{kind.__name__}" if kind in own else f"nn.{kind.__name__}" for kind in kinds)
 
@@ -206,11 +206,20 @@ def _fixed_point_neuron(builder: _Builder, module: layers.FixedPointNeuron, name
     return builder.add(nodes.FixedPointNeuron(name=name, inputs=tuple(sources), **constants))
 
 
-@_layer(layers.CubaNeuron, layers.Integrator)
-def _without_node(_builder: _Builder, module: nn.Module, name: str, _sources: list[str]) -> str:
-    raise UserError(
-        f"layer {name} ({type(module).__name__}): has no form in a graph yet; use layers.Neuron or layers.ParametricNeuron"
-    )
+@_layer(layers.CubaNeuron)
+def _cuba_neuron(builder: _Builder, module: layers.CubaNeuron, name: str, sources: list[str]) -> str:
+    low_pass = nodes.LowPass(name=f"{name}.current", inputs=tuple(sources), decay=module.current_decay)
+    return _neuron(builder, module, name, [builder.add(low_pass)])
+
+
+@_layer(layers.LowPass)
+def _low_pass(builder: _Builder, module: layers.LowPass, name: str, sources: list[str]) -> str:
+    return builder.add(nodes.LowPass(name=name, inputs=tuple(sources), decay=module.decay))
+
+
+@_layer(layers.Delay)
+def _delay(builder: _Builder, module: layers.Delay, name: str, sources: list[str]) -> str:
+    return builder.add(nodes.Delay(name=name, inputs=tuple(sources), steps=module.steps))
 
 
 @_layer(nn.ReLU)

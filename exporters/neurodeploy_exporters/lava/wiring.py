@@ -217,6 +217,8 @@ _REFUSALS: dict[type, str] = {
     nodes.MaxPool: "max pooling cannot be done by spiking neurons; retrain with average pooling or a stride",
     nodes.Relu: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
     nodes.BatchNorm: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear layer",
+    nodes.LowPass: "a synaptic current with a leak of its own is not exported to Loihi; train LIF neurons, or export to ONNX",
+    nodes.Delay: "a delay of its own is not exported to Loihi; take it out, or export to ONNX",
     nodes.FixedPointNeuron: "the network is quantised already; quantise the floating-point network",
     nodes.Encode: "direct coding inside the body; encode before the first spiking layer",
     nodes.TimeMean: "a mean over time inside the body; leave it to the head",

@@ -353,3 +353,28 @@ def test_the_grid_leaves_the_graph_that_it_was_given_unchanged():
     before = graph[name].weight.copy()
     to_grid(graph)
     assert np.array_equal(graph[name].weight, before)
+
+
+def with_current(reader):
+    rng = np.random.default_rng(0)
+    weight = rng.normal(size=(4, 3)).astype(np.float32)
+    other = rng.normal(size=(4, 3 if reader == "input" else 4)).astype(np.float32)
+    return Graph(
+        [
+            nodes.Input(name="input", shape=(3,), timed=True),
+            nodes.Linear(name="first", inputs=("input",), weight=weight),
+            nodes.LowPass(name="current", inputs=("first",), decay=0.7),
+            nodes.Linear(name="synapse", inputs=(reader,), weight=other),
+            nodes.Neuron(name="cuba", inputs=("current",), parameters=NeuronParameters(0.9, 0.5)),
+            nodes.Add(name="sum", inputs=("cuba", "synapse")),
+            nodes.Neuron(name="last", inputs=("sum",), parameters=NeuronParameters()),
+            nodes.TimeMean(name="mean", inputs=("last",)),
+            nodes.Output(name="logits", inputs=("mean",)),
+        ]
+    )
+
+
+def test_a_synaptic_current_has_an_exact_form_where_neurons_alone_read_it():
+    assert np.array_equal(to_grid(with_current("input"))["current"].decay, 0.7)
+    with pytest.raises(UserError, match="node synapse: reads the synaptic current current, which decays off the exact grid"):
+        to_grid(with_current("current"))

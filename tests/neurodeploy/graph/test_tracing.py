@@ -10,7 +10,7 @@ from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import CubaNeuron, Integrator, Neuron, ParametricNeuron
+from neurodeploy.layers import CubaNeuron, Delay, Integrator, LowPass, Neuron, ParametricNeuron
 from neurodeploy.networks import ConvNetSpec, Relu, ResNetSpec, Spiking
 from neurodeploy.neurons import NeuronParameters
 
@@ -50,10 +50,40 @@ def test_interpreter_folded_graph_and_module_compute_what_the_traced_network_com
         np.testing.assert_allclose(answer, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("layer", [CubaNeuron(NeuronParameters(), current_decay=0.5), Integrator()])
-def test_neurons_without_a_form_in_a_graph_are_refused_by_name(layer):
-    with pytest.raises(UserError, match=rf"layer 1 \({type(layer).__name__}\): has no form in a graph yet; use layers.Neuron"):
-        trace(nn.Sequential(nn.Linear(3, 2), layer), (3,), timed=True)
+RECURRENT = {
+    "a CUBA neuron": (CubaNeuron(NeuronParameters(0.75, 0.5, "soft"), current_decay=0.5), (nodes.LowPass, nodes.Neuron)),
+    "a leaky current": (LowPass(0.5), (nodes.LowPass,)),
+    "an integrator": (Integrator(), (nodes.LowPass,)),
+    "a delay": (Delay(2), (nodes.Delay,)),
+    "a delay longer than the sequence": (Delay(7), (nodes.Delay,)),
+}
+
+
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_what_carries_a_state_computes_in_a_graph_what_it_computes_in_torch(kind):
+    layer, expected = RECURRENT[kind]
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), layer).eval()
+    graph = trace(network, (3,), timed=True)
+    assert tuple(type(node) for node in graph.nodes[2:-1]) == expected
+    x = torch.randn(5, 2, 3)
+    for answer in (interpreter.run(graph, x.numpy())["logits"], GraphModule(graph)(x).detach().numpy()):
+        np.testing.assert_allclose(answer, network(x).detach().numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("node", "reason"),
+    [
+        (
+            lambda: nodes.LowPass(name="low", inputs=("input",), decay=1.5),
+            "node low: a decay of 1.5 found, a number from 0 to 1",
+        ),
+        (lambda: nodes.Delay(name="late", inputs=("input",), steps=0), "node late: a delay of 0 steps found, at least 1"),
+    ],
+)
+def test_impossible_constants_are_refused_by_name(node, reason):
+    with pytest.raises(UserError, match=reason):
+        node()
 
 
 EVENTS = Spiking(partial(Neuron, NeuronParameters(0.5, 0.5)), 5, code="events")
@@ -230,5 +260,5 @@ def test_the_refusal_of_a_layer_names_those_that_have_a_form_and_no_other():
     with pytest.raises(UserError) as caught:
         trace(nn.Sequential(nn.Flatten()), (3,))
     supported = str(caught.value).partition("supported are ")[2].split(", ")
-    assert {"layers.Flatten", "layers.Neuron", "encoding.DirectEncoding", "nn.Linear"} <= set(supported)
-    assert not {"layers.CubaNeuron", "layers.Integrator", "encoding.PoissonEncoding", "nn.Flatten"} & set(supported)
+    assert {"layers.Flatten", "layers.CubaNeuron", "encoding.DirectEncoding", "nn.Linear"} <= set(supported)
+    assert not {"encoding.PoissonEncoding", "nn.Flatten"} & set(supported)
