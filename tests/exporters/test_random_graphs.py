@@ -1,0 +1,204 @@
+"""Random networks with branches, strides, groups and pools: the interpreter, torch and ONNX Runtime fire the same spikes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph.grid import to_grid
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.shapes import output_shape
+from neurodeploy.neurons import RESETS, NeuronParameters
+from neurodeploy_exporters.onnx import Session, build
+
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+
+class _Growing:
+    """A graph in the making: its nodes, their shapes, and which of them are sequences over time."""
+
+    def __init__(self, draw: Draw) -> None:
+        self.draw, self.members = draw, list[nodes.Node]()
+        self.shapes, self.timed = dict[str, tuple[int, ...]](), dict[str, bool]()
+        self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+
+    def add(self, node: nodes.Node, *, timed: bool = True) -> str:
+        self.shapes[node.name] = output_shape(node, [self.shapes[source] for source in node.inputs])
+        self.timed[node.name] = timed
+        self.members.append(node)
+        return node.name
+
+    def weights(self, *shape: int) -> np.ndarray:
+        return self.rng.normal(0, 0.6, shape).astype(np.float32)
+
+    def name(self, kind: str) -> str:
+        return f"{kind}{len(self.members)}"
+
+
+def _conv(g: _Growing, source: str) -> nodes.Node:
+    channels, axes = g.shapes[source][0], len(g.shapes[source]) - 1
+    groups = g.draw(st.sampled_from([n for n in (1, 2, 3, 4) if channels % n == 0]))
+    outputs = groups * g.draw(st.integers(1, 3))
+    each = st.tuples(*[st.integers(1, 3)] * axes)
+    few = st.tuples(*[st.integers(1, 2)] * axes)
+    return nodes.Conv(
+        name=g.name("conv"),
+        inputs=(source,),
+        weight=g.weights(outputs, channels // groups, *g.draw(each)),
+        bias=g.draw(st.sampled_from([None, g.weights(outputs)])),
+        stride=g.draw(few),
+        padding=g.draw(st.tuples(*[st.integers(0, 2)] * axes)),
+        dilation=g.draw(few),
+        groups=groups,
+    )
+
+
+def _avg_pool(g: _Growing, source: str) -> nodes.Node:
+    axes = len(g.shapes[source]) - 1
+    kernel = g.draw(st.tuples(*[st.sampled_from((1, 2))] * axes))  # averages over 2 or 4 values are exact
+    return nodes.AvgPool(
+        name=g.name("avg"), inputs=(source,), kernel=kernel, stride=g.draw(st.tuples(*[st.integers(1, 2)] * axes))
+    )
+
+
+def _max_pool(g: _Growing, source: str) -> nodes.Node:
+    each = st.tuples(*[st.integers(1, 3)] * (len(g.shapes[source]) - 1))
+    return nodes.MaxPool(name=g.name("max"), inputs=(source,), kernel=g.draw(each), stride=g.draw(each))
+
+
+def _neuron(g: _Growing, source: str) -> nodes.Node:
+    parameters = NeuronParameters(
+        g.draw(st.sampled_from((0.0, 0.3, 0.5, 0.9, 1.0))),
+        g.draw(st.sampled_from((0.25, 0.5, 1.0))),
+        g.draw(st.sampled_from(RESETS)),
+    )
+    return nodes.Neuron(name=g.name("fire"), inputs=(source,), parameters=parameters)
+
+
+def _cuba(g: _Growing, source: str) -> nodes.Node:
+    low_pass = nodes.LowPass(name=g.name("current"), inputs=(source,), decay=g.draw(st.sampled_from((0.0, 0.5, 0.7, 1.0))))
+    return _neuron(g, g.add(low_pass))
+
+
+def _delay(g: _Growing, source: str) -> nodes.Node:
+    return nodes.Delay(name=g.name("late"), inputs=(source,), steps=g.draw(st.integers(1, 3)))
+
+
+def _relu(g: _Growing, source: str) -> nodes.Node:
+    return nodes.Relu(name=g.name("relu"), inputs=(source,))
+
+
+def _add(g: _Growing, source: str) -> nodes.Node:
+    alike = [name for name, shape in g.shapes.items() if shape == g.shapes[source] and g.timed[name]]
+    return nodes.Add(name=g.name("sum"), inputs=(source, g.draw(st.sampled_from(alike))))
+
+
+_KINDS = (_conv, _conv, _neuron, _neuron, _add, _avg_pool, _max_pool, _cuba, _delay, _relu)
+
+
+@st.composite
+def graphs(draw: Draw) -> Graph:
+    """Up to nine layers, each on any tensor before it; all loose ends meet in the logits."""
+    g = _Growing(draw)
+    sizes = draw(st.sampled_from([(6,), (5, 4), (4, 6)]))
+    static = draw(st.booleans())
+    source = g.add(nodes.Input(name="input", shape=(draw(st.integers(1, 4)), *sizes), timed=not static), timed=not static)
+    if static:
+        if draw(st.booleans()):
+            source = g.add(_fitting(g, _conv, source), timed=False)
+        source = g.add(nodes.Encode(name="encode", inputs=(source,), steps=3))
+    source = g.add(_fitting(g, _conv, source))
+    source = g.add(_neuron(g, source))
+    for _ in range(draw(st.integers(0, 8))):
+        timed = [name for name in g.shapes if g.timed[name] and name not in ("input", "encode")]
+        g.add(_fitting(g, draw(st.sampled_from(_KINDS)), draw(st.sampled_from(timed))))
+    read = {name for node in g.members for name in node.inputs}
+    total = None
+    for end in [name for name in g.shapes if name not in read]:
+        flat = g.add(nodes.Flatten(name=g.name("flat"), inputs=(end,)))
+        values = g.add(nodes.Linear(name=g.name("fc"), inputs=(flat,), weight=g.weights(3, g.shapes[flat][0])))
+        total = values if total is None else g.add(nodes.Add(name=g.name("total"), inputs=(total, values)))
+    mean = nodes.TimeMean(name="mean", inputs=(total,))
+    g.add(mean, timed=False)
+    g.add(nodes.Output(name="logits", inputs=("mean",)), timed=False)
+    return Graph(g.members)
+
+
+def _fitting(g: _Growing, make: Callable[[_Growing, str], nodes.Node], source: str) -> nodes.Node:
+    node = make(g, source)
+    try:
+        output_shape(node, [g.shapes[name] for name in node.inputs])
+    except UserError:
+        assume(False)
+    return node
+
+
+@st.composite
+def exact_graphs(draw: Draw) -> Graph:
+    """Those whose sums are exact in float32, so that all must agree on every spike."""
+    try:
+        return to_grid(draw(graphs()))
+    except UserError:
+        assume(False)
+        raise
+
+
+@st.composite
+def samples(draw: Draw, graph: Graph) -> np.ndarray:
+    """Images in 1/256, or events."""
+    leading = (draw(st.integers(1, 6)), draw(st.integers(1, 3))) if graph.input.timed else (draw(st.integers(1, 3)),)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = (*leading, *graph.input.shape)
+    return (rng.integers(0, 2, shape) if graph.input.timed else rng.integers(0, 257, shape) / 256).astype(np.float32)
+
+
+MANY = settings(
+    max_examples=60, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@MANY
+@given(data=st.data())
+def test_interpreter_torch_and_onnx_runtime_fire_the_same_spikes(data):
+    graph = data.draw(exact_graphs())
+    x = data.draw(samples(graph))
+    expected = interpreter.run(graph, x)
+    model = build(graph, name="random")
+    onnx.checker.check_model(model, full_check=True)
+    found = Session(model, also=graph.spiking).run({"input": x}, steps=graph.steps)
+    module = GraphModule(graph)
+    emitted = dict[str, torch.Tensor]()
+    for name in graph.spiking:
+        module.get_submodule(name).register_forward_hook(lambda _m, _x, y, name=name: emitted.__setitem__(name, y))
+    with torch.no_grad():
+        logits = module(torch.from_numpy(x))
+    for name in graph.spiking:
+        assert np.array_equal(found[name], expected[name]), name
+        assert np.array_equal(emitted[name].numpy(), expected[name]), name
+    largest = max(1.0, float(np.abs(expected["logits"]).max()))
+    np.testing.assert_allclose(found["logits"], expected["logits"], atol=1e-5 * largest)
+    np.testing.assert_allclose(logits.numpy(), expected["logits"], atol=1e-5 * largest)
+
+
+@MANY
+@given(data=st.data())
+def test_the_parts_of_a_random_network_give_what_the_whole_gives_bit_for_bit(data):
+    graph = data.draw(exact_graphs())
+    x = data.draw(samples(graph))
+    try:
+        parts = partition(graph).parts
+    except UserError:  # values that are no spikes would leave a part
+        assume(False)
+    whole = Session(build(graph, name="random"), also=graph.spiking).run({"input": x}, steps=graph.steps)
+    tensors: dict[str, np.ndarray] = {"input": x}
+    for part in parts:
+        inside = [name for name in graph.spiking if name in part.members]
+        tensors |= Session(build(graph, part, name=part.name), also=inside).run(tensors, steps=graph.steps or len(x))
+    for name, values in whole.items():
+        assert np.array_equal(tensors[name], values), name
