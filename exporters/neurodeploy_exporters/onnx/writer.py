@@ -5,48 +5,89 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
+from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph
-from neurodeploy.neurons import Reset
 
 
 class Writer:
     """The model in the making.
 
-    Synapses and pools work on folded tensors, neurons and the mean over time on timed ones. A tensor bears its node's name in
-    the form in which its node makes it; the other form is made when first asked for.
+    Synapses and pools work on folded tensors; what has a state, and the mean over time, on timed ones. A tensor bears its
+    node's name in the form in which its node makes it; the other form is made when first asked for.
 
     Args:
         graph: what is written, whole or in part.
         steps: name of the tensor `[1]` that holds T.
+        inputs: names of the tensors that enter.
+        streaming: states enter and leave the model, instead of beginning with zeros.
     """
 
-    def __init__(self, graph: Graph, steps: str) -> None:
+    def __init__(self, graph: Graph, steps: str, inputs: tuple[str, ...], *, streaming: bool = False) -> None:
         self.graph = graph
         self.steps = steps
+        self.streaming = streaming
         self.operators: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
-        self.neuron_kinds: set[tuple[Reset, int]] = set()
-        self._made_timed: set[str] = set()
+        self.functions: dict[str, onnx.FunctionProto] = {}
+        self.states: dict[str, str] = {}
+        self.state_inputs: list[onnx.ValueInfoProto] = []
+        self.state_outputs: list[onnx.ValueInfoProto] = []
+        self._taken = set(inputs)
+        self._made_timed = {name for name in inputs if graph.timed(name)}
         self._converted: set[str] = set()
 
     def operator(
         self, kind: str, inputs: list[str], output: str, *, extra: list[str] | None = None, domain: str = "", **attributes: Any
     ) -> str:
-        """Add one operator, named like its output."""
-        node = helper.make_node(kind, inputs, [output, *(extra or [])], name=output, domain=domain, **attributes)
-        self.operators.append(node)
+        """Add one operator, named like its output.
+
+        Raises:
+            UserError: another tensor has that name.
+        """
+        outputs = [output, *(extra or [])]
+        for name in outputs:
+            self._take(name)
+        self.operators.append(helper.make_node(kind, inputs, outputs, name=output, domain=domain, **attributes))
+        return output
+
+    def call(self, function: onnx.FunctionProto, inputs: list[str], output: str, last: str) -> str:
+        """Add a call of a function that makes a sequence, `output`, and the state after it, `last`."""
+        self.functions[function.name] = function
+        self.operator(function.name, inputs, output, extra=[last], domain=function.domain)
+        self.mark_timed(output)
         return output
 
     def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Add weights."""
+        if name not in self.constants:
+            self._take(name)
         self.constants[name] = numpy_helper.from_array(np.asarray(values), name)
         return name
+
+    def state(self, before: str, after: str, shape: list[int | str], *, kind: int = TensorProto.FLOAT) -> str:
+        """Declare a state: the input `before` the first step and the output `after` the last one, which an operator makes."""
+        self._take(before)
+        self.states[before] = after
+        self.state_inputs.append(helper.make_tensor_value_info(before, kind, shape))
+        self.state_outputs.append(helper.make_tensor_value_info(after, kind, shape))
+        return before
+
+    def initial(self, before: str, after: str, sequence: str, of: str) -> str:
+        """The state `[B, …]` before the first step of `sequence`, of the shape of the tensor `of`: an input, or zeros."""
+        if self.streaming:
+            return self.state(before, after, ["B", *self.graph.shape(of)])
+        shape = self.operator("Shape", [sequence], f"{before}.shape", start=1)
+        return self.operator("ConstantOfShape", [shape], before)
 
     def mark_timed(self, name: str) -> None:
         """Say that the tensor `name` has been made in the form `[T, B, …]`."""
         self._made_timed.add(name)
+
+    def made_timed(self, name: str) -> bool:
+        """Whether the tensor `name` has the form `[T, B, …]`."""
+        return name in self._made_timed
 
     def folded(self, name: str) -> str:
         """The tensor as `[T·B, …]` (or `[B, …]` if it is static)."""
@@ -74,3 +115,8 @@ class Writer:
                 rest = self.constant(f"{target}.sample", np.array(shape[1:], np.int64))
                 self.operator("Concat", [self.steps, rest], target, axis=0)
         return self.operator("Reshape", [name, target], other)
+
+    def _take(self, name: str) -> None:
+        if name in self._taken:
+            raise UserError(f"node {name}: another tensor of the ONNX model has this name; rename the layer")
+        self._taken.add(name)
