@@ -1,7 +1,7 @@
 """From a graph, or one part of it, to an ONNX model. The model is built node by node, so layers keep their names."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -12,7 +12,7 @@ from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, nodes
 from neurodeploy_exporters.onnx.neuron import DOMAIN
 from neurodeploy_exporters.onnx.operators import emit
-from neurodeploy_exporters.onnx.writer import Writer
+from neurodeploy_exporters.onnx.writer import Grid, Writer
 
 _OPSET = 18
 _IR_VERSION = 8
@@ -22,7 +22,13 @@ SPIKE_COUNTS = "spike_counts"
 
 
 def build(
-    graph: Graph, part: Part | None = None, *, name: str, streaming: bool = False, spike_counts: bool = False
+    graph: Graph,
+    part: Part | None = None,
+    *,
+    name: str,
+    streaming: bool = False,
+    spike_counts: bool = False,
+    grids: Mapping[str, Grid] | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model of a graph, or of one part of it.
 
@@ -40,6 +46,7 @@ def build(
             object, input → output; all begin with zeros. Chunks of any length then give what the whole sequence gives.
         spike_counts: for every spiking layer an output `<layer>.spikes` more, int64 `[T, B]`: spikes per step and sample. The
             metadata `spike_counts` is a JSON object, layer → output.
+        grids: weights become 8-bit integers, and so do these tensors (see `int8.calibrate`).
 
     Raises:
         UserError: a node has no form in ONNX, or the name of another tensor; the message names it.
@@ -50,7 +57,7 @@ def build(
     inputs = (graph.input.name,) if part is None else part.inputs
     outputs = (graph.output.name,) if part is None else part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
-    writer = Writer(graph, STEPS, inputs, streaming=streaming)
+    writer = Writer(graph, STEPS, inputs, streaming=streaming, grids=grids)
     if sequences:
         writer.operator("Shape", [sequences[0]], STEPS, start=0, end=1)
     for member in members:
@@ -106,6 +113,6 @@ def _inner(writer: Writer, members: Sequence[str], outputs: Sequence[str]) -> li
         if member not in outputs:
             folded = writer.graph.timed(member) and not writer.made_timed(member)
             leading = ["T*B"] if folded else ["T", "B"] if writer.graph.timed(member) else ["B"]
-            shape = [*leading, *writer.graph.shape(member)]
-            found.append(helper.make_tensor_value_info(member, TensorProto.FLOAT, shape))
+            dims: list[str | int | None] = [*leading, *writer.graph.shape(member)]
+            found.append(helper.make_tensor_value_info(member, TensorProto.FLOAT, dims))
     return found

@@ -46,7 +46,10 @@ class Model:
             options.intra_op_num_threads = threads
         try:
             self._session = runtime.InferenceSession(
-                data + self._further_outputs([name for name in also if name in made]), options, providers=asked, enable_fallback=0
+                data + self._further_outputs([name for name in also if name in made]),
+                options,
+                providers=asked,
+                enable_fallback=0,
             )
         except Exception as error:  # ONNX Runtime's errors have no common type
             raise UserError(f"{self.origin}: ONNX Runtime cannot load it: {one_line(error)}") from None
@@ -60,7 +63,7 @@ class Model:
     def run(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> dict[str, NDArray[Any]]:
         """See `Session.run`."""
         feed: dict[str, NDArray[Any]] = {}
-        for name, value in self.inputs.items():
+        for name in self.inputs:
             if name in tensors:
                 feed[name] = tensors[name]
             elif name in self.states:
@@ -95,7 +98,9 @@ class Model:
         shape = [batch if axis == "B" else axis for axis in value.shape]
         sizes = [axis for axis in shape if isinstance(axis, int) and axis >= 0]
         if value.type not in _DTYPES or len(sizes) != len(shape) or np.prod(sizes, dtype=float) > _LARGEST_STATE:
-            raise UserError(f"{self.origin}: state {name}: {value.type} {shape} cannot begin with zeros; give it with the inputs")
+            raise UserError(
+                f"{self.origin}: state {name}: {value.type} {shape} cannot begin with zeros; give it with the inputs"
+            )
         return np.zeros(sizes, _DTYPES[value.type])
 
     def _named(self, key: str, keys: Mapping[str, Any] | None, values: Sequence[str]) -> dict[str, str]:

@@ -70,5 +70,7 @@ def _step(
     name: str, members: list[onnx.NodeProto], inputs: tuple[str, ...], outputs: tuple[str, ...], rank: int
 ) -> onnx.GraphProto:
     dims = [f"axis{i}" for i in range(rank)]
-    declared = [[helper.make_tensor_value_info(one, TensorProto.FLOAT, dims) for one in names] for names in (inputs, outputs)]
-    return helper.make_graph(members, name, *declared)
+    before, after = (
+        [helper.make_tensor_value_info(one, TensorProto.FLOAT, dims) for one in names] for names in (inputs, outputs)
+    )
+    return helper.make_graph(members, name, before, after)

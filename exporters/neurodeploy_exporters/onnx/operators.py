@@ -8,6 +8,7 @@ from onnx import TensorProto
 
 from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
+from neurodeploy_exporters.onnx.grids import on_grid, synapse
 from neurodeploy_exporters.onnx.neuron import low_pass_function, neuron_function
 from neurodeploy_exporters.onnx.writer import Writer
 
@@ -45,27 +46,37 @@ def _encode(writer: Writer, node: nodes.Encode) -> None:
 
 @_rule(nodes.Conv)
 def _conv(writer: Writer, node: nodes.Conv) -> None:
-    inputs = [writer.folded(node.inputs[0]), writer.constant(f"{node.name}.weight", node.weight)]
-    if node.bias is not None:
-        inputs.append(writer.constant(f"{node.name}.bias", node.bias))
+    current = None if writer.grids is None else writer.grids.get(node.name)
     writer.operator(
         "Conv",
-        inputs,
-        node.name,
+        _synapse(writer, node),
+        node.name if current is None else f"{node.name}.sums",
         kernel_shape=list(node.weight.shape[2:]),
         strides=list(node.stride),
         pads=[*node.padding, *node.padding],
         dilations=list(node.dilation),
         group=node.groups,
     )
+    if current is not None:
+        on_grid(writer, f"{node.name}.sums", current, node.name)
 
 
 @_rule(nodes.Linear)
 def _linear(writer: Writer, node: nodes.Linear) -> None:
-    inputs = [writer.folded(node.inputs[0]), writer.constant(f"{node.name}.weight", node.weight)]
+    writer.operator("Gemm", _synapse(writer, node), node.name, transB=int(writer.grids is None))
+
+
+def _synapse(writer: Writer, node: nodes.Conv | nodes.Linear) -> list[str]:
+    """What a layer reads: its input, weights and bias, as numbers or as integers with their scales."""
+    source = node.inputs[0]
+    if writer.grids is not None:
+        grid = writer.grids.get(source)
+        x = writer.folded(source) if grid is None else on_grid(writer, writer.folded(source), grid, f"{source}.whole")
+        return [x, *synapse(writer, node, grid)]
+    inputs = [writer.folded(source), writer.constant(f"{node.name}.weight", node.weight)]
     if node.bias is not None:
         inputs.append(writer.constant(f"{node.name}.bias", node.bias))
-    writer.operator("Gemm", inputs, node.name, transB=1)
+    return inputs
 
 
 @_rule(nodes.BatchNorm)

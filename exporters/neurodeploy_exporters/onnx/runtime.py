@@ -23,7 +23,7 @@ class Answer:
 
     Attributes:
         logits: `[B, K]`; of a stream those after all its steps so far.
-        spike_counts: spiking layer → int64 `[T, B]`, spikes in each step for each sample; empty if the export did not ask for it.
+        spike_counts: spiking layer → int64 `[T, B]`, spikes of each step and sample; empty if the export did not ask for it.
         tensors: every output by name.
     """
 

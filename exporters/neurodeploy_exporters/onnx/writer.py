@@ -1,5 +1,7 @@
 """Collects the operators of an ONNX model and moves tensors between their two forms: `[T, B, …]` and folded `[T·B, …]`."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The unsigned 8-bit integers of a tensor.
+
+    Attributes:
+        scale: value of one.
+        zero: the integer that stands for 0.
+    """
+
+    scale: float
+    zero: int
 
 
 class Writer:
@@ -22,10 +37,20 @@ class Writer:
         steps: name of the tensor `[1]` that holds T.
         inputs: names of the tensors that enter.
         streaming: states enter and leave the model, instead of beginning with zeros.
+        grids: tensors that are rounded to 8-bit integers, as all weights are then; no rounding at all if None.
     """
 
-    def __init__(self, graph: Graph, steps: str, inputs: tuple[str, ...], *, streaming: bool = False) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        steps: str,
+        inputs: tuple[str, ...],
+        *,
+        streaming: bool = False,
+        grids: Mapping[str, Grid] | None = None,
+    ) -> None:
         self.graph = graph
+        self.grids = grids
         self.steps = steps
         self.streaming = streaming
         self.operators: list[onnx.NodeProto] = []
@@ -80,6 +105,10 @@ class Writer:
             return self.state(before, after, ["B", *self.graph.shape(of)])
         shape = self.operator("Shape", [sequence], f"{before}.shape", start=1)
         return self.operator("ConstantOfShape", [shape], before)
+
+    def holds(self, name: str) -> bool:
+        """Whether the model has a tensor of that name."""
+        return name in self._taken
 
     def mark_timed(self, name: str) -> None:
         """Say that the tensor `name` has been made in the form `[T, B, …]`."""
