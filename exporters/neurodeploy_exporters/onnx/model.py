@@ -25,6 +25,7 @@ class Model:
         origin: path, or name of the model in memory.
         inputs: name → ONNX Runtime's description of an input.
         outputs: names; last those of `also` that it makes.
+        timed: those of the outputs that have a time axis, `[T, B, …]`.
         states: input → output of what the model keeps from one chunk of steps to the next.
         counts: spiking layer → output with its spikes per step and sample.
     """
@@ -56,6 +57,7 @@ class Model:
         check_started(asked, self._session.get_providers())
         self.inputs = {value.name: value for value in self._session.get_inputs()}
         self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self.timed = frozenset(value.name for value in self._session.get_outputs() if value.shape[:1] == ["T"])
         self.states = self._named(STATES, self.inputs, self.outputs)
         self.counts = self._named(SPIKE_COUNTS, None, self.outputs)
         del self._content

@@ -78,6 +78,7 @@ class Session:
         self.states = {before: after for one in self._models for before, after in one.states.items()}
         self.counts = {layer: output for one in self._models for layer, output in one.counts.items()}
         made: set[str] = set()
+        self.timed = frozenset(also) | frozenset(name for one in self._models for name in one.timed)
         self.inputs: dict[str, Any] = {}
         for one in self._models:
             self.inputs |= {name: value for name, value in one.inputs.items() if name not in made}
@@ -187,6 +188,20 @@ class Stream:
         self._states = {before: answer.tensors[after] for before, after in self._session.states.items()}
         self._shape = shape
         return answer
+
+    def each_step(self, samples: NDArray[np.float32], steps: int) -> dict[str, NDArray[Any]]:
+        """A whole sequence, one step after the other: tensor name → value, as `Session.run` gives it.
+
+        Args:
+            samples: as `Session.answer` takes them.
+            steps: T.
+        """
+        static = STEPS in self._session.inputs
+        found = [self.step(samples if static else samples[step], steps=None).tensors for step in range(steps)]
+        timed = self._session.timed
+        return {
+            name: np.concatenate([each[name] for each in found]) if name in timed else last for name, last in found[-1].items()
+        }
 
     def reset(self) -> None:
         """Forget everything: the next step is the first one."""

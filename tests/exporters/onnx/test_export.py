@@ -96,6 +96,17 @@ def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
             {"name": "act2", "shape": [6, 4, 4], "part": "body", "latency_steps": 0},
         ],
         "sample": {"file": "sample.npz", "samples": 7, "logits_atol": 1e-4, "allowed_mismatched_spikes": 0},
+        "agreement": {
+            "reference": "exported",
+            "samples": 7,
+            "spikes_compared": 4 * 7 * (4 * 8 * 8 + 6 * 4 * 4),
+            "mismatched_spikes": 0,
+            "mismatch_rate": 0.0,
+            "answers_compared": 0,
+            "changed_answers": 0,
+        },
+        "streaming": False,
+        "spike_counts": False,
         "head_cut": None,
     }
 
