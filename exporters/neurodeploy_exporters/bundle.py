@@ -312,7 +312,7 @@ def describe(graph: Graph, *, target: str, name: str, latencies: Mapping[str, in
             f"node {graph.output.name}: an answer of shape {answer} found, one logit per class expected; "
             "end the network with a Flatten or Linear layer"
         )
-    where = {member: part.name for part in partition(graph).parts for member in part.members}
+    where = {member: part.name for part in partition(graph, spikes_only=False).parts for member in part.members}
     late = latencies or {}
     return {
         "target": target,

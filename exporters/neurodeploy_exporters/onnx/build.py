@@ -1,7 +1,7 @@
 """From a graph, or one part of it, to an ONNX model. The model is built node by node, so layers keep their names."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 import neurodeploy
 from neurodeploy.errors import UserError
-from neurodeploy.graph import Graph, Part, nodes
+from neurodeploy.graph import Graph, Part, nodes, partition
 from neurodeploy_exporters.onnx.neuron import DOMAIN
 from neurodeploy_exporters.onnx.operators import emit
 from neurodeploy_exporters.onnx.writer import Grid, Writer
@@ -33,8 +33,8 @@ def build(
     """The ONNX model of a graph, or of one part of it.
 
     Dynamic in T and B. Inputs: `input`, `[B, …]` for a static sample (then `steps`, int64 `[1]`, gives T) or `[T, B, …]`; of a
-    later part the tensors that it reads, under the names of their layers: spikes `[T, B, …]`, or means over time `[B, …]`.
-    Outputs: `logits` `[B, K]`, or the spike tensors that leave the part.
+    later part the tensors that it reads, under the names of their layers: sequences `[T, B, …]`, or means over time `[B, …]`.
+    Outputs: `logits` `[B, K]`, or the tensors that leave the part: spikes, and other values where shortcuts cross a cut.
 
     Args:
         graph: the network.
@@ -57,13 +57,13 @@ def build(
     inputs = (graph.input.name,) if part is None else part.inputs
     outputs = (graph.output.name,) if part is None else part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
-    writer = Writer(graph, STEPS, inputs, streaming=streaming, grids=grids)
+    writer = Writer(graph, STEPS, inputs, _crossing(graph), streaming=streaming, grids=grids)
     if sequences:
         writer.operator("Shape", [sequences[0]], STEPS, start=0, end=1)
     for member in members:
         emit(writer, graph[member])
     counts = {layer: _count(writer, layer) for layer in graph.spiking if layer in members} if spike_counts else {}
-    declared = [_value(graph, tensor) for tensor in inputs]
+    declared = [_value(writer, tensor) for tensor in inputs]
     if any(isinstance(graph[member], nodes.Encode) for member in members):
         declared.append(helper.make_tensor_value_info(STEPS, TensorProto.INT64, [1]))
     counted = [helper.make_tensor_value_info(count, TensorProto.INT64, ["T", "B"]) for count in counts.values()]
@@ -71,9 +71,10 @@ def build(
         writer.operators,
         name,
         [*declared, *writer.state_inputs],
-        [*(_value(graph, tensor) for tensor in outputs), *counted, *writer.state_outputs],
+        [*(_value(writer, tensor) for tensor in outputs), *counted, *writer.state_outputs],
         list(writer.constants.values()),
-        value_info=_inner(writer, members, outputs),
+        # for those who look at the model
+        value_info=[_value(writer, member) for member in members if member not in outputs],
     )
     model = helper.make_model(
         body,
@@ -101,18 +102,17 @@ def _count(writer: Writer, layer: str) -> str:
     return writer.operator("Cast", [total], f"{layer}.spikes", to=TensorProto.INT64)
 
 
-def _value(graph: Graph, tensor: str) -> onnx.ValueInfoProto:
-    leading = ["T", "B"] if graph.timed(tensor) else ["B"]
-    return helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [*leading, *graph.shape(tensor)])
+def _value(writer: Writer, tensor: str) -> onnx.ValueInfoProto:
+    """The shape of a tensor in the form in which it bears its node's name."""
+    timed = writer.graph.timed(tensor)
+    leading = ["T", "B"] if writer.made_timed(tensor) else ["T*B"] if timed else ["B"]
+    return helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [*leading, *writer.graph.shape(tensor)])
 
 
-def _inner(writer: Writer, members: Sequence[str], outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
-    """The shapes of the layers' tensors, for those who look at the model."""
-    found = []
-    for member in members:
-        if member not in outputs:
-            folded = writer.graph.timed(member) and not writer.made_timed(member)
-            leading = ["T*B"] if folded else ["T", "B"] if writer.graph.timed(member) else ["B"]
-            dims: list[str | int | None] = [*leading, *writer.graph.shape(member)]
-            found.append(helper.make_tensor_value_info(member, TensorProto.FLOAT, dims))
-    return found
+def _crossing(graph: Graph) -> frozenset[str]:
+    """Sequences that leave one part of the network for another."""
+    try:
+        parts = partition(graph, spikes_only=False).parts
+    except UserError:  # no spiking layer, or no head: there are no parts
+        return frozenset()
+    return frozenset(tensor for part in parts for tensor in part.inputs if graph.timed(tensor))

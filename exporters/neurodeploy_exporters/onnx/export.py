@@ -66,7 +66,7 @@ def export(
     if quantize == "exact":
         check_inputs(sample_inputs)
     sample = sample_of(deployed, sample_inputs)
-    described, parts = describe(deployed, target="onnx", name=name), partition(deployed).parts
+    described, parts = describe(deployed, target="onnx", name=name), partition(deployed, spikes_only=False).parts
     steps = int(next(iter(sample.spikes.values())).shape[0])
     grids = calibrate(graph, _calibration(calibration), steps) if quantize == "int8" else None
     make = partial(build, deployed, streaming=streaming, spike_counts=spike_counts, grids=grids)

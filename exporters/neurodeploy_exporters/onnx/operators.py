@@ -41,7 +41,6 @@ def _encode(writer: Writer, node: nodes.Encode) -> None:
     shape = writer.operator("Shape", [source], f"{node.name}.sample_shape")
     target = writer.operator("Concat", [writer.steps, shape], f"{node.name}.shape", axis=0)
     writer.operator("Expand", [source, target], node.name)
-    writer.mark_timed(node.name)
 
 
 @_rule(nodes.Conv)
@@ -123,7 +122,6 @@ def _delay(writer: Writer, node: nodes.Delay) -> None:
         for name, value in (("first", 0), ("end", np.iinfo(np.int64).max), ("cut", -node.steps))
     )
     writer.operator("Slice", [both, first, cut, first], node.name)
-    writer.mark_timed(node.name)
     if writer.streaming:
         writer.operator("Slice", [both, cut, end, first], after)
 

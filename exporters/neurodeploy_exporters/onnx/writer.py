@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from neurodeploy.errors import UserError
-from neurodeploy.graph import Graph
+from neurodeploy.graph import Graph, nodes
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Writer:
         graph: what is written, whole or in part.
         steps: name of the tensor `[1]` that holds T.
         inputs: names of the tensors that enter.
+        crossing: tensors that leave one part of the network for another. They have the form `[T, B, …]`, in the whole too: what
+            ONNX Runtime merges with its neighbours is then the same in the whole and in its parts, and so is every sum.
         streaming: states enter and leave the model, instead of beginning with zeros.
         grids: tensors that are rounded to 8-bit integers, as all weights are then; no rounding at all if None.
     """
@@ -45,11 +47,13 @@ class Writer:
         graph: Graph,
         steps: str,
         inputs: tuple[str, ...],
+        crossing: frozenset[str],
         *,
         streaming: bool = False,
         grids: Mapping[str, Grid] | None = None,
     ) -> None:
         self.graph = graph
+        self.crossing = crossing
         self.grids = grids
         self.steps = steps
         self.streaming = streaming
@@ -60,7 +64,6 @@ class Writer:
         self.state_inputs: list[onnx.ValueInfoProto] = []
         self.state_outputs: list[onnx.ValueInfoProto] = []
         self._taken = set(inputs)
-        self._made_timed = {name for name in inputs if graph.timed(name)}
         self._converted: set[str] = set()
 
     def operator(
@@ -71,6 +74,9 @@ class Writer:
         Raises:
             UserError: another tensor has that name.
         """
+        if kind != "Reshape" and output in self.graph and output in self.crossing and not self._timed_by_kind(output):
+            made = self.operator(kind, inputs, f"{output}.made", extra=extra, domain=domain, **attributes)
+            return self.operator("Reshape", [made, self._unfolded(output)], output)
         outputs = [output, *(extra or [])]
         for name in outputs:
             self._take(name)
@@ -80,9 +86,7 @@ class Writer:
     def call(self, function: onnx.FunctionProto, inputs: list[str], output: str, last: str) -> str:
         """Add a call of a function that makes a sequence, `output`, and the state after it, `last`."""
         self.functions[function.name] = function
-        self.operator(function.name, inputs, output, extra=[last], domain=function.domain)
-        self.mark_timed(output)
-        return output
+        return self.operator(function.name, inputs, output, extra=[last], domain=function.domain)
 
     def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Add weights."""
@@ -110,42 +114,51 @@ class Writer:
         """Whether the model has a tensor of that name."""
         return name in self._taken
 
-    def mark_timed(self, name: str) -> None:
-        """Say that the tensor `name` has been made in the form `[T, B, …]`."""
-        self._made_timed.add(name)
-
     def made_timed(self, name: str) -> bool:
-        """Whether the tensor `name` has the form `[T, B, …]`."""
-        return name in self._made_timed
+        """Whether the tensor of a node has the form `[T, B, …]` under its own name."""
+        return self.graph.timed(name) and (name in self.crossing or self._timed_by_kind(name))
 
     def folded(self, name: str) -> str:
         """The tensor as `[T·B, …]` (or `[B, …]` if it is static)."""
-        if name not in self._made_timed:
+        if not self.made_timed(name):
             return name
-        return self._convert(name, f"{name}.folded", [-1, *self.graph.shape(name)])
+        return self._convert(name, f"{name}.folded")
 
     def timed(self, name: str) -> str:
         """The tensor as `[T, B, …]`."""
-        if name in self._made_timed:
+        if self.made_timed(name):
             return name
-        return self._convert(name, f"{name}.timed", [0, -1, *self.graph.shape(name)])
+        return self._convert(name, f"{name}.timed")
 
-    def _convert(self, name: str, other: str, shape: list[int]) -> str:
-        if other in self._converted:
-            return other
-        self._converted.add(other)
-        label = "x".join(map(str, shape[-len(self.graph.shape(name)) :]))
-        if other.endswith(".folded"):
-            target = self.constant(f"fold.{label}", np.array(shape, np.int64))
-        else:
-            target = f"unfold.{label}"
-            if target not in self._converted:
-                self._converted.add(target)
-                rest = self.constant(f"{target}.sample", np.array(shape[1:], np.int64))
-                self.operator("Concat", [self.steps, rest], target, axis=0)
-        return self.operator("Reshape", [name, target], other)
+    def _convert(self, name: str, other: str) -> str:
+        if other not in self._converted:
+            self._converted.add(other)
+            if other.endswith(".folded"):
+                shape = self.graph.shape(name)
+                target = self.constant(f"fold.{_label(shape)}", np.array([-1, *shape], np.int64))
+            else:
+                target = self._unfolded(name)
+            self.operator("Reshape", [name, target], other)
+        return other
+
+    def _unfolded(self, name: str) -> str:
+        """The shape `[T, B, …]` of a tensor."""
+        shape = self.graph.shape(name)
+        target = f"unfold.{_label(shape)}"
+        if target not in self._converted:
+            self._converted.add(target)
+            rest = self.constant(f"{target}.sample", np.array([-1, *shape], np.int64))
+            self.operator("Concat", [self.steps, rest], target, axis=0)
+        return target
+
+    def _timed_by_kind(self, name: str) -> bool:
+        return isinstance(self.graph[name], nodes.Input | nodes.Encode | nodes.Recurrent | nodes.Output)
 
     def _take(self, name: str) -> None:
         if name in self._taken:
             raise UserError(f"node {name}: another tensor of the ONNX model has this name; rename the layer")
         self._taken.add(name)
+
+
+def _label(shape: nodes.Shape) -> str:
+    return "x".join(map(str, shape))
