@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 import onnx
@@ -19,6 +20,7 @@ _IR_VERSION = 8
 STEPS = "steps"
 STATES = "states"
 SPIKE_COUNTS = "spike_counts"
+LARGEST = "largest_tensor"
 
 
 def build(
@@ -84,7 +86,10 @@ def build(
         producer_version=neurodeploy.__version__,
     )
     model.ir_version = _IR_VERSION
-    facts = {} if graph.steps is None else {"trained_steps": str(graph.steps)}
+    # of the whole network for its parts too: they then cut a batch at the same places as the whole
+    facts = {LARGEST: str(max(prod(graph.shape(node.name)) for node in graph.nodes))}
+    if graph.steps is not None:
+        facts["trained_steps"] = str(graph.steps)
     if streaming:
         facts[STATES] = json.dumps(writer.states)
     if spike_counts:

@@ -10,12 +10,14 @@ import onnx
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
-from neurodeploy_exporters.onnx.build import SPIKE_COUNTS, STATES, STEPS
+from neurodeploy_exporters.onnx.build import LARGEST, SPIKE_COUNTS, STATES, STEPS
+from neurodeploy_exporters.onnx.portions import batch_axis
 from neurodeploy_exporters.onnx.providers import check_started, chosen, onnxruntime
 from neurodeploy_exporters.onnx.reading import one_line, read
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _LARGEST_STATE = 1 << 31
+_LONGEST_NUMBER = 20
 
 
 class Model:
@@ -28,6 +30,9 @@ class Model:
         timed: those of the outputs that have a time axis, `[T, B, …]`.
         states: input → output of what the model keeps from one chunk of steps to the next.
         counts: spiking layer → output with its spikes per step and sample.
+        largest: number of values, per sample and step, of the largest tensor; 0 if the file does not say it.
+        axes: input or output → its axis of samples, None where it has none.
+        separable: whether every tensor with samples has a known axis for them.
     """
 
     def __init__(
@@ -60,6 +65,12 @@ class Model:
         self.timed = frozenset(value.name for value in self._session.get_outputs() if value.shape[:1] == ["T"])
         self.states = self._named(STATES, self.inputs, self.outputs)
         self.counts = self._named(SPIKE_COUNTS, None, self.outputs)
+        self.largest = self._number(LARGEST)
+        shapes = {value.name: value.shape for value in (*self._session.get_inputs(), *self._session.get_outputs())}
+        self.axes = {name: batch_axis(shape) for name, shape in shapes.items()}
+        self.separable = all(
+            self.axes[name] is not None or all(isinstance(size, int) for size in shape) for name, shape in shapes.items()
+        )
         del self._content
 
     def run(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> dict[str, NDArray[Any]]:
@@ -119,11 +130,21 @@ class Model:
             raise UserError(f"{self.origin}: metadata {key}: a JSON object of the model's inputs and outputs expected")
         return found
 
+    def _number(self, key: str) -> int:
+        """A count in the model's metadata; 0 if there is none."""
+        text = next((entry.value for entry in self._content.metadata_props if entry.key == key), "0")
+        if not (text.isascii() and text.isdigit() and len(text) < _LONGEST_NUMBER):
+            raise UserError(f"{self.origin}: metadata {key}: {text[:40]!r} found, a number expected")
+        return int(text)
+
     def _further_outputs(self, also: Sequence[str]) -> bytes:
         """What makes outputs of inner tensors when it follows the model: protobuf joins messages that follow each other."""
         named = {output.name for output in self._content.graph.output}
         further = onnx.ModelProto()
+        known = {value.name: value for value in self._content.graph.value_info}
         further.graph.output.extend(
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in also if name not in named
+            known.get(name) or onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            for name in also
+            if name not in named
         )
         return further.SerializeToString() if further.graph.output else b""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
 from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.onnx import portions
 from neurodeploy_exporters.onnx.build import STEPS
 from neurodeploy_exporters.onnx.model import Model
 
@@ -51,6 +52,7 @@ class Session:
         also: inner tensors to return beside the outputs, such as spiking layers; the models' operators are not touched.
         providers: where to compute, in order of preference: "cpu", "cuda", or names of ONNX Runtime's execution providers.
         threads: of one operator; ONNX Runtime's choice, all cores, if None.
+        portion: samples computed at a time; if None, on a CPU, so few that the tensors stay in its cache, else all at once.
 
     Raises:
         UserError: ONNX Runtime is not installed or has no such provider, or a model cannot be read or has no such tensor.
@@ -63,12 +65,15 @@ class Session:
         also: Sequence[str] = (),
         providers: Sequence[str] = _CPU,
         threads: int | None = None,
+        portion: int | None = None,
     ) -> None:
         models = [model] if isinstance(model, Path | onnx.ModelProto) else list(model)
         if not models:
             raise UserError("session: no model found, at least one expected")
         if threads is not None and threads < 1:
             raise UserError(f"session: {threads} threads found, at least 1 expected")
+        if portion is not None and portion < 1:
+            raise UserError(f"session: a portion of {portion} samples found, at least 1 expected")
         self._models = [Model(one, also, providers, threads) for one in models]
         self.origin = ", ".join(one.origin for one in self._models)
         self.outputs = tuple(dict.fromkeys(name for one in self._models for name in one.outputs))
@@ -83,6 +88,11 @@ class Session:
         for one in self._models:
             self.inputs |= {name: value for name, value in one.inputs.items() if name not in made}
             made |= set(one.outputs)
+        self._portion = portion
+        self._axes: dict[str, int | None] = {name: axis for one in self._models for name, axis in one.axes.items()}
+        self._largest = max(one.largest for one in self._models)
+        separable = all(one.separable for one in self._models)
+        self._separable = separable and (portion is not None or (tuple(providers) == _CPU and self._largest > 0))
 
     @classmethod
     def of_bundle(cls, folder: Path, *, pieces: bool = False, **options: Any) -> "Session":
@@ -109,6 +119,25 @@ class Session:
         Raises:
             UserError: an input is missing or of the wrong shape.
         """
+        given = {name: tensors[name] for name in self.inputs if name in tensors}
+        size = self._size(given, steps)
+        if size is None:
+            return self._run(given, steps)
+        return portions.joined([self._run(some, steps) for some in portions.split(given, self._axes, size)], self._axes)
+
+    def _size(self, given: Mapping[str, NDArray[Any]], steps: int | None) -> int | None:
+        """Samples to compute at a time; None for all at once."""
+        shapes = {name: np.shape(value) for name, value in given.items()}
+        fitting = all(len(shape) == len(self.inputs[name].shape) for name, shape in shapes.items())
+        batches = {shapes[name][axis] for name in given if fitting and (axis := self._axes[name]) is not None}
+        if not self._separable or not fitting or len(batches) != 1:
+            return None  # what does not fit together is told by the runtime
+        (batch,) = batches
+        lengths = [shapes[name][0] for name in given if self.inputs[name].shape[0] == "T"]
+        size = self._portion or portions.portion(self._largest, max([steps or 1, *lengths]))
+        return size if size < batch else None
+
+    def _run(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> dict[str, NDArray[Any]]:
         known, found = dict(tensors), dict[str, NDArray[Any]]()
         for model in self._models:
             made = model.run(known, steps)
