@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
+from typing import Any
 
 import pytest
 import torch
@@ -23,12 +24,11 @@ NEURONS: dict[str, Callable[[Reset], Callable[[], Neuron]]] = {
 
 
 @pytest.fixture(scope="session")
-def zoo(small_named) -> Callable[..., Graph]:
-    """`(network, neuron, reset, repact)` → a graph with T = 4, batch norm folded; see `tests/conftest.py` for the networks."""
+def zoo() -> Callable[..., Graph]:
+    """`(small, neuron, reset, repact)` → a graph with T = 4, batch norm folded; see `tests/conftest.py` for the networks."""
 
     @cache
-    def make(name: str, neuron: str = "LIF", reset: Reset = "hard", repact: bool = False) -> Graph:
-        small = small_named(name)
+    def make(small: Any, neuron: str = "LIF", reset: Reset = "hard", repact: bool = False) -> Graph:
         network = small.build(Spiking(NEURONS[neuron](reset), 4, repact))
         for module in network.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):

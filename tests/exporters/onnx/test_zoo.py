@@ -7,11 +7,8 @@ import pytest
 from neurodeploy.graph import Graph, interpreter, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy_exporters.onnx import Session, build
-from tests.conftest import SMALL
-from tests.exporters.onnx.conftest import NEURONS
 
-every_network = pytest.mark.parametrize("name", SMALL)
-every_neuron = pytest.mark.parametrize("neuron", NEURONS)
+every_neuron = pytest.mark.parametrize("neuron", ["IF", "LIF", "PLIF", "CUBA"])
 every_reset = pytest.mark.parametrize("reset", ["hard", "soft"])
 with_and_without_repact = pytest.mark.parametrize("repact", [False, True], ids=["spikes", "repact"])
 
@@ -21,12 +18,11 @@ def samples(graph: Graph, count: int = 3) -> np.ndarray:
     return (np.random.default_rng(0).integers(0, 257, (count, *graph.input.shape)) / 256).astype(np.float32)
 
 
-@every_network
 @every_neuron
 @every_reset
 @with_and_without_repact
-def test_encoder_body_and_head_in_sequence_are_the_whole_bit_for_bit(zoo, name, neuron, reset, repact):
-    network = zoo(name, neuron, reset, repact)
+def test_encoder_body_and_head_in_sequence_are_the_whole_bit_for_bit(zoo, small, neuron, reset, repact):
+    network = zoo(small, neuron, reset, repact)
     x, layers = samples(network), network.spiking
     whole = Session(build(network, name="n"), also=layers).run({"input": x}, steps=4)
     parts = partition(network, spikes_only=False).parts
@@ -37,11 +33,10 @@ def test_encoder_body_and_head_in_sequence_are_the_whole_bit_for_bit(zoo, name, 
     assert all(0 < whole[layer].mean() < 1 for layer in layers)
 
 
-@every_network
 @every_neuron
 @every_reset
-def test_exact_models_fire_the_interpreters_spikes_whatever_chunks_a_sequence_comes_in(zoo, name, neuron, reset):
-    network = to_grid(zoo(name, neuron, reset, neuron == "PLIF"))
+def test_exact_models_fire_the_interpreters_spikes_whatever_chunks_a_sequence_comes_in(zoo, small, neuron, reset):
+    network = to_grid(zoo(small, neuron, reset, neuron == "PLIF"))
     x, layers = samples(network, 2), network.spiking
     model = build(network, name="n", streaming=True, spike_counts=True)
     onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
