@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_CACHED = 1 << 20  # values of the largest tensor, all steps of a portion together: 4 MiB
+_CACHED = 1 << 19  # values of the largest tensor, all steps of a portion together: 2 MiB
 _BATCH = "B"
 
 Axes = Mapping[str, int | None]
