@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
         except Exception as error:  # ONNX Runtime's errors have no common type
             failures.append(f"{path.stem}: {' '.join(str(error).split())[:200]}")
             continue
-        found[case["kind"]] += compare(case, tensors, arrays)
+        found[case["kind"]].update(compare(case, tensors, arrays))
     answer = {
         "onnxruntime": onnxruntime.__version__,
         "numpy": np.__version__,

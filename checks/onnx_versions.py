@@ -45,13 +45,13 @@ def export_all(folder: Path) -> int:
             torch.manual_seed(0)
             graph = firing(small, neuron, reset, repact)
             for kind in _KINDS:
-                for form, case in _cases(graph, kind):
-                    _write(folder / f"{name}-{neuron}-{kind}-{form}".replace(" ", "_"), case)
+                for form, case in cases_of(graph, kind):
+                    write(folder / f"{name}-{neuron}-{kind}-{form}".replace(" ", "_"), case)
                     count += 1
     return count
 
 
-def _cases(trained: Graph, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def cases_of(trained: Graph, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name of the form → models in sequence, and all that is to be known of them."""
     graph = to_grid(trained) if kind == "exact" else trained
     x = (np.random.default_rng(0).integers(0, 257, (4, *graph.input.shape)) / 256).astype(np.float32)
@@ -97,7 +97,7 @@ def _exposing(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto:
     return model
 
 
-def _write(path: Path, case: dict[str, Any]) -> None:
+def write(path: Path, case: dict[str, Any]) -> None:
     names = []
     for number, model in enumerate(case.pop("models")):
         names.append(f"{path.name}-{number}.onnx")
@@ -124,19 +124,16 @@ def replay_with(version: str, folder: Path) -> dict[str, Any]:
 
 def table_of(results: list[dict[str, Any]]) -> Table:
     """One row for each version."""
-    table = Table(
-        "ONNX Runtime", "numpy", "models run", "failed", "exact: wrong spikes", "float: wrong", "int8: others", "counts"
-    )
+    compared = results[0]["found"]["exact"].get("compared", 0)
+    columns = ("ONNX Runtime", "numpy", "cases", "failed", "exact: wrong", "float: wrong", "int8: others", "counts")
+    table = Table(*columns, title=f"{compared:,} spikes of each kind compared")
     for result in results:
         found = result["found"]
         total = sum(kind.get("models", 0) for kind in found.values())
-        shares = [f"{kind.get('wrong', 0):,} of {kind.get('compared', 0):,}" for kind in (found["exact"], found["none"])]
-        others = f"{found['int8'].get('wrong', 0):,} of {found['int8'].get('compared', 0):,}"
         wrong = sum(kind.get("wrong_counts", 0) for kind in found.values())
-        counts = "all right" if not wrong else f"{wrong} wrong"
-        table.add_row(
-            result["onnxruntime"], result["numpy"], f"{total:,}", str(len(result["failures"])), *shares, others, counts
-        )
+        spikes = [f"{found[kind].get('wrong', 0):,}" for kind in ("exact", "none", "int8")]
+        counts = f"{wrong} wrong" if wrong else "right"
+        table.add_row(result["onnxruntime"], result["numpy"], f"{total:,}", str(len(result["failures"])), *spikes, counts)
     return table
 
 
