@@ -59,7 +59,8 @@ def build(
     inputs = (graph.input.name,) if part is None else part.inputs
     outputs = (graph.output.name,) if part is None else part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
-    writer = Writer(graph, STEPS, inputs, _crossing(graph), streaming=streaming, grids=grids)
+    crossing = _crossing(graph) | {tensor for tensor in (*inputs, *outputs) if graph.timed(tensor)}
+    writer = Writer(graph, STEPS, inputs, crossing, streaming=streaming, grids=grids)
     if sequences:
         writer.operator("Shape", [sequences[0]], STEPS, start=0, end=1)
     for member in members:

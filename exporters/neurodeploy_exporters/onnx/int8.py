@@ -91,8 +91,8 @@ def _ranges(graph: Graph, currents: list[str], inputs: NDArray[np.float32], step
         batch = slice(start, start + _BATCH)
         found = session.run({graph.input.name: inputs[:, batch] if graph.input.timed else inputs[batch]}, steps=steps)
         for name in currents:
-            least[name] = min(least[name], float(found[name].min()))
-            largest[name] = max(largest[name], float(found[name].max()))
+            least[name] = float(np.minimum(least[name], found[name].min()))  # of a NaN, NaN
+            largest[name] = float(np.maximum(largest[name], found[name].max()))
     return {name: _between(name, least[name], largest[name]) for name in currents}
 
 

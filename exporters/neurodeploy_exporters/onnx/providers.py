@@ -6,6 +6,7 @@ from typing import Any
 
 from neurodeploy.errors import UserError
 
+CLASH = "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall both, then install one"
 _NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # TensorFloat-32 rounds the factors of a product to 10 bits: sums on the exact grid would not be exact
 _OPTIONS: dict[str, dict[str, Any]] = {"CUDAExecutionProvider": {"use_tf32": 0}}
@@ -20,20 +21,15 @@ def onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError:
-        clash = clashing()
-        if clash is not None:
-            raise UserError(f"ONNX Runtime cannot be loaded: {clash}") from None
+        if clashing():
+            raise UserError(f"ONNX Runtime cannot be loaded: {CLASH}") from None
         raise UserError('ONNX Runtime is not installed; install it with: pip install "neurodeploy[onnx]"') from None
     return onnxruntime
 
 
-def clashing() -> str | None:
-    """What is wrong, and what to do, where both packages that hold the module are installed; else None."""
-    if _installed("onnxruntime") and _installed("onnxruntime-gpu"):
-        return (
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall both, then install one"
-        )
-    return None
+def clashing() -> bool:
+    """Whether both packages that hold the module are installed."""
+    return _installed("onnxruntime") and _installed("onnxruntime-gpu")
 
 
 def chosen(runtime: Any, providers: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
@@ -68,7 +64,7 @@ def _remedy(name: str, available: Sequence[str]) -> str:
     there = f"there are: {', '.join(available)}"
     if name != _NAMES["cuda"]:
         return there
-    remedy = clashing() or 'for CUDA pip uninstall onnxruntime, then pip install "neurodeploy[onnx-gpu]"'
+    remedy = CLASH if clashing() else 'for CUDA pip uninstall onnxruntime, then pip install "neurodeploy[onnx-gpu]"'
     return f"{there}; {remedy}"
 
 

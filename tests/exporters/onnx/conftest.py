@@ -23,23 +23,21 @@ NEURONS: dict[str, Callable[[Reset], Callable[[], Neuron]]] = {
 }
 
 
+def firing(small: Any, neuron: str = "LIF", reset: Reset = "hard", repact: bool = False) -> Graph:
+    """A graph with T = 4, batch norm folded, of a network of `tests/conftest.py`: weights at random, but all layers fire."""
+    network = small.build(Spiking(NEURONS[neuron](reset), 4, repact))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.constant_(module.bias, 0.3)
+            module.momentum = None
+        elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            module.weight.data *= 2
+    with torch.no_grad():
+        network(small.samples(16))
+    return fold_batch_norm(trace(network.eval(), small.shape))
+
+
 @pytest.fixture(scope="session")
 def zoo() -> Callable[..., Graph]:
-    """`(small, neuron, reset, repact)` → a graph with T = 4, batch norm folded; see `tests/conftest.py` for the networks."""
-
-    @cache
-    def make(small: Any, neuron: str = "LIF", reset: Reset = "hard", repact: bool = False) -> Graph:
-        network = small.build(Spiking(NEURONS[neuron](reset), 4, repact))
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                nn.init.constant_(module.bias, 0.3)
-            elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
-                module.weight.data *= 2
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-                module.momentum = None
-        with torch.no_grad():
-            network(small.samples(16))
-        return fold_batch_norm(trace(network.eval(), small.shape))
-
-    return make
+    """`(small, neuron, reset, repact)` → a graph; see `firing`."""
+    return cache(firing)
