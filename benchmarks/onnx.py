@@ -45,8 +45,8 @@ NETWORKS: dict[str, NetworkSpec] = {
     "resnet": ResNetSpec(channels=(16, 32, 64), blocks=(3, 3, 3)),
     "vgg-wide": VggSpec(layers=(32, "A", 64, 64, "A", 128, 128, "A"), hidden=(128,), form="batch-norm"),
 }
-"""VGG-type: five convolutions and a hidden layer; ResNet-20 (He et al. 2016); the VGG with twice the channels, whose time is that
-of its convolutions, which are as fast in torch. All for 3×32×32, with 10 classes."""
+"""VGG-type, of five convolutions and a hidden layer; ResNet-20 (He et al. 2016); the VGG with twice the channels, whose time is
+mostly that of its convolutions, which are as fast in torch. All for 3×32×32, with 10 classes."""
 OURS, AT_ONCE, UNROLLED = "ONNX Runtime, ours", "… all samples at once", "ONNX Runtime, unrolled"
 LAYOUTS: tuple[Layout, ...] = Layout.__args__
 PACKAGE = "neurodeploy in torch"

@@ -44,7 +44,7 @@ def test_a_batch_is_cut_on_its_own_where_its_tensors_would_outgrow_the_cache(gra
 def test_at_least_one_sample_is_computed_at_a_time():
     assert portion(1 << 18, 4) == 1
     assert portion(1 << 20, 16) == 1
-    assert portion(1 << 12, 16) == 16
+    assert portion(1 << 12, 16) == 8
 
 
 def test_a_portion_of_no_samples_is_refused(graph):
