@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills fuzz clean
+.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills fuzz onnx-versions clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
@@ -15,6 +15,7 @@ help:
 	@echo "make results  train the small recipes of docs/results.md (hours) and write that page again"
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
 	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too)"
+	@echo "make onnx-versions  run every exported small network with ONNX Runtime 1.19.2, 1.20.1, 1.23.2 and the newest"
 	@echo "make clean  remove $(VENV), runs and caches"
 
 setup: $(VENV)/.ready
@@ -66,6 +67,9 @@ fuzz: setup
 	for seed in 0 1; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m checks.fuzz_net --seed $$seed --files 10000 $(RECORDINGS:%=--recordings %) || exit; \
 	done
+
+onnx-versions: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.onnx_versions --folder runs/onnx-versions 1.19.2 1.20.1 1.23.2 newest
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600

@@ -151,3 +151,53 @@ class SimulationResult(_Record):
     agreement: list[StatesAgreement]
     timings: list[SimulationTiming]
     memory: list[SimulationMemory]
+
+
+class SpikesAgreement(_Record):
+    """Spikes and silences of all layers and steps, ours against another way of running the same graph."""
+
+    network: str
+    steps: PositiveInt
+    subject: str
+    compared: PositiveInt
+    spikes: int
+    different: int
+
+
+class Artefact(_Record):
+    """An exported file. `steps` is None where one file serves any T; `session_s` is the time of our own checked loading."""
+
+    network: str
+    subject: str
+    steps: PositiveInt | None
+    bytes: PositiveInt
+    operators: PositiveInt
+    export_s: PositiveFloat
+    load_s: PositiveFloat
+    session_s: float | None
+
+
+class ExportTiming(_Record):
+    """Seconds of one pass of a batch: the median over the rounds, and the fastest."""
+
+    network: str
+    subject: str
+    steps: PositiveInt
+    batch: PositiveInt
+    threads: PositiveInt
+    median_s: PositiveFloat
+    fastest_s: PositiveFloat
+    rounds: PositiveInt
+
+
+class ExportResult(_Record):
+    """One run of the benchmark of the ONNX export."""
+
+    schema_version: Literal[1] = SCHEMA
+    day: date
+    machine: Machine
+    versions: dict[str, str]
+    threads: PositiveInt
+    agreement: list[SpikesAgreement]
+    artefacts: list[Artefact]
+    timings: list[ExportTiming]

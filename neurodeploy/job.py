@@ -1,6 +1,6 @@
 """The main job end to end: train, deploy, verify, account. The one place where exporters and energy meet."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from neurodeploy import summary
 from neurodeploy.data import DataSet
-from neurodeploy.errors import Failure
+from neurodeploy.deployment import Deployment, deploy
+from neurodeploy.errors import Failure, UserError
 from neurodeploy.evaluation import Accuracy, Evaluation, evaluate
 from neurodeploy.experiment import Watcher, folder_of, silent, train_all
 from neurodeploy.files import write_text
 from neurodeploy.finetuning import Tuned, finetune_student
-from neurodeploy.graph import Graph, fold_batch_norm
+from neurodeploy.graph import Graph
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
-from neurodeploy.graph.tracing import trace
 from neurodeploy.recipe import Recipe
-from neurodeploy.targets import calibration_inputs, chip_options, find
+from neurodeploy.targets import find, further_options
 from neurodeploy_energy import Report, profile, write_report
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import Verification, verify
@@ -37,6 +37,7 @@ class Deployed:
 
     Attributes:
         trained: the network as trained, on the test set.
+        deployment: the trained network's graph, and the way in which samples enter it.
         graph: batch norm folded; what the exporters are given.
         module: the deployed network in torch; its spikes are those of the exported artefact.
         result: the deployed network on the test set.
@@ -45,6 +46,7 @@ class Deployed:
     """
 
     trained: Evaluation
+    deployment: Deployment
     graph: Graph
     module: GraphModule
     result: Evaluation
@@ -112,7 +114,12 @@ def run(
     """
     exporters = {target: find(target) for target in recipe.export.targets}
     data = recipe.data.load()
-    options = chip_options(exporters, calibration_inputs(data, recipe.export.calibration), recipe.export.head_cut)
+    chosen: dict[str, Any] = {
+        "head_cut": recipe.export.head_cut,
+        "streaming": recipe.export.streaming,
+        "spike_counts": recipe.export.spike_counts,
+    }
+    further_options(exporters, **chosen)  # what cannot be exported is said before the training
     results: list[SeedResult] = []
     device = "cpu" if fabric is None else fabric.device
     tune = partial(
@@ -120,14 +127,14 @@ def run(
         recipe,
         recipe.deployed,
         data=data,
-        quantize=recipe.export.quantize,
+        quantize="exact" if recipe.export.quantize == "exact" else "none",
         calibration=recipe.export.calibration,
         resume=resume,
         watcher=watcher,
         device=device,
     )
     for seed, networks in _by_seed(train_all(recipe, root, data, fabric=fabric, watcher=watcher, resume=resume), recipe):
-        result = _one_seed(recipe, root, data, seed, networks, options, tune, say)
+        result = _one_seed(recipe, root, data, seed, networks, partial(further_options, exporters, **chosen), tune, say)
         results.append(result)
     content = summary.of_run(recipe, data, results)
     write_report(
@@ -156,12 +163,12 @@ def _one_seed(
     data: DataSet,
     seed: int,
     networks: dict[str, nn.Module],
-    targets: Mapping[str, dict[str, Any]],
+    options_of: Callable[..., dict[str, dict[str, Any]]],
     tune: Callable[..., Tuned],
     say: Callable[[str], None],
 ) -> SeedResult:
-    samples, labels = data.test_samples, data.test_labels
-    teacher = evaluate(networks["teacher"].cpu(), samples, labels).accuracy
+    samples = data.test_samples
+    teacher = evaluate(networks["teacher"].cpu(), samples, data.test_labels).accuracy
     say(f"seed {seed} · teacher: test accuracy {teacher}")
     baseline = _deploy(recipe, networks[recipe.baseline].cpu(), data)
     tuning, folder = recipe.export.finetune, folder_of(root, seed, recipe.deployed) / FINETUNING
@@ -172,16 +179,18 @@ def _one_seed(
         say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
     bundles, verifications = {}, {}
     scales: dict[str, Any] = {} if student.tuned is None else {"scales": student.tuned.scales}
-    for target, options in targets.items():
+    deployment = student.deployment
+    further = options_of(calibration=deployment.calibration(recipe.export.calibration), encoding=deployment.encoding)
+    for target, options in further.items():
         folder = folder_of(root, seed, "bundles") / target
         bundles[target] = find(target)(
             student.graph,
-            data.sequences(samples[: recipe.export.samples]).numpy(),
+            deployment.inputs(samples[: recipe.export.samples]),
             folder,
             name=f"{recipe.name}-{recipe.deployed}",
             quantize=recipe.export.quantize,
             accuracy=student.accuracies,
-            test=(data.sequences(samples).numpy(), labels.numpy()),
+            test=deployment.test,
             **options,
             **scales,
         )
@@ -195,13 +204,16 @@ def _one_seed(
 def _deploy(recipe: Recipe, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:
     test = data.test_samples, data.test_labels
     trained = evaluate(network, *test)
-    graph = fold_batch_norm(trace(network, data.sample_shape, timed=data.timed))
+    deployment = deploy(network, data)
+    graph = deployment.graph
     if tune is not None:
+        if deployment.code is not None:
+            raise UserError(f'finetune: for the codes "direct" and events, {recipe.code!r} found; export without it')
         tuned = tune(graph=graph)
         quantised, result = (evaluate(module, *test) for module in (tuned.start, tuned.module))
-        return Deployed(trained, tuned.graph, tuned.module, result, tuned, quantised)
-    module = GraphModule(to_grid(graph) if recipe.export.quantize == "exact" else graph, batch_first=data.timed)
-    return Deployed(trained, graph, module, evaluate(module, *test))
+        return Deployed(trained, deployment, tuned.graph, tuned.module, result, tuned, quantised)
+    module = deployment.module(to_grid(graph) if recipe.export.quantize == "exact" else graph)
+    return Deployed(trained, deployment, graph, module, evaluate(module, *test))
 
 
 def _verified(folder: Path, student: Deployed, samples: Tensor, say: Callable[[str], None]) -> Verification:

@@ -74,7 +74,7 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
 
 def parts(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, str]:
     """Which layers of the deployed network run where."""
-    cut = partition(graph)
+    cut = partition(graph, spikes_only=False)
     taken = moved(graph, cut.head, readouts(graph, cut.head)) if head_cut == "last-synapse" else frozenset()
     places = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
     costly = nodes.Conv | nodes.Linear | nodes.Spiking

@@ -1,10 +1,12 @@
 """Export targets, found through the entry-point group `neurodeploy.exporters`, so that anyone can add one."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from torch import Tensor
 
 from neurodeploy.data import DataSet
 from neurodeploy.errors import UserError
@@ -16,15 +18,19 @@ GROUP = "neurodeploy.exporters"
 
 
 HeadCut = Literal["last-spike", "last-synapse"]
+Quantization = Literal["none", "exact", "int8"]
 
 
 class Exporter(Protocol):
     """What an entry point of the group must be.
 
-    One for a chip may take further arguments by name, each with a default value (see `chip_options`):
+    It may take further arguments by name, each with a default value (see `further_options`):
 
     - `calibration`, as `sample_inputs`, of the training set: inputs on which it may choose how it rounds.
-    - `head_cut`: "last-spike", spikes leave the chip, or "last-synapse", it computes the last synapse too.
+    - `head_cut`, of a chip: "last-spike", spikes leave it, or "last-synapse", it computes the last synapse too.
+    - `streaming`: states enter and leave the artefacts, so that a sequence may be cut into chunks.
+    - `spike_counts`: the artefacts count their spikes.
+    - `encoding`: a sentence on how a host makes the inputs of samples, for the manifest; None where it does not.
     """
 
     def __call__(
@@ -34,9 +40,9 @@ class Exporter(Protocol):
         folder: Path,
         *,
         name: str,
-        quantize: Literal["none", "exact"],
+        quantize: Quantization,
         accuracy: Mapping[str, Accuracy],
-        test: tuple[Array, Array] | None,
+        test: tuple[Any, Array] | None,
     ) -> Path:
         """Write a bundle of `graph` into `folder`.
 
@@ -45,35 +51,66 @@ class Exporter(Protocol):
             sample_inputs: `[B, …]`, inputs of the bundle's sample.
             folder: where the bundle goes; replaced if it is a bundle already.
             name: of the model, for the manifest.
-            quantize: "exact" rounds the weights to a power-of-two grid on which every sum is exact.
+            quantize: "exact" rounds the weights to a power-of-two grid on which every sum is exact; "int8" makes integers of
+                them, for speed. A target may refuse it.
             accuracy: measured before export, for the manifest.
-            test: inputs and labels on which the accuracy of the exported artefact is measured.
+            test: inputs and labels on which the accuracy of the exported artefact is measured. The inputs can be indexed like
+                `sample_inputs`, one batch after the other.
         """
         ...
 
 
-def chip_options(exporters: Mapping[str, Exporter], calibration: Array | None, head_cut: HeadCut) -> dict[str, dict[str, Any]]:
-    """Target → those of the arguments for chips that it takes.
+def further_options(
+    exporters: Mapping[str, Exporter],
+    *,
+    calibration: Array | None = None,
+    head_cut: HeadCut = "last-spike",
+    streaming: bool = False,
+    spike_counts: bool = False,
+    encoding: str | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Target → those of the further arguments that it takes.
 
     Raises:
-        UserError: no target takes a head cut other than behind the last spikes.
+        UserError: a head cut other than behind the last spikes, streaming or spike counts, and no target takes it.
     """
-    given = {"calibration": calibration, "head_cut": head_cut}
+    given = {
+        "calibration": calibration,
+        "head_cut": head_cut,
+        "streaming": streaming,
+        "spike_counts": spike_counts,
+        "encoding": encoding,
+    }
     taken = {name: inspect.signature(exporter).parameters for name, exporter in exporters.items()}
-    if head_cut != "last-spike" and not any("head_cut" in parameters for parameters in taken.values()):
-        raise UserError(
-            f'head cut "{head_cut}": no chip among the targets {", ".join(exporters)} that could compute the last synapse; '
-            'take "last-spike", or add the target lava'
-        )
+    asked = {"head_cut": head_cut != "last-spike", "streaming": streaming, "spike_counts": spike_counts}
+    for option in (option for option, used in asked.items() if used):
+        if not any(option in parameters for parameters in taken.values()):
+            raise UserError(_LACKING[option].format(targets=", ".join(exporters)))
     return {name: {key: value for key, value in given.items() if key in parameters} for name, parameters in taken.items()}
 
 
-def calibration_inputs(data: DataSet, count: int) -> Array | None:
-    """So many training samples, spread over the whole set, as a graph takes them; None for 0."""
+_LACKING = {
+    "head_cut": (
+        'head cut "last-synapse": no chip among the targets {targets} that could compute the last synapse; '
+        'take "last-spike", or add the target lava'
+    ),
+    "streaming": "streaming: the target onnx alone can stream, {targets} found; add it, or export without streaming",
+    "spike_counts": "spike counts: the target onnx alone can count spikes, {targets} found; add it, or export without counts",
+}
+
+
+def calibration_inputs(data: DataSet, count: int, entering: Callable[[Tensor], Tensor] | None = None) -> Array | None:
+    """So many training samples, spread over the whole set, as a graph takes them; None for 0.
+
+    Args:
+        data: the set.
+        count: number of samples.
+        entering: makes of samples what enters the graph, where it is not just them.
+    """
     if not count:
         return None
     every = max(1, len(data.train_labels) // count)
-    inputs: Array = data.sequences(data.train_samples[::every][:count]).numpy()
+    inputs: Array = (entering or data.sequences)(data.train_samples[::every][:count]).numpy()
     return inputs
 
 

@@ -12,6 +12,12 @@ _BATCH = 250
 LOGITS_ATOL = 1e-4
 
 
+class Inputs(Protocol):
+    """Test samples, `[N, …]` or `[T, N, …]`: an array, or something that makes one batch after the other."""
+
+    def __getitem__(self, batch: Any, /) -> NDArray[np.float32]: ...
+
+
 class RightAnswers(Protocol):
     """An accuracy measured before export."""
 
@@ -24,7 +30,7 @@ class RightAnswers(Protocol):
 
 def measure(
     answer: Callable[[NDArray[np.float32]], NDArray[Any]],
-    samples: NDArray[np.float32],
+    samples: Inputs,
     labels: NDArray[np.int64],
     *,
     timed: bool,
@@ -37,12 +43,19 @@ def measure(
         labels: `[N]`.
         timed: whether the samples are sequences.
     """
-    correct = 0
-    for start in range(0, len(labels), _BATCH):
-        batch = slice(start, start + _BATCH)
-        logits = answer(samples[:, batch] if timed else samples[batch])
-        correct += int((logits.argmax(-1) == labels[batch]).sum())
-    return MeasuredAccuracy(correct=correct, samples=len(labels))
+    found = classes(answer, samples, len(labels), timed=timed)
+    return MeasuredAccuracy(correct=int((found == labels).sum()), samples=len(labels))
+
+
+def classes(
+    answer: Callable[[NDArray[np.float32]], NDArray[Any]], samples: Inputs, count: int, *, timed: bool
+) -> NDArray[np.int64]:
+    """The most likely class of each sample, `[N]`; see `measure`."""
+    found = []
+    for start in range(0, count, _BATCH):
+        batch = slice(start, min(start + _BATCH, count))
+        found.append(answer(samples[:, batch] if timed else samples[batch]).argmax(-1))
+    return np.concatenate(found)
 
 
 def disagreement(found: Mapping[str, NDArray[Any]], sample: Sample, logits: str) -> tuple[int, float]:

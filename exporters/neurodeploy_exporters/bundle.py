@@ -123,6 +123,28 @@ class MeasuredAccuracy(_Entry):
     samples: int = Field(ge=1)
 
 
+class Agreement(_Entry):
+    """How closely an ONNX artefact follows the network that it was made of, measured at export.
+
+    Attributes:
+        reference: what it was compared with: the reference interpreter, on the network that the artefact holds ("exported") or
+            on the one before its weights were rounded ("float").
+        samples: of the bundle's sample, on which spikes are compared.
+        spikes_compared: values (neuron, step, sample), spiking or silent.
+        mismatched_spikes: those that differ; `mismatch_rate` is their share.
+        answers_compared: test samples on which the most likely class is compared with that of the float network; 0 for none.
+        changed_answers: those with another one.
+    """
+
+    reference: Literal["exported", "float"]
+    samples: int = Field(ge=1)
+    spikes_compared: int = Field(ge=1)
+    mismatched_spikes: int = Field(ge=0)
+    mismatch_rate: float = Field(ge=0, le=1)
+    answers_compared: int = Field(default=0, ge=0)
+    changed_answers: int = Field(default=0, ge=0)
+
+
 class SampleEntry(_Entry):
     """The sample file and how closely a replay must agree with it.
 
@@ -130,7 +152,7 @@ class SampleEntry(_Entry):
         file: in the bundle's folder.
         samples: number of inputs.
         logits_atol: largest allowed difference of a logit.
-        allowed_mismatched_spikes: 0 for exact bundles; for float ones the number measured at export.
+        allowed_mismatched_spikes: 0 for exact bundles; for others the number measured at export.
     """
 
     file: FileName
@@ -150,8 +172,11 @@ class Manifest(_Entry):
         classes: K.
         steps: T that the network was trained with.
         latency_steps: steps from an input to the last answer of the body on the chip; 0 where it answers in the same step.
-        quantization: kind ("none", "exact" or "loihi8") and its details by layer.
+        quantization: kind ("none", "exact", "int8" or "loihi8") and its details by layer.
         accuracy: measured before ("float") and after export ("exported").
+        agreement: of the target "onnx".
+        streaming: the ONNX pieces take and give the state of every layer, so that a sequence may be cut into chunks.
+        spike_counts: the ONNX pieces count the spikes of every layer.
         head_cut: of a target with a chip.
         notes: what a user of the artefacts must know.
         files: file → SHA-256.
@@ -171,6 +196,9 @@ class Manifest(_Entry):
     quantization: dict[str, Any]
     accuracy: dict[str, MeasuredAccuracy]
     sample: SampleEntry
+    agreement: Agreement | None = None
+    streaming: bool = False
+    spike_counts: bool = False
     head_cut: HeadCut | None = None
     notes: tuple[str, ...] = ()
     files: dict[FileName, str] = Field(default_factory=dict)
@@ -284,7 +312,7 @@ def describe(graph: Graph, *, target: str, name: str, latencies: Mapping[str, in
             f"node {graph.output.name}: an answer of shape {answer} found, one logit per class expected; "
             "end the network with a Flatten or Linear layer"
         )
-    where = {member: part.name for part in partition(graph).parts for member in part.members}
+    where = {member: part.name for part in partition(graph, spikes_only=False).parts for member in part.members}
     late = latencies or {}
     return {
         "target": target,

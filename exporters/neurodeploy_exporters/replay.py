@@ -39,11 +39,25 @@ def replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], la
     return found
 
 
+def replay_each_step(bundle: Bundle, piece: Piece, inputs: NDArray[Any], layers: Sequence[str]) -> Tensors:
+    """Run a piece of a streaming bundle one step after the other, its states passed on; otherwise as `replay`."""
+    from neurodeploy_exporters.onnx.runtime import Session
+
+    session = Session(bundle.path(piece.file), also=layers)
+    return session.stream().each_step(inputs, bundle.manifest.steps)
+
+
 def _onnx(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
     from neurodeploy_exporters.onnx.runtime import Session
 
     session = Session(bundle.path(piece.file), also=layers)
-    return dict(session.run(tensors, steps=bundle.manifest.steps))
+    found = dict(session.run(tensors, steps=bundle.manifest.steps))
+    for layer in layers if bundle.manifest.spike_counts else ():
+        counted = found.get(session.counts.get(layer, ""))
+        spikes = found[layer].sum(tuple(range(2, found[layer].ndim)), dtype=np.float64)
+        if counted is None or not np.array_equal(counted, spikes):
+            raise UserError(f"{bundle.path(piece.file)}: layer {layer}: its spikes are not counted as the manifest says")
+    return found
 
 
 def _net(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:

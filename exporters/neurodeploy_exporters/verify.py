@@ -9,7 +9,9 @@ import numpy as np
 from neurodeploy.errors import UserError
 from neurodeploy.files import sha256
 from neurodeploy_exporters.bundle import MANIFEST, Bundle, Manifest, Sample, SampleEntry, read_bundle
-from neurodeploy_exporters.replay import Tensors, replay
+from neurodeploy_exporters.replay import Tensors, replay, replay_each_step
+
+_STEPWISE = " step by step"
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Verification:
 def verify(folder: Path) -> Verification:
     """Check a bundle's files against their hashes, then its artefacts against its sample.
 
-    An ONNX bundle is run twice, as a whole and in pieces, which must agree bit for bit; a Lava bundle with ONNX Runtime on the
-    host parts and the fixed-point simulator on the body. The artefacts are replayed even if a hash differs, so that the report
-    says what the change does.
+    An ONNX bundle is run twice, as a whole and in pieces, which must agree bit for bit, and if it streams once more as a whole,
+    step by step; a Lava bundle with ONNX Runtime on the host parts and the fixed-point simulator on the body. The artefacts are
+    replayed even if a hash differs, so that the report says what the change does.
 
     Raises:
         UserError: there is no readable manifest, or ONNX Runtime is not installed.
@@ -60,7 +62,7 @@ def verify(folder: Path) -> Verification:
             mismatches[layer] += wrong
             compared += size
         gaps.append(comparison.gap)
-    findings += _disagreements(runs)
+    findings += _disagreements({way: tensors for way, tensors in runs.items() if not way.endswith(_STEPWISE)})
     return Verification(mismatches, compared, float(np.max(gaps)) if gaps else float("nan"), tuple(findings))
 
 
@@ -159,8 +161,9 @@ def _runs(bundle: Bundle, sample: Sample) -> Iterator[tuple[str, Tensors]]:
     """Every way in which the bundle can be run, with all spikes and the logits."""
     manifest = bundle.manifest
     tensors: Tensors = {manifest.input_name: sample.inputs}
+    layers = [layer.name for layer in manifest.spiking_layers]
     if manifest.whole is not None:
-        yield manifest.whole.file, replay(bundle, manifest.whole, tensors, [layer.name for layer in manifest.spiking_layers])
+        yield manifest.whole.file, replay(bundle, manifest.whole, tensors, layers)
     for piece in manifest.chain:
         inside = [layer.name for layer in manifest.spiking_layers if layer.part == piece.name]
         tensors |= replay(bundle, piece, tensors, inside)
@@ -169,6 +172,9 @@ def _runs(bundle: Bundle, sample: Sample) -> Iterator[tuple[str, Tensors]]:
         if absent:
             raise UserError(f"{bundle.path(MANIFEST)}: layer {absent[0]}: in no piece of the bundle")
         yield ", ".join(piece.file for piece in manifest.chain), tensors
+    if manifest.whole is not None and manifest.streaming:
+        found = replay_each_step(bundle, manifest.whole, sample.inputs, layers)
+        yield f"{manifest.whole.file}{_STEPWISE}", found
 
 
 def _disagreements(runs: dict[str, Tensors]) -> Iterator[str]:

@@ -36,6 +36,7 @@ def command() -> None:
     import torch
 
     from neurodeploy.targets import names
+    from neurodeploy_exporters.onnx.providers import CLASH
 
     installed = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}
     table = Table("package", "version", "note")
@@ -51,9 +52,7 @@ def command() -> None:
     out.print(f"export targets: {', '.join(names())}")
     faults = [f"{name} is missing" for name in _REQUIRED if installed[name] is None]
     if installed["onnxruntime"] and installed["onnxruntime-gpu"]:
-        faults.append(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall both, then install one"
-        )
+        faults.append(CLASH)
     if not installed["onnxruntime"] and not installed["onnxruntime-gpu"]:
         out.print("note: without ONNX Runtime, bundles can be exported but not verified")
     for fault in faults:

@@ -11,6 +11,7 @@ from neurodeploy.errors import UserError
 
 if TYPE_CHECKING:
     from neurodeploy.recipe import FinetuneSettings
+    from neurodeploy_exporters.bundle import Agreement
 
 EXAMPLE = """neurodeploy export runs/demo/seed-0/student/checkpoint.safetensors \\
     --target onnx --target lava --quantize exact --output runs/bundles"""
@@ -21,14 +22,26 @@ def command(
     target: Annotated[list[str], typer.Option("--target", help="onnx, lava or another installed target; repeatable.")],
     output: Output = None,
     quantize: Annotated[
-        Literal["none", "exact"],
-        typer.Option(help="exact: 8-bit weights on a power-of-two grid, on which every sum is exact. Lava is always 8-bit."),
+        Literal["none", "exact", "int8"],
+        typer.Option(
+            help="exact: 8-bit weights on a power-of-two grid, on which every sum is exact. int8: ONNX in integers, faster and "
+            "smaller, not exact. Lava is always 8-bit."
+        ),
     ] = "none",
     samples: Annotated[int, typer.Option(min=1, help="Test samples that the bundle carries for its verification.")] = 16,
     calibration: Annotated[
         int,
-        typer.Option(min=0, help="Training samples on which Lava's layers get their scales without --quantize exact; 0: none."),
+        typer.Option(
+            min=0,
+            help="Training samples on which Lava's layers, or int8's, get their scales without --quantize exact; 0: none.",
+        ),
     ] = 64,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="ONNX: states are inputs and outputs, a sequence may come in chunks.")
+    ] = False,
+    spike_counts: Annotated[
+        bool, typer.Option("--spike-counts", help="ONNX: spikes per layer, step and sample as further outputs.")
+    ] = False,
     head_cut: Annotated[
         Literal["last-spike", "last-synapse"],
         typer.Option(help="Lava: spikes leave the chip, or graded values of the last synapse, which it then computes too."),
@@ -53,27 +66,35 @@ def command(
     from neurodeploy import checkpoint as checkpoints
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.cli.progress import training_bar
+    from neurodeploy.deployment import deploy
     from neurodeploy.evaluation import Accuracy, evaluate
     from neurodeploy.finetuning import finetune_student
-    from neurodeploy.graph import fold_batch_norm
-    from neurodeploy.graph.tracing import trace
     from neurodeploy.job import FINETUNING
-    from neurodeploy.targets import calibration_inputs, chip_options, find
+    from neurodeploy.targets import find, further_options
     from neurodeploy_energy.cost import load
     from neurodeploy_exporters.bundle import read_bundle
 
     exporters = {name: find(name) for name in target}
+    chosen: dict[str, Any] = {"head_cut": head_cut, "streaming": streaming, "spike_counts": spike_counts}
+    further_options(exporters, **chosen)
+    if quantize == "int8" and "lava" in target:
+        raise UserError("--quantize int8: for --target onnx alone; lava has 8-bit weights always, take none or exact")
     settings = _settings(target, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
     chip, host = load(chip_profile), load(host_profile)
     loaded = checkpoints.load(checkpoint)
     recipe, role, seed = loaded.progress.recipe, loaded.progress.role, loaded.progress.seed
     data = recipe.data.load()
     test = data.test_samples, data.test_labels
-    options = chip_options(exporters, calibration_inputs(data, calibration), head_cut)
-    graph = fold_batch_norm(trace(loaded.network, data.sample_shape, timed=data.timed))
+    deployment = deploy(loaded.network, data)
+    options = further_options(
+        exporters, **chosen, calibration=deployment.calibration(calibration), encoding=deployment.encoding
+    )
+    graph = deployment.graph
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
     further: dict[str, Any] = {}
     if settings is not None:
+        if deployment.code is not None:
+            raise UserError(f"--finetune: for direct codes and events, a {recipe.code} code found; export without it")
         folder = checkpoint.parent / FINETUNING
         try:
             tuned = finetune_student(
@@ -84,7 +105,7 @@ def command(
                 folder,
                 settings,
                 data=data,
-                quantize=quantize,
+                quantize="exact" if quantize == "exact" else "none",
                 calibration=calibration,
                 resume=resume,
                 watcher=training_bar,
@@ -101,12 +122,12 @@ def command(
     for name, exporter in exporters.items():
         folder = exporter(
             graph,
-            data.sequences(data.test_samples[:samples]).numpy(),
+            deployment.inputs(data.test_samples[:samples]),
             (output or checkpoint.parent / "bundles") / name,
             name=f"{recipe.name}-{role}",
             quantize=quantize,
             accuracy=accuracy,
-            test=(data.sequences(data.test_samples).numpy(), data.test_labels.numpy()),
+            test=deployment.test,
             **options[name],
             **further,
         )
@@ -116,6 +137,21 @@ def command(
             out.print(head_cut_table(manifest.head_cut, chip, host))
         for label, found in manifest.accuracy.items():
             out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
+        if manifest.agreement is not None:
+            out.print(_agreement(manifest.agreement))
+
+
+def _agreement(found: "Agreement") -> str:
+    """One line on how closely an artefact follows its network."""
+    text = (
+        f"{found.mismatched_spikes:,} of {found.spikes_compared:,} spikes of {found.samples} samples "
+        f"({100 * found.mismatch_rate:.2g} %) differ from "
+        + ("the float network's" if found.reference == "float" else "the reference interpreter's")
+    )
+    if not found.answers_compared:
+        return text
+    share = 100 * found.changed_answers / found.answers_compared
+    return f"{text}; {found.changed_answers:,} of {found.answers_compared:,} test samples ({share:.2g} %) get another answer"
 
 
 def _settings(

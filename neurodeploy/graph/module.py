@@ -21,14 +21,15 @@ class GraphModule(nn.Module):
     Args:
         graph: to run.
         batch_first: a timed input is given as `[B, T, …]`, as data sets hold it, rather than `[T, B, …]`.
+        encoding: makes the sequence `[T, B, …]` of static samples, which are given then.
 
     Raises:
         UserError: a node has no torch layer.
     """
 
-    def __init__(self, graph: Graph, *, batch_first: bool = False) -> None:
+    def __init__(self, graph: Graph, *, batch_first: bool = False, encoding: nn.Module | None = None) -> None:
         super().__init__()
-        self.graph, self.batch_first = graph, batch_first
+        self.graph, self.batch_first, self.host_encoding = graph, batch_first, encoding
         for node in graph.nodes:
             if not isinstance(node, nodes.Input | nodes.Output):
                 self._place(node.name, _make(node))
@@ -37,6 +38,8 @@ class GraphModule(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         """`[B, *shape]` (for a timed input `[T, B, *shape]`, or `[B, T, *shape]` if `batch_first`) → logits `[B, K]`."""
         tensors: dict[str, Tensor] = {}
+        if self.host_encoding is not None:
+            samples = self.host_encoding(samples)
         for node in self.graph.nodes:
             if isinstance(node, nodes.Input):
                 sequence = samples.transpose(0, 1) if self.batch_first else samples

@@ -46,11 +46,16 @@ class Partition:
         return tuple(part for part in (self.encoder, self.body, self.head) if part is not None)
 
 
-def partition(graph: Graph) -> Partition:
+def partition(graph: Graph, *, spikes_only: bool = True) -> Partition:
     """Cut `graph` at its first and last spiking layers.
 
+    Args:
+        graph: the network.
+        spikes_only: the body runs on a chip, which takes and gives spikes; if False, other tensors may cross a cut too, such as
+            the membrane shortcut of a last residual block with RepAct.
+
     Raises:
-        UserError: there is no spiking layer, or a tensor that is not made of spikes crosses a cut.
+        UserError: there is no spiking layer, or a tensor that is not made of spikes crosses a cut and must not.
     """
     spiking = set(graph.spiking)
     if not spiking:
@@ -77,7 +82,7 @@ def partition(graph: Graph) -> Partition:
         elsewhere = {source for other, sources in read.items() if other != name for source in sources - members[other]}
         outputs = tuple(member for member in _in_order(graph, elsewhere) if where.get(member) == name)
         for tensor in outputs:
-            if tensor not in spiking:
+            if spikes_only and tensor not in spiking:
                 reader = next(c.name for c in graph.consumers(tensor) if where[c.name] != name)
                 raise UserError(
                     f"node {tensor}: its values are not spikes and leave the {name} for {reader}; "

@@ -21,19 +21,35 @@ class ExportSettings(Section):
 
     Attributes:
         targets: names of export targets.
-        quantize: "exact" puts the weights on a power-of-two grid first.
+        quantize: "exact" puts the weights on a power-of-two grid first; "int8" makes 8-bit integers of them, which run faster
+            and are counted, but not exact: for the target "onnx" alone.
         samples: test samples that a bundle carries for its verification.
-        calibration: training samples on which a chip's layers get their scales, where `quantize` is "none"; 0 for none.
+        calibration: training samples on which a chip's layers get their scales, where `quantize` is "none", and currents
+            theirs, where it is "int8"; 0 for none.
+        streaming: ONNX models take and give the state of every layer.
+        spike_counts: ONNX models count the spikes of every layer.
         head_cut: whether spikes leave a chip, or what its last synapse makes of them.
         finetune: train it in Loihi's integers first; only where "lava" is the one target, since others hold other weights.
     """
 
     targets: tuple[str, ...] = ("onnx",)
-    quantize: Literal["none", "exact"] = "exact"
+    quantize: Literal["none", "exact", "int8"] = "exact"
     samples: int = Field(default=16, ge=1, le=1024)
     calibration: int = Field(default=64, ge=0, le=4096)
     head_cut: Literal["last-spike", "last-synapse"] = "last-spike"
+    streaming: bool = False
+    spike_counts: bool = False
     finetune: FinetuneSettings | None = None
+
+    @model_validator(mode="after")
+    def _integers_have_what_they_need(self) -> "ExportSettings":
+        if self.quantize == "int8" and "lava" in self.targets:
+            raise ValueError(
+                'quantize: "int8" is for the target onnx; lava has 8-bit weights always: "none" or "exact" expected'
+            )
+        if self.quantize == "int8" and not self.calibration:
+            raise ValueError('calibration: 0 found, at least 1 training sample expected by quantize = "int8"')
+        return self
 
     @model_validator(mode="after")
     def _what_is_tuned_is_exported(self) -> "ExportSettings":

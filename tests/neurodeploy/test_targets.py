@@ -14,17 +14,24 @@ def test_both_targets_of_this_package_are_installed_and_load():
         assert targets.find(name).__module__ == f"neurodeploy_exporters.{name}.export"
 
 
-def test_arguments_for_a_chip_go_to_the_targets_that_take_them():
+def test_further_arguments_go_to_the_targets_that_take_them():
     found = {name: targets.find(name) for name in targets.names()}
-    options = targets.chip_options(found, np.zeros((2, 3)), "last-synapse")
-    assert options["onnx"] == {}
-    assert set(options["lava"]) == {"calibration", "head_cut"}
+    options = targets.further_options(found, calibration=np.zeros((2, 3)), head_cut="last-synapse", streaming=True)
+    assert set(options["onnx"]) == {"calibration", "streaming", "spike_counts", "encoding"}
+    assert set(options["lava"]) == {"calibration", "head_cut", "encoding"}
+    assert options["onnx"]["streaming"]
     assert options["lava"]["head_cut"] == "last-synapse"
 
 
 def test_a_head_cut_that_no_target_can_make_is_refused():
     with pytest.raises(UserError, match='head cut "last-synapse": no chip among the targets onnx'):
-        targets.chip_options({"onnx": targets.find("onnx")}, None, "last-synapse")
+        targets.further_options({"onnx": targets.find("onnx")}, head_cut="last-synapse")
+
+
+@pytest.mark.parametrize("option", ["streaming", "spike_counts"])
+def test_streaming_and_counts_that_no_target_can_give_are_refused(option):
+    with pytest.raises(UserError, match=rf"{option.replace('_', ' ')}: the target onnx alone can .*, lava found"):
+        targets.further_options({"lava": targets.find("lava")}, **{option: True})
 
 
 def test_calibration_inputs_are_spread_over_the_training_set():

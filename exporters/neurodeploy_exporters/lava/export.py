@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, Partition, partition
 from neurodeploy.graph.grid import check_inputs, to_grid
-from neurodeploy_exporters.accuracy import LOGITS_ATOL, RightAnswers, disagreement, measure
+from neurodeploy_exporters.accuracy import LOGITS_ATOL, Inputs, RightAnswers, disagreement, measure
 from neurodeploy_exporters.bundle import (
     SAMPLE,
     GradedTensor,
@@ -43,12 +43,13 @@ def export(
     folder: Path,
     *,
     name: str,
-    quantize: Literal["none", "exact"] = "none",
+    quantize: Literal["none", "exact", "int8"] = "none",
     accuracy: Mapping[str, RightAnswers] | None = None,
-    test: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
+    test: tuple[Inputs, NDArray[np.int64]] | None = None,
     calibration: NDArray[np.float32] | None = None,
     head_cut: Choice = "last-spike",
     scales: Mapping[str, float] | None = None,
+    encoding: str | None = None,
 ) -> Path:
     """Write a Lava bundle; see `neurodeploy.targets.Exporter` for the other arguments.
 
@@ -67,10 +68,14 @@ def export(
         scales: of a network that was fine-tuned (`lava.aware`), at which the body's weights are whole. They and, with quantize
             "exact", the encoder's are rounded already, and stay as they are.
 
+        encoding: how a host makes the inputs of samples, if it does.
+
     Raises:
         UserError: the body or the last synapse has no form on the chip, or the sample's events are not 0 or 1, or not on the
-            exact grid; the message names the layer and says what to do.
+            exact grid, or quantize is "int8"; the message names the layer and says what to do.
     """
+    if quantize == "int8":
+        raise UserError("int8: for the target onnx; lava has 8-bit weights always, take none or exact")
     if quantize == "exact":
         rounded = to_grid(graph)
         graph = rounded if scales is None else graph
@@ -117,7 +122,10 @@ def export(
         accuracy=measured,
         sample=SampleEntry(file=SAMPLE, samples=len(sample.logits), logits_atol=atol, allowed_mismatched_spikes=allowed),
         head_cut=costs,
-        notes=notes(body, graded, latency, steps, allowed if quantize == "none" and parts.encoder else None),
+        notes=(
+            *(() if encoding is None else (encoding,)),
+            *notes(body, graded, latency, steps, allowed if quantize == "none" and parts.encoder else None),
+        ),
     )
     writers: dict[str, Callable[[Path], None]] = {
         piece.file: partial(_write_onnx, host[piece.name]) if piece.format == "onnx" else partial(_write_body, body)

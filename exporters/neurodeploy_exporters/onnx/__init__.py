@@ -2,6 +2,6 @@
 
 from neurodeploy_exporters.onnx.build import build
 from neurodeploy_exporters.onnx.export import export
-from neurodeploy_exporters.onnx.runtime import Session
+from neurodeploy_exporters.onnx.runtime import Answer, Session, Stream
 
-__all__ = ["Session", "build", "export"]
+__all__ = ["Answer", "Session", "Stream", "build", "export"]

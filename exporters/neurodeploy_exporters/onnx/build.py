@@ -1,29 +1,57 @@
 """From a graph, or one part of it, to an ONNX model. The model is built node by node, so layers keep their names."""
 
+import json
+from collections.abc import Mapping
+from math import prod
+
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 import neurodeploy
 from neurodeploy.errors import UserError
-from neurodeploy.graph import Graph, Part, nodes
-from neurodeploy_exporters.onnx.neuron import DOMAIN, neuron_function
+from neurodeploy.graph import Graph, Part, nodes, partition
+from neurodeploy_exporters.onnx.neuron import DOMAIN
 from neurodeploy_exporters.onnx.operators import emit
-from neurodeploy_exporters.onnx.writer import Writer
+from neurodeploy_exporters.onnx.writer import Grid, Writer
 
 _OPSET = 18
 _IR_VERSION = 8
 STEPS = "steps"
+STATES = "states"
+SPIKE_COUNTS = "spike_counts"
+LARGEST = "largest_tensor"
 
 
-def build(graph: Graph, part: Part | None = None, *, name: str) -> onnx.ModelProto:
+def build(
+    graph: Graph,
+    part: Part | None = None,
+    *,
+    name: str,
+    streaming: bool = False,
+    spike_counts: bool = False,
+    grids: Mapping[str, Grid] | None = None,
+) -> onnx.ModelProto:
     """The ONNX model of a graph, or of one part of it.
 
     Dynamic in T and B. Inputs: `input`, `[B, …]` for a static sample (then `steps`, int64 `[1]`, gives T) or `[T, B, …]`; of a
-    later part the tensors that it reads, under the names of their layers: spikes `[T, B, …]`, or means over time `[B, …]`.
-    Outputs: `logits` `[B, K]`, or the spike tensors that leave the part.
+    later part the tensors that it reads, under the names of their layers: sequences `[T, B, …]`, or means over time `[B, …]`.
+    Outputs: `logits` `[B, K]`, or the tensors that leave the part: spikes, and other values where shortcuts cross a cut.
+
+    Args:
+        graph: the network.
+        part: which of it; all if None.
+        name: of the model.
+        streaming: what every layer keeps from step to step is an input and an output more: `<layer>.v0` and `<layer>.v`, the
+            membrane potential; `.i0` and `.i`, a synaptic current; `.waiting0` and `.waiting`, values in a delay. Means over
+            time are those over all steps so far, with the states `.sum` and `.steps`. The model's metadata `states` is a JSON
+            object, input → output; all begin with zeros. Chunks of any length then give what the whole sequence gives.
+        spike_counts: for every spiking layer an output `<layer>.spikes` more, int64 `[T, B]`: spikes per step and sample. The
+            metadata `spike_counts` is a JSON object, layer → output.
+        grids: weights become 8-bit integers, and so do these tensors (see `int8.calibrate`).
 
     Raises:
-        UserError: a node has no form in ONNX; the message names it.
+        UserError: a node has no form in ONNX, or the name of another tensor; the message names it.
     """
     if STEPS in graph:
         raise UserError(f"node {STEPS}: this name is taken by the model's input for the number of steps; rename the layer")
@@ -31,36 +59,66 @@ def build(graph: Graph, part: Part | None = None, *, name: str) -> onnx.ModelPro
     inputs = (graph.input.name,) if part is None else part.inputs
     outputs = (graph.output.name,) if part is None else part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
-    writer = Writer(graph, STEPS)
-    for tensor in sequences:
-        writer.mark_timed(tensor)
+    crossing = _crossing(graph) | {tensor for tensor in (*inputs, *outputs) if graph.timed(tensor)}
+    writer = Writer(graph, STEPS, inputs, crossing, streaming=streaming, grids=grids)
     if sequences:
         writer.operator("Shape", [sequences[0]], STEPS, start=0, end=1)
     for member in members:
         emit(writer, graph[member])
-    declared = [_value(graph, tensor) for tensor in inputs]
+    counts = {layer: _count(writer, layer) for layer in graph.spiking if layer in members} if spike_counts else {}
+    declared = [_value(writer, tensor) for tensor in inputs]
     if any(isinstance(graph[member], nodes.Encode) for member in members):
         declared.append(helper.make_tensor_value_info(STEPS, TensorProto.INT64, [1]))
+    counted = [helper.make_tensor_value_info(count, TensorProto.INT64, ["T", "B"]) for count in counts.values()]
     body = helper.make_graph(
         writer.operators,
         name,
-        declared,
-        [_value(graph, tensor) for tensor in outputs],
+        [*declared, *writer.state_inputs],
+        [*(_value(writer, tensor) for tensor in outputs), *counted, *writer.state_outputs],
         list(writer.constants.values()),
+        # for those who look at the model
+        value_info=[_value(writer, member) for member in members if member not in outputs],
     )
     model = helper.make_model(
         body,
         opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(DOMAIN, 1)],
-        functions=[neuron_function(reset, rank) for reset, rank in sorted(writer.neuron_kinds)],
+        functions=[writer.functions[key] for key in sorted(writer.functions)],
         producer_name="neurodeploy",
         producer_version=neurodeploy.__version__,
     )
     model.ir_version = _IR_VERSION
+    # of the whole network for its parts too: they then cut a batch at the same places as the whole
+    facts = {LARGEST: str(max(prod(graph.shape(node.name)) for node in graph.nodes))}
     if graph.steps is not None:
-        helper.set_model_props(model, {"trained_steps": str(graph.steps)})
+        facts["trained_steps"] = str(graph.steps)
+    if streaming:
+        facts[STATES] = json.dumps(writer.states)
+    if spike_counts:
+        facts[SPIKE_COUNTS] = json.dumps(counts)
+    helper.set_model_props(model, facts)
     return model
 
 
-def _value(graph: Graph, tensor: str) -> onnx.ValueInfoProto:
-    leading = ["T", "B"] if graph.timed(tensor) else ["B"]
-    return helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [*leading, *graph.shape(tensor)])
+def _count(writer: Writer, layer: str) -> str:
+    """Spikes per step and sample. A sum of zeros and ones is exact in float32 up to 2²⁴, more neurons than a layer has."""
+    axes = np.arange(2, 2 + len(writer.graph.shape(layer)), dtype=np.int64)
+    total = writer.operator(
+        "ReduceSum", [writer.timed(layer), writer.constant(f"{layer}.axes", axes)], f"{layer}.total", keepdims=0
+    )
+    return writer.operator("Cast", [total], f"{layer}.spikes", to=TensorProto.INT64)
+
+
+def _value(writer: Writer, tensor: str) -> onnx.ValueInfoProto:
+    """The shape of a tensor in the form in which it bears its node's name."""
+    timed = writer.graph.timed(tensor)
+    leading = ["T", "B"] if writer.made_timed(tensor) else ["T*B"] if timed else ["B"]
+    return helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [*leading, *writer.graph.shape(tensor)])
+
+
+def _crossing(graph: Graph) -> frozenset[str]:
+    """Sequences that leave one part of the network for another."""
+    try:
+        parts = partition(graph, spikes_only=False).parts
+    except UserError:  # no spiking layer, or no head: there are no parts
+        return frozenset()
+    return frozenset(tensor for part in parts for tensor in part.inputs if graph.timed(tensor))

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
-from neurodeploy_exporters.onnx.neuron import DOMAIN, function_name
+from neurodeploy_exporters.onnx.grids import on_grid, synapse
+from neurodeploy_exporters.onnx.neuron import low_pass_function, neuron_function
 from neurodeploy_exporters.onnx.writer import Writer
 
 _RULES: dict[type, Callable[[Writer, Any], None]] = {}
@@ -39,32 +41,41 @@ def _encode(writer: Writer, node: nodes.Encode) -> None:
     shape = writer.operator("Shape", [source], f"{node.name}.sample_shape")
     target = writer.operator("Concat", [writer.steps, shape], f"{node.name}.shape", axis=0)
     writer.operator("Expand", [source, target], node.name)
-    writer.mark_timed(node.name)
 
 
 @_rule(nodes.Conv)
 def _conv(writer: Writer, node: nodes.Conv) -> None:
-    inputs = [writer.folded(node.inputs[0]), writer.constant(f"{node.name}.weight", node.weight)]
-    if node.bias is not None:
-        inputs.append(writer.constant(f"{node.name}.bias", node.bias))
+    current = None if writer.grids is None else writer.grids.get(node.name)
     writer.operator(
         "Conv",
-        inputs,
-        node.name,
+        _synapse(writer, node),
+        node.name if current is None else f"{node.name}.sums",
         kernel_shape=list(node.weight.shape[2:]),
         strides=list(node.stride),
         pads=[*node.padding, *node.padding],
         dilations=list(node.dilation),
         group=node.groups,
     )
+    if current is not None:
+        on_grid(writer, f"{node.name}.sums", current, node.name)
 
 
 @_rule(nodes.Linear)
 def _linear(writer: Writer, node: nodes.Linear) -> None:
-    inputs = [writer.folded(node.inputs[0]), writer.constant(f"{node.name}.weight", node.weight)]
+    writer.operator("Gemm", _synapse(writer, node), node.name, transB=int(writer.grids is None))
+
+
+def _synapse(writer: Writer, node: nodes.Conv | nodes.Linear) -> list[str]:
+    """What a layer reads: its input, weights and bias, as numbers or as integers with their scales."""
+    source = node.inputs[0]
+    if writer.grids is not None:
+        grid = writer.grids.get(source)
+        x = writer.folded(source) if grid is None else on_grid(writer, writer.folded(source), grid, f"{source}.whole")
+        return [x, *synapse(writer, node, grid)]
+    inputs = [writer.folded(source), writer.constant(f"{node.name}.weight", node.weight)]
     if node.bias is not None:
         inputs.append(writer.constant(f"{node.name}.bias", node.bias))
-    writer.operator("Gemm", inputs, node.name, transB=1)
+    return inputs
 
 
 @_rule(nodes.BatchNorm)
@@ -79,16 +90,40 @@ def _batch_norm(writer: Writer, node: nodes.BatchNorm) -> None:
 @_rule(nodes.Neuron)
 def _neuron(writer: Writer, node: nodes.Neuron) -> None:
     p, current = node.parameters, writer.timed(node.inputs[0])
-    whole = writer.operator("Shape", [current], f"{node.name}.state_shape", start=1)
-    v0 = writer.operator("ConstantOfShape", [whole], f"{node.name}.v0")
+    v0 = writer.initial(f"{node.name}.v0", f"{node.name}.v", current, node.name)
     decay = writer.constant(f"{node.name}.decay", np.float32(p.decay))
     threshold = writer.constant(f"{node.name}.threshold", np.float32(p.threshold))
-    rank = 2 + len(writer.graph.shape(node.name))
-    writer.neuron_kinds.add((p.reset, rank))
-    writer.operator(
-        function_name(p.reset, rank), [current, v0, decay, threshold], node.name, extra=[f"{node.name}.v"], domain=DOMAIN
+    function = neuron_function(p.reset, 2 + len(writer.graph.shape(node.name)))
+    writer.call(function, [current, v0, decay, threshold], node.name, f"{node.name}.v")
+
+
+@_rule(nodes.LowPass)
+def _low_pass(writer: Writer, node: nodes.LowPass) -> None:
+    x = writer.timed(node.inputs[0])
+    i0 = writer.initial(f"{node.name}.i0", f"{node.name}.i", x, node.name)
+    decay = writer.constant(f"{node.name}.decay", np.float32(node.decay))
+    writer.call(low_pass_function(2 + len(writer.graph.shape(node.name))), [x, i0, decay], node.name, f"{node.name}.i")
+
+
+@_rule(nodes.Delay)
+def _delay(writer: Writer, node: nodes.Delay) -> None:
+    """The last `steps` values come before the sequence; as many at its end wait for the next one."""
+    x, before, after = writer.timed(node.inputs[0]), f"{node.name}.waiting0", f"{node.name}.waiting"
+    if writer.streaming:
+        writer.state(before, after, [node.steps, "B", *writer.graph.shape(node.name)])
+    else:
+        sample = writer.operator("Shape", [x], f"{node.name}.sample_shape", start=1)
+        steps = writer.constant(f"{node.name}.steps", np.array([node.steps], np.int64))
+        shape = writer.operator("Concat", [steps, sample], f"{before}.shape", axis=0)
+        writer.operator("ConstantOfShape", [shape], before)
+    both = writer.operator("Concat", [before, x], f"{node.name}.both", axis=0)
+    first, end, cut = (
+        writer.constant(f"{node.name}.{name}", np.array([value], np.int64))
+        for name, value in (("first", 0), ("end", np.iinfo(np.int64).max), ("cut", -node.steps))
     )
-    writer.mark_timed(node.name)
+    writer.operator("Slice", [both, first, cut, first], node.name)
+    if writer.streaming:
+        writer.operator("Slice", [both, cut, end, first], after)
 
 
 @_rule(nodes.Relu)
@@ -115,8 +150,21 @@ def _add(writer: Writer, node: nodes.Add) -> None:
 
 @_rule(nodes.TimeMean)
 def _time_mean(writer: Writer, node: nodes.TimeMean) -> None:
-    axes = writer.constant(f"{node.name}.axes", np.array([0], np.int64))
-    writer.operator("ReduceMean", [writer.timed(node.inputs[0]), axes], node.name, keepdims=0)
+    x = writer.timed(node.inputs[0])
+    if not writer.streaming:
+        axes = writer.constant(f"{node.name}.axes", np.array([0], np.int64))
+        writer.operator("ReduceMean", [x, axes], node.name, keepdims=0)
+        return
+    # the mean over all steps so far; the sum is taken step by step, so that it does not depend on how they are cut into chunks
+    shape = list(writer.graph.shape(node.name))
+    total, count = f"{node.name}.sum", f"{node.name}.steps"
+    sum0 = writer.state(f"{total}0", total, ["B", *shape])
+    one = writer.constant(f"{node.name}.one", np.float32(1))
+    writer.call(low_pass_function(2 + len(shape)), [x, sum0, one], f"{node.name}.sums", total)
+    count0 = writer.state(f"{count}0", count, [1], kind=TensorProto.INT64)
+    writer.operator("Add", [count0, writer.steps], count)
+    steps = writer.operator("Cast", [count], f"{node.name}.divisor", to=TensorProto.FLOAT)
+    writer.operator("Div", [total, steps], node.name)
 
 
 @_rule(nodes.Output)

@@ -1,132 +1,237 @@
-"""Running exported models with ONNX Runtime, which is loaded only here and only when needed."""
+"""Running exported models: whole or in pieces, at once or step by step."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import Message
 from numpy.typing import NDArray
-from onnx.external_data_helper import uses_external_data
 
 from neurodeploy.errors import UserError
+from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.onnx import portions
 from neurodeploy_exporters.onnx.build import STEPS
+from neurodeploy_exporters.onnx.model import Model
 
-_CPU = ("CPUExecutionProvider",)
-_LONGEST_REASON = 400
+_CPU = ("cpu",)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a network answers.
+
+    Attributes:
+        logits: `[B, K]`; of a stream those after all its steps so far.
+        spike_counts: spiking layer → int64 `[T, B]`, spikes of each step and sample; empty if the export did not ask for it.
+        tensors: every output by name.
+    """
+
+    logits: NDArray[np.float32]
+    spike_counts: dict[str, NDArray[np.int64]]
+    tensors: dict[str, NDArray[Any]]
 
 
 class Session:
-    """An exported model, ready to run.
+    """An exported network, ready to run.
+
+    ```python
+    session = Session.of_bundle(Path("runs/bundles/onnx"))
+    answer = session.answer(images, steps=4)        # images [B, C, H, W], float32
+    answer.logits.argmax(-1), answer.spike_counts   # the latter if exported with --spike-counts
+
+    stream = session.stream()                       # exported with --streaming
+    for frame in frames:                            # [B, C, H, W] each
+        logits = stream.step(frame).logits
+    ```
 
     Args:
-        model: a file, or a model in memory.
-        also: inner tensors to return beside the outputs, such as spiking layers; the model's operators are not touched.
-        providers: ONNX Runtime's execution providers, in order of preference.
+        model: a file, a model in memory, or several that run one after the other, as encoder, body and head do: each reads what
+            those before it made.
+        also: inner tensors to return beside the outputs, such as spiking layers; the models' operators are not touched.
+        providers: where to compute, in order of preference: "cpu", "cuda", or names of ONNX Runtime's execution providers.
+        threads: of one operator; ONNX Runtime's choice, all cores, if None.
+        portion: samples computed at a time; if None, on a CPU, so few that the tensors stay in its cache, else all at once.
 
     Raises:
-        UserError: ONNX Runtime is not installed or has no such provider, or the model cannot be read or has no such tensor.
+        UserError: ONNX Runtime is not installed or has no such provider, or a model cannot be read or has no such tensor.
     """
 
-    def __init__(self, model: Path | onnx.ModelProto, *, also: Sequence[str] = (), providers: Sequence[str] = _CPU) -> None:
-        runtime = _onnxruntime()
-        self.origin = str(model) if isinstance(model, Path) else model.graph.name
-        exposed = _exposed(_read(model) if isinstance(model, Path) else model, also, self.origin)
-        available = runtime.get_available_providers()
-        absent = [provider for provider in providers if provider not in available]
-        if absent:  # ONNX Runtime itself would fall back to the CPU
-            raise UserError(f"execution provider {absent[0]}: not available; there are: {', '.join(available)}")
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised below; it is not to be printed as well
-        try:
-            self._session = runtime.InferenceSession(
-                exposed.SerializeToString(), options, providers=list(providers), enable_fallback=0
-            )
-        except Exception as error:  # ONNX Runtime's errors have no common type
-            raise UserError(f"{self.origin}: ONNX Runtime cannot load it: {_one_line(error)}") from None
-        self.inputs = {value.name: value for value in self._session.get_inputs()}
-        self.outputs = tuple(value.name for value in self._session.get_outputs())
+    def __init__(
+        self,
+        model: Path | onnx.ModelProto | Sequence[Path | onnx.ModelProto],
+        *,
+        also: Sequence[str] = (),
+        providers: Sequence[str] = _CPU,
+        threads: int | None = None,
+        portion: int | None = None,
+    ) -> None:
+        models = [model] if isinstance(model, Path | onnx.ModelProto) else list(model)
+        if not models:
+            raise UserError("session: no model found, at least one expected")
+        if threads is not None and threads < 1:
+            raise UserError(f"session: {threads} threads found, at least 1 expected")
+        if portion is not None and portion < 1:
+            raise UserError(f"session: a portion of {portion} samples found, at least 1 expected")
+        self._models = [Model(one, also, providers, threads) for one in models]
+        self.origin = ", ".join(one.origin for one in self._models)
+        self.outputs = tuple(dict.fromkeys(name for one in self._models for name in one.outputs))
+        lacking = [name for name in also if name not in self.outputs]
+        if lacking:
+            raise UserError(f"{self.origin}: no tensor {lacking[0]} found")
+        self.states = {before: after for one in self._models for before, after in one.states.items()}
+        self.counts = {layer: output for one in self._models for layer, output in one.counts.items()}
+        made: set[str] = set()
+        self.timed = frozenset(also) | frozenset(name for one in self._models for name in one.timed)
+        self.inputs: dict[str, Any] = {}
+        for one in self._models:
+            self.inputs |= {name: value for name, value in one.inputs.items() if name not in made}
+            made |= set(one.outputs)
+        self._portion = portion
+        self._axes: dict[str, int | None] = {name: axis for one in self._models for name, axis in one.axes.items()}
+        self._largest = max(one.largest for one in self._models)
+        separable = all(one.separable for one in self._models)
+        self._separable = separable and (portion is not None or (tuple(providers) == _CPU and self._largest > 0))
 
-    def run(self, tensors: Mapping[str, NDArray[Any]], *, steps: int | None = None) -> dict[str, NDArray[np.float32]]:
-        """Tensor name → value for every output.
+    @classmethod
+    def of_bundle(cls, folder: Path, *, pieces: bool = False, **options: Any) -> "Session":
+        """The network of an ONNX bundle, as a whole or in pieces (encoder, body, head); `options` as above.
+
+        Raises:
+            UserError: there is no readable bundle, or it holds pieces of another format.
+        """
+        bundle = read_bundle(folder)
+        whole = bundle.manifest.whole
+        chosen = bundle.manifest.chain if pieces or whole is None else (whole,)
+        foreign = [piece for piece in chosen if piece.format != "onnx"]
+        if foreign:
+            raise UserError(f"{bundle.path(foreign[0].file)}: format {foreign[0].format!r} found, onnx expected")
+        return cls([bundle.path(piece.file) for piece in chosen], **options)
+
+    def run(self, tensors: Mapping[str, NDArray[Any]], *, steps: int | None = None) -> dict[str, NDArray[Any]]:
+        """Tensor name → value for every output of every model.
 
         Args:
-            tensors: at least the model's inputs by name, except `steps`.
+            tensors: at least the inputs by name, except `steps`; states begin with zeros where they are not given.
             steps: T, where the model asks for it.
 
         Raises:
             UserError: an input is missing or of the wrong shape.
         """
-        feed: dict[str, NDArray[Any]] = {}
-        for name in self.inputs:
-            if name == STEPS and STEPS not in tensors:
-                if steps is None:
-                    raise UserError(f"{self.origin}: the model takes a static sample, give the number of steps")
-                feed[name] = np.array([steps], np.int64)
-            elif name not in tensors:
-                raise UserError(f"{self.origin}: input {name} is missing")
-            else:
-                feed[name] = tensors[name]
-        try:
-            values = self._session.run(list(self.outputs), feed)
-        except Exception as error:  # ONNX Runtime's errors have no common type
-            raise UserError(f"{self.origin}: cannot run: {_one_line(error)}") from None
-        return dict(zip(self.outputs, values, strict=True))
+        given = {name: tensors[name] for name in self.inputs if name in tensors}
+        size = self._size(given, steps)
+        if size is None:
+            return self._run(given, steps)
+        return portions.joined([self._run(some, steps) for some in portions.split(given, self._axes, size)], self._axes)
+
+    def _size(self, given: Mapping[str, NDArray[Any]], steps: int | None) -> int | None:
+        """Samples to compute at a time; None for all at once."""
+        shapes = {name: np.shape(value) for name, value in given.items()}
+        fitting = all(len(shape) == len(self.inputs[name].shape) for name, shape in shapes.items())
+        batches = {shapes[name][axis] for name in given if fitting and (axis := self._axes[name]) is not None}
+        if not self._separable or not fitting or len(batches) != 1:
+            return None  # what does not fit together is told by the runtime
+        (batch,) = batches
+        lengths = [shapes[name][0] for name in given if self.inputs[name].shape[0] == "T"]
+        size = self._portion or portions.portion(self._largest, max([steps or 1, *lengths]))
+        return size if size < batch else None
+
+    def _run(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> dict[str, NDArray[Any]]:
+        known, found = dict(tensors), dict[str, NDArray[Any]]()
+        for model in self._models:
+            made = model.run(known, steps)
+            known |= made
+            found |= made
+        return found
+
+    def answer(self, samples: NDArray[np.float32], *, steps: int | None = None) -> Answer:
+        """Run a batch.
+
+        Args:
+            samples: `[B, …]`, or sequences `[T, B, …]`, float32.
+            steps: T of static samples.
+
+        Raises:
+            UserError: the samples are of the wrong shape, `steps` is missing, or the model takes several tensors.
+        """
+        return self._answer({self._entry: samples}, steps)
+
+    def stream(self) -> "Stream":
+        """A network that remembers: each call goes on where the one before ended.
+
+        Raises:
+            UserError: the models were exported without `--streaming`.
+        """
+        if not self.states:
+            raise UserError(f"{self.origin}: keeps no state between calls; export with --streaming")
+        return Stream(self)
+
+    @property
+    def _entry(self) -> str:
+        """The tensor that samples enter as."""
+        entries = [name for name in self.inputs if name != STEPS and name not in self.states]
+        if len(entries) != 1:
+            raise UserError(f"{self.origin}: takes {', '.join(entries) or 'no samples'}; give tensors by name to run()")
+        return entries[0]
+
+    def _answer(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> Answer:
+        found = self.run(tensors, steps=steps)
+        logits = found[self._models[-1].outputs[0]]
+        return Answer(logits, {layer: found[output] for layer, output in self.counts.items()}, found)
 
 
-def _read(path: Path) -> onnx.ModelProto:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file, an ONNX model expected")
-    try:
-        model = onnx.load_model(path, format="protobuf", load_external_data=False)
-        outside = [tensor.name for tensor in _tensors(model) if uses_external_data(tensor)]
-        if outside:
+class Stream:
+    """A session with its states; made by `Session.stream`. Chunks of any length give what the whole sequence gives."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._states: dict[str, NDArray[Any]] = {}
+        self._shape: tuple[int, ...] | None = None
+        self._entry = session._entry
+
+    def step(self, samples: NDArray[np.float32], *, steps: int | None = None) -> Answer:
+        """Go on by one step or more.
+
+        Args:
+            samples: static samples `[B, …]`, which are shown for `steps` steps; of a network fed by sequences the next of
+                them, `[T, B, …]`, or one step, `[B, …]`.
+            steps: 1 if None.
+
+        Raises:
+            UserError: the samples are of another shape or number than before.
+        """
+        entry = self._session.inputs[self._entry]
+        static = STEPS in self._session.inputs
+        if not static and steps is not None:
+            raise UserError(f"{self._session.origin}: steps: {steps} found, none expected of a network fed by sequences")
+        if not static and samples.ndim == len(entry.shape) - 1:
+            samples = samples[None]
+        shape = samples.shape if static else samples.shape[1:]
+        if self._shape not in (None, shape):
             raise UserError(
-                f"{path}: the weights {outside[0]} lie in another file; a model that holds all its weights expected"
+                f"{self._session.origin}: samples of shape {shape} found, {self._shape} as before expected; "
+                "call reset() before other samples"
             )
-        # the checker first: ONNX Runtime does not survive every damaged model
-        onnx.checker.check_model(model, full_check=True)
-    except UserError:
-        raise
-    except Exception as error:  # protobuf, checker and shape inference have their own types each
-        raise UserError(f"{path}: not a readable ONNX model: {_one_line(error)}") from None
-    return model
+        answer = self._session._answer({self._entry: samples, **self._states}, (steps or 1) if static else None)
+        self._states = {before: answer.tensors[after] for before, after in self._session.states.items()}
+        self._shape = shape
+        return answer
 
+    def each_step(self, samples: NDArray[np.float32], steps: int) -> dict[str, NDArray[Any]]:
+        """A whole sequence, one step after the other: tensor name → value, as `Session.run` gives it.
 
-def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
-    """Every tensor in a model, those of its functions, constants and subgraphs included."""
-    if isinstance(message, onnx.TensorProto):
-        yield message
-        return
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for member in [value] if isinstance(value, Message) else value:
-                yield from _tensors(member)
+        Args:
+            samples: as `Session.answer` takes them.
+            steps: T.
+        """
+        static = STEPS in self._session.inputs
+        found = [self.step(samples if static else samples[step], steps=None).tensors for step in range(steps)]
+        timed = self._session.timed
+        return {
+            name: np.concatenate([each[name] for each in found]) if name in timed else last for name, last in found[-1].items()
+        }
 
-
-def _exposed(model: onnx.ModelProto, also: Sequence[str], origin: str) -> onnx.ModelProto:
-    """A copy of the model with the tensors `also` among its outputs."""
-    made = {output for node in model.graph.node for output in node.output}
-    named = {output.name for output in model.graph.output}
-    missing = [name for name in also if name not in made]
-    if missing:
-        raise UserError(f"{origin}: no tensor {missing[0]} found")
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    exposed.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in also if name not in named
-    )
-    return exposed
-
-
-def _onnxruntime() -> Any:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError('ONNX Runtime is not installed; install it with: pip install "neurodeploy[onnx]"') from None
-    return onnxruntime
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+    def reset(self) -> None:
+        """Forget everything: the next step is the first one."""
+        self._states, self._shape = {}, None

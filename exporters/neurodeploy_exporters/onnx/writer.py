@@ -1,76 +1,164 @@
 """Collects the operators of an ONNX model and moves tensors between their two forms: `[T, B, …]` and folded `[T·B, …]`."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from neurodeploy.graph import Graph
-from neurodeploy.neurons import Reset
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, nodes
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The unsigned 8-bit integers of a tensor.
+
+    Attributes:
+        scale: value of one.
+        zero: the integer that stands for 0.
+    """
+
+    scale: float
+    zero: int
 
 
 class Writer:
     """The model in the making.
 
-    Synapses and pools work on folded tensors, neurons and the mean over time on timed ones. A tensor bears its node's name in
-    the form in which its node makes it; the other form is made when first asked for.
+    Synapses and pools work on folded tensors; what has a state, and the mean over time, on timed ones. A tensor bears its
+    node's name in the form in which its node makes it; the other form is made when first asked for.
 
     Args:
         graph: what is written, whole or in part.
         steps: name of the tensor `[1]` that holds T.
+        inputs: names of the tensors that enter.
+        crossing: tensors that leave one part of the network for another. They have the form `[T, B, …]`, in the whole too: what
+            ONNX Runtime merges with its neighbours is then the same in the whole and in its parts, and so is every sum.
+        streaming: states enter and leave the model, instead of beginning with zeros.
+        grids: tensors that are rounded to 8-bit integers, as all weights are then; no rounding at all if None.
     """
 
-    def __init__(self, graph: Graph, steps: str) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        steps: str,
+        inputs: tuple[str, ...],
+        crossing: frozenset[str],
+        *,
+        streaming: bool = False,
+        grids: Mapping[str, Grid] | None = None,
+    ) -> None:
         self.graph = graph
+        self.crossing = crossing
+        self.grids = grids
         self.steps = steps
+        self.streaming = streaming
         self.operators: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
-        self.neuron_kinds: set[tuple[Reset, int]] = set()
-        self._made_timed: set[str] = set()
+        self.functions: dict[str, onnx.FunctionProto] = {}
+        self.states: dict[str, str] = {}
+        self.state_inputs: list[onnx.ValueInfoProto] = []
+        self.state_outputs: list[onnx.ValueInfoProto] = []
+        self._taken = set(inputs)
         self._converted: set[str] = set()
 
     def operator(
         self, kind: str, inputs: list[str], output: str, *, extra: list[str] | None = None, domain: str = "", **attributes: Any
     ) -> str:
-        """Add one operator, named like its output."""
-        node = helper.make_node(kind, inputs, [output, *(extra or [])], name=output, domain=domain, **attributes)
-        self.operators.append(node)
+        """Add one operator, named like its output.
+
+        Raises:
+            UserError: another tensor has that name.
+        """
+        if kind != "Reshape" and output in self.graph and output in self.crossing and not self._timed_by_kind(output):
+            made = self.operator(kind, inputs, f"{output}.made", extra=extra, domain=domain, **attributes)
+            return self.operator("Reshape", [made, self._unfolded(output)], output)
+        outputs = [output, *(extra or [])]
+        for name in outputs:
+            self._take(name)
+        self.operators.append(helper.make_node(kind, inputs, outputs, name=output, domain=domain, **attributes))
         return output
+
+    def call(self, function: onnx.FunctionProto, inputs: list[str], output: str, last: str) -> str:
+        """Add a call of a function that makes a sequence, `output`, and the state after it, `last`."""
+        self.functions[function.name] = function
+        return self.operator(function.name, inputs, output, extra=[last], domain=function.domain)
 
     def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Add weights."""
+        if name not in self.constants:
+            self._take(name)
         self.constants[name] = numpy_helper.from_array(np.asarray(values), name)
         return name
 
-    def mark_timed(self, name: str) -> None:
-        """Say that the tensor `name` has been made in the form `[T, B, …]`."""
-        self._made_timed.add(name)
+    def state(self, before: str, after: str, shape: list[int | str], *, kind: int = TensorProto.FLOAT) -> str:
+        """Declare a state: the input `before` the first step and the output `after` the last one, which an operator makes."""
+        self._take(before)
+        self.states[before] = after
+        self.state_inputs.append(helper.make_tensor_value_info(before, kind, shape))
+        self.state_outputs.append(helper.make_tensor_value_info(after, kind, shape))
+        return before
+
+    def initial(self, before: str, after: str, sequence: str, of: str) -> str:
+        """The state `[B, …]` before the first step of `sequence`, of the shape of the tensor `of`: an input, or zeros."""
+        if self.streaming:
+            return self.state(before, after, ["B", *self.graph.shape(of)])
+        shape = self.operator("Shape", [sequence], f"{before}.shape", start=1)
+        return self.operator("ConstantOfShape", [shape], before)
+
+    def holds(self, name: str) -> bool:
+        """Whether the model has a tensor of that name."""
+        return name in self._taken
+
+    def made_timed(self, name: str) -> bool:
+        """Whether the tensor of a node has the form `[T, B, …]` under its own name."""
+        return self.graph.timed(name) and (name in self.crossing or self._timed_by_kind(name))
 
     def folded(self, name: str) -> str:
         """The tensor as `[T·B, …]` (or `[B, …]` if it is static)."""
-        if name not in self._made_timed:
+        if not self.made_timed(name):
             return name
-        return self._convert(name, f"{name}.folded", [-1, *self.graph.shape(name)])
+        return self._convert(name, f"{name}.folded")
 
     def timed(self, name: str) -> str:
         """The tensor as `[T, B, …]`."""
-        if name in self._made_timed:
+        if self.made_timed(name):
             return name
-        return self._convert(name, f"{name}.timed", [0, -1, *self.graph.shape(name)])
+        return self._convert(name, f"{name}.timed")
 
-    def _convert(self, name: str, other: str, shape: list[int]) -> str:
-        if other in self._converted:
-            return other
-        self._converted.add(other)
-        label = "x".join(map(str, shape[-len(self.graph.shape(name)) :]))
-        if other.endswith(".folded"):
-            target = self.constant(f"fold.{label}", np.array(shape, np.int64))
-        else:
-            target = f"unfold.{label}"
-            if target not in self._converted:
-                self._converted.add(target)
-                rest = self.constant(f"{target}.sample", np.array(shape[1:], np.int64))
-                self.operator("Concat", [self.steps, rest], target, axis=0)
-        return self.operator("Reshape", [name, target], other)
+    def _convert(self, name: str, other: str) -> str:
+        if other not in self._converted:
+            self._converted.add(other)
+            if other.endswith(".folded"):
+                shape = self.graph.shape(name)
+                target = self.constant(f"fold.{_label(shape)}", np.array([-1, *shape], np.int64))
+            else:
+                target = self._unfolded(name)
+            self.operator("Reshape", [name, target], other)
+        return other
+
+    def _unfolded(self, name: str) -> str:
+        """The shape `[T, B, …]` of a tensor."""
+        shape = self.graph.shape(name)
+        target = f"unfold.{_label(shape)}"
+        if target not in self._converted:
+            self._converted.add(target)
+            rest = self.constant(f"{target}.sample", np.array([-1, *shape], np.int64))
+            self.operator("Concat", [self.steps, rest], target, axis=0)
+        return target
+
+    def _timed_by_kind(self, name: str) -> bool:
+        return isinstance(self.graph[name], nodes.Input | nodes.Encode | nodes.Recurrent | nodes.Output)
+
+    def _take(self, name: str) -> None:
+        if name in self._taken:
+            raise UserError(f"node {name}: another tensor of the ONNX model has this name; rename the layer")
+        self._taken.add(name)
+
+
+def _label(shape: nodes.Shape) -> str:
+    return "x".join(map(str, shape))

@@ -97,7 +97,7 @@ def test_layers_keep_their_names_and_the_model_says_how_many_steps_it_was_traine
     model = build(graph("resnet"), name="n")
     made = {output for node in model.graph.node for output in node.output}
     assert set(graph("resnet").spiking) <= made
-    assert {p.key: p.value for p in model.metadata_props} == {"trained_steps": "4"}
+    assert {p.key: p.value for p in model.metadata_props} == {"trained_steps": "4", "largest_tensor": "256"}
     assert [d.dim_param for d in model.graph.input[0].type.tensor_type.shape.dim][:1] == ["B"]
 
 

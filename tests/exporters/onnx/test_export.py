@@ -96,6 +96,17 @@ def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
             {"name": "act2", "shape": [6, 4, 4], "part": "body", "latency_steps": 0},
         ],
         "sample": {"file": "sample.npz", "samples": 7, "logits_atol": 1e-4, "allowed_mismatched_spikes": 0},
+        "agreement": {
+            "reference": "exported",
+            "samples": 7,
+            "spikes_compared": 4 * 7 * (4 * 8 * 8 + 6 * 4 * 4),
+            "mismatched_spikes": 0,
+            "mismatch_rate": 0.0,
+            "answers_compared": 0,
+            "changed_answers": 0,
+        },
+        "streaming": False,
+        "spike_counts": False,
         "head_cut": None,
     }
 
@@ -258,3 +269,40 @@ def test_an_exact_export_refuses_samples_off_the_grid(graph, digits, tmp_path, t
     with pytest.raises(UserError, match=r"inputs: .* found, multiples of 1/256 from -1 to 1 expected by the exact grid"):
         target(graph("conv"), samples, tmp_path / "bundle", name="n", quantize="exact")
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize("quantize", ["none", "exact"])
+def test_a_bundle_that_streams_and_counts_is_verified_whole_in_pieces_and_step_by_step(graph, digits, tmp_path, quantize):
+    network = graph("resnet", "soft")
+    flags = {"streaming": True, "spike_counts": True}
+    folder = export(network, digits[0][:5], tmp_path / "b", name="n", quantize=quantize, **flags)
+    manifest, outcome = read_bundle(folder).manifest, verify(folder)
+    assert (manifest.streaming, manifest.spike_counts) == (True, True)
+    assert outcome.findings == ()
+    assert outcome.spikes_compared == 3 * 4 * 5 * sum(int(np.prod(network.shape(layer))) for layer in network.spiking)
+    assert manifest.agreement.mismatched_spikes == manifest.sample.allowed_mismatched_spikes
+
+
+def test_a_bundle_whose_models_do_not_do_what_its_manifest_says_is_not_verified(graph, digits, tmp_path):
+    folder = export(graph("conv"), digits[0][:3], tmp_path / "b", name="n", quantize="exact")
+    content = json.loads((folder / "manifest.json").read_text())
+    for claim, message in (
+        ("streaming", "whole.onnx: keeps no state between calls"),
+        ("spike_counts", "whole.onnx: layer act1: its spikes are not counted as the manifest says"),
+    ):
+        (folder / "manifest.json").write_text(json.dumps(content | {claim: True}))
+        assert any(message in finding for finding in verify(folder).findings)
+
+
+def test_wrong_spike_counts_are_found(graph, digits, tmp_path):
+    folder = export(graph("conv"), digits[0][:3], tmp_path / "b", name="n", quantize="exact", spike_counts=True)
+    model = onnx.load(folder / "body.onnx")
+    (entry,) = (entry for entry in model.metadata_props if entry.key == "spike_counts")
+    entry.value = entry.value.replace("act2.spikes", "act3.spikes")
+    onnx.save(model, folder / "body.onnx")
+    assert any("body.onnx: layer act2: its spikes are not counted" in finding for finding in verify(folder).findings)
+
+
+def test_how_a_host_encodes_is_in_the_manifest(graph, digits, tmp_path):
+    folder = export(graph("conv"), digits[0][:2], tmp_path / "b", name="n", encoding="A host makes spikes.")
+    assert read_bundle(folder).manifest.notes[0] == "A host makes spikes."

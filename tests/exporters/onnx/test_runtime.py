@@ -1,12 +1,17 @@
 """Running a model: whatever is wrong with the file or the inputs ends in one message that names the file."""
 
+import sys
+from importlib.metadata import PackageNotFoundError
+
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from neurodeploy.errors import UserError
-from neurodeploy_exporters.onnx import Session
+from neurodeploy_exporters.onnx import Session, providers
+from neurodeploy_exporters.onnx.reading import read
 
 
 @pytest.fixture
@@ -148,8 +153,8 @@ def test_an_inner_tensor_that_no_operator_makes_is_refused(whole, name):
 
 
 def test_an_inner_tensor_of_whole_numbers_is_refused(whole):
-    with pytest.raises(UserError, match=r"whole\.onnx: ONNX Runtime cannot load it: .*act1\.state_shape"):
-        Session(whole, also=["act1.state_shape"])
+    with pytest.raises(UserError, match=r"whole\.onnx: ONNX Runtime cannot load it: .*act1\.v0\.shape"):
+        Session(whole, also=["act1.v0.shape"])
 
 
 def test_a_provider_that_is_not_installed_is_refused(whole):
@@ -198,3 +203,73 @@ def test_the_same_models_run_where_they_hold_their_weights(tmp_path, place):
     onnx.save(model, tmp_path / "model.onnx")
     found = Session(tmp_path / "model.onnx").run({"x": np.ones(4, np.float32)})
     assert found["y"].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", ["cpu", "CPUExecutionProvider"])
+def test_a_provider_has_a_short_name_and_that_of_the_runtime(whole, digits, name):
+    assert Session(whole, providers=[name]).answer(digits[0][:2], steps=4).logits.shape == (2, 10)
+
+
+def installed(*packages: str):
+    """`importlib.metadata.version` where these packages are installed."""
+
+    def version(name: str) -> str:
+        if name in packages:
+            return "1.23.2"
+        raise PackageNotFoundError(name)
+
+    return version
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="there is a GPU's runtime")
+@pytest.mark.parametrize(
+    ("packages", "message"),
+    [
+        (("onnxruntime",), r"execution provider cuda: not available; there are: .*; for CUDA pip uninstall onnxruntime, then"),
+        (("onnxruntime", "onnxruntime-gpu"), r"execution provider cuda: not available; .* both installed and overwrite each"),
+    ],
+)
+def test_a_missing_gpu_runtime_and_two_that_clash_are_told_apart(whole, monkeypatch, packages, message):
+    monkeypatch.setattr(providers, "version", installed(*packages))
+    with pytest.raises(UserError, match=message):
+        Session(whole, providers=["cuda"])
+
+
+@pytest.mark.parametrize(
+    ("packages", "message"),
+    [
+        ((), r'ONNX Runtime is not installed; install it with: pip install "neurodeploy\[onnx\]"'),
+        (
+            ("onnxruntime", "onnxruntime-gpu"),
+            "ONNX Runtime cannot be loaded: .* both installed and overwrite",
+        ),
+    ],
+)
+def test_a_runtime_that_cannot_be_imported_is_explained(whole, monkeypatch, packages, message):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(providers, "version", installed(*packages))
+    with pytest.raises(UserError, match=message):
+        Session(whole)
+
+
+def test_a_provider_that_does_not_start_is_not_silently_replaced():
+    with pytest.raises(UserError, match="execution provider CUDAExecutionProvider: could not be started"):
+        providers.check_started([("CUDAExecutionProvider", {})], ["CPUExecutionProvider"])
+    providers.check_started([("CPUExecutionProvider", {})], ["CPUExecutionProvider"])
+
+
+def test_large_weights_take_part_in_the_check_by_their_shape_alone(tmp_path):
+    weight = numpy_helper.from_array(np.ones((64, 64), np.float32), "w")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 64]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [x], [y], [weight])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    data, light = read(path)
+    assert data == path.read_bytes()
+    assert ([value.name for value in light.graph.input], len(light.graph.initializer)) == (["x", "w"], 0)
+    assert Session(path).run({"x": np.ones((2, 64), np.float32)})["y"].tolist() == [[64.0] * 64] * 2
+    model.graph.initializer[0].dims[0] = 63
+    onnx.save(model, path)
+    with pytest.raises(UserError, match=r"model\.onnx: not a readable ONNX model"):
+        Session(path)
