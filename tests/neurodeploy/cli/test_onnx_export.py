@@ -10,7 +10,7 @@ from neurodeploy import checkpoint
 from neurodeploy.deployment import deploy
 from neurodeploy.evaluation import evaluate
 from neurodeploy.job import run
-from neurodeploy.recipe import load_recipe
+from neurodeploy.recipe import load
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx import Session
 from neurodeploy_exporters.verify import verify
@@ -69,7 +69,7 @@ def coded_run(code: str, export: str, recipe_file: Path, folder: Path) -> Path:
     text = text.replace("steps = ", f'code = "{code}"\nsteps = ', 1)
     start, end = text.index("targets = "), text.index("samples = 20")
     (folder / "recipe.toml").write_text(text[:start] + export + text[end:])
-    run(load_recipe(str(folder / "recipe.toml")), folder / "run")
+    run(load(str(folder / "recipe.toml")), folder / "run")
     return folder / "run" / "seed-0"
 
 
