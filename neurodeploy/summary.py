@@ -101,6 +101,8 @@ def notices(recipe: Recipe) -> list[str]:
         + (f" {recipe.deployed} has been fine-tuned in Loihi's integers, and is counted so." if recipe.export.finetune else ""),
         "Every spike-driven layer is costed by its synaptic operations, also where the bundle runs it densely on the host.",
     ]
+    if recipe.export.quantize == "int8":
+        found.append("The exported artefact computes in 8-bit integers; counts are those of the network with float weights.")
     if recipe.student_named(recipe.deployed).repact:
         found.append(
             f"RepAct: the last activation of {recipe.deployed} is a ReLU, so that layer emits no spikes and the classifier "

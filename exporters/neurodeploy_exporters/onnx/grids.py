@@ -11,7 +11,7 @@ _LARGEST_BIAS = 1 << 30
 
 def on_grid(writer: Writer, name: str, grid: Grid, result: str) -> str:
     """The tensor `name`, rounded to the grid and back again, as `result`; once for all that read it."""
-    if not writer.holds(result):
+    if writer.first(result):
         scale = writer.constant(f"{result}.scale", np.float32(grid.scale))
         zero = writer.constant(f"{result}.zero", np.uint8(grid.zero))
         writer.operator("QuantizeLinear", [name, scale, zero], f"{result}.int8")

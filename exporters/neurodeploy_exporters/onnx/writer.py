@@ -64,7 +64,7 @@ class Writer:
         self.state_inputs: list[onnx.ValueInfoProto] = []
         self.state_outputs: list[onnx.ValueInfoProto] = []
         self._taken = set(inputs)
-        self._converted: set[str] = set()
+        self._shared: set[str] = set()
 
     def operator(
         self, kind: str, inputs: list[str], output: str, *, extra: list[str] | None = None, domain: str = "", **attributes: Any
@@ -110,9 +110,11 @@ class Writer:
         shape = self.operator("Shape", [sequence], f"{before}.shape", start=1)
         return self.operator("ConstantOfShape", [shape], before)
 
-    def holds(self, name: str) -> bool:
-        """Whether the model has a tensor of that name."""
-        return name in self._taken
+    def first(self, name: str) -> bool:
+        """Whether a tensor that several operators share is asked for the first time."""
+        known = name in self._shared
+        self._shared.add(name)
+        return not known
 
     def made_timed(self, name: str) -> bool:
         """Whether the tensor of a node has the form `[T, B, …]` under its own name."""
@@ -122,31 +124,26 @@ class Writer:
         """The tensor as `[T·B, …]` (or `[B, …]` if it is static)."""
         if not self.made_timed(name):
             return name
-        return self._convert(name, f"{name}.folded")
+        folded, shape = f"{name}.folded", self.graph.shape(name)
+        if self.first(folded):
+            target = self.constant(f"fold.{_label(shape)}", np.array([-1, *shape], np.int64))
+            self.operator("Reshape", [name, target], folded)
+        return folded
 
     def timed(self, name: str) -> str:
         """The tensor as `[T, B, …]`."""
         if self.made_timed(name):
             return name
-        return self._convert(name, f"{name}.timed")
-
-    def _convert(self, name: str, other: str) -> str:
-        if other not in self._converted:
-            self._converted.add(other)
-            if other.endswith(".folded"):
-                shape = self.graph.shape(name)
-                target = self.constant(f"fold.{_label(shape)}", np.array([-1, *shape], np.int64))
-            else:
-                target = self._unfolded(name)
-            self.operator("Reshape", [name, target], other)
-        return other
+        timed = f"{name}.timed"
+        if self.first(timed):
+            self.operator("Reshape", [name, self._unfolded(name)], timed)
+        return timed
 
     def _unfolded(self, name: str) -> str:
         """The shape `[T, B, …]` of a tensor."""
         shape = self.graph.shape(name)
         target = f"unfold.{_label(shape)}"
-        if target not in self._converted:
-            self._converted.add(target)
+        if self.first(target):
             rest = self.constant(f"{target}.sample", np.array([-1, *shape], np.int64))
             self.operator("Concat", [self.steps, rest], target, axis=0)
         return target

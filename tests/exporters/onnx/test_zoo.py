@@ -4,9 +4,12 @@ import numpy as np
 import onnx
 import pytest
 
+from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, interpreter, partition
 from neurodeploy.graph.grid import to_grid
-from neurodeploy_exporters.onnx import Session, build
+from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.onnx import Session, build, export
+from neurodeploy_exporters.verify import verify
 
 every_neuron = pytest.mark.parametrize("neuron", ["IF", "LIF", "PLIF", "CUBA"])
 every_reset = pytest.mark.parametrize("reset", ["hard", "soft"])
@@ -56,3 +59,13 @@ def test_exact_models_fire_the_interpreters_spikes_whatever_chunks_a_sequence_co
         assert np.array_equal(at_once[after], in_chunks[-1][after]), after
     np.testing.assert_allclose(at_once["logits"], expected["logits"], atol=1e-5)
     assert np.array_equal(at_once["logits"], in_chunks[-1]["logits"])
+
+
+def test_a_membrane_shortcut_may_cross_a_cut_of_an_onnx_bundle_but_not_of_a_chips(zoo, small_named, tmp_path):
+    network = zoo(small_named("resnet ms"), "LIF", "soft", True)
+    with pytest.raises(UserError, match=r"node block2\.add: its values are not spikes and leave the body for block3\.add"):
+        partition(network)
+    folder = export(network, samples(network), tmp_path / "b", name="n", streaming=True)
+    pieces = {piece.name: piece for piece in read_bundle(folder).manifest.pieces}
+    assert pieces["body"].outputs == pieces["head"].inputs == ("block2.add", "block3.act2")
+    assert verify(folder).findings == ()
