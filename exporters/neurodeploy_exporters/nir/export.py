@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -40,7 +40,7 @@ def export(
     folder: Path,
     *,
     name: str,
-    quantize: Literal["none", "exact"] = "none",
+    quantize: str = "none",
     accuracy: Mapping[str, RightAnswers] | None = None,
     test: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
 ) -> Path:
@@ -53,6 +53,10 @@ def export(
     Raises:
         UserError: neither the network nor its body has a form in NIR, or no exact one; the message names the node.
     """
+    if quantize not in ("none", "exact"):
+        raise UserError(
+            f'quantize "{quantize}": NIR files hold floats; take "none", or "exact", whose floats are whole in a unit'
+        )
     deployed = to_grid(graph) if quantize == "exact" else graph
     if quantize == "exact":
         check_inputs(sample_inputs)
