@@ -50,7 +50,7 @@ def as_fed(graph: Graph, samples: Tensor, steps: int | None, origin: Path) -> Te
 
     Args:
         graph: of a NIR file.
-        samples: sequences `[N, T, *shape]`, or static samples `[N, *shape]` if the graph's input is static, or `steps` are given.
+        samples: sequences `[N, T, *shape]`; static samples `[N, *shape]` if the graph's input is static, or `steps` given.
         steps: how often a static sample is fed to an input that is a sequence.
         origin: of the samples, for messages.
 

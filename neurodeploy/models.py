@@ -42,7 +42,7 @@ class Model:
 
 
 def load_model(place: str, nir: NirChoices | None = None) -> Model:
-    """A checkpoint or a NIR file by its path, or `package.module:name`, where the name is a torch module or a function that makes one.
+    """A checkpoint or a NIR file by its path, or `package.module:name` of a torch module or of a function that makes one.
 
     The last form imports and runs the user's own code, from the current folder too. `nir` says how a NIR file is understood.
 

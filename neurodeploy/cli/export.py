@@ -1,4 +1,4 @@
-"""Turn a checkpoint, or a NIR file, into a deployment bundle for each target: artefacts, a sample with its spikes, and a manifest."""
+"""Turn a checkpoint or NIR file into a bundle for each target: artefacts, a sample with its spikes, and a manifest."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,9 +17,7 @@ EXAMPLE = """neurodeploy export runs/demo/seed-0/student/checkpoint.safetensors 
 
 
 def command(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="A checkpoint written by `train` or `run`, or a NIR file.", show_default=False)
-    ],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `train` or `run`, or a NIR file.", show_default=False)],
     target: Annotated[list[str], typer.Option("--target", help="onnx, lava, nir or another installed target; repeatable.")],
     output: Output = None,
     quantize: Annotated[

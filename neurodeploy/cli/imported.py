@@ -25,8 +25,8 @@ def export_imported(
 ) -> None:
     """Write a bundle for each target, and say what was assumed of the file.
 
-    The bundles carry the first `count` samples of `inputs`; those after them, `calibration` at most, are for targets that choose
-    how they round.
+    The bundles carry the first `count` samples of `inputs`; those after them, `calibration` at most, are for targets that
+    choose how they round.
 
     Raises:
         UserError: the file or its samples cannot be used, or a target cannot express the network.

@@ -48,7 +48,7 @@ def export(
 
     `whole.nir` is there where NIR can express all of the network. Beside it, as for a chip, `body.nir` holds the spiking body,
     and `encoder.onnx` and `head.onnx` what comes before and after, which may be anything. With quantize "exact" the weights of
-    the spiking layers are 8-bit integers times a power of two, told in the nodes' metadata.
+    the spiking layers are 8-bit integers times a power of two, told in the graph's metadata.
 
     Raises:
         UserError: neither the network nor its body has a form in NIR, or no exact one; the message names the node.
@@ -169,7 +169,7 @@ def _quantization(layers: tuple[GridLayer, ...], kind: str) -> dict[str, Any]:
 
 def _notes(graph: Graph, reason: str | None, allowed: int | None) -> tuple[str, ...]:
     notes = [
-        f"Neurons are written for forward Euler with dt = {DT:g} s: tau = dt / (1 - decay), R = tau / dt; they fire at "
+        f"Neurons are written for forward Euler with dt = {DT:g} s: tau = dt / (1 - decay), R = 1; they fire at "
         "v > v_threshold. The metadata of each neuron tell dt, decay and reset, those of the graph give it back exactly."
     ]
     if any(node.parameters.reset == "soft" for node in graph.of(nodes.Neuron)):

@@ -15,7 +15,7 @@ _MOST_NODES = 4096  # of a file, those of graphs inside graphs included
 _DEEPEST = 8  # graphs inside graphs
 _LONGEST_NAME = 256
 _LONGEST_TEXT = 1 << 20  # of metadata
-_MOST_METADATA = 64  # entries of one node
+_MOST_METADATA = 1000  # entries of one node
 
 
 def load(path: Path) -> Content:

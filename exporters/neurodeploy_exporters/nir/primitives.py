@@ -1,8 +1,9 @@
 """One rule per node of a graph: the NIR nodes that compute it.
 
 Neurons are written for a reader that steps NIR's equations forward by Euler's method with the step `dt`: `τ v̇ = −v + R I` then
-is `v ← (1 − dt/τ) v + (R dt/τ) I`. With `τ = dt / (1 − λ)` and `R = τ / dt` that is `λ v + I`, our update. Without leak it is
-`v̇ = R I` with `R = 1 / dt`.
+is `v ← λ v + (1 − λ) R I` with `τ = dt / (1 − λ)`. LIF nodes have R = 1 and the threshold `(1 − λ) θ`: our update, with
+potentials in a unit of their own. (Norse's reader takes R for 1 whatever is written.) Where there is no threshold, or a synaptic
+current, `R = τ / dt` makes the gain 1; without leak it is `v̇ = R I` with `R = 1 / dt`.
 """
 
 from collections.abc import Callable
@@ -35,14 +36,12 @@ class Context:
     Attributes:
         graph: that is written.
         dt: seconds of one time step.
-        exponents: layer → k, of those whose weights are 8-bit integers times 2⁻ᵏ.
-        current: neuron → decay of the synaptic current that is written in one node with it.
+        currents: neuron → decay of the synaptic current that is written in one node with it.
         binary: tensors of which every value is 0 or 1.
     """
 
     graph: Graph
     dt: float
-    exponents: dict[str, int] = field(default_factory=dict)
     currents: dict[str, float] = field(default_factory=dict)
     binary: frozenset[str] = frozenset()
 
@@ -77,11 +76,10 @@ def _input(_: Context, node: nodes.Input) -> list[Primitive]:
 
 
 @_rule(nodes.Linear)
-def _linear(context: Context, node: nodes.Linear) -> list[Primitive]:
-    metadata = _weights(context, node)
-    if node.bias is None:
-        return [Primitive("Linear", {"weight": node.weight}, metadata)]
-    return [Primitive("Affine", {"weight": node.weight, "bias": node.bias}, metadata)]
+def _linear(_: Context, node: nodes.Linear) -> list[Primitive]:
+    """With zeros where there is no bias: sinabs passes over Linear nodes without a word."""
+    bias = np.zeros(len(node.weight), np.float32) if node.bias is None else node.bias
+    return [Primitive("Affine", {"weight": node.weight, "bias": bias})]
 
 
 @_rule(nodes.Conv)
@@ -94,7 +92,6 @@ def _conv(context: Context, node: nodes.Conv) -> list[Primitive]:
             bias,
             (node.stride, node.padding, node.dilation),
             node.groups,
-            _weights(context, node),
         )
     ]
 
@@ -107,7 +104,7 @@ def _batch_norm(context: Context, node: nodes.BatchNorm) -> list[Primitive]:
     if axes not in (1, 2):
         raise NoNirForm(f"node {node.name}: batch norm over {axes} spatial axes found; fold it into the layer before it")
     weight = node.scale.reshape(-1, *(1,) * (1 + axes))
-    return [_convolution(shape, weight, node.shift, ((1,) * axes, (0,) * axes, (1,) * axes), len(weight), {})]
+    return [_convolution(shape, weight, node.shift, ((1,) * axes, (0,) * axes, (1,) * axes), len(weight))]
 
 
 def _convolution(
@@ -116,8 +113,8 @@ def _convolution(
     bias: NDArray[np.float32],
     geometry: tuple[Shape, Shape, Shape],
     groups: int,
-    metadata: dict[str, Value],
 ) -> Primitive:
+    """Without metadata: versions of the `nir` package up to 1.0.4 refuse those of a convolution."""
     axes = weight.ndim - 2
     if axes not in (1, 2):
         raise NoNirForm(f"a convolution over {axes} spatial axes found, 1 or 2 expected in NIR")
@@ -136,14 +133,7 @@ def _convolution(
         "dilation": dilation,
         "groups": np.array(1),
     }
-    return Primitive(f"Conv{axes}d", fields, metadata if groups == 1 else metadata | {"stands_for": f"{groups} groups"})
-
-
-def _weights(context: Context, node: nodes.Conv | nodes.Linear) -> dict[str, Value]:
-    k = context.exponents.get(node.name)
-    if k is None:
-        return {}
-    return {"weight_bits": np.array(8), "weight_scale": np.array(2.0**-k), "bias_scale": np.array(2.0 ** -(k + 1))}
+    return Primitive(f"Conv{axes}d", fields)
 
 
 @_rule(nodes.Neuron)
@@ -161,13 +151,14 @@ def _neuron(context: Context, node: nodes.Neuron) -> list[Primitive]:
     def full(value: float) -> NDArray[np.float64]:
         return np.full(shape, value, np.float64)
 
-    firing: dict[str, Value] = {"v_threshold": full(p.threshold), "v_reset": full(0.0)}
+    firing: dict[str, Value] = {"v_threshold": full(p.threshold)}  # v_reset is 0 where it is not told
     if p.decay == 1:
         return [Primitive("IF", {"r": full(1 / dt), **firing}, metadata)]
     tau = dt / (1 - p.decay)
-    leaking: dict[str, Value] = {"r": full(tau / dt), "v_leak": full(0.0), **firing}
     if node.name not in context.currents:
-        return [Primitive("LIF", {"tau": full(tau), **leaking}, metadata)]
+        firing = {"v_threshold": full((1 - p.decay) * p.threshold)}
+        return [Primitive("LIF", {"tau": full(tau), "r": full(1.0), "v_leak": full(0.0), **firing}, metadata)]
+    leaking: dict[str, Value] = {"r": full(tau / dt), "v_leak": full(0.0), **firing}
     decay = context.currents[node.name]
     tau_syn = dt / (1 - decay)
     synapse: dict[str, Value] = {"tau_syn": full(tau_syn), "tau_mem": full(tau), "w_in": full(tau_syn / dt)}
@@ -229,7 +220,7 @@ def _as_convolution(context: Context, node: nodes.AvgPool | nodes.MaxPool, weigh
     shape = context.graph.shape(node.inputs[0])
     weights = np.full((shape[0], 1, *node.kernel), weight, np.float32)
     geometry = (node.stride, (0,), (1,))
-    return _convolution(shape, weights, np.zeros(shape[0], np.float32), geometry, shape[0], {})
+    return _convolution(shape, weights, np.zeros(shape[0], np.float32), geometry, shape[0])
 
 
 @_rule(nodes.Relu)

@@ -49,7 +49,7 @@ def content_of(
         raise UserError(f"dt: {dt} found, a positive number of seconds expected")
     currents = _currents(graph)
     merged = {graph[neuron].inputs[0] for neuron in currents}
-    context = Context(graph, dt, dict(exponents or {}), currents, _binary(graph))
+    context = Context(graph, dt, currents, _binary(graph))
     writer = _Writer(graph)
     for node in graph.nodes:
         if isinstance(node, _WITHOUT_NODE) or node.name in merged:
@@ -65,7 +65,7 @@ def content_of(
         created_by=f"neurodeploy {neurodeploy.__version__}",
         dt=dt,
         outputs=tuple(outputs),
-        exponents=context.exponents,
+        exponents=dict(exponents or {}),
         members=tuple(member(node, writer.last.get(node.name)) for node in graph.nodes),
     )
     metadata: dict[str, Value] = {
@@ -76,6 +76,9 @@ def content_of(
     }
     if graph.steps is not None:
         metadata |= {"steps": np.array(graph.steps), "input": "the same static sample at every step"}
+    for layer, k in structure.exponents.items():
+        scales = {"weight_bits": np.array(8), "weight_scale": np.array(2.0**-k), "bias_scale": np.array(2.0 ** -(k + 1))}
+        metadata |= {f"{writer.last.get(layer, layer)}.{name}": value for name, value in scales.items()}
     return Content(writer.nodes, tuple(writer.edges), metadata)
 
 
