@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills fuzz clean
+.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills fuzz nir-frameworks clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
@@ -15,6 +15,7 @@ help:
 	@echo "make results  train the small recipes of docs/results.md (hours) and write that page again"
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
 	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too)"
+	@echo "make nir-frameworks  pass NIR files to and from SpikingJelly, snnTorch, Norse and sinabs, and write docs/nir.md again"
 	@echo "make clean  remove $(VENV), runs and caches"
 
 setup: $(VENV)/.ready
@@ -67,8 +68,20 @@ fuzz: setup
 		OMP_NUM_THREADS=1 $(BIN)/python -m checks.fuzz_net --seed $$seed --files 10000 $(RECORDINGS:%=--recordings %) || exit; \
 	done
 
+FRAMEWORKS := spikingjelly snntorch norse sinabs
+
+$(VENV)-nir-%/.ready: checks/nir/requirements-%.txt checks/nir/requirements-imports.txt constraints.txt
+	$(PYTHON) -m venv $(VENV)-nir-$*
+	$(VENV)-nir-$*/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)-nir-$*/bin/python -m pip install --quiet --constraint constraints.txt --requirement checks/nir/requirements-imports.txt
+	$(VENV)-nir-$*/bin/python -m pip install --quiet --no-deps --requirement checks/nir/requirements-$*.txt
+	@touch $@
+
+nir-frameworks: setup $(FRAMEWORKS:%=$(VENV)-nir-%/.ready)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.nir_frameworks --environments $(VENV)-nir- $(NIR)
+
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600
 
 clean:
-	rm -rf $(VENV) $(VENV)-benchmarks runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

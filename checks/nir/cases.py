@@ -86,6 +86,12 @@ def _residual_conv() -> Case:
     return net.neuron("lif3", 0.75, 0.25).case("convolutions, residual sum, global pool, linear")
 
 
+def _deep() -> Case:
+    net = _Net(2, 8, 8).conv("conv1", 4, 2, 3, 3, padding=1).neuron("lif1").conv("conv2", 6, 4, 3, 3, stride=2, padding=1)
+    net.neuron("lif2", 0.9).add(nodes.Flatten, "flatten").linear("fc", 10, 96)
+    return net.neuron("lif3").case("two convolutions, flatten, linear; three LIF")
+
+
 def _chain(pool: Callable[..., Any]) -> _Net:
     net = _Net(2, 8, 8).conv("conv1", 4, 2, 3, 3, padding=1).neuron("lif1").add(pool, "pool", kernel=(2, 2), stride=(2, 2))
     return net.add(nodes.Flatten, "flatten").linear("fc", 10, 64).neuron("lif2", 0.9)
@@ -113,6 +119,7 @@ _MAKERS: dict[str, Callable[[], Case]] = {
         _Net(4, 9, 9).conv("conv", 8, 1, 3, 3, groups=4).neuron("lif").case("2-d convolution in 4 groups, LIF")
     ),
     "conv1d": lambda: _Net(3, 16).conv("conv", 5, 3, 3, padding=1).neuron("lif").case("1-d convolution, LIF"),
+    "deep": _deep,
     "avg-pool": lambda: _chain(nodes.AvgPool).case("convolution, average pool, flatten, linear"),
     "max-pool": lambda: _chain(nodes.MaxPool).case("convolution, max pool of spikes, flatten, linear"),
     "residual": _residual,

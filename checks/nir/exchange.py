@@ -55,6 +55,8 @@ def _attempt(path: Path, task: Callable[[], None]) -> None:
         with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             task()
     except BaseException as error:  # whatever a framework answers, the others are to be asked too
+        if sys.argv[1] == "make":
+            path.unlink(missing_ok=True)  # what was written of it
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = " ".join(str(error).split())[:200]
         path.with_suffix(".txt").write_text(

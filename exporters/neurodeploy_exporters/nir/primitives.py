@@ -2,8 +2,8 @@
 
 Neurons are written for a reader that steps NIR's equations forward by Euler's method with the step `dt`: `τ v̇ = −v + R I` then
 is `v ← λ v + (1 − λ) R I` with `τ = dt / (1 − λ)`. LIF nodes have R = 1 and the threshold `(1 − λ) θ`: our update, with
-potentials in a unit of their own. (Norse's reader takes R for 1 whatever is written.) Where there is no threshold, or a synaptic
-current, `R = τ / dt` makes the gain 1; without leak it is `v̇ = R I` with `R = 1 / dt`.
+potentials in a unit of their own. (Norse's reader takes R for 1 whatever is written.) Where there is no threshold, or a
+synaptic current, `R = τ / dt` makes the gain 1; without leak it is `v̇ = R I` with `R = 1 / dt`.
 """
 
 from collections.abc import Callable
