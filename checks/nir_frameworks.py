@@ -3,7 +3,7 @@
     python -m checks.nir_frameworks
 
 Writes `docs/nir.md`. Each framework has an environment of its own (`make nir-frameworks` makes them): they ask for different
-versions of NIR's package. Exit code 1 if a failure is not explained in `checks/nir/limits.py`, or an explanation no longer holds.
+versions of NIR's package. Exit code 1 if a failure is not explained in `checks/nir/limits.py`, or an explanation is void.
 """
 
 import argparse

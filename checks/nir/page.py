@@ -31,8 +31,8 @@ def page(
     lines += [
         "",
         "Each network is written by `write`, read by the framework's own reader, and given the same spikes "
-        f"({some.shape[0]} steps, {some.shape[1]} samples). Compared is the output of its last layer at every step: equal, or the share of values that "
-        "differ.",
+        f"({some.shape[0]} steps, {some.shape[1]} samples). Compared is the output of its last layer at every step: equal, or "
+        "the share of values that differ.",
         "",
         _row("network", *(_NAMES[name] for name in ours)),
         _row("---", *("---" for _ in ours)),
