@@ -31,8 +31,13 @@ class LocatedError(UserError):
     """A UserError whose message already names the file and the place in it. What it quotes is made printable, and short."""
 
     def __init__(self, message: str) -> None:
-        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-        super().__init__(shown if len(shown) <= _MAX_MESSAGE else f"{shown[: _MAX_MESSAGE - 100]} … {shown[-100:]}")
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Text that quotes a file, with no character that a terminal would take for a command, and short."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return shown if len(shown) <= _MAX_MESSAGE else f"{shown[: _MAX_MESSAGE - 100]} … {shown[-100:]}"
 
 
 @dataclass(eq=False)

@@ -79,6 +79,8 @@ def discrete(name: str, node: Primitive, shape: Shape, convention: Convention) -
         raise UserError(f"node {name}: v_threshold of {threshold.min():g} found, one above v_reset expected")
     drive = (1 - decay) * (v_leak - v_reset) if node.kind != "IF" else np.zeros(1)
     unit = height / gain
+    if not ((unit.astype(np.float32) > 0) & np.isfinite(unit.astype(np.float32))).all():
+        raise UserError(f"node {name}: v_threshold of {threshold.max():g} beside an input gain of {gain.max():g} found: absurd")
     if unit.size > 1 and unit.min() != unit.max():
         parameters = NeuronParameters(decay, _threshold(1.0, convention), convention.reset)
         return Discrete(parameters, decay, current_decay, gain / height, drive / height, late)

@@ -11,15 +11,15 @@ from neurodeploy_exporters.hdf5 import Folder, opened
 from neurodeploy_exporters.nir.content import FIELDS, TEXTS, Content, Edges, Primitive, Value
 
 EXPECTED = "a NIR file"
-_MOST_NODES = 4096  # of a file, those of graphs inside graphs included
+_MOST_NODES = 2048  # of a file, those of graphs inside graphs included
 _DEEPEST = 8  # graphs inside graphs
 _LONGEST_NAME = 256
 _LONGEST_TEXT = 1 << 20  # of metadata
-_MOST_METADATA = 1000  # entries of one node
+_MOST_METADATA = 1000  # entries of the graph
 
 
 def load(path: Path) -> Content:
-    """What a file holds.
+    """What a file holds, without the metadata of its nodes.
 
     Raises:
         UserError: there is no such file, it is damaged or hostile, or holds nodes that NIR does not know or fields that it does
@@ -46,7 +46,7 @@ def _graph(folder: Folder, seen: list[int], depth: int) -> Content:
         member = within.folder(name)
         kind = member.text("type")
         nodes[name] = _graph(member, seen, depth + 1) if kind == "NIRGraph" else _primitive(member, kind)
-    return Content(nodes, _edges(folder, nodes), _metadata(folder))
+    return Content(nodes, _edges(folder, nodes), {} if depth else _metadata(folder))
 
 
 def _edges(folder: Folder, nodes: dict[str, Primitive | Content]) -> Edges:
@@ -62,7 +62,7 @@ def _primitive(folder: Folder, kind: str) -> Primitive:
         raise folder.error(f"type: {kind!r} found, one of {', '.join(FIELDS)} expected")
     required, optional = FIELDS[kind]
     present = [name for name in (*required, *optional) if name in required or name in folder]
-    return Primitive(kind, {name: _value(folder, name) for name in present}, _metadata(folder))
+    return Primitive(kind, {name: _value(folder, name) for name in present})
 
 
 def _value(folder: Folder, name: str) -> Value:

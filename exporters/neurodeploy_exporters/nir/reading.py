@@ -6,6 +6,7 @@ from pathlib import Path
 from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph
 from neurodeploy.graph.nodes import Shape
+from neurodeploy_exporters.hdf5 import LocatedError, printable
 from neurodeploy_exporters.nir.content import Content, Primitive, unequal
 from neurodeploy_exporters.nir.conventions import Convention, Reset, chosen, recognised
 from neurodeploy_exporters.nir.flattening import flat
@@ -67,6 +68,15 @@ def read_with_conventions(
     Raises:
         UserError: the file is damaged, recurrent, or holds what has no form in a graph; one line, which names file and node.
     """
+    try:
+        return _understood(path, convention, dt, reset, input_shape)
+    except UserError as error:
+        raise LocatedError(str(error)) from None  # with what it quotes made printable
+
+
+def _understood(
+    path: Path, convention: str | None, dt: float | None, reset: Reset | None, input_shape: Shape | None
+) -> Reading:
     content = load(path)
     told = content.metadata.get(KEY)
     if isinstance(told, str) and convention is None and dt is None and reset is None and input_shape is None:
@@ -76,7 +86,7 @@ def read_with_conventions(
     stepping = chosen(name, dt=dt, reset=reset)
     graph, notes = imported(one, stepping, path, shape=input_shape)
     statements = (f"convention {name}: {look}", *stepping.statements(), *one.notes, *notes)
-    return Reading(graph, stepping, (*statements, "answer: the mean of the output over time"))
+    return Reading(graph, stepping, tuple(map(printable, (*statements, "answer: the mean of the output over time"))))
 
 
 def _ours(content: Content, told: str, path: Path) -> Reading:
@@ -101,4 +111,4 @@ def _ours(content: Content, told: str, path: Path) -> Reading:
         )
     flat_nodes = [node for node in content.nodes.values() if isinstance(node, Primitive)]
     statement = f"written by {structure.created_by}, whose metadata tell every update ({len(flat_nodes)} NIR nodes agree)"
-    return Reading(graph, None, (statement,), structure.outputs)
+    return Reading(graph, None, (printable(statement),), structure.outputs)
