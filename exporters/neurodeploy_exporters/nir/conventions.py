@@ -4,7 +4,7 @@
 2.0.0, snntorch 1.0.0, norse 1.1.0, sinabs 3.1.3), read and measured; `docs/nir.md` has the table.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -49,8 +49,8 @@ class Convention:
         """What one time step is beside a τ of the file."""
         return self.dt**2 if self.scaled_time else self.dt
 
-    def statements(self) -> Iterator[str]:
-        """What is assumed, a sentence each."""
+    def statements(self, kinds: Collection[str]) -> Iterator[str]:
+        """What is assumed of nodes of these kinds, a sentence each."""
         unit = "" if self.dt == 1 else " s"
         rule = "1 - dt/tau" if self.decay == "Euler" else "exp(-dt/tau)"
         scaled = ", tau being what the file says divided by dt" if self.scaled_time else ""
@@ -62,7 +62,8 @@ class Convention:
         else:
             yield "fires at v >= threshold: here at v > the next smaller float32, which says the same"
         yield "reset to v_reset" if self.reset == "hard" else "reset subtracts the threshold"
-        yield f"the membrane sees the synaptic current of the {'step before' if self.late_current else 'same step'}"
+        if "CubaLIF" in kinds or "CubaLI" in kinds:
+            yield f"the membrane sees the synaptic current of the {'step before' if self.late_current else 'same step'}"
 
 
 _SINABS = Convention("sinabs", 1.0, "exponential", unscaled=frozenset({"IF", "LI", "LIF"}), strict=False, reset="soft")
@@ -79,15 +80,15 @@ CONVENTIONS: dict[str, Convention] = {
 }
 
 
-def chosen(name: str, *, dt: float | None = None, reset: Reset | None = None) -> Convention:
-    """A convention by its name, with another time step or reset if they are given.
+def chosen(name: str | Convention, *, dt: float | None = None, reset: Reset | None = None) -> Convention:
+    """A convention, by its name or as it is, with another time step or reset if they are given.
 
     Raises:
         UserError: no such convention, or no such time step.
     """
-    if name not in CONVENTIONS:
+    if isinstance(name, str) and name not in CONVENTIONS:
         raise UserError(f"convention {name!r}: not known; there are: {', '.join(CONVENTIONS)}")
-    found = CONVENTIONS[name]
+    found = CONVENTIONS[name] if isinstance(name, str) else name
     found = found if dt is None else replace(found, dt=dt)
     return found if reset is None else replace(found, reset=reset)
 

@@ -36,7 +36,7 @@ class Reading:
 def read(
     path: Path,
     *,
-    convention: str | None = None,
+    convention: str | Convention | None = None,
     dt: float | None = None,
     reset: Reset | None = None,
     input_shape: Shape | None = None,
@@ -48,7 +48,7 @@ def read(
 def read_with_conventions(
     path: Path,
     *,
-    convention: str | None = None,
+    convention: str | Convention | None = None,
     dt: float | None = None,
     reset: Reset | None = None,
     input_shape: Shape | None = None,
@@ -60,7 +60,7 @@ def read_with_conventions(
 
     Args:
         path: of the file.
-        convention: how its equations are stepped (`CONVENTIONS`); recognised by its numbers if None.
+        convention: how its equations are stepped, by its name in `CONVENTIONS` or as it is; recognised by its numbers if None.
         dt: one time step in the unit of its time constants, instead of the convention's.
         reset: "hard" or "soft", instead of the convention's: NIR knows the hard one alone, frameworks mean either.
         input_shape: of a sample, where the file does not tell it.
@@ -75,7 +75,7 @@ def read_with_conventions(
 
 
 def _understood(
-    path: Path, convention: str | None, dt: float | None, reset: Reset | None, input_shape: Shape | None
+    path: Path, convention: str | Convention | None, dt: float | None, reset: Reset | None, input_shape: Shape | None
 ) -> Reading:
     content = load(path)
     told = content.metadata.get(KEY)
@@ -85,7 +85,12 @@ def _understood(
     name, look = (convention, "convention as asked for") if convention is not None else recognised(list(one.nodes.values()))
     stepping = chosen(name, dt=dt, reset=reset)
     graph, notes = imported(one, stepping, path, shape=input_shape)
-    statements = (f"convention {name}: {look}", *stepping.statements(), *one.notes, *notes)
+    statements = (
+        f"convention {stepping.name}: {look}",
+        *stepping.statements({node.kind for node in one.nodes.values()}),
+        *one.notes,
+        *notes,
+    )
     return Reading(graph, stepping, tuple(map(printable, (*statements, "answer: the mean of the output over time"))))
 
 

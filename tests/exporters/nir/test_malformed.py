@@ -169,7 +169,7 @@ LIF = "node/nodes/lif/"
         (put("node/edges", np.array([["input", "gone"]], "S8")), "edges: 'gone' found, the name of a node expected"),
         (put("node/edges", np.zeros((3, 2))), "a string expected"),
         (put("node/edges", np.array(["input", "conv"], "S8")), "pairs of strings expected"),
-        (put("node/edges", np.array([["input", "conv"]] * 20000, "S8")), "pairs of strings expected, 16384 at most"),
+        (put("node/edges", np.array([["input", "conv"]] * 20000, "S8")), "pairs of strings expected, 8192 at most"),
         (put("node/edges", np.zeros(0)), "no way leads from input to logits"),
         (put("node/nodes/input/type", "Output"), "0 Input nodes found|2 Output nodes found"),
         (loop, "more than 8 deep|at most 2048 nodes"),

@@ -1,5 +1,7 @@
 """Files of others that are not as ours are: what is understood, what is assumed, and what is refused with one line."""
 
+from dataclasses import replace
+
 import nir
 import numpy as np
 import pytest
@@ -81,14 +83,11 @@ def test_a_gain_per_channel_is_folded_into_the_synapse_before(saved):
     assert graph["lif"].parameters.threshold == 1.0
 
 
-def test_the_current_of_the_step_before_is_a_delay(saved, monkeypatch):
-    from dataclasses import replace
-
+def test_the_current_of_the_step_before_is_a_delay(saved):
     node = nir.CubaLIF(*(np.full(3, value) for value in (2 * DT, 2 * DT, 2.0, 0.0, 1.0, 0.0, 2.0)))
     path = saved({"cuba": node})
     assert not read(path, convention="nir").of(nodes.Delay)
-    monkeypatch.setitem(CONVENTIONS, "late", replace(CONVENTIONS["nir"], name="late", late_current=True))
-    reading = read_with_conventions(path, convention="late")
+    reading = read_with_conventions(path, convention=replace(CONVENTIONS["nir"], late_current=True))
     assert [delay.steps for delay in reading.graph.of(nodes.Delay)] == [1]
     assert "the membrane sees the synaptic current of the step before" in reading.statements
 
