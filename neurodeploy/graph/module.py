@@ -23,7 +23,7 @@ class GraphModule(nn.Module):
         batch_first: a timed input is given as `[B, T, …]`, as data sets hold it, rather than `[T, B, …]`.
 
     Raises:
-        UserError: a node has no torch layer.
+        UserError: a node has no torch layer, or a name that no torch layer can have.
     """
 
     def __init__(self, graph: Graph, *, batch_first: bool = False) -> None:
@@ -31,7 +31,11 @@ class GraphModule(nn.Module):
         self.graph, self.batch_first = graph, batch_first
         for node in graph.nodes:
             if not isinstance(node, nodes.Input | nodes.Output):
-                self._place(node.name, _make(node))
+                layer = _make(node)
+                try:
+                    self._place(node.name, layer)
+                except KeyError:  # an attribute of torch's own modules, or nothing between two dots
+                    raise UserError(f"node {node.name}: its name cannot be that of a torch layer; rename it") from None
         self.eval()
 
     def forward(self, samples: Tensor) -> Tensor:

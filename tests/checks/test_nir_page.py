@@ -38,7 +38,7 @@ def test_tables_name_networks_results_and_limits():
     assert "| Norse | cuba | norse |  | equal |  |\n" in text
 
 
-def test_every_network_that_is_passed_on_spikes(tmp_path):
+def test_every_network_that_is_passed_on_spikes():
     for name, case in cases().items():
         output = interpreter.run(case.graph, case.inputs)["output"]
         assert 0.02 < output.mean() < 0.9, name

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, fold_batch_norm, nodes
@@ -22,6 +23,7 @@ from neurodeploy_exporters.nir.inputshape import input_shape
 
 _MOST_VALUES = 1 << 26  # of one tensor, per sample and step
 _LONGEST_NAME = 120
+_TAKEN = {*dir(nn.Module()), "graph", "batch_first"}  # by torch, of the modules that a graph may become
 
 _RULES: dict[str, Callable[["_Builder", str, Primitive, str], str]] = {}
 
@@ -91,7 +93,7 @@ class _Builder:
     def unused(self, name: str) -> str:
         """A name like this one that torch and a terminal can bear, and no other node has."""
         plain = re.sub(r"[^\w.-]", "_", name)[:_LONGEST_NAME]
-        plain = ".".join(part or "_" for part in plain.split("."))
+        plain = ".".join(f"{part}_" if not part or part in _TAKEN else part for part in plain.split("."))
         found, number = plain, 2
         while found in self.shapes:
             found, number = f"{plain}_{number}", number + 1

@@ -5,6 +5,7 @@ from dataclasses import replace
 import nir
 import numpy as np
 import pytest
+import torch
 
 from neurodeploy.errors import UserError
 from neurodeploy.graph import interpreter, nodes
@@ -218,3 +219,12 @@ def test_a_file_of_ours_that_was_changed_elsewhere_is_refused_unless_a_conventio
     with pytest.raises(UserError, match="node n, field tau is not what the metadata of neurodeploy tell"):
         read(tmp_path / "x.nir")
     assert read(tmp_path / "x.nir", convention="nir")["n"].parameters.decay == pytest.approx(0.9)
+
+
+def test_names_that_torch_keeps_for_itself_are_changed(saved):
+    from neurodeploy.graph.module import GraphModule
+
+    graph = read(saved({"forward": affine(3, 3), "a..b": lif(3), "graph": affine(3, 3), "é ü": lif(3)}), convention="nir")
+    assert [node.name for node in graph.nodes][1:5] == ["forward_", "a._.b", "graph_", "é_ü"]
+    x = torch.from_numpy(spikes(4, 2, 3))
+    np.testing.assert_allclose(GraphModule(graph)(x).numpy(), interpreter.run(graph, x.numpy())["output"], atol=1e-6)
