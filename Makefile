@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills fuzz onnx-versions clean
+.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills fuzz onnx-versions nir-frameworks clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
@@ -16,6 +16,7 @@ help:
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
 	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too)"
 	@echo "make onnx-versions  run every exported small network with ONNX Runtime 1.19.2, 1.20.1, 1.23.2 and the newest"
+	@echo "make nir-frameworks  pass NIR files to and from SpikingJelly, snnTorch, Norse and sinabs, and write docs/nir.md again"
 	@echo "make clean  remove $(VENV), runs and caches"
 
 setup: $(VENV)/.ready
@@ -71,8 +72,20 @@ fuzz: setup
 onnx-versions: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.onnx_versions --folder runs/onnx-versions 1.19.2 1.20.1 1.23.2 newest
 
+FRAMEWORKS := spikingjelly snntorch norse sinabs
+
+$(VENV)-nir-%/.ready: checks/nir/requirements-%.txt checks/nir/requirements-imports.txt constraints.txt
+	$(PYTHON) -m venv $(VENV)-nir-$*
+	$(VENV)-nir-$*/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)-nir-$*/bin/python -m pip install --quiet --constraint constraints.txt --requirement checks/nir/requirements-imports.txt
+	$(VENV)-nir-$*/bin/python -m pip install --quiet --no-deps --requirement checks/nir/requirements-$*.txt
+	@touch $@
+
+nir-frameworks: setup $(FRAMEWORKS:%=$(VENV)-nir-%/.ready)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.nir_frameworks --environments $(VENV)-nir- $(NIR)
+
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600
 
 clean:
-	rm -rf $(VENV) $(VENV)-benchmarks runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,4 +1,4 @@
-"""Finding the model that a command is asked about: a checkpoint, or a torch module of the user's own code."""
+"""Finding the model that a command is asked about: a checkpoint, a NIR file, or a torch module of the user's own code."""
 
 import importlib
 import sys
@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from neurodeploy import checkpoint
 from neurodeploy.arrays import read_array
 from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.imports import NirChoices, as_fed, is_nir
 
 
 @dataclass(frozen=True)
@@ -22,24 +25,32 @@ class Model:
     Attributes:
         name: for reports.
         module: in evaluation mode.
-        test_samples: of the checkpoint's own data set; None for a torch module.
+        test_samples: of the checkpoint's own data set; None for a NIR file or a torch module.
         data: what `test_samples` are, in a sentence.
+        statements: what was assumed of a NIR file, a sentence each.
+        graph: of a NIR file.
+        steps: how often a NIR file's network is fed a static sample; None if samples are sequences.
     """
 
     name: str
     module: nn.Module
     test_samples: Tensor | None
     data: str
+    statements: tuple[str, ...] = ()
+    graph: Graph | None = None
+    steps: int | None = None
 
 
-def load_model(place: str) -> Model:
-    """A checkpoint by its path, or `package.module:name`, where the name is a torch module or a function that makes one.
+def load_model(place: str, nir: NirChoices | None = None) -> Model:
+    """A checkpoint or a NIR file by its path, or `package.module:name` of a torch module or of a function that makes one.
 
-    The second form imports and runs the user's own code, from the current folder too.
+    The last form imports and runs the user's own code, from the current folder too. `nir` says how a NIR file is understood.
 
     Raises:
         UserError: nothing usable is there; the message says what was found.
     """
+    if is_nir(place):
+        return _of_nir(Path(place), nir or NirChoices())
     if ":" not in place or place.endswith(".safetensors"):
         loaded = checkpoint.load(Path(place))
         data = loaded.progress.recipe.data.load()
@@ -60,6 +71,14 @@ def load_model(place: str) -> Model:
     return Model(place, module.eval(), None, "samples given by --input")
 
 
+def _of_nir(path: Path, choices: NirChoices) -> Model:
+    reading = choices.read(path)
+    module = GraphModule(reading.graph, batch_first=reading.graph.input.timed)
+    return Model(
+        path.stem, module, None, "samples given by --input", reading.statements, graph=reading.graph, steps=choices.steps
+    )
+
+
 def _made_by(function: Callable[[], object], place: str) -> object:
     try:
         return function()
@@ -73,14 +92,14 @@ def _told(error: Exception) -> str:
 
 
 def inputs_for(model: Model, path: Path | None) -> Tensor:
-    """The samples `[N, …]` of a `.npy` file, or the model's own test set.
+    """The samples `[N, …]` of a `.npy` file, as the model takes them, or its own test set.
 
     Raises:
         UserError: neither is there, or the file is damaged, holds no numbers, or samples of another shape than the model's.
     """
     if path is None:
         if model.test_samples is None:
-            raise UserError(f"{model.name}: a torch module brings no data of its own; give samples with --input samples.npy")
+            raise UserError(f"{model.name}: brings no data of its own; give samples with --input samples.npy")
         return model.test_samples
     values = read_array(path)
     if values.dtype.kind not in "fiub" or values.ndim < 2 or len(values) == 0:
@@ -88,4 +107,5 @@ def inputs_for(model: Model, path: Path | None) -> Tensor:
     expected = None if model.test_samples is None else tuple(model.test_samples.shape[1:])
     if expected is not None and values.shape[1:] != expected:
         raise UserError(f"{path}: samples of shape {values.shape[1:]} found, {expected} expected by {model.name}")
-    return torch.from_numpy(values.astype(np.float32))
+    samples = torch.from_numpy(values.astype(np.float32))
+    return samples if model.graph is None else as_fed(model.graph, samples, model.steps, path)

@@ -60,6 +60,16 @@ def _onnx(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], lay
     return found
 
 
+def _nir(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    """By the reference interpreter, which a NIR file is turned into a graph for."""
+    from neurodeploy.graph import interpreter
+    from neurodeploy_exporters.nir.reading import read
+
+    graph = read(bundle.path(piece.file))
+    found = interpreter.run(graph, tensors[piece.inputs[0]], steps=bundle.manifest.steps)
+    return {name: found[name] for name in (*piece.outputs, *layers) if name in found}
+
+
 def _net(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
     from neurodeploy_exporters.lava.netfile import read
 
@@ -104,6 +114,7 @@ def _check_answer(path: Path, what: str, found: tuple[tuple[int, ...], int], tol
 
 _REPLAYS: dict[str, Callable[[Bundle, Piece, Mapping[str, NDArray[Any]], Sequence[str]], Tensors]] = {
     "onnx": _onnx,
+    "nir": _nir,
     "net": _net,
     "circuit": _circuit,
 }

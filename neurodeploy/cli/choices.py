@@ -13,6 +13,7 @@ from neurodeploy.errors import UserError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from neurodeploy.imports import NirChoices
     from neurodeploy.recipe import Precision
 
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -34,6 +35,42 @@ Allocator = Annotated[
     typer.Option("--allocator", help="Tuned: glibc keeps large blocks; faster on a CPU, never gives memory back (Linux)."),
 ]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results.", show_default=False)]
+
+Convention = Annotated[
+    str | None,
+    typer.Option("--convention", help="How a NIR file is stepped; recognised if not given (docs/nir.md).", show_default=False),
+]
+TimeStep = Annotated[
+    float | None, typer.Option("--dt", help="NIR: one time step, in the unit of its time constants.", show_default=False)
+]
+NirReset = Annotated[
+    Literal["hard", "soft"] | None, typer.Option("--reset", help="NIR: to v_reset, or minus the threshold.", show_default=False)
+]
+InputShape = Annotated[
+    str | None, typer.Option("--input-shape", help="NIR: C,H,W of a sample, if the file does not tell.", show_default=False)
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, help="NIR: feed static samples so many times.", show_default=False)
+]
+
+
+def nir_choices(
+    convention: str | None, dt: float | None, reset: Literal["hard", "soft"] | None, input_shape: str | None, steps: int | None
+) -> "NirChoices":
+    """What the options for NIR files say.
+
+    Raises:
+        UserError: the shape is none.
+    """
+    from neurodeploy.imports import NirChoices
+
+    try:
+        shape = None if input_shape is None else tuple(int(size) for size in input_shape.split(","))
+    except ValueError:
+        shape = ()
+    if shape is not None and (not shape or min(shape) < 1):
+        raise UserError(f"--input-shape: {input_shape} found, numbers such as 3,32,32 expected")
+    return NirChoices(convention, dt, reset, shape, steps)
 
 
 @contextmanager

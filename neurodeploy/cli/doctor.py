@@ -16,6 +16,7 @@ _REQUIRED = (
     "scipy",
     "onnx",
     "h5py",
+    "nir",
     "safetensors",
     "lightning-fabric",
     "pydantic",

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from neurodeploy.cli.choices import Output
-from neurodeploy.cli.console import out
+from neurodeploy.cli.choices import Convention, InputShape, NirReset, Output, Steps, TimeStep, nir_choices
+from neurodeploy.cli.console import err, out
 
 EXAMPLE = """neurodeploy energy runs/demo/seed-0/student/checkpoint.safetensors \\
     --baseline runs/demo/seed-0/baseline/checkpoint.safetensors --output runs/energy"""
@@ -16,7 +16,8 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            help="A checkpoint, or package.module:name of a torch module or of a function that makes one.", show_default=False
+            help="A checkpoint, a NIR file, or package.module:name of a torch module or of a function that makes one.",
+            show_default=False,
         ),
     ],
     baseline: Annotated[str | None, typer.Option(help="Another such model to compare with.", show_default=False)] = None,
@@ -26,6 +27,11 @@ def command(
     samples: Annotated[
         Path | None, typer.Option("--input", help="Samples [N, …] in a .npy file; a checkpoint's test set if not given.")
     ] = None,
+    convention: Convention = None,
+    dt: TimeStep = None,
+    reset: NirReset = None,
+    input_shape: InputShape = None,
+    steps: Steps = None,
     output: Output = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -36,11 +42,14 @@ def command(
     from neurodeploy_energy.report import energy_table, layer_table, spike_line
 
     profiles = tuple(profile or PROFILES)
-    subject = load_model(model)
+    choices = nir_choices(convention, dt, reset, input_shape, steps)
+    subject = load_model(model, choices)
+    for statement in subject.statements:
+        err.print(f"{model}: {statement}")
     x = inputs_for(subject, samples)
     reference = None
     if baseline is not None:
-        other = load_model(baseline)
+        other = load_model(baseline, choices)
         reference = energy.profile(other.module, x.split(250), name=other.name, profiles=profiles)
     report = energy.profile(subject.module, x.split(250), name=subject.name, baseline=reference, profiles=profiles)
     if output is not None:

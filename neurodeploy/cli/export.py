@@ -1,11 +1,11 @@
-"""Turn a checkpoint into a deployment bundle for each target: artefacts, a sample with its spikes, and a manifest."""
+"""Turn a checkpoint or NIR file into a bundle for each target: artefacts, a sample with its spikes, and a manifest."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from neurodeploy.cli.choices import Device, Output, fabric_on
+from neurodeploy.cli.choices import Convention, Device, InputShape, NirReset, Output, Steps, TimeStep, fabric_on, nir_choices
 from neurodeploy.cli.console import err, out
 from neurodeploy.errors import UserError
 
@@ -18,8 +18,8 @@ EXAMPLE = """neurodeploy export runs/demo/seed-0/student/checkpoint.safetensors 
 
 
 def command(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint written by `train` or `run`.", show_default=False)],
-    target: Annotated[list[str], typer.Option("--target", help="onnx, lava or another installed target; repeatable.")],
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `train` or `run`, or a NIR file.", show_default=False)],
+    target: Annotated[list[str], typer.Option("--target", help="onnx, lava, nir or another installed target; repeatable.")],
     output: Output = None,
     quantize: Annotated[
         Literal["none", "exact", "int8"],
@@ -62,13 +62,23 @@ def command(
     device: Device = "auto",
     chip_profile: Annotated[str, typer.Option(help="Energy profile of the chip, by name or TOML path.")] = "loihi1",
     host_profile: Annotated[str, typer.Option(help="Energy profile of the host, by name or TOML path.")] = "cmos45-fp32",
+    inputs: Annotated[
+        Path | None, typer.Option("--input", help="Samples [N, …] in a .npy file, for a NIR file.", show_default=False)
+    ] = None,
+    convention: Convention = None,
+    dt: TimeStep = None,
+    reset: NirReset = None,
+    input_shape: InputShape = None,
+    steps: Steps = None,
 ) -> None:
     from neurodeploy import checkpoint as checkpoints
     from neurodeploy.cli.head_cut import head_cut_table
+    from neurodeploy.cli.imported import export_imported
     from neurodeploy.cli.progress import training_bar
     from neurodeploy.deployment import deploy
     from neurodeploy.evaluation import Accuracy, evaluate
     from neurodeploy.finetuning import finetune_student
+    from neurodeploy.imports import is_nir
     from neurodeploy.job import FINETUNING
     from neurodeploy.targets import find, further_options
     from neurodeploy_energy.cost import load
@@ -79,6 +89,22 @@ def command(
     further_options(exporters, **chosen)
     if quantize == "int8" and "lava" in target:
         raise UserError("--quantize int8: for --target onnx alone; lava has 8-bit weights always, take none or exact")
+    if is_nir(checkpoint):
+        if finetune is not None:
+            raise UserError(f"{checkpoint}: a NIR file brings no training data, leave out --finetune")
+        choices = nir_choices(convention, dt, reset, input_shape, steps)
+        export_imported(
+            checkpoint,
+            choices,
+            exporters,
+            inputs,
+            output,
+            quantize=quantize,
+            count=samples,
+            calibration=calibration,
+            chosen=chosen,
+        )
+        return
     settings = _settings(target, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
     chip, host = load(chip_profile), load(host_profile)
     loaded = checkpoints.load(checkpoint)

@@ -24,7 +24,7 @@ class GraphModule(nn.Module):
         encoding: makes the sequence `[T, B, …]` of static samples, which are given then.
 
     Raises:
-        UserError: a node has no torch layer.
+        UserError: a node has no torch layer, or a name that no torch layer can have.
     """
 
     def __init__(self, graph: Graph, *, batch_first: bool = False, encoding: nn.Module | None = None) -> None:
@@ -32,7 +32,11 @@ class GraphModule(nn.Module):
         self.graph, self.batch_first, self.host_encoding = graph, batch_first, encoding
         for node in graph.nodes:
             if not isinstance(node, nodes.Input | nodes.Output):
-                self._place(node.name, _make(node))
+                layer = _make(node)
+                try:
+                    self._place(node.name, layer)
+                except KeyError:  # an attribute of torch's own modules, or nothing between two dots
+                    raise UserError(f"node {node.name}: its name cannot be that of a torch layer; rename it") from None
         self.eval()
 
     def forward(self, samples: Tensor) -> Tensor:

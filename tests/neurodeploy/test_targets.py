@@ -8,8 +8,8 @@ from neurodeploy.data import Digits
 from neurodeploy.errors import UserError
 
 
-def test_both_targets_of_this_package_are_installed_and_load():
-    assert targets.names() == ("lava", "onnx")
+def test_the_targets_of_this_package_are_installed_and_load():
+    assert targets.names() == ("lava", "nir", "onnx")
     for name in targets.names():
         assert targets.find(name).__module__ == f"neurodeploy_exporters.{name}.export"
 
@@ -44,7 +44,7 @@ def test_calibration_inputs_are_spread_over_the_training_set():
 
 
 def test_an_unknown_target_is_refused_with_the_known_ones():
-    with pytest.raises(UserError, match="target 'abacus': not known; there are: lava, onnx"):
+    with pytest.raises(UserError, match="target 'abacus': not known; there are: lava, nir, onnx"):
         targets.find("abacus")
 
 

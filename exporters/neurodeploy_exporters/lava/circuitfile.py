@@ -18,6 +18,7 @@ import numpy as np
 
 from neurodeploy.errors import UserError
 from neurodeploy.files import atomic_file
+from neurodeploy_exporters.hdf5 import Folder, LocatedError, opened
 from neurodeploy_exporters.lava.circuit import Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.fields import (
     read_geometry,
@@ -30,7 +31,6 @@ from neurodeploy_exporters.lava.fields import (
     write_neuron,
 )
 from neurodeploy_exporters.lava.hardware import check_hardware
-from neurodeploy_exporters.lava.hdf5 import Folder, LocatedError, opened
 
 FORMAT, VERSION = "neurodeploy circuit", 1
 _GEOMETRY = {"stride", "padding", "dilation", "groups"}

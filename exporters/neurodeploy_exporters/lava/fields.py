@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.errors import UserError
+from neurodeploy_exporters.hdf5 import Folder, LocatedError
 from neurodeploy_exporters.lava.connection import Convolution
-from neurodeploy_exporters.lava.hdf5 import Folder, LocatedError
 from neurodeploy_exporters.lava.layers import CubaNeuron
 from neurodeploy_exporters.lava.limits import MAX_NEURONS
 from neurodeploy_exporters.lava.values import Integers, Shape

@@ -13,6 +13,7 @@ import numpy as np
 
 from neurodeploy.errors import UserError
 from neurodeploy.files import atomic_file
+from neurodeploy_exporters.hdf5 import Folder, LocatedError, opened
 from neurodeploy_exporters.lava.fields import (
     checked_product,
     read_geometry,
@@ -25,7 +26,6 @@ from neurodeploy_exporters.lava.fields import (
     write_text,
 )
 from neurodeploy_exporters.lava.hardware import check_hardware
-from neurodeploy_exporters.lava.hdf5 import Folder, LocatedError, opened
 from neurodeploy_exporters.lava.layers import (
     ConvLayer,
     CubaNeuron,

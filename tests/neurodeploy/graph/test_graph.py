@@ -128,3 +128,13 @@ def test_ancestors_and_consumers_follow_the_edges():
     assert "fire" in graph
     assert graph.timed("sum")
     assert not graph.timed("mean")
+
+
+@pytest.mark.parametrize("name", ["forward", "a..b", "graph"])
+def test_a_name_that_no_torch_layer_can_have_is_refused(name):
+    from neurodeploy.graph.module import GraphModule
+
+    relu = nodes.Relu(name=name, inputs=("input",))
+    graph = Graph([nodes.Input(name="input", shape=(2,)), relu, nodes.Output(name="out", inputs=(name,))])
+    with pytest.raises(UserError, match="its name cannot be that of a torch layer; rename it"):
+        GraphModule(graph)

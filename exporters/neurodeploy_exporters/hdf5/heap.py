@@ -22,6 +22,7 @@ _REFERENCE = struct.Struct("<IQI")  # length, address of a collection, number of
 _COLLECTION = struct.Struct("<4sB3xQ")  # signature, version, size
 _OBJECT = struct.Struct("<HH4xQ")  # number, count of references, size
 _OBJECTS = 1 << 16  # numbers have 16 bits
+_COLLECTIONS = 256  # that the strings of one data set may lie in; HDF5 makes one for some hundred short ones
 
 
 class DamagedHeap(ValueError):
@@ -50,23 +51,35 @@ def check_heaps(path: Path) -> None:
                 _walk(content, start + _COLLECTION.size, min(start + size, len(content)), seen)
 
 
-def read_variable_text(path: Path, offset: int, base: int, longest: int) -> bytes:
-    """The string that a reference stands for.
+def read_variable_texts(path: Path, offset: int, count: int, base: int, longest: int) -> list[bytes]:
+    """The strings that references stand for, one after the other.
 
     Args:
         path: the file.
-        offset: where the reference is, from the beginning of the file.
+        offset: where the first reference is, from the beginning of the file.
+        count: number of references.
         base: where HDF5's addresses begin in it.
-        longest: number of bytes that the string may have.
+        longest: number of bytes that a string may have.
 
     Raises:
-        DamagedHeap: it is longer, or there is none.
+        DamagedHeap: one is longer, or there is none.
     """
+    collections: dict[int, dict[int, tuple[int, int]]] = {}
+    found: list[bytes] = []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        length, address, number = _unpacked(_REFERENCE, content, offset)
-        if length > longest:
-            raise DamagedHeap(f"{length} characters found, at most {longest} expected")
-        return _object(content, base + address, number)[:length] if length else b""
+        for place in range(offset, offset + count * _REFERENCE.size, _REFERENCE.size):
+            length, address, number = _unpacked(_REFERENCE, content, place)
+            if length > longest:
+                raise DamagedHeap(f"{length} characters found, at most {longest} expected")
+            if length and address not in collections:
+                if len(collections) >= _COLLECTIONS:
+                    raise DamagedHeap("its strings lie in more heaps than there should be")
+                collections[address] = _objects(content, base + address)
+            if length and number not in collections[address]:
+                raise DamagedHeap("no string where the reference leads")
+            start, held = collections[address][number] if length else (0, 0)
+            found.append(content[start : start + min(held, length)])
+    return found
 
 
 def _base(content: mmap.mmap) -> int:
@@ -105,21 +118,22 @@ def _walk(content: mmap.mmap, place: int, end: int, seen: set[int]) -> None:
         place += _OBJECT.size + -(-held // 8) * 8 if number else held
 
 
-def _object(content: mmap.mmap, start: int, wanted: int) -> bytes:
+def _objects(content: mmap.mmap, start: int) -> dict[int, tuple[int, int]]:
+    """Number of an object → where it is, and its size."""
     signature, version, size = _unpacked(_COLLECTION, content, start)
     if signature != b"GCOL" or version != 1:
         raise DamagedHeap("no heap of strings where the reference leads")
-    place = start + _COLLECTION.size
+    found: dict[int, tuple[int, int]] = {}
+    place, end = start + _COLLECTION.size, min(start + size, len(content))
     for _ in range(_OBJECTS):
-        if place + _OBJECT.size > start + size:
+        if place + _OBJECT.size > end:
             break
         number, _references, held = _unpacked(_OBJECT, content, place)
-        if number == 0:  # the rest is free
+        if number == 0 or place + _OBJECT.size + held > end:  # the rest is free, or damaged
             break
-        if number == wanted and place + _OBJECT.size + held <= min(start + size, len(content)):
-            return content[place + _OBJECT.size : place + _OBJECT.size + held]
+        found.setdefault(number, (place + _OBJECT.size, held))
         place += _OBJECT.size + -(-held // 8) * 8
-    raise DamagedHeap("no string where the reference leads")
+    return found
 
 
 def _unpacked(form: struct.Struct, content: mmap.mmap, offset: int) -> tuple[Any, ...]:

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
-from neurodeploy_exporters.lava.heap import DamagedHeap, check_heaps, read_variable_text
+from neurodeploy_exporters.hdf5.heap import DamagedHeap, check_heaps, read_variable_texts
 
 MAX_FILE_BYTES = 1 << 30
 MAX_ELEMENTS = 1 << 26  # of one data set: half the synapses of a chip
@@ -31,8 +31,13 @@ class LocatedError(UserError):
     """A UserError whose message already names the file and the place in it. What it quotes is made printable, and short."""
 
     def __init__(self, message: str) -> None:
-        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-        super().__init__(shown if len(shown) <= _MAX_MESSAGE else f"{shown[: _MAX_MESSAGE - 100]} … {shown[-100:]}")
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """Text that quotes a file, with no character that a terminal would take for a command, and short."""
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return shown if len(shown) <= _MAX_MESSAGE else f"{shown[: _MAX_MESSAGE - 100]} … {shown[-100:]}"
 
 
 @dataclass(eq=False)
@@ -83,35 +88,67 @@ class Folder:
         """The group `name`."""
         return Folder(self.file, f"{self.path}/{name}", self._member(name, h5py.Group, "group"), self.allowance)
 
-    def text(self, name: str) -> str:
-        """The string `name`: a scalar or an array of one."""
+    def is_folder(self, name: str) -> bool:
+        """Whether the member `name` is a group."""
+        return isinstance(self._member(name, h5py.HLObject, "member"), h5py.Group)
+
+    def holds_text(self, name: str) -> bool:
+        """Whether the data set `name` holds strings."""
+        dataset = self._dataset(name)
+        with self._guarded(f"{self.path}/{name}"):
+            return dataset.dtype.kind == "S" or h5py.check_string_dtype(dataset.dtype) is not None
+
+    def text(self, name: str, *, longest: int = _MAX_TEXT, encoding: Literal["ascii", "utf-8"] = "ascii") -> str:
+        """The string `name`: a scalar or an array of one, of `longest` bytes at most."""
         dataset, where = self._dataset(name), f"{self.path}/{name}"
         with self._guarded(where):
-            kind = dataset.dtype.kind
-            if dataset.shape not in ((), (1,)) or (kind == "S" and dataset.dtype.itemsize > _MAX_TEXT):
+            if dataset.shape not in ((), (1,)) or (dataset.dtype.kind == "S" and dataset.dtype.itemsize > longest):
                 raise LocatedError(f"{self.file}: {where}: shape {dataset.shape} found, one short string expected")
-            if kind != "S" and h5py.check_string_dtype(dataset.dtype) is None:
-                raise LocatedError(f"{self.file}: {where}: {dataset.dtype} found, a string expected")
-            text = bytes(dataset[()].item()) if kind == "S" else self._variable_text(dataset, where)
-            try:
-                return text.decode("ascii")
-            except UnicodeDecodeError:
-                raise LocatedError(f"{self.file}: {where}: {text!r} found, ASCII expected") from None
+            return self._texts(dataset, where, longest, encoding)[0]
 
-    def _variable_text(self, dataset: Any, where: str) -> bytes:
+    def pairs_of_text(self, name: str, *, longest: int, most: int) -> list[tuple[str, str]]:
+        """The array `[N, 2]` of strings `name`, at most `most` rows, UTF-8; an empty array of any type is no row."""
+        dataset, where = self._dataset(name), f"{self.path}/{name}"
+        with self._guarded(where):
+            if dataset.shape is not None and dataset.size == 0:
+                return []
+            if dataset.shape is None or len(dataset.shape) != 2 or dataset.shape[1] != 2 or dataset.shape[0] > most:
+                raise LocatedError(
+                    f"{self.file}: {where}: shape {dataset.shape} found, pairs of strings expected, {most} at most"
+                )
+            if dataset.dtype.kind == "S" and (dataset.dtype.itemsize > longest or not self.allowance.take(dataset.size)):
+                raise LocatedError(f"{self.file}: {where}: {dataset.dtype} found, strings of at most {longest} bytes expected")
+            found = self._texts(dataset, where, longest, "utf-8")
+            return list(zip(found[::2], found[1::2], strict=True))
+
+    def _texts(self, dataset: Any, where: str, longest: int, encoding: str) -> list[str]:
+        if dataset.dtype.kind == "S":
+            self._check_stored(dataset, where)
+            found = [bytes(text) for text in np.asarray(dataset[()]).ravel().tolist()]
+        elif h5py.check_string_dtype(dataset.dtype) is not None:
+            found = self._variable_texts(dataset, where, longest)
+        else:
+            raise LocatedError(f"{self.file}: {where}: {dataset.dtype} found, a string expected")
+        try:
+            return [text.decode(encoding) for text in found]
+        except UnicodeDecodeError as error:
+            name = "ASCII" if encoding == "ascii" else "UTF-8"
+            raise LocatedError(f"{self.file}: {where}: {error.object!r} found, {name} expected") from None
+
+    def _variable_texts(self, dataset: Any, where: str, longest: int) -> list[bytes]:
         offset, root = dataset.id.get_offset(), self.group.file
         if offset is None or root.id.get_create_plist().get_sizes()[0] != 8:
             raise LocatedError(f"{self.file}: {where}: stored in pieces; write it as h5py does by default")
         try:
-            return read_variable_text(self.file, offset, root.userblock_size, _MAX_TEXT)
+            return read_variable_texts(self.file, offset, dataset.size, root.userblock_size, longest)
         except DamagedHeap as error:
             raise LocatedError(f"{self.file}: {where}: {error}") from None
 
-    def integers(self, name: str) -> NDArray[np.int64]:
-        """The numbers `name`, of any shape; stored as any number type, but whole.
+    def numbers(self, name: str) -> NDArray[Any]:
+        """The numbers `name`, of any shape and number type, as they are stored.
 
         Raises:
-            UserError: missing, not numbers, too many, or one is not whole (the message names it).
+            UserError: missing, not numbers, or too many.
         """
         dataset, where = self._dataset(name), f"{self.path}/{name}"
         with self._guarded(where):
@@ -124,7 +161,15 @@ class Folder:
             if not self.allowance.take(dataset.size):
                 raise LocatedError(f"{self.file}: {where}: with it, the file claims more numbers than one of its size can hold")
             self._check_stored(dataset, where)
-            values = np.asarray(dataset[()])
+            return np.asarray(dataset[()])
+
+    def integers(self, name: str) -> NDArray[np.int64]:
+        """The numbers `name`, of any shape; stored as any number type, but whole.
+
+        Raises:
+            UserError: missing, not numbers, too many, or one is not whole (the message names it).
+        """
+        values, where = self.numbers(name), f"{self.path}/{name}"
         found = np.empty(values.shape, np.int64)
         flat, into = values.reshape(-1), found.reshape(-1)
         for start in range(0, flat.size, _BLOCK):

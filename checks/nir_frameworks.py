@@ -1,0 +1,61 @@
+"""Passes NIR files between this toolkit and SpikingJelly, snnTorch, Norse and sinabs, both ways, and compares every spike.
+
+    python -m checks.nir_frameworks
+
+Writes `docs/nir.md`. Each framework has an environment of its own (`make nir-frameworks` makes them): they ask for different
+versions of NIR's package. Exit code 1 if a failure is not explained in `checks/nir/limits.py`, or an explanation is void.
+"""
+
+import argparse
+import gzip
+import sys
+import tempfile
+from pathlib import Path
+
+from checks.nir.cases import cases
+from checks.nir.measuring import made_by, ours_of_theirs, theirs_of_ours, versions
+from checks.nir.page import page, unexplained
+
+FRAMEWORKS = ("spikingjelly", "snntorch", "norse", "sinabs")
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--environments", default=".venv-nir-", help="where they are, without the framework's name at the end")
+    parser.add_argument("--output", type=Path, default=Path("docs/nir.md"), help="the page to write")
+    parser.add_argument("--keep", type=Path, help="folder for the files that the frameworks wrote, compressed")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options, ours, theirs, environments = arguments(), {}, {}, {}
+    networks = cases()
+    with tempfile.TemporaryDirectory(prefix="nir.") as name:
+        for framework in FRAMEWORKS:
+            python = Path(f"{options.environments}{framework}").absolute() / "bin" / "python"
+            environments[framework] = versions(python, [framework, "nir", "nirtorch", "torch"])
+            ours[framework] = theirs_of_ours(framework, python, networks, Path(name))
+            folder = made_by(framework, python, Path(name))
+            theirs[framework] = ours_of_theirs(framework, folder)
+            if options.keep is not None:
+                _keep(folder, options.keep, framework)
+    options.output.write_text(page(environments, networks, ours, theirs), encoding="utf-8")
+    faults = unexplained(ours, theirs)
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    equal = sum(found.equal for results in (*ours.values(), *theirs.values()) for found in results.values())
+    total = sum(map(len, (*ours.values(), *theirs.values())))
+    print(f"{options.output}: {equal} of {total} equal, {len(faults)} without a sound explanation")
+    return 1 if faults else 0
+
+
+def _keep(folder: Path, target: Path, framework: str) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.glob("*.nir")):
+        (target / f"{framework}-{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+        (target / f"{framework}-{path.stem}.npz").write_bytes(path.with_suffix(".npz").read_bytes())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,281 @@
+"""From the NIR nodes of a file to a graph: one rule per kind of node, shapes worked out on the way."""
+
+import re
+from collections.abc import Callable, Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, fold_batch_norm, nodes
+from neurodeploy.graph.nodes import Shape
+from neurodeploy.graph.shapes import output_shape
+from neurodeploy.neurons import NeuronParameters
+from neurodeploy_exporters.nir.content import NEURONS, Primitive
+from neurodeploy_exporters.nir.conventions import Convention
+from neurodeploy_exporters.nir.discretising import discrete, per_channel
+from neurodeploy_exporters.nir.flattening import Flat
+from neurodeploy_exporters.nir.inputshape import input_shape
+
+_MOST_VALUES = 1 << 26  # of one tensor, per sample and step
+_LONGEST_NAME = 120
+_TAKEN = {*dir(nn.Module()), "graph", "batch_first"}  # by torch, of the modules that a graph may become
+
+_RULES: dict[str, Callable[["_Builder", str, Primitive, str], str]] = {}
+
+
+def imported(content: Flat, convention: Convention, path: Path, *, shape: Shape | None = None) -> tuple[Graph, tuple[str, ...]]:
+    """A graph with a timed input, whose answer is the mean of the file's output over time, and what was assumed of shapes.
+
+    Raises:
+        UserError: a node has no form in a graph, or shapes do not fit; the message names file and node.
+    """
+    builder = _Builder(content, convention, path)
+    for name, node in content.nodes.items():
+        try:
+            builder.place(name, node, shape)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    return fold_batch_norm(Graph(builder.made)), tuple(builder.notes)
+
+
+class _Builder:
+    def __init__(self, content: Flat, convention: Convention, path: Path) -> None:
+        self.content, self.convention, self.path = content, convention, path
+        self.made: list[nodes.Node] = []
+        self.shapes: dict[str, Shape] = {}
+        self.tensors: dict[str, str] = {}  # NIR node → the tensor of our graph that it makes
+        self.notes: list[str] = []
+
+    def place(self, name: str, node: Primitive, shape: Shape | None) -> None:
+        """Add what computes one NIR node."""
+        plain = self.unused(name)
+        sources = [self.tensors[source] for source in self.content.sources[name]]
+        if not sources:  # the input, or the one node that reads nothing, which has one before it
+            entered, notes = input_shape(self.content, name, node, shape)
+            self.notes += notes
+            entry = plain if node.kind == "Input" else self.unused("input")
+            sources = [self.add(nodes.Input(name=entry, shape=entered, timed=True))]
+            plain = plain if node.kind != "Input" else name
+        tensor = self.summed(plain, sources)
+        if node.kind not in ("Input", "Output"):
+            tensor = _RULES[node.kind](self, plain, node, tensor)
+        self.tensors[name] = tensor
+        if name == next(reversed(self.content.nodes)):
+            self.answer(name, tensor)
+
+    def answer(self, name: str, tensor: str) -> None:
+        """The mean over time of the last node, which is the output."""
+        mean = self.add(nodes.TimeMean(name=self.unused("mean"), inputs=(tensor,)))
+        self.add(
+            nodes.Output(name=self.unused(name if self.content.nodes[name].kind == "Output" else "output"), inputs=(mean,))
+        )
+
+    def summed(self, name: str, tensors: Sequence[str]) -> str:
+        """Several edges into one node add up, in the file's order."""
+        total = tensors[0]
+        for tensor in tensors[1:]:
+            total = self.add(nodes.Add(name=self.unused(f"{name}.sum"), inputs=(total, tensor)))
+        return total
+
+    def add(self, node: nodes.Node) -> str:
+        shape = output_shape(node, [self.shapes[source] for source in node.inputs])
+        if not shape or min(shape) < 1 or prod(shape) > _MOST_VALUES:
+            raise UserError(f"node {node.name}: shape {shape} found, from 1 to {_MOST_VALUES} values expected")
+        self.made.append(node)
+        self.shapes[node.name] = shape
+        return node.name
+
+    def unused(self, name: str) -> str:
+        """A name like this one that torch and a terminal can bear, and no other node has."""
+        plain = re.sub(r"[^\w.-]", "_", name)[:_LONGEST_NAME]
+        plain = ".".join(f"{part}_" if not part or part in _TAKEN else part for part in plain.split("."))
+        found, number = plain, 2
+        while found in self.shapes:
+            found, number = f"{plain}_{number}", number + 1
+        return found
+
+    def scaled(self, name: str, tensor: str, scale: NDArray[Any], shift: NDArray[Any]) -> str:
+        """`scale · x + shift` per channel; nothing where that is x."""
+        if (scale == 1).all() and not shift.any():
+            return tensor
+        channels = self.shapes[tensor][0]
+        values = (np.broadcast_to(each, (channels,)).astype(np.float32) for each in (scale, shift))
+        factor, offset = values
+        return self.add(nodes.BatchNorm(name=self.unused(f"{name}.scale"), inputs=(tensor,), scale=factor, shift=offset))
+
+
+def _rule(
+    *kinds: str,
+) -> Callable[[Callable[[_Builder, str, Primitive, str], str]], Callable[[_Builder, str, Primitive, str], str]]:
+    def register(function: Callable[[_Builder, str, Primitive, str], str]) -> Callable[[_Builder, str, Primitive, str], str]:
+        _RULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+@_rule("Affine", "Linear")
+def _linear(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+    weight = _weights(name, node, "weight")
+    if weight.ndim != 2 or not weight.size:
+        raise UserError(f"node {name}: weight of shape {weight.shape} found, (outputs, inputs) expected")
+    return builder.add(nodes.Linear(name=name, inputs=(source,), weight=weight, bias=_bias(name, node, len(weight))))
+
+
+@_rule("Conv1d", "Conv2d")
+def _conv(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+    axes, weight = int(node.kind[4]), _weights(name, node, "weight")
+    if weight.ndim != axes + 2 or not weight.size:
+        raise UserError(f"node {name}: weight of shape {weight.shape} found, {axes + 2} axes expected")
+    stride, dilation = (_sizes(name, node, field, axes, 1) for field in ("stride", "dilation"))
+    groups = _sizes(name, node, "groups", 1, 1)[0]
+    if len(weight) % groups:
+        raise UserError(f"node {name}: {groups} groups found for {len(weight)} channels, a divisor expected")
+    padding = _padding(name, node, weight.shape[2:], stride, dilation)
+    return builder.add(
+        nodes.Conv(
+            name=name,
+            inputs=(source,),
+            weight=weight,
+            bias=_bias(name, node, len(weight)),
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+        )
+    )
+
+
+@_rule("AvgPool2d", "SumPool2d")
+def _pool(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+    kernel, stride = (_sizes(name, node, field, 2, 1) for field in ("kernel_size", "stride"))
+    padding, shape = _sizes(name, node, "padding", 2, 0), builder.shapes[source]
+    if len(shape) != 3 or any(k > n + 2 * p for k, n, p in zip(kernel, shape[1:], padding, strict=True)):
+        raise UserError(f"node {name}: input of shape {shape} does not fit a pooling window of {kernel}")
+    if node.kind == "AvgPool2d" and padding == (0, 0):
+        return builder.add(nodes.AvgPool(name=name, inputs=(source,), kernel=kernel, stride=stride))
+    if shape[0] * prod(kernel) > _MOST_VALUES:
+        raise UserError(f"node {name}: a window of {kernel} over {shape[0]} channels found, a smaller one expected")
+    weight = np.full((shape[0], 1, *kernel), 1 if node.kind == "SumPool2d" else 1 / prod(kernel), np.float32)
+    geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": (1, 1), "groups": shape[0]}
+    return builder.add(nodes.Conv(name=name, inputs=(source,), weight=weight, **geometry))
+
+
+@_rule("Flatten")
+def _flatten(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+    """NIR's axes are those of a sample; a file may count torch's batch too."""
+    start, end = (int(_whole(name, node, field).flat[0]) for field in ("start_dim", "end_dim"))
+    axes = len(builder.shapes[source])
+    if end not in (-1, axes - 1, axes) or start not in (0, 1):
+        raise UserError(f"node {name}: axes {start} to {end} of {axes} found, all of a sample's expected")
+    if start == 1 and axes > 1:
+        builder.notes.append(f"{name} flattens from axis 1: taken to count a batch axis that NIR does not have")
+    return builder.add(nodes.Flatten(name=name, inputs=(source,)))
+
+
+@_rule("Scale")
+def _scale(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+    scale = per_channel(f"node {name}: scale", _array(name, node, "scale"), builder.shapes[source])
+    return builder.scaled(name, source, scale, np.zeros(1))
+
+
+@_rule("Delay")
+def _delay(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+    delay = per_channel(f"node {name}: delay", _array(name, node, "delay"), builder.shapes[source])
+    steps = delay / builder.convention.dt
+    whole = np.rint(steps)
+    if steps.size > 1 or not 0 <= whole[0] <= 1 << 31 or abs(steps[0] - whole[0]) > 1e-3 * max(1.0, whole[0]):
+        shown = ", ".join(f"{value:g}" for value in steps[:4])
+        raise UserError(f"node {name}: a delay of {shown} time steps found, one whole number expected; give another dt")
+    return builder.add(nodes.Delay(name=name, inputs=(source,), steps=int(whole[0]))) if whole[0] else source
+
+
+@_rule("Threshold")
+def _threshold(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+    """A neuron that keeps nothing from one step to the next."""
+    threshold = per_channel(f"node {name}: threshold", _array(name, node, "threshold"), builder.shapes[source])
+    if not (threshold > 0).all():
+        raise UserError(f"node {name}: threshold of {threshold.min():g} found, a positive one expected")
+    one = threshold.size == 1
+    before = source if one else builder.scaled(name, source, 1 / threshold, np.zeros(1))
+    parameters = NeuronParameters(0.0, float(threshold[0]) if one else 1.0, "hard")
+    return builder.add(nodes.Neuron(name=name, inputs=(before,), parameters=parameters))
+
+
+@_rule(*NEURONS)
+def _neuron(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+    with np.errstate(all="ignore"):  # absurd constants are refused by what they make
+        found = discrete(name, node, builder.shapes[source], builder.convention)
+    nothing, tensor = np.zeros(1), source
+    if found.current_decay is not None:  # the scale is applied before the current leaks, the shift after it
+        tensor = builder.scaled(name, tensor, found.scale, nothing)
+        tensor = builder.add(nodes.LowPass(name=builder.unused(f"{name}.current"), inputs=(tensor,), decay=found.current_decay))
+        if found.late:
+            tensor = builder.add(nodes.Delay(name=builder.unused(f"{name}.late"), inputs=(tensor,), steps=1))
+        tensor = builder.scaled(name, tensor, np.ones(1), found.shift)
+    else:
+        tensor = builder.scaled(name, tensor, found.scale, found.shift)
+    if found.neuron is None:
+        return builder.add(nodes.LowPass(name=name, inputs=(tensor,), decay=found.decay))
+    return builder.add(nodes.Neuron(name=name, inputs=(tensor,), parameters=found.neuron))
+
+
+def _array(name: str, node: Primitive, field: str) -> NDArray[Any]:
+    value = node.fields.get(field)
+    if not isinstance(value, np.ndarray):
+        raise UserError(f"node {name}: {field}: numbers expected")
+    return value
+
+
+def _weights(name: str, node: Primitive, field: str) -> NDArray[np.float32]:
+    with np.errstate(all="ignore"):
+        values = _array(name, node, field).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UserError(f"node {name}: {field}: numbers beyond float32 found")
+    return values
+
+
+def _bias(name: str, node: Primitive, outputs: int) -> NDArray[np.float32] | None:
+    """Frameworks write zeros where there is no bias."""
+    if "bias" not in node.fields:
+        return None
+    bias = _weights(name, node, "bias")
+    if bias.shape != (outputs,):
+        raise UserError(f"node {name}: bias of shape {bias.shape} found, ({outputs},) expected")
+    return bias if bias.any() else None
+
+
+def _whole(name: str, node: Primitive, field: str) -> NDArray[Any]:
+    values = _array(name, node, field)
+    if not values.size or (values.dtype.kind == "f" and (not np.isfinite(values).all() or (values != np.rint(values)).any())):
+        raise UserError(f"node {name}: {field}: whole numbers expected")
+    return values
+
+
+def _sizes(name: str, node: Primitive, field: str, axes: int, least: int) -> tuple[int, ...]:
+    """One number per axis, also where one number stands for all."""
+    values = _whole(name, node, field)
+    if values.size not in (1, axes) or values.min() < least or values.max() > _MOST_VALUES:
+        raise UserError(
+            f"node {name}: {field}: {values.ravel()[:4].tolist()} found, {axes} numbers of at least {least} expected"
+        )
+    return tuple(int(value) for value in np.broadcast_to(values.ravel(), (axes,)))
+
+
+def _padding(name: str, node: Primitive, kernel: Shape, stride: Shape, dilation: Shape) -> Shape:
+    value = node.fields["padding"]
+    if not isinstance(value, str):
+        return _sizes(name, node, "padding", len(kernel), 0)
+    extent = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    if value == "valid":
+        return (0,) * len(kernel)
+    if value != "same" or any(size % 2 for size in extent) or any(size > 1 for size in stride):
+        raise UserError(
+            f'node {name}: padding {value!r} found, "valid", numbers, or "same" with odd kernels and stride 1 expected'
+        )
+    return tuple(size // 2 for size in extent)

@@ -1,0 +1,228 @@
+"""One rule per node of a graph: the NIR nodes that compute it.
+
+Neurons are written for a reader that steps NIR's equations forward by Euler's method with the step `dt`: `τ v̇ = −v + R I` then
+is `v ← λ v + (1 − λ) R I` with `τ = dt / (1 − λ)`. LIF nodes have R = 1 and the threshold `(1 − λ) θ`: our update, with
+potentials in a unit of their own. (Norse's reader takes R for 1 whatever is written.) Where there is no threshold, or a
+synaptic current, `R = τ / dt` makes the gain 1; without leak it is `v̇ = R I` with `R = 1 / dt`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph.nodes import Shape
+from neurodeploy_exporters.nir.content import Primitive, Value
+from neurodeploy_exporters.nir.grouping import dense
+
+_MOST_WEIGHTS = 1 << 26  # that readers take of one node
+
+_RULES: dict[type, Callable[["Context", Any], list[Primitive]]] = {}
+
+
+class NoNirForm(UserError):
+    """NIR has no node for what a node of a graph computes."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a rule sees beside its node.
+
+    Attributes:
+        graph: that is written.
+        dt: seconds of one time step.
+        currents: neuron → decay of the synaptic current that is written in one node with it.
+        binary: tensors of which every value is 0 or 1.
+    """
+
+    graph: Graph
+    dt: float
+    currents: dict[str, float] = field(default_factory=dict)
+    binary: frozenset[str] = frozenset()
+
+
+def primitives(context: Context, node: nodes.Node) -> list[Primitive]:
+    """The NIR nodes of one of ours, the first reading its inputs, each later one the one before it.
+
+    Raises:
+        NoNirForm: NIR cannot express the node; the message says what can be done.
+    """
+    rule = _RULES.get(type(node))
+    if rule is None:
+        raise NoNirForm(f"node {node.name} ({type(node).__name__}): has no form in NIR; export to ONNX instead")
+    return rule(context, node)
+
+
+def _rule(*kinds: type) -> Callable[[Callable[["Context", Any], list[Primitive]]], Callable[["Context", Any], list[Primitive]]]:
+    def register(function: Callable[["Context", Any], list[Primitive]]) -> Callable[["Context", Any], list[Primitive]]:
+        _RULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+def _shape(shape: Shape) -> NDArray[np.int64]:
+    return np.array(shape, np.int64)
+
+
+@_rule(nodes.Input)
+def _input(_: Context, node: nodes.Input) -> list[Primitive]:
+    return [Primitive("Input", {"shape": _shape(node.shape)})]
+
+
+@_rule(nodes.Linear)
+def _linear(_: Context, node: nodes.Linear) -> list[Primitive]:
+    """With zeros where there is no bias: sinabs passes over Linear nodes without a word."""
+    bias = np.zeros(len(node.weight), np.float32) if node.bias is None else node.bias
+    return [Primitive("Affine", {"weight": node.weight, "bias": bias})]
+
+
+@_rule(nodes.Conv)
+def _conv(context: Context, node: nodes.Conv) -> list[Primitive]:
+    bias = np.zeros(len(node.weight), np.float32) if node.bias is None else node.bias
+    return [
+        _convolution(
+            context.graph.shape(node.inputs[0]),
+            node.weight,
+            bias,
+            (node.stride, node.padding, node.dilation),
+            node.groups,
+        )
+    ]
+
+
+@_rule(nodes.BatchNorm)
+def _batch_norm(context: Context, node: nodes.BatchNorm) -> list[Primitive]:
+    """One multiplication and one addition per value: a convolution of kernel 1 that keeps the channels apart."""
+    shape = context.graph.shape(node.inputs[0])
+    axes = len(shape) - 1
+    if axes not in (1, 2):
+        raise NoNirForm(f"node {node.name}: batch norm over {axes} spatial axes found; fold it into the layer before it")
+    weight = node.scale.reshape(-1, *(1,) * (1 + axes))
+    return [_convolution(shape, weight, node.shift, ((1,) * axes, (0,) * axes, (1,) * axes), len(weight))]
+
+
+def _convolution(
+    shape: Shape,
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    geometry: tuple[Shape, Shape, Shape],
+    groups: int,
+) -> Primitive:
+    """Without metadata: versions of the `nir` package up to 1.0.4 refuse those of a convolution."""
+    axes = weight.ndim - 2
+    if axes not in (1, 2):
+        raise NoNirForm(f"a convolution over {axes} spatial axes found, 1 or 2 expected in NIR")
+    pick: Callable[[Shape], Value] = (lambda pair: np.array(pair[0])) if axes == 1 else (lambda pair: np.array(pair))
+    stride, padding, dilation = map(pick, geometry)
+    if weight.size * groups > _MOST_WEIGHTS:
+        raise NoNirForm(
+            f"a convolution of {groups} groups found, too large to be written as a plain one; export to ONNX instead"
+        )
+    fields: dict[str, Value] = {
+        "input_shape": pick(shape[1:]),
+        "weight": dense(weight, groups),
+        "bias": bias,
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": np.array(1),
+    }
+    return Primitive(f"Conv{axes}d", fields)
+
+
+@_rule(nodes.Neuron)
+def _neuron(context: Context, node: nodes.Neuron) -> list[Primitive]:
+    p, dt, shape = node.parameters, context.dt, context.graph.shape(node.name)
+    if p.reset == "none":
+        raise NoNirForm(f"node {node.name}: neurons without reset found, which NIR does not have; export to ONNX instead")
+    metadata = _stepping(dt) | {
+        "decay": np.array(p.decay),
+        "threshold": np.array(p.threshold),
+        "comparison": "v > threshold",
+        "reset": "to zero" if p.reset == "hard" else "subtracts threshold",
+    }
+
+    def full(value: float) -> NDArray[np.float64]:
+        return np.full(shape, value, np.float64)
+
+    firing: dict[str, Value] = {"v_threshold": full(p.threshold)}  # v_reset is 0 where it is not told
+    if p.decay == 1:
+        return [Primitive("IF", {"r": full(1 / dt), **firing}, metadata)]
+    tau = dt / (1 - p.decay)
+    if node.name not in context.currents:
+        firing = {"v_threshold": full((1 - p.decay) * p.threshold)}
+        return [Primitive("LIF", {"tau": full(tau), "r": full(1.0), "v_leak": full(0.0), **firing}, metadata)]
+    leaking: dict[str, Value] = {"r": full(tau / dt), "v_leak": full(0.0), **firing}
+    decay = context.currents[node.name]
+    tau_syn = dt / (1 - decay)
+    synapse: dict[str, Value] = {"tau_syn": full(tau_syn), "tau_mem": full(tau), "w_in": full(tau_syn / dt)}
+    return [Primitive("CubaLIF", {**synapse, **leaking}, metadata | {"current_decay": np.array(decay)})]
+
+
+@_rule(nodes.LowPass)
+def _low_pass(context: Context, node: nodes.LowPass) -> list[Primitive]:
+    dt, shape = context.dt, context.graph.shape(node.name)
+    metadata = _stepping(dt) | {"decay": np.array(node.decay)}
+    if node.decay == 1:
+        return [Primitive("I", {"r": np.full(shape, 1 / dt)}, metadata)]
+    tau = dt / (1 - node.decay)
+    return [Primitive("LI", {"tau": np.full(shape, tau), "r": np.full(shape, tau / dt), "v_leak": np.zeros(shape)}, metadata)]
+
+
+def _stepping(dt: float) -> dict[str, Value]:
+    return {"dt": np.array(dt), "discretisation": "forward Euler"}
+
+
+@_rule(nodes.Delay)
+def _delay(context: Context, node: nodes.Delay) -> list[Primitive]:
+    shape = context.graph.shape(node.name)
+    return [Primitive("Delay", {"delay": np.full(shape, node.steps * context.dt)}, {"steps": np.array(node.steps)})]
+
+
+@_rule(nodes.Flatten)
+def _flatten(context: Context, node: nodes.Flatten) -> list[Primitive]:
+    shape = _shape(context.graph.shape(node.inputs[0]))
+    return [Primitive("Flatten", {"input_type": shape, "start_dim": np.array(0), "end_dim": np.array(-1)})]
+
+
+@_rule(nodes.AvgPool)
+def _avg_pool(context: Context, node: nodes.AvgPool) -> list[Primitive]:
+    if len(node.kernel) == 2:
+        return [_pool("AvgPool2d", node)]
+    return [_as_convolution(context, node, 1 / prod(node.kernel))]
+
+
+@_rule(nodes.MaxPool)
+def _max_pool(context: Context, node: nodes.MaxPool) -> list[Primitive]:
+    """Of zeros and ones: the largest is 1 where their sum is above 1/2."""
+    if node.inputs[0] not in context.binary:
+        raise NoNirForm(
+            f"node {node.name}: the largest of values other than 0 and 1 found, which NIR cannot express; pool spikes of one "
+            "layer, or average"
+        )
+    summed = _pool("SumPool2d", node) if len(node.kernel) == 2 else _as_convolution(context, node, 1.0)
+    return [summed, Primitive("Threshold", {"threshold": np.full(context.graph.shape(node.name), 0.5)})]
+
+
+def _pool(kind: str, node: nodes.AvgPool | nodes.MaxPool) -> Primitive:
+    fields: dict[str, Value] = {"kernel_size": _shape(node.kernel), "stride": _shape(node.stride), "padding": _shape((0, 0))}
+    return Primitive(kind, fields)
+
+
+def _as_convolution(context: Context, node: nodes.AvgPool | nodes.MaxPool, weight: float) -> Primitive:
+    """NIR has no pools over one axis: equal weights, the channels apart."""
+    shape = context.graph.shape(node.inputs[0])
+    weights = np.full((shape[0], 1, *node.kernel), weight, np.float32)
+    geometry = (node.stride, (0,), (1,))
+    return _convolution(shape, weights, np.zeros(shape[0], np.float32), geometry, shape[0])
+
+
+@_rule(nodes.Relu)
+def _relu(_: Context, node: nodes.Relu) -> list[Primitive]:
+    raise NoNirForm(f"node {node.name}: a ReLU found, which NIR does not have; export to ONNX instead")

@@ -1,0 +1,148 @@
+"""From a graph to a NIR file."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+import neurodeploy
+from neurodeploy.errors import UserError
+from neurodeploy.graph import Graph, nodes
+from neurodeploy_exporters.nir.content import Content, Primitive, Value
+from neurodeploy_exporters.nir.primitives import Context, primitives
+from neurodeploy_exporters.nir.storing import store
+from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, member
+
+DT = 1e-4  # seconds; what SpikingJelly and snnTorch take without being told
+_WITHOUT_NODE = (nodes.Encode, nodes.Add, nodes.TimeMean)  # sums are edges, and NIR knows nothing but sequences
+
+
+def write(
+    graph: Graph, path: Path, *, dt: float = DT, outputs: Sequence[str] = (), exponents: Mapping[str, int] | None = None
+) -> None:
+    """Write a graph as a NIR file, which `read` turns into the same graph again.
+
+    A static input is fed again at every time step, and the mean over time is left to the reader; both are told in metadata. A
+    sum is several edges into one node. The soft reset has no form in NIR and is told in metadata alone: others reset to 0.
+
+    Args:
+        graph: batch norm folded, or at least with something else than neurons before it.
+        path: of the file.
+        dt: seconds of one time step.
+        outputs: spiking layers that get an Output of their own, beside the graph's.
+        exponents: layer → k, of those whose weights are 8-bit integers times 2⁻ᵏ, for the metadata.
+
+    Raises:
+        NoNirForm: a node cannot be expressed (see `primitives`); the message names it.
+        UserError: the file cannot be written.
+    """
+    store(content_of(graph, dt=dt, outputs=outputs, exponents=exponents), path)
+
+
+def content_of(
+    graph: Graph, *, dt: float = DT, outputs: Sequence[str] = (), exponents: Mapping[str, int] | None = None
+) -> Content:
+    """What `write` writes."""
+    if not 0 < dt < float("inf"):
+        raise UserError(f"dt: {dt} found, a positive number of seconds expected")
+    currents = _currents(graph)
+    merged = {graph[neuron].inputs[0] for neuron in currents}
+    context = Context(graph, dt, currents, _binary(graph))
+    writer = _Writer(graph)
+    for node in graph.nodes:
+        if isinstance(node, _WITHOUT_NODE) or node.name in merged:
+            continue
+        if isinstance(node, nodes.Output):
+            writer.leave(node.name, node.inputs)
+            continue
+        inputs = graph[node.inputs[0]].inputs if node.name in currents else node.inputs
+        writer.add(node.name, inputs, primitives(context, node))
+    for tensor in outputs:
+        writer.leave(f"{tensor}.output", (tensor,))
+    structure = Structure(
+        created_by=f"neurodeploy {neurodeploy.__version__}",
+        dt=dt,
+        outputs=tuple(outputs),
+        exponents=dict(exponents or {}),
+        members=tuple(member(node, writer.last.get(node.name)) for node in graph.nodes),
+    )
+    metadata: dict[str, Value] = {
+        "created_by": structure.created_by,
+        "dt": np.array(dt),
+        "logits": "the mean of the output over time" if graph.of(nodes.TimeMean) else "the output",
+        KEY: as_json(structure),
+    }
+    if graph.steps is not None:
+        metadata |= {"steps": np.array(graph.steps), "input": "the same static sample at every step"}
+    for layer, k in structure.exponents.items():
+        scales = {"weight_bits": np.array(8), "weight_scale": np.array(2.0**-k), "bias_scale": np.array(2.0 ** -(k + 1))}
+        metadata |= {f"{writer.last.get(layer, layer)}.{name}": value for name, value in scales.items()}
+    return Content(writer.nodes, tuple(writer.edges), metadata)
+
+
+class _Writer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: dict[str, Primitive] = {}
+        self.edges: list[tuple[str, str]] = []
+        self.last: dict[str, str] = {}
+
+    def add(self, name: str, inputs: Sequence[str], found: list[Primitive]) -> None:
+        """The NIR nodes of one node: a chain, of which the last bears its name."""
+        chain = [self._key(f"{name}.part{number}") for number in range(1, len(found))] + [self._key(name)]
+        self.nodes |= zip(chain, found, strict=True)
+        self.last[name] = chain[-1]
+        self._connect(inputs, chain[0])
+        self.edges += pairwise(chain)
+
+    def leave(self, name: str, inputs: Sequence[str]) -> None:
+        """An Output."""
+        key = self._key(name)
+        self.nodes[key] = Primitive("Output", {"shape": np.array(self.graph.shape(inputs[0]), np.int64)})
+        self._connect(inputs, key)
+
+    def _connect(self, inputs: Sequence[str], key: str) -> None:
+        for source, times in Counter(end for name in inputs for end in self._sources(name)).items():
+            if times == 1:
+                self.edges.append((source, key))
+            else:  # NIR has no parallel edges
+                scale = self._key(f"{key}.{times}x")
+                shape = self.graph.shape(next(name for name, last in self.last.items() if last == source))
+                self.nodes[scale] = Primitive("Scale", {"scale": np.full(shape, times, np.float32)})
+                self.edges += [(source, scale), (scale, key)]
+
+    def _sources(self, name: str) -> list[str]:
+        """The NIR nodes whose sum a tensor is."""
+        if isinstance(self.graph[name], _WITHOUT_NODE):
+            return [end for source in self.graph[name].inputs for end in self._sources(source)]
+        return [self.last[name]]
+
+    def _key(self, name: str) -> str:
+        """A name that HDF5 can hold, of no other node."""
+        plain = name.replace("/", "_").replace("\0", "_")
+        key = plain if plain.strip(".") else f"_{plain}"
+        while key in self.nodes:
+            key += "_"
+        return key
+
+
+def _currents(graph: Graph) -> dict[str, float]:
+    """Neuron → decay of its synaptic current, where both can be one CubaLIF: it alone reads the current, and both leak."""
+    found = {}
+    for node in graph.of(nodes.Neuron):
+        source = graph[node.inputs[0]]
+        alone = len(graph.consumers(source.name)) == 1
+        if isinstance(source, nodes.LowPass) and alone and source.decay < 1 and node.parameters.decay < 1:
+            found[node.name] = source.decay
+    return found
+
+
+def _binary(graph: Graph) -> frozenset[str]:
+    found: set[str] = set()
+    for node in graph.nodes:
+        passes = isinstance(node, nodes.Delay | nodes.Flatten | nodes.MaxPool) and node.inputs[0] in found
+        if passes or isinstance(node, nodes.Spiking):
+            found.add(node.name)
+    return frozenset(found)
