@@ -41,8 +41,8 @@ def verify(folder: Path) -> Verification:
     """Check a bundle's files against their hashes, then its artefacts against its sample.
 
     An ONNX bundle is run twice, as a whole and in pieces, which must agree bit for bit, and if it streams once more whole,
-    step by step; a Lava bundle with ONNX Runtime on the host parts and the fixed-point simulator on the body; NIR files with the
-    reference interpreter. The artefacts are replayed even if a hash differs, so that the report says what the change does.
+    step by step; a Lava bundle with ONNX Runtime on the host parts and the fixed-point simulator on the body; NIR files with
+    the reference interpreter. The artefacts are replayed even if a hash differs, so that the report says what the change does.
 
     Raises:
         UserError: there is no readable manifest, or ONNX Runtime is not installed.
