@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neurodeploy import summary
 from neurodeploy.data import DataSet
 from neurodeploy.deployment import Deployment, deploy
-from neurodeploy.errors import Failure, UserError
+from neurodeploy.errors import Failure
 from neurodeploy.evaluation import Accuracy, Evaluation, evaluate
 from neurodeploy.experiment import Watcher, folder_of, silent, train_all
 from neurodeploy.files import write_text
@@ -207,8 +207,6 @@ def _deploy(recipe: Recipe, network: nn.Module, data: DataSet, tune: Callable[..
     deployment = deploy(network, data)
     graph = deployment.graph
     if tune is not None:
-        if deployment.code is not None:
-            raise UserError(f'finetune: for the codes "direct" and events, {recipe.code!r} found; export without it')
         tuned = tune(graph=graph)
         quantised, result = (evaluate(module, *test) for module in (tuned.start, tuned.module))
         return Deployed(trained, deployment, tuned.graph, tuned.module, result, tuned, quantised)

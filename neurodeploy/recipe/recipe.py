@@ -137,6 +137,12 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _what_is_tuned_reads_samples(self) -> "Recipe":
+        if self.export.finetune is not None and self.code != "direct" and self.data.event_frames is None:
+            raise ValueError(f'export: finetune: for the code "direct" and for events, {self.code!r} found; export without it')
+        return self
+
+    @model_validator(mode="after")
     def _steps_are_the_frames(self) -> "Recipe":
         for place, steps in (("", self.steps), *((f"student {one.name}: ", one.steps) for one in self.student)):
             if steps is not None and self.data.event_frames not in (None, steps):

@@ -205,6 +205,8 @@ class Stream:
         static = STEPS in self._session.inputs
         if not static and steps is not None:
             raise UserError(f"{self._session.origin}: steps: {steps} found, none expected of a network fed by sequences")
+        if steps is not None and steps < 1:
+            raise UserError(f"{self._session.origin}: steps: {steps} found, at least 1 expected")
         if not static and samples.ndim == len(entry.shape) - 1:
             samples = samples[None]
         shape = samples.shape if static else samples.shape[1:]

@@ -306,3 +306,18 @@ def test_wrong_spike_counts_are_found(graph, digits, tmp_path):
 def test_how_a_host_encodes_is_in_the_manifest(graph, digits, tmp_path):
     folder = export(graph("conv"), digits[0][:2], tmp_path / "b", name="n", encoding="A host makes spikes.")
     assert read_bundle(folder).manifest.notes[0] == "A host makes spikes."
+
+
+@pytest.mark.parametrize("quantize", ["none", "exact", "int8"])
+def test_a_network_fed_by_events_streams_in_every_precision(tmp_path, quantize):
+    x = (np.random.default_rng(0).random((7, 12, 6)) < 0.4).astype(np.float32)
+    flags = {"quantize": quantize, "calibration": x[:, 4:], "streaming": True, "spike_counts": True}
+    folder = export(EVENTS, x[:, :4], tmp_path / "b", name="n", **flags)
+    outcome = verify(folder)
+    assert outcome.findings == ()
+    assert outcome.spikes_compared == 3 * 7 * 4 * 5
+    stream = Session.of_bundle(folder, pieces=True).stream()
+    answers = [stream.step(step) for step in x]
+    expected = Session.of_bundle(folder).answer(x)
+    assert np.array_equal(answers[-1].logits, expected.logits)
+    assert np.array_equal(np.concatenate([answer.spike_counts["n"] for answer in answers]), expected.spike_counts["n"])

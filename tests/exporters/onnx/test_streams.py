@@ -162,6 +162,12 @@ def test_steps_are_refused_where_sequences_enter():
         stream.step(events(1)[0], steps=2)
 
 
+@pytest.mark.parametrize("steps", [0, -1])
+def test_a_stream_does_not_go_on_by_no_step(streaming, digits, steps):
+    with pytest.raises(UserError, match=f"steps: {steps} found, at least 1 expected"):
+        Session.of_bundle(streaming).stream().step(digits[0][:2], steps=steps)
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [

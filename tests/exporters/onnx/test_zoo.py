@@ -9,6 +9,7 @@ from neurodeploy.graph import Graph, interpreter, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx import Session, build, export
+from neurodeploy_exporters.onnx.int8 import calibrate
 from neurodeploy_exporters.verify import verify
 
 every_neuron = pytest.mark.parametrize("neuron", ["IF", "LIF", "PLIF", "CUBA"])
@@ -59,6 +60,21 @@ def test_exact_models_fire_the_interpreters_spikes_whatever_chunks_a_sequence_co
         assert np.array_equal(at_once[after], in_chunks[-1][after]), after
     np.testing.assert_allclose(at_once["logits"], expected["logits"], atol=1e-5)
     assert np.array_equal(at_once["logits"], in_chunks[-1]["logits"])
+
+
+@pytest.mark.parametrize("neuron", ["LIF", "CUBA"])
+@with_and_without_repact
+def test_models_in_integers_answer_the_same_whole_in_pieces_and_step_by_step(zoo, small, neuron, repact):
+    network = zoo(small, neuron, "soft", repact)
+    x, layers = samples(network), network.spiking
+    grids = calibrate(network, x, 4)
+    whole = Session(build(network, name="n", grids=grids), also=layers).run({"input": x}, steps=4)
+    parts = partition(network, spikes_only=False).parts
+    pieces = Session([build(network, part, name=part.name, grids=grids) for part in parts], also=layers)
+    stream = Session(build(network, name="n", streaming=True, grids=grids), also=layers).stream()
+    for found in (pieces.run({"input": x}, steps=4), stream.each_step(x, 4)):
+        assert all(np.array_equal(found[layer], whole[layer]) for layer in layers)
+        np.testing.assert_allclose(found["logits"], whole["logits"], atol=1e-5)
 
 
 def test_a_membrane_shortcut_may_cross_a_cut_of_an_onnx_bundle_but_not_of_a_chips(zoo, small_named, tmp_path):

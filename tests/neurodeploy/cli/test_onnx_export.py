@@ -130,6 +130,16 @@ def test_a_network_whose_spikes_a_host_makes_is_not_fine_tuned_for_a_chip(poisso
     assert outcome.err.startswith("error: --finetune: for direct codes and events, a poisson code found")
 
 
+def test_a_recipe_that_would_fine_tune_such_a_network_is_refused_before_its_training(cli, tmp_path, recipe_file):
+    text = recipe_file.read_text().replace("steps = ", 'code = "latency"\nsteps = ', 1)
+    text = text.replace('targets = ["onnx", "lava"]', 'targets = ["lava"]\nfinetune = { epochs = 1 }')
+    (tmp_path / "recipe.toml").write_text(text)
+    outcome = cli("train", tmp_path / "recipe.toml", "--output", tmp_path / "run")
+    assert outcome.code == 2
+    assert "export: finetune: for the code \"direct\" and for events, 'latency' found" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_recipe_may_stream_count_and_use_integers(latency):
     manifest = read_bundle(latency / "bundles" / "onnx").manifest
     assert (manifest.streaming, manifest.spike_counts, manifest.quantization["kind"]) == (True, True, "int8")
