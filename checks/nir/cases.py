@@ -80,8 +80,9 @@ def _residual() -> Case:
 
 
 def _residual_conv() -> Case:
-    net = _Net(2, 8, 8).conv("conv1", 4, 2, 3, 3, padding=1).neuron("lif1")
-    net.conv("conv2", 4, 4, 3, 3, padding=1).add(nodes.Add, "add", after=("lif1", "conv2")).neuron("lif2")
+    net = _Net(2, 8, 8).conv("block.conv1", 4, 2, 3, 3, padding=1).neuron("block.lif1")
+    net.conv("block.conv2", 4, 4, 3, 3, padding=1)
+    net.add(nodes.Add, "block.add", after=("block.lif1", "block.conv2")).neuron("block.lif2")
     net.add(nodes.AvgPool, "pool", kernel=(8, 8), stride=(8, 8)).add(nodes.Flatten, "flatten").linear("fc", 10, 4)
     return net.neuron("lif3", 0.75, 0.25).case("convolutions, residual sum, global pool, linear")
 

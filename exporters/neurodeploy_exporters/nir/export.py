@@ -42,13 +42,17 @@ def export(
     name: str,
     quantize: str = "none",
     accuracy: Mapping[str, RightAnswers] | None = None,
-    test: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None,
+    test: tuple[Any, NDArray[np.int64]] | None = None,
+    encoding: str | None = None,
 ) -> Path:
     """Write a NIR bundle; see `neurodeploy.targets.Exporter` for the arguments.
 
     `whole.nir` is there where NIR can express all of the network. Beside it, as for a chip, `body.nir` holds the spiking body,
     and `encoder.onnx` and `head.onnx` what comes before and after, which may be anything. With quantize "exact" the weights of
     the spiking layers are 8-bit integers times a power of two, told in the graph's metadata.
+
+    Args:
+        encoding: how a host makes the inputs of samples, for the manifest.
 
     Raises:
         UserError: neither the network nor its body has a form in NIR, or no exact one; the message names the node.
@@ -93,7 +97,7 @@ def export(
         quantization=_quantization(grid, quantize),
         accuracy=measured,
         sample=SampleEntry(file=SAMPLE, samples=len(sample.logits), logits_atol=atol, allowed_mismatched_spikes=allowed),
-        notes=_notes(deployed, reason, allowed if quantize == "none" and parts.encoder and chain else None),
+        notes=_notes(deployed, reason, encoding, allowed if quantize == "none" and parts.encoder and chain else None),
     )
     writers: dict[str, Callable[[Path], None]] = {
         piece.file: partial(store, contents[piece.name]) if piece.format == "nir" else partial(_write, host[piece.name])
@@ -167,7 +171,7 @@ def _quantization(layers: tuple[GridLayer, ...], kind: str) -> dict[str, Any]:
     return {"kind": "exact", "weights": "8-bit integers times a power of two, up to the last spiking layer", "layers": steps}
 
 
-def _notes(graph: Graph, reason: str | None, allowed: int | None) -> tuple[str, ...]:
+def _notes(graph: Graph, reason: str | None, encoding: str | None, allowed: int | None) -> tuple[str, ...]:
     notes = [
         f"Neurons are written for forward Euler with dt = {DT:g} s: tau = dt / (1 - decay), R = 1; they fire at "
         "v > v_threshold. The metadata of each neuron tell dt, decay and reset, those of the graph give it back exactly."
@@ -179,6 +183,8 @@ def _notes(graph: Graph, reason: str | None, allowed: int | None) -> tuple[str, 
             f"NIR knows sequences alone: feed whole.nir the same sample at each of {graph.steps} steps, and take the mean of "
             "its output over them."
         )
+    if encoding is not None:
+        notes.append(encoding)
     if reason is not None:
         notes.append(f"There is no whole.nir: {reason}.")
     if allowed is not None:

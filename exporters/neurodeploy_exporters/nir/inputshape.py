@@ -6,7 +6,7 @@ import numpy as np
 
 from neurodeploy.errors import UserError
 from neurodeploy.graph.nodes import Shape
-from neurodeploy_exporters.nir.content import NEURONS, Primitive
+from neurodeploy_exporters.nir.content import NEURONS, Primitive, Value
 from neurodeploy_exporters.nir.flattening import Flat
 
 _MOST_AXES = 8
@@ -41,33 +41,38 @@ def input_shape(content: Flat, name: str, node: Primitive, given: Shape | None) 
 def _told(name: str, node: Primitive) -> Shape | None:
     if "shape" not in node.fields:
         return None
-    values: Any = np.atleast_1d(np.asarray(node.fields["shape"]))
-    fine = values.ndim == 1 and 0 < values.size <= _MOST_AXES and values.dtype.kind in "iuf"
-    if not fine or (values < 1).any() or (values > _LARGEST).any() or (values != np.rint(values)).any():
-        raise UserError(f"node {name}: shape: {values.ravel()[:8].tolist()} found, sizes of at least 1 expected")
-    return tuple(int(value) for value in values)
+    shape = _sizes(node.fields["shape"])
+    if shape is None or 0 in shape:
+        found = np.ravel(np.asarray(node.fields["shape"]))[:_MOST_AXES].tolist()
+        raise UserError(f"node {name}: shape: {found} found, 1 to {_MOST_AXES} sizes of at least 1 expected")
+    return shape
 
 
 def _of_reader(node: Primitive) -> Shape | None:
-    """What a node that reads the input says of it; 0 where it leaves a size open."""
-    weight: Any = node.fields.get("weight")
-    spatial: Any = node.fields.get("input_shape")
+    """What a node that reads the input says of it; 0 where it leaves a size open. What is absurd is refused by its own rule."""
+    weight = np.shape(node.fields.get("weight", 0))
     match node.kind:
-        case "Affine" | "Linear" if weight.ndim == 2:
-            return (weight.shape[1],)
-        case "Conv1d" | "Conv2d" if weight.ndim == int(node.kind[4]) + 2:
-            channels = weight.shape[1] * int(np.ravel(node.fields["groups"])[0])
-            sizes = np.ravel(spatial).tolist() if spatial is not None else []
-            return (
-                (channels, *(int(size) for size in sizes))
-                if len(sizes) == weight.ndim - 2
-                else (channels,) + (0,) * (weight.ndim - 2)
-            )
+        case "Affine" | "Linear" if len(weight) == 2:
+            return (weight[1],)
+        case "Conv1d" | "Conv2d" if len(weight) == int(node.kind[4]) + 2:
+            groups, spatial = _sizes(node.fields["groups"]), _sizes(node.fields.get("input_shape"))
+            axes = len(weight) - 2
+            channels = weight[1] * (groups[0] if groups else 1)
+            return (channels, *(spatial if spatial and len(spatial) == axes else (0,) * axes))
         case "AvgPool2d" | "SumPool2d":
             return (0, 0, 0)
-        case "Flatten" if "input_type" in node.fields:
-            return tuple(int(size) for size in np.ravel(node.fields["input_type"]))
+        case "Flatten":
+            return _sizes(node.fields.get("input_type"))
         case kind if kind in NEURONS:
-            shape = np.shape(node.fields["r"])
-            return shape if shape else None
+            return np.shape(node.fields["r"]) or None
     return None
+
+
+def _sizes(value: Value | None) -> Shape | None:
+    """Numbers of a file as sizes; None if they are none."""
+    if not isinstance(value, np.ndarray) or not 0 < value.size <= _MOST_AXES or value.ndim > 1:
+        return None
+    flat: list[Any] = np.ravel(value).tolist()
+    if not all(0 <= size <= _LARGEST and size == int(size) for size in flat):
+        return None
+    return tuple(int(size) for size in flat)

@@ -87,7 +87,8 @@ def test_event_frames_have_no_encoder(small_named, spiking, tmp_path):
     small = small_named("conv")
     network = fold_batch_norm(trace(small.build(spiking(4, "events"), trained=False).eval(), small.shape, timed=True))
     x = np.random.default_rng(0).integers(0, 2, (4, 5, *small.shape)).astype(np.float32)
-    folder = export(network, x, tmp_path / "b", name="n")
+    folder = export(network, x, tmp_path / "b", name="n", encoding="A host makes these.")
+    assert "A host makes these." in read_bundle(folder).manifest.notes
     assert {piece.name for piece in read_bundle(folder).manifest.pieces} == {"whole", "body", "head"}
     assert verify(folder).passed
 
