@@ -1,4 +1,5 @@
-"""Random networks with branches, strides, groups and pools: the interpreter, torch and ONNX Runtime fire the same spikes."""
+"""Random networks with branches, strides, groups and pools: interpreter, torch and ONNX Runtime fire the same spikes, also in parts
+and in chunks; NIR files give them back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 
 from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph.comparing import differences
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.shapes import output_shape
 from neurodeploy.neurons import RESETS, NeuronParameters
+from neurodeploy_exporters import nir
 from neurodeploy_exporters.onnx import Session, build
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -202,3 +205,42 @@ def test_the_parts_of_a_random_network_give_what_the_whole_gives_bit_for_bit(dat
         tensors |= Session(build(graph, part, name=part.name), also=inside).run(tensors, steps=graph.steps or len(x))
     for name, values in whole.items():
         assert np.array_equal(tensors[name], values), name
+
+
+@MANY
+@given(data=st.data())
+def test_a_random_network_may_be_fed_in_chunks_of_any_length(data):
+    graph = data.draw(exact_graphs())
+    x = data.draw(samples(graph))
+    steps = graph.steps or len(x)
+    expected = interpreter.run(graph, x)
+    session = Session(build(graph, name="random", streaming=True), also=graph.spiking)
+    assume(session.states)
+    stream, found, start = session.stream(), dict[str, list[np.ndarray]](), 0
+    while start < steps:
+        chunk = data.draw(st.integers(1, steps - start))
+        answer = stream.step(x[start : start + chunk]) if graph.input.timed else stream.step(x, steps=chunk)
+        for name in graph.spiking:
+            found.setdefault(name, []).append(answer.tensors[name])
+        start += chunk
+    for name in graph.spiking:
+        assert np.array_equal(np.concatenate(found[name]), expected[name]), name
+    largest = max(1.0, float(np.abs(expected["logits"]).max()))
+    np.testing.assert_allclose(answer.logits, expected["logits"], atol=1e-5 * largest)
+
+
+@MANY
+@given(data=st.data())
+def test_a_random_network_comes_back_from_a_nir_file_as_it_was_or_is_refused_by_name(data, tmp_path_factory):
+    graph = data.draw(exact_graphs())
+    path = tmp_path_factory.mktemp("nir") / "random.nir"
+    refusal = None
+    try:
+        nir.write(graph, path)
+    except nir.NoNirForm as error:
+        refusal = str(error)
+    if refusal is None:
+        assert differences(nir.read(path), graph) == ()
+    else:
+        assert refusal.startswith("node ")
+        assert not path.exists()
