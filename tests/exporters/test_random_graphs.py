@@ -1,5 +1,6 @@
-"""Random networks with branches, strides, groups and pools: interpreter, torch and ONNX Runtime fire the same spikes, also in parts
-and in chunks; NIR files give them back."""
+"""Random networks with branches, strides, groups and pools: interpreter, torch and ONNX Runtime fire the same spikes, also in
+parts and in chunks; NIR files give them back.
+"""
 
 from collections.abc import Callable
 from typing import Any
