@@ -178,7 +178,7 @@ def _notes(graph: Graph, reason: str | None, encoding: str | None, allowed: int 
     ]
     if any(node.parameters.reset == "soft" for node in graph.of(nodes.Neuron)):
         notes.append("NIR has no reset that subtracts: other readers reset these neurons to 0, unless they read the metadata.")
-    if graph.steps is not None:
+    if graph.steps is not None and reason is None:
         notes.append(
             f"NIR knows sequences alone: feed whole.nir the same sample at each of {graph.steps} steps, and take the mean of "
             "its output over them."

@@ -72,6 +72,9 @@ def test_the_manifest_says_which_part_is_where_and_why(graph, digits, tmp_path):
     assert "There is no whole.nir: node act3: a ReLU found, which NIR does not have" in notes
     assert "NIR has no reset that subtracts" in notes
     assert "differed in" in notes
+    assert "feed whole.nir" not in notes
+    other = export(graph("conv", "hard", False), digits[0][:4], tmp_path / "c", name="n")
+    assert "feed whole.nir the same sample at each of 4 steps" in "\n".join(read_bundle(other).manifest.notes)
     assert manifest["accuracy"]["exported"]["samples"] == 200
 
 
