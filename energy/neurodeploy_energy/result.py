@@ -1,13 +1,19 @@
 """The report as an object that can be queried: rows per layer, totals, energies. It computes and never prints."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from neurodeploy.errors import UserError
+from neurodeploy_energy.accesses import MemoryAccesses
 from neurodeploy_energy.cost import Profile
+from neurodeploy_energy.geometry import Geometry
+from neurodeploy_energy.inputs import InputKinds
+from neurodeploy_energy.series import Series
 
 if TYPE_CHECKING:
     from neurodeploy_energy.comparison import Comparison
+
+_NOT_SUMMED = {"name", "kind", "rate", "steps", "note", "drives", "inputs", "memory", "geometry"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,14 @@ class LayerRow:
         updates_active: neuron updates with a non-zero current or a spike in that step.
         updates_idle: all other neuron updates.
         note: what a reader must know.
+        spikes_in: non-zero inputs of a synapse layer, whatever their kind: θ_in.
+        spikes_out: spikes of the neurons that a synapse layer's currents drive: θ_out. Where several layers drive the same
+            neurons it stands at the last of them, so that a sum counts no spike twice.
+        spikes_value: Σ|value| of the outputs of a spiking layer: more than `spikes` where they are graded.
+        drives: name of the spiking layer that a synapse layer's currents drive; "" if there is none that is known.
+        inputs: values at the input of a synapse layer or a pool, by kind.
+        memory: accesses, counted.
+        geometry: of a synapse layer.
     """
 
     name: str
@@ -51,6 +65,13 @@ class LayerRow:
     updates_active: float = 0.0
     updates_idle: float = 0.0
     note: str = ""
+    spikes_in: float = 0.0
+    spikes_out: float = 0.0
+    spikes_value: float = 0.0
+    drives: str = ""
+    inputs: InputKinds = field(default_factory=InputKinds)
+    memory: MemoryAccesses = field(default_factory=MemoryAccesses)
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +121,7 @@ class Report:
         uncounted: layer name → why its operations are missing from the counts.
         profiles: under which energies were asked for; the first is the headline.
         comparison: with a baseline, if one was given.
+        series: layer name → its counts by step and by sample, for layers where steps and samples can be told apart.
     """
 
     name: str
@@ -109,15 +131,19 @@ class Report:
     uncounted: dict[str, str]
     profiles: tuple[Profile, ...]
     comparison: "Comparison | None" = None
+    series: dict[str, Series] = field(default_factory=dict)
 
     @property
     def total(self) -> LayerRow:
         """Sum over the layers; `rate` is over all neurons, `steps` is T."""
-        names = [field.name for field in fields(LayerRow) if field.name not in ("name", "kind", "rate", "steps", "note")]
+        names = [one.name for one in fields(LayerRow) if one.name not in _NOT_SUMMED]
         sums = {name: sum(getattr(row, name) for row in self.layers) for name in names}
+        inputs = sum((row.inputs for row in self.layers), InputKinds())
+        memory = sum((row.memory for row in self.layers), MemoryAccesses())
         slots = sum(row.neurons * row.steps for row in self.layers)
         spikes = sums["spikes"]
-        return replace(LayerRow("total", "total"), **sums, steps=float(self.steps), rate=spikes / slots if slots else 0.0)
+        rate = spikes / slots if slots else 0.0
+        return replace(LayerRow("total", "total"), **sums, inputs=inputs, memory=memory, steps=float(self.steps), rate=rate)
 
     def layer(self, name: str) -> LayerRow:
         """One row by its name."""
