@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 from neurodeploy.errors import UserError
 from neurodeploy_energy.accesses import MemoryAccesses
 from neurodeploy_energy.cost import Profile
+from neurodeploy_energy.estimate import EnergyBreakdown, estimate
 from neurodeploy_energy.geometry import Geometry
 from neurodeploy_energy.inputs import InputKinds
 from neurodeploy_energy.series import Series
 
 if TYPE_CHECKING:
     from neurodeploy_energy.comparison import Comparison
+    from neurodeploy_energy.deployment import Place
+    from neurodeploy_energy.joules import Measurement, Unmeasured
 
 _NOT_SUMMED = {"name", "kind", "rate", "steps", "note", "drives", "inputs", "memory", "geometry"}
 
@@ -75,41 +78,6 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
-class LayerEnergy:
-    """Estimated energy of one layer per sample, in pJ, by cause."""
-
-    name: str
-    synaptic_operations: float
-    macs: float
-    neuron_updates: float
-    spikes: float
-
-    @property
-    def total(self) -> float:
-        return self.synaptic_operations + self.macs + self.neuron_updates + self.spikes
-
-
-@dataclass(frozen=True)
-class EnergyBreakdown:
-    """Estimated energy of a model per sample under one profile.
-
-    Attributes:
-        profile: whose constants were used; a total never mixes two.
-        layers: in pJ.
-        left_out: what the profile gives no cost for, in words with the amount; empty if all is in the total.
-    """
-
-    profile: Profile
-    layers: tuple[LayerEnergy, ...]
-    left_out: tuple[str, ...]
-
-    @property
-    def total_uj(self) -> float:
-        """µJ per sample."""
-        return sum(layer.total for layer in self.layers) * 1e-6
-
-
-@dataclass(frozen=True)
 class Report:
     """Spikes and operations of a model, layer by layer, measured on data; energies estimated from them.
 
@@ -121,6 +89,11 @@ class Report:
         uncounted: layer name → why its operations are missing from the counts.
         profiles: under which energies were asked for; the first is the headline.
         comparison: with a baseline, if one was given.
+        places: layer name → "encoder" or "head", which a host computes densely, or "body", which the chip does; empty if
+            nobody said.
+        twin: of the trained dense ReLU network that stands for this one, measured on data; None if there is none.
+        answers: right answers, and samples asked; None if the labels are not known.
+        measured: joules read from the machine's counters while the model ran, or why there are none.
         series: layer name → its counts by step and by sample, for layers where steps and samples can be told apart.
     """
 
@@ -132,6 +105,10 @@ class Report:
     profiles: tuple[Profile, ...]
     comparison: "Comparison | None" = None
     series: dict[str, Series] = field(default_factory=dict)
+    places: "dict[str, Place]" = field(default_factory=dict)
+    twin: "Report | None" = None
+    answers: tuple[int, int] | None = None
+    measured: "tuple[Measurement | Unmeasured, ...]" = ()
 
     @property
     def total(self) -> LayerRow:
@@ -150,12 +127,7 @@ class Report:
         return next(row for row in self.layers if row.name == name)
 
     def energy(self, profile: str) -> EnergyBreakdown:
-        """Estimated energy under one of the report's profiles.
-
-        ```
-        E = AC · (SOPs + adds) + MAC · MACs + AC · analog adds
-          + active · active updates + idle · idle updates + spike · spikes
-        ```
+        """Estimated energy under one of the report's profiles: see `estimate`.
 
         Synaptic operations count weights of zero too, MACs are dense. A profile without a MAC cost is that of a chip which
         computes with spikes alone: work on analog values is then left out of the total and listed in `left_out`.
@@ -167,26 +139,4 @@ class Report:
         if found is None:
             names = ", ".join(p.name for p in self.profiles)
             raise UserError(f"profile {profile!r}: not in this report, which has {names}")
-        layers = tuple(
-            LayerEnergy(
-                row.name,
-                (found.ac or 0.0) * (row.sops + row.adds),
-                0.0 if found.mac is None else found.mac * row.macs + (found.ac or 0.0) * row.analog_adds,
-                (found.neuron_update_active or 0.0) * row.updates_active + (found.neuron_update_idle or 0.0) * row.updates_idle,
-                (found.spike or 0.0) * row.spikes,
-            )
-            for row in self.layers
-        )
-        return EnergyBreakdown(found, layers, _left_out(found, self.total))
-
-
-def _left_out(profile: Profile, total: LayerRow) -> tuple[str, ...]:
-    lines = (
-        (profile.ac, total.sops + total.adds, "synaptic operations"),
-        (profile.mac, total.macs, "multiply-accumulates on analog values, which run on a host"),
-        (profile.mac, total.analog_adds, "additions of analog values, which run on a host"),
-        (profile.neuron_update_active, total.updates_active, "active neuron updates"),
-        (profile.neuron_update_idle, total.updates_idle, "idle neuron updates"),
-        (profile.spike, total.spikes, "spikes sent"),
-    )
-    return tuple(f"{amount:,.0f} {what}" for cost, amount, what in lines if cost is None and amount)
+        return estimate(self.layers, found, self.steps)
