@@ -9,7 +9,7 @@ import numpy as np
 from neurodeploy.errors import UserError
 from neurodeploy_energy.bootstrap import Interval, Values, interval, mean_draws
 from neurodeploy_energy.cost import Profile
-from neurodeploy_energy.estimate import energy_per_sample
+from neurodeploy_energy.persample import energy_per_sample
 from neurodeploy_energy.result import Report
 from neurodeploy_energy.twins import Verdict, verdicts
 
@@ -177,8 +177,14 @@ def _mean_verdict(one: Contender, profile: Profile) -> Verdict:
         known = [getattr(v, name) for v in found if getattr(v, name) is not None]
         return fmean(known) if known else None
 
-    means = {name: mean(name) for name in ("dense_uj", "quantised_uj", "break_even_rate")}
-    return replace(found[0], model_uj=fmean(v.model_uj for v in found), sparsity=fmean(v.sparsity for v in found), **means)
+    return replace(
+        found[0],
+        model_uj=fmean(v.model_uj for v in found),
+        dense_uj=mean("dense_uj"),
+        quantised_uj=mean("quantised_uj"),
+        sparsity=fmean(v.sparsity for v in found),
+        break_even_rate=mean("break_even_rate"),
+    )
 
 
 def _layers(contenders: Sequence[Contender], seed: int) -> list[LayerChange]:

@@ -4,14 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neurodeploy_energy.cost import Profile
 from neurodeploy_energy.memory_model import accesses_of
 
 if TYPE_CHECKING:
-    from neurodeploy_energy.result import LayerRow, Report
+    from neurodeploy_energy.result import LayerRow
 
 CAUSES = {
     "synaptic operations": "synaptic_operations",
@@ -87,25 +84,6 @@ def estimate(rows: Sequence["LayerRow"], profile: Profile, steps: int) -> Energy
     return EnergyBreakdown(profile, layers, _left_out(rows, profile), static)
 
 
-def energy_per_sample(report: "Report", profile: Profile) -> NDArray[np.float64]:
-    """Estimated energy of every sample, µJ `[N]`; `[1]`, the mean, if the report's counts are not kept sample by sample.
-
-    What is not kept (neuron updates, sums, memory accesses) stands at its mean, so that the mean over the samples is the total.
-    """
-    known = [(row, report.series[row.name]) for row in report.layers if row.name in report.series]
-    total = estimate(report.layers, profile, report.steps).total_uj
-    if not known:
-        return np.array([total])
-    picojoules = np.zeros(report.samples)
-    for row, series in known:
-        if row.kind == "neuron":
-            picojoules += (profile.spike or 0.0) * (series.spikes_per_sample.double().numpy() - row.spikes)
-        else:
-            picojoules += (profile.ac or 0.0) * (series.sops_per_sample.double().numpy() - row.sops)
-            picojoules += (profile.mac or 0.0) * (series.macs_per_sample.double().numpy() - row.macs)
-    return np.asarray(total + picojoules * 1e-6)
-
-
 def _layer(row: "LayerRow", profile: Profile, *, leaky: bool) -> LayerEnergy:
     ac, mac = profile.ac or 0.0, profile.mac or 0.0
     updates = (profile.neuron_update_active or 0.0) * row.updates_active + (
@@ -142,5 +120,8 @@ def _left_out(rows: Sequence["LayerRow"], profile: Profile) -> tuple[str, ...]:
         ]
     if not profile.all_in:
         lines += [(profile.spike, ("spikes",), "spikes sent")]
+    shapeless = [row.name for row in rows if row.kind == "synapse" and row.geometry is None]
+    unknown = [f"memory accesses of {', '.join(shapeless)}, whose shape is not known"] if profile.memory and shapeless else []
     amounts = ((cost, sum(getattr(row, field) for row in rows for field in fields), what) for cost, fields, what in lines)
-    return tuple(f"{amount:,.0f} {what}" for cost, amount, what in amounts if cost is None and amount)
+    known = (f"{amount:,.0f} {what}" for cost, amount, what in amounts if cost is None and amount)
+    return (*known, *unknown)

@@ -91,9 +91,11 @@ class Report:
         comparison: with a baseline, if one was given.
         places: layer name → "encoder" or "head", which a host computes densely, or "body", which the chip does; empty if
             nobody said.
+        host: profile of the host, for the layers that it computes.
         twin: of the trained dense ReLU network that stands for this one, measured on data; None if there is none.
         answers: right answers, and samples asked; None if the labels are not known.
         measured: joules read from the machine's counters while the model ran, or why there are none.
+        whole: counts of the whole model by step and sample, where those of its layers are not kept (`series`).
         series: layer name → its counts by step and by sample, for layers where steps and samples can be told apart.
     """
 
@@ -106,9 +108,11 @@ class Report:
     comparison: "Comparison | None" = None
     series: dict[str, Series] = field(default_factory=dict)
     places: "dict[str, Place]" = field(default_factory=dict)
+    host: Profile | None = None
     twin: "Report | None" = None
     answers: tuple[int, int] | None = None
     measured: "tuple[Measurement | Unmeasured, ...]" = ()
+    whole: Series | None = None
 
     @property
     def total(self) -> LayerRow:

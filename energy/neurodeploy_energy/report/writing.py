@@ -6,6 +6,7 @@ from pathlib import Path
 from neurodeploy.files import atomic_file, write_text
 from neurodeploy_energy.report.document import as_json
 from neurodeploy_energy.report.figures import all_figures
+from neurodeploy_energy.report.latex import as_latex
 from neurodeploy_energy.report.markdown import as_markdown
 from neurodeploy_energy.report.page import as_page
 from neurodeploy_energy.report.spreadsheet import as_csv
@@ -15,7 +16,7 @@ from neurodeploy_energy.result import Report
 def write_report(
     report: Report, folder: Path, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()
 ) -> dict[str, Path]:
-    """Write `report.html`, `.json`, `.md`, `.csv` and `figures/*.png`.
+    """Write `report.html`, `.json`, `.md`, `.csv`, `.tex` and `figures/*.png`.
 
     Args:
         report: what is written.
@@ -32,6 +33,7 @@ def write_report(
         "json": as_json(report),
         "md": as_markdown(report, title=title),
         "csv": as_csv(report),
+        "tex": as_latex(report),
     }
     paths = {ending: folder / f"report.{ending}" for ending in texts}
     for ending, text in texts.items():
