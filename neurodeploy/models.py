@@ -3,7 +3,8 @@
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,12 @@ from torch import Tensor, nn
 
 from neurodeploy import checkpoint
 from neurodeploy.arrays import read_array
+from neurodeploy.data import DataSet
 from neurodeploy.errors import UserError
+from neurodeploy.graph import fold_batch_norm
+from neurodeploy.graph.tracing import trace
+from neurodeploy.summary import places_of
+from neurodeploy_energy.deployment import Place
 
 
 @dataclass(frozen=True)
@@ -24,12 +30,16 @@ class Model:
         module: in evaluation mode.
         test_samples: of the checkpoint's own data set; None for a torch module.
         data: what `test_samples` are, in a sentence.
+        test_labels: of `test_samples`.
+        places: layer name → part of the deployed network; empty for a torch module, and for one that cannot be cut.
     """
 
     name: str
     module: nn.Module
     test_samples: Tensor | None
     data: str
+    test_labels: Tensor | None = None
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 def load_model(place: str) -> Model:
@@ -41,9 +51,7 @@ def load_model(place: str) -> Model:
         UserError: nothing usable is there; the message says what was found.
     """
     if ":" not in place or place.endswith(".safetensors"):
-        loaded = checkpoint.load(Path(place))
-        data = loaded.progress.recipe.data.load()
-        return Model(checkpoint.describe(loaded.progress), loaded.network, data.test_samples, data.note)
+        return of_checkpoint(checkpoint.load(Path(place)))
     path, _, name = place.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -58,6 +66,19 @@ def load_model(place: str) -> Model:
     if not isinstance(module, nn.Module):
         raise UserError(f"{place}: {type(module).__name__} found, a torch module or a function that makes one expected")
     return Model(place, module.eval(), None, "samples given by --input")
+
+
+def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None) -> Model:
+    """A checkpoint's network with its test set; `data`: its data set, if that has been loaded already."""
+    progress = loaded.progress
+    data = progress.recipe.data.load() if data is None else data
+    places: dict[str, Place] = {}
+    if progress.role not in progress.recipe.relu_roles:
+        with suppress(UserError):  # a network that cannot be cut is counted all the same
+            graph = fold_batch_norm(trace(loaded.network, data.sample_shape, timed=data.timed))
+            places = places_of(graph, progress.recipe.export.head_cut)
+    name = checkpoint.describe(progress)
+    return Model(name, loaded.network, data.test_samples, data.note, data.test_labels, places)
 
 
 def _made_by(function: Callable[[], object], place: str) -> object:

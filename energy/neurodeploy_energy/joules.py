@@ -11,6 +11,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Protocol
 
+import torch
+from torch import Tensor, nn
+
 POWERCAP = Path("/sys/class/powercap")
 _T975 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 _T975_FAR = 2.12
@@ -217,3 +220,35 @@ def meters(kind: str, *, powercap: Path = POWERCAP) -> tuple[list[Meter], list[U
     if not packages:
         missing.append(Unmeasured("CPU", f"RAPL: no counter under {powercap}"))
     return found, missing
+
+
+def measured_on(
+    model: nn.Module, samples: Tensor, device: torch.device, *, repeats: int = 7, seconds: float = 1.0
+) -> tuple[Measurement | Unmeasured, ...]:
+    """Energy of a model's forward pass per sample, by every counter that can be read, and why others cannot.
+
+    Args:
+        model: in evaluation mode; moved to the device for the measurement, and back to where it was.
+        samples: one batch; a larger one keeps a GPU busier.
+        device: where it runs.
+        repeats, seconds: see `measure`.
+    """
+    found, missing = meters(device.type)
+    if not found:
+        return tuple(missing)
+    home = next((parameter.device for parameter in model.parameters()), device)
+    was_training = model.training
+    model.to(device).eval()
+    x = samples.to(device)
+
+    def run() -> int:
+        with torch.no_grad():
+            model(x)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return len(x)
+
+    try:
+        return (*measure(run, found, repeats=repeats, seconds=seconds), *missing)
+    finally:
+        model.to(home).train(was_training)
