@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 
 from neurodeploy.errors import UserError
-from neurodeploy_energy.bootstrap import Interval, Values, interval, mean_draws
+from neurodeploy_energy.bootstrap import DRAWS, Interval, Values, interval, mean_draws
 from neurodeploy_energy.cost import Profile
 from neurodeploy_energy.persample import energy_per_sample
 from neurodeploy_energy.result import Report
@@ -30,6 +30,17 @@ class Contender:
     def accuracies(self) -> list[float]:
         """Percent, of each seed whose report knows it."""
         return [100 * report.answers[0] / report.answers[1] for report in self.reports if report.answers is not None]
+
+    def accuracy_interval(self, seed: int = 0) -> Interval | None:
+        """Of `accuracy`, by bootstrap: seeds are drawn, and right answers within each."""
+        answers = [report.answers for report in self.reports if report.answers is not None]
+        if not answers:
+            return None
+        generator = np.random.default_rng(seed)
+        correct, asked = (np.array(column) for column in zip(*answers, strict=True))
+        chosen = generator.integers(len(answers), size=(DRAWS, len(answers)))
+        drawn = 100 * generator.binomial(asked[chosen], (correct / asked)[chosen]) / asked[chosen]
+        return interval(drawn.mean(axis=1), "seeds and samples" if len(answers) > 1 else "samples")
 
     @property
     def accuracy(self) -> float | None:

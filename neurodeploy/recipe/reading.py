@@ -76,6 +76,15 @@ def parse(text: str, *, origin: str) -> Recipe:
         raise UserError(f"{origin}: {faults}") from None
 
 
+def parse_json(text: str, *, origin: str) -> Recipe:
+    """Validate a recipe in JSON, as run folders keep it; see `parse`."""
+    try:
+        return Recipe.model_validate_json(text)
+    except ValidationError as error:
+        faults = "; ".join(_fault(detail) for detail in error.errors())
+        raise UserError(f"{origin}: {faults}") from None
+
+
 def _fault(detail: object) -> str:
     assert isinstance(detail, dict)
     place = ".".join(str(part) for part in detail["loc"]) or "recipe"

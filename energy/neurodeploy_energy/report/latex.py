@@ -7,6 +7,7 @@ from neurodeploy_energy.report.conventions import caveats
 from neurodeploy_energy.report.tables import Row, Table
 from neurodeploy_energy.result import Report
 
+PREAMBLE = "% needs \\usepackage{booktabs} and, for \\textquotedbl, \\usepackage[T1]{fontenc}"
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -34,7 +35,7 @@ _SPECIAL = {
 
 def as_latex(report: Report) -> str:
     """One `table` environment for each table of the report."""
-    lines = ["% needs \\usepackage{booktabs} and, for \\textquotedbl, \\usepackage[T1]{fontenc}"]
+    lines = [PREAMBLE]
     for table in tables.all_tables(report, report.profiles[0].name):
         lines += table_lines(table, sources=[f"{p.name}: {p.source}." for p in report.profiles])
     lines += [f"% {' '.join(line.split())}" for line in caveats(report)]

@@ -158,4 +158,4 @@ def _energy(report: Report, profile: str) -> str:
     caption = f"Estimated energy of every layer under {profile}, by cause: {microjoule(breakdown.total_uj)} µJ"
     unit = f"estimated energy, µJ per sample ({profile})"
     figure = bars(rows, caption=caption, unit=unit, legend=legend, stacked=True)
-    return figure.replace("<figure>", f'<figure data-profile="{escape(profile)}">', 1)
+    return shell.belonging(figure, profile)

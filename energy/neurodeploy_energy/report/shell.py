@@ -92,6 +92,11 @@ def profile_list(profiles: Iterable[Profile]) -> str:
     return facts({p.name: _about(p) for p in profiles})
 
 
+def belonging(figure: str, profile: str) -> str:
+    """A figure that is shown for one profile alone."""
+    return figure.replace("<figure>", f'<figure data-profile="{escape(profile)}">', 1)
+
+
 def sentences(found: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in found)}</ul>"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from neurodeploy_energy.geometry import Geometry
 from neurodeploy_energy.report.columns import energies
+from neurodeploy_energy.report.tables import Table
 from neurodeploy_energy.result import LayerRow, Report
 
 
@@ -20,6 +21,15 @@ def as_csv(report: Report) -> str:
     for row in report.layers:
         values = _flat(row) | {f"estimated_uj_{name}": per_layer[row.name] for name, per_layer in columns.items()}
         writer.writerow({key: _harmless(value) for key, value in values.items()})
+    return target.getvalue()
+
+
+def table_as_csv(table: Table) -> str:
+    """A table as a reader sees it, its numbers unrounded."""
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(map(_harmless, table.headings))
+    writer.writerows([_harmless(cell.text) if cell.value is None else cell.value for cell in row] for row in table.rows)
     return target.getvalue()
 
 

@@ -1,6 +1,6 @@
 """The tables of a report, once for every format: a format draws them and adds nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from neurodeploy_energy.deployment import deployment
@@ -136,36 +136,34 @@ def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str]
 
 
 def deployments(report: Report) -> Table | None:
-    """Chip and host, line by line, of the model and of its baseline; None if nobody said which layers run where."""
+    """Chip and host, part by part, of the model and of its baseline; None if nobody said which layers run where."""
     both = [report] if report.comparison is None else [report, report.comparison.baseline]
-    rows = []
-    for one in both:
-        for profile in report.profiles:
-            found = None if report.host is None else deployment(one, profile, report.host)
-            if found is None:
-                continue
-            static = NOTHING if found.static_uj is None else energy_cell(found.static_uj)
-            macs = (Cell(number(n), n) for n in (found.encoder_macs, found.head_macs))
-            host = (energy_cell(uj) for uj in (found.encoder_uj, found.head_uj))
-            rows.append((Cell(one.name), Cell(profile.name), energy_cell(found.chip_uj), static, *macs, *host))
-    if not rows or report.host is None:
+    if report.host is None or not all(one.places for one in both):
         return None
-    host_name = report.host.name
-    headings = (
-        "model",
-        "chip profile",
-        "chip, µJ",
-        "chip static, µJ",
-        "encoder MACs",
-        "head MACs",
-        f"encoder, µJ ({host_name})",
-        f"head, µJ ({host_name})",
-    )
+    rows = []
+    for profile in report.profiles:
+        found = [deployment(one, profile, report.host) for one in both]
+        parts = [one for one in found if one is not None]
+        rows.append(_part("chip", profile.name, [one.chip_uj for one in parts], microjoule))
+        static = [one.static_uj for one in parts if one.static_uj is not None]
+        if static:
+            rows.append(_part("chip, static", profile.name, static, microjoule))
+    name = report.host.name
+    rows += [_part("encoder on the host, MACs", "", [one.encoder_macs for one in parts], number)]
+    rows += [_part("encoder on the host", name, [one.encoder_uj for one in parts], microjoule)]
+    rows += [_part("head on the host, MACs", "", [one.head_macs for one in parts], number)]
+    rows += [_part("head on the host", name, [one.head_uj for one in parts], microjoule)]
+    headings = ("part", "profile", *(one.name for one in both), *(("change",) if len(both) > 1 else ()))
     notes = (
         "As deployed: the layers between encoder and head on the chip, those two as dense work on a host, zeros computed too. "
         "Chip, static and host energy are estimates of different technologies or causes, and are not added up.",
     )
     return Table("estimated energy per sample on chip and host, µJ", headings, tuple(rows), text=2, notes=notes)
+
+
+def _part(part: str, profile: str, values: Sequence[float], form: Callable[[float], str]) -> Row:
+    change = [change_cell(100 * (values[0] / values[1] - 1) if values[1] else None)] if len(values) > 1 else []
+    return (Cell(part), Cell(profile), *(Cell(form(value), value) for value in values), *change)
 
 
 def measurements(report: Report) -> Table | None:
@@ -178,6 +176,7 @@ def measurements(report: Report) -> Table | None:
     )
     for found in report.measured:
         if not isinstance(found, Measurement):
+            rows.append((Cell(found.device), Cell("not measured"), *(NOTHING,) * 5))
             notes.append(f"{found}.")
             continue
         rows.append(
