@@ -131,9 +131,9 @@ def scatter(points: Sequence[Point], *, caption: str, x_unit: str, y_unit: str) 
     height = 380
     xs = [x for p in points for x in (p.x, *(p.across or ()))]
     ys = [y for p in points for y in (p.y, *(p.up or ()))]
-    axis, low, high = _Log.of([x for x in xs if x > 0]) if min(xs) > 0 else _Linear.of(max(xs)), min(ys), max(ys)
-    room = 0.08 * (high - low) or 1.0
-    low, high = low - room, high + room
+    decades = min(xs) > 0 and max(xs) > 10 * min(xs)
+    axis = _Log.of(xs) if decades else _Between.of(min(xs), max(xs))
+    low, high = _padded(min(ys), max(ys))
 
     def across(x: float) -> float:
         return _LABEL + _span(axis.at(x))
@@ -179,6 +179,29 @@ class _Linear:
     def grid(self, bottom: float) -> list[str]:
         step = _nice(self.top / 5)
         return [_line(self.at(i * step), bottom, f"{i * step:,.10g}") for i in range(floor(self.top / step + 1e-9) + 1)]
+
+
+class _Between:
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    @classmethod
+    def of(cls, low: float, high: float) -> "_Between":
+        return cls(*_padded(low, high))
+
+    def at(self, value: float) -> float:
+        return (value - self.low) / (self.high - self.low)
+
+    def grid(self, bottom: float) -> list[str]:
+        step = _nice((self.high - self.low) / 5)
+        first, last = ceil(self.low / step), floor(self.high / step)
+        return [_line(self.at(i * step), bottom, f"{i * step:,.10g}") for i in range(first, last + 1)]
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    """With some room at both ends."""
+    room = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
+    return low - room, high + room
 
 
 class _Log:

@@ -113,7 +113,7 @@ def rates_over_time(report: Report) -> Figure | None:
     return figure
 
 
-def pareto(points: Sequence[Point], *, profile: str) -> Figure:
+def pareto(points: Sequence[Point], *, profile: str, accuracy: str = "test accuracy") -> Figure:
     """Accuracy against estimated energy under one profile; the points that no other beats in both are joined."""
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
     axes = figure.add_subplot()
@@ -131,7 +131,7 @@ def pareto(points: Sequence[Point], *, profile: str) -> Figure:
     if points and min(p.x for p in points) > 0 and max(p.x for p in points) > 5 * min(p.x for p in points):
         axes.set_xscale("log")
     axes.set_xlabel(f"estimated energy, µJ per sample ({profile})", fontsize=12, parse_math=False)
-    axes.set_ylabel("test accuracy, %", fontsize=12)
+    axes.set_ylabel(f"{accuracy}, %", fontsize=12)
     axes.set_title("Accuracy against estimated energy", fontsize=13, loc="left")
     axes.margins(0.12)
     _finish(axes, legend=False)

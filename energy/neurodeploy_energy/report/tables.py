@@ -121,9 +121,9 @@ def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str]
         cells += [NOTHING if v.break_even_rate is None else Cell(percent(v.break_even_rate), v.break_even_rate)]
         rows.append(tuple(cells if single else [Cell(name), *cells]))
     gamma = found[0][1].sparsity
-    skipped = (
-        f"skips the zeros of its ReLUs and weights ({percent(gamma)} of its work)" if measured else "computes every zero too"
-    )
+    skipped = "computes every zero too"
+    if measured:
+        skipped = "skips the zeros of its ReLUs and weights" + (f" ({percent(gamma)} of its work)" if single else "")
     notes = (
         f"The dense twin is the same network with ReLU, evaluated once; it {skipped}. The quantised twin is the dense one with "
         "activations of ⌈log2(T+1)⌉ bits, multiplied at a share of an integer multiplication's energy. At the break-even rate "

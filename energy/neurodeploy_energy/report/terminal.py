@@ -33,7 +33,10 @@ def drawn(table: Table) -> rich.Table:
         caption_justify="left",
     )
     for place, heading in enumerate(table.headings):
-        found.add_column(heading, justify="left" if place < table.text else "right", overflow="fold")
+        text = place < table.text
+        cells = [row[place].text for row in (*table.rows, *filter(None, (table.foot,)))]
+        width = None if text else max(map(len, cells), default=0)  # headings break before numbers do
+        found.add_column(heading, justify="left" if text else "right", overflow="fold", min_width=width)
     for row in table.rows:
         found.add_row(*(cell.text for cell in row))
     if table.foot is not None:

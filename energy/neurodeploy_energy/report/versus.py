@@ -19,6 +19,7 @@ from neurodeploy_energy.report.tables import NOTHING, Cell, Row, Table, change_c
 from neurodeploy_energy.twins import flips
 
 SCHEMA_VERSION = 1
+_FEW = 5
 
 
 def models(contest: Contest) -> Table:
@@ -45,18 +46,20 @@ def models(contest: Contest) -> Table:
         "model",
         "seeds",
         "accuracy, %",
-        "95 %",
+        "accuracy, 95 %",
         "spikes",
         f"µJ ({profile}, estimate)",
-        "95 %",
+        "µJ, 95 %",
         "change",
-        "95 %",
+        "change, 95 %",
         "Pareto",
     )
     over = sorted({s.interval.over for s in contest.standings if s.interval is not None})
     notes = [f"Changes are against {contest.baseline.name}. Counts and energies are means per sample."]
     if over:
-        notes.append(f"Intervals: bootstrap over {' or '.join(over)}, {CONFIDENCE:.0%}.")
+        few = min(len(one.reports) for one in contest.contenders) < _FEW and any("seeds" in one for one in over)
+        caution = f"; of fewer than {_FEW} seeds they come out too narrow" if few else ""
+        notes.append(f"Intervals: bootstrap over {' or '.join(over)}, {CONFIDENCE:.0%}{caution}.")
     if front:
         notes.append("Front: no other model is at least as accurate for less energy.")
     sizes = {report.samples for one in contest.contenders for report in one.reports}
@@ -74,7 +77,7 @@ def profiles(contest: Contest) -> Table:
             change = change_cell(s.change_percent)
             cells = (energy_cell(s.uj), _between(s.interval, ",.4g"), change, _between(s.change_interval, "+.1f"))
             rows.append((Cell(profile.name), Cell(one.name), *cells))
-    headings = ("profile", "model", "µJ", "95 %", f"change against {contest.baseline.name}", "95 %")
+    headings = ("profile", "model", "µJ", "µJ, 95 %", f"change against {contest.baseline.name}", "change, 95 %")
     return Table("estimated energy per sample under every profile, µJ", headings, tuple(rows), text=2)
 
 
@@ -97,7 +100,7 @@ def layers(contest: Contest) -> Table:
         spikes = (NOTHING if n is None else Cell(number(n), n) for n in (change.spikes, change.baseline))
         difference = NOTHING if change.difference is None else Cell(f"{change.difference:+,.1f}", change.difference)
         rows.append((Cell(change.layer), Cell(change.model), *spikes, difference, _between(change.interval, "+,.1f")))
-    headings = ("layer", "model", "spikes", f"spikes of {contest.baseline.name}", "difference", "95 %")
+    headings = ("layer", "model", "spikes", f"spikes of {contest.baseline.name}", "difference", "difference, 95 %")
     return Table("spikes per sample, layer by layer", headings, tuple(rows), text=2)
 
 
