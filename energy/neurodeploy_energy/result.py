@@ -131,7 +131,7 @@ class Report:
     uncounted: dict[str, str]
     profiles: tuple[Profile, ...]
     comparison: "Comparison | None" = None
-    series: dict[str, Series] = field(default_factory=dict)
+    series: dict[str, Series] = field(default_factory=dict, compare=False)
 
     @property
     def total(self) -> LayerRow:
