@@ -1,9 +1,11 @@
 """Counting while a model runs: hooks on its modules, a mode that sees what runs outside of them, no second forward pass."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
@@ -63,13 +65,11 @@ class _Frame:
         name: of the module.
         counted: whether its operations are counted by the module, not one by one.
         neuron: whether it is a layer of neurons.
-        operations: operations outside of any module of its own so far, by name.
     """
 
     name: str
     counted: bool
     neuron: bool
-    operations: dict[str, int]
 
 
 class Counter:
@@ -88,7 +88,7 @@ class Counter:
         self.raised_in: str | None = None
         self._model = model
         self._root = type(model).__name__
-        self._fan_outs: dict[tuple[str, tuple[int, ...]], tuple[int, FanOut]] = {}
+        self._fan_outs: dict[tuple[str, tuple[int, ...]], tuple[tuple[int, ...], FanOut]] = {}
         self._pool_fan_outs: dict[tuple[str, str, tuple[int, ...]], tuple[Tensor, Tensor | None]] = {}
         self._pooled: dict[int, _Pooled] = {}
         self._pending: list[tuple[str, int]] = []
@@ -103,6 +103,10 @@ class Counter:
         self._batch_major = self._time_last = False
         self._kinds: dict[str, Kind | None] = {}
         self._modules: list[tuple[str, nn.Module]] = []
+        self._neurons: list[str] = []
+        self._sites: dict[tuple[str, str, tuple[tuple[CodeType, int], ...]], str] = {}
+        self._order: dict[str, float] = {}
+        self._latest = 0.0
         self._shared: dict[str, list[str]] = {}
         seen: dict[int, str] = {}
         for raw, module in model.named_modules(remove_duplicate=False):
@@ -118,9 +122,12 @@ class Counter:
 
     def _plan(self, raw: str, name: str, module: nn.Module) -> None:
         kind = kind_of(module)
+        if kind is None and any(raw.startswith(f"{neurons}.") for neurons in self._neurons):
+            kind = "free"  # a part of the neurons, such as their surrogate gradient
         self._kinds[name] = kind
         self._modules.append((name, module))
         if kind == "neuron":
+            self._neurons.append(raw)
             neurons = neurons_of(module)
             assert neurons is not None
             self._batch_major |= neurons.axes in ("batch first", "flat")
@@ -132,6 +139,7 @@ class Counter:
                 self.uncounted[name] = "has weights of its own, outside of its layers"
         elif kind not in ("free", "activation", "seen inside"):
             self.tallies[name] = Tally(kind)
+            self._order[name] = float(len(self._order))
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -180,6 +188,7 @@ class Counter:
         """What can only be said once all data have run: what was never called, what raised, what shares its weights."""
         for tally in self.tallies.values():
             tally.dense = tally.dense and self._fired
+        self.tallies = {name: self.tallies[name] for name in sorted(self.tallies, key=self._order.__getitem__)}
         by_weight: dict[int, str] = {}
         for name, module in self._modules:
             self._finish_module(name, module)
@@ -215,7 +224,7 @@ class Counter:
         unknown = name in self.uncounted
 
         def hook(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
-            self._frames.append(_Frame(name, counted, neuron, {}))
+            self._frames.append(_Frame(name, counted, neuron))
             self._quiet += counted
             self._firing += neuron
             self._started[name] = self._started.get(name, 0) + 1
@@ -239,6 +248,7 @@ class Counter:
 
         def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
             self._leave(name)
+            self._latest = self._order.get(name, self._latest)
             if output is None:  # torch calls this hook so when the module raised
                 self.raised_in = self.raised_in or name
                 return
@@ -282,14 +292,20 @@ class Counter:
         return x.untyped_storage()._cdata in self._parameters
 
     def operation(self, what: str, kind: str) -> tuple[str, Tally]:
-        """Name and tally of an operation outside of any known layer, by the module that runs it."""
-        frame = self._frames[-1] if self._frames else _Frame(self._root, False, False, {})
-        frame.operations[what] = frame.operations.get(what, 0) + 1
-        nth = frame.operations[what]
-        name = f"{frame.name}: {what}" + (f" {nth}" if nth > 1 else "")
-        if name not in self.tallies:
+        """Name and tally of an operation outside of any known layer: one for each place in the code of the module that runs it.
+
+        An operation in a loop over time is one layer, as a module would be.
+        """
+        module = self._frames[-1].name if self._frames else self._root
+        key = (module, what, _call_site())
+        if key not in self._sites:
+            nth = 1 + sum(site[:2] == key[:2] for site in self._sites)
+            name = self._sites[key] = f"{module}: {what}" + (f" {nth}" if nth > 1 else "")
             done = max((one.samples for one in self.tallies.values()), default=0)
             self.tallies[name] = Tally(kind, samples=done, batch=self._batch)
+            self._latest += 1e-6
+            self._order[name] = self._latest
+        name = self._sites[key]
         return name, self.tallies[name]
 
     def _synapse(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -585,12 +601,28 @@ class Counter:
         *,
         bias: bool,
     ) -> FanOut:
-        key, version = (name, (*shape, -1, *(output or ()))), weight._version
+        if not self.is_parameter(weight):
+            return fan_out(synapses, weight.detach(), shape, output, bias=bias)  # made anew by each call: other zeros
+        key, version = (name, (*shape, -1, *(output or ()))), (weight.untyped_storage()._cdata, weight._version)
         known = self._fan_outs.get(key)
         if known is None or known[0] != version:
             known = version, fan_out(synapses, weight.detach(), shape, output, bias=bias)
             self._fan_outs[key] = known
         return known[1]
+
+
+def _call_site() -> tuple[tuple[CodeType, int], ...]:
+    """The places in the code that an operation was called from, up to the first outside of torch: the model's own."""
+    frame: FrameType | None = sys._getframe(1)
+    places = []
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").split(".")[0]
+        if package != "neurodeploy_energy":
+            places.append((frame.f_code, frame.f_lasti))
+            if package != "torch":
+                break
+        frame = frame.f_back
+    return tuple(places)
 
 
 def _per_row(counts: Tensor, fan: Tensor) -> Counts:

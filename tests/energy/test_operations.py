@@ -335,7 +335,7 @@ def test_a_pool_whose_windows_overlap_or_are_padded_is_counted_for_itself(pool):
     assert "not folded" in report.layer("0").note
     means = pool(x).numpy()
     assert counted(report.layer("1"), 2) == expected(nn.Conv2d(2, 3, 1), means, 3)
-    assert 0 < report.layer("1").macs
+    assert report.layer("1").macs > 0
 
 
 def test_a_pool_of_analog_values_costs_one_addition_per_value_and_leaves_the_layer_analog():
@@ -390,7 +390,7 @@ def test_the_counts_do_not_depend_on_the_number_format(dtype):
 @pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
 @given(geometry=st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 2), st.integers(0, 2)), seed=st.integers(0, 99))
 def test_padding_that_repeats_positions_gives_them_more_synapses(mode, geometry, seed):
-    """A value in the padding is a value of the input: the layer equals one without padding on an input that was padded before."""
+    """A value in the padding is one of the input: the layer equals one without padding, on an input that was padded before."""
     kernel, stride, dilation, padding = geometry
     x = VALUES["mixed"](np.random.default_rng(seed), (2, 2, 6, 5))
     options = {"stride": stride, "dilation": dilation}
