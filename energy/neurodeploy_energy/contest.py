@@ -222,5 +222,6 @@ def _spikes(one: Contender, layer: str) -> list[Values]:
         row = next((row for row in report.layers if row.name == layer and row.kind == "neuron"), None)
         series = report.series.get(layer)
         if row is not None:
-            found.append(np.array([row.spikes]) if series is None else series.spikes_per_sample.numpy().astype(np.float64))
+            known = series is not None and series.spikes_per_sample.numel() > 0
+            found.append(series.spikes_per_sample.double().numpy() if series and known else np.array([row.spikes]))
     return found

@@ -72,6 +72,4 @@ def deployment(report: "Report", chip: Profile, host: Profile) -> Deployment | N
 
 def host_macs(row: "LayerRow") -> float:
     """Multiply-accumulates of a layer that a host evaluates densely, zeros and all."""
-    if row.kind == "synapse":
-        return row.dense_macs
-    return row.updates_active + row.updates_idle if row.kind == "neuron" else 0.0
+    return row.dense_macs + row.updates_active + row.updates_idle

@@ -120,7 +120,7 @@ def _left_out(rows: Sequence["LayerRow"], profile: Profile) -> tuple[str, ...]:
         ]
     if not profile.all_in:
         lines += [(profile.spike, ("spikes",), "spikes sent")]
-    shapeless = [row.name for row in rows if row.kind == "synapse" and row.geometry is None]
+    shapeless = [row.name for row in rows if row.dense_macs and row.geometry is None]
     unknown = [f"memory accesses of {', '.join(shapeless)}, whose shape is not known"] if profile.memory and shapeless else []
     amounts = ((cost, sum(getattr(row, field) for row in rows for field in fields), what) for cost, fields, what in lines)
     known = (f"{amount:,.0f} {what}" for cost, amount, what in amounts if cost is None and amount)

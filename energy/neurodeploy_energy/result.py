@@ -106,13 +106,13 @@ class Report:
     uncounted: dict[str, str]
     profiles: tuple[Profile, ...]
     comparison: "Comparison | None" = None
-    series: dict[str, Series] = field(default_factory=dict)
+    series: dict[str, Series] = field(default_factory=dict, compare=False)
     places: "dict[str, Place]" = field(default_factory=dict)
     host: Profile | None = None
     twin: "Report | None" = None
     answers: tuple[int, int] | None = None
     measured: "tuple[Measurement | Unmeasured, ...]" = ()
-    whole: Series | None = None
+    whole: Series | None = field(default=None, compare=False)
 
     @property
     def total(self) -> LayerRow:

@@ -92,7 +92,7 @@ def _uj(report: "Report", profile: Profile, mac: float, gamma: float, activation
     """
     picojoules = 0.0
     for row in (report.twin or report).layers:
-        if row.kind != "synapse" or not row.steps:
+        if not row.dense_macs or not row.steps:
             continue
         once = row.dense_macs / row.steps
         picojoules += mac * once * (1 - gamma)

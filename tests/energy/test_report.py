@@ -170,6 +170,7 @@ def test_a_report_is_written_whole_with_pictures_that_are_pictures(report, tmp_p
         "figures/energy_by_layer_cmos45-int8.png",
         "figures/energy_by_layer_loihi1.png",
         "figures/energy_by_profile.png",
+        "figures/rates_over_time.png",
         "figures/spikes_per_layer.png",
         "report.csv",
         "report.html",

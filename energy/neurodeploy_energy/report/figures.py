@@ -142,7 +142,7 @@ def raster(spikes: Mapping[str, Tensor], *, title: str = "Spikes of single neuro
     """A dot for every spike of chosen neurons; each layer has a band and a colour of its own.
 
     Args:
-        spikes: layer → `[T, neurons]`, of one sample; see `neurodeploy_energy.recording.chosen`.
+        spikes: layer → `[T, neurons]`, of one sample; see `neurodeploy_energy.recording.record`.
         title: above it.
     """
     counts = {name: found.shape[1] for name, found in spikes.items()}

@@ -52,7 +52,7 @@ def _report(found: Document) -> Report:
         layers=tuple(map(_row, found.layers)),
         uncounted=found.uncounted,
         profiles=tuple(_profile(one.profile) for one in found.energy),
-        series={},
+        series=_steps(found),
         places=dict(found.places),
         host=None if found.host is None else _profile(found.host),
         twin=None if found.twin is None else _report(found.twin),
@@ -66,6 +66,12 @@ def _report(found: Document) -> Report:
     if found.baseline is None:
         return report
     return replace(report, comparison=compare(report, _report(found.baseline)))
+
+
+def _steps(found: Document) -> dict[str, Series]:
+    """Layers by step; by sample they are not in the file."""
+    kept, none = {} if found.per_sample is None else found.per_sample.spikes_per_step, torch.empty(0, dtype=torch.int64)
+    return {name: Series(torch.tensor(steps, dtype=torch.int64), none, none, none) for name, steps in kept.items()}
 
 
 def _whole(found: Document) -> Series | None:
