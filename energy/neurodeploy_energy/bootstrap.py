@@ -27,8 +27,8 @@ class Interval:
 def mean_draws(seeds: Sequence[Values], *, draws: int = DRAWS, seed: int = 0) -> tuple[Values, str] | None:
     """Means of resampled data.
 
-    The same `seed` and sizes give the same choice of samples: the draws of two models on one test set are then paired, and
-    the interval of their difference is that of paired samples.
+    The same `seed` and sizes give the same choice: the draws of two models on one test set are then paired, sample by sample
+    and seed by seed, and so is the interval of their difference.
 
     Args:
         seeds: for each seed the values of its samples `[N]`, or one value `[1]` where only the mean is known.

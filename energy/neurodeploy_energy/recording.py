@@ -18,8 +18,8 @@ def record(model: nn.Module, sample: Tensor, neurons: Mapping[str, Sequence[int]
     Args:
         model: any torch module; called in evaluation mode, without gradients, and left as it was.
         sample: as the model takes it, with one sample in its batch.
-        neurons: spiking layer → numbers of its neurons, counted over all axes of a sample; or how many of every layer, spread
-            evenly over it.
+        neurons: spiking layer → numbers of its neurons, counted over all axes of a sample; or how many of every layer, drawn
+            once at random.
 
     Returns:
         Spiking layer → `[T, neurons]`.
@@ -47,8 +47,8 @@ def record(model: nn.Module, sample: Tensor, neurons: Mapping[str, Sequence[int]
             handle.remove()
         for module, training in was_training.items():
             module.training = training
-    found = {name: torch.cat(steps).flatten(1) for name, steps in kept.items() if steps}
-    return {name: spikes[:, _numbers(name, spikes.shape[1], neurons)] for name, spikes in found.items()}
+    emitted = {name: torch.cat(steps).flatten(1) for name, steps in kept.items() if steps}
+    return {name: spikes[:, _numbers(name, spikes.shape[1], neurons)] for name, spikes in emitted.items()}
 
 
 def _keeper(steps: list[Tensor], neurons: Neurons) -> Callable[..., None]:
@@ -61,8 +61,8 @@ def _keeper(steps: list[Tensor], neurons: Neurons) -> Callable[..., None]:
 
 def _numbers(name: str, count: int, neurons: Mapping[str, Sequence[int]] | int) -> list[int]:
     if isinstance(neurons, int):
-        each = min(neurons, count)
-        return [place * count // each for place in range(each)]
+        drawn = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:neurons]
+        return sorted(drawn.tolist())
     for number in neurons[name]:
         if not 0 <= number < count:
             raise UserError(f"layer {name}: neuron {number} asked for, a number from 0 to {count - 1} expected")

@@ -100,7 +100,7 @@ def rates_over_time(report: Report) -> Figure | None:
     values = np.full((len(rates), steps), np.nan)
     for place, found in enumerate(rates.values()):
         values[place, : len(found)] = 100 * np.array(found)
-    figure = Figure(figsize=(max(7.0, 0.35 * steps + 3.0), 0.32 * len(rates) + 1.9), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 0.35 * steps + 3.0), max(3.2, 0.32 * len(rates) + 1.9)), layout="constrained")
     axes = figure.add_subplot()
     ticks = sorted({0, steps - 1, *range(0, steps, max(1, steps // 12))})
     image = axes.imshow(values, aspect="auto", cmap="cividis", vmin=0, interpolation="nearest")

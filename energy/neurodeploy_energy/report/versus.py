@@ -59,7 +59,7 @@ def models(contest: Contest) -> Table:
     if over:
         few = min(len(one.reports) for one in contest.contenders) < _FEW and any("seeds" in one for one in over)
         caution = f"; of fewer than {_FEW} seeds they come out too narrow" if few else ""
-        notes.append(f"Intervals: bootstrap over {' or '.join(over)}, {CONFIDENCE:.0%}{caution}.")
+        notes.append(f"Intervals: bootstrap over {' or '.join(over)}, {100 * CONFIDENCE:g} %{caution}.")
     if front:
         notes.append("Front: no other model is at least as accurate for less energy.")
     sizes = {report.samples for one in contest.contenders for report in one.reports}
