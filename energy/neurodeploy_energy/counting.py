@@ -19,7 +19,7 @@ from neurodeploy_energy.neurons import Neurons, neurons_of
 from neurodeploy_energy.product import Product
 from neurodeploy_energy.provenance import Provenance, Role
 from neurodeploy_energy.recognition import Kind, kind_of, summing_windows
-from neurodeploy_energy.signals import Signal, as_float, rows_of, signal_of
+from neurodeploy_energy.signals import Signal, count_true, is_nonzero, rows_of, signal_of
 from neurodeploy_energy.tally import Counts, Tally
 
 _EXACT = 2**53
@@ -373,15 +373,15 @@ class Counter:
         present = sops if signal.present is signal.magnitude else _per_row(signal.present, fan.all)
         tally.sops += int(sops.sum())
         tally.analog_macs += int(macs.sum())
-        if fan.nonzero is None:
-            tally.sops_nonzero_weights += int(sops.sum())
-            tally.effective_macs += int(present.sum())
-            tally.analog_effective_macs += int(macs.sum())
-        else:
-            magnitude, here, fractions = signal.by_position(x)
-            tally.sops_nonzero_weights += _dot(magnitude, fan.nonzero)
-            tally.effective_macs += _dot(here, fan.nonzero)
-            tally.analog_effective_macs += 0 if fractions is None else _dot(fractions, fan.nonzero)
+        tally.sops_nonzero_weights += int(sops.sum())
+        tally.effective_macs += int(present.sum())
+        tally.analog_effective_macs += int(macs.sum())
+        if fan.zeros is not None and signal.nonzero:
+            channels, missing = fan.zeros
+            magnitude, here, fractions = signal.in_channels(x, channels)
+            tally.sops_nonzero_weights -= _dot(magnitude, missing)
+            tally.effective_macs -= _dot(here, missing)
+            tally.analog_effective_macs -= 0 if fractions is None else _dot(fractions, missing)
         spikes = _whole_numbers(signal.present.sum(1))
         return {"spikes": spikes, "sops": sops, "macs": macs, "dense_macs": np.full(signal.rows, fan.dense, np.int64)}
 
@@ -399,9 +399,9 @@ class Counter:
         key = (name, pooled.layer, shape)
         if key not in self._pool_fan_outs:
             every = through_pool(pooled.sums, shape, fan.by_position())[0].reshape(-1)
-            nonzero = None if fan.nonzero is None else through_pool(pooled.sums, shape, fan.nonzero).flatten(1)
-            self._pool_fan_outs[key] = every, nonzero
-        every, nonzero = self._pool_fan_outs[key]
+            through = None if fan.zeros is None else through_pool(pooled.sums, shape, fan.nonzero_by_position()).flatten(1)
+            self._pool_fan_outs[key] = every, None if through is None else every - through
+        every, missing = self._pool_fan_outs[key]
         counts: dict[str, Counts] = {}
         if pooled.analog is None:
             tally.spikes += int(torch.count_nonzero(x))
@@ -417,7 +417,10 @@ class Counter:
         tally.whole_spikes += signal.spikes
         tally.graded += signal.graded
         tally.sops += int(sops.sum())
-        tally.sops_nonzero_weights += int(sops.sum()) if nonzero is None else _dot(signal.by_position(spikes)[0], nonzero)
+        tally.sops_nonzero_weights += int(sops.sum())
+        if missing is not None and signal.nonzero:
+            channels = torch.arange(len(missing), device=missing.device)
+            tally.sops_nonzero_weights -= _dot(signal.in_channels(spikes, channels)[0], missing)
         tally.notes.add(f"spikes counted before {pooled.layer}, which is folded in")
         self.tallies[pooled.layer].notes.add(f"folded into {name}: no operations of its own")
         pooled.folded = True
@@ -455,8 +458,8 @@ class Counter:
         if current is None or current.shape != output.shape:
             tally.notes.add("currents are inside the layer: an update is active if the neuron fires")
             return signal.nonzero
-        moved = current.detach() != 0 if current.device.type != "cpu" else _moved(current.detach())
-        count = int(np.count_nonzero(moved.numpy())) if moved.device.type == "cpu" else int(torch.count_nonzero(moved))
+        moved = is_nonzero(current.detach())
+        count = count_true(moved)
         if count == output.numel() or signal.nonzero == 0:
             return count
         return count + int(torch.count_nonzero(output.detach()[~moved]))
@@ -655,12 +658,6 @@ def _spikes_of(signal: Signal, analog: NDArray[np.bool_] | None) -> int:
 def _beside(mask: Tensor, rows: Tensor) -> Tensor:
     """`[R]` with as many axes as `rows`."""
     return mask.reshape(-1, *(1,) * (rows.dim() - 1))
-
-
-def _moved(current: Tensor) -> Tensor:
-    """A mask of what is not 0, on a CPU."""
-    current = as_float(current)
-    return torch.from_numpy(np.not_equal(current.numpy(), 0))
 
 
 def _row_shape(x: Tensor) -> tuple[int, ...]:
