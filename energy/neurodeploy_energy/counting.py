@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from types import CodeType, FrameType
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from neurodeploy_energy.fanout import FanOut, Synapses, fan_out, synapses_of, through_pool
 from neurodeploy_energy.functional import FunctionalOperations
@@ -65,11 +66,13 @@ class _Frame:
         name: of the module.
         counted: whether its operations are counted by the module, not one by one.
         neuron: whether it is a layer of neurons.
+        paused: whether operations inside are not looked at.
     """
 
     name: str
     counted: bool
     neuron: bool
+    paused: bool
 
 
 class Counter:
@@ -86,10 +89,10 @@ class Counter:
         self.uncounted: dict[str, str] = {}
         self.provenance = Provenance()
         self.raised_in: str | None = None
-        self._model = model
+        self._mode = FunctionalOperations(self)
         self._root = type(model).__name__
         self._fan_outs: dict[tuple[str, tuple[int, ...]], tuple[tuple[int, ...], FanOut]] = {}
-        self._pool_fan_outs: dict[tuple[str, str, tuple[int, ...]], tuple[Tensor, Tensor | None]] = {}
+        self._pool_fan_outs: dict[tuple[str, str, tuple[int, ...]], tuple[Tensor, tuple[Tensor, Tensor] | None]] = {}
         self._pooled: dict[int, _Pooled] = {}
         self._pending: list[tuple[str, int]] = []
         self._parameters: dict[int, str] = {}
@@ -149,10 +152,15 @@ class Counter:
         try:
             torch.backends.mha.set_fastpath_enabled(False)  # it hides the layers of a transformer in one operation
             for name, module in self._modules:
-                handles.append(module.register_forward_pre_hook(self._before(name)))
+                handles.append(module.register_forward_pre_hook(self._before(name, module)))
                 handles.append(module.register_forward_hook(self._after(name), with_kwargs=True, always_call=True))
-            with FunctionalOperations(self):
-                yield
+            with self._mode:
+                try:
+                    yield
+                finally:
+                    while self._frames:  # of modules that were interrupted, which torch tells nobody
+                        if self._leave(self._frames[-1].name):
+                            self._mode.resume()
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_attention)
             for handle in handles:
@@ -218,13 +226,15 @@ class Counter:
         if failed:
             self.uncounted[name] = f"raised an error in {failed} of {self._started[name]} calls, which the model went on from"
 
-    def _before(self, name: str) -> Callable[..., None]:
+    def _before(self, name: str, module: nn.Module) -> Callable[..., None]:
         kind = self._kinds[name]
         counted, neuron = kind in _COUNTED, kind == "neuron"
         unknown = name in self.uncounted
+        elementwise = neuron and all(weight.dim() < 2 for weight in module.parameters())
 
         def hook(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
-            self._frames.append(_Frame(name, counted, neuron))
+            paused = (counted or elementwise) and self._mode.pause()
+            self._frames.append(_Frame(name, counted, neuron, paused))
             self._quiet += counted
             self._firing += neuron
             self._started[name] = self._started.get(name, 0) + 1
@@ -247,26 +257,34 @@ class Counter:
         rule = rules.get(kind or "")
 
         def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-            self._leave(name)
-            self._latest = self._order.get(name, self._latest)
-            if output is None:  # torch calls this hook so when the module raised
-                self.raised_in = self.raised_in or name
-                return
-            self._finished[name] = self._finished.get(name, 0) + 1
-            if rule is None or self._quiet:
-                return
-            with torch.utils._python_dispatch._disable_current_modes():
-                rule(name, module, (*inputs, *named.values()), output[0] if isinstance(output, tuple | list) else output)
+            paused = self._leave(name)
+            try:
+                self._latest = self._order.get(name, self._latest)
+                if output is None:  # torch calls this hook so when the module raised
+                    self.raised_in = self.raised_in or name
+                    return
+                self._finished[name] = self._finished.get(name, 0) + 1
+                if rule is None or self._quiet:
+                    return
+                with nullcontext() if paused else _disable_current_modes():
+                    rule(name, module, (*inputs, *named.values()), output[0] if isinstance(output, tuple | list) else output)
+            finally:
+                if paused:
+                    self._mode.resume()
 
         return hook
 
-    def _leave(self, name: str) -> None:
+    def _leave(self, name: str) -> bool:
+        """Close a module and whatever it left open; whether operations inside were not looked at."""
+        paused = False
         while self._frames:
             frame = self._frames.pop()
             self._quiet -= frame.counted
             self._firing -= frame.neuron
+            paused |= frame.paused
             if frame.name == name:
-                return
+                break
+        return paused
 
     @property
     def watches(self) -> bool:
@@ -400,7 +418,7 @@ class Counter:
         if key not in self._pool_fan_outs:
             every = through_pool(pooled.sums, shape, fan.by_position())[0].reshape(-1)
             through = None if fan.zeros is None else through_pool(pooled.sums, shape, fan.nonzero_by_position()).flatten(1)
-            self._pool_fan_outs[key] = every, None if through is None else every - through
+            self._pool_fan_outs[key] = every, None if through is None else _few_channels(every - through)
         every, missing = self._pool_fan_outs[key]
         counts: dict[str, Counts] = {}
         if pooled.analog is None:
@@ -419,8 +437,7 @@ class Counter:
         tally.sops += int(sops.sum())
         tally.sops_nonzero_weights += int(sops.sum())
         if missing is not None and signal.nonzero:
-            channels = torch.arange(len(missing), device=missing.device)
-            tally.sops_nonzero_weights -= _dot(signal.in_channels(spikes, channels)[0], missing)
+            tally.sops_nonzero_weights -= _dot(signal.in_channels(spikes, missing[0])[0], missing[1])
         tally.notes.add(f"spikes counted before {pooled.layer}, which is folded in")
         self.tallies[pooled.layer].notes.add(f"folded into {name}: no operations of its own")
         pooled.folded = True
@@ -653,6 +670,12 @@ def _spikes_of(signal: Signal, analog: NDArray[np.bool_] | None) -> int:
     """Whole numbers other than 0, in the rows that are not analog."""
     present = _whole_numbers(signal.present.sum(1))
     return int(present.sum() if analog is None else present[~analog].sum())
+
+
+def _few_channels(missing: Tensor) -> tuple[Tensor, Tensor]:
+    """Of `[C, S]` the channels that are not all 0, and their values."""
+    channels = missing.sum(1).nonzero()[:, 0]
+    return channels, missing[channels]
 
 
 def _beside(mask: Tensor, rows: Tensor) -> Tensor:
