@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from types import CodeType, FrameType
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from neurodeploy_energy.fanout import FanOut, Synapses, fan_out, synapses_of, through_pool
 from neurodeploy_energy.functional import FunctionalOperations
@@ -19,7 +20,7 @@ from neurodeploy_energy.neurons import Neurons, neurons_of
 from neurodeploy_energy.product import Product
 from neurodeploy_energy.provenance import Provenance, Role
 from neurodeploy_energy.recognition import Kind, kind_of, summing_windows
-from neurodeploy_energy.signals import Signal, as_float, rows_of, signal_of
+from neurodeploy_energy.signals import Signal, count_true, is_nonzero, rows_of, signal_of
 from neurodeploy_energy.tally import Counts, Tally
 
 _EXACT = 2**53
@@ -65,11 +66,13 @@ class _Frame:
         name: of the module.
         counted: whether its operations are counted by the module, not one by one.
         neuron: whether it is a layer of neurons.
+        paused: whether operations inside are not looked at.
     """
 
     name: str
     counted: bool
     neuron: bool
+    paused: bool
 
 
 class Counter:
@@ -86,10 +89,10 @@ class Counter:
         self.uncounted: dict[str, str] = {}
         self.provenance = Provenance()
         self.raised_in: str | None = None
-        self._model = model
+        self._mode = FunctionalOperations(self)
         self._root = type(model).__name__
         self._fan_outs: dict[tuple[str, tuple[int, ...]], tuple[tuple[int, ...], FanOut]] = {}
-        self._pool_fan_outs: dict[tuple[str, str, tuple[int, ...]], tuple[Tensor, Tensor | None]] = {}
+        self._pool_fan_outs: dict[tuple[str, str, tuple[int, ...]], tuple[Tensor, tuple[Tensor, Tensor] | None]] = {}
         self._pooled: dict[int, _Pooled] = {}
         self._pending: list[tuple[str, int]] = []
         self._parameters: dict[int, str] = {}
@@ -149,10 +152,15 @@ class Counter:
         try:
             torch.backends.mha.set_fastpath_enabled(False)  # it hides the layers of a transformer in one operation
             for name, module in self._modules:
-                handles.append(module.register_forward_pre_hook(self._before(name)))
+                handles.append(module.register_forward_pre_hook(self._before(name, module)))
                 handles.append(module.register_forward_hook(self._after(name), with_kwargs=True, always_call=True))
-            with FunctionalOperations(self):
-                yield
+            with self._mode:
+                try:
+                    yield
+                finally:
+                    while self._frames:  # of modules that were interrupted, which torch tells nobody
+                        if self._leave(self._frames[-1].name):
+                            self._mode.resume()
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_attention)
             for handle in handles:
@@ -218,13 +226,15 @@ class Counter:
         if failed:
             self.uncounted[name] = f"raised an error in {failed} of {self._started[name]} calls, which the model went on from"
 
-    def _before(self, name: str) -> Callable[..., None]:
+    def _before(self, name: str, module: nn.Module) -> Callable[..., None]:
         kind = self._kinds[name]
         counted, neuron = kind in _COUNTED, kind == "neuron"
         unknown = name in self.uncounted
+        elementwise = neuron and all(weight.dim() < 2 for weight in module.parameters())
 
         def hook(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
-            self._frames.append(_Frame(name, counted, neuron))
+            paused = (counted or elementwise) and self._mode.pause()
+            self._frames.append(_Frame(name, counted, neuron, paused))
             self._quiet += counted
             self._firing += neuron
             self._started[name] = self._started.get(name, 0) + 1
@@ -247,26 +257,34 @@ class Counter:
         rule = rules.get(kind or "")
 
         def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-            self._leave(name)
-            self._latest = self._order.get(name, self._latest)
-            if output is None:  # torch calls this hook so when the module raised
-                self.raised_in = self.raised_in or name
-                return
-            self._finished[name] = self._finished.get(name, 0) + 1
-            if rule is None or self._quiet:
-                return
-            with torch.utils._python_dispatch._disable_current_modes():
-                rule(name, module, (*inputs, *named.values()), output[0] if isinstance(output, tuple | list) else output)
+            paused = self._leave(name)
+            try:
+                self._latest = self._order.get(name, self._latest)
+                if output is None:  # torch calls this hook so when the module raised
+                    self.raised_in = self.raised_in or name
+                    return
+                self._finished[name] = self._finished.get(name, 0) + 1
+                if rule is None or self._quiet:
+                    return
+                with nullcontext() if paused else _disable_current_modes():
+                    rule(name, module, (*inputs, *named.values()), output[0] if isinstance(output, tuple | list) else output)
+            finally:
+                if paused:
+                    self._mode.resume()
 
         return hook
 
-    def _leave(self, name: str) -> None:
+    def _leave(self, name: str) -> bool:
+        """Close a module and whatever it left open; whether operations inside were not looked at."""
+        paused = False
         while self._frames:
             frame = self._frames.pop()
             self._quiet -= frame.counted
             self._firing -= frame.neuron
+            paused |= frame.paused
             if frame.name == name:
-                return
+                break
+        return paused
 
     @property
     def watches(self) -> bool:
@@ -373,15 +391,15 @@ class Counter:
         present = sops if signal.present is signal.magnitude else _per_row(signal.present, fan.all)
         tally.sops += int(sops.sum())
         tally.analog_macs += int(macs.sum())
-        if fan.nonzero is None:
-            tally.sops_nonzero_weights += int(sops.sum())
-            tally.effective_macs += int(present.sum())
-            tally.analog_effective_macs += int(macs.sum())
-        else:
-            magnitude, here, fractions = signal.by_position(x)
-            tally.sops_nonzero_weights += _dot(magnitude, fan.nonzero)
-            tally.effective_macs += _dot(here, fan.nonzero)
-            tally.analog_effective_macs += 0 if fractions is None else _dot(fractions, fan.nonzero)
+        tally.sops_nonzero_weights += int(sops.sum())
+        tally.effective_macs += int(present.sum())
+        tally.analog_effective_macs += int(macs.sum())
+        if fan.zeros is not None and signal.nonzero:
+            channels, missing = fan.zeros
+            magnitude, here, fractions = signal.in_channels(x, channels)
+            tally.sops_nonzero_weights -= _dot(magnitude, missing)
+            tally.effective_macs -= _dot(here, missing)
+            tally.analog_effective_macs -= 0 if fractions is None else _dot(fractions, missing)
         spikes = _whole_numbers(signal.present.sum(1))
         return {"spikes": spikes, "sops": sops, "macs": macs, "dense_macs": np.full(signal.rows, fan.dense, np.int64)}
 
@@ -399,9 +417,9 @@ class Counter:
         key = (name, pooled.layer, shape)
         if key not in self._pool_fan_outs:
             every = through_pool(pooled.sums, shape, fan.by_position())[0].reshape(-1)
-            nonzero = None if fan.nonzero is None else through_pool(pooled.sums, shape, fan.nonzero).flatten(1)
-            self._pool_fan_outs[key] = every, nonzero
-        every, nonzero = self._pool_fan_outs[key]
+            through = None if fan.zeros is None else through_pool(pooled.sums, shape, fan.nonzero_by_position()).flatten(1)
+            self._pool_fan_outs[key] = every, None if through is None else _few_channels(every - through)
+        every, missing = self._pool_fan_outs[key]
         counts: dict[str, Counts] = {}
         if pooled.analog is None:
             tally.spikes += int(torch.count_nonzero(x))
@@ -417,7 +435,9 @@ class Counter:
         tally.whole_spikes += signal.spikes
         tally.graded += signal.graded
         tally.sops += int(sops.sum())
-        tally.sops_nonzero_weights += int(sops.sum()) if nonzero is None else _dot(signal.by_position(spikes)[0], nonzero)
+        tally.sops_nonzero_weights += int(sops.sum())
+        if missing is not None and signal.nonzero:
+            tally.sops_nonzero_weights -= _dot(signal.in_channels(spikes, missing[0])[0], missing[1])
         tally.notes.add(f"spikes counted before {pooled.layer}, which is folded in")
         self.tallies[pooled.layer].notes.add(f"folded into {name}: no operations of its own")
         pooled.folded = True
@@ -455,8 +475,8 @@ class Counter:
         if current is None or current.shape != output.shape:
             tally.notes.add("currents are inside the layer: an update is active if the neuron fires")
             return signal.nonzero
-        moved = current.detach() != 0 if current.device.type != "cpu" else _moved(current.detach())
-        count = int(np.count_nonzero(moved.numpy())) if moved.device.type == "cpu" else int(torch.count_nonzero(moved))
+        moved = is_nonzero(current.detach())
+        count = count_true(moved)
         if count == output.numel() or signal.nonzero == 0:
             return count
         return count + int(torch.count_nonzero(output.detach()[~moved]))
@@ -652,15 +672,15 @@ def _spikes_of(signal: Signal, analog: NDArray[np.bool_] | None) -> int:
     return int(present.sum() if analog is None else present[~analog].sum())
 
 
+def _few_channels(missing: Tensor) -> tuple[Tensor, Tensor]:
+    """Of `[C, S]` the channels that are not all 0, and their values."""
+    channels = missing.sum(1).nonzero()[:, 0]
+    return channels, missing[channels]
+
+
 def _beside(mask: Tensor, rows: Tensor) -> Tensor:
     """`[R]` with as many axes as `rows`."""
     return mask.reshape(-1, *(1,) * (rows.dim() - 1))
-
-
-def _moved(current: Tensor) -> Tensor:
-    """A mask of what is not 0, on a CPU."""
-    current = as_float(current)
-    return torch.from_numpy(np.not_equal(current.numpy(), 0))
 
 
 def _row_shape(x: Tensor) -> tuple[int, ...]:

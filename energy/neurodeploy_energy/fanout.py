@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy_energy.geometry import Geometry
+from neurodeploy_energy.signals import count_true, is_zero, sum_masks
 
 _MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 """Padding of torch's convolutions → that of numpy, for an array of indices."""
@@ -52,13 +53,14 @@ class FanOut:
 
     Attributes:
         all: `[S]`, float64: synapses of each of the S spatial positions, in any channel, weights of zero included.
-        nonzero: `[C, S]`, float64: the same without weights of zero; None if no weight is zero.
+        zeros: input channels with weights of zero, in order, and of each the synapses of each position that have one:
+            `[Z]` and `[Z, S]`, float64; None if no weight is zero.
         dense: multiply-accumulates of one dense evaluation, padding included, as is usual.
         geometry: of the layer at that shape.
     """
 
     all: Tensor
-    nonzero: Tensor | None
+    zeros: tuple[Tensor, Tensor] | None
     dense: int
     geometry: Geometry
 
@@ -67,8 +69,11 @@ class FanOut:
         return self.all.expand(self.geometry.in_channels, -1)
 
     def nonzero_by_position(self) -> Tensor:
-        """`[C, S]`, float64."""
-        return self.by_position() if self.nonzero is None else self.nonzero
+        """`[C, S]`, float64: the same without weights of zero."""
+        every = self.by_position().clone()
+        if self.zeros is not None:
+            every[self.zeros[0]] -= self.zeros[1]
+        return every
 
 
 def synapses_of(module: nn.Module) -> Synapses | None:
@@ -120,9 +125,8 @@ def fan_out(
     device, sizes = weight.device, shape[1:]
     if synapses.kind == "linear":
         every = torch.full((1,), float(weight.shape[0]), dtype=torch.float64, device=device)
-        nonzero = _nonzero(weight, lambda present: present.sum(0)[:, None])
         geometry = Geometry("linear", weight.shape[1], weight.shape[0], bias=bias)
-        return FanOut(every, nonzero, weight.numel(), geometry)
+        return FanOut(every, _zeros(weight, 0, 1, []), weight.numel(), geometry)
     transposed, kernel = synapses.kind == "transposed", tuple(weight.shape[2:])
     axes = _transposed_taps(synapses, sizes, kernel, output) if transposed else _taps(synapses, sizes, kernel)
     met = [torch.from_numpy(taps).double().to(device) for taps, _ in axes]
@@ -131,19 +135,7 @@ def fan_out(
     every = torch.full((1,), float(outputs), dtype=torch.float64, device=device)
     for taps in met:
         every = (every[:, None] * taps.sum(1)).reshape(-1)
-
-    def without_zeros(present: Tensor) -> Tensor:
-        if transposed:
-            per_tap = present.sum(1)
-        else:
-            grouped = present.unflatten(0, (synapses.groups, -1)).sum(1)
-            per_tap = grouped.flatten(0, 1)
-        for taps in met:  # the first of the taps' axes goes, and the positions that it met come last
-            per_tap = torch.tensordot(per_tap, taps, dims=([1], [1]))
-        return per_tap.flatten(1)
-
     out_channels = outputs * synapses.groups
-    dense = (prod(shape) if transposed else out_channels * prod(out_sizes)) * prod(weight.shape[1:])
     geometry = Geometry(
         "transposed" if transposed else "conv",
         shape[0],
@@ -156,13 +148,30 @@ def fan_out(
         out_sizes,
         bias,
     )
-    return FanOut(every, _nonzero(weight, without_zeros), dense, geometry)
+    zeros = _zeros(weight, 1 if transposed else 0, 1 if transposed else synapses.groups, met)
+    dense = (prod(shape) if transposed else out_channels * prod(out_sizes)) * prod(weight.shape[1:])
+    return FanOut(every, zeros, dense, geometry)
 
 
-def _nonzero(weight: Tensor, count: Callable[[Tensor], Tensor]) -> Tensor | None:
-    if int(torch.count_nonzero(weight)) == weight.numel():
+def _zeros(weight: Tensor, out_axis: int, groups: int, met: list[Tensor]) -> tuple[Tensor, Tensor] | None:
+    """Channels with weights of zero and how many synapses of each position have one; see `FanOut.zeros`.
+
+    Args:
+        weight: of the layer.
+        out_axis: of its output channels.
+        groups: into which the output channels fall.
+        met: `[size, kernel]` for each spatial axis.
+    """
+    zero = is_zero(weight)
+    if not count_true(zero):
         return None
-    return count((weight != 0).double())
+    per_tap = sum_masks(zero.unflatten(out_axis, (groups, -1)), out_axis + 1).double()  # [groups, C / groups, …] or [C, 1, …]
+    per_tap = per_tap.flatten(0, 1)
+    channels = per_tap.flatten(1).sum(1).nonzero()[:, 0] if per_tap.dim() > 1 else per_tap.nonzero()[:, 0]
+    per_tap = per_tap[channels]
+    for taps in met:  # the first of the taps' axes goes, and the positions that it met come last
+        per_tap = torch.tensordot(per_tap, taps, dims=([1], [1]))
+    return channels, per_tap.reshape(len(channels), -1)
 
 
 def _taps(synapses: Synapses, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> list[tuple[np.ndarray, int]]:

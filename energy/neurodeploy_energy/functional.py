@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from neurodeploy_energy.fanout import Synapses
 from neurodeploy_energy.product import product_of, weighted_sum
@@ -34,6 +34,17 @@ class FunctionalOperations(TorchDispatchMode):
     def __init__(self, counter: "Counter") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._counter = counter
+
+    def pause(self) -> bool:
+        """See nothing until `resume`, which costs nothing then; whether that was possible (no other mode is on top)."""
+        if _get_current_dispatch_mode() is not self:
+            return False
+        self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        return True
+
+    def resume(self) -> None:
+        """After a `pause` that was possible."""
+        self.__enter__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}

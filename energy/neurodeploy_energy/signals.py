@@ -1,6 +1,6 @@
 """The values of a tensor, told apart one by one: zeros, spikes, graded spikes and analog values, and where they are."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -37,7 +37,6 @@ class Signal:
     fractions: Tensor | None
     strides: tuple[int, ...] = ()
     is_contiguous: bool = False
-    _positions: tuple[Tensor, Tensor, Tensor | None] | None = field(default=None, repr=False)
 
     @property
     def values(self) -> int:
@@ -63,21 +62,24 @@ class Signal:
         features = self.channels * self.places
         return Signal(self.rows, features, 1, self.spikes, self.graded, self.analog, magnitude, present, fractions)
 
-    def by_position(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """`magnitude`, `present` and `fractions` as sums over the rows instead, `[C, S]`, float64, from the tensor itself."""
-        if self._positions is None:
-            x = as_float(x.detach()).reshape(self.rows, self.channels, self.places)
-            here = _compare(np.not_equal, x, 0)
-            present = _over_rows(_numbers(here))
-            magnitude, analog = present, None
-            if not self.is_whole:
-                fractional = _both(here, ~_whole(x))
-                analog = _over_rows(_numbers(fractional))
-                magnitude = present - analog
-            if self.graded:
-                magnitude = _over_rows(_magnitudes(x, None if self.is_whole else fractional, self.rows))
-            self._positions = magnitude, present, analog
-        return self._positions
+    def in_channels(self, x: Tensor, channels: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """`magnitude`, `present` and `fractions` of some channels, as sums over the rows instead: `[Z, S]`, float64.
+
+        Args:
+            x: the tensor itself.
+            channels: `[Z]`, in order.
+        """
+        x = as_float(x.detach()).reshape(self.rows, self.channels, self.places)
+        x = x if len(channels) == self.channels else x.index_select(1, channels)
+        present = _over_rows(_numbers(is_nonzero(x)))
+        if self.is_whole and not self.graded:
+            return present, present, None
+        fractional = None if self.is_whole else _both(is_nonzero(x), ~_whole(x))
+        analog = None if fractional is None else _over_rows(_numbers(fractional))
+        magnitude = present if analog is None else present - analog
+        if self.graded:
+            magnitude = _over_rows(_magnitudes(x, fractional, self.rows))
+        return magnitude, present, analog
 
 
 def signal_of(x: Tensor, shape: tuple[int, ...]) -> Signal:
@@ -91,18 +93,18 @@ def signal_of(x: Tensor, shape: tuple[int, ...]) -> Signal:
     rows, channels, places = len(x), shape[0], prod(shape[1:])
     order = x.stride(), x.is_contiguous()
     x = as_float(x)
-    here = _compare(np.not_equal, x, 0)
-    nonzero = _count(here)
-    ones = _count(_compare(np.equal, x, 1)) if nonzero else 0
+    here = is_nonzero(x)
+    nonzero = count_true(here)
+    ones = count_true(_compare(np.equal, x, 1)) if nonzero else 0
     if nonzero == ones:
         counted = _over_channels(x, places)
         return Signal(rows, channels, places, ones, 0, 0, counted, counted, None, *order)
-    ones += _count(_compare(np.equal, x, -1))
+    ones += count_true(_compare(np.equal, x, -1))
     present = _over_channels(_numbers(here), places)
     if nonzero == ones:
         return Signal(rows, channels, places, ones, 0, 0, present, present, None, *order)
     fractional = _both(here, ~_whole(x))
-    fractions = _count(fractional)
+    fractions = count_true(fractional)
     analog = _over_channels(_numbers(fractional), places) if fractions else None
     if nonzero - fractions == ones:
         magnitude = present if analog is None else present - analog
@@ -157,7 +159,25 @@ def _compare(compare: np.ufunc, x: Tensor, value: int) -> Tensor:
     return torch.ne(x, value) if compare is np.not_equal else torch.eq(x, value)
 
 
-def _count(mask: Tensor) -> int:
+def is_zero(x: Tensor) -> Tensor:
+    """A mask of zeros."""
+    return _compare(np.equal, as_float(x), 0)
+
+
+def is_nonzero(x: Tensor) -> Tensor:
+    """A mask of what is not 0."""
+    return _compare(np.not_equal, as_float(x), 0)
+
+
+def sum_masks(mask: Tensor, axis: int) -> Tensor:
+    """Entries of a mask that are set, along an axis; whole numbers."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.add.reduce(mask.numpy().view(np.uint8), axis=axis, dtype=np.int32))
+    return mask.sum(axis)
+
+
+def count_true(mask: Tensor) -> int:
+    """Entries of a mask that are set."""
     if mask.device.type == "cpu":
         return int(np.count_nonzero(mask.numpy()))
     return int(torch.count_nonzero(mask))
