@@ -134,6 +134,16 @@ def test_markdown_escapes_what_would_break_a_table_or_become_a_tag(hostile):
             assert len(re.findall(r"(?<!\\)\|", line)) in (5, 8, 10), line
 
 
+def test_latex_escapes_what_would_be_a_command_and_closes_what_it_opens(hostile):
+    text = as_latex(hostile)
+    assert text.count(r"\begin{") == text.count(r"\end{") == 6
+    for line in text.splitlines():
+        if line.endswith(r"\\"):
+            assert line.count(" & ") in (2, 3, 6, 8), line
+        if not line.startswith("%"):
+            assert not re.search(r"(?<!\\)[$#_%]", line), line
+
+
 def test_a_spreadsheet_runs_no_formula(hostile):
     rows = list(csv.DictReader(io.StringIO(as_csv(hostile))))
     assert [row["name"] for row in rows] == [HOSTILE, "'=1+1"]
