@@ -63,7 +63,9 @@ def command(
         report = replace(report, measured=measured_on(subject.module, x.split(BATCH)[0], where))
     if output is not None:
         facts = {"Model": model, "Data": subject.data if samples is None else str(samples)}
-        paths = energy.write_report(report, output, title=f"Energy of {report.name}", facts=facts)
+        spiking = any(row.kind == "neuron" for row in report.layers)
+        spikes = energy.record(subject.module, x[:1]) if spiking else None
+        paths = energy.write_report(report, output, title=f"Energy of {report.name}", facts=facts, spikes=spikes)
     if as_json:
         typer.echo(document(report), nl=False)
         return

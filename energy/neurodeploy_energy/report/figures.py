@@ -69,7 +69,7 @@ def energy_by_layer(report: Report, profile: str) -> Figure:
 
 def energy_by_profile(report: Report) -> Figure:
     """Bars on a logarithmic axis: the model, the baseline and the dense twin under every profile."""
-    figure = Figure(figsize=(max(7.0, 1.9 * len(report.profiles) + 1.5), 4.0), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 2.6 * len(report.profiles) + 1.5), 4.0), layout="constrained")
     axes = figure.add_subplot()
     series = {report.name: (MODEL, [report.energy(p.name).total_uj for p in report.profiles])}
     if report.comparison is not None:
