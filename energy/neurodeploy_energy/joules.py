@@ -169,20 +169,21 @@ class Nvml:
     """A GPU's counter of its whole board, by NVML (Volta and later).
 
     Args:
-        index: of the GPU, as torch numbers it.
+        uuid: of the GPU, as torch tells it; NVML counts those too that torch may not see. The first one if None.
 
     Raises:
         ImportError: nvidia-ml-py is not installed.
         RuntimeError: there is no driver, no such GPU, or it has no such counter.
     """
 
-    def __init__(self, index: int = 0) -> None:
+    def __init__(self, uuid: str | None = None) -> None:
         import pynvml
 
         self._nvml = pynvml
         try:
             pynvml.nvmlInit()
-            self._handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            by_number, by_uuid = pynvml.nvmlDeviceGetHandleByIndex, pynvml.nvmlDeviceGetHandleByUUID
+            self._handle = by_number(0) if uuid is None else by_uuid(f"GPU-{uuid}")
             name = pynvml.nvmlDeviceGetName(self._handle)
             pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
         except pynvml.NVMLError as error:
@@ -194,18 +195,19 @@ class Nvml:
         return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) * 1e-3
 
 
-def meters(kind: str, *, powercap: Path = POWERCAP) -> tuple[list[Meter], list[Unmeasured]]:
+def meters(kind: str, *, uuid: str | None = None, powercap: Path = POWERCAP) -> tuple[list[Meter], list[Unmeasured]]:
     """The counters of this machine for the device that a model runs on, and why others cannot be read.
 
     Args:
         kind: "cpu" or "cuda", as torch names it.
+        uuid: of the GPU.
         powercap: where Linux keeps the counters of CPUs.
     """
     found: list[Meter] = []
     missing: list[Unmeasured] = []
     if kind == "cuda":
         try:
-            found.append(Nvml())
+            found.append(Nvml(uuid))
         except ImportError:
             missing.append(Unmeasured("GPU", 'nvidia-ml-py is not installed; pip install "neurodeploy[measure]"'))
         except RuntimeError as error:
@@ -233,7 +235,8 @@ def measured_on(
         device: where it runs.
         repeats, seconds: see `measure`.
     """
-    found, missing = meters(device.type)
+    uuid = str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else None
+    found, missing = meters(device.type, uuid=uuid)
     if not found:
         return tuple(missing)
     home = next((parameter.device for parameter in model.parameters()), device)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on
+from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on, processes
 from neurodeploy.cli.console import err, out
+from neurodeploy.errors import UserError
 
 EXAMPLE = "neurodeploy sweep digits --trials 20 --output runs/sweep"
 
@@ -37,6 +38,8 @@ def command(
     from neurodeploy.sweepreport import table_of, write_sweep
     from neurodeploy_energy.report.terminal import drawn
 
+    if processes() > 1:
+        raise UserError("sweep: each worker is one process; start the command several times instead of with torchrun")
     found = load_space(recipe, space)
     base = found.recipe({})
     root = output or Path("runs") / f"{base.name}-sweep"

@@ -125,7 +125,8 @@ def fake_pynvml(*, supported=True):
         NVMLError=FakeError,
         nvmlInit=lambda: None,
         nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetName=lambda _handle: "Fake 100",
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetName=lambda handle: f"Fake {handle}",
         nvmlDeviceGetTotalEnergyConsumption=total,
     )
 
@@ -133,7 +134,8 @@ def fake_pynvml(*, supported=True):
 def test_a_gpus_counter_is_in_millijoules(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", fake_pynvml())
     meter = Nvml()
-    assert (meter.device, meter.counter) == ("Fake 100", "NVML")
+    assert (meter.device, meter.counter) == ("Fake 0", "NVML")
+    assert Nvml("12-ab").device == "Fake GPU-12-ab"
     before = meter.joules()
     assert meter.joules() - before == pytest.approx(0.5)
 
@@ -148,7 +150,7 @@ def test_a_gpu_without_a_counter_or_its_package_is_named_with_the_reason(monkeyp
 
 def test_a_model_is_measured_where_it_runs_and_left_as_it_was(monkeypatch):
     machine = Machine()
-    monkeypatch.setattr("neurodeploy_energy.joules.meters", lambda _kind: ([machine], [Unmeasured("GPU", "none")]))
+    monkeypatch.setattr("neurodeploy_energy.joules.meters", lambda _kind, **_options: ([machine], [Unmeasured("GPU", "none")]))
     model = nn.Sequential(nn.Linear(3, 2), nn.Dropout())
     seen = []
 
@@ -166,7 +168,7 @@ def test_a_model_is_measured_where_it_runs_and_left_as_it_was(monkeypatch):
 
 
 def test_without_counters_nothing_is_run(monkeypatch):
-    monkeypatch.setattr("neurodeploy_energy.joules.meters", lambda _kind: ([], [Unmeasured("CPU", "none")]))
+    monkeypatch.setattr("neurodeploy_energy.joules.meters", lambda _kind, **_options: ([], [Unmeasured("CPU", "none")]))
     assert measured_on(nn.Identity(), torch.zeros(1), torch.device("cpu")) == (Unmeasured("CPU", "none"),)
 
 

@@ -1,17 +1,23 @@
 """A report's JSON is of the written schema, and comes back as the report that it was."""
 
+import csv
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import neurodeploy_energy.report as package
 from neurodeploy.errors import UserError
-from neurodeploy_energy import profile
-from neurodeploy_energy.comparison import with_twin
-from neurodeploy_energy.report import as_json, read_report
+from neurodeploy_energy import LayerRow, Report, compare, profile, read_report, with_twin
+from neurodeploy_energy.cost import load
+from neurodeploy_energy.report import as_csv, as_json, as_latex, as_page
 from neurodeploy_energy.report.schema import json_schema
 
+HOST = load("cmos45-fp32")
 SCHEMA = Path(package.__file__).parent / "report.schema.json"
 
 
@@ -40,6 +46,47 @@ def test_a_report_comes_back_as_it_was(report, model, digits, tmp_path):
         assert again == one
         assert as_json(again) == as_json(one)
         assert [again.energy(p.name) for p in again.profiles] == [one.energy(p.name) for p in one.profiles]
+
+
+COUNTS = st.just(0.0) | st.floats(1e-6, 1e15)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@st.composite
+def reports(draw):
+    """Of layers with any names and any counts."""
+    names = draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
+    kinds = ("synapse", "neuron", "sum", "average pool")
+    rows = tuple(
+        LayerRow(
+            name,
+            draw(st.sampled_from(kinds)),
+            neurons=draw(st.integers(0, 9)),
+            **{field: draw(COUNTS) for field in ("steps", "spikes", "rate", "sops", "macs", "dense_macs", "updates_idle")},
+            note=draw(NAMES),
+        )
+        for name in names
+    )
+    costs = tuple(load(name) for name in draw(st.sampled_from([("loihi1",), ("cmos45-int8", "odin")])))
+    places = {name: draw(st.sampled_from(["encoder", "body", "head"])) for name in names[:2]}
+    return Report(draw(NAMES), draw(st.integers(1, 9)), 4, rows, {draw(NAMES): draw(NAMES)}, costs, places=places, host=HOST)
+
+
+@given(reports(), reports())
+def test_any_report_comes_back_from_its_file_and_is_sound_in_every_format(tmp_path_factory, report, baseline):
+    report = replace(report, comparison=compare(report, baseline))
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(as_json(report), encoding="utf-8")
+    assert read_report(path) == report
+    csv.field_size_limit(10**9)
+    lines = list(csv.reader(io.StringIO(as_csv(report))))
+    assert {len(line) for line in lines} == {len(lines[0])}
+    assert len(lines) == 1 + len(report.layers)
+    page = as_page(report, title=report.name, facts={}, notices=())
+    assert page.count("<script>") == 1
+    assert page.count("<svg") == page.count("</svg>")
+    text = as_latex(report)
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 4
 
 
 @pytest.mark.parametrize(

@@ -50,4 +50,8 @@ def _cell(value: object) -> object:
 
 
 def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") else value
+    """No formula, and no carriage return, which the writer would leave without quotes."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", " ")
+    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t") else value

@@ -205,6 +205,13 @@ def test_a_sweep_of_which_no_trial_ends_well_is_a_failure_with_its_reasons(cli, 
     assert "the loss is" in outcome.err
 
 
+def test_torchrun_is_no_way_to_several_workers(cli, recipe, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    outcome = cli("sweep", recipe)
+    assert outcome.code == 2
+    assert "start the command several times instead of with torchrun" in outcome.err
+
+
 def test_without_optuna_the_way_to_it_is_told(cli, recipe, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     outcome = cli("sweep", recipe, "--output", tmp_path / "s")
