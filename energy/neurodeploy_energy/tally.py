@@ -56,7 +56,7 @@ class Tally:
 
     Attributes:
         kind: "synapse", "matmul", "recurrent", "neuron", "average pool", "max pool" or "sum".
-        calls: number of forward calls; `calls_now` of the batch that runs.
+        calls: number of forward calls; `calls_now` of the batch that runs, `calls_most` of any batch.
         rows: samples times time steps that went through the layer.
         steps_now: time steps that the layer has seen of the batch that runs.
         neurons: neurons of a spiking layer.
@@ -89,6 +89,7 @@ class Tally:
     kind: str
     calls: int = 0
     calls_now: int = 0
+    calls_most: int = 0
     rows: int = 0
     steps_now: int = 0
     neurons: int = 0
@@ -135,6 +136,7 @@ class Tally:
         """Add what one call counted, row by row; see `Along.add`."""
         self.calls += 1
         self.calls_now += 1
+        self.calls_most = max(self.calls_most, self.calls_now)
         rows = len(next(iter(counts.values())))
         self.rows += rows
         if self.batch == 0 or rows % self.batch:
