@@ -137,7 +137,8 @@ class Counter:
             self._batch_major |= neurons.axes in ("batch first", "flat")
             self._time_last |= neurons.axes == "time last"
         if kind is None:
-            if next(module.children(), None) is None and raw:
+            empty = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)  # such as the shortcut of a plain block
+            if next(module.children(), None) is None and raw and not empty:
                 self.uncounted[name] = f"{type(module).__module__}.{type(module).__qualname__} is not known to the counter"
             elif any(True for _ in module.parameters(recurse=False)):
                 self.uncounted[name] = "has weights of its own, outside of its layers"
