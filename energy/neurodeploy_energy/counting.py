@@ -352,6 +352,7 @@ class Counter:
         *,
         bias: bool = False,
         time_runs_faster: bool | None = None,
+        hidden: int = 0,
     ) -> None:
         """Count one evaluation of a layer of synapses.
 
@@ -364,6 +365,7 @@ class Counter:
             output: spatial sizes at its output.
             bias: whether it has one.
             time_runs_faster: along the rows of `x`; as in the whole model if None.
+            hidden: multiply-accumulates of each row beside these synapses.
         """
         faster = self._batch_major if time_runs_faster is None else time_runs_faster
         shape = tuple(x.shape[x.dim() - synapses.axes :])
@@ -377,6 +379,8 @@ class Counter:
             counts = self._folded(name, fan, pooled, x, tally)
         else:
             counts = self._values(tally, fan, self.provenance.signal(x, shape), x)
+        if hidden:
+            counts["hidden"] = np.full_like(counts["sops"], hidden)
         tally.add_rows(counts, time_runs_faster=faster)
         rows = x.numel() // max(1, prod(shape))
         tally.elements += x.numel()
@@ -582,10 +586,12 @@ class Counter:
         first = [weight for key, weight in weights.items() if key.startswith("weight_ih_l0")]
         inside = [weight for key, weight in weights.items() if not key.startswith("weight_ih_l0")]
         rows = x.numel() // max(1, x.shape[-1])
-        tally.hidden_macs += rows * sum(weight.numel() for weight in inside)
+        hidden = sum(weight.numel() for weight in inside)
+        tally.hidden_macs += rows * hidden
         tally.hidden_effective_macs += rows * sum(int(torch.count_nonzero(weight)) for weight in inside)
         faster = bool(module.batch_first) or x.dim() == 2
-        self.synapses(name, tally, Synapses("linear"), x, torch.cat(first), bias=module.bias, time_runs_faster=faster)
+        linear, weight = Synapses("linear"), torch.cat(first)
+        self.synapses(name, tally, linear, x, weight, bias=module.bias, time_runs_faster=faster, hidden=hidden)
         tally.notes.add("what the layer keeps inside counts as analog in every step")
         self._used.update(weight.untyped_storage()._cdata for weight in weights.values())
 

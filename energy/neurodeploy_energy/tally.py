@@ -81,7 +81,7 @@ class Tally:
         drives_last: whether no later layer drives it too.
         geometry: of a synapse layer.
         notes: what a reader must know of this layer.
-        along: the counts by step and by sample: "spikes", "sops", "macs", "dense_macs".
+        along: the counts by step and by sample: "spikes", "sops", "macs", "dense_macs", "hidden".
         apart: whether all rows so far could be told apart by step and by sample.
         samples: of all batches before the one that runs; `batch` of that.
     """
@@ -168,4 +168,5 @@ class Tally:
         sops, macs = samples.get("sops", nothing), samples.get("macs", nothing)
         if self.all_analog:
             sops, macs = nothing, samples["dense_macs"]
+        macs = macs + samples.get("hidden", nothing)
         return Series(torch.from_numpy(self.along["spikes"].steps), samples["spikes"], sops, macs)

@@ -119,6 +119,10 @@ def test_a_recurrent_layer_sees_its_spikes_and_keeps_analog_values_inside(kind):
     row = profile(nn.Sequential(kind(8, 6, batch_first=True)), [SPIKES], profiles=[]).layer("0")
     assert (row.sops * 3, row.macs) == (gates * 6 * SPIKES.sum(), 5 * gates * 6 * 6)
     assert row.dense_macs == 5 * gates * 6 * (8 + 6)
+    series = profile(nn.Sequential(kind(8, 6, batch_first=True)), [SPIKES], profiles=[]).series["0"]
+    assert series.spikes_per_step.tolist() == SPIKES.sum((0, 2)).tolist()
+    assert series.sops_per_sample.tolist() == (gates * 6 * SPIKES.sum((1, 2))).tolist()
+    assert series.macs_per_sample.tolist() == [5 * gates * 6 * 6] * 3
     both = kind(8, 6, 2, batch_first=True, bidirectional=True)
     row = profile(nn.Sequential(both), [SPIKES / 2], profiles=[]).layer("0")
     assert row.macs == row.dense_macs == 5 * sum(weight.numel() for name, weight in both.named_parameters() if "weight" in name)
