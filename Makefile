@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills fuzz joules clean
+.PHONY: help setup demo test lint benchmarks benchmarks-energy benchmarks-loihi results kills fuzz joules clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
@@ -11,6 +11,7 @@ help:
 	@echo "make setup  create $(VENV) with everything that the two need"
 	@echo "make lint   ruff and mypy alone"
 	@echo "make benchmarks  measure against other frameworks, in an environment of their own (BENCHMARK=--help for its options)"
+	@echo "make benchmarks-energy  compare the counted operations with NeuroBench's in every framework, and what counting costs"
 	@echo "make benchmarks-loihi  measure the Loihi simulator against recorded runs of Lava (BENCHMARK=\"--recordings FOLDER\")"
 	@echo "make results  train the small recipes of docs/results.md (hours) and write that page again"
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
@@ -47,6 +48,9 @@ $(VENV)-benchmarks/.ready: pyproject.toml constraints.txt $(wildcard benchmarks/
 
 benchmarks: $(VENV)-benchmarks/.ready
 	$(VENV)-benchmarks/bin/python -W ignore -m benchmarks.training $(BENCHMARK)
+
+benchmarks-energy: $(VENV)-benchmarks/.ready
+	$(VENV)-benchmarks/bin/python -W ignore -m benchmarks.energy $(BENCHMARK)
 
 benchmarks-loihi: setup
 	$(BIN)/python -W ignore -m benchmarks.loihi $(BENCHMARK)

@@ -1,8 +1,8 @@
 """Counting of operations: does it agree with NeuroBench, what does it cost, and how much memory does it take?
 
 It runs the same network in SpikingJelly, snnTorch, Norse, sinabs, plain torch and ours through NeuroBench and through
-`neurodeploy_energy.profile`, and explains every difference; then it times a plain pass, a counting pass and NeuroBench's, side by
-side; then it profiles 100 M parameters on 10,000 samples in a process of its own. Run `make benchmarks-energy`, or for a part
+`neurodeploy_energy.profile`, and explains every difference; then it times a plain pass, a counting pass and NeuroBench's, side
+by side; then it profiles 100 M parameters on 10,000 samples in a process of its own. Run `make benchmarks-energy`, or a part:
 
     python -m benchmarks.energy --parts agreement overhead --steps 4
 """
@@ -319,10 +319,9 @@ def text(differences: list[Difference], costs: list[Cost], peaks: list[Peak]) ->
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     for one in peaks:
-        lines.append(
-            f"{one.parameters:,} parameters, {one.samples:,} samples in batches of {one.batch}: a plain pass raises the peak by "
-            f"{one.plain_bytes / 2**20:.0f} MiB, the counting pass by {one.counting_bytes / 2**20:.0f} MiB"
-        )
+        plain, counting = one.plain_bytes / 2**20, one.counting_bytes / 2**20
+        lines.append(f"{one.parameters:,} parameters, {one.samples:,} samples in batches of {one.batch}:")
+        lines.append(f"a plain pass raises the peak by {plain:.0f} MiB, the counting pass by {counting:.0f} MiB")
     return "\n".join(lines)
 
 

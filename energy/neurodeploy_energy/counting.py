@@ -125,8 +125,9 @@ class Counter:
 
     def _plan(self, raw: str, name: str, module: nn.Module) -> None:
         kind = kind_of(module)
-        if kind is None and any(raw.startswith(f"{neurons}.") for neurons in self._neurons):
-            kind = "free"  # a part of the neurons, such as their surrogate gradient
+        inside_neurons = any(raw.startswith(f"{neurons}.") for neurons in self._neurons)
+        if kind is None and (inside_neurons or "parametrizations" in raw.split(".")):
+            kind = "free"  # such as a surrogate gradient, or what makes a weight
         self._kinds[name] = kind
         self._modules.append((name, module))
         if kind == "neuron":
@@ -136,13 +137,14 @@ class Counter:
             self._batch_major |= neurons.axes in ("batch first", "flat")
             self._time_last |= neurons.axes == "time last"
         if kind is None:
-            if next(module.children(), None) is None and raw:
+            empty = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)  # such as the shortcut of a plain block
+            if next(module.children(), None) is None and raw and not empty:
                 self.uncounted[name] = f"{type(module).__module__}.{type(module).__qualname__} is not known to the counter"
             elif any(True for _ in module.parameters(recurse=False)):
                 self.uncounted[name] = "has weights of its own, outside of its layers"
         elif kind not in ("free", "activation", "seen inside"):
             self.tallies[name] = Tally(kind)
-            self._order[name] = float(len(self._order))
+            self._order[name] = float(len(self._order) + 1)
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -215,7 +217,7 @@ class Counter:
         if name in self.tallies and not self.tallies[name].calls:
             del self.tallies[name]
             if not (own and own <= self._used):
-                self.uncounted[name] = "was never called"
+                self.uncounted.setdefault(name, "was never called")
         elif name in self.uncounted and inside:
             if self.uncounted[name].startswith("has weights"):
                 if own <= self._used:
@@ -309,16 +311,18 @@ class Counter:
         """Whether a tensor is a parameter or buffer of the model, or a view of one."""
         return x.untyped_storage()._cdata in self._parameters
 
-    def operation(self, what: str, kind: str) -> tuple[str, Tally]:
+    def operation(self, what: str, kind: str, weight: Tensor | None = None) -> tuple[str, Tally]:
         """Name and tally of an operation outside of any known layer: one for each place in the code of the module that runs it.
 
-        An operation in a loop over time is one layer, as a module would be.
+        An operation in a loop over time is one layer, as a module would be. One with a parameter has its name too.
         """
         module = self._frames[-1].name if self._frames else self._root
+        parameter = "" if weight is None else self._parameters.get(weight.untyped_storage()._cdata, "")
+        what = f"{what} {parameter.removeprefix(f'{module}.')}".strip()
         key = (module, what, _call_site())
         if key not in self._sites:
             nth = 1 + sum(site[:2] == key[:2] for site in self._sites)
-            name = self._sites[key] = f"{module}: {what}" + (f" {nth}" if nth > 1 else "")
+            name = self._sites[key] = f"{module}: {what}" + (f" ({nth})" if nth > 1 else "")
             done = max((one.samples for one in self.tallies.values()), default=0)
             self.tallies[name] = Tally(kind, samples=done, batch=self._batch)
             self._latest += 1e-6
@@ -348,6 +352,7 @@ class Counter:
         *,
         bias: bool = False,
         time_runs_faster: bool | None = None,
+        hidden: int = 0,
     ) -> None:
         """Count one evaluation of a layer of synapses.
 
@@ -360,6 +365,7 @@ class Counter:
             output: spatial sizes at its output.
             bias: whether it has one.
             time_runs_faster: along the rows of `x`; as in the whole model if None.
+            hidden: multiply-accumulates of each row beside these synapses.
         """
         faster = self._batch_major if time_runs_faster is None else time_runs_faster
         shape = tuple(x.shape[x.dim() - synapses.axes :])
@@ -373,6 +379,8 @@ class Counter:
             counts = self._folded(name, fan, pooled, x, tally)
         else:
             counts = self._values(tally, fan, self.provenance.signal(x, shape), x)
+        if hidden:
+            counts["hidden"] = np.full_like(counts["sops"], hidden)
         tally.add_rows(counts, time_runs_faster=faster)
         rows = x.numel() // max(1, prod(shape))
         tally.elements += x.numel()
@@ -572,17 +580,18 @@ class Counter:
         """A recurrent layer of torch: its inputs value by value; what it keeps inside is analog in every step."""
         assert isinstance(module, nn.RNNBase)
         tally, x = self.tallies[name], inputs[0]
-        if not isinstance(x, Tensor):
-            self.uncounted[name] = "reads a packed sequence, whose steps are not counted"
-            return
+        if isinstance(x, nn.utils.rnn.PackedSequence):
+            x = x.data  # the steps that there are, one after the other
         weights = {key: weight.detach() for key, weight in module.named_parameters() if key.startswith("weight")}
         first = [weight for key, weight in weights.items() if key.startswith("weight_ih_l0")]
         inside = [weight for key, weight in weights.items() if not key.startswith("weight_ih_l0")]
         rows = x.numel() // max(1, x.shape[-1])
-        tally.hidden_macs += rows * sum(weight.numel() for weight in inside)
+        hidden = sum(weight.numel() for weight in inside)
+        tally.hidden_macs += rows * hidden
         tally.hidden_effective_macs += rows * sum(int(torch.count_nonzero(weight)) for weight in inside)
         faster = bool(module.batch_first) or x.dim() == 2
-        self.synapses(name, tally, Synapses("linear"), x, torch.cat(first), bias=module.bias, time_runs_faster=faster)
+        linear, weight = Synapses("linear"), torch.cat(first)
+        self.synapses(name, tally, linear, x, weight, bias=module.bias, time_runs_faster=faster, hidden=hidden)
         tally.notes.add("what the layer keeps inside counts as analog in every step")
         self._used.update(weight.untyped_storage()._cdata for weight in weights.values())
 

@@ -114,7 +114,7 @@ def _convolution(counter: "Counter", args: Arguments, _named: dict[str, Any], ou
         output_padding=each(output_padding),
         groups=groups,
     )
-    name, tally = counter.operation("convolution", "synapse")
+    name, tally = counter.operation("convolution", "synapse", weight)
     counter.synapses(name, tally, synapses, x, weight, tuple(output.shape[2:]), bias=bias is not None)
     counter.provenance.mark(output, "currents", (name,))
 
@@ -123,14 +123,25 @@ def _matrices(counter: "Counter", one: Tensor, other: Tensor, output: Tensor, *,
     """`[N, K]` by `[K, M]`: a layer of synapses if one of them is a parameter, else a product of activations."""
     if counter.is_parameter(other) or counter.is_parameter(one):
         x, weight = (one, other.t()) if counter.is_parameter(other) else (other.t(), one)
-        name, tally = counter.operation("linear", "synapse")
+        name, tally = counter.operation("linear", "synapse", weight)
         counter.synapses(name, tally, Synapses("linear"), x, weight, bias=bias)
         counter.provenance.mark(output, "currents", (name,))
     else:
-        _batched(counter, one[None], other[None], output)
+        _activations(counter, one[None], other[None], output)
 
 
 def _batched(counter: "Counter", one: Tensor, other: Tensor, output: Tensor) -> None:
+    """`[P, M, K]` by `[P, K, N]`; a parameter that is the same in all P is that of a layer."""
+    if counter.is_parameter(other) and (len(other) == 1 or other.stride(0) == 0):
+        _matrices(counter, one.flatten(0, 1), other[0], output)
+        return
+    if counter.is_parameter(one) and len(one) == 1:
+        _matrices(counter, one[0], other[0], output)
+        return
+    _activations(counter, one, other, output)
+
+
+def _activations(counter: "Counter", one: Tensor, other: Tensor, output: Tensor) -> None:
     name, tally = counter.operation("matmul", "matmul")
     origins = [counter.provenance.of(x) for x in (one, other)]
     dense = all(origin is not None and origin.role == "dense" for origin in origins)

@@ -95,5 +95,6 @@ def _notes(tally: Tally, own_steps: float, steps: int) -> list[str]:
         if own_steps == 1 < steps:
             last.append(f"computed once per sample; every step would cost {steps} times as much")
         elif own_steps > steps:
-            last.append(f"runs {own_steps:g} times per sample, in more than one place of the model")
+            often = f"runs {own_steps:g} times per sample"
+            last.append(f"{often}, in several calls" if tally.calls_most > 1 else f"{often}, once for each position")
     return [*first, *sorted(notes), *last]

@@ -56,7 +56,7 @@ class Tally:
 
     Attributes:
         kind: "synapse", "matmul", "recurrent", "neuron", "average pool", "max pool" or "sum".
-        calls: number of forward calls; `calls_now` of the batch that runs.
+        calls: number of forward calls; `calls_now` of the batch that runs, `calls_most` of any batch.
         rows: samples times time steps that went through the layer.
         steps_now: time steps that the layer has seen of the batch that runs.
         neurons: neurons of a spiking layer.
@@ -81,7 +81,7 @@ class Tally:
         drives_last: whether no later layer drives it too.
         geometry: of a synapse layer.
         notes: what a reader must know of this layer.
-        along: the counts by step and by sample: "spikes", "sops", "macs", "dense_macs".
+        along: the counts by step and by sample: "spikes", "sops", "macs", "dense_macs", "hidden".
         apart: whether all rows so far could be told apart by step and by sample.
         samples: of all batches before the one that runs; `batch` of that.
     """
@@ -89,6 +89,7 @@ class Tally:
     kind: str
     calls: int = 0
     calls_now: int = 0
+    calls_most: int = 0
     rows: int = 0
     steps_now: int = 0
     neurons: int = 0
@@ -135,6 +136,7 @@ class Tally:
         """Add what one call counted, row by row; see `Along.add`."""
         self.calls += 1
         self.calls_now += 1
+        self.calls_most = max(self.calls_most, self.calls_now)
         rows = len(next(iter(counts.values())))
         self.rows += rows
         if self.batch == 0 or rows % self.batch:
@@ -166,4 +168,5 @@ class Tally:
         sops, macs = samples.get("sops", nothing), samples.get("macs", nothing)
         if self.all_analog:
             sops, macs = nothing, samples["dense_macs"]
+        macs = macs + samples.get("hidden", nothing)
         return Series(torch.from_numpy(self.along["spikes"].steps), samples["spikes"], sops, macs)
