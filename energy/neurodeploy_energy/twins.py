@@ -51,6 +51,11 @@ def verdicts(report: "Report") -> tuple[Verdict, ...]:
     return tuple(_verdict(report, profile) for profile in report.profiles)
 
 
+def has_twins(report: "Report") -> bool:
+    """Whether there is anything to judge: a network without spikes is its own twin."""
+    return any(row.kind == "neuron" or row.sops for row in report.layers)
+
+
 def flips(found: Sequence[Verdict]) -> list[str]:
     """Where the answer depends on the cost table: one sentence for each twin under which it does."""
     sentences = []

@@ -86,7 +86,7 @@ def test_any_report_comes_back_from_its_file_and_is_sound_in_every_format(tmp_pa
     assert page.count("<script>") == 1
     assert page.count("<svg") == page.count("</svg>")
     text = as_latex(report)
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 4
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") in (3, 4)  # without spikes there is no twin
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """The networks without spikes that a spiking one has to beat, and where the verdict depends on the cost table."""
 
+import json
 from dataclasses import replace
 from math import ceil, log2
 
 import pytest
+import torch
 from torch import nn
 
 from neurodeploy_energy import LayerRow, Report, profile
@@ -12,6 +14,7 @@ from neurodeploy_energy.cost import load
 from neurodeploy_energy.geometry import Geometry
 from neurodeploy_energy.inputs import InputKinds
 from neurodeploy_energy.memory_model import dense
+from neurodeploy_energy.report import as_json, as_page, further_tables
 from neurodeploy_energy.twins import activation_bits, flips, verdicts
 
 LAYER = Geometry("linear", 50, 20)
@@ -93,6 +96,13 @@ def test_where_the_verdict_flips_is_said_for_each_twin():
         "and more under cmos45-int8+lemaire."
     )
     assert flips(verdicts(report_of(1, "cmos45-fp32", "cmos45-int8"))) == []
+
+
+def test_a_network_without_spikes_is_its_own_twin_and_is_not_judged():
+    report = profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [torch.rand(3, 1, 8, 8)])
+    assert further_tables(report) == []
+    assert json.loads(as_json(report))["verdicts"] == []
+    assert "twin" not in as_page(report, title="t", facts={}, notices=()).partition("</style>")[2].partition("<h2>Where")[0]
 
 
 def test_differences_of_layers_are_model_minus_baseline_and_missing_layers_count_nothing():

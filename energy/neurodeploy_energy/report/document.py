@@ -8,7 +8,7 @@ from neurodeploy_energy.deployment import Deployment, deployment
 from neurodeploy_energy.persample import model_series
 from neurodeploy_energy.report.schema import SCHEMA_VERSION
 from neurodeploy_energy.result import Report
-from neurodeploy_energy.twins import Verdict, verdicts
+from neurodeploy_energy.twins import Verdict, has_twins, verdicts
 
 
 def as_document(report: Report) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def as_document(report: Report) -> dict[str, Any]:
         "layers": [asdict(row) for row in report.layers],
         "total": asdict(report.total),
         "energy": [_energy(report, profile.name) for profile in report.profiles],
-        "verdicts": [_verdict(verdict, measured=report.twin is not None) for verdict in verdicts(report)],
+        "verdicts": [_verdict(verdict, measured=report.twin is not None) for verdict in verdicts(report) if has_twins(report)],
         "places": report.places,
         "host": None if report.host is None else asdict(report.host),
         "deployment": _deployment(report),

@@ -11,7 +11,7 @@ from neurodeploy_energy.report.conventions import CONVENTIONS, caveats
 from neurodeploy_energy.report.rates import rates_by_step
 from neurodeploy_energy.report.tables import Cell
 from neurodeploy_energy.result import LayerRow, Report
-from neurodeploy_energy.twins import verdicts
+from neurodeploy_energy.twins import has_twins, verdicts
 
 
 def as_page(report: Report, *, title: str, facts: Mapping[str, str], notices: Sequence[str]) -> str:
@@ -133,11 +133,14 @@ def _every_profile(report: Report) -> str:
         found = [(0, report.name, verdict.model_uj)]
         if report.comparison is not None and baseline is not None:
             found.append((1, baseline, report.comparison.energies[i].baseline))
-        found += [(2, "dense ReLU twin", verdict.dense_uj or 0.0)] if verdict.dense_uj else []
-        found += [(3, f"{verdict.bits}-bit twin", verdict.quantised_uj or 0.0)] if verdict.quantised_uj else []
+        twins = has_twins(report)
+        found += [(2, "dense ReLU twin", verdict.dense_uj or 0.0)] if twins and verdict.dense_uj else []
+        found += [(3, f"{verdict.bits}-bit twin", verdict.quantised_uj or 0.0)] if twins and verdict.quantised_uj else []
         name = verdict.profile.name
         rows[name] = [Bar(uj, style, f"{label} under {name}: {microjoule(uj)} µJ per sample") for style, label, uj in found]
-    legend = [report.name, baseline or "no baseline", "dense ReLU twin", "quantised twin"]
+    used = {bar.style for found in rows.values() for bar in found}
+    names = [report.name, baseline or "", "dense ReLU twin", "quantised twin"]
+    legend = [name if style in used else "" for style, name in enumerate(names)]
     unit = "estimated energy, µJ per sample, logarithmic"
     return bars(rows, caption="Estimated energy under each profile", unit=unit, legend=legend, log=True)
 

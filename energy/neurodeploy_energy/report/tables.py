@@ -7,7 +7,7 @@ from neurodeploy_energy.deployment import deployment
 from neurodeploy_energy.joules import Measurement
 from neurodeploy_energy.report.columns import COLUMNS, energies, microjoule, number, percent
 from neurodeploy_energy.result import LayerRow, Report
-from neurodeploy_energy.twins import Verdict, flips, verdicts
+from neurodeploy_energy.twins import Verdict, flips, has_twins, verdicts
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,10 @@ def profiles(report: Report) -> Table:
     return Table(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
 
 
-def twins(report: Report) -> Table:
-    """Where the verdict flips: the model against its twins without spikes under every profile."""
+def twins(report: Report) -> Table | None:
+    """Where the verdict flips: the model against its twins under every profile; None for a network without spikes."""
+    if not has_twins(report):
+        return None
     found = verdicts(report)
     return verdict_table([(report.name, verdict) for verdict in found], flips(found), measured=report.twin is not None)
 
