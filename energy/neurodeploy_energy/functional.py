@@ -35,6 +35,10 @@ class FunctionalOperations(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._counter = counter
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler, for seconds, to keep it away from here
+
     def pause(self) -> bool:
         """See nothing until `resume`, which costs nothing then; whether that was possible (no other mode is on top)."""
         if _get_current_dispatch_mode() is not self:

@@ -1,6 +1,7 @@
 """From a model and data to a report."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import torch
@@ -61,7 +62,7 @@ def profile(
     was_training = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with counter.attached(), torch.no_grad():
+        with _eager(model), counter.attached(), torch.no_grad():
             for batch in batches:
                 x = batch if isinstance(batch, Tensor) else batch[0]
                 counter.begin_batch(x.shape[batch_axis])
@@ -75,6 +76,12 @@ def profile(
     if samples == 0:
         raise UserError(f"{name}: no samples given, at least one batch expected")
     return _report(name, samples, counter, costs, baseline)
+
+
+def _eager(model: nn.Module) -> AbstractContextManager[object]:
+    """A compiled model runs as it is written: what hooks see would else be compiled too."""
+    compiled = any(type(one).__name__ == "OptimizedModule" or one._compiled_call_impl is not None for one in model.modules())
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def _run(model: nn.Module, x: Tensor, steps: int | None, counter: Counter, name: str) -> None:

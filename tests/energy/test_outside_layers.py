@@ -274,3 +274,11 @@ def test_a_layer_behind_an_activation_or_before_any_neuron_reads_one_dense_signa
         nn.Unflatten(0, (1, -1)), firing(5.0), nn.Unflatten(2, (3,)), Model(lambda _self, x: x + 1), nn.Linear(3, 2)
     )
     assert profile(later, [pixels], profiles=[]).layer("4").sops == 6
+
+
+def test_a_compiled_model_has_the_counts_of_the_model_that_it_was():
+    plain = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
+    expected = profile(plain, [SPIKES], profiles=[]).total
+    assert profile(torch.compile(plain), [SPIKES], profiles=[]).total == expected
+    plain.compile()
+    assert profile(plain, [SPIKES], profiles=[]).total == expected
