@@ -83,18 +83,24 @@ def _change(value: float, before: float | None) -> str:
 def _layer_table(report: Report) -> str:
     """Counts once, and a column of energies for each profile, of which one is shown."""
     counts = tables.layers(report, report.profiles[0].name)
-    energies = [(f' data-profile="{escape(p.name)}"', tables.layers(report, p.name)) for p in report.profiles]
+    energies = []
+    for profile in report.profiles:
+        under = tables.layers(report, profile.name)
+        most = max((row[-1].value or 0.0 for row in under.rows), default=0.0) or 1.0
+        energies.append((f' data-profile="{escape(profile.name)}"', under, most))
     head = "".join(shell.heading_cell(text, text=place == 0) for place, text in enumerate(counts.headings[:-1]))
-    head += "".join(shell.heading_cell(under.headings[-1], text=False, extra=extra) for extra, under in energies)
+    head += "".join(shell.heading_cell(under.headings[-1], text=False, extra=extra) for extra, under, _ in energies)
     notes = {row.name: row.note for row in report.layers}
     body = []
     for i, row in enumerate(counts.rows):
         cells = [shell.cell(found, text=place == 0) for place, found in enumerate(row[:-1])]
-        cells += [shell.cell(under.rows[i][-1], text=False, extra=extra) for extra, under in energies]
+        for extra, under, most in energies:
+            energy = under.rows[i][-1]
+            cells.append(shell.cell(energy, text=False, extra=extra, share=(energy.value or 0.0) / most))
         body.append(f'<tr>{"".join(cells)}<td class="note">{escape(notes.get(row[0].text, ""))}</td></tr>')
     total = counts.foot or ()
     foot = [shell.cell(found, text=place == 0) for place, found in enumerate(total[:-1])]
-    foot += [shell.cell((under.foot or (Cell(""),))[-1], text=False, extra=extra) for extra, under in energies]
+    foot += [shell.cell((under.foot or (Cell(""),))[-1], text=False, extra=extra) for extra, under, _ in energies]
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Layer by layer"><table><thead><tr>{head}'
         f'<th class="text">note</th></tr></thead><tbody>{"".join(body)}</tbody><tfoot><tr>{"".join(foot)}<td></td></tr></tfoot>'

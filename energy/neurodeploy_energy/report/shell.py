@@ -74,10 +74,11 @@ def heading_cell(heading: str, *, text: bool, extra: str = "") -> str:
     return f'<th scope="col"{_text(text)}{extra}><button type="button">{escape(heading)}</button></th>'
 
 
-def cell(found: Cell, *, text: bool, extra: str = "") -> str:
-    """One field of a table."""
+def cell(found: Cell, *, text: bool, extra: str = "", share: float = 0.0) -> str:
+    """One field of a table; `share`: of the largest value of its column, as a bar."""
     value = "" if found.value is None else f' data-value="{found.value!r}"'
-    return f"<td{_text(text)}{value}{extra}>{escape(found.text)}</td>"
+    bar = f'<span class="bar" style="width:{max(1, round(60 * share))}px"></span>' if share else ""
+    return f"<td{_text(text)}{value}{extra}>{escape(found.text)}{bar}</td>"
 
 
 def facts(found: Mapping[str, str]) -> str:
