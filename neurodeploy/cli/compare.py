@@ -36,7 +36,10 @@ def command(
 
     found = contest(Gathering(tuple(profile or PROFILES), host_profile).contenders(runs), baseline=baseline)
     if output is not None:
-        facts = {"Compared": ", ".join(map(str, runs))}
+        facts = {
+            "Compared": ", ".join(map(str, runs)),
+            "Networks": "checkpoints are counted as they were trained; a report.json has its model as it was counted then",
+        }
         paths = write_contest(found, output, title=f"Comparison with {found.baseline.name}", facts=facts)
     if as_json:
         typer.echo(document(found), nl=False)
