@@ -3,7 +3,8 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint benchmarks benchmarks-loihi results kills fuzz onnx-versions nir-frameworks clean
+.PHONY: help setup demo test lint benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills fuzz onnx-versions onnx-exact \
+	nir-frameworks joules clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
@@ -11,12 +12,16 @@ help:
 	@echo "make setup  create $(VENV) with everything that the two need"
 	@echo "make lint   ruff and mypy alone"
 	@echo "make benchmarks  measure against other frameworks, in an environment of their own (BENCHMARK=--help for its options)"
+	@echo "make benchmarks-energy  compare the counted operations with NeuroBench's in every framework, and what counting costs"
 	@echo "make benchmarks-loihi  measure the Loihi simulator against recorded runs of Lava (BENCHMARK=\"--recordings FOLDER\")"
+	@echo "make benchmarks-onnx  measure the ONNX export against torch and an unrolled export"
 	@echo "make results  train the small recipes of docs/results.md (hours) and write that page again"
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
 	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too)"
 	@echo "make onnx-versions  run every exported small network with ONNX Runtime 1.19.2, 1.20.1, 1.23.2 and the newest"
+	@echo "make onnx-exact  compare every spike of exact ONNX exports with torch's on 1,000 images of CIFAR-10 (hours)"
 	@echo "make nir-frameworks  pass NIR files to and from SpikingJelly, snnTorch, Norse and sinabs, and write docs/nir.md again"
+	@echo "make joules  read the energy counters of an NVIDIA GPU while a network runs on it (a minute; needs torch for CUDA)"
 	@echo "make clean  remove $(VENV), runs and caches"
 
 setup: $(VENV)/.ready
@@ -48,6 +53,12 @@ $(VENV)-benchmarks/.ready: pyproject.toml constraints.txt $(wildcard benchmarks/
 
 benchmarks: $(VENV)-benchmarks/.ready
 	$(VENV)-benchmarks/bin/python -W ignore -m benchmarks.training $(BENCHMARK)
+
+benchmarks-energy: $(VENV)-benchmarks/.ready
+	$(VENV)-benchmarks/bin/python -W ignore -m benchmarks.energy $(BENCHMARK)
+
+benchmarks-onnx: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m benchmarks.onnx $(BENCHMARK)
 
 benchmarks-loihi: setup
 	$(BIN)/python -W ignore -m benchmarks.loihi $(BENCHMARK)
@@ -83,6 +94,12 @@ $(VENV)-nir-%/.ready: checks/nir/requirements-%.txt checks/nir/requirements-impo
 
 nir-frameworks: setup $(FRAMEWORKS:%=$(VENV)-nir-%/.ready)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.nir_frameworks --environments $(VENV)-nir- $(NIR)
+
+onnx-exact: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m checks.exact_onnx
+
+joules:
+	$(BIN)/python -m checks.joules
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600

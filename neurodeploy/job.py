@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from neurodeploy import summary
+from neurodeploy.accounting import BATCH, completed
 from neurodeploy.data import DataSet
 from neurodeploy.deployment import Deployment, deploy
 from neurodeploy.errors import Failure
@@ -195,10 +196,25 @@ def _one_seed(
             **scales,
         )
         verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)
-    batches, profiles = samples.split(250), recipe.energy.profiles
-    baseline_report = profile(baseline.module, batches, name=recipe.baseline, profiles=profiles)
-    report = profile(student.module, batches, name=recipe.deployed, baseline=baseline_report, profiles=profiles)
+    baseline_report, report = _reports(recipe, samples, networks["teacher"], baseline, student)
     return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
+
+
+def _reports(
+    recipe: Recipe, samples: Tensor, teacher: nn.Module, baseline: Deployed, student: Deployed
+) -> tuple[Report, Report]:
+    """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
+    batches, profiles = samples.split(BATCH), recipe.energy.profiles
+    own = recipe.network_of("teacher") == recipe.network
+    twin = profile(teacher, batches, name="teacher", profiles=profiles) if own else None
+
+    def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
+        report = profile(deployed.module, batches, name=name, profiles=profiles)
+        places, accuracy = summary.places_of(deployed.graph, recipe.export.head_cut), deployed.result.accuracy
+        return completed(report, places=places, accuracy=accuracy, baseline=before, twin=twin)
+
+    before = counted(recipe.baseline, baseline, None)
+    return before, counted(recipe.deployed, student, before)
 
 
 def _deploy(recipe: Recipe, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:

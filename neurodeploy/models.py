@@ -3,7 +3,8 @@
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,15 @@ from torch import Tensor, nn
 
 from neurodeploy import checkpoint
 from neurodeploy.arrays import read_array
+from neurodeploy.data import DataSet
+from neurodeploy.deployment import deploy
 from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.imports import NirChoices, as_fed, is_nir
+from neurodeploy.summary import places_of
+from neurodeploy.targets import HeadCut
+from neurodeploy_energy.deployment import Place
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,8 @@ class Model:
         module: in evaluation mode.
         test_samples: of the checkpoint's own data set; None for a NIR file or a torch module.
         data: what `test_samples` are, in a sentence.
+        test_labels: of `test_samples`.
+        places: layer name → part of the deployed network; empty for a torch module, and for one that cannot be cut.
         statements: what was assumed of a NIR file, a sentence each.
         graph: of a NIR file.
         steps: how often a NIR file's network is fed a static sample; None if samples are sequences.
@@ -36,6 +44,8 @@ class Model:
     module: nn.Module
     test_samples: Tensor | None
     data: str
+    test_labels: Tensor | None = None
+    places: dict[str, Place] = field(default_factory=dict)
     statements: tuple[str, ...] = ()
     graph: Graph | None = None
     steps: int | None = None
@@ -52,9 +62,7 @@ def load_model(place: str, nir: NirChoices | None = None) -> Model:
     if is_nir(place):
         return _of_nir(Path(place), nir or NirChoices())
     if ":" not in place or place.endswith(".safetensors"):
-        loaded = checkpoint.load(Path(place))
-        data = loaded.progress.recipe.data.load()
-        return Model(checkpoint.describe(loaded.progress), loaded.network, data.test_samples, data.note)
+        return of_checkpoint(checkpoint.load(Path(place)))
     path, _, name = place.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
@@ -73,10 +81,37 @@ def load_model(place: str, nir: NirChoices | None = None) -> Model:
 
 def _of_nir(path: Path, choices: NirChoices) -> Model:
     reading = choices.read(path)
-    module = GraphModule(reading.graph, batch_first=reading.graph.input.timed)
+    graph = reading.graph
     return Model(
-        path.stem, module, None, "samples given by --input", reading.statements, graph=reading.graph, steps=choices.steps
+        path.stem,
+        GraphModule(graph, batch_first=graph.input.timed),
+        None,
+        "samples given by --input",
+        places=_places(graph),
+        statements=reading.statements,
+        graph=graph,
+        steps=choices.steps,
     )
+
+
+def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None) -> Model:
+    """A checkpoint's network with its test set; `data`: its data set, if that has been loaded already."""
+    progress = loaded.progress
+    data = progress.recipe.data.load() if data is None else data
+    places: dict[str, Place] = {}
+    if progress.role not in progress.recipe.relu_roles:
+        with suppress(UserError):  # a network without a form as a graph is counted all the same
+            places = _places(deploy(loaded.network, data).graph, progress.recipe.export.head_cut)
+    name = checkpoint.describe(progress)
+    return Model(name, loaded.network, data.test_samples, data.note, data.test_labels, places)
+
+
+def _places(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, Place]:
+    """Layer name → part of the deployed network; empty for one that cannot be cut."""
+    try:
+        return places_of(graph, head_cut)
+    except UserError:
+        return {}
 
 
 def _made_by(function: Callable[[], object], place: str) -> object:

@@ -10,6 +10,7 @@ from neurodeploy.evaluation import mean_and_interval
 from neurodeploy.graph import Graph, Part, nodes, partition
 from neurodeploy.recipe import Recipe
 from neurodeploy.targets import HeadCut
+from neurodeploy_energy.deployment import Place
 from neurodeploy_exporters.lava.headcut import moved
 from neurodeploy_exporters.lava.wiring import readouts
 
@@ -72,6 +73,18 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
     }
 
 
+def places_of(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, Place]:
+    """Which part of the deployed network each layer belongs to."""
+    cut = partition(graph)
+    taken = moved(graph, cut.head, readouts(graph, cut.head)) if head_cut == "last-synapse" else frozenset()
+    found: dict[str, Place] = {}
+    placed: tuple[tuple[Part | None, Place], ...] = ((cut.encoder, "encoder"), (cut.body, "body"), (cut.head, "head"))
+    for part, place in placed:
+        for name in () if part is None else _members(graph, part, taken):
+            found.setdefault(name, place)
+    return found
+
+
 def parts(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, str]:
     """Which layers of the deployed network run where."""
     cut = partition(graph, spikes_only=False)
@@ -99,7 +112,8 @@ def notices(recipe: Recipe) -> list[str]:
         "Counts are those of the deployed networks: batch norm folded"
         + (", weights on an 8-bit power-of-two grid." if recipe.export.quantize == "exact" else ".")
         + (f" {recipe.deployed} has been fine-tuned in Loihi's integers, and is counted so." if recipe.export.finetune else ""),
-        "Every spike-driven layer is costed by its synaptic operations, also where the bundle runs it densely on the host.",
+        "In the totals every spike-driven layer is costed by its synaptic operations, also where the bundle runs it densely on "
+        "the host; the table of chip and host costs encoder and head as the dense work that they are there.",
     ]
     if recipe.export.quantize == "int8":
         found.append("The exported artefact computes in 8-bit integers; counts are those of the network with float weights.")

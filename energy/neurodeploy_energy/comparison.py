@@ -1,9 +1,10 @@
 """Two models side by side: layer by layer, and under every profile; and each spiking model against its dense twin."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from neurodeploy_energy.cost import Profile
 from neurodeploy_energy.result import LayerRow, Report
+from neurodeploy_energy.twins import Verdict, verdicts
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,11 @@ class LayerPair:
     model: LayerRow | None
     baseline: LayerRow | None
 
+    def difference(self, field: str) -> float:
+        """Of one count, the model's minus the baseline's; a layer that is not there counts nothing."""
+        ours, theirs = (0.0 if row is None else getattr(row, field) for row in (self.model, self.baseline))
+        return float(ours - theirs)
+
 
 @dataclass(frozen=True)
 class EnergyPair:
@@ -21,16 +27,23 @@ class EnergyPair:
 
     Attributes:
         model, baseline: the two spiking models.
-        twin: the model's dense ReLU twin: one dense evaluation of every synapse layer; None if the profile has no MAC cost.
-        break_even_rate: firing rate below which the spiking model costs less than its twin in compute, if every layer fired
-            alike: `E_MAC / (T · E_AC)`; None if the profile lacks a cost.
+        verdict: the model against its twins without spikes.
     """
 
     profile: Profile
     model: float
     baseline: float
-    twin: float | None
-    break_even_rate: float | None
+    verdict: Verdict
+
+    @property
+    def twin(self) -> float | None:
+        """The model's dense ReLU twin; see `Verdict`."""
+        return self.verdict.dense_uj
+
+    @property
+    def break_even_rate(self) -> float | None:
+        """See `Verdict`."""
+        return self.verdict.break_even_rate
 
     @property
     def change_percent(self) -> float | None:
@@ -59,23 +72,15 @@ def compare(report: Report, baseline: Report) -> Comparison:
     theirs = {row.name: row for row in baseline.layers}
     names = [*ours, *(name for name in theirs if name not in ours)]
     pairs = tuple(LayerPair(name, ours.get(name), theirs.get(name)) for name in names)
-    return Comparison(baseline, pairs, tuple(_energies(report, baseline, profile) for profile in report.profiles))
-
-
-def twin_uj(report: Report, profile: Profile) -> float | None:
-    """Estimated energy of the dense ReLU twin, one evaluation of every synapse layer, in µJ per sample."""
-    if profile.mac is None:
-        return None
-    return sum(row.dense_macs / row.steps for row in report.layers if row.kind == "synapse") * profile.mac * 1e-6
-
-
-def _energies(report: Report, baseline: Report, profile: Profile) -> EnergyPair:
-    known = Report(baseline.name, baseline.samples, baseline.steps, baseline.layers, {}, report.profiles)
-    rate = profile.mac / (report.steps * profile.ac) if profile.mac and profile.ac and report.steps else None
-    return EnergyPair(
-        profile,
-        report.energy(profile.name).total_uj,
-        known.energy(profile.name).total_uj,
-        twin_uj(report, profile),
-        rate,
+    known = replace(baseline, profiles=report.profiles, comparison=None)
+    energies = tuple(
+        EnergyPair(found.profile, found.model_uj, known.energy(found.profile.name).total_uj, found)
+        for found in verdicts(report)
     )
+    return Comparison(known, pairs, energies)
+
+
+def with_twin(report: Report, twin: Report) -> Report:
+    """The report, judged against its measured ReLU twin: with the twin's layers, and the zeros that its ReLUs make."""
+    judged = replace(report, twin=twin)
+    return judged if report.comparison is None else replace(judged, comparison=compare(judged, report.comparison.baseline))

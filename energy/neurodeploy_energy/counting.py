@@ -1,222 +1,269 @@
-"""Counting by forward hooks: one pass over the data, one dot product per synapse layer, no second forward pass."""
+"""Counting while a model runs: hooks on its modules, a mode that sees what runs outside of them, no second forward pass."""
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from types import CodeType, FrameType
 from typing import Any
-from weakref import ref
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
-from neurodeploy_energy.fanout import FanOut, fan_out, own_axes, through_pool
-from neurodeploy_energy.recognition import kind_of, summing_windows
+from neurodeploy_energy.functional import FunctionalOperations
+from neurodeploy_energy.neurons import neurons_of
+from neurodeploy_energy.recognition import Kind, kind_of
+from neurodeploy_energy.rules import Rules
 from neurodeploy_energy.tally import Tally
 
-_EXACT = 2**53
+_COUNTED = {"synapse", "average pool", "max pool", "sum", "recurrent", "activation"}
+"""Modules whose own operations are known, so that what runs inside is no operation of its own."""
 
 
 @dataclass(eq=False)
-class _Pooled:
-    """Spikes on their way through an average pool: what went in, kept until the end of the batch for those who read it.
+class _Frame:
+    """A module that is running.
 
-    Holding the output keeps its memory from being given to another tensor, so that its address identifies it.
+    Attributes:
+        name: of the module.
+        counted: whether its operations are counted by the module, not one by one.
+        neuron: whether it is a layer of neurons.
+        paused: whether operations inside are not looked at.
     """
 
-    layer: str
-    spikes: Tensor
-    axes: int
-    sums: Callable[[Tensor], Tensor]
-    output: Tensor
-    version: int
-    folded: bool = False
-
-    def is_read_as(self, x: Tensor) -> bool:
-        """Whether `x` is the pool's output as it was made, at most reshaped: same values in the same order."""
-        same_order = x.shape == self.output.shape and x.stride() == self.output.stride()
-        reshaped = x.is_contiguous() and self.output.is_contiguous() and x.numel() == self.output.numel()
-        return x._version == self.version and (same_order or reshaped)
-
-    def is_copied_to(self, x: Tensor) -> bool:
-        """Whether `x` holds the pool's output in memory of its own: so does a reshape of channels that lie last in memory."""
-        made = self.output
-        return x.numel() == made.numel() and made._version == self.version and torch.equal(x.reshape(-1), made.reshape(-1))
+    name: str
+    counted: bool
+    neuron: bool
+    paused: bool
 
 
-class Counter:
+class Counter(Rules):
     """Counts the operations of a model's layers while it runs; see `attached`.
 
     Attributes:
-        tallies: layer name → its counts.
         uncounted: layer name → why its operations are not counted.
+        raised_in: innermost layer that has raised an error in this batch.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.tallies: dict[str, Tally] = {}
+        super().__init__()
         self.uncounted: dict[str, str] = {}
-        self._fan_outs: dict[tuple[str, tuple[int, ...]], FanOut] = {}
-        self._pool_fan_outs: dict[tuple[str, str, tuple[int, ...]], tuple[Tensor, Tensor]] = {}
-        self._pooled: dict[int, _Pooled] = {}
-        self._currents: dict[int, ref[Tensor]] = {}
-        self._hooked: list[tuple[nn.Module, Callable[..., None]]] = []
-        for name, module in model.named_modules():
-            self._plan(name, module)
+        self.raised_in: str | None = None
+        self._mode = FunctionalOperations(self)
+        self._root = type(model).__name__
+        self._frames: list[_Frame] = []
+        self._quiet = self._firing = 0
+        self._started: dict[str, int] = {}
+        self._finished: dict[str, int] = {}
+        self._kinds: dict[str, Kind | None] = {}
+        self._modules: list[tuple[str, nn.Module]] = []
+        self._neurons: list[str] = []
+        self._sites: dict[tuple[str, str, tuple[tuple[CodeType, int], ...]], str] = {}
+        self._order: dict[str, float] = {}
+        self._latest = 0.0
+        self._shared: dict[str, list[str]] = {}
+        seen: dict[int, str] = {}
+        for raw, module in model.named_modules(remove_duplicate=False):
+            name = raw or self._root
+            if id(module) in seen:
+                self._shared.setdefault(seen[id(module)], []).append(name)
+                continue
+            seen[id(module)] = name
+            self._plan(raw, name, module)
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if not nn.parameter.is_lazy(tensor):
+                self._parameters[tensor.untyped_storage()._cdata] = name
 
-    def _plan(self, name: str, module: nn.Module) -> None:
+    def _plan(self, raw: str, name: str, module: nn.Module) -> None:
         kind = kind_of(module)
+        inside_neurons = any(raw.startswith(f"{neurons}.") for neurons in self._neurons)
+        if kind is None and (inside_neurons or "parametrizations" in raw.split(".")):
+            kind = "free"  # such as a surrogate gradient, or what makes a weight
+        self._kinds[name] = kind
+        self._modules.append((name, module))
+        if kind == "neuron":
+            self._neurons.append(raw)
+            neurons = neurons_of(module)
+            assert neurons is not None
+            self._batch_major |= neurons.axes in ("batch first", "flat")
+            self._time_last |= neurons.axes == "time last"
         if kind is None:
-            if next(module.children(), None) is None and name:
+            empty = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)  # such as the shortcut of a plain block
+            if next(module.children(), None) is None and raw and not empty:
                 self.uncounted[name] = f"{type(module).__module__}.{type(module).__qualname__} is not known to the counter"
             elif any(True for _ in module.parameters(recurse=False)):
-                self.uncounted[name or type(module).__name__] = "has weights of its own, outside of its layers"
-        elif kind != "free":
+                self.uncounted[name] = "has weights of its own, outside of its layers"
+        elif kind not in ("free", "activation", "seen inside"):
             self.tallies[name] = Tally(kind)
-            self._hooked.append((module, self._hook(name, module)))
-
-    def _hook(self, name: str, module: nn.Module) -> Callable[..., None]:
-        count: dict[str, Callable[..., None]] = {
-            "synapse": self._synapse,
-            "neuron": self._neuron,
-            "average pool": self._average_pool,
-            "max pool": self._max_pool,
-            "sum": self._sum,
-        }
-        rule = count[self.tallies[name].kind]
-
-        def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            rule(name, module, inputs, output[0] if isinstance(output, tuple) else output)
-
-        return hook
+            self._order[name] = float(len(self._order) + 1)
 
     @contextmanager
     def attached(self) -> Iterator[None]:
         """Hooks are on the model inside, and off it afterwards, whatever happens."""
-        handles = [module.register_forward_hook(hook) for module, hook in self._hooked]
+        handles = []
+        fast_attention = torch.backends.mha.get_fastpath_enabled()
         try:
-            yield
+            torch.backends.mha.set_fastpath_enabled(False)  # it hides the layers of a transformer in one operation
+            for name, module in self._modules:
+                handles.append(module.register_forward_pre_hook(self._before(name, module)))
+                handles.append(module.register_forward_hook(self._after(name), with_kwargs=True, always_call=True))
+            with self._mode:
+                try:
+                    yield
+                finally:
+                    while self._frames:  # of modules that were interrupted, which torch tells nobody
+                        if self._leave(self._frames[-1].name):
+                            self._mode.resume()
         finally:
+            torch.backends.mha.set_fastpath_enabled(fast_attention)
             for handle in handles:
                 handle.remove()
-            self._pooled.clear()
-            self._currents.clear()
+            self._forget()
 
-    def end_of_batch(self) -> None:
-        """Pools whose output no synapse layer has read are counted for themselves."""
-        for pooled in self._pooled.values():
-            if pooled.folded:
-                continue
-            tally = self.tallies[pooled.layer]
-            tally.adds += int(torch.count_nonzero(pooled.spikes))
-            tally.notes.add("spikes summed by the pool itself")
-        self._pooled.clear()
-        self._currents.clear()
+    def begin_batch(self, batch: int) -> None:
+        """Samples that the next calls of the model work on."""
+        self._batch = batch
+        self._frames.clear()
+        self._quiet = self._firing = 0
+        self._fired_now = False
+        self.raised_in = None
+        for tally in self.tallies.values():
+            tally.begin_batch(batch)
 
-    def _synapse(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        tally, x = self.tallies[name], inputs[0].detach()
-        self._currents[id(output)] = ref(output)
-        axes = own_axes(module)
-        shape = tuple(x.shape[-axes:])
-        values = x.reshape(-1, *shape)
-        fan = self._fan_out(name, module, shape)
-        tally.calls += 1
-        tally.rows += len(values)
-        tally.elements += values.numel()
-        tally.spikes += int(torch.count_nonzero(values))
-        tally.dense_macs += len(values) * fan.dense
-        present = (values != 0).sum(0, dtype=torch.float64)
-        tally.effective_macs += _dot(present, fan.nonzero)
-        pooled = self._pool_read_as(x)
-        if pooled is not None:
-            self._through_pool(name, fan, pooled, tally)
-        elif not _whole(values):
-            tally.analog = True
-        else:
-            graded = bool(values.numel()) and values.abs().max() > 1
-            per_position = values.abs().sum(0, dtype=torch.float64) if graded else present
-            tally.sops += _dot(per_position, fan.all)
-            tally.sops_nonzero_weights += _dot(per_position, fan.nonzero)
-            if graded:
-                tally.notes.add("graded spikes: a value of k costs k synaptic operations")
+    def finish(self) -> None:
+        """What can only be said once all data have run: what was never called, what raised, what shares its weights."""
+        for tally in self.tallies.values():
+            tally.dense = tally.dense and self._fired
+        self.tallies = {name: self.tallies[name] for name in sorted(self.tallies, key=self._order.__getitem__)}
+        by_weight: dict[int, str] = {}
+        for name, module in self._modules:
+            self._finish_module(name, module)
+            weight = getattr(module, "weight", None)
+            if name in self.tallies and self.tallies[name].calls and isinstance(weight, nn.Parameter):
+                first = by_weight.setdefault(id(weight), name)
+                if first != name:
+                    self.tallies[name].notes.add(f"shares its weights with {first}")
+        for name, others in self._shared.items():
+            if name in self.tallies:
+                self.tallies[name].notes.add(f"also known as {', '.join(others)}")
 
-    def _pool_read_as(self, x: Tensor) -> _Pooled | None:
-        direct = self._pooled.get(x.untyped_storage().data_ptr())
-        if direct is not None and direct.is_read_as(x):
-            return direct
-        return next((pooled for pooled in self._pooled.values() if pooled.is_copied_to(x)), None)
-
-    def _through_pool(self, name: str, fan: FanOut, pooled: _Pooled, tally: Tally) -> None:
-        shape = tuple(pooled.spikes.shape[-pooled.axes :])
-        key = (name, pooled.layer, shape)
-        if key not in self._pool_fan_outs:
-            every, nonzero = (through_pool(pooled.sums, shape, after) for after in (fan.all, fan.nonzero))
-            self._pool_fan_outs[key] = every, nonzero
-        per_position = pooled.spikes.reshape(-1, *shape).abs().sum(0, dtype=torch.float64)
-        every, nonzero = self._pool_fan_outs[key]
-        tally.sops += _dot(per_position, every)
-        tally.sops_nonzero_weights += _dot(per_position, nonzero)
-        tally.notes.add(f"spikes counted before {pooled.layer}, which is folded in")
-        self.tallies[pooled.layer].notes.add(f"folded into {name}: no operations of its own")
-        pooled.folded = True
-
-    def _neuron(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        tally, current = self.tallies[name], inputs[0].detach()
-        steps, batch = output.shape[:2]
-        tally.calls += 1
-        tally.rows += steps * batch
-        tally.neurons = output[0, 0].numel()
-        tally.spikes += int(torch.count_nonzero(output))
-        tally.updates += output.numel()
-        tally.updates_active += int(torch.count_nonzero((current != 0) | (output != 0)))
-
-    def _average_pool(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        tally, x = self.tallies[name], inputs[0].detach()
-        tally.calls += 1
-        tally.elements += x.numel()
-        windows = summing_windows(module)
-        if not _whole(x):
-            tally.analog = True
-        elif windows is None:
-            tally.adds += int(torch.count_nonzero(x))
-            tally.notes.add("windows overlap or are padded: not folded, spikes summed by the pool itself")
-        else:
-            axes, sums = windows
-            self._pooled[output.untyped_storage().data_ptr()] = _Pooled(name, x, axes, sums, output, output._version)
-
-    def _max_pool(self, name: str, _module: nn.Module, _inputs: tuple[Any, ...], _output: Tensor) -> None:
-        self.tallies[name].calls += 1
-        self.tallies[name].notes.add("comparisons are not counted")
-
-    def _sum(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        tally = self.tallies[name]
-        tally.calls += 1
-        for position, operand in enumerate(inputs):
-            x = operand.detach()
-            if self._is_current(operand) or not _whole(x):
-                tally.analog_operands.add(position)
+    def _finish_module(self, name: str, module: nn.Module) -> None:
+        own = {weight.untyped_storage()._cdata for weight in module.parameters(recurse=False) if weight.dim() > 1}
+        inside = any(key.startswith(f"{name}: ") for key in self.tallies)
+        if name in self.tallies and not self.tallies[name].calls:
+            del self.tallies[name]
+            if not (own and own <= self._used):
+                self.uncounted.setdefault(name, "was never called")
+        elif name in self.uncounted and inside:
+            if self.uncounted[name].startswith("has weights"):
+                if own <= self._used:
+                    del self.uncounted[name]
             else:
-                tally.operand_adds[position] = tally.operand_adds.get(position, 0) + int(x.abs().sum(dtype=torch.float64))
-        if all(map(self._is_current, inputs)):
-            self._currents[id(output)] = ref(output)
+                self.uncounted[name] = "its matrix products and convolutions are counted, its other operations are not"
+        failed = self._started.get(name, 0) - self._finished.get(name, 0)
+        if failed:
+            self.uncounted[name] = f"raised an error in {failed} of {self._started[name]} calls, which the model went on from"
 
-    def _is_current(self, x: Tensor) -> bool:
-        """Whether synapses made it: with integer weights their sums are whole numbers, and no spikes for all that."""
-        known = self._currents.get(id(x))
-        return known is not None and known() is x
+    def _before(self, name: str, module: nn.Module) -> Callable[..., None]:
+        kind = self._kinds[name]
+        counted, neuron = kind in _COUNTED, kind == "neuron"
+        unknown = name in self.uncounted
+        elementwise = neuron and all(weight.dim() < 2 for weight in module.parameters())
 
-    def _fan_out(self, name: str, module: nn.Module, shape: tuple[int, ...]) -> FanOut:
-        key = (name, shape)
-        if key not in self._fan_outs:
-            self._fan_outs[key] = fan_out(module, shape)
-        return self._fan_outs[key]
+        def hook(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
+            paused = (counted or elementwise) and self._mode.pause()
+            self._frames.append(_Frame(name, counted, neuron, paused))
+            self._quiet += counted
+            self._firing += neuron
+            self._started[name] = self._started.get(name, 0) + 1
+            if unknown and not self._fired_now:
+                self.fires()
+
+        return hook
+
+    def _after(self, name: str) -> Callable[..., None]:
+        rule = self.rule(self._kinds[name])
+
+        def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+            paused = self._leave(name)
+            try:
+                self._latest = self._order.get(name, self._latest)
+                if output is None:  # torch calls this hook so when the module raised
+                    self.raised_in = self.raised_in or name
+                    return
+                self._finished[name] = self._finished.get(name, 0) + 1
+                if rule is None or self._quiet:
+                    return
+                with nullcontext() if paused else _disable_current_modes():
+                    rule(name, module, (*inputs, *named.values()), output[0] if isinstance(output, tuple | list) else output)
+            finally:
+                if paused:
+                    self._mode.resume()
+
+        return hook
+
+    def _leave(self, name: str) -> bool:
+        """Close a module and whatever it left open; whether operations inside were not looked at."""
+        paused = False
+        while self._frames:
+            frame = self._frames.pop()
+            self._quiet -= frame.counted
+            self._firing -= frame.neuron
+            paused |= frame.paused
+            if frame.name == name:
+                break
+        return paused
+
+    @property
+    def watches(self) -> bool:
+        """Whether an operation that runs now is one of no known layer."""
+        return self._quiet == 0
+
+    @property
+    def inside_neurons(self) -> bool:
+        """Whether a layer of neurons runs now, whose operations are its updates."""
+        return self._firing > 0
+
+    @property
+    def steps(self) -> int:
+        """Time steps of this batch that the neurons have seen; 0 if none have run."""
+        return max((tally.steps_now for tally in self.tallies.values() if tally.kind == "neuron"), default=0)
+
+    def operation(self, what: str, kind: str, weight: Tensor | None = None) -> tuple[str, Tally]:
+        """Name and tally of an operation outside of any known layer: one for each place in the code of the module that runs it.
+
+        An operation in a loop over time is one layer, as a module would be. One with a parameter has its name too.
+        """
+        module = self._frames[-1].name if self._frames else self._root
+        parameter = "" if weight is None else self._parameters.get(weight.untyped_storage()._cdata, "")
+        what = f"{what} {parameter.removeprefix(f'{module}.')}".strip()
+        key = module, what, _call_site()
+        if key not in self._sites:
+            nth = 1 + sum(site[:2] == key[:2] for site in self._sites)
+            name = self._sites[key] = f"{module}: {what}" + (f" ({nth})" if nth > 1 else "")
+            done = max((one.samples for one in self.tallies.values()), default=0)
+            self.tallies[name] = Tally(kind, samples=done, batch=self._batch)
+            self._latest += 1e-6
+            self._order[name] = self._latest
+        name = self._sites[key]
+        return name, self.tallies[name]
+
+    def not_known(self, operation: str) -> None:
+        """List an operation that multiplies and accumulates in a way that is not counted."""
+        name = self._frames[-1].name if self._frames else self._root
+        self.uncounted[f"{name}: {operation}"] = "an operation that is not known to the counter"
 
 
-def _whole(x: Tensor) -> bool:
-    return torch.equal(x, x.round())
-
-
-def _dot(counts: Tensor, fan: Tensor) -> int:
-    """Σ count · fan-out, exact: both are whole numbers in float64, and the sum is checked to stay below 2⁵³."""
-    total = float((counts * fan).sum())
-    if total >= _EXACT:
-        raise OverflowError("more than 2^53 synaptic operations in one batch; use smaller batches")
-    return int(total)
+def _call_site() -> tuple[tuple[CodeType, int], ...]:
+    """The places in the code that an operation was called from, up to the first outside of torch: the model's own."""
+    frame: FrameType | None = sys._getframe(1)
+    places = []
+    while frame is not None:
+        package = frame.f_globals.get("__name__", "").split(".")[0]
+        if package != "neurodeploy_energy":
+            places.append((frame.f_code, frame.f_lasti))
+            if package != "torch":
+                break
+        frame = frame.f_back
+    return tuple(places)

@@ -1,13 +1,22 @@
 """The report as an object that can be queried: rows per layer, totals, energies. It computes and never prints."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from neurodeploy.errors import UserError
+from neurodeploy_energy.accesses import MemoryAccesses
 from neurodeploy_energy.cost import Profile
+from neurodeploy_energy.estimate import EnergyBreakdown, estimate
+from neurodeploy_energy.geometry import Geometry
+from neurodeploy_energy.inputs import InputKinds
+from neurodeploy_energy.series import Series
 
 if TYPE_CHECKING:
     from neurodeploy_energy.comparison import Comparison
+    from neurodeploy_energy.deployment import Place
+    from neurodeploy_energy.joules import Measurement, Unmeasured
+
+_NOT_SUMMED = {"name", "kind", "rate", "steps", "note", "drives", "inputs", "memory", "geometry"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,14 @@ class LayerRow:
         updates_active: neuron updates with a non-zero current or a spike in that step.
         updates_idle: all other neuron updates.
         note: what a reader must know.
+        spikes_in: non-zero inputs of a synapse layer, whatever their kind: θ_in.
+        spikes_out: spikes of the neurons that a synapse layer's currents drive: θ_out. Where several layers drive the same
+            neurons it stands at the last of them, so that a sum counts no spike twice.
+        spikes_value: Σ|value| of the outputs of a spiking layer: more than `spikes` where they are graded.
+        drives: name of the spiking layer that a synapse layer's currents drive; "" if there is none that is known.
+        inputs: values at the input of a synapse layer or a pool, by kind.
+        memory: accesses, counted.
+        geometry: of a synapse layer.
     """
 
     name: str
@@ -51,41 +68,13 @@ class LayerRow:
     updates_active: float = 0.0
     updates_idle: float = 0.0
     note: str = ""
-
-
-@dataclass(frozen=True)
-class LayerEnergy:
-    """Estimated energy of one layer per sample, in pJ, by cause."""
-
-    name: str
-    synaptic_operations: float
-    macs: float
-    neuron_updates: float
-    spikes: float
-
-    @property
-    def total(self) -> float:
-        return self.synaptic_operations + self.macs + self.neuron_updates + self.spikes
-
-
-@dataclass(frozen=True)
-class EnergyBreakdown:
-    """Estimated energy of a model per sample under one profile.
-
-    Attributes:
-        profile: whose constants were used; a total never mixes two.
-        layers: in pJ.
-        left_out: what the profile gives no cost for, in words with the amount; empty if all is in the total.
-    """
-
-    profile: Profile
-    layers: tuple[LayerEnergy, ...]
-    left_out: tuple[str, ...]
-
-    @property
-    def total_uj(self) -> float:
-        """µJ per sample."""
-        return sum(layer.total for layer in self.layers) * 1e-6
+    spikes_in: float = 0.0
+    spikes_out: float = 0.0
+    spikes_value: float = 0.0
+    drives: str = ""
+    inputs: InputKinds = field(default_factory=InputKinds)
+    memory: MemoryAccesses = field(default_factory=MemoryAccesses)
+    geometry: Geometry | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +89,14 @@ class Report:
         uncounted: layer name → why its operations are missing from the counts.
         profiles: under which energies were asked for; the first is the headline.
         comparison: with a baseline, if one was given.
+        places: layer name → "encoder" or "head", which a host computes densely, or "body", which the chip does; empty if
+            nobody said.
+        host: profile of the host, for the layers that it computes.
+        twin: of the trained dense ReLU network that stands for this one, measured on data; None if there is none.
+        answers: right answers, and samples asked; None if the labels are not known.
+        measured: joules read from the machine's counters while the model ran, or why there are none.
+        whole: counts of the whole model by step and sample, where those of its layers are not kept (`series`).
+        series: layer name → its counts by step and by sample, for layers where steps and samples can be told apart.
     """
 
     name: str
@@ -109,27 +106,32 @@ class Report:
     uncounted: dict[str, str]
     profiles: tuple[Profile, ...]
     comparison: "Comparison | None" = None
+    series: dict[str, Series] = field(default_factory=dict, compare=False)
+    places: "dict[str, Place]" = field(default_factory=dict)
+    host: Profile | None = None
+    twin: "Report | None" = None
+    answers: tuple[int, int] | None = None
+    measured: "tuple[Measurement | Unmeasured, ...]" = ()
+    whole: Series | None = field(default=None, compare=False)
 
     @property
     def total(self) -> LayerRow:
         """Sum over the layers; `rate` is over all neurons, `steps` is T."""
-        names = [field.name for field in fields(LayerRow) if field.name not in ("name", "kind", "rate", "steps", "note")]
+        names = [one.name for one in fields(LayerRow) if one.name not in _NOT_SUMMED]
         sums = {name: sum(getattr(row, name) for row in self.layers) for name in names}
+        inputs = sum((row.inputs for row in self.layers), InputKinds())
+        memory = sum((row.memory for row in self.layers), MemoryAccesses())
         slots = sum(row.neurons * row.steps for row in self.layers)
         spikes = sums["spikes"]
-        return replace(LayerRow("total", "total"), **sums, steps=float(self.steps), rate=spikes / slots if slots else 0.0)
+        rate = spikes / slots if slots else 0.0
+        return replace(LayerRow("total", "total"), **sums, inputs=inputs, memory=memory, steps=float(self.steps), rate=rate)
 
     def layer(self, name: str) -> LayerRow:
         """One row by its name."""
         return next(row for row in self.layers if row.name == name)
 
     def energy(self, profile: str) -> EnergyBreakdown:
-        """Estimated energy under one of the report's profiles.
-
-        ```
-        E = AC · (SOPs + adds) + MAC · MACs + AC · analog adds
-          + active · active updates + idle · idle updates + spike · spikes
-        ```
+        """Estimated energy under one of the report's profiles: see `estimate`.
 
         Synaptic operations count weights of zero too, MACs are dense. A profile without a MAC cost is that of a chip which
         computes with spikes alone: work on analog values is then left out of the total and listed in `left_out`.
@@ -141,26 +143,4 @@ class Report:
         if found is None:
             names = ", ".join(p.name for p in self.profiles)
             raise UserError(f"profile {profile!r}: not in this report, which has {names}")
-        layers = tuple(
-            LayerEnergy(
-                row.name,
-                (found.ac or 0.0) * (row.sops + row.adds),
-                0.0 if found.mac is None else found.mac * row.macs + (found.ac or 0.0) * row.analog_adds,
-                (found.neuron_update_active or 0.0) * row.updates_active + (found.neuron_update_idle or 0.0) * row.updates_idle,
-                (found.spike or 0.0) * row.spikes,
-            )
-            for row in self.layers
-        )
-        return EnergyBreakdown(found, layers, _left_out(found, self.total))
-
-
-def _left_out(profile: Profile, total: LayerRow) -> tuple[str, ...]:
-    lines = (
-        (profile.ac, total.sops + total.adds, "synaptic operations"),
-        (profile.mac, total.macs, "multiply-accumulates on analog values, which run on a host"),
-        (profile.mac, total.analog_adds, "additions of analog values, which run on a host"),
-        (profile.neuron_update_active, total.updates_active, "active neuron updates"),
-        (profile.neuron_update_idle, total.updates_idle, "idle neuron updates"),
-        (profile.spike, total.spikes, "spikes sent"),
-    )
-    return tuple(f"{amount:,.0f} {what}" for cost, amount, what in lines if cost is None and amount)
+        return estimate(self.layers, found, self.steps)

@@ -29,6 +29,9 @@ _REQUIRED = (
 _OPTIONAL = {
     "onnxruntime": 'verify and ONNX accuracy; pip install "neurodeploy[onnx]"',
     "onnxruntime-gpu": 'the same on NVIDIA GPUs; pip install "neurodeploy[onnx-gpu]"',
+    "optuna": 'sweep; pip install "neurodeploy[sweep]"',
+    "nvidia-ml-py": 'energy --measure on NVIDIA GPUs; pip install "neurodeploy[measure]"',
+    "pandas": "energy reports as data frames",
     "triton": "the fused kernel on NVIDIA GPUs; comes with torch for CUDA",
 }
 

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from neurodeploy.cli.choices import Convention, InputShape, NirReset, Output, Steps, TimeStep, nir_choices
+from neurodeploy.cli.choices import (
+    Convention,
+    Device,
+    InputShape,
+    NirReset,
+    Output,
+    Steps,
+    TimeStep,
+    fabric_on,
+    nir_choices,
+)
 from neurodeploy.cli.console import err, out
 
 EXAMPLE = """neurodeploy energy runs/demo/seed-0/student/checkpoint.safetensors \\
@@ -21,9 +31,17 @@ def command(
         ),
     ],
     baseline: Annotated[str | None, typer.Option(help="Another such model to compare with.", show_default=False)] = None,
-    profile: Annotated[
-        list[str] | None, typer.Option(help="Energy profile, by name or TOML path; repeatable, the first is the headline.")
+    twin: Annotated[
+        str | None,
+        typer.Option(help="The trained ReLU network that stands for the model, such as its teacher.", show_default=False),
     ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Energy profile, by name or TOML path, NAME+lemaire with memory; repeatable, the first is the headline."
+        ),
+    ] = None,
+    host_profile: Annotated[str, typer.Option(help="Energy profile of the host that runs encoder and head.")] = "cmos45-fp32",
     samples: Annotated[
         Path | None, typer.Option("--input", help="Samples [N, …] in a .npy file; a checkpoint's test set if not given.")
     ] = None,
@@ -33,33 +51,45 @@ def command(
     input_shape: InputShape = None,
     steps: Steps = None,
     output: Output = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also read the machine's energy counters (NVML, RAPL) while the model runs.")
+    ] = False,
+    device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
+    from dataclasses import replace
+
     import neurodeploy_energy as energy
+    from neurodeploy.accounting import BATCH, account
     from neurodeploy.models import inputs_for, load_model
+    from neurodeploy_energy.joules import measured_on
     from neurodeploy_energy.profiling import PROFILES
     from neurodeploy_energy.report import as_json as document
-    from neurodeploy_energy.report import energy_table, layer_table, spike_line
+    from neurodeploy_energy.report import energy_table, further_tables, layer_table, spike_line
 
-    profiles = tuple(profile or PROFILES)
+    profiles, where = tuple(profile or PROFILES), fabric_on(device).device
     choices = nir_choices(convention, dt, reset, input_shape, steps)
     subject = load_model(model, choices)
     for statement in subject.statements:
         err.print(f"{model}: {statement}")
     x = inputs_for(subject, samples)
+    relu = None if twin is None else account(load_model(twin), x, profiles)
     reference = None
     if baseline is not None:
-        other = load_model(baseline, choices)
-        reference = energy.profile(other.module, x.split(250), name=other.name, profiles=profiles)
-    report = energy.profile(subject.module, x.split(250), name=subject.name, baseline=reference, profiles=profiles)
+        reference = account(load_model(baseline, choices), x, profiles, host=host_profile, twin=relu)
+    report = account(subject, x, profiles, host=host_profile, baseline=reference, twin=relu)
+    if measure:
+        report = replace(report, measured=measured_on(subject.module, x.split(BATCH)[0], where))
     if output is not None:
         facts = {"Model": model, "Data": subject.data if samples is None else str(samples)}
-        paths = energy.write_report(report, output, title=f"Energy of {report.name}", facts=facts)
+        spiking = any(row.kind == "neuron" for row in report.layers)
+        spikes = energy.record(subject.module, x[:1]) if spiking else None
+        paths = energy.write_report(report, output, title=f"Energy of {report.name}", facts=facts, spikes=spikes)
     if as_json:
         typer.echo(document(report), nl=False)
         return
-    out.print(layer_table(report))
-    out.print(energy_table(report))
+    for table in (layer_table(report), energy_table(report), *further_tables(report)):
+        out.print(table)
     out.print(spike_line(report))
     for name, reason in report.uncounted.items():
         out.print(f"not counted: {name}: {reason}")

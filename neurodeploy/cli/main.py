@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 import neurodeploy
-from neurodeploy.cli import doctor, energy, evaluate, export, map, profiles, recipes, run, simulate, train, verify
+from neurodeploy.cli import (
+    compare,
+    doctor,
+    energy,
+    evaluate,
+    export,
+    map,
+    profiles,
+    recipes,
+    run,
+    simulate,
+    sweep,
+    train,
+    verify,
+)
 from neurodeploy.cli.console import err, out
 from neurodeploy.errors import Failure, UserError
 
@@ -21,7 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for _module in (run, train, evaluate, export, verify, simulate, map, energy, profiles, recipes, doctor):
+for _module in (run, train, evaluate, export, verify, simulate, map, energy, compare, sweep, profiles, recipes, doctor):
     _name = _module.__name__.rpartition(".")[2]
     app.command(name=_name, help=_module.__doc__, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
 

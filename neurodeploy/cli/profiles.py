@@ -13,16 +13,25 @@ EXAMPLE = "neurodeploy profiles"
 def command(
     name: Annotated[str | None, typer.Argument(help="Print this profile's TOML.", show_default=False)] = None,
 ) -> None:
-    from neurodeploy_energy.cost import built_in, text_of
+    from neurodeploy_energy.cost import built_in, templates, text_of
+    from neurodeploy_energy.memory_model import load as load_model
+    from neurodeploy_energy.memory_model import names as models
 
     if name is not None:
         typer.echo(text_of(name), nl=False)
         return
-    table = Table("profile", "pJ per MAC", "pJ per AC", "basis")
+    table = Table("profile", "pJ per MAC", "pJ per AC", "process", "basis")
     for profile in built_in().values():
-        mac, ac = ("-" if cost is None else f"{cost:g}" for cost in (profile.mac, profile.ac))
-        table.add_row(profile.name, mac, ac, f"{profile.basis}, {profile.scope}")
+        mac, ac = ("-" if cost is None else f"{cost:,.10g}" for cost in (profile.mac, profile.ac))
+        scope = f"{profile.scope}, all-in" if profile.all_in else profile.scope
+        table.add_row(profile.name, mac, ac, profile.process, f"{profile.basis}, {scope}")
+    for template in templates():
+        table.add_row(template, "yours", "yours", "", "template")
     out.print(table)
     for profile in built_in().values():
         out.print(f"{profile.name}: {profile.source}")
+    for template, reason in templates().items():
+        out.print(f"{template}: {reason}; start your own with: neurodeploy profiles {template} > my-{template}.toml")
+    for model in map(load_model, models()):
+        out.print(f"+{model.name}: behind a cmos45 profile, {model.title[0].lower()}{model.title[1:]}: {model.source}")
     out.print("All energies are estimates: counted operations times these constants.")

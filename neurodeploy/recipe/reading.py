@@ -3,6 +3,7 @@
 import tomllib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -48,15 +49,24 @@ def load(name_or_path: str) -> Recipe:
     Raises:
         UserError: no such file or recipe, or a setting that is unknown or of the wrong type; the message names it.
     """
+    return parse_content(*_without_sweep(*read_content(name_or_path)))
+
+
+def read_content(name_or_path: str) -> tuple[dict[str, Any], str]:
+    """The TOML tables of a recipe, not validated yet, and what error messages call it.
+
+    Raises:
+        UserError: no such file or recipe, or it is no TOML.
+    """
     embedded = _BUILT_IN / f"{name_or_path}.toml"
     if "/" not in name_or_path and embedded.is_file():
-        return parse(embedded.read_text("utf-8"), origin=name_or_path)
+        return _tables(embedded.read_text("utf-8"), name_or_path), name_or_path
     path = Path(name_or_path)
     if not path.is_file():
         names = ", ".join(built_in())
         raise UserError(f"{name_or_path}: no such recipe file, and no embedded recipe of that name (there are: {names})")
     try:
-        return parse(path.read_text("utf-8"), origin=str(path))
+        return _tables(path.read_text("utf-8"), str(path)), str(path)
     except UnicodeDecodeError:
         raise UserError(f"{path}: no UTF-8 text found, a TOML recipe expected") from None
 
@@ -67,16 +77,40 @@ def parse(text: str, *, origin: str) -> Recipe:
     Raises:
         UserError: every setting at fault is named, with what was found and what was expected.
     """
+    return parse_content(*_without_sweep(_tables(text, origin), origin))
+
+
+def parse_content(content: dict[str, Any], origin: str) -> Recipe:
+    """Validate the tables of a recipe; see `parse`."""
     try:
-        return Recipe.model_validate(tomllib.loads(text))
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{origin}: {'; '.join(fault(detail) for detail in error.errors())}") from None
+
+
+def _tables(text: str, origin: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{origin}: not valid TOML: {error}") from None
+
+
+def _without_sweep(content: dict[str, Any], origin: str) -> tuple[dict[str, Any], str]:
+    """`[sweep]` is about the recipe, not part of the experiment: see `neurodeploy.recipe.sweep`."""
+    return {key: value for key, value in content.items() if key != "sweep"}, origin
+
+
+def parse_json(text: str, *, origin: str) -> Recipe:
+    """Validate a recipe in JSON, as run folders keep it; see `parse`."""
+    try:
+        return Recipe.model_validate_json(text)
     except ValidationError as error:
-        faults = "; ".join(_fault(detail) for detail in error.errors())
+        faults = "; ".join(fault(detail) for detail in error.errors())
         raise UserError(f"{origin}: {faults}") from None
 
 
-def _fault(detail: object) -> str:
+def fault(detail: object) -> str:
+    """One fault that pydantic found, in words: where, what was found, what was expected."""
     assert isinstance(detail, dict)
     place = ".".join(str(part) for part in detail["loc"]) or "recipe"
     if detail["type"] == "extra_forbidden":

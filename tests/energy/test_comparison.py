@@ -4,8 +4,8 @@ import pytest
 from torch import nn
 
 from neurodeploy_energy import LayerRow, Report, compare, profile
-from neurodeploy_energy.comparison import twin_uj
 from neurodeploy_energy.cost import load
+from neurodeploy_energy.twins import verdicts
 
 PROFILES = ("cmos45-fp32", "loihi1")
 
@@ -43,8 +43,9 @@ def test_against_a_silent_baseline_there_is_no_change_in_percent():
 def test_the_dense_twin_evaluates_every_synapse_layer_once(model, digits):
     report = profile(model, [digits])
     once = 3 * 64 * 9 + 4 * 16 * 27 + 3 * 16
-    assert twin_uj(report, load("cmos45-fp32")) == pytest.approx(4.6e-6 * once)
-    assert twin_uj(report, load("loihi1")) is None
+    found = {v.profile.name: v for v in verdicts(report)}
+    assert found["cmos45-fp32"].dense_uj == pytest.approx(4.6e-6 * once)
+    assert found["loihi1"].dense_uj is None
 
 
 def test_the_break_even_rate_is_the_cost_of_a_mac_over_that_of_the_steps():

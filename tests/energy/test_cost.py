@@ -27,7 +27,14 @@ def report_of(*rows, profiles=("cmos45-fp32", "cmos45-int8", "loihi1")):
     ("name", "constants"),
     [
         ("cmos45-fp32", (4.6, 0.9, None, None, None)),
+        ("cmos45-fp16", (1.5, 0.4, None, None, None)),
+        ("cmos45-int32", (3.2, 0.1, None, None, None)),
         ("cmos45-int8", (0.23, 0.03, None, None, None)),
+        ("truenorth", (None, 26.0, None, None, None)),
+        ("odin", (None, 12.7, None, None, None)),
+        ("darwin3", (None, 5.47, None, None, None)),
+        ("spinnaker1", (None, 5.8e6, None, None, None)),
+        ("spinnaker2", (None, 48e3, None, None, None)),
         ("loihi1", (None, 23.6, 81.0, 52.0, 1.7)),
     ],
 )
@@ -36,11 +43,43 @@ def test_the_constants_are_those_of_the_publications(name, constants):
     assert (p.mac, p.ac, p.neuron_update_active, p.neuron_update_idle, p.spike) == constants
 
 
+def test_arithmetic_is_one_multiplication_and_one_addition():
+    arithmetic = [p for p in built_in().values() if p.scope == "operation"]
+    assert len(arithmetic) == 4
+    for p in arithmetic:
+        assert p.mac == pytest.approx(p.multiply + p.ac)
+        assert p.numbers
+        assert p.bits
+
+
+def test_an_all_in_profile_gets_no_terms_of_neurons_or_spikes_and_misses_none():
+    row = LayerRow("l", "synapse", sops=1000, macs=5, updates_active=30, updates_idle=70, spikes=40)
+    names = [name for name, p in built_in().items() if p.all_in]
+    assert names == ["darwin3", "odin", "spinnaker1", "spinnaker2", "truenorth"]
+    report = report_of(row, profiles=names)
+    for name in names:
+        assert report.energy(name).total_uj == pytest.approx(1000e-6 * built_in()[name].ac)
+        assert report.energy(name).left_out == ("5 multiply-accumulates on analog values, which run on a host",)
+
+
+def test_loihi_2_has_no_constants_of_ours_and_takes_the_users(tmp_path):
+    assert "loihi2" not in built_in()
+    with pytest.raises(UserError, match=r"loihi2: no energy per operation of Loihi 2 has been published.*write your own"):
+        load("loihi2")
+    path = tmp_path / "my-loihi2.toml"
+    path.write_text(text_of("loihi2").replace("# ac = …", "ac = 7.5 #").replace("# power_mw = …", "power_mw = 30 #"))
+    with pytest.raises(UserError, match=r"static\.step_us: missing; static energy is power times the duration"):
+        load(str(path))
+    path.write_text(path.read_text().replace("# step_us = …", "step_us = 100 #"))
+    mine = load(str(path))
+    assert (mine.name, mine.ac, mine.static_mw, mine.step_us) == ("my-loihi2", 7.5, 30.0, 100.0)
+
+
 def test_every_embedded_profile_says_where_its_constants_come_from():
     assert built_in()
     for name, p in built_in().items():
         assert p.name == name
-        assert all((p.title, p.source, p.process, p.voltage, p.scope, p.basis, p.note))
+        assert all((p.title, p.source, p.process, p.scope, p.basis, p.note))
         assert 2000 < p.year < 2100
 
 
@@ -97,7 +136,7 @@ def test_a_profile_of_ones_own_is_read_from_its_file(tmp_path):
         (('title = "My chip"', "title = 3"), "title: 3 found, text expected"),
         (('"system"', '"chip"'), "scope: 'chip' found, one of operation, core, system expected"),
         (('"measured"', '"guessed"'), "basis: 'guessed' found, one of measured, simulated, estimated expected"),
-        (("year = 2024", "year = 2024\nvendor = 'x'"), "vendor: unknown key; allowed are basis, note"),
+        (("year = 2024", "year = 2024\nvendor = 'x'"), "vendor: unknown key; allowed are all_in, basis, bits, note"),
         (("year = 2024", "year = 2024\nname = 'x'"), "name: unknown key"),
         (("year = 2024", "year = 2024\nmac = 3"), "mac: unknown key"),
         (("ac = 2", "ac = -2"), "cost_pj.ac: -2 found, a number of pJ from 0 upwards expected"),
@@ -105,8 +144,15 @@ def test_a_profile_of_ones_own_is_read_from_its_file(tmp_path):
         (("ac = 2", "ac = inf"), "cost_pj.ac: inf found"),
         (("ac = 2", 'ac = "2 pJ"'), "cost_pj.ac: '2 pJ' found"),
         (("ac = 2", "ac = false"), "cost_pj.ac: False found"),
-        (("ac = 2", "hop = 2"), "cost_pj.hop: unknown cost; allowed are mac, ac, neuron_update_active"),
+        (("ac = 2", "hop = 2"), "cost_pj.hop: unknown cost; allowed are mac, ac, multiply, neuron_update_active"),
         (("[cost_pj]", "cost_pj = 3\n[other]"), "cost_pj: a table of costs in pJ expected"),
+        (("[cost_pj]", "static = 3\n[cost_pj]"), "static: a table of power_mw and step_us expected"),
+        (("[cost_pj]", "static = { watt = 3 }\n[cost_pj]"), "static.watt: unknown key; allowed are power_mw, step_us"),
+        (("[cost_pj]", "bits = 0\n[cost_pj]"), "bits: 0 found, a whole number expected"),
+        (("[cost_pj]", "numbers = 'complex'\n[cost_pj]"), "numbers: 'complex' found, one of float, integer expected"),
+        (("[cost_pj]", "all_in = 1\n[cost_pj]"), "all_in: 1 found, true or false expected"),
+        (("[cost_pj]", "all_in = true\n[cost_pj]"), "all_in: the one cost of such a profile is cost_pj.ac, ac, spike found"),
+        (("ac = 2", "multiply = 2"), "cost_pj.multiply: is a part of cost_pj.mac, which is less or missing"),
         (("year = 2024", "year = "), "not valid TOML"),
     ],
 )
@@ -120,7 +166,7 @@ def test_a_mistake_in_ones_own_profile_is_named_with_file_and_key(tmp_path, chan
 
 @pytest.mark.parametrize("name", ["absent", "../cost", "loihi1/..", ""])
 def test_an_unknown_profile_is_refused_with_those_that_there_are(name):
-    with pytest.raises(UserError, match=r"not known; there are: cmos45-fp32, cmos45-int8, loihi1; or give the path"):
+    with pytest.raises(UserError, match=r"not known; there are: cmos45-fp16, cmos45-fp32, .*, truenorth; or give the path"):
         text_of(name)
 
 

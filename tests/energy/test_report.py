@@ -18,7 +18,17 @@ from torch import nn
 from neurodeploy.errors import Failure, UserError
 from neurodeploy_energy import LayerRow, Report, compare, profile, write_report
 from neurodeploy_energy.cost import load, parse
-from neurodeploy_energy.report import as_csv, as_json, as_markdown, as_page, energy_table, layer_table, spike_line
+from neurodeploy_energy.report import (
+    as_csv,
+    as_json,
+    as_latex,
+    as_markdown,
+    as_page,
+    energy_table,
+    further_tables,
+    layer_table,
+    spike_line,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = '<script>alert("1")</script>|*_`[link](http://example.org)$\\bad{$'
@@ -26,7 +36,7 @@ HOSTILE = '<script>alert("1")</script>|*_`[link](http://example.org)$\\bad{$'
 
 def terminal(report):
     console = Console(width=140, file=io.StringIO(), markup=False, emoji=False)
-    for part in (layer_table(report), energy_table(report), spike_line(report)):
+    for part in (layer_table(report), energy_table(report), *further_tables(report), spike_line(report)):
         console.print(part)
     return console.file.getvalue()
 
@@ -35,17 +45,14 @@ def page(report, **changes):
     return as_page(report, **{"title": "Title", "facts": {}, "notices": ()} | changes)
 
 
-def without_pictures(text):
-    return re.sub(r"(data:image/png;base64,)[A-Za-z0-9+/=]+", r"\1…", text)
-
-
 FORMATS = {
     "report.json": as_json,
     "report.csv": as_csv,
     "report.md": lambda report: as_markdown(report, title="Energy of calm"),
     "report.txt": terminal,
-    "report.html": lambda report: without_pictures(
-        page(report, title="Energy of calm", facts={"Model": "calm, a network", "Data": "40 digits"}, notices=["Look first."])
+    "report.tex": as_latex,
+    "report.html": lambda report: page(
+        report, title="Energy of calm", facts={"Model": "calm, a network", "Data": "40 digits"}, notices=["Look first."]
     ),
 }
 
@@ -113,8 +120,7 @@ def test_a_page_escapes_every_text_and_loads_nothing(hostile, report):
         reader.feed(text)
         assert reader.scripts == 1
         assert reader.open == []
-        assert reader.loads
-        assert all(value.startswith("data:image/png;base64,") for value in reader.loads)
+        assert reader.loads == []
         assert "@import" not in text
         assert "url(" not in text
         assert "default-src 'none'" in text
@@ -125,7 +131,17 @@ def test_markdown_escapes_what_would_break_a_table_or_become_a_tag(hostile):
     assert "<script>" not in text.replace("\\<script>", "")
     for line in text.splitlines():
         if line.startswith("|"):
-            assert len(re.findall(r"(?<!\\)\|", line)) in (7, 10), line
+            assert len(re.findall(r"(?<!\\)\|", line)) in (5, 8, 10), line
+
+
+def test_latex_escapes_what_would_be_a_command_and_closes_what_it_opens(hostile):
+    text = as_latex(hostile)
+    assert text.count(r"\begin{") == text.count(r"\end{") == 6
+    for line in text.splitlines():
+        if line.endswith(r"\\"):
+            assert line.count(" & ") in (2, 3, 6, 8), line
+        if not line.startswith("%"):
+            assert not re.search(r"(?<!\\)[$#_%]", line), line
 
 
 def test_a_spreadsheet_runs_no_formula(hostile):
@@ -141,7 +157,7 @@ def test_a_console_prints_names_with_brackets_as_they_are():
 
 def test_the_json_holds_all_numbers_unrounded_and_marks_energies_as_estimates(report):
     document = json.loads(as_json(report))
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert [layer["sops"] for layer in document["layers"]] == [row.sops for row in report.layers]
     for entry, used in zip(document["energy"], report.profiles, strict=True):
         assert entry["estimate"] is True
@@ -164,11 +180,13 @@ def test_a_report_is_written_whole_with_pictures_that_are_pictures(report, tmp_p
         "figures/energy_by_layer_cmos45-int8.png",
         "figures/energy_by_layer_loihi1.png",
         "figures/energy_by_profile.png",
+        "figures/rates_over_time.png",
         "figures/spikes_per_layer.png",
         "report.csv",
         "report.html",
         "report.json",
         "report.md",
+        "report.tex",
     ]
     for path in paths.values():
         if path.suffix == ".png":

@@ -9,6 +9,8 @@ CONVENTIONS = (
     "borders, strides and groups, weights of zero included.",
     "A layer with analog input costs dense multiply-accumulates (MACs). A direct-coded first layer is computed once per "
     "sample.",
+    "Static power, memory accesses and host work are in a total only where its profile says so; memory accesses are added by "
+    "the profiles that end in the name of a memory model.",
     "Batch norm is folded. Average pools of spikes are folded into the next synapse layer. Biases, ReLU, max pooling and the "
     "mean over time are not counted.",
 )
@@ -21,4 +23,10 @@ def caveats(report: Report) -> list[str]:
         left = report.energy(profile.name).left_out
         if left:
             found.append(f"Not in the total of {profile.name}, which gives no cost for it, per sample: {'; '.join(left)}.")
+        static = report.energy(profile.name).static_uj
+        if static is not None:
+            found.append(
+                f"Static energy under {profile.name}, not in its total: {static:,.4g} µJ per sample, estimated from "
+                f"{profile.static_mw:g} mW over {report.steps} steps of {profile.step_us:g} µs."
+            )
     return found

@@ -1,19 +1,21 @@
 """Figures of a report, as matplotlib Figure objects without global state; colours from Okabe and Ito's palette."""
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
+from neurodeploy_energy.estimate import CAUSES
+from neurodeploy_energy.report.charts import Point
 from neurodeploy_energy.report.columns import energies
+from neurodeploy_energy.report.rates import rates_by_step
 from neurodeploy_energy.result import Report
 
 MODEL, BASELINE = "#0072B2", "#E69F00"
-_STACK = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
-_CAUSES = {
-    "synaptic operations": "synaptic_operations",
-    "dense operations": "macs",
-    "neuron updates": "neuron_updates",
-    "spikes": "spikes",
-}
+_STACK = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7A7A7A", "#D55E00")
 
 
 def spikes_per_layer(report: Report) -> Figure:
@@ -48,7 +50,7 @@ def energy_by_layer(report: Report, profile: str) -> Figure:
     figure = Figure(figsize=(max(7.0, 0.8 * len(layers) + 2.5), 4.0), layout="constrained")
     axes = figure.add_subplot()
     below = [0.0] * len(layers)
-    for colour, (label, field) in zip(_STACK, _CAUSES.items(), strict=True):
+    for colour, (label, field) in zip(_STACK, CAUSES.items(), strict=True):
         heights = [getattr(layer, field) * 1e-6 for layer in layers]
         if any(heights):
             axes.bar(range(len(layers)), heights, 0.65, bottom=below, color=colour, label=label)
@@ -67,7 +69,7 @@ def energy_by_layer(report: Report, profile: str) -> Figure:
 
 def energy_by_profile(report: Report) -> Figure:
     """Bars on a logarithmic axis: the model, the baseline and the dense twin under every profile."""
-    figure = Figure(figsize=(max(7.0, 1.9 * len(report.profiles) + 1.5), 4.0), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 2.6 * len(report.profiles) + 1.5), 4.0), layout="constrained")
     axes = figure.add_subplot()
     series = {report.name: (MODEL, [report.energy(p.name).total_uj for p in report.profiles])}
     if report.comparison is not None:
@@ -89,9 +91,86 @@ def energy_by_profile(report: Report) -> Figure:
     return figure
 
 
+def rates_over_time(report: Report) -> Figure | None:
+    """Heat map: firing rate of every spiking layer in every time step; None if it was not counted by step."""
+    rates = rates_by_step(report)
+    if not rates:
+        return None
+    steps = max(map(len, rates.values()))
+    values = np.full((len(rates), steps), np.nan)
+    for place, found in enumerate(rates.values()):
+        values[place, : len(found)] = 100 * np.array(found)
+    figure = Figure(figsize=(max(7.0, 0.35 * steps + 3.0), max(3.2, 0.32 * len(rates) + 1.9)), layout="constrained")
+    axes = figure.add_subplot()
+    ticks = sorted({0, steps - 1, *range(0, steps, max(1, steps // 12))})
+    image = axes.imshow(values, aspect="auto", cmap="cividis", vmin=0, interpolation="nearest")
+    axes.set_xticks(ticks, [str(step + 1) for step in ticks], fontsize=10)
+    axes.set_yticks(range(len(rates)), list(rates), fontsize=10, parse_math=False)
+    axes.set_xlabel("time step", fontsize=12)
+    axes.set_ylabel("spiking layer", fontsize=12)
+    axes.set_title(f"{report.name}: firing rates, {report.samples:,} samples", fontsize=13, loc="left", parse_math=False)
+    figure.colorbar(image, ax=axes, label="neurons that fire, %")
+    return figure
+
+
+def pareto(points: Sequence[Point], *, profile: str, accuracy: str = "test accuracy") -> Figure:
+    """Accuracy against estimated energy under one profile; the points that no other beats in both are joined."""
+    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    for point in points:
+        across, up = (
+            None if ends is None else [[max(0.0, at - ends[0])], [max(0.0, ends[1] - at)]]
+            for at, ends in ((point.x, point.across), (point.y, point.up))
+        )
+        colour, marker = (MODEL, "o") if point.front else ("#7A7A7A", "s")
+        axes.errorbar(point.x, point.y, xerr=across, yerr=up, fmt=marker, color=colour, capsize=3, markersize=7)
+        if point.label:
+            axes.annotate(point.label, (point.x, point.y), (7, 5), textcoords="offset points", fontsize=10, parse_math=False)
+    front = sorted((p for p in points if p.front), key=lambda p: p.x)
+    axes.step([p.x for p in front], [p.y for p in front], where="post", color=MODEL, linestyle="--", linewidth=1, zorder=0)
+    if points and min(p.x for p in points) > 0 and max(p.x for p in points) > 5 * min(p.x for p in points):
+        axes.set_xscale("log")
+    axes.set_xlabel(f"estimated energy, µJ per sample ({profile})", fontsize=12, parse_math=False)
+    axes.set_ylabel(f"{accuracy}, %", fontsize=12)
+    axes.set_title("Accuracy against estimated energy", fontsize=13, loc="left")
+    axes.margins(0.12)
+    _finish(axes, legend=False)
+    return figure
+
+
+def raster(spikes: Mapping[str, Tensor], *, title: str = "Spikes of single neurons") -> Figure:
+    """A dot for every spike of chosen neurons; each layer has a band and a colour of its own.
+
+    Args:
+        spikes: layer → `[T, neurons]`, of one sample; see `neurodeploy_energy.recording.record`.
+        title: above it.
+    """
+    counts = {name: found.shape[1] for name, found in spikes.items()}
+    figure = Figure(figsize=(8.0, 0.12 * sum(counts.values()) + 0.3 * len(counts) + 1.6), layout="constrained")
+    axes = figure.add_subplot()
+    start, middles, steps = 0, [], 1
+    for place, (_name, found) in enumerate(spikes.items()):
+        when, who = (found != 0).nonzero(as_tuple=True)
+        axes.plot(when.numpy() + 1, who.numpy() + start, "|", color=_STACK[place % len(_STACK)], markersize=6)
+        middles.append(start + (found.shape[1] - 1) / 2)
+        start, steps = start + found.shape[1] + 1, max(steps, len(found))
+    axes.set_yticks(middles, [f"{name} ({count})" for name, count in counts.items()], fontsize=10, parse_math=False)
+    axes.set_xlim(0.5, steps + 0.5)
+    axes.set_ylim(start - 0.5, -1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("time step", fontsize=12)
+    axes.set_ylabel("neurons of each layer", fontsize=12)
+    axes.set_title(title, fontsize=13, loc="left", parse_math=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def all_figures(report: Report) -> dict[str, Figure]:
     """File name without ending → figure."""
     figures = {"spikes_per_layer": spikes_per_layer(report), "energy_by_profile": energy_by_profile(report)}
+    rates = rates_over_time(report)
+    if rates is not None:
+        figures["rates_over_time"] = rates
     for profile in report.profiles:
         if any(energies(report, profile.name).values()):
             figures[f"energy_by_layer_{profile.name}"] = energy_by_layer(report, profile.name)

@@ -1,19 +1,17 @@
 """The report as one self-contained HTML page: no requests to anywhere, all text escaped."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import resources
 
-from matplotlib.figure import Figure
-
-from neurodeploy_energy.report.columns import COLUMNS, cells, energies, microjoule, number, percent
+from neurodeploy_energy.estimate import CAUSES
+from neurodeploy_energy.report import shell, tables
+from neurodeploy_energy.report.charts import Bar, bars, heat_map
+from neurodeploy_energy.report.columns import microjoule, number
 from neurodeploy_energy.report.conventions import CONVENTIONS, caveats
-from neurodeploy_energy.report.figures import energy_by_layer, energy_by_profile, spikes_per_layer
+from neurodeploy_energy.report.rates import rates_by_step
+from neurodeploy_energy.report.tables import Cell
 from neurodeploy_energy.result import LayerRow, Report
-
-_FOLDER = resources.files("neurodeploy_energy.report")
+from neurodeploy_energy.twins import has_twins, verdicts
 
 
 def as_page(report: Report, *, title: str, facts: Mapping[str, str], notices: Sequence[str]) -> str:
@@ -25,47 +23,32 @@ def as_page(report: Report, *, title: str, facts: Mapping[str, str], notices: Se
         facts: heading → value: origin of the model, data, accuracies.
         notices: sentences that a reader must see first.
     """
-    css, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
-    baseline = f", against {report.comparison.baseline.name}" if report.comparison else ""
-    body = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="lead">Spikes and estimated energy of {escape(report.name + baseline)}: means per sample over '
-        f"{report.samples:,} samples, {report.steps} time steps.</p>",
-        *(f'<p class="notice">{escape(notice)}</p>' for notice in notices),
-        _choice(report),
-        _tiles(report),
-        "<h2>Layer by layer</h2>",
-        *(_layer_table(report, profile.name) for profile in report.profiles),
-        "<h2>Every profile side by side</h2>",
-        _energy_table(report),
-        "<h2>Figures</h2>",
-        _figures(report),
-        "<h2>Where the numbers come from</h2>",
-        _facts(facts),
-        "<ul>",
-        *(f"<li>{escape(line)}</li>" for line in (*CONVENTIONS, *caveats(report))),
-        "</ul>",
-        "<h2>Profiles</h2>",
-        _profiles(report),
-    ]
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-            "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">",
-            f"<title>{escape(title)}</title><style>\n{css}</style></head><body>",
-            *body,
-            f"<script>\n{script}</script></body></html>",
-            "",
-        ]
+    against = f", against {report.comparison.baseline.name}" if report.comparison else ""
+    lead = (
+        f"Spikes and estimated energy of {report.name}{against}: means per sample over {report.samples:,} samples, "
+        f"{report.steps} time steps."
     )
-
-
-def _choice(report: Report) -> str:
-    options = (f'<option value="{escape(p.name)}">{escape(p.name)}: {escape(p.title)}</option>' for p in report.profiles)
-    return f'<p><label>Energy profile <select id="profile">{"".join(options)}</select></label></p>'
+    further = (tables.twins(report), tables.deployments(report), tables.measurements(report))
+    return shell.framed(
+        title,
+        [
+            *shell.heading(title, lead, notices),
+            shell.profile_choice(report.profiles),
+            _tiles(report),
+            "<h2>Layer by layer</h2>",
+            _layer_table(report),
+            "<h2>Every profile side by side</h2>",
+            shell.table(tables.profiles(report)),
+            *(part for table in further if table is not None for part in shell.section(table)),
+            "<h2>Figures</h2>",
+            *_figures(report),
+            "<h2>Where the numbers come from</h2>",
+            shell.facts(facts),
+            shell.sentences((*CONVENTIONS, *caveats(report))),
+            "<h2>Profiles</h2>",
+            shell.profile_list(report.profiles if report.host is None else dict.fromkeys((*report.profiles, report.host))),
+        ],
+    )
 
 
 def _tiles(report: Report) -> str:
@@ -97,99 +80,91 @@ def _change(value: float, before: float | None) -> str:
     return f'<span class="{kind}">{change:+.1f} %</span> <span class="soft">against the baseline</span>'
 
 
-def _layer_table(report: Report, profile: str) -> str:
-    per_layer = energies(report, profile)
-    largest = max(per_layer.values(), default=0.0) or 1.0
-    before = {r.name: r for r in report.comparison.baseline.layers} if report.comparison else {}
-    headings = ["layer", *(c.heading for c in COLUMNS)]
-    if before:
-        headings.insert(4, "baseline spikes")
-    head = "".join(f'<th scope="col"><button type="button">{escape(h)}</button></th>' for h in (*headings, "estimated µJ"))
-    rows = "".join(_layer(row, before, per_layer[row.name], largest) for row in report.layers)
-    ours = {row.name for row in report.layers}
-    rows += "".join(_baseline_only(row) for row in before.values() if row.name not in ours and row.kind == "neuron")
-    total = [f"<td>{cell}</td>" for cell in cells(report.total)]
-    if before:
-        total.insert(3, f"<td>{number(sum(r.spikes for r in before.values()))}</td>")
-    foot = f"<td>total</td>{''.join(total)}<td>{microjoule(report.energy(profile).total_uj)}</td><td></td>"
-    return (
-        f'<div class="scroll" data-profile="{escape(profile)}"><table><thead><tr>{head}<th class="text">note</th></tr></thead>'
-        f"<tbody>{rows}</tbody><tfoot><tr>{foot}</tr></tfoot></table></div>"
-    )
-
-
-def _layer(row: LayerRow, before: Mapping[str, LayerRow], energy: float, largest: float) -> str:
-    parts = [f"<td>{escape(row.name)}</td>"]
-    for column, text in zip(COLUMNS, cells(row), strict=True):
-        value = column.value(row)
-        parts.append("<td></td>" if value is None else f'<td data-value="{value!r}">{escape(text)}</td>')
-    if before:
-        other = before.get(row.name)
-        known = other is not None and other.kind == "neuron"
-        parts.insert(4, f'<td data-value="{other.spikes!r}">{number(other.spikes)}</td>' if other and known else "<td></td>")
-    bar = f'<span class="bar" style="width:{max(1, round(60 * energy / largest))}px"></span>' if energy else ""
-    parts.append(f'<td data-value="{energy!r}">{microjoule(energy)}{bar}</td><td class="text">{escape(row.note)}</td>')
-    return f"<tr>{''.join(parts)}</tr>"
-
-
-def _baseline_only(row: LayerRow) -> str:
-    """A spiking layer that only the baseline has, such as the one that RepAct replaces."""
-    spikes = f'<td data-value="{row.spikes!r}">{number(row.spikes)}</td>'
-    note = '<td class="text">spiking in the baseline alone</td>'
-    return f"<tr><td>{escape(row.name)}</td>{'<td></td>' * 3}{spikes}{'<td></td>' * (len(COLUMNS) - 2)}{note}</tr>"
-
-
-def _energy_table(report: Report) -> str:
-    headings = ["profile", f"{report.name}, µJ"]
-    rows = [[p.name, microjoule(report.energy(p.name).total_uj)] for p in report.profiles]
-    if report.comparison is not None:
-        headings += [f"{report.comparison.baseline.name}, µJ", "change", "dense ReLU twin, µJ", "break-even rate"]
-        for row, pair in zip(rows, report.comparison.energies, strict=True):
-            row += [
-                microjoule(pair.baseline),
-                "" if pair.change_percent is None else f"{pair.change_percent:+.1f} %",
-                "no MAC cost" if pair.twin is None else microjoule(pair.twin),
-                "" if pair.break_even_rate is None else percent(pair.break_even_rate),
-            ]
-    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headings)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    explained = (
-        '<p class="soft">The dense twin is the same network with ReLU, evaluated once. Below the break-even firing rate a '
-        "spiking network costs less than its twin in arithmetic, if all its layers fired alike. All energies are estimates.</p>"
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{explained}'
-
-
-def _figures(report: Report) -> str:
-    pictures = [
-        _picture(spikes_per_layer(report), "Spikes per sample of every spiking layer"),
-        _picture(energy_by_profile(report), "Estimated energy under each profile"),
-    ]
+def _layer_table(report: Report) -> str:
+    """Counts once, and a column of energies for each profile, of which one is shown."""
+    counts = tables.layers(report, report.profiles[0].name)
+    energies = []
     for profile in report.profiles:
-        picture = _picture(energy_by_layer(report, profile.name), f"Estimated energy of every layer under {profile.name}")
-        pictures.append(picture.replace("<figure>", f'<figure data-profile="{escape(profile.name)}">', 1))
-    return f'<div class="figures">{"".join(pictures)}</div>'
+        under = tables.layers(report, profile.name)
+        most = max((row[-1].value or 0.0 for row in under.rows), default=0.0) or 1.0
+        energies.append((f' data-profile="{escape(profile.name)}"', under, most))
+    head = "".join(shell.heading_cell(text, text=place == 0) for place, text in enumerate(counts.headings[:-1]))
+    head += "".join(shell.heading_cell(under.headings[-1], text=False, extra=extra) for extra, under, _ in energies)
+    notes = {row.name: row.note for row in report.layers}
+    body = []
+    for i, row in enumerate(counts.rows):
+        cells = [shell.cell(found, text=place == 0) for place, found in enumerate(row[:-1])]
+        for extra, under, most in energies:
+            energy = under.rows[i][-1]
+            cells.append(shell.cell(energy, text=False, extra=extra, share=(energy.value or 0.0) / most))
+        body.append(f'<tr>{"".join(cells)}<td class="note">{escape(notes.get(row[0].text, ""))}</td></tr>')
+    total = counts.foot or ()
+    foot = [shell.cell(found, text=place == 0) for place, found in enumerate(total[:-1])]
+    foot += [shell.cell((under.foot or (Cell(""),))[-1], text=False, extra=extra) for extra, under, _ in energies]
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="Layer by layer"><table><thead><tr>{head}'
+        f'<th class="text">note</th></tr></thead><tbody>{"".join(body)}</tbody><tfoot><tr>{"".join(foot)}<td></td></tr></tfoot>'
+        "</table></div>"
+    )
 
 
-def _picture(figure: Figure, caption: str) -> str:
-    memory = io.BytesIO()
-    figure.savefig(memory, format="png", dpi=130)
-    data = base64.b64encode(memory.getvalue()).decode("ascii")
-    return f'<figure><img alt="{escape(caption)}" src="data:image/png;base64,{data}"></figure>'
+def _figures(report: Report) -> list[str]:
+    figures = [_spikes(report), _every_profile(report), *(_energy(report, p.name) for p in report.profiles)]
+    rates = rates_by_step(report)
+    if rates:
+        told = "{row}, step {place}: {value:.2%} of its neurons fire"
+        caption = "Firing rate of every spiking layer in each time step"
+        figures.append(heat_map(rates, caption=caption, unit="time step", tip=told))
+    return figures
 
 
-def _facts(facts: Mapping[str, str]) -> str:
-    if not facts:
-        return ""
-    return f"<dl>{''.join(f'<dt>{escape(key)}</dt><dd>{escape(value)}</dd>' for key, value in facts.items())}</dl>"
+def _spikes(report: Report) -> str:
+    baseline = report.comparison.baseline if report.comparison else None
+    both = [report] if baseline is None else [report, baseline]
+    names = dict.fromkeys(row.name for one in both for row in one.layers if row.kind == "neuron")
+    rows: dict[str, list[Bar]] = {name: [] for name in names}
+    for style, one in enumerate(both):
+        for row in one.layers:
+            if row.kind == "neuron":
+                told = f"{row.name}: {number(row.spikes)} spikes per sample ({one.name})"
+                rows[row.name].append(Bar(row.spikes, style, told))
+    legend = [one.name for one in both]
+    return bars(rows, caption="Spikes per sample of every spiking layer", unit="spikes per sample", legend=legend)
 
 
-def _profiles(report: Report) -> str:
-    found = []
-    for p in report.profiles:
-        costs = {"MAC": p.mac, "AC": p.ac, "active update": p.neuron_update_active, "idle update": p.neuron_update_idle}
-        known = ", ".join(f"{key} {cost:g} pJ" for key, cost in {**costs, "spike": p.spike}.items() if cost is not None)
-        technology = "; ".join(filter(None, (", ".join(filter(None, (p.process, p.voltage))), f"{p.scope}, {p.basis}")))
-        about = f"{p.title} ({technology}). {known or 'No cost given'}. Source: {p.source}. {p.note}"
-        found.append(f"<dt>{escape(p.name)}</dt><dd>{escape(about)}</dd>")
-    return f"<dl>{''.join(found)}</dl>"
+def _every_profile(report: Report) -> str:
+    baseline = report.comparison.baseline.name if report.comparison else None
+    rows: dict[str, list[Bar]] = {}
+    for i, verdict in enumerate(verdicts(report)):
+        found = [(0, report.name, verdict.model_uj)]
+        if report.comparison is not None and baseline is not None:
+            found.append((1, baseline, report.comparison.energies[i].baseline))
+        twins = has_twins(report)
+        found += [(2, "dense ReLU twin", verdict.dense_uj or 0.0)] if twins and verdict.dense_uj else []
+        found += [(3, f"{verdict.bits}-bit twin", verdict.quantised_uj or 0.0)] if twins and verdict.quantised_uj else []
+        name = verdict.profile.name
+        rows[name] = [Bar(uj, style, f"{label} under {name}: {microjoule(uj)} µJ per sample") for style, label, uj in found]
+    used = {bar.style for found in rows.values() for bar in found}
+    names = [report.name, baseline or "", "dense ReLU twin", "quantised twin"]
+    legend = [name if style in used else "" for style, name in enumerate(names)]
+    unit = "estimated energy, µJ per sample, logarithmic"
+    return bars(rows, caption="Estimated energy under each profile", unit=unit, legend=legend, log=True)
+
+
+def _energy(report: Report, profile: str) -> str:
+    breakdown = report.energy(profile)
+    rows = {
+        layer.name: [
+            Bar(getattr(layer, field) * 1e-6, style, f"{layer.name}, {cause}: {microjoule(getattr(layer, field) * 1e-6)} µJ")
+            for style, (cause, field) in enumerate(CAUSES.items())
+            if getattr(layer, field) > 0
+        ]
+        for layer in breakdown.layers
+        if layer.total > 0
+    }
+    used = [any(getattr(layer, field) for layer in breakdown.layers) for field in CAUSES.values()]
+    legend = [cause if found else "" for cause, found in zip(CAUSES, used, strict=True)]
+    caption = f"Estimated energy of every layer under {profile}, by cause: {microjoule(breakdown.total_uj)} µJ"
+    unit = f"estimated energy, µJ per sample ({profile})"
+    figure = bars(rows, caption=caption, unit=unit, legend=legend, stacked=True)
+    return shell.belonging(figure, profile)

@@ -1,47 +1,48 @@
 """The report as tables for a terminal."""
 
-from rich.table import Table
+from rich import table as rich
 
-from neurodeploy_energy.report.columns import COLUMNS, cells, energies, microjoule, number, percent
+from neurodeploy_energy.report import tables
+from neurodeploy_energy.report.columns import number
+from neurodeploy_energy.report.tables import Table
 from neurodeploy_energy.result import Report
 
 
-def layer_table(report: Report) -> Table:
+def layer_table(report: Report) -> rich.Table:
     """Layers, totals and the estimated energy under the headline profile."""
-    profile = report.profiles[0]
-    table = Table(title=f"{report.name}: per sample, mean over {report.samples:,} samples", title_justify="left")
-    table.add_column("layer", overflow="fold")
-    for column in COLUMNS:
-        table.add_column(column.heading, justify="right")
-    table.add_column(f"µJ ({profile.name}, estimate)", justify="right")
-    per_layer = energies(report, profile.name)
-    for row in report.layers:
-        table.add_row(row.name, *cells(row), microjoule(per_layer[row.name]))
-    table.add_section()
-    table.add_row("total", *cells(report.total), microjoule(report.energy(profile.name).total_uj))
-    return table
+    return drawn(tables.layers(report, report.profiles[0].name, against=False))
 
 
-def energy_table(report: Report) -> Table:
-    """Estimated energy under every profile, against the baseline and the dense twin where there are any."""
-    comparison = report.comparison
-    table = Table(title="estimated energy per sample, µJ", title_justify="left")
-    table.add_column("profile")
-    table.add_column(report.name, justify="right")
-    if comparison is not None:
-        table.add_column(comparison.baseline.name, justify="right")
-        table.add_column("change", justify="right")
-        table.add_column("dense ReLU twin", justify="right")
-        table.add_column("break-even rate", justify="right")
-        for pair in comparison.energies:
-            change = "" if pair.change_percent is None else f"{pair.change_percent:+.1f} %"
-            twin = "no MAC cost" if pair.twin is None else microjoule(pair.twin)
-            rate = "" if pair.break_even_rate is None else percent(pair.break_even_rate)
-            table.add_row(pair.profile.name, microjoule(pair.model), microjoule(pair.baseline), change, twin, rate)
-    else:
-        for profile in report.profiles:
-            table.add_row(profile.name, microjoule(report.energy(profile.name).total_uj))
-    return table
+def energy_table(report: Report) -> rich.Table:
+    """Estimated energy under every profile, against the baseline if there is one."""
+    return drawn(tables.profiles(report))
+
+
+def further_tables(report: Report) -> list[rich.Table]:
+    """The twins without spikes, and chip and host, and measured joules where there are any."""
+    found = (tables.twins(report), tables.deployments(report), tables.measurements(report))
+    return [drawn(table) for table in found if table is not None]
+
+
+def drawn(table: Table) -> rich.Table:
+    """For a terminal; the notes are its caption."""
+    found = rich.Table(
+        title=table.title,
+        title_justify="left",
+        caption="\n".join(table.notes) or None,
+        caption_justify="left",
+    )
+    for place, heading in enumerate(table.headings):
+        text = place < table.text
+        cells = [row[place].text for row in (*table.rows, *filter(None, (table.foot,)))]
+        width = None if text else max(map(len, cells), default=0)  # headings break before numbers do
+        found.add_column(heading, justify="left" if text else "right", overflow="fold", min_width=width)
+    for row in table.rows:
+        found.add_row(*(cell.text for cell in row))
+    if table.foot is not None:
+        found.add_section()
+        found.add_row(*(cell.text for cell in table.foot))
+    return found
 
 
 def spike_line(report: Report) -> str:

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from neurodeploy.files import atomic_file, write_text
 from neurodeploy_energy.report.document import as_json
-from neurodeploy_energy.report.figures import all_figures
+from neurodeploy_energy.report.figures import all_figures, raster
+from neurodeploy_energy.report.latex import as_latex
 from neurodeploy_energy.report.markdown import as_markdown
 from neurodeploy_energy.report.page import as_page
 from neurodeploy_energy.report.spreadsheet import as_csv
@@ -13,9 +16,15 @@ from neurodeploy_energy.result import Report
 
 
 def write_report(
-    report: Report, folder: Path, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()
+    report: Report,
+    folder: Path,
+    *,
+    title: str,
+    facts: Mapping[str, str] | None = None,
+    notices: Sequence[str] = (),
+    spikes: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Path]:
-    """Write `report.html`, `.json`, `.md`, `.csv` and `figures/*.png`.
+    """Write `report.html`, `.json`, `.md`, `.csv`, `.tex` and `figures/*.png`.
 
     Args:
         report: what is written.
@@ -23,6 +32,7 @@ def write_report(
         title: heading of the page and the Markdown.
         facts: heading → value, shown on the page: origin of the model, data, accuracies.
         notices: sentences that a reader of the page must see first.
+        spikes: of chosen neurons, for a raster; see `neurodeploy_energy.record`.
 
     Returns:
         Format or figure name → path.
@@ -32,11 +42,15 @@ def write_report(
         "json": as_json(report),
         "md": as_markdown(report, title=title),
         "csv": as_csv(report),
+        "tex": as_latex(report),
     }
     paths = {ending: folder / f"report.{ending}" for ending in texts}
     for ending, text in texts.items():
         write_text(paths[ending], text)
-    for name, figure in all_figures(report).items():
+    figures = all_figures(report)
+    if spikes:
+        figures["raster"] = raster(spikes, title=f"{report.name}: spikes of single neurons, one sample")
+    for name, figure in figures.items():
         paths[name] = folder / "figures" / f"{name}.png"
         with atomic_file(paths[name]) as temporary:
             figure.savefig(temporary, format="png", dpi=150)

@@ -14,7 +14,21 @@ from neurodeploy.cli import doctor as doctor_command
 from neurodeploy.cli import main as main_module
 from neurodeploy.results import read
 
-COMMANDS = ("run", "train", "evaluate", "export", "verify", "simulate", "map", "energy", "profiles", "recipes", "doctor")
+COMMANDS = (
+    "run",
+    "train",
+    "evaluate",
+    "export",
+    "verify",
+    "simulate",
+    "map",
+    "energy",
+    "compare",
+    "sweep",
+    "profiles",
+    "recipes",
+    "doctor",
+)
 
 
 def test_help_lists_every_command_and_the_version_is_printed(cli):
@@ -31,7 +45,7 @@ def test_the_help_of_each_command_shows_an_example_on_lines_of_its_own(cli, comm
     assert example.strip().startswith(f"neurodeploy {command}")
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ("run", "train")])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ("run", "train", "sweep")])
 def test_the_example_of_each_command_works_when_pasted_after_the_demo(cli, command, tmp_path, finished, monkeypatch):
     shutil.copytree(finished, tmp_path / "runs" / "demo")
     monkeypatch.chdir(tmp_path)

@@ -1,0 +1,218 @@
+"""The tables of a report, once for every format: a format draws them and adds nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from neurodeploy_energy.deployment import deployment
+from neurodeploy_energy.joules import Measurement
+from neurodeploy_energy.report.columns import COLUMNS, energies, microjoule, number, percent
+from neurodeploy_energy.result import LayerRow, Report
+from neurodeploy_energy.twins import Verdict, flips, has_twins, verdicts
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a reader sees, and the number behind it, by which a page sorts; None if there is none."""
+
+    text: str
+    value: float | None = None
+
+
+Row = tuple[Cell, ...]
+NOTHING = Cell("")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        title: above it.
+        headings: of the columns.
+        rows: as many cells as headings.
+        foot: the total, if there is one.
+        text: how many columns at the left hold text, and stand left.
+        notes: sentences below it.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[Row, ...]
+    foot: Row | None = None
+    text: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def layers(report: Report, profile: str, *, against: bool = True) -> Table:
+    """Layers and their total, with the estimated energy under one profile; beside the baseline's spikes if `against` one."""
+    per_layer = energies(report, profile)
+    baseline = {row.name: row for row in report.comparison.baseline.layers} if report.comparison and against else {}
+    rows = [_layer(row, baseline, per_layer[row.name]) for row in report.layers]
+    ours = {row.name for row in report.layers}
+    rows += [_baseline_only(row) for row in baseline.values() if row.name not in ours and row.kind == "neuron"]
+    total = _layer(report.total, {}, report.energy(profile).total_uj)
+    headings = ["layer", *(column.heading for column in COLUMNS)]
+    if baseline:
+        headings.insert(_AFTER_SPIKES, "baseline spikes")
+        spikes = sum(row.spikes for row in baseline.values())
+        total = (*total[:_AFTER_SPIKES], Cell(number(spikes), spikes), *total[_AFTER_SPIKES:])
+    title = f"{report.name}: per sample, mean over {report.samples:,} samples"
+    return Table(title, (*headings, f"µJ ({profile}, estimate)"), tuple(rows), total)
+
+
+_AFTER_SPIKES = 1 + next(i for i, column in enumerate(COLUMNS) if column.heading == "spikes") + 1
+
+
+def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float) -> Row:
+    cells = [Cell(row.name)]
+    for column in COLUMNS:
+        value = column.value(row)
+        cells.append(NOTHING if value is None else Cell(column.form(value), value))
+    if baseline:
+        other = baseline.get(row.name)
+        spiking = other is not None and other.kind == "neuron"
+        cells.insert(_AFTER_SPIKES, Cell(number(other.spikes), other.spikes) if other and spiking else NOTHING)
+    return (*cells, Cell(microjoule(energy), energy))
+
+
+def _baseline_only(row: LayerRow) -> Row:
+    """A spiking layer that only the baseline has, such as the one that RepAct replaces."""
+    spikes = Cell(number(row.spikes), row.spikes)
+    before = (NOTHING,) * (_AFTER_SPIKES - 1)
+    return (Cell(f"{row.name} (baseline alone)"), *before, spikes, *(NOTHING,) * (len(COLUMNS) + 1 - len(before)))
+
+
+def profiles(report: Report) -> Table:
+    """Estimated energy under every profile, against the baseline if there is one."""
+    title = "estimated energy per sample, µJ"
+    if report.comparison is None:
+        alone = tuple((Cell(p.name), energy_cell(report.energy(p.name).total_uj)) for p in report.profiles)
+        return Table(title, ("profile", report.name), alone)
+    rows = tuple(
+        (Cell(pair.profile.name), energy_cell(pair.model), energy_cell(pair.baseline), change_cell(pair.change_percent))
+        for pair in report.comparison.energies
+    )
+    return Table(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
+
+
+def twins(report: Report) -> Table | None:
+    """Where the verdict flips: the model against its twins under every profile; None for a network without spikes."""
+    if not has_twins(report):
+        return None
+    found = verdicts(report)
+    return verdict_table([(report.name, verdict) for verdict in found], flips(found), measured=report.twin is not None)
+
+
+def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str], *, measured: bool) -> Table:
+    """Models against their twins; one model has no column of its own."""
+    single, bits = len({name for name, _ in found}) == 1, {verdict.bits for _, verdict in found}
+    width = f"{min(bits)}" if len(bits) == 1 else f"{min(bits)} to {max(bits)}"
+    headings = ["profile", "spiking", "dense ReLU twin", "spiking / dense", f"{width}-bit twin", "spiking / quantised"]
+    rows = []
+    for name, v in found:
+        cells = [
+            Cell(v.profile.name),
+            energy_cell(v.model_uj),
+            _twin(v.dense_uj, "no MAC cost" if v.profile.mac is None else "unknown"),
+            _factor(v.dense_factor),
+        ]
+        cells += [
+            _twin(v.quantised_uj, "unknown" if v.profile.numbers == "integer" else "no integers"),
+            _factor(v.quantised_factor),
+        ]
+        cells += [NOTHING if v.break_even_rate is None else Cell(percent(v.break_even_rate), v.break_even_rate)]
+        rows.append(tuple(cells if single else [Cell(name), *cells]))
+    gamma = found[0][1].sparsity
+    skipped = "computes every zero too"
+    if measured:
+        skipped = "skips the zeros of its ReLUs and weights" + (f" ({percent(gamma)} of its work)" if single else "")
+    notes = (
+        f"The dense twin is the same network with ReLU, evaluated once; it {skipped}. The quantised twin is the dense one with "
+        "activations of ⌈log2(T+1)⌉ bits, multiplied at a share of an integer multiplication's energy. At the break-even rate "
+        "the spiking network costs as much as its dense twin in arithmetic, if all layers fired alike.",
+        *sentences,
+    )
+    title = "estimated energy per sample against twins without spikes, µJ"
+    model = () if single else ("model",)
+    return Table(title, (*model, *headings, "break-even rate"), tuple(rows), text=1 + len(model), notes=notes)
+
+
+def deployments(report: Report) -> Table | None:
+    """Chip and host, part by part, of the model and of its baseline; None if nobody said which layers run where."""
+    both = [report] if report.comparison is None else [report, report.comparison.baseline]
+    if report.host is None or not all(one.places for one in both):
+        return None
+    rows = []
+    for profile in report.profiles:
+        found = [deployment(one, profile, report.host) for one in both]
+        parts = [one for one in found if one is not None]
+        rows.append(_part("chip", profile.name, [one.chip_uj for one in parts], microjoule))
+        static = [one.static_uj for one in parts if one.static_uj is not None]
+        if static:
+            rows.append(_part("chip, static", profile.name, static, microjoule))
+    name = report.host.name
+    rows += [_part("encoder on the host, MACs", "", [one.encoder_macs for one in parts], number)]
+    rows += [_part("encoder on the host", name, [one.encoder_uj for one in parts], microjoule)]
+    rows += [_part("head on the host, MACs", "", [one.head_macs for one in parts], number)]
+    rows += [_part("head on the host", name, [one.head_uj for one in parts], microjoule)]
+    headings = ("part", "profile", *(one.name for one in both), *(("change",) if len(both) > 1 else ()))
+    notes = (
+        "As deployed: the layers between encoder and head on the chip, those two as dense work on a host, zeros computed too. "
+        "Chip, static and host energy are estimates of different technologies or causes, and are not added up.",
+    )
+    return Table("estimated energy per sample on chip and host, µJ", headings, tuple(rows), text=2, notes=notes)
+
+
+def _part(part: str, profile: str, values: Sequence[float], form: Callable[[float], str]) -> Row:
+    change = [change_cell(100 * (values[0] / values[1] - 1) if values[1] else None)] if len(values) > 1 else []
+    return (Cell(part), Cell(profile), *(Cell(form(value), value) for value in values), *change)
+
+
+def measurements(report: Report) -> Table | None:
+    """Joules from counters, apart from every estimate; None if nobody tried to measure."""
+    if not report.measured:
+        return None
+    rows, notes = (
+        [],
+        ["Read from the machine's counters while the model ran on it; not comparable with an estimate for a chip."],
+    )
+    for found in report.measured:
+        if not isinstance(found, Measurement):
+            rows.append((Cell(found.device), Cell("not measured"), *(NOTHING,) * 5))
+            notes.append(f"{found}.")
+            continue
+        rows.append(
+            (
+                Cell(found.device),
+                Cell(found.counter),
+                energy_cell(found.uj),
+                energy_cell(found.half_width),
+                energy_cell(found.gross_uj),
+                Cell(f"{found.idle_w:,.4g}", found.idle_w),
+                Cell(f"{found.repeats} × {found.seconds:.3g} s"),
+            )
+        )
+    headings = ("device", "counter", "measured µJ", "± (95 %)", "measured µJ with idle", "measured idle W", "repeats")
+    return Table("measured energy per sample", headings, tuple(rows), text=2, notes=tuple(notes))
+
+
+def all_tables(report: Report, profile: str) -> list[Table]:
+    """Every table of a report, the layers under one profile."""
+    found = [layers(report, profile), profiles(report), twins(report), deployments(report), measurements(report)]
+    return [table for table in found if table is not None]
+
+
+def energy_cell(value: float) -> Cell:
+    return Cell(microjoule(value), value)
+
+
+def change_cell(value: float | None) -> Cell:
+    return NOTHING if value is None else Cell(f"{value:+.1f} %", value)
+
+
+def _twin(value: float | None, reason: str) -> Cell:
+    return Cell(reason) if value is None else energy_cell(value)
+
+
+def _factor(value: float | None) -> Cell:
+    return NOTHING if value is None else Cell(f"{value:.3g} × ({'less' if value < 1 else 'more'})", value)

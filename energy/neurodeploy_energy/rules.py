@@ -1,0 +1,388 @@
+"""What each kind of layer costs, counted from its inputs and outputs as it runs."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurodeploy_energy.exact import dot, per_row, whole_numbers
+from neurodeploy_energy.fanout import FanOut, Synapses, fan_out, synapses_of, through_pool
+from neurodeploy_energy.neurons import Neurons, neurons_of
+from neurodeploy_energy.pooling import Pooled, beside, few_channels, spikes_of
+from neurodeploy_energy.product import Product
+from neurodeploy_energy.provenance import Provenance, Role
+from neurodeploy_energy.recognition import Kind, summing_windows
+from neurodeploy_energy.signals import Signal, count_true, is_nonzero, rows_of, signal_of
+from neurodeploy_energy.tally import Counts, Tally
+
+Rule = Callable[[str, nn.Module, tuple[Any, ...], Any], None]
+
+
+class Rules:
+    """One rule for each kind of layer; `Counter` calls them as a model runs.
+
+    Attributes:
+        tallies: layer name → its counts; an operation outside of any known layer is named `<module>: <operation>`.
+        provenance: what is known of the tensors of this batch.
+    """
+
+    def __init__(self) -> None:
+        self.tallies: dict[str, Tally] = {}
+        self.provenance = Provenance()
+        self._fan_outs: dict[tuple[str, tuple[int, ...]], tuple[tuple[int, ...], FanOut]] = {}
+        self._pool_fan_outs: dict[tuple[str, str, tuple[int, ...]], tuple[Tensor, tuple[Tensor, Tensor] | None]] = {}
+        self._pooled: dict[int, Pooled] = {}
+        self._pending: list[tuple[str, int]] = []
+        self._parameters: dict[int, str] = {}
+        self._used: set[int] = set()
+        self._fired_now = self._fired = False
+        self._batch = 0
+        self._batch_major = self._time_last = False
+
+    def rule(self, kind: Kind | None) -> Rule | None:
+        """What counts a module of a kind when it has run; None if nothing does."""
+        rules: dict[str, Rule] = {
+            "synapse": self._synapse,
+            "neuron": self._neuron,
+            "average pool": self._average_pool,
+            "max pool": self._max_pool,
+            "sum": self._sum,
+            "recurrent": self._recurrent,
+            "activation": self._activation,
+        }
+        return rules.get(kind or "")
+
+    def end_of_batch(self) -> None:
+        """Pools whose output no synapse layer has read are counted for themselves."""
+        for pooled in self._pooled.values():
+            if pooled.folded:
+                continue
+            tally = self.tallies[pooled.layer]
+            tally.adds += spikes_of(pooled.signal, pooled.analog)
+            tally.notes.add("spikes summed by the pool itself")
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pooled.clear()
+        self._pending.clear()
+        self.provenance.clear()
+
+    def fires(self) -> None:
+        """From here on the batch is no longer what came in: neurons or activations have run."""
+        self._fired_now = self._fired = True
+
+    def is_parameter(self, x: Tensor) -> bool:
+        """Whether a tensor is a parameter or buffer of the model, or a view of one."""
+        return x.untyped_storage()._cdata in self._parameters
+
+    def _synapse(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        synapses = synapses_of(module)
+        assert synapses is not None
+        x, weight = inputs[0], module.weight
+        assert isinstance(weight, Tensor)
+        sizes = tuple(output.shape[output.dim() - synapses.axes + 1 :])
+        if self._time_last and synapses.axes == 4 and weight.shape[-1] == synapses.stride[-1] == 1:
+            x, sizes = x.movedim(-1, 0).flatten(0, 1).unsqueeze(-1), (*sizes[:-1], 1)  # lava-dl: the last axis is time
+        self.synapses(name, self.tallies[name], synapses, x, weight, sizes, bias=module.bias is not None)
+        self.provenance.mark(output, "currents", (name,))
+
+    def synapses(
+        self,
+        name: str,
+        tally: Tally,
+        synapses: Synapses,
+        x: Tensor,
+        weight: Tensor,
+        output: tuple[int, ...] | None = None,
+        *,
+        bias: bool = False,
+        time_runs_faster: bool | None = None,
+        hidden: int = 0,
+    ) -> None:
+        """Count one evaluation of a layer of synapses.
+
+        Args:
+            name: of the layer.
+            tally: its counts.
+            synapses: how it connects.
+            x: its input.
+            weight: in torch's layout.
+            output: spatial sizes at its output.
+            bias: whether it has one.
+            time_runs_faster: along the rows of `x`; as in the whole model if None.
+            hidden: multiply-accumulates of each row beside these synapses.
+        """
+        faster = self._batch_major if time_runs_faster is None else time_runs_faster
+        shape = tuple(x.shape[x.dim() - synapses.axes :])
+        fan = self._fan_out(name, synapses, weight, shape, output, bias=bias)
+        tally.geometry = fan.geometry
+        self._used.add(weight.untyped_storage()._cdata)
+        origin = self.provenance.of(x)
+        tally.dense |= not self._fired_now or (origin is not None and origin.role == "dense")
+        pooled = self._pool_read_as(x)
+        if pooled is not None:
+            counts = self._folded(name, fan, pooled, x, tally)
+        else:
+            counts = self._values(tally, fan, self.provenance.signal(x, shape), x)
+        if hidden:
+            counts["hidden"] = np.full_like(counts["sops"], hidden)
+        tally.add_rows(counts, time_runs_faster=faster)
+        rows = x.numel() // max(1, prod(shape))
+        tally.elements += x.numel()
+        tally.dense_macs += rows * fan.dense
+        tally.outputs += rows * fan.geometry.output_positions
+        self._pending.append((name, fan.geometry.output_positions))
+
+    def _values(self, tally: Tally, fan: FanOut, signal: Signal, x: Tensor) -> dict[str, Counts]:
+        """Count what a layer reads, value by value; what it counted of each row."""
+        tally.spikes += signal.nonzero
+        tally.whole_spikes += signal.spikes
+        tally.graded += signal.graded
+        tally.analog += signal.analog
+        sops = per_row(signal.magnitude, fan.all)
+        macs = np.zeros_like(sops) if signal.fractions is None else per_row(signal.fractions, fan.all)
+        present = sops if signal.present is signal.magnitude else per_row(signal.present, fan.all)
+        tally.sops += int(sops.sum())
+        tally.analog_macs += int(macs.sum())
+        tally.sops_nonzero_weights += int(sops.sum())
+        tally.effective_macs += int(present.sum())
+        tally.analog_effective_macs += int(macs.sum())
+        if fan.zeros is not None and signal.nonzero:
+            channels, missing = fan.zeros
+            magnitude, here, fractions = signal.in_channels(x, channels)
+            tally.sops_nonzero_weights -= dot(magnitude, missing)
+            tally.effective_macs -= dot(here, missing)
+            tally.analog_effective_macs -= 0 if fractions is None else dot(fractions, missing)
+        spikes = whole_numbers(signal.present.sum(1))
+        return {"spikes": spikes, "sops": sops, "macs": macs, "dense_macs": np.full(signal.rows, fan.dense, np.int64)}
+
+    def _pool_read_as(self, x: Tensor) -> Pooled | None:
+        if not self._pooled:
+            return None
+        direct = self._pooled.get(x.untyped_storage()._cdata)
+        if direct is not None and direct.is_read_as(x):
+            return direct
+        return next((pooled for pooled in self._pooled.values() if pooled.is_copied_to(x)), None)
+
+    def _folded(self, name: str, fan: FanOut, pooled: Pooled, x: Tensor, tally: Tally) -> dict[str, Counts]:
+        """Count what a layer reads of a pool that is folded into it: spikes as they were before the pool."""
+        signal, spikes, shape = pooled.signal, pooled.spikes, tuple(pooled.spikes.shape[-pooled.axes :])
+        key = (name, pooled.layer, shape)
+        if key not in self._pool_fan_outs:
+            every = through_pool(pooled.sums, shape, fan.by_position())[0].reshape(-1)
+            through = None if fan.zeros is None else through_pool(pooled.sums, shape, fan.nonzero_by_position()).flatten(1)
+            self._pool_fan_outs[key] = every, None if through is None else few_channels(every - through)
+        every, missing = self._pool_fan_outs[key]
+        counts: dict[str, Counts] = {}
+        if pooled.analog is None:
+            tally.spikes += int(torch.count_nonzero(x))
+        else:
+            whole = torch.from_numpy(~pooled.analog).to(x.device)
+            read = rows_of(x, tuple(x.shape[x.dim() - 1 - len(fan.geometry.kernel) :]))
+            analog = read * ~beside(whole, read)
+            counts = self._values(tally, fan, signal_of(analog, tuple(read.shape[1:])), analog)
+            spikes = rows_of(spikes, shape) * beside(whole, rows_of(spikes, shape))
+            signal = signal_of(spikes, shape)
+            tally.spikes += int(torch.count_nonzero(read * beside(whole, read)))
+        sops = per_row(signal.magnitude, every)
+        tally.whole_spikes += signal.spikes
+        tally.graded += signal.graded
+        tally.sops += int(sops.sum())
+        tally.sops_nonzero_weights += int(sops.sum())
+        if missing is not None and signal.nonzero:
+            tally.sops_nonzero_weights -= dot(signal.in_channels(spikes, missing[0])[0], missing[1])
+        tally.notes.add(f"spikes counted before {pooled.layer}, which is folded in")
+        self.tallies[pooled.layer].notes.add(f"folded into {name}: no operations of its own")
+        pooled.folded = True
+        own = {"spikes": whole_numbers(signal.present.sum(1)), "sops": sops, "macs": np.zeros_like(sops)}
+        own = {key: counts.get(key, 0) + values for key, values in own.items()}
+        return own | {"dense_macs": np.full_like(sops, fan.dense)}
+
+    def _neuron(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        neurons, tally = neurons_of(module), self.tallies[name]
+        assert neurons is not None
+        rows, _steps, time_runs_faster = neurons.by_row(output.detach())
+        shape = tuple(rows.shape[1:])
+        signal = signal_of(rows, shape)
+        tally.neurons, tally.leaky = prod(shape), neurons.leaky
+        tally.updates += output.numel()
+        current = next((one for one in inputs if isinstance(one, Tensor)), None)
+        tally.updates_active += self._active(tally, current, output, signal)
+        spikes = whole_numbers(signal.present.sum(1))
+        if neurons.fires:
+            tally.spikes += signal.nonzero
+            tally.spikes_value += int(signal.magnitude.sum())
+            if signal.analog:
+                tally.spikes_value += float(output.detach().double().abs().sum()) - int(signal.magnitude.sum())
+                tally.notes.add("emits values that are no whole numbers")
+            self.provenance.mark(output, "spikes", signal=signal)
+        else:
+            spikes = np.zeros_like(spikes)
+            tally.notes.add("integrates and never fires")
+        tally.add_rows({"spikes": spikes}, time_runs_faster=time_runs_faster)
+        self._link(name, neurons, current, prod(shape))
+        self.fires()
+
+    def _active(self, tally: Tally, current: Tensor | None, output: Tensor, signal: Signal) -> int:
+        """Updates with a non-zero current or a spike."""
+        if current is None or current.shape != output.shape:
+            tally.notes.add("currents are inside the layer: an update is active if the neuron fires")
+            return signal.nonzero
+        moved = is_nonzero(current.detach())
+        count = count_true(moved)
+        if count == output.numel() or signal.nonzero == 0:
+            return count
+        return count + int(torch.count_nonzero(output.detach()[~moved]))
+
+    def _link(self, name: str, neurons: Neurons, current: Tensor | None, size: int) -> None:
+        """Note which synapses drive these neurons: by where the current came from, or else by its size."""
+        origin = None if current is None else self.provenance.of(current)
+        layers = () if origin is None or origin.role != "currents" else origin.layers
+        pending = [layer for layer, positions in self._pending if layer in layers or (not layers and positions == size)]
+        drivers = list(dict.fromkeys(pending))
+        for layer in drivers:
+            tally = self.tallies[layer]
+            if tally.drives not in ("", name):
+                tally.notes.add(f"drives {tally.drives} and others")
+                continue
+            tally.drives, tally.leaky, tally.drives_last = name, neurons.leaky, layer == drivers[-1]
+        self._pending = [one for one in self._pending if one[0] not in drivers] if drivers else []
+
+    def _average_pool(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.pool(name, self.tallies[name], inputs[0], output, summing_windows(module))
+
+    def pool(
+        self, name: str, tally: Tally, x: Tensor, output: Tensor, windows: tuple[int, Callable[[Tensor], Tensor]] | None
+    ) -> None:
+        """Count an average pool; `windows`: see `recognition.summing_windows`.
+
+        Each sample's step is looked at by itself: one without analog values is folded into the next synapse layer.
+        """
+        x = x.detach()
+        axes = 1 if windows is None else windows[0]
+        signal = self.provenance.signal(x, tuple(x.shape[x.dim() - axes :]))
+        origin = self.provenance.of(x)
+        dense = origin is not None and origin.role == "dense"
+        tally.calls += 1
+        tally.elements += x.numel()
+        tally.whole_spikes += signal.spikes
+        tally.graded += signal.graded
+        tally.analog += signal.analog
+        analog = whole_numbers(signal.fractions.sum(1)) > 0 if signal.fractions is not None else None
+        if dense or (analog is not None and analog.all()):
+            tally.analog_adds += x.numel()
+            if dense:
+                self.provenance.mark(output, "dense")
+            return
+        if analog is not None:
+            tally.analog_adds += int(analog.sum()) * signal.channels * signal.places
+        if windows is None:
+            tally.adds += spikes_of(signal, analog)
+            tally.notes.add("windows overlap or are padded: not folded, spikes summed by the pool itself")
+        else:
+            pooled = Pooled(name, x, signal, *windows, output, output._version, analog)
+            self._pooled[output.untyped_storage()._cdata] = pooled
+
+    def _max_pool(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.tallies[name].calls += 1
+        self.tallies[name].notes.add("comparisons are not counted")
+        origin = self.provenance.of(inputs[0])
+        if origin is not None:
+            self.provenance.mark(output, origin.role, origin.layers)
+
+    def _activation(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.provenance.mark(output, "dense")
+        self.fires()
+
+    def _sum(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.sum(self.tallies[name], [one for one in inputs if isinstance(one, Tensor)], output)
+
+    def sum(self, tally: Tally, operands: list[Tensor], output: Tensor, *, changes: int = 0) -> None:
+        """Count a residual sum: an accumulation for each spike; currents meet in the neuron."""
+        tally.calls += 1
+        roles: list[Role | None] = []
+        layers: list[str] = []
+        for position, x in enumerate(operands):
+            origin = self.provenance.of(x)
+            roles.append(None if origin is None else origin.role)
+            layers += [] if origin is None else origin.layers
+            signal = None
+            if roles[-1] not in ("currents", "dense"):
+                known = None if origin is None else origin.signal
+                signal = known if known is not None and known.values == x.numel() else signal_of(x, _row_shape(x))
+            if signal is None or not signal.is_whole:
+                tally.analog_operands.add(position)
+            else:
+                tally.operand_adds[position] = tally.operand_adds.get(position, 0) + int(signal.magnitude.sum())
+        if "dense" in roles:
+            self.provenance.mark(output, "dense", changes=changes)
+        elif "currents" in roles:
+            self.provenance.mark(output, "currents", tuple(layers), changes=changes)
+        elif set(roles) == {"spikes"}:
+            self.provenance.mark(output, "spikes", changes=changes)
+
+    def _recurrent(self, name: str, module: nn.Module, inputs: tuple[Any, ...], _output: Any) -> None:
+        """A recurrent layer of torch: its inputs value by value; what it keeps inside is analog in every step."""
+        assert isinstance(module, nn.RNNBase)
+        tally, x = self.tallies[name], inputs[0]
+        if isinstance(x, nn.utils.rnn.PackedSequence):
+            x = x.data  # the steps that there are, one after the other
+        weights = {key: weight.detach() for key, weight in module.named_parameters() if key.startswith("weight")}
+        first = [weight for key, weight in weights.items() if key.startswith("weight_ih_l0")]
+        inside = [weight for key, weight in weights.items() if not key.startswith("weight_ih_l0")]
+        rows = x.numel() // max(1, x.shape[-1])
+        hidden = sum(weight.numel() for weight in inside)
+        tally.hidden_macs += rows * hidden
+        tally.hidden_effective_macs += rows * sum(int(torch.count_nonzero(weight)) for weight in inside)
+        faster = bool(module.batch_first) or x.dim() == 2
+        linear, weight = Synapses("linear"), torch.cat(first)
+        self.synapses(name, tally, linear, x, weight, bias=module.bias, time_runs_faster=faster, hidden=hidden)
+        tally.notes.add("what the layer keeps inside counts as analog in every step")
+        self._used.update(weight.untyped_storage()._cdata for weight in weights.values())
+
+    def product(self, tally: Tally, counted: Product, outputs: int, *, dense: bool) -> None:
+        """Count a product of activations; `dense`: of an ordinary network, where a whole number is no spike."""
+        tally.calls += 1
+        tally.apart = False
+        tally.rows += self._batch
+        tally.dense |= dense
+        tally.elements += counted.values
+        tally.spikes += counted.spikes + counted.graded + counted.analog
+        tally.whole_spikes += counted.spikes
+        tally.graded += counted.graded
+        tally.analog += counted.analog
+        tally.dense_macs += counted.dense
+        tally.sops += counted.sops
+        tally.sops_nonzero_weights += counted.sops
+        tally.analog_macs += counted.macs
+        tally.analog_effective_macs += counted.macs
+        tally.effective_macs += counted.effective
+        tally.outputs += outputs
+        tally.notes.add("a product of two activations")
+
+    def _fan_out(
+        self,
+        name: str,
+        synapses: Synapses,
+        weight: Tensor,
+        shape: tuple[int, ...],
+        output: tuple[int, ...] | None,
+        *,
+        bias: bool,
+    ) -> FanOut:
+        if not self.is_parameter(weight):
+            return fan_out(synapses, weight.detach(), shape, output, bias=bias)  # made anew by each call: other zeros
+        key, version = (name, (*shape, -1, *(output or ()))), (weight.untyped_storage()._cdata, weight._version)
+        known = self._fan_outs.get(key)
+        if known is None or known[0] != version:
+            known = version, fan_out(synapses, weight.detach(), shape, output, bias=bias)
+            self._fan_outs[key] = known
+        return known[1]
+
+
+def _row_shape(x: Tensor) -> tuple[int, ...]:
+    """All axes but the first are a row's, where nothing else is known; a vector is rows of one value."""
+    return tuple(x.shape[1:]) or (1,)

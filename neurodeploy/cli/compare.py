@@ -1,0 +1,50 @@
+"""Accuracy against energy over runs and seeds: the students of run folders, checkpoints, and reports, side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurodeploy.cli.choices import Output
+from neurodeploy.cli.console import out
+
+EXAMPLE = "neurodeploy compare runs/demo --output runs/comparison"
+
+
+def command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, checkpoints, or report.json files of `energy` and `run`.", show_default=False),
+    ],
+    baseline: Annotated[
+        str | None, typer.Option(help="Name of the model that the others are compared with; the first if not given.")
+    ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(help="Energy profile, by name or TOML path, +lemaire with memory; repeatable, the first is the headline."),
+    ] = None,
+    host_profile: Annotated[str, typer.Option(help="Energy profile of the host that runs encoder and head.")] = "cmos45-fp32",
+    output: Output = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    from neurodeploy.comparing import Gathering
+    from neurodeploy_energy.contest import contest
+    from neurodeploy_energy.profiling import PROFILES
+    from neurodeploy_energy.report.terminal import drawn
+    from neurodeploy_energy.report.versus import all_tables, write_contest
+    from neurodeploy_energy.report.versus import as_json as document
+
+    found = contest(Gathering(tuple(profile or PROFILES), host_profile).contenders(runs), baseline=baseline)
+    if output is not None:
+        facts = {
+            "Compared": ", ".join(map(str, runs)),
+            "Networks": "checkpoints are counted as they were trained; a report.json has its model as it was counted then",
+        }
+        paths = write_contest(found, output, title=f"Comparison with {found.baseline.name}", facts=facts)
+    if as_json:
+        typer.echo(document(found), nl=False)
+        return
+    for table in all_tables(found):
+        out.print(drawn(table))
+    if output is not None:
+        out.print(f"comparison: {paths['html']}")

@@ -1,0 +1,119 @@
+"""A report's JSON is of the written schema, and comes back as the report that it was."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import neurodeploy_energy.report as package
+from neurodeploy.errors import UserError
+from neurodeploy_energy import LayerRow, Report, compare, profile, read_report, with_twin
+from neurodeploy_energy.cost import load
+from neurodeploy_energy.report import as_csv, as_json, as_latex, as_page
+from neurodeploy_energy.report.schema import json_schema
+
+HOST = load("cmos45-fp32")
+SCHEMA = Path(package.__file__).parent / "report.schema.json"
+
+
+def test_the_written_schema_is_that_of_the_code():
+    """Write it anew with: python -c "import json; from neurodeploy_energy.report.schema import json_schema as s;
+    print(json.dumps(s(), indent=2))" > energy/neurodeploy_energy/report/report.schema.json"""
+    assert json.loads(SCHEMA.read_text()) == json_schema()
+
+
+def test_a_validator_of_json_schema_finds_the_report_valid(report):
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    document = json.loads(as_json(report))
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    document["energy"][0]["estimate"] = False
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+
+
+def test_a_report_comes_back_as_it_was(report, model, digits, tmp_path):
+    costs = ("cmos45-int8+lemaire", "truenorth")
+    other = with_twin(profile(model, [digits], name="calm", profiles=costs), profile(model, [digits], name="twin"))
+    for one in (report, other):
+        path = tmp_path / "report.json"
+        path.write_text(as_json(one))
+        again = read_report(path)
+        assert again == one
+        assert as_json(again) == as_json(one)
+        assert [again.energy(p.name) for p in again.profiles] == [one.energy(p.name) for p in one.profiles]
+
+
+COUNTS = st.just(0.0) | st.floats(1e-6, 1e15)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@st.composite
+def reports(draw):
+    """Of layers with any names and any counts."""
+    names = draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
+    kinds = ("synapse", "neuron", "sum", "average pool")
+    rows = tuple(
+        LayerRow(
+            name,
+            draw(st.sampled_from(kinds)),
+            neurons=draw(st.integers(0, 9)),
+            **{field: draw(COUNTS) for field in ("steps", "spikes", "rate", "sops", "macs", "dense_macs", "updates_idle")},
+            note=draw(NAMES),
+        )
+        for name in names
+    )
+    costs = tuple(load(name) for name in draw(st.sampled_from([("loihi1",), ("cmos45-int8", "odin")])))
+    places = {name: draw(st.sampled_from(["encoder", "body", "head"])) for name in names[:2]}
+    return Report(draw(NAMES), draw(st.integers(1, 9)), 4, rows, {draw(NAMES): draw(NAMES)}, costs, places=places, host=HOST)
+
+
+@given(reports(), reports())
+def test_any_report_comes_back_from_its_file_and_is_sound_in_every_format(tmp_path_factory, report, baseline):
+    report = replace(report, comparison=compare(report, baseline))
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(as_json(report), encoding="utf-8")
+    assert read_report(path) == report
+    csv.field_size_limit(10**9)
+    lines = list(csv.reader(io.StringIO(as_csv(report))))
+    assert {len(line) for line in lines} == {len(lines[0])}
+    assert len(lines) == 1 + len(report.layers)
+    page = as_page(report, title=report.name, facts={}, notices=())
+    assert page.count("<script>") == 1
+    assert page.count("<svg") == page.count("</svg>")
+    text = as_latex(report)
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") in (3, 4)  # without spikes there is no twin
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("layers"), "layers: Field required"),
+        (lambda d: d.update(schema_version=1), "schema_version: .*of schema version 2, written by this version"),
+        (lambda d: d["layers"][0].update(sops=-1), "layers.0.sops: "),
+        (lambda d: d["layers"][0].update(colour="red"), "layers.0.colour: "),
+        (lambda d: d["energy"][0]["profile"].update(scope="world"), "energy.0.profile.scope: "),
+        (lambda d: d["total"].update(sops=float("nan")), "total.sops: "),
+    ],
+)
+def test_a_damaged_report_is_refused_with_its_first_fault(report, tmp_path, change, message):
+    document = json.loads(as_json(report))
+    change(document)
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(UserError, match=rf"^{path}: {message}"):
+        read_report(path)
+
+
+def test_what_is_no_report_is_refused(tmp_path):
+    path = tmp_path / "report.json"
+    with pytest.raises(UserError, match="No such file"):
+        read_report(path)
+    for content in (b"", b"{", b"[]", b"\xff\xfe", b"null"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"report\.json: file: "):
+            read_report(path)
