@@ -39,8 +39,8 @@ def profile(
 
     Memory beside the model's own does not grow with the data, but for 32 bytes a layer and sample (see `Series`): fan-out maps
     take 8 bytes a spatial position of a layer's input, and as much for each value of one step in channels with weights of zero;
-    while a batch runs, masks take a quarter of the activation that is counted, or some three times it where it is analog, and
-    the activations around average pools of spikes are kept to its end.
+    a mask takes a quarter of each weight while zeros are looked for; while a batch runs, masks take a quarter of the activation
+    that is counted, or some three times it where it is analog, and the activations around average pools are kept to its end.
 
     Args:
         model: any torch module; called in evaluation mode, without gradients, and left as it was. Neurons that keep a state
