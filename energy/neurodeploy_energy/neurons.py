@@ -87,7 +87,13 @@ _ALWAYS_SEVERAL = frozenset(
 )
 
 _CONVENTIONS = [
-    Convention("neurodeploy.layers", frozenset({"Neuron"}), "time first"),
+    Convention(
+        "neurodeploy.layers",
+        frozenset({"Neuron", "Integrator"}),
+        "time first",
+        silent=frozenset({"Integrator"}),
+        perfect=frozenset({"Integrator"}),
+    ),
     Convention("spikingjelly", _ALWAYS_SEVERAL, "time first", silent=frozenset({"NoisyNonSpikingBaseNode"})),
     Convention(
         "spikingjelly",
@@ -183,6 +189,16 @@ def _leaks(module: nn.Module, names: set[str], convention: Convention) -> bool:
 
 
 def _convention(kind: type[nn.Module]) -> Convention | None:
+    if kind not in _KNOWN:
+        _KNOWN[kind] = _find(kind)
+    return _KNOWN[kind]
+
+
+_KNOWN: dict[type[nn.Module], Convention | None] = {}
+"""Classes that have been looked up: a model has few, and many modules."""
+
+
+def _find(kind: type[nn.Module]) -> Convention | None:
     for convention in _CONVENTIONS:
         for base in kind.__mro__:
             inside = f"{base.__module__}.".startswith(f"{convention.package}.")

@@ -37,8 +37,10 @@ def profile(
     folded into the next synapse layer if its windows do not overlap. Batch norm is folded: no operations. Biases, activations,
     max pooling and the mean over time are not counted.
 
-    Memory: the counts take a few kilobytes a layer and 32 bytes a layer and sample (see `Series`), whatever the size of the
-    data; while a batch runs, a quarter of the largest activation, and the tensors around average pools of spikes.
+    Memory beside the model's own does not grow with the data, but for 32 bytes a layer and sample (see `Series`): fan-out maps
+    take 8 bytes a spatial position of a layer's input, and as much for each value of one step in channels with weights of zero;
+    a mask takes a quarter of each weight while zeros are looked for; while a batch runs, masks take a quarter of the activation
+    that is counted, or some three times it where it is analog, and the activations around average pools are kept to its end.
 
     Args:
         model: any torch module; called in evaluation mode, without gradients, and left as it was. Neurons that keep a state

@@ -22,7 +22,9 @@ _FREE_NAMES = {
     "neurodeploy.encoding.DirectEncoding",
     "neurodeploy.encoding.EventInput",
     "neurodeploy.encoding.StaticInput",
+    "neurodeploy.layers.Delay",
     "neurodeploy.layers.Flatten",
+    "neurodeploy.layers.LowPass",  # the synaptic current of the neurons that read it, part of their update
     "neurodeploy.layers.TimeMean",
     "sinabs.layers.pool2d.SumPool2d",
     "sinabs.layers.reshape.UnflattenTime",

@@ -136,7 +136,7 @@ def _neuron(node: nodes.Neuron) -> nn.Module:
 
 @_maker(nodes.LowPass)
 def _low_pass(node: nodes.LowPass) -> nn.Module:
-    return layers.LowPass(node.decay)
+    return layers.Integrator() if node.decay == 1 else layers.LowPass(node.decay)
 
 
 @_maker(nodes.Delay)

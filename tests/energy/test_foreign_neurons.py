@@ -8,7 +8,7 @@ from benchmarks.peers.plain_torch import PlainTorch
 from benchmarks.setting import Setting, sample, weights
 from benchmarks.subjects import SUBJECTS, installed_version
 from neurodeploy.errors import UserError
-from neurodeploy.layers import Neuron
+from neurodeploy.layers import CubaNeuron, Integrator, LowPass, Neuron
 from neurodeploy.neurons import NeuronParameters
 from neurodeploy_energy import profile, register_neuron
 
@@ -279,3 +279,20 @@ def test_the_same_network_in_every_framework_that_is_installed_has_the_same_coun
     for name, row in ours.items():
         for field in ("steps", "spikes", "sops", "sops_nonzero_weights", "macs", "effective_macs", "updates_active", "drives"):
             assert getattr(theirs[name], field) == getattr(row, field), (name, field)
+
+
+def test_a_current_based_neuron_counts_alike_as_one_layer_and_as_a_current_and_a_neuron():
+    parameters = NeuronParameters(0.5, 1.0, "soft")
+    x = torch.randint(0, 2, (4, 3, 6)).float()
+    torch.manual_seed(0)
+    linear = nn.Linear(6, 5)
+    whole = profile(nn.Sequential(linear, CubaNeuron(parameters, current_decay=0.5)), [x], batch_axis=1)
+    parts = profile(nn.Sequential(linear, LowPass(0.5), Neuron(parameters)), [x], batch_axis=1)
+    assert whole.total.spikes == parts.total.spikes > 0
+    assert whole.total.updates_active + whole.total.updates_idle == parts.total.updates_active + parts.total.updates_idle == 20
+    assert not parts.uncounted
+
+
+def test_an_integrator_is_updated_at_every_step_and_never_fires():
+    report = profile(nn.Sequential(nn.Linear(6, 5), Integrator()), [torch.ones(4, 3, 6)], batch_axis=1)
+    assert (report.layer("1").spikes, report.layer("1").updates_active) == (0, 20)
