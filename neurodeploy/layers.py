@@ -21,7 +21,8 @@ class _Convolution(nn.modules.conv._ConvNd):
     """A mixin for torch's convolutions: on a CPU they go through `kernels.convolution`."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        x = convolution.channels_last(x, weight)
+        too_far = convolution.reads_too_far(self.stride, self.dilation)
+        x = x.contiguous() if too_far else convolution.channels_last(x, weight)
         if isinstance(self.padding, str) or self.padding_mode != "zeros" or not convolution.worth_slicing(x, weight):
             result: Tensor = super()._conv_forward(x, weight, bias)
             return result

@@ -53,6 +53,14 @@ def channels_last(x: Tensor, weight: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def reads_too_far(stride: tuple[int, ...], dilation: tuple[int, ...]) -> bool:
+    """Whether oneDNN, given the channels last, may read beyond the input, and crash.
+
+    It does so (torch 2.13, AVX-512) with a stride, a dilation and padding together where images are as narrow as the padding.
+    """
+    return max(stride) > 1 and max(dilation) > 1
+
+
 def worth_slicing(x: Tensor, weight: Tensor) -> bool:
     """Whether `sliced` can take these, and there are several slices."""
     large = x.numel() * x.element_size() >= 2 * _SLICE * torch.get_num_threads()

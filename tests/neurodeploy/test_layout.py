@@ -75,3 +75,14 @@ def test_laying_out_makes_a_step_contiguous_and_restoring_gives_it_back(axes, sh
 def test_steps_with_gaps_or_repeated_values_keep_the_order_of_their_axes():
     for x in (torch.rand(3, 4, 6)[..., ::2].transpose(1, 2), torch.rand(3, 1, 4).expand(3, 2, 4), torch.rand(0, 2, 4)):
         assert Layout.of(x).axes == (0, 1)
+
+
+def test_a_convolution_in_which_onednn_may_read_beyond_narrow_images_does_not_get_their_channels_last():
+    layer = Conv2d(6, 6, 1, stride=2, padding=(0, 1), dilation=2, groups=3)
+    images = torch.ones(4, 5, 6, 6, 1)
+    for x in (images, channels_last(images)):
+        with torch.no_grad():
+            y = layer(x)
+        assert y.flatten(0, 1).is_contiguous()
+        assert not y.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(y, layer.bias.detach().reshape(1, 1, 6, 1, 1).expand(4, 5, 6, 3, 2))  # all it sees is padding
