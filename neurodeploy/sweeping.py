@@ -28,7 +28,7 @@ from neurodeploy.optimization import TrainingSettings
 from neurodeploy.recipe import Recipe, StudentSettings
 from neurodeploy.recipe.neuron import NeuronSettings
 from neurodeploy.recipe.sweep import Parameter, Space, Value
-from neurodeploy.training import CHECKPOINT, freeze, train
+from neurodeploy.training import CHECKPOINT, Watch, freeze, train
 from neurodeploy.training.stopping import split
 from neurodeploy_energy import profile
 from neurodeploy_energy.cost import load
@@ -103,6 +103,7 @@ def sweep(
     fabric: Fabric | None = None,
     watcher: Watcher = silent,
     say: Callable[[str], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Search until so many trials are done, by this process and all others that share the storage.
 
@@ -114,6 +115,7 @@ def sweep(
         fabric: where to train; the CPU if None.
         watcher: shows the progress of training.
         say: told in a sentence what has been done.
+        check: called before every trial and after every batch; what it raises ends the search.
 
     Raises:
         UserError: Optuna is missing, the storage is not to be had or holds another search, or the space is not sound.
@@ -122,8 +124,9 @@ def sweep(
     study, total = _study(space, root, storage), trials or space.settings.trials
     for values in ({p.path: end for p, end in zip(space.settings.parameter, ends, strict=True)} for ends in _ends(space)):
         space.recipe(values)  # a path that leads nowhere is told before anything is trained
-    work = _Work(space, root, fabric, watcher, say)
+    work = _Work(space, root, total, fabric, _checked(watcher, check), say)
     while len(_counted(study)) < total:
+        check()
         study.optimize(work, n_trials=1, catch=(Failure, UserError))
     outcome = outcome_of(study, space, work.held_out)
     if not outcome.found:
@@ -215,19 +218,40 @@ def _counted(study: "Study") -> list["FrozenTrial"]:
     return [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.RUNNING) or "failure" in t.user_attrs]
 
 
+def _checked(watcher: Watcher, check: Callable[[], None]) -> Watcher:
+    """The watcher, which calls `check` after every batch too."""
+
+    @contextmanager
+    def watching(title: str, epochs: int, samples: int) -> Iterator[Watch]:
+        with watcher(title, epochs, samples) as watch:
+
+            def watch_and_check(epoch: int, count: int) -> None:
+                check()
+                watch(epoch, count)
+
+            yield watch_and_check
+
+    return watching
+
+
 class _Work:
     """What a trial does."""
 
-    def __init__(self, space: Space, root: Path, fabric: Fabric | None, watcher: Watcher, say: Callable[[str], None]) -> None:
-        self._space, self._root, self._fabric = space, root, fabric
+    def __init__(
+        self, space: Space, root: Path, total: int, fabric: Fabric | None, watcher: Watcher, say: Callable[[str], None]
+    ) -> None:
+        self._space, self._root, self._total, self._fabric = space, root, total, fabric
         self._watcher, self._say = watcher, say
         self._data: dict[str, tuple[DataSet, DataSet]] = {}
         self.held_out = 0
 
     def __call__(self, trial: "Trial") -> tuple[float, float]:
         """Accuracy in percent and energy in µJ, means over the seeds."""
+        from optuna import TrialPruned
         from optuna.samplers import TPESampler
 
+        if sum(one.number < trial.number for one in _counted(trial.study)) >= self._total:
+            raise TrialPruned  # other workers began the last ones in the same moment
         # of its own for each trial, by its number: workers that start together do not draw the same values
         trial.study.sampler = TPESampler(seed=trial.number)
         values = {p.path: _suggested(trial, p) for p in self._space.settings.parameter}

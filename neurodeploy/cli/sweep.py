@@ -10,6 +10,7 @@ import typer
 
 from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on, processes
 from neurodeploy.cli.console import err, out
+from neurodeploy.cli.interrupts import remembered
 from neurodeploy.errors import UserError
 
 EXAMPLE = "neurodeploy sweep digits --trials 20 --output runs/sweep"
@@ -45,8 +46,10 @@ def command(
     root = output or Path("runs") / f"{base.name}-sweep"
     fabric = fabric_on(device, base.precision)
     try:
-        with computing(kernel, allocator):
-            outcome = sweep(found, root, storage=storage, trials=trials, fabric=fabric, watcher=training_bar, say=err.print)
+        with computing(kernel, allocator), remembered() as check:
+            outcome = sweep(
+                found, root, storage=storage, trials=trials, fabric=fabric, watcher=training_bar, say=err.print, check=check
+            )
     except KeyboardInterrupt:
         outcome = so_far(found, root, storage=storage)
         if outcome.found:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from neurodeploy.cli import console as console_module
 from neurodeploy.cli.main import main
 from neurodeploy.recipe import text_of
 
@@ -35,6 +36,8 @@ def cli(capsys, monkeypatch) -> Cli:
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["neurodeploy", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", "200")
+        for console in (console_module.out, console_module.err):
+            monkeypatch.setattr(console, "width", 200)  # which it may have taken from the environment at its import
         capsys.readouterr()
         try:
             main()
