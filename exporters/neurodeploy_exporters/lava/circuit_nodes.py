@@ -100,6 +100,6 @@ def _told(manifest: Manifest, layer: str, count: int) -> list[str]:
         told = {str(name): int(each["parallel"]) for name, each in manifest.quantization["layers"][layer]["synapses"].items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"the manifest does not name the synapses of {layer}") from None
-    if sum(told.values()) != count or min(told.values()) < 1:
+    if sum(told.values()) != count or min(told.values(), default=1) < 1:
         raise UserError(f"{count} synapses on {layer} found, the {sum(told.values())} of the manifest expected")
     return [name if not copy else f"{name}.parallel{copy + 1}" for name, copies in told.items() for copy in range(copies)]
