@@ -1,6 +1,6 @@
 """What a bundle's artefacts hold, as one graph, and what they fire: for those who count on the artefact, not on its model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -81,6 +81,7 @@ def read_artefact(folder: Path) -> Artefact:
     bundle = read_bundle(folder)
     manifest = bundle.manifest
     pieces = manifest.chain if manifest.whole is None else (manifest.whole,)
+    _check_parts(bundle, {piece.name for piece in pieces})
     for file in (*(piece.file for piece in pieces), manifest.sample.file):
         _check_unchanged(bundle, file)
     members: dict[str, Node] = {}
@@ -124,6 +125,12 @@ def _firing(bundle: Bundle, piece: Piece) -> list[str]:
     return [layer.name for layer in bundle.manifest.spiking_layers if piece.name in ("whole", layer.part)]
 
 
+def _check_parts(bundle: Bundle, pieces: Set[str]) -> None:
+    for layer in bundle.manifest.spiking_layers:
+        if not pieces & {"whole", layer.part}:
+            raise UserError(f"{bundle.path(MANIFEST)}: layer {layer.name}: part: {layer.part} found, which is no piece")
+
+
 def _check_unchanged(bundle: Bundle, file: str) -> None:
     path = bundle.path(file)
     if not path.is_file():
@@ -145,6 +152,8 @@ def _check_layers(bundle: Bundle, graph: Graph) -> None:
         raise UserError(f"{path}: layer {odd}: shape {told.get(odd)} found, {found.get(odd)} as in the artefacts expected")
     if entry != (graph.input.shape, graph.input.timed):
         raise UserError(f"{path}: input_shape: {entry[0]} found, {graph.input.shape} as in the artefacts expected")
+    if graph.steps not in (None, bundle.manifest.steps):
+        raise UserError(f"{path}: steps: {bundle.manifest.steps} found, {graph.steps} as in the artefacts expected")
 
 
 def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:

@@ -105,6 +105,7 @@ SYNAPSES = ("quantization", "layers", "act2", "synapses")
         (_set("spiking_layers", 1, "shape", [6, 4, 5]), r"population L0_Conv: shape \(6, 4, 4\) found, \(6, 4, 5\) expected$"),
         (_set("spiking_layers", 0, "shape", [4, 8, 9]), r"its files do not make one network|act1: shape"),
         (_set("input_shape", [1, 8, 9]), r"manifest.json: input_shape: \(1, 8, 9\) found, \(1, 8, 8\) as in the artefacts"),
+        (_set("steps", 5), r"manifest.json: steps: 5 found, 4 as in the artefacts expected$"),
         (_set("spiking_layers", 0, "name", "act9"), r"layer act9: shape \(4, 8, 8\) found, None as in the artefacts expected$"),
         (_set("pieces", 1, "format", "hex"), r"body.net: format 'hex' found, one of onnx, net, circuit, nir expected$"),
     ],
@@ -115,6 +116,13 @@ def test_a_manifest_that_does_not_fit_its_files_is_refused_in_one_line(bundle, c
     with pytest.raises(UserError, match=message) as refusal:
         read_artefact(folder)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_layer_in_a_part_that_is_not_there_is_refused(bundle):
+    folder = bundle("lava")
+    _resigned(folder, lambda manifest: manifest["pieces"].pop(0) and _set("pieces", 0, "inputs", ["input"])(manifest))
+    with pytest.raises(UserError, match=r"manifest.json: layer act1: part: encoder found, which is no piece$"):
+        read_artefact(folder)
 
 
 def test_pieces_of_two_networks_do_not_make_one(bundle, bundles):

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from itertools import product
 
 import numpy as np
 import pytest
@@ -76,10 +77,11 @@ def test_an_exact_lava_bundle_counts_what_the_deployed_network_counts(small, spi
 
 
 def test_an_exact_nir_bundle_counts_what_the_deployed_network_counts(small_named, spiking, tmp_path):
-    for repact in (False, True):  # with RepAct the network is in three pieces
-        graph, samples = deployed(small_named("resnet"), spiking, repact=repact)
-        folder = nir.export(graph, entering(samples, graph), tmp_path / f"{repact}", name="n", quantize="exact")
-        assert counted(of_bundle(folder).module, samples) == counted(GraphModule(to_grid(graph)), samples)
+    for repact, events in product((False, True), repeat=2):  # with RepAct the network is in pieces
+        graph, samples = deployed(small_named("resnet"), spiking, events=events, repact=repact)
+        model = of_bundle(exported(nir.export, graph, samples, tmp_path / f"{repact}{events}"))
+        assert ("body.nir" in model.statements[0]) is repact
+        assert counted(model.module, samples) == counted(GraphModule(to_grid(graph), batch_first=events), samples)
 
 
 def test_what_is_counted_is_the_artefact_s_spikes_not_those_of_the_weights_in_its_graph(small_named, spiking, tmp_path):
