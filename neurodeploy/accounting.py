@@ -6,13 +6,12 @@ from dataclasses import replace
 from torch import Tensor
 
 from neurodeploy.evaluation import Accuracy, evaluate
+from neurodeploy.models import BATCH as BATCH
 from neurodeploy.models import Model
 from neurodeploy_energy import Report, profile
 from neurodeploy_energy.comparison import compare, with_twin
 from neurodeploy_energy.cost import load
 from neurodeploy_energy.deployment import HOST, Place
-
-BATCH = 250
 
 
 def account(
@@ -37,7 +36,7 @@ def account(
     Raises:
         UserError: see `neurodeploy_energy.profile`.
     """
-    report = profile(model.module, samples.split(BATCH), name=model.name, profiles=profiles)
+    report = profile(model.module, samples.split(model.batch), name=model.name, profiles=profiles)
     accuracy = None
     if model.test_labels is not None and samples is model.test_samples:
         accuracy = evaluate(model.module, samples, model.test_labels).accuracy

@@ -1,4 +1,4 @@
-"""Finding the model that a command is asked about: a checkpoint, a NIR file, or a torch module of the user's own code."""
+"""Finding the model that a command is asked about: a checkpoint, a bundle, a NIR file, or a torch module of the user's code."""
 
 import importlib
 import sys
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neurodeploy import checkpoint
 from neurodeploy.arrays import read_array
+from neurodeploy.artefact import ArtefactModule
 from neurodeploy.data import DataSet
 from neurodeploy.deployment import deploy
 from neurodeploy.errors import UserError
@@ -22,6 +23,9 @@ from neurodeploy.imports import NirChoices, as_fed, is_nir
 from neurodeploy.summary import places_of
 from neurodeploy.targets import HeadCut
 from neurodeploy_energy.deployment import Place
+from neurodeploy_exporters.artefact import read_artefact
+
+BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -31,13 +35,15 @@ class Model:
     Attributes:
         name: for reports.
         module: in evaluation mode.
-        test_samples: of the checkpoint's own data set; None for a NIR file or a torch module.
+        test_samples: of the checkpoint's own data set, or the sample of a bundle; None for a NIR file or a torch module.
         data: what `test_samples` are, in a sentence.
         test_labels: of `test_samples`.
         places: layer name → part of the deployed network; empty for a torch module, and for one that cannot be cut.
-        statements: what was assumed of a NIR file, a sentence each.
+        statements: what was assumed of a NIR file, or what fires a bundle's spikes, a sentence each.
         graph: of a NIR file.
         steps: how often a NIR file's network is fed a static sample; None if samples are sequences.
+        batch: samples to run at a time, at most.
+        deployed: an artefact, whose runtimes compute on the CPU and not on the machine's accelerators.
     """
 
     name: str
@@ -49,16 +55,21 @@ class Model:
     statements: tuple[str, ...] = ()
     graph: Graph | None = None
     steps: int | None = None
+    batch: int = BATCH
+    deployed: bool = False
 
 
 def load_model(place: str, nir: NirChoices | None = None) -> Model:
-    """A checkpoint or a NIR file by its path, or `package.module:name` of a torch module or of a function that makes one.
+    """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module or a function.
 
-    The last form imports and runs the user's own code, from the current folder too. `nir` says how a NIR file is understood.
+    The last form imports and runs the user's own code, from the current folder too; a function makes the module. `nir` says how
+    a NIR file is understood.
 
     Raises:
         UserError: nothing usable is there; the message says what was found.
     """
+    if Path(place).is_dir():
+        return of_bundle(Path(place))
     if is_nir(place):
         return _of_nir(Path(place), nir or NirChoices())
     if ":" not in place or place.endswith(".safetensors"):
@@ -91,6 +102,28 @@ def _of_nir(path: Path, choices: NirChoices) -> Model:
         statements=reading.statements,
         graph=graph,
         steps=choices.steps,
+    )
+
+
+def of_bundle(folder: Path) -> Model:
+    """A bundle, whose every spike its artefacts fire; its samples are those that it carries.
+
+    Raises:
+        UserError: it is no bundle, or damaged.
+    """
+    artefact = read_artefact(folder)
+    manifest, module = artefact.bundle.manifest, ArtefactModule(artefact)
+    inputs = torch.from_numpy(artefact.bundle.sample().inputs)
+    samples = inputs.transpose(0, 1).contiguous() if manifest.timed_input and inputs.ndim > 1 else inputs
+    return Model(
+        f"{manifest.model} ({manifest.target} bundle)",
+        module,
+        samples,
+        f"the sample of the bundle {folder}, {len(samples)} inputs",
+        places=dict(artefact.places) or _places(artefact.graph),
+        statements=(f"spikes fired by {artefact.origin}",),
+        batch=min(BATCH, module.batch),
+        deployed=True,
     )
 
 

@@ -1,4 +1,4 @@
-"""Spikes and estimated energy, layer by layer, of a checkpoint or any torch module, optionally against a baseline."""
+"""Spikes and estimated energy, layer by layer, of a checkpoint, a bundle or any torch module, optionally against a baseline."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +26,7 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            help="A checkpoint, a NIR file, or package.module:name of a torch module or of a function that makes one.",
+            help="A checkpoint, bundle or NIR file, or package.module:name of a torch module or of a function that makes one.",
             show_default=False,
         ),
     ],
@@ -43,7 +43,8 @@ def command(
     ] = None,
     host_profile: Annotated[str, typer.Option(help="Energy profile of the host that runs encoder and head.")] = "cmos45-fp32",
     samples: Annotated[
-        Path | None, typer.Option("--input", help="Samples [N, …] in a .npy file; a checkpoint's test set if not given.")
+        Path | None,
+        typer.Option("--input", help="Samples [N, …] in a .npy file; else a checkpoint's test set, or a bundle's sample."),
     ] = None,
     convention: Convention = None,
     dt: TimeStep = None,
@@ -60,7 +61,8 @@ def command(
     from dataclasses import replace
 
     import neurodeploy_energy as energy
-    from neurodeploy.accounting import BATCH, account
+    from neurodeploy.accounting import account
+    from neurodeploy.errors import UserError
     from neurodeploy.models import inputs_for, load_model
     from neurodeploy_energy.joules import measured_on
     from neurodeploy_energy.profiling import PROFILES
@@ -70,18 +72,23 @@ def command(
     profiles, where = tuple(profile or PROFILES), fabric_on(device).device
     choices = nir_choices(convention, dt, reset, input_shape, steps)
     subject = load_model(model, choices)
-    for statement in subject.statements:
-        err.print(f"{model}: {statement}")
+    if measure and subject.deployed:
+        raise UserError(f"{model}: --measure: a bundle's spikes are replayed here; measure its checkpoint instead")
+    other = None if baseline is None else load_model(baseline, choices)
+    for place, found in ((model, subject), (baseline, other)):
+        for statement in () if found is None else found.statements:
+            err.print(f"{place}: {statement}")
     x = inputs_for(subject, samples)
     relu = None if twin is None else account(load_model(twin), x, profiles)
     reference = None
-    if baseline is not None:
-        reference = account(load_model(baseline, choices), x, profiles, host=host_profile, twin=relu)
+    if other is not None:
+        reference = account(other, x, profiles, host=host_profile, twin=relu)
     report = account(subject, x, profiles, host=host_profile, baseline=reference, twin=relu)
     if measure:
-        report = replace(report, measured=measured_on(subject.module, x.split(BATCH)[0], where))
+        report = replace(report, measured=measured_on(subject.module, x.split(subject.batch)[0], where))
     if output is not None:
         facts = {"Model": model, "Data": subject.data if samples is None else str(samples)}
+        facts |= {"Spikes": subject.statements[0]} if subject.deployed else {}
         spiking = any(row.kind == "neuron" for row in report.layers)
         spikes = energy.record(subject.module, x[:1]) if spiking else None
         paths = energy.write_report(report, output, title=f"Energy of {report.name}", facts=facts, spikes=spikes)

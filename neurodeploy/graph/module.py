@@ -53,7 +53,9 @@ class GraphModule(nn.Module):
                 return answer.squeeze(0) if answer.ndim > 1 + len(self.graph.shape(node.name)) else answer
             else:
                 layer = self.get_submodule(node.name)
-                tensors[node.name] = layer(*(tensors[source] for source in node.inputs))
+                made = layer(*(tensors[source] for source in node.inputs))
+                # static values have a time axis of one step, as the input has, for the layers after them
+                tensors[node.name] = made.unsqueeze(0) if isinstance(node, nodes.TimeMean) else made
         raise AssertionError("a graph has exactly one output")
 
     def _place(self, name: str, layer: nn.Module) -> None:

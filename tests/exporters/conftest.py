@@ -3,6 +3,7 @@
 import functools
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,24 @@ def _graph(kind: str, reset: Reset, repact: bool) -> Graph:
 def graph() -> Callable[..., Graph]:
     """`(kind, reset, repact)` → the network's graph, batch norm folded."""
     return lambda kind, reset="hard", repact=False: _graph(kind, reset, repact)
+
+
+def _as_stored(graph: Graph) -> Graph:
+    def stored(node: nodes.Node) -> nodes.Node:
+        if isinstance(node, nodes.LowPass):
+            return replace(node, decay=float(np.float32(node.decay)))
+        if not isinstance(node, nodes.Neuron):
+            return node
+        p = node.parameters
+        return replace(node, parameters=NeuronParameters(float(np.float32(p.decay)), float(np.float32(p.threshold)), p.reset))
+
+    return Graph(map(stored, graph.nodes))
+
+
+@pytest.fixture(scope="session")
+def as_stored() -> Callable[[Graph], Graph]:
+    """A graph → the same with the constants of its neurons in float32, as an ONNX model holds them."""
+    return _as_stored
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 """Random networks with branches, strides, groups and pools: interpreter, torch and ONNX Runtime fire the same spikes, also in
-parts and in chunks; NIR files give them back.
+parts and in chunks; NIR files and ONNX models give them back.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from neurodeploy.graph.shapes import output_shape
 from neurodeploy.neurons import RESETS, NeuronParameters
 from neurodeploy_exporters import nir
 from neurodeploy_exporters.onnx import Session, build
+from neurodeploy_exporters.onnx.graph import read_graph
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -245,3 +246,13 @@ def test_a_random_network_comes_back_from_a_nir_file_as_it_was_or_is_refused_by_
     else:
         assert refusal.startswith("node ")
         assert not path.exists()
+
+
+@MANY
+@given(data=st.data())
+def test_a_random_network_comes_back_from_an_onnx_model_as_it_was(data, as_stored, tmp_path_factory):
+    graph = as_stored(data.draw(graphs()))
+    streaming, counts = data.draw(st.booleans()), data.draw(st.booleans())
+    path = tmp_path_factory.mktemp("onnx") / "random.onnx"
+    path.write_bytes(build(graph, name="random", streaming=streaming, spike_counts=counts).SerializeToString())
+    assert differences(read_graph(path), graph) == ()

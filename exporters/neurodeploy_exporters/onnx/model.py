@@ -1,7 +1,7 @@
 """One ONNX model, loaded: what it takes, gives and keeps between its steps."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,8 @@ class Model:
         self.inputs = {value.name: value for value in self._session.get_inputs()}
         self.outputs = tuple(value.name for value in self._session.get_outputs())
         self.timed = frozenset(value.name for value in self._session.get_outputs() if value.shape[:1] == ["T"])
-        self.states = self._named(STATES, self.inputs, self.outputs)
-        self.counts = self._named(SPIKE_COUNTS, None, self.outputs)
+        self.states = named_tensors(self.origin, self._content, STATES, self.inputs, self.outputs)
+        self.counts = named_tensors(self.origin, self._content, SPIKE_COUNTS, None, self.outputs)
         self.largest = self._number(LARGEST)
         shapes = {value.name: value.shape for value in (*self._session.get_inputs(), *self._session.get_outputs())}
         self.axes = {name: batch_axis(shape) for name, shape in shapes.items()}
@@ -116,20 +116,6 @@ class Model:
             )
         return np.zeros(sizes, _DTYPES[value.type])
 
-    def _named(self, key: str, keys: Mapping[str, Any] | None, values: Sequence[str]) -> dict[str, str]:
-        """A JSON object of names in the model's metadata, all of them tensors of the model."""
-        text = next((entry.value for entry in self._content.metadata_props if entry.key == key), "{}")
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            found = None
-        sound = isinstance(found, dict) and all(
-            isinstance(value, str) and value in values and (keys is None or name in keys) for name, value in found.items()
-        )
-        if not sound:
-            raise UserError(f"{self.origin}: metadata {key}: a JSON object of the model's inputs and outputs expected")
-        return found
-
     def _number(self, key: str) -> int:
         """A count in the model's metadata; 0 if there is none."""
         text = next((entry.value for entry in self._content.metadata_props if entry.key == key), "0")
@@ -148,3 +134,31 @@ class Model:
             if name not in named
         )
         return further.SerializeToString() if further.graph.output else b""
+
+
+def named_tensors(
+    origin: str, model: onnx.ModelProto, key: str, keys: Collection[str] | None = None, values: Collection[str] | None = None
+) -> dict[str, str]:
+    """A JSON object of names in a model's metadata; empty if there is none.
+
+    Args:
+        origin: of the model, for messages.
+        model: with the metadata.
+        key: of the entry.
+        keys, values: what its names are among; any if None.
+
+    Raises:
+        UserError: something else is there.
+    """
+    text = next((entry.value for entry in model.metadata_props if entry.key == key), "{}")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    sound = isinstance(found, dict) and all(
+        isinstance(value, str) and (values is None or value in values) and (keys is None or name in keys)
+        for name, value in found.items()
+    )
+    if not sound:
+        raise UserError(f"{origin}: metadata {key}: a JSON object of the model's inputs and outputs expected")
+    return found

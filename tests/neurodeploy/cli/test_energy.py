@@ -2,6 +2,9 @@
 
 import json
 
+import numpy as np
+import pytest
+
 from neurodeploy_energy.joules import Unmeasured
 from neurodeploy_energy.report import read_report
 
@@ -61,3 +64,70 @@ def test_joules_are_measured_on_request_or_it_is_said_that_they_are_not(cli, stu
     assert json.loads(cli("energy", student, "--measure", "--json").out)["measured"] == [
         {"device": "CPU", "reason": "no counter"}
     ]
+
+
+@pytest.fixture
+def bundles(finished):
+    return finished / "seed-0" / "bundles"
+
+
+def _layers(outcome):
+    assert outcome.code == 0, outcome.err
+    return {layer["name"]: layer for layer in json.loads(outcome.out)["layers"]}
+
+
+def test_a_bundle_s_report_counts_the_spikes_of_its_sample(cli, bundles):
+    for target, origin in (
+        ("onnx", "ONNX Runtime (whole.onnx)"),
+        ("lava", "ONNX Runtime (encoder.onnx) and the fixed-point simulator (body.net)"),
+    ):
+        outcome = cli("energy", bundles / target, "--json")
+        layers = _layers(outcome)
+        assert f"{bundles / target}: spikes fired by {origin}" in outcome.err
+        with np.load(bundles / target / "sample.npz") as sample:
+            for layer in ("act1", "act2", "act3"):
+                assert layers[layer]["spikes"] == sample[f"spikes/{layer}"].sum() / 20
+
+
+def test_estimate_and_artefacts_stand_line_by_line(cli, bundles, student, tmp_path):
+    onnx, lava = bundles / "onnx", bundles / "lava"
+    outcome = cli("energy", lava, "--baseline", onnx, "--output", tmp_path / "both")
+    assert outcome.code == 0, outcome.err
+    assert "digits-student (lava bundle)" in outcome.out
+    report = read_report(tmp_path / "both" / "report.json")
+    assert [pair.name for pair in report.comparison.layers] == [row.name for row in report.layers]
+    for pair in report.comparison.layers:  # both are exact
+        assert pair.difference("spikes") == pair.difference("sops") == pair.difference("macs") == 0, pair.name
+    assert {*report.places.values()} == {"encoder", "body", "head"}
+    assert "the fixed-point simulator (body.net)" in (tmp_path / "both" / "report.html").read_text()
+    trained = cli("energy", onnx, "--baseline", student, "--output", tmp_path / "trained")
+    assert trained.code == 0, trained.err
+    pairs = read_report(tmp_path / "trained" / "report.json").comparison.layers
+    assert [pair.name for pair in pairs if pair.model is None and pair.baseline.kind == "synapse"] == []
+    assert any(pair.difference("spikes") != 0 for pair in pairs)  # the weights of the bundle are rounded
+
+
+def test_a_bundle_takes_other_samples_and_is_a_baseline_on_the_test_set(cli, bundles, student, tmp_path):
+    images = np.random.default_rng(0).random((3, 1, 8, 8))
+    np.save(tmp_path / "x.npy", images)
+    few = _layers(cli("energy", bundles / "onnx", "--input", tmp_path / "x.npy", "--json"))
+    assert few["act1"]["spikes"] != _layers(cli("energy", bundles / "onnx", "--json"))["act1"]["spikes"]
+    outcome = cli("energy", student, "--baseline", bundles / "onnx", "--json")
+    assert outcome.code == 0, outcome.err
+    assert "spikes fired by ONNX Runtime (whole.onnx)" in outcome.err
+    report = json.loads(outcome.out)
+    assert (report["samples"], report["baseline"]["samples"]) == (500, 500)
+
+
+def test_what_a_bundle_cannot_do_is_said_in_one_line(cli, bundles, tmp_path, finished):
+    np.save(tmp_path / "x.npy", np.zeros((3, 8, 8)))
+    refusals = {
+        ("energy", bundles / "onnx", "--input", tmp_path / "x.npy"): "samples of shape (8, 8) found, (1, 8, 8) expected by",
+        ("energy", bundles / "onnx", "--measure"): "--measure: a bundle's spikes are replayed here; measure its checkpoint",
+        ("energy", finished): "no manifest.json found, so this is no bundle",
+    }
+    for arguments, message in refusals.items():
+        outcome = cli(*arguments)
+        assert outcome.code == 2
+        assert message in outcome.err
+        assert len(outcome.err.strip().splitlines()) <= 2

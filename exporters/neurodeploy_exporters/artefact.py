@@ -1,0 +1,193 @@
+"""What a bundle's artefacts hold, as one graph, and what they fire: for those who count on the artefact, not on its model."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.errors import UserError
+from neurodeploy.files import sha256
+from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph.nodes import Node
+from neurodeploy_exporters.bundle import MANIFEST, Bundle, Piece, read_bundle
+from neurodeploy_exporters.replay import Tensors, replay
+
+Place: TypeAlias = Literal["encoder", "body", "head"]
+Spikes: TypeAlias = dict[str, NDArray[np.uint8]]
+_RUNTIMES = {
+    "onnx": "ONNX Runtime",
+    "net": "the fixed-point simulator",
+    "circuit": "the fixed-point simulator",
+    "nir": "the reference interpreter",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Artefact:
+    """A bundle, read back.
+
+    Attributes:
+        bundle: where it is.
+        graph: the network that its files hold: weights as they stand there, rounded ones too, and integers on a chip.
+        pieces: those that fire, in order: the whole network, or encoder, body and head as far as they have spiking layers.
+        places: node → "encoder", "body" or "head", where the bundle has no whole network in one piece.
+    """
+
+    bundle: Bundle
+    graph: Graph
+    pieces: tuple[Piece, ...]
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        """Who fires the spikes, in a few words."""
+        runtimes: dict[str, list[str]] = {}
+        for piece in self.pieces:
+            runtimes.setdefault(_RUNTIMES[piece.format], []).append(piece.file)
+        return " and ".join(f"{runtime} ({', '.join(files)})" for runtime, files in runtimes.items())
+
+    def fire(self, inputs: NDArray[np.float32]) -> Spikes:
+        """Run the artefacts.
+
+        Args:
+            inputs: `[B, …]`, or `[T, B, …]` where the network takes sequences.
+
+        Returns:
+            Spiking layer → `[T, B, …]`, 0 or 1.
+
+        Raises:
+            UserError: an artefact cannot be run, or a runtime is not installed.
+        """
+        manifest = self.bundle.manifest
+        tensors: Tensors = {manifest.input_name: inputs}
+        spikes: Spikes = {}
+        for piece in self.pieces:
+            made = replay(self.bundle, piece, tensors, _firing(self.bundle, piece))
+            tensors |= made
+            spikes |= {layer: made[layer].astype(np.uint8) for layer in _firing(self.bundle, piece)}
+        return spikes
+
+
+def read_artefact(folder: Path) -> Artefact:
+    """Read a bundle and the network in its files.
+
+    Raises:
+        UserError: there is no sound bundle, a file of it was changed, or holds another network than the manifest says; one
+            line, which names the file.
+    """
+    bundle = read_bundle(folder)
+    manifest = bundle.manifest
+    pieces = manifest.chain if manifest.whole is None else (manifest.whole,)
+    _check_parts(bundle, {piece.name for piece in pieces})
+    for file in (*(piece.file for piece in pieces), manifest.sample.file):
+        _check_unchanged(bundle, file)
+    members: dict[str, Node] = {}
+    places: dict[str, Place] = {}
+    for piece in pieces:
+        for node in _members(bundle, piece, members):
+            members.setdefault(node.name, node)  # a sum of spikes may be a member of two parts
+            if piece.name != "whole":
+                places.setdefault(node.name, piece.name)
+    names = _synapses_as_trained(pieces, members)
+    try:
+        graph = Graph(_renamed(node, names) for node in members.values())
+    except UserError as error:
+        raise UserError(f"{folder}: its files do not make one network: {error}") from None
+    _check_layers(bundle, graph)
+    firing = [piece for piece in pieces if _firing(bundle, piece)]
+    placed = {names.get(name, name): place for name, place in places.items()}
+    return Artefact(bundle, graph, pieces[: 1 + pieces.index(firing[-1])], placed)
+
+
+def _synapses_as_trained(pieces: tuple[Piece, ...], members: Mapping[str, Node]) -> dict[str, str]:
+    """New names: a last synapse on the chip, whose numbers leave it, gets the name that it has in the trained network.
+
+    The host's node that brings those numbers back to the trained unit bears it in the files.
+    """
+    found: dict[str, str] = {}
+    for tensor in (tensor for piece in pieces for tensor in piece.graded):
+        name = tensor.name.removesuffix(".graded")
+        if isinstance(members.get(tensor.name), nodes.Conv | nodes.Linear) and name != tensor.name:
+            found |= {tensor.name: name, name: f"{name}.trained_unit"}
+    return found
+
+
+def _renamed(node: Node, names: Mapping[str, str]) -> Node:
+    inputs = tuple(names.get(source, source) for source in node.inputs)
+    return replace(node, name=names.get(node.name, node.name), inputs=inputs)
+
+
+def _firing(bundle: Bundle, piece: Piece) -> list[str]:
+    """The spiking layers in a piece, in order."""
+    return [layer.name for layer in bundle.manifest.spiking_layers if piece.name in ("whole", layer.part)]
+
+
+def _check_parts(bundle: Bundle, pieces: Set[str]) -> None:
+    for layer in bundle.manifest.spiking_layers:
+        if not pieces & {"whole", layer.part}:
+            raise UserError(f"{bundle.path(MANIFEST)}: layer {layer.name}: part: {layer.part} found, which is no piece")
+
+
+def _check_unchanged(bundle: Bundle, file: str) -> None:
+    path = bundle.path(file)
+    if not path.is_file():
+        raise UserError(f"{path}: missing; export the bundle again")
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if found != bundle.manifest.files[file]:
+        raise UserError(f"{path}: changed, its SHA-256 is not the manifest's; export the bundle again")
+
+
+def _check_layers(bundle: Bundle, graph: Graph) -> None:
+    path, entry = bundle.path(MANIFEST), (bundle.manifest.input_shape, bundle.manifest.timed_input)
+    told = {layer.name: layer.shape for layer in bundle.manifest.spiking_layers}
+    found = {name: graph.shape(name) for name in graph.spiking}
+    if told != found:
+        odd = next(name for name in told | found if told.get(name) != found.get(name))
+        raise UserError(f"{path}: layer {odd}: shape {told.get(odd)} found, {found.get(odd)} as in the artefacts expected")
+    if entry != (graph.input.shape, graph.input.timed):
+        raise UserError(f"{path}: input_shape: {entry[0]} found, {graph.input.shape} as in the artefacts expected")
+    if graph.steps not in (None, bundle.manifest.steps):
+        raise UserError(f"{path}: steps: {bundle.manifest.steps} found, {graph.steps} as in the artefacts expected")
+
+
+def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:
+    """The nodes of a piece; the network's Input too, if it is the first one, and its Output, if it is the last one."""
+    path = bundle.path(piece.file)
+    inside: tuple[Node, ...]
+    match piece.format:
+        case "onnx":
+            from neurodeploy_exporters.onnx.graph import read_members
+
+            found = read_members(path)
+            inside = (*(() if before else found.inputs), *found.nodes)
+        case "nir":
+            from neurodeploy_exporters.nir.reading import read
+
+            last = (nodes.Output,) if piece.name == "body" else ()
+            first = (nodes.Input,) if before else ()
+            inside = tuple(node for node in read(path).nodes if not isinstance(node, (*first, *last)))
+        case "net" | "circuit":
+            inside = _on_a_chip(bundle, piece, before)
+        case other:
+            raise UserError(f"{path}: format {other!r} found, one of {', '.join(_RUNTIMES)} expected")
+    return inside
+
+
+def _on_a_chip(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:
+    from neurodeploy_exporters.lava.circuit_nodes import circuit_nodes
+    from neurodeploy_exporters.lava.mapping.opening import open_circuit
+
+    manifest, path = bundle.manifest, bundle.path(piece.file)
+    shapes: dict[str, Any] = {layer.name: layer.shape for layer in manifest.spiking_layers}
+    entry = nodes.Input(name=manifest.input_name, shape=manifest.input_shape, timed=manifest.timed_input)
+    try:
+        found = circuit_nodes(open_circuit(path), manifest, piece, shapes.get(piece.inputs[0], entry.shape))
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+    return found if before else (entry, *found)
