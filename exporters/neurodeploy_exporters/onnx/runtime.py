@@ -134,7 +134,8 @@ class Session:
             return None  # what does not fit together is told by the runtime
         (batch,) = batches
         lengths = [shapes[name][0] for name in given if self.inputs[name].shape[0] == "T"]
-        size = self._portion or portions.portion(self._largest, max([steps or 1, *lengths]))
+        told = int(np.max(given[STEPS], initial=1)) if STEPS in given else steps or 1
+        size = self._portion or portions.portion(self._largest, max([told, *lengths]))
         return size if size < batch else None
 
     def _run(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> dict[str, NDArray[Any]]:

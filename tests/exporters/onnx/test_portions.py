@@ -36,9 +36,11 @@ def test_a_batch_is_cut_on_its_own_where_its_tensors_would_outgrow_the_cache(gra
     monkeypatch.setattr(
         "neurodeploy_exporters.onnx.portions._CACHED", 5 * 4 * 4 * 64
     )  # five samples of 4 steps, 4 channels of 8×8
-    cut = session.run({"input": digits[0][:12]}, steps=4)
-    assert sizes == [5, 5, 2]
-    assert np.array_equal(whole["logits"], cut["logits"])
+    for tensors, steps in (({}, 4), ({"steps": np.array([4])}, None)):
+        sizes.clear()
+        cut = session.run({"input": digits[0][:12], **tensors}, steps=steps)
+        assert sizes == [5, 5, 2]
+        assert np.array_equal(whole["logits"], cut["logits"])
 
 
 def test_at_least_one_sample_is_computed_at_a_time():
