@@ -64,7 +64,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--longest", type=float, default=8.0, help="seconds of one pass above which only 3 rounds are run")
-    parser.add_argument("--unrolled-neurons", type=int, default=16, help="unrolled exports are timed up to this T at batch > 1")
+    parser.add_argument("--unrolled-steps", type=int, default=16, help="largest T of unrolled exports at batch > 1")
     parser.add_argument("--output", type=Path, help="JSON; default benchmarks/results/onnx/<date>-<machine>.json")
     return parser.parse_args()
 
@@ -175,7 +175,7 @@ def time_runs(name: str, graph: Graph, steps: int, batch: int, given: argparse.N
         passes[label] = partial(_without_gradient, module, x)
     package = GraphModule(_with_steps(graph, steps))
     passes[PACKAGE] = partial(_without_gradient, package, x)
-    if batch == 1 or steps <= given.unrolled_neurons:
+    if batch == 1 or steps <= given.unrolled_steps:
         unrolled = _load(export_unrolled(graph, steps, batch), given.threads)
         passes[UNROLLED] = lambda: unrolled.run(None, {"input": x.numpy()})
     torch.set_num_threads(given.threads)
