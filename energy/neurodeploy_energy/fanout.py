@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy_energy.geometry import Geometry
-from neurodeploy_energy.signals import count_true, is_zero, sum_masks
+from neurodeploy_energy.signals import count_nonzero, is_zero, sum_masks
 
 _MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 """Padding of torch's convolutions → that of numpy, for an array of indices."""
@@ -162,9 +162,9 @@ def _zeros(weight: Tensor, out_axis: int, groups: int, met: list[Tensor]) -> tup
         groups: into which the output channels fall.
         met: `[size, kernel]` for each spatial axis.
     """
-    zero = is_zero(weight)
-    if not count_true(zero):
+    if count_nonzero(weight) == weight.numel():
         return None
+    zero = is_zero(weight)
     per_tap = sum_masks(zero.unflatten(out_axis, (groups, -1)), out_axis + 1).double()  # [groups, C / groups, …] or [C, 1, …]
     per_tap = per_tap.flatten(0, 1)
     channels = per_tap.flatten(1).sum(1).nonzero()[:, 0] if per_tap.dim() > 1 else per_tap.nonzero()[:, 0]

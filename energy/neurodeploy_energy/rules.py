@@ -15,7 +15,7 @@ from neurodeploy_energy.pooling import Pooled, beside, few_channels, spikes_of
 from neurodeploy_energy.product import Product
 from neurodeploy_energy.provenance import Provenance, Role
 from neurodeploy_energy.recognition import Kind, summing_windows
-from neurodeploy_energy.signals import Signal, count_true, is_nonzero, rows_of, signal_of
+from neurodeploy_energy.signals import Signal, count_either, count_nonzero, rows_of, signal_of
 from neurodeploy_energy.tally import Counts, Tally
 
 Rule = Callable[[str, nn.Module, tuple[Any, ...], Any], None]
@@ -172,13 +172,14 @@ class Rules:
         signal, spikes, shape = pooled.signal, pooled.spikes, tuple(pooled.spikes.shape[-pooled.axes :])
         key = (name, pooled.layer, shape)
         if key not in self._pool_fan_outs:
-            every = through_pool(pooled.sums, shape, fan.by_position())[0].reshape(-1)
+            of_one = fan.by_position().reshape(shape[0], -1)[0]  # the same in every channel
+            every = through_pool(pooled.sums, (1, *shape[1:]), of_one).reshape(-1)
             through = None if fan.zeros is None else through_pool(pooled.sums, shape, fan.nonzero_by_position()).flatten(1)
             self._pool_fan_outs[key] = every, None if through is None else few_channels(every - through)
         every, missing = self._pool_fan_outs[key]
         counts: dict[str, Counts] = {}
         if pooled.analog is None:
-            tally.spikes += int(torch.count_nonzero(x))
+            tally.spikes += count_nonzero(x)
         else:
             whole = torch.from_numpy(~pooled.analog).to(x.device)
             read = rows_of(x, tuple(x.shape[x.dim() - 1 - len(fan.geometry.kernel) :]))
@@ -186,7 +187,7 @@ class Rules:
             counts = self._values(tally, fan, signal_of(analog, tuple(read.shape[1:])), analog)
             spikes = rows_of(spikes, shape) * beside(whole, rows_of(spikes, shape))
             signal = signal_of(spikes, shape)
-            tally.spikes += int(torch.count_nonzero(read * beside(whole, read)))
+            tally.spikes += count_nonzero(read * beside(whole, read))
         sops = per_row(signal.magnitude, every)
         tally.whole_spikes += signal.spikes
         tally.graded += signal.graded
@@ -231,11 +232,9 @@ class Rules:
         if current is None or current.shape != output.shape:
             tally.notes.add("currents are inside the layer: an update is active if the neuron fires")
             return signal.nonzero
-        moved = is_nonzero(current.detach())
-        count = count_true(moved)
-        if count == output.numel() or signal.nonzero == 0:
-            return count
-        return count + int(torch.count_nonzero(output.detach()[~moved]))
+        if signal.nonzero == 0:
+            return count_nonzero(current)
+        return count_either(current, output)
 
     def _link(self, name: str, neurons: Neurons, current: Tensor | None, size: int) -> None:
         """Note which synapses drive these neurons: by where the current came from, or else by its size."""

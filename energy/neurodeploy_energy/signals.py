@@ -1,5 +1,6 @@
 """The values of a tensor, told apart one by one: zeros, spikes, graded spikes and analog values, and where they are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor
 
 _EXACT_FLOAT32, _EXACT_FLOAT64 = 2**24, 2**53
+_PIECE = 2**18
+"""Bytes of a tensor that are looked at together: with the masks made of them they fit a core's second-level cache."""
 
 
 @dataclass(eq=False)
@@ -90,19 +93,28 @@ def signal_of(x: Tensor, shape: tuple[int, ...]) -> Signal:
         shape: of one row, channels first.
     """
     x = rows_of(x, shape)
-    rows, channels, places = len(x), shape[0], prod(shape[1:])
-    order = x.stride(), x.is_contiguous()
+    rows, places = len(x), prod(shape[1:])
+    at_once = max(1, rows * _PIECE // max(1, x.numel() * x.element_size())) if x.device.type == "cpu" else rows
+    parts = [_signal_of_rows(part, places) for part in x.split(max(1, at_once))]
+    whole = parts[0] if len(parts) == 1 else _joined(parts)
+    whole.strides, whole.is_contiguous = x.stride(), x.is_contiguous()
+    return whole
+
+
+def _signal_of_rows(x: Tensor, places: int) -> Signal:
+    """The same of `[R, C, *S]`."""
+    rows, channels = x.shape[:2]
     x = as_float(x)
     here = is_nonzero(x)
     nonzero = count_true(here)
     ones = count_true(_compare(np.equal, x, 1)) if nonzero else 0
     if nonzero == ones:
         counted = _over_channels(x, places)
-        return Signal(rows, channels, places, ones, 0, 0, counted, counted, None, *order)
+        return Signal(rows, channels, places, ones, 0, 0, counted, counted, None)
     ones += count_true(_compare(np.equal, x, -1))
     present = _over_channels(_numbers(here), places)
     if nonzero == ones:
-        return Signal(rows, channels, places, ones, 0, 0, present, present, None, *order)
+        return Signal(rows, channels, places, ones, 0, 0, present, present, None)
     fractional = _both(here, ~_whole(x))
     fractions = count_true(fractional)
     analog = _over_channels(_numbers(fractional), places) if fractions else None
@@ -113,7 +125,35 @@ def signal_of(x: Tensor, shape: tuple[int, ...]) -> Signal:
         if float(magnitude.max()) >= _EXACT_FLOAT64:
             raise OverflowError("whole numbers beyond 2^53 at the input of a layer: no spikes that can be counted exactly")
     graded = nonzero - fractions - ones
-    return Signal(rows, channels, places, ones, graded, fractions, magnitude, present, analog, *order)
+    return Signal(rows, channels, places, ones, graded, fractions, magnitude, present, analog)
+
+
+def _joined(parts: list[Signal]) -> Signal:
+    """Rows that were counted piece by piece, as one signal."""
+    present = torch.cat([part.present for part in parts])
+    same = all(part.magnitude is part.present for part in parts)
+    magnitude = present if same else torch.cat([part.magnitude for part in parts])
+    fractions = None
+    if any(part.fractions is not None for part in parts):
+        fractions = torch.cat([torch.zeros_like(p.present) if p.fractions is None else p.fractions for p in parts])
+    spikes, graded, analog = (sum(getattr(part, kind) for part in parts) for kind in ("spikes", "graded", "analog"))
+    rows, channels, places = len(present), parts[0].channels, parts[0].places
+    return Signal(rows, channels, places, spikes, graded, analog, magnitude, present, fractions)
+
+
+def _pieces(*alike: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of one shape, cut alike along their first axes, as far as `_PIECE` says."""
+    x = alike[0]
+    size = x.numel() * x.element_size()
+    if x.device.type != "cpu" or size <= _PIECE:
+        yield alike
+        return
+    at_once = max(1, len(x) * _PIECE // size)
+    for parts in zip(*(one.split(at_once) for one in alike), strict=True):
+        if at_once == 1 and x.dim() > 1:
+            yield from _pieces(*(part[0] for part in parts))
+        else:
+            yield parts
 
 
 def rows_of(x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -181,6 +221,21 @@ def count_true(mask: Tensor) -> int:
     if mask.device.type == "cpu":
         return int(np.count_nonzero(mask.numpy()))
     return int(torch.count_nonzero(mask))
+
+
+def count_nonzero(x: Tensor) -> int:
+    """Values that are not 0."""
+    return sum(count_true(is_nonzero(part)) for (part,) in _pieces(x.detach()))
+
+
+def count_either(one: Tensor, other: Tensor) -> int:
+    """Places where at least one of two tensors of the same shape is not 0."""
+    count = 0
+    for first, second in _pieces(one.detach(), other.detach()):
+        here = is_nonzero(first)
+        found = count_true(here)
+        count += found if found == first.numel() else found + count_true(is_nonzero(second) & ~here)
+    return count
 
 
 def _over_channels(x: Tensor, places: int) -> Tensor:

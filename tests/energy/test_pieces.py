@@ -1,0 +1,84 @@
+"""Large tensors are counted piece by piece, which must change no count."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from neurodeploy.layers import AvgPool2d, Flatten, Neuron
+from neurodeploy.neurons import NeuronParameters
+from neurodeploy_energy import profile, signals
+
+KINDS = {
+    "spikes": lambda x: (x > 0.7).float(),
+    "ternary": lambda x: (x > 0.7).float() - (x < 0.2).float(),
+    "graded": lambda x: (5 * x).floor(),
+    "analog": lambda x: x,
+    "rows of each kind": lambda x: torch.cat([(x[:2] > 0.5).float(), (4 * x[2:4]).floor(), x[4:]]),
+    "silence": torch.zeros_like,
+}
+
+
+def values(kind: str, shape: tuple[int, ...], seed: int) -> Tensor:
+    """Values of one kind; those of spikes at random."""
+    return KINDS[kind](torch.rand(shape, generator=torch.Generator().manual_seed(seed)))
+
+
+@given(kind=st.sampled_from(sorted(KINDS)), piece=st.integers(4, 2000), last=st.booleans(), seed=st.integers(0, 99))
+def test_a_signal_is_the_same_however_small_the_pieces_are(kind: str, piece: int, last: bool, seed: int):
+    x = values(kind, (6, 3, 4, 5), seed)
+    x = x.contiguous(memory_format=torch.channels_last) if last else x
+    whole = signals.signal_of(x, (3, 4, 5))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signals, "_PIECE", piece)
+        cut = signals.signal_of(x, (3, 4, 5))
+    for name in ("rows", "channels", "places", "spikes", "graded", "analog", "strides", "is_contiguous"):
+        assert getattr(cut, name) == getattr(whole, name), name
+    assert torch.equal(cut.magnitude, whole.magnitude)
+    assert torch.equal(cut.present, whole.present)
+    assert (cut.fractions is None) == (whole.fractions is None)
+    assert whole.fractions is None or torch.equal(cut.fractions, whole.fractions)
+
+
+@given(piece=st.integers(4, 2000), kinds=st.tuples(*[st.sampled_from(sorted(KINDS))] * 2), seed=st.integers(0, 99))
+def test_values_that_are_not_zero_are_counted_alike_in_pieces(piece: int, kinds: tuple[str, str], seed: int):
+    one, other = (values(kind, (6, 3, 4, 5), seed + i) for i, kind in enumerate(kinds))
+    other = other.contiguous(memory_format=torch.channels_last)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signals, "_PIECE", piece)
+        assert signals.count_nonzero(other) == int(torch.count_nonzero(other))
+        assert signals.count_either(one, other) == int(((one != 0) | (other != 0)).sum())
+
+
+@pytest.mark.parametrize("piece", [40, 1000])
+def test_a_report_is_the_same_however_small_the_pieces_are(piece: int, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    lif = partial(Neuron, NeuronParameters(0.5, 0.3))
+    network = nn.Sequential(
+        nn.Conv2d(2, 6, 3, padding=1), lif(), AvgPool2d(2), nn.Conv2d(6, 4, 3), lif(), Flatten(), nn.Linear(16, 5), lif()
+    )
+    with torch.no_grad():
+        network[3].weight[:, ::2, 1] = 0  # weights of zero in some channels
+    samples = torch.rand(4, 2, 8, 8)
+
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, x: Tensor) -> Tensor:
+            frames = torch.stack([x, 1 - x, x.round()])
+            for layer in self.network:
+                frames = layer(frames.flatten(0, 1)).unflatten(0, (3, -1)) if isinstance(layer, nn.Conv2d) else layer(frames)
+            return frames
+
+    whole = profile(Steps(), [samples])
+    monkeypatch.setattr(signals, "_PIECE", piece)
+    cut = profile(Steps(), [samples])
+    assert cut.layers == whole.layers
+    assert cut.total == whole.total
+    assert any("folded in" in row.note for row in whole.layers)
+    assert whole.total.sops_nonzero_weights < whole.total.sops
