@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurodeploy.evaluation import Accuracy, evaluate
 from neurodeploy.models import BATCH as BATCH
@@ -41,6 +41,12 @@ def account(
     if model.test_labels is not None and samples is model.test_samples:
         accuracy = evaluate(model.module, samples, model.test_labels).accuracy
     return completed(report, places=model.places, accuracy=accuracy, host=host, baseline=baseline, twin=twin)
+
+
+def energy_of(network: nn.Module, samples: Tensor, profiles: Sequence[str]) -> dict[str, float]:
+    """Estimated µJ per sample of a network that was just trained, on samples `[N, …]`, under each of the profiles."""
+    report = profile(network, samples.split(BATCH), profiles=profiles)
+    return {given: report.energy(cost.name).total_uj for given, cost in zip(profiles, report.profiles, strict=True)}
 
 
 def completed(

@@ -1,6 +1,6 @@
 """`results.json`: what every network that a recipe trains does on the test set, and the means over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -23,6 +23,7 @@ class NetworkResult(BaseModel):
         steps: T; None for a ReLU network.
         correct, samples: right answers, and samples asked.
         spikes: spiking layer → spikes per sample, summed over neurons and time steps; the encoder's own are not counted.
+        energy: profile → estimated µJ per sample, of all layers; empty where it was not counted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,9 +33,12 @@ class NetworkResult(BaseModel):
     correct: int
     samples: int
     spikes: dict[str, float]
+    energy: dict[str, float] = {}
 
     @classmethod
-    def of(cls, recipe: Recipe, seed: int, role: str, found: Evaluation) -> "NetworkResult":
+    def of(
+        cls, recipe: Recipe, seed: int, role: str, found: Evaluation, energy: Mapping[str, float] | None = None
+    ) -> "NetworkResult":
         steps = None if role in recipe.relu_roles else recipe.steps_of(role)
         return cls(
             seed=seed,
@@ -43,6 +47,7 @@ class NetworkResult(BaseModel):
             correct=found.accuracy.correct,
             samples=found.accuracy.samples,
             spikes=found.spikes,
+            energy=dict(energy or {}),
         )
 
     @property
@@ -59,6 +64,7 @@ class Results(BaseModel):
 
     Attributes:
         neurodeploy: version that trained them.
+        commit: of this repository that trained them, where someone noted it.
         recipe: the whole experiment.
         data: what the samples are, in a sentence.
         networks: in the order of training.
@@ -66,6 +72,7 @@ class Results(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     neurodeploy: str
+    commit: str | None = None
     recipe: Recipe
     data: str
     networks: tuple[NetworkResult, ...] = ()
@@ -88,6 +95,13 @@ class Results(BaseModel):
     def spikes(self, role: str) -> tuple[float, float | None]:
         """Spikes per sample: mean over seeds, and the half width of its 95 % interval."""
         return mean_and_interval(network.spikes_per_sample for network in self.of_role(role))
+
+    def energy(self, role: str, profile: str) -> tuple[float, float | None] | None:
+        """Estimated µJ per sample, likewise; None unless it was counted for every seed."""
+        networks = self.of_role(role)
+        if not all(profile in network.energy for network in networks):
+            return None
+        return mean_and_interval(network.energy[profile] for network in networks)
 
 
 def write(path: Path, results: Results) -> None:

@@ -4,22 +4,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.papers.claim import VERDICTS, Claim
+from benchmarks.papers.paper import PROFILE, Paper, table, with_interval
 from neurodeploy.results import Results
 
 _HEAD = """# Results on real data
 
 <!-- Written by `python -m benchmarks.papers`; change that, or the JSON files in docs/results/, and not this page. -->
 
-What the papers claim, beside what their methods do here in settings made for two CPU cores. These are small networks, trained
-briefly: compare the directions with the papers, not the numbers. The recipes in the papers' own size are
-`enof-resnet20-cifar10`, `louis-svgg11-cifar10`, `louis-gsc`, `lasnn-vgg16-cifar10`, `hybrid-vgg16-cifar10` and
-`conversion-vgg16-cifar10`; they need a GPU and are not part of this page.
+What the papers print, beside what their methods do here: one table for each paper, then every recipe with all its networks.
+Most rows are of settings made for two CPU cores: small networks, trained briefly. Compare the directions with the papers, not
+the numbers. `louis-svgg11-cifar10-short` has the paper's network on all images and needs minutes on a GPU. The recipes in the
+papers' own size and length are `enof-resnet20-cifar10`, `louis-svgg11-cifar10`, `louis-gsc`, `lasnn-vgg16-cifar10`,
+`hybrid-vgg16-cifar10` and `conversion-vgg16-cifar10`; they need a GPU for hours and are not part of this page.
 
 Accuracies are means over seeds on the whole test set named, spikes are counted over all spiking layers and time steps of a
 sample; ± is the half width of the 95 % interval (Student's t over the seeds). Claims are tested on differences taken seed by
 seed: both networks of a pair share seed, teacher, data and test set. A claim *holds* if the difference has its sign and the
 interval excludes 0, and is *in this direction* if the interval includes 0; it is *contradicted* if the difference clearly has
 the other sign, and otherwise *not seen*. With three seeds an interval is wide.
+
+Energies are estimates: operations counted on the whole test set, times the constants of a profile (`neurodeploy profiles` has
+their sources). Where none stands, the run was made before energies were kept; the command prints them. Commits are those of
+this repository that trained a row; arithmetic differs between processors, so that a repeated row agrees within its interval
+and not to the digit.
 
 Each command prints its table, and reads the official files of CIFAR-10 (binary version) from `$NEURODEPLOY_DATA/cifar10`, and
 those of the Free Spoken Digit Dataset from `$NEURODEPLOY_DATA/fsdd`; where they are missing, it says where they come from.
@@ -43,15 +50,28 @@ class Section:
     remark: str = ""
 
 
-def page(sections: Sequence[Section], found: dict[str, Results]) -> str:
-    """Markdown of all sections whose results are there.
+def page(papers: Sequence[Paper], sections: Sequence[Section], found: dict[str, Results]) -> str:
+    """Markdown of all papers, and of their sections whose results are there.
 
     Args:
-        sections: in order.
+        papers: in order.
+        sections: one for each recipe that a paper names.
         found: recipe name → results.
     """
-    there = [(section, found[section.recipe]) for section in sections if section.recipe in found]
-    return "\n".join([_HEAD, _overview(there), *(_section(*one) for one in there)])
+    known = {section.recipe: section for section in sections}
+    parts, overview = [], []
+    for paper in papers:
+        there = [(known[recipe], found[recipe]) for recipe in paper.recipes if recipe in found]
+        if there:
+            overview += there
+            parts += [f"## {paper.title}", "", *_beside(paper, found), *(_section(*one) for one in there)]
+    return "\n".join([_HEAD, _overview(overview), *parts])
+
+
+def _beside(paper: Paper, found: dict[str, Results]) -> list[str]:
+    if not paper.ours:
+        return []
+    return [*table(paper, found), "", f"**What differs, and why.** {paper.differs}", ""]
 
 
 def _overview(there: Sequence[tuple[Section, Results]]) -> str:
@@ -64,11 +84,15 @@ def _overview(there: Sequence[tuple[Section, Results]]) -> str:
     return "\n".join([*lines, ""])
 
 
+def _of(results: Results) -> str:
+    return "" if results.commit is None else f" Commit {results.commit}."
+
+
 def _section(section: Section, results: Results) -> str:
     recipe = results.recipe
     samples = results.networks[0].samples
     lines = [
-        f"## {section.title}",
+        f"### {section.title}",
         "",
         f"{recipe.description}.",
         "",
@@ -76,24 +100,21 @@ def _section(section: Section, results: Results) -> str:
         f"neurodeploy train {recipe.name} --output runs/{recipe.name}",
         "```",
         "",
-        f"Data: {results.data}. Test samples: {samples:,}. Seeds: {', '.join(map(str, sorted(recipe.seeds)))}.",
+        f"Data: {results.data}. Test samples: {samples:,}. Seeds: {', '.join(map(str, sorted(recipe.seeds)))}.{_of(results)}",
         "",
-        "| network | T | test accuracy, % | spikes per sample |",
-        "|---|--:|--:|--:|",
+        f"| network | T | test accuracy, % | spikes per sample | estimated µJ per sample, {PROFILE} |",
+        "|---|--:|--:|--:|--:|",
     ]
     for role in recipe.roles:
         relu = role in recipe.relu_roles
-        spikes = "" if relu else _with_interval(results.spikes(role), ",.0f")
-        accuracy = _with_interval(results.accuracy(role), ".2f")
-        lines.append(f"| {role} | {'' if relu else recipe.steps_of(role)} | {accuracy} | {spikes} |")
+        spikes = "" if relu else with_interval(results.spikes(role), ",.0f")
+        accuracy = with_interval(results.accuracy(role), ".2f")
+        counted = results.energy(role, PROFILE)
+        energy = "" if counted is None else with_interval(counted, ".3g")
+        lines.append(f"| {role} | {'' if relu else recipe.steps_of(role)} | {accuracy} | {spikes} | {energy} |")
     lines += ["", "| claim | difference | verdict |", "|---|--:|---|"]
     for claim in section.claims:
         finding = claim.test(results)
         verdict = finding.verdict if finding.verdict in ("holds", "in this direction") else f"**{finding.verdict}**"
         lines.append(f"| {claim.text} (`{claim.better}` − `{claim.worse}`) | {finding.difference} | {verdict} |")
     return "\n".join([*lines, "", *([section.remark, ""] if section.remark else [])])
-
-
-def _with_interval(value: tuple[float, float | None], form: str) -> str:
-    mean, half = value
-    return f"{mean:{form}}" + ("" if half is None else f" ± {half:{form}}")

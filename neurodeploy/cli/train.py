@@ -27,6 +27,7 @@ def command(
     kernel: Kernel = None,
     allocator: Allocator = "default",
 ) -> None:
+    from neurodeploy.accounting import energy_of
     from neurodeploy.cli.progress import training_bar
     from neurodeploy.evaluation import evaluate
     from neurodeploy.experiment import checkpoint_of, silent, train_all
@@ -44,9 +45,11 @@ def command(
         with computing(kernel, allocator):
             for number, role, network in train_all(settings, root, data, fabric=fabric, watcher=watcher, resume=resume):
                 if first:
-                    found = evaluate(network, data.test_samples.to(fabric.device), data.test_labels.to(fabric.device))
+                    samples, labels = data.test_samples.to(fabric.device), data.test_labels.to(fabric.device)
+                    found = evaluate(network, samples, labels)
                     out.print(f"{checkpoint_of(root, number, role)}: test accuracy {found.accuracy}")
-                    results = results.with_network(NetworkResult.of(settings, number, role, found))
+                    energy = energy_of(network, samples, settings.energy.profiles)
+                    results = results.with_network(NetworkResult.of(settings, number, role, found, energy))
                     write(root / RESULTS, results)
     except KeyboardInterrupt:
         err.print(f"interrupted; continue with: neurodeploy train {recipe} --output {root} --resume")
@@ -60,14 +63,17 @@ def command(
 
 def _table(results: "Results") -> Table:
     recipe = results.recipe
+    profile = recipe.energy.profiles[0]
     over = "" if len(recipe.seeds) == 1 else f", mean of {len(recipe.seeds)} seeds ± 95 %"
-    table = Table("network", "T", f"test accuracy, %{over}", "spikes per sample")
+    table = Table("network", "T", f"test accuracy, %{over}", "spikes per sample", f"estimated µJ per sample, {profile}")
     for column in table.columns[1:]:
         column.justify = "right"
     for role in recipe.roles:
         relu = role in recipe.relu_roles
         spikes = "" if relu else _value(*results.spikes(role), ",.0f")
-        table.add_row(role, "" if relu else str(recipe.steps_of(role)), _value(*results.accuracy(role), ".2f"), spikes)
+        steps, accuracy = "" if relu else str(recipe.steps_of(role)), _value(*results.accuracy(role), ".2f")
+        energy = results.energy(role, profile)
+        table.add_row(role, steps, accuracy, spikes, "" if energy is None else _value(*energy, ".3g"))
     return table
 
 

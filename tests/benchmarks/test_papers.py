@@ -3,6 +3,8 @@ import pytest
 from benchmarks.papers.__main__ import DOCS, by_recipe, text
 from benchmarks.papers.claim import Claim
 from benchmarks.papers.page import Section, page
+from benchmarks.papers.paper import Ours, Paper, Printed
+from benchmarks.papers.papers import PAPERS
 from benchmarks.papers.sections import SECTIONS
 from neurodeploy.evaluation import Accuracy, Evaluation
 from neurodeploy.recipe import built_in, load, with_seeds
@@ -55,13 +57,47 @@ def test_fewer_spikes_are_a_negative_percentage_and_hold_the_claim():
 
 def test_the_page_shows_the_command_the_networks_and_the_claims_of_a_recipe():
     section = Section("digits", "A heading", (Claim("it is better", "student", "baseline"),), "A remark.")
-    shown = page([section], {"digits": _three((485, 70.0), (486, 75.0), (485, 80.0))})
+    paper = Paper("A paper", ("digits",))
+    shown = page([paper], [section], {"digits": _three((485, 70.0), (486, 75.0), (485, 80.0))})
     assert "| `neurodeploy train digits` | 1 | 1 |  |  |  |" in shown
     assert "neurodeploy train digits --output runs/digits" in shown
     assert "Test samples: 500. Seeds: 0, 1, 2." in shown
-    assert "| student | 4 | 97.07 ± 0.29 | 75 ± 12 |" in shown
+    assert "| student | 4 | 97.07 ± 0.29 | 75 ± 12 |  |" in shown
     assert "| it is better (`student` − `baseline`) | +1.07 ± 0.29 points | holds |" in shown
     assert shown.endswith("A remark.\n")
+
+
+def test_a_paper_has_its_printed_rows_above_ours_with_the_energy_the_command_and_the_commit():
+    section = Section("digits", "A heading", ())
+    printed = Printed("digits, a network", "student", 4, "97.0", "-20 %")
+    paper = Paper(
+        "A paper", ("digits",), (printed,), (Ours("digits", "baseline", "baseline"), Ours("digits", "student", "baseline"))
+    )
+    results = _three((485, 70.0), (486, 75.0), (485, 80.0))
+    counted = [
+        network.model_copy(update={"energy": {"cmos45-fp32": 0.25}}) if network.role == "student" else network
+        for network in results.networks
+    ]
+    results = results.model_copy(update={"networks": tuple(counted), "commit": "abcdef0"})
+    shown = page([paper], [section], {"digits": results})
+    assert "| digits, a network | student | 4 |  | 97.0 |  | -20 % |  | the paper |  |" in shown
+    setting = results.recipe.description.split(":")[0]
+    command = "`neurodeploy train digits` | abcdef0 |"
+    assert f"| {setting} | baseline | 4 | 3 | 96.00 ± 0.00 | 100 ± 0 |  |  | {command}" in shown
+    assert f"| {setting} | student | 4 | 3 | 97.07 ± 0.29 | 75 ± 12 | -25.0 % | 0.25 ± 0 | {command}" in shown
+
+
+def test_a_paper_without_results_is_left_out():
+    assert "Nothing" not in page([Paper("Nothing", ("digits",))], [Section("digits", "A heading", ())], {})
+
+
+def test_every_recipe_with_a_section_belongs_to_one_paper_and_every_row_is_one_of_its_networks():
+    recipes = [recipe for paper in PAPERS for recipe in paper.recipes]
+    assert sorted(recipes) == sorted(section.recipe for section in SECTIONS)
+    for paper in PAPERS:
+        for ours in paper.ours:
+            assert ours.recipe in paper.recipes
+            assert {ours.role, ours.against} <= set(load(ours.recipe).roles)
 
 
 def test_every_claim_is_about_networks_that_its_recipe_trains_with_three_seeds():

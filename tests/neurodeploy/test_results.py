@@ -58,3 +58,13 @@ def test_a_file_of_another_kind_is_refused_by_name(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(UserError, match=f"results.json.*{message}"):
         read(path)
+
+
+def test_the_energy_of_a_role_is_a_mean_over_seeds_or_nothing_where_a_seed_was_not_counted():
+    results = merged([_of_seed(seed, 480, 10.0) for seed in (0, 1)])
+    assert results.energy("student", "loihi1") is None
+    counted = [network.model_copy(update={"energy": {"loihi1": 1.0 + network.seed}}) for network in results.networks]
+    results = results.model_copy(update={"networks": tuple(counted)})
+    found = results.energy("student", "loihi1")
+    assert found is not None
+    assert found[0] == pytest.approx(1.5)

@@ -88,6 +88,11 @@ def test_train_ends_with_a_table_over_all_seeds_and_keeps_its_numbers(cli, tmp_p
     mean, half = results.accuracy("student")
     assert f"{mean:.2f} ± {half:.2f}" in outcome.out
     assert "test accuracy, %, mean of 2 seeds ± 95 %" in outcome.out
+    profile = results.recipe.energy.profiles[0]
+    energy = results.energy("student", profile)
+    assert energy is not None
+    assert f"{energy[0]:.3g}" in outcome.out
+    assert set(results.networks[0].energy) == set(results.recipe.energy.profiles)
     again = cli("train", recipe_file, "--output", tmp_path / "run", "--device", "cpu", "--resume")
     assert again.out == outcome.out
     assert read(tmp_path / "run" / "results.json") == results
