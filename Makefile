@@ -3,12 +3,13 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills fuzz onnx-versions onnx-exact \
+.PHONY: help setup demo test lint notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills fuzz onnx-versions onnx-exact \
 	nir-frameworks joules clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
 	@echo "make test   static checks, then the whole test suite with coverage"
+	@echo "make notebooks  run every notebook in its small setting; data that are missing are downloaded where their publishers allow it"
 	@echo "make setup  create $(VENV) with everything that the two need"
 	@echo "make lint   ruff and mypy alone"
 	@echo "make benchmarks  measure against other frameworks, in an environment of their own (BENCHMARK=--help for its options)"
@@ -37,6 +38,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup
 	rm -rf runs/demo
 	OMP_NUM_THREADS=1 $(BIN)/neurodeploy run digits --output runs/demo
+
+notebooks: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal notebooks --nbmake --nbmake-timeout=600 --download-data
 
 lint: setup
 	$(BIN)/ruff check .

@@ -6,7 +6,8 @@ from typing import Literal
 from neurodeploy.evaluation import mean_and_interval
 from neurodeploy.results import NetworkResult, Results
 
-Measure = Literal["accuracy", "spikes"]
+Measure = Literal["accuracy", "spikes", "layers"]
+_UNITS: dict[Measure, str] = {"accuracy": "points", "spikes": "%", "layers": "layers"}
 Verdict = Literal["holds", "in this direction", "not seen", "contradicted"]
 """Towards the claim with an interval that excludes 0, or includes it; away from it or at 0, likewise the other way round."""
 VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
@@ -14,12 +15,14 @@ VERDICTS: tuple[Verdict, ...] = Verdict.__args__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True)
 class Claim:
-    """`better` has the higher accuracy, or the fewer spikes, than `worse`.
+    """`better` has the higher accuracy, or the fewer spikes, altogether or in most layers, than `worse`.
 
     Attributes:
         text: the claim in words.
         better, worse: roles of one recipe. They share seed, teacher, data and test set, so differences are taken seed by seed.
-        measure: "accuracy" (points), or "spikes" (percent of the spikes of `worse`; negative where they are fewer).
+        measure: "accuracy" (points), "spikes" (percent of the spikes of `worse`; negative where they are fewer), or "layers"
+            (how many more layers of `better` have fewer spikes than have more; positive where most have fewer).
+        layers: of the measure "layers", the spiking layers that count.
         margin: by how much `better` may fall short, in the unit of the measure; then the claim is that it does not by more.
     """
 
@@ -28,6 +31,7 @@ class Claim:
     worse: str
     measure: Measure = "accuracy"
     margin: float = 0.0
+    layers: tuple[str, ...] = ()
 
     def test(self, results: Results) -> "Finding":
         """What the seeds of a run say."""
@@ -38,6 +42,9 @@ class Claim:
     def _difference(self, better: NetworkResult, worse: NetworkResult) -> float:
         if self.measure == "accuracy":
             return better.accuracy.percent - worse.accuracy.percent
+        if self.measure == "layers":
+            changes = [better.spikes[layer] - worse.spikes[layer] for layer in self.layers]
+            return float(sum(change < 0 for change in changes) - sum(change > 0 for change in changes))
         return 100 * (better.spikes_per_sample / worse.spikes_per_sample - 1)
 
 
@@ -51,12 +58,11 @@ class Finding:
 
     @property
     def difference(self) -> str:
-        unit = "points" if self.claim.measure == "accuracy" else "%"
-        return f"{self.mean:+.2f}" + ("" if self.half is None else f" ± {self.half:.2f}") + f" {unit}"
+        return f"{self.mean:+.2f}" + ("" if self.half is None else f" ± {self.half:.2f}") + f" {_UNITS[self.claim.measure]}"
 
     @property
     def verdict(self) -> Verdict:
-        towards = (self.mean if self.claim.measure == "accuracy" else -self.mean) + self.claim.margin
+        towards = (-self.mean if self.claim.measure == "spikes" else self.mean) + self.claim.margin
         clear = self.half is not None and abs(towards) > self.half
         if towards > 0:
             return "holds" if clear else "in this direction"

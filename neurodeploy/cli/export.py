@@ -120,7 +120,7 @@ def command(
     further: dict[str, Any] = {}
     if settings is not None:
         if deployment.code is not None:
-            raise UserError(f"--finetune: for direct codes and events, a {recipe.code} code found; export without it")
+            raise UserError(f"--finetune: for direct codes and events, a {recipe.code_of(role)} code found; export without it")
         folder = checkpoint.parent / FINETUNING
         try:
             tuned = finetune_student(

@@ -10,7 +10,7 @@ from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
 from neurodeploy.optimization import TrainingSettings
 from neurodeploy.recipe.finetune import FinetuneSettings
 from neurodeploy.recipe.neuron import NeuronSettings
-from neurodeploy.recipe.roles import SourceSettings, StudentSettings, TeacherSettings
+from neurodeploy.recipe.roles import SampleCode, SourceSettings, StudentSettings, TeacherSettings
 from neurodeploy.recipe.section import Section
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -71,7 +71,7 @@ class Recipe(Section):
         name: as run folders and reports print it.
         seeds: one teacher and one of each student per seed.
         steps: T of the students that give none of their own; of event data, its number of frames.
-        code: how a static sample becomes spikes; event frames are spikes already.
+        code: how a static sample becomes spikes, for students that give none of their own; event frames are spikes already.
         augmentation: of the training samples of teacher and students, in this order.
         precision: of the arithmetic in training; weights are kept in float32.
         source: a ReLU network of the students' definition, to be converted, where the teacher has another (LaSNN).
@@ -84,7 +84,7 @@ class Recipe(Section):
     steps: int = Field(ge=1, le=4096)
     baseline: str
     deployed: str
-    code: Literal["direct", "poisson", "latency"] = "direct"
+    code: SampleCode = "direct"
     precision: Precision = "float32"
     data: AnyDataSet
     augmentation: tuple[AnyAugmentation, ...] = ()
@@ -138,8 +138,9 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _what_is_tuned_reads_samples(self) -> "Recipe":
-        if self.export.finetune is not None and self.code != "direct" and self.data.event_frames is None:
-            raise ValueError(f'export: finetune: for the code "direct" and for events, {self.code!r} found; export without it')
+        code = self.code_of(self.deployed)
+        if self.export.finetune is not None and code not in ("direct", "events"):
+            raise ValueError(f'export: finetune: for the code "direct" and for events, {code!r} found; export without it')
         return self
 
     @model_validator(mode="after")
@@ -147,6 +148,16 @@ class Recipe(Section):
         for place, steps in (("", self.steps), *((f"student {one.name}: ", one.steps) for one in self.student)):
             if steps is not None and self.data.event_frames not in (None, steps):
                 raise ValueError(f"{place}steps: {steps} found, the {self.data.event_frames} event frames of the data expected")
+        return self
+
+    @model_validator(mode="after")
+    def _events_have_no_other_code(self) -> "Recipe":
+        for student in self.student:
+            if student.code is not None and self.data.event_frames is not None:
+                raise ValueError(
+                    f"student {student.name}: code: {student.code!r} found, but samples of {self.data.kind} are events; "
+                    "remove it"
+                )
         return self
 
     @property
@@ -166,9 +177,14 @@ class Recipe(Section):
         """ReLU for teacher and source, spiking neurons for a student."""
         if role in self.relu_roles:
             return Relu(events=self.data.event_frames is not None)
-        code: Code = self.code if self.data.event_frames is None else "events"
         student = self.student_named(role)
-        return Spiking((student.neuron or self.neuron).build, self.steps_of(role), student.repact, code)
+        return Spiking((student.neuron or self.neuron).build, self.steps_of(role), student.repact, self.code_of(role))
+
+    def code_of(self, name: str) -> Code:
+        """How a sample becomes spikes for a student."""
+        if self.data.event_frames is not None:
+            return "events"
+        return self.student_named(name).code or self.code
 
     def steps_of(self, name: str) -> int:
         """T of a student."""

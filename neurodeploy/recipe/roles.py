@@ -1,5 +1,7 @@
 """`[teacher]` and `[[student]]`: what each network of a recipe is trained with."""
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from neurodeploy.conversion import Method
@@ -9,6 +11,9 @@ from neurodeploy.networks import NetworkSpec
 from neurodeploy.optimization import TrainingSettings
 from neurodeploy.recipe.neuron import NeuronSettings
 from neurodeploy.recipe.section import Section
+
+SampleCode = Literal["direct", "poisson", "latency"]
+"""How a static sample becomes spikes."""
 
 
 class SourceSettings(TrainingSettings):
@@ -63,6 +68,7 @@ class StudentSettings(Section):
         repact: see `networks.Spiking`.
         neuron: its spiking layers, if they are not the recipe's.
         steps: its T, if it is not the recipe's: one recipe then compares latencies under one teacher.
+        code: how a static sample becomes spikes, if not as the recipe says; not for event data.
         conversion: how the source (or the teacher) is converted into its first weights; None: they are random. With it,
             `training.epochs` may be 0: conversion alone.
         training: length, optimizer and schedule.
@@ -75,6 +81,7 @@ class StudentSettings(Section):
     repact: bool = False
     neuron: NeuronSettings | None = None
     steps: int | None = Field(default=None, ge=1, le=4096)
+    code: SampleCode | None = None
     conversion: ConversionSettings | None = None
     training: TrainingSettings
     loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)

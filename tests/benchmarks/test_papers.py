@@ -55,6 +55,25 @@ def test_fewer_spikes_are_a_negative_percentage_and_hold_the_claim():
     assert finding.verdict == "holds"
 
 
+@pytest.mark.parametrize(
+    ("spikes", "difference", "verdict"),
+    [
+        ({"act1": 60.0, "act2": 30.0, "act3": 9.0, "head": 99.0}, "+1.00 ± 0.00 layers", "holds"),
+        ({"act1": 60.0, "act2": 51.0, "act3": 11.0, "head": 0.0}, "-3.00 ± 0.00 layers", "contradicted"),
+        ({"act1": 50.0, "act2": 40.0, "act3": 11.0, "head": 0.0}, "+0.00 ± 0.00 layers", "not seen"),
+    ],
+)
+def test_fewer_spikes_in_most_layers_are_counted_layer_by_layer(spikes, difference, verdict):
+    parts = []
+    for part in (_of_seed(seed, (480, 1.0), (480, 1.0)) for seed in range(3)):
+        layers = {"baseline": {"act1": 50.0, "act2": 50.0, "act3": 10.0, "head": 1.0}, "student": spikes}
+        networks = tuple(one.model_copy(update={"spikes": layers.get(one.role, {})}) for one in part.networks)
+        parts.append(part.model_copy(update={"networks": networks}))
+    claim = Claim("x", "student", "baseline", measure="layers", layers=("act1", "act2", "act3"))
+    finding = claim.test(by_recipe(parts)["digits"])
+    assert (finding.difference, finding.verdict) == (difference, verdict)
+
+
 def test_the_page_shows_the_command_the_networks_and_the_claims_of_a_recipe():
     section = Section("digits", "A heading", (Claim("it is better", "student", "baseline"),), "A remark.")
     paper = Paper("A paper", ("digits",))

@@ -10,7 +10,7 @@ from neurodeploy_energy import profile
 from neurodeploy_energy.recording import record
 from neurodeploy_energy.report import as_frame
 from neurodeploy_energy.report.charts import Point
-from neurodeploy_energy.report.figures import pareto, raster, rates_over_time
+from neurodeploy_energy.report.figures import grouped_bars, pareto, raster, rates_over_time
 from neurodeploy_energy.report.rates import rates_by_step
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -119,3 +119,23 @@ def test_without_pandas_a_data_frame_is_refused_in_words(report, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pandas", None)
     with pytest.raises(UserError, match="pandas is not installed"):
         as_frame(report)
+
+
+def test_grouped_bars_show_every_value_with_its_interval_side_by_side():
+    series = {"before": {"act1": (10.0, 2.0), "act2": (5.0, None)}, "after $x_": {"act2": (3.0, 1.0)}}
+    figure = grouped_bars(series, groups="spiking layer", values="spikes per sample", title="a_b")
+    assert labels(figure) == ("spiking layer", "spikes per sample")
+    (axes,) = figure.axes
+    bars = [[(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in found] for found in axes.containers[::2]]
+    assert bars[0] == [(pytest.approx(-0.21), 10.0), (pytest.approx(0.79), 5.0)]
+    assert bars[1] == [(pytest.approx(1.21), 3.0)]
+    ends = [[line[:, 1].tolist() for line in spread.lines[2][0].get_segments()] for spread in axes.containers[1::2]]
+    assert ends == [[[8.0, 12.0]], [[2.0, 4.0]]]
+    assert len({patch.get_hatch() for patch in axes.patches}) == 2
+    figure.canvas.draw()
+
+
+def test_more_series_than_colours_are_refused():
+    series = {str(number): {"act1": (1.0, None)} for number in range(7)}
+    with pytest.raises(UserError, match="grouped bars: 7 series found, at most 6 expected"):
+        grouped_bars(series, groups="", values="", title="")

@@ -120,6 +120,15 @@ def test_steps_of_event_data_are_their_frames():
         parse(text.replace("[data]", '[[augmentation]]\nkind = "autoaugment"\n[data]'), origin="x")
 
 
+def test_a_student_may_have_a_code_of_its_own():
+    text = DIGITS.replace("repact = true", 'repact = true\ncode = "poisson"')
+    recipe = parse(text, origin="x")
+    assert (recipe.code_of("baseline"), recipe.code_of("student")) == ("direct", "poisson")
+    assert recipe.activations("student").code == "poisson"
+    with pytest.raises(UserError, match="student student: code: 'poisson' found, but samples of nmnist are events"):
+        parse(text.replace('kind = "digits"', 'kind = "nmnist"\nbins = 4'), origin="x")
+
+
 def test_a_student_may_have_time_steps_of_its_own():
     text = DIGITS.replace("repact = true", "repact = true\nsteps = 2")
     recipe = parse(text, origin="x")

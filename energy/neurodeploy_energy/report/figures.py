@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from neurodeploy.errors import UserError
 from neurodeploy_energy.estimate import CAUSES
 from neurodeploy_energy.report.charts import Point
 from neurodeploy_energy.report.columns import energies
@@ -15,6 +16,7 @@ from neurodeploy_energy.report.rates import rates_by_step
 from neurodeploy_energy.result import Report
 
 MODEL, BASELINE = "#0072B2", "#E69F00"
+_HATCHES = ("", "///", "...", "xxx", "---", "\\\\\\")
 _STACK = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7A7A7A", "#D55E00")
 
 
@@ -135,6 +137,52 @@ def pareto(points: Sequence[Point], *, profile: str, accuracy: str = "test accur
     axes.set_title("Accuracy against estimated energy", fontsize=13, loc="left")
     axes.margins(0.12)
     _finish(axes, legend=False)
+    return figure
+
+
+def grouped_bars(
+    series: Mapping[str, Mapping[str, tuple[float, float | None]]],
+    *,
+    groups: str,
+    values: str,
+    title: str,
+    limits: tuple[float, float] | None = None,
+) -> Figure:
+    """Bars of several series side by side, with intervals: spikes per layer of several networks, accuracies at several T.
+
+    Args:
+        series: name → group → value, and the half width of its interval, or None; at most six series.
+        groups: label of the horizontal axis.
+        values: label of the vertical axis, with its unit.
+        title: above it.
+        limits: of the vertical axis; from 0 to what the bars need if not given.
+
+    Raises:
+        UserError: there are more series than colours.
+    """
+    if len(series) > len(_STACK):
+        raise UserError(f"grouped bars: {len(series)} series found, at most {len(_STACK)} expected")
+    names = list(dict.fromkeys(group for found in series.values() for group in found))
+    figure = Figure(figsize=(max(7.0, 0.34 * len(names) * max(1, len(series)) + 2.0), 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.84 / max(1, len(series))
+    for i, ((label, found), colour, hatch) in enumerate(zip(series.items(), _STACK, _HATCHES, strict=False)):
+        places = [names.index(group) + (i - (len(series) - 1) / 2) * width for group in found]
+        heights = [value for value, _ in found.values()]
+        axes.bar(places, heights, 0.94 * width, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=label)
+        spreads = [
+            (place, value, half) for place, (value, half) in zip(places, found.values(), strict=True) if half is not None
+        ]
+        if spreads:
+            across, up, halves = zip(*spreads, strict=True)
+            axes.errorbar(across, up, yerr=halves, fmt="none", ecolor="#222222", elinewidth=1.2, capsize=3)
+    axes.set_xticks(range(len(names)), names, fontsize=11, rotation=0 if len(names) <= 8 else 60, parse_math=False)
+    axes.set_xlabel(groups, fontsize=12)
+    axes.set_ylabel(values, fontsize=12)
+    axes.set_title(title, fontsize=13, loc="left", parse_math=False)
+    if limits is not None:
+        axes.set_ylim(*limits)
+    _finish(axes, legend=len(series) > 1)
     return figure
 
 
