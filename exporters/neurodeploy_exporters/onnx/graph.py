@@ -224,8 +224,8 @@ def _add(reader: _Reader, op: onnx.NodeProto) -> nodes.Node | None:
 @_rule("LIF")
 def _neuron(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
     reset = next(reset for reset in RESETS if reset == op.op_type.split("_")[1])
-    decay, threshold = (float(reader.constant(tensor)) for tensor in op.input[2:4])
-    parameters = NeuronParameters(decay, threshold, reset)
+    constants = _attributes(op)
+    parameters = NeuronParameters(constants["decay"], constants["threshold"], reset)
     return nodes.Neuron(name=reader.named(op), inputs=reader.source(op), parameters=parameters)
 
 
@@ -234,7 +234,7 @@ def _low_pass(reader: _Reader, op: onnx.NodeProto) -> nodes.Node | None:
     if op.output[1] in reader.dividends:  # the sum over time of a stream's mean
         reader.totals[op.output[1]] = reader.maker(op.input[0])
         return None
-    return nodes.LowPass(name=reader.named(op), inputs=reader.source(op), decay=float(reader.constant(op.input[2])))
+    return nodes.LowPass(name=reader.named(op), inputs=reader.source(op), decay=_attributes(op)["decay"])
 
 
 @_rule("Concat")
