@@ -21,61 +21,57 @@ _LARGEST_EXPONENT = 100
 def neuron_function(reset: Reset, rank: int) -> onnx.FunctionProto:
     """`(current [T, B, …], v0 [B, …]) → (spikes [T, B, …], v [B, …])`, with the attributes of `neuron_attributes`.
 
-    `neurodeploy.neurons.neuron_step` with all its roundings: `h = λ v + I`, `s = h > θ`, then `v = h (1 − s)` for the hard reset,
-    `v = h − θ s` for the soft one, `v = h` without reset. A HardSigmoid, `clip(slope h + offset, 0, 1)`, does the comparison: no
-    float32 lies on its slope. The hard reset is computed in −v, which one ThresholdedRelu puts to 0 where it is at most `floor`.
+    `neurodeploy.neurons.neuron_step` with all its roundings: `h = λ v + I`, `s = h > θ`, then `v = h (1 − s)` for the hard
+    reset, `v = h − θ s` for the soft one, `v = h` without reset. A HardSigmoid, `clip(slope h + offset, 0, 1)`, does the
+    comparison: no float32 lies on its slope. The hard reset goes by −h and −v, `v0` and `v` too: one ThresholdedRelu makes −v
+    of −h, 0 where it is at most `floor`. Only the soft reset needs spikes step by step; else they are made of all h at once.
     """
-    if reset == "hard":
-        inside = [
-            helper.make_node("Mul", ["v_before", "decay"], ["kept"]),
-            helper.make_node("Sub", ["kept", "current_t"], ["h"]),
-            _with("HardSigmoid", ["h"], "spikes_t", alpha="slope", beta="offset"),
-            _with("ThresholdedRelu", ["h"], "v_after", alpha="floor"),
+    constants = [_with("Constant", [], "decay", value_float="decay")]
+    charge = "Sub" if reset == "hard" else "Add"
+    inside = [helper.make_node("Mul", ["v_before", "decay"], ["kept"]), helper.make_node(charge, ["kept", "current_t"], ["h"])]
+    if reset == "soft":
+        constants.append(_with("Constant", [], "threshold", value_float="threshold"))
+        inside += [
+            _fire("h", "spikes_t"),
+            helper.make_node("Mul", ["threshold", "spikes_t"], ["subtracted"]),
+            helper.make_node("Sub", ["h", "subtracted"], ["v_after"]),
         ]
-        before = [helper.make_node("Neg", ["v0"], ["minus_v0"])]
-        after = [helper.make_node("Neg", ["minus_v"], ["v"])]
-        states = ("minus_v0", "minus_v")
+        step = _step("soft_step", inside, ("v_before", "current_t"), ("v_after", "spikes_t"), rank - 1)
+        members = [_over_time(step, "current", "spikes", ("v0", "v"))]
     else:
-        inside = [
-            helper.make_node("Mul", ["v_before", "decay"], ["kept"]),
-            helper.make_node("Add", ["kept", "current_t"], ["h"]),
-            _with("HardSigmoid", ["h"], "spikes_t", alpha="slope", beta="offset"),
-        ]
-        before, after, states = [], [], ("v0", "v")
-        if reset == "soft":
-            before.append(_with("Constant", [], "threshold", value_float="threshold"))
-            inside += [
-                helper.make_node("Mul", ["threshold", "spikes_t"], ["subtracted"]),
-                helper.make_node("Sub", ["h", "subtracted"], ["v_after"]),
-            ]
-        else:
-            inside.append(helper.make_node("Identity", ["h"], ["v_after"]))
-    step = _step(f"{reset}_step", inside, ("v_before", "current_t"), ("v_after", "spikes_t"), rank - 1)
+        after = _with("ThresholdedRelu", ["h"], "v_after", alpha="floor")
+        inside.append(after if reset == "hard" else helper.make_node("Identity", ["h"], ["v_after"]))
+        step = _step(f"{reset}_step", inside, ("v_before", "current_t"), ("v_after", "h"), rank - 1)
+        members = [_over_time(step, "current", "potentials", ("v0", "v")), _fire("potentials", "spikes")]
     return helper.make_function(
         DOMAIN,
         f"LIF_{reset}_r{rank}",
         ["current", "v0"],
         ["spikes", "v"],
-        [_with("Constant", [], "decay", value_float="decay"), *before, _over_time(step, "current", "spikes", states), *after],
+        [*constants, *members],
         [helper.make_opsetid("", _OPSET)],
         attributes=["decay", "threshold", "slope", "offset", *(["floor"] if reset == "hard" else [])],
         doc_string=neuron_function.__doc__,
     )
 
 
+def _fire(potential: str, spikes: str) -> onnx.NodeProto:
+    return _with("HardSigmoid", [potential], spikes, alpha="slope", beta="offset")
+
+
 def neuron_attributes(parameters: NeuronParameters) -> dict[str, float]:
     """`decay` and `threshold`, λ and θ in float32, and what follows from θ: `slope`, `offset` and, of the hard reset, `floor`.
 
-    The slope is a power of two and θ a whole multiple of its inverse, as are all float32 above θ: `slope (h − θ)` is at least 1 if
-    h > θ and at most 0 if not, whatever is rounded on the way.
+    The slope is a power of two, and θ and all float32 above it are whole multiples of its inverse: `slope h + offset` is at
+    least 1 if h > θ and at most 0 if not, whatever is rounded on the way.
 
     Raises:
         ValueError: θ is so small or large that float32 has no such slope.
     """
+    if not 2.0**-_LARGEST_EXPONENT <= parameters.threshold <= 2.0**_LARGEST_EXPONENT:
+        raise ValueError(f"threshold {parameters.threshold:g} found, 2^-{_LARGEST_EXPONENT} to 2^{_LARGEST_EXPONENT} expected")
     threshold = np.float32(parameters.threshold)
     _, exponent = frexp(threshold)
-    if not (np.isfinite(threshold) and threshold > 0 and abs(exponent) <= _LARGEST_EXPONENT):
-        raise ValueError(f"threshold {parameters.threshold:g} found, 2^-{_LARGEST_EXPONENT} to 2^{_LARGEST_EXPONENT} expected")
     slope = 2.0 ** (_SIGNIFICAND - exponent)
     found = {"decay": float(np.float32(parameters.decay)), "threshold": float(threshold), "offset": -slope * float(threshold)}
     if parameters.reset != "hard":

@@ -93,10 +93,16 @@ def _neuron(writer: Writer, node: nodes.Neuron) -> None:
         attributes = neuron_attributes(node.parameters)
     except ValueError as error:
         raise UserError(f"node {node.name}: {error}; scale the weights and the threshold") from None
-    current = writer.timed(node.inputs[0])
-    v0 = writer.initial(f"{node.name}.v0", f"{node.name}.v", current, node.name)
-    function = neuron_function(node.parameters.reset, 2 + len(writer.graph.shape(node.name)))
-    writer.call(function, [current, v0], node.name, f"{node.name}.v", **attributes)
+    current, reset = writer.timed(node.inputs[0]), node.parameters.reset
+    function = neuron_function(reset, 2 + len(writer.graph.shape(node.name)))
+    v0, v = f"{node.name}.v0", f"{node.name}.v"
+    before, after = writer.initial(v0, v, current, node.name), v
+    negative = reset == "hard" and writer.streaming  # zeros and a potential that nobody asks for may have either sign
+    if negative:
+        before, after = writer.operator("Neg", [v0], f"{v0}.negative"), f"{v}.negative"
+    writer.call(function, [current, before], node.name, after, **attributes)
+    if negative:
+        writer.operator("Neg", [after], v)
 
 
 @_rule(nodes.LowPass)
