@@ -19,7 +19,7 @@ from neurodeploy.graph import Graph, nodes
 from neurodeploy.neurons import RESETS, NeuronParameters
 from neurodeploy_exporters.onnx.build import STATES, STEPS
 from neurodeploy_exporters.onnx.model import named_tensors
-from neurodeploy_exporters.onnx.neuron import DOMAIN
+from neurodeploy_exporters.onnx.neuron import DOMAIN, neuron_attributes
 from neurodeploy_exporters.onnx.reading import read
 
 _FORMS = (".sums", ".made")  # a node's tensor before it is rounded, and before it gets its time axis
@@ -146,7 +146,7 @@ class _Reader:
 
 
 _Rule = Callable[[_Reader, onnx.NodeProto], nodes.Node | None]
-_RULES: dict[str, _Rule] = dict.fromkeys(("Shape", "ConstantOfShape", "Cast", "ReduceSum"), lambda _reader, _op: None)
+_RULES: dict[str, _Rule] = dict.fromkeys(("Shape", "ConstantOfShape", "Cast", "ReduceSum", "Neg"), lambda _reader, _op: None)
 
 
 def _rule(*kinds: str) -> Callable[[_Rule], _Rule]:
@@ -224,8 +224,10 @@ def _add(reader: _Reader, op: onnx.NodeProto) -> nodes.Node | None:
 @_rule("LIF")
 def _neuron(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
     reset = next(reset for reset in RESETS if reset == op.op_type.split("_")[1])
-    decay, threshold = (float(reader.constant(tensor)) for tensor in op.input[2:4])
-    parameters = NeuronParameters(decay, threshold, reset)
+    constants = _attributes(op)
+    parameters = NeuronParameters(constants["decay"], constants["threshold"], reset)
+    if constants != neuron_attributes(parameters):
+        raise ValueError("constants that do not belong together")
     return nodes.Neuron(name=reader.named(op), inputs=reader.source(op), parameters=parameters)
 
 
@@ -234,7 +236,7 @@ def _low_pass(reader: _Reader, op: onnx.NodeProto) -> nodes.Node | None:
     if op.output[1] in reader.dividends:  # the sum over time of a stream's mean
         reader.totals[op.output[1]] = reader.maker(op.input[0])
         return None
-    return nodes.LowPass(name=reader.named(op), inputs=reader.source(op), decay=float(reader.constant(op.input[2])))
+    return nodes.LowPass(name=reader.named(op), inputs=reader.source(op), decay=_attributes(op)["decay"])
 
 
 @_rule("Concat")

@@ -48,6 +48,7 @@ class Model:
         asked = chosen(runtime, providers)
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised below; it is not to be printed as well
+        options.enable_mem_reuse = False  # the arena hands out again what was freed last, and is still in the cache
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

@@ -1,69 +1,117 @@
 """What goes through time in ONNX: local functions whose body is one `Scan` over the steps.
 
-There is one function per kind and input rank: ONNX Runtime before 1.24 runs a `Scan` body only if its tensors have ranks.
+There is one function per kind and input rank: ONNX Runtime before 1.24 runs a `Scan` body only if its tensors have ranks. The
+constants of a layer are attributes of its call. Single operators are slow beside a convolution's sums: bodies have few of them.
 """
 
+from math import frexp
+
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from neurodeploy.neurons import Reset
+from neurodeploy.neurons import NeuronParameters, Reset
 
 DOMAIN = "ai.neurodeploy"
 _OPSET = 18
+_SIGNIFICAND = 24  # bits, of a float32
+_LARGEST_EXPONENT = 100
 
 
 def neuron_function(reset: Reset, rank: int) -> onnx.FunctionProto:
-    """`(current [T, B, …], v0 [B, …], decay, threshold) → (spikes [T, B, …], v [B, …])`.
+    """`(current [T, B, …], v0 [B, …]) → (spikes [T, B, …], v [B, …])`, with the attributes of `neuron_attributes`.
 
-    The body is `neurodeploy.neurons.neuron_step`, operation by operation: `h = λ v + I`, `s = h > θ`, then
-    `v = h (1 − s)` for the hard reset, `v = h − θ s` for the soft one, `v = h` without reset.
+    `neurodeploy.neurons.neuron_step` with all its roundings: `h = λ v + I`, `s = h > θ`, then `v = h (1 − s)` for the hard
+    reset, `v = h − θ s` for the soft one, `v = h` without reset. A HardSigmoid, `clip(slope h + offset, 0, 1)`, does the
+    comparison: no float32 lies on its slope. The hard reset goes by −h and −v, `v0` and `v` too: one ThresholdedRelu makes −v
+    of −h, 0 where it is at most `floor`. Only the soft reset needs spikes step by step; else they are made of all h at once.
     """
-    members = [
-        helper.make_node("Mul", ["v_before", "decay"], ["kept"]),
-        helper.make_node("Add", ["kept", "current_t"], ["h"]),
-        helper.make_node("Greater", ["h", "threshold"], ["fired"]),
-        helper.make_node("Cast", ["fired"], ["spikes_t"], to=TensorProto.FLOAT),
-    ]
-    if reset == "hard":
-        one = helper.make_tensor("one_value", TensorProto.FLOAT, [], [1.0])
-        members += [
-            helper.make_node("Constant", [], ["one"], value=one),
-            helper.make_node("Sub", ["one", "spikes_t"], ["silent"]),
-            helper.make_node("Mul", ["h", "silent"], ["v_after"]),
-        ]
-    elif reset == "none":
-        members.append(helper.make_node("Identity", ["h"], ["v_after"]))
-    else:
-        members += [
+    constants = [_with("Constant", [], "decay", value_float="decay")]
+    charge = "Sub" if reset == "hard" else "Add"
+    inside = [helper.make_node("Mul", ["v_before", "decay"], ["kept"]), helper.make_node(charge, ["kept", "current_t"], ["h"])]
+    if reset == "soft":
+        constants.append(_with("Constant", [], "threshold", value_float="threshold"))
+        inside += [
+            _fire("h", "spikes_t"),
             helper.make_node("Mul", ["threshold", "spikes_t"], ["subtracted"]),
             helper.make_node("Sub", ["h", "subtracted"], ["v_after"]),
         ]
-    step = _step(f"{reset}_step", members, ("v_before", "current_t"), ("v_after", "spikes_t"), rank - 1)
-    return _over_time(
-        f"LIF_{reset}_r{rank}", ["current", "v0", "decay", "threshold"], ["spikes", "v"], step, neuron_function.__doc__
+        step = _step("soft_step", inside, ("v_before", "current_t"), ("v_after", "spikes_t"), rank - 1)
+        members = [_over_time(step, "current", "spikes", ("v0", "v"))]
+    else:
+        after = _with("ThresholdedRelu", ["h"], "v_after", alpha="floor")
+        inside.append(after if reset == "hard" else helper.make_node("Identity", ["h"], ["v_after"]))
+        step = _step(f"{reset}_step", inside, ("v_before", "current_t"), ("v_after", "h"), rank - 1)
+        members = [_over_time(step, "current", "potentials", ("v0", "v")), _fire("potentials", "spikes")]
+    return helper.make_function(
+        DOMAIN,
+        f"LIF_{reset}_r{rank}",
+        ["current", "v0"],
+        ["spikes", "v"],
+        [*constants, *members],
+        [helper.make_opsetid("", _OPSET)],
+        attributes=["decay", "threshold", "slope", "offset", *(["floor"] if reset == "hard" else [])],
+        doc_string=neuron_function.__doc__,
     )
 
 
+def _fire(potential: str, spikes: str) -> onnx.NodeProto:
+    return _with("HardSigmoid", [potential], spikes, alpha="slope", beta="offset")
+
+
+def neuron_attributes(parameters: NeuronParameters) -> dict[str, float]:
+    """`decay` and `threshold`, λ and θ in float32, and what follows from θ: `slope`, `offset` and, of the hard reset, `floor`.
+
+    The slope is a power of two, and θ and all float32 above it are whole multiples of its inverse: `slope h + offset` is at
+    least 1 if h > θ and at most 0 if not, whatever is rounded on the way.
+
+    Raises:
+        ValueError: θ is so small or large that float32 has no such slope.
+    """
+    if not 2.0**-_LARGEST_EXPONENT <= parameters.threshold <= 2.0**_LARGEST_EXPONENT:
+        raise ValueError(f"threshold {parameters.threshold:g} found, 2^-{_LARGEST_EXPONENT} to 2^{_LARGEST_EXPONENT} expected")
+    threshold = np.float32(parameters.threshold)
+    _, exponent = frexp(threshold)
+    slope = 2.0 ** (_SIGNIFICAND - exponent)
+    found = {"decay": float(np.float32(parameters.decay)), "threshold": float(threshold), "offset": -slope * float(threshold)}
+    if parameters.reset != "hard":
+        return found | {"slope": slope}
+    # of h = −v: v ≤ θ is h ≥ −θ, which is above the next float32 below −θ
+    return found | {"slope": -slope, "floor": float(np.nextafter(-threshold, -np.inf, dtype=np.float32))}
+
+
 def low_pass_function(rank: int) -> onnx.FunctionProto:
-    """`(x [T, B, …], i0 [B, …], decay) → (currents [T, B, …], i [B, …])`: `neurodeploy.neurons.synapse_step`, `i = α i + x`."""
-    members = [
+    """`(x [T, B, …], i0 [B, …]) → (currents [T, B, …], i [B, …])`: `neurodeploy.neurons.synapse_step`, `i = decay i + x`."""
+    inside = [
         helper.make_node("Mul", ["i_before", "decay"], ["kept"]),
         helper.make_node("Add", ["kept", "x_t"], ["i_after"]),
         helper.make_node("Identity", ["i_after"], ["currents_t"]),
     ]
-    step = _step("low_pass_step", members, ("i_before", "x_t"), ("i_after", "currents_t"), rank - 1)
-    return _over_time(f"LowPass_r{rank}", ["x", "i0", "decay"], ["currents", "i"], step, low_pass_function.__doc__)
-
-
-def _over_time(
-    name: str, inputs: list[str], outputs: list[str], step: onnx.GraphProto, explanation: str | None
-) -> onnx.FunctionProto:
-    """A function of a sequence and a state, its first two inputs, that gives a sequence and the last state."""
-    sequence, state = inputs[:2]
-    scan = helper.make_node("Scan", [state, sequence], outputs[::-1], body=step, num_scan_inputs=1, name="over_time")
+    step = _step("low_pass_step", inside, ("i_before", "x_t"), ("i_after", "currents_t"), rank - 1)
     return helper.make_function(
-        DOMAIN, name, inputs, outputs, [scan], [helper.make_opsetid("", _OPSET)], doc_string=explanation
+        DOMAIN,
+        f"LowPass_r{rank}",
+        ["x", "i0"],
+        ["currents", "i"],
+        [_with("Constant", [], "decay", value_float="decay"), _over_time(step, "x", "currents", ("i0", "i"))],
+        [helper.make_opsetid("", _OPSET)],
+        attributes=["decay"],
+        doc_string=low_pass_function.__doc__,
     )
+
+
+def _over_time(step: onnx.GraphProto, sequence: str, made: str, states: tuple[str, str]) -> onnx.NodeProto:
+    """The sequence that `step` makes of another one, and the state after it of the one before it."""
+    before, after = states
+    return helper.make_node("Scan", [before, sequence], [after, made], body=step, num_scan_inputs=1, name="over_time")
+
+
+def _with(kind: str, inputs: list[str], output: str, **references: str) -> onnx.NodeProto:
+    """An operator with attributes of the function that it is in: own name → the function's."""
+    node = helper.make_node(kind, inputs, [output])
+    for own, function in references.items():
+        node.attribute.add(name=own, ref_attr_name=function, type=onnx.AttributeProto.FLOAT)
+    return node
 
 
 def _step(

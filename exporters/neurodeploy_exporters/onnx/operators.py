@@ -9,7 +9,7 @@ from onnx import TensorProto
 from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
 from neurodeploy_exporters.onnx.grids import on_grid, synapse
-from neurodeploy_exporters.onnx.neuron import low_pass_function, neuron_function
+from neurodeploy_exporters.onnx.neuron import low_pass_function, neuron_attributes, neuron_function
 from neurodeploy_exporters.onnx.writer import Writer
 
 _RULES: dict[type, Callable[[Writer, Any], None]] = {}
@@ -89,20 +89,28 @@ def _batch_norm(writer: Writer, node: nodes.BatchNorm) -> None:
 
 @_rule(nodes.Neuron)
 def _neuron(writer: Writer, node: nodes.Neuron) -> None:
-    p, current = node.parameters, writer.timed(node.inputs[0])
-    v0 = writer.initial(f"{node.name}.v0", f"{node.name}.v", current, node.name)
-    decay = writer.constant(f"{node.name}.decay", np.float32(p.decay))
-    threshold = writer.constant(f"{node.name}.threshold", np.float32(p.threshold))
-    function = neuron_function(p.reset, 2 + len(writer.graph.shape(node.name)))
-    writer.call(function, [current, v0, decay, threshold], node.name, f"{node.name}.v")
+    try:
+        attributes = neuron_attributes(node.parameters)
+    except ValueError as error:
+        raise UserError(f"node {node.name}: {error}; scale the weights and the threshold") from None
+    current, reset = writer.timed(node.inputs[0]), node.parameters.reset
+    function = neuron_function(reset, 2 + len(writer.graph.shape(node.name)))
+    v0, v = f"{node.name}.v0", f"{node.name}.v"
+    before, after = writer.initial(v0, v, current, node.name), v
+    negative = reset == "hard" and writer.streaming  # zeros and a potential that nobody asks for may have either sign
+    if negative:
+        before, after = writer.operator("Neg", [v0], f"{v0}.negative"), f"{v}.negative"
+    writer.call(function, [current, before], node.name, after, **attributes)
+    if negative:
+        writer.operator("Neg", [after], v)
 
 
 @_rule(nodes.LowPass)
 def _low_pass(writer: Writer, node: nodes.LowPass) -> None:
     x = writer.timed(node.inputs[0])
     i0 = writer.initial(f"{node.name}.i0", f"{node.name}.i", x, node.name)
-    decay = writer.constant(f"{node.name}.decay", np.float32(node.decay))
-    writer.call(low_pass_function(2 + len(writer.graph.shape(node.name))), [x, i0, decay], node.name, f"{node.name}.i")
+    function = low_pass_function(2 + len(writer.graph.shape(node.name)))
+    writer.call(function, [x, i0], node.name, f"{node.name}.i", decay=node.decay)
 
 
 @_rule(nodes.Delay)
@@ -159,8 +167,7 @@ def _time_mean(writer: Writer, node: nodes.TimeMean) -> None:
     shape = list(writer.graph.shape(node.name))
     total, count = f"{node.name}.sum", f"{node.name}.steps"
     sum0 = writer.state(f"{total}0", total, ["B", *shape])
-    one = writer.constant(f"{node.name}.one", np.float32(1))
-    writer.call(low_pass_function(2 + len(shape)), [x, sum0, one], f"{node.name}.sums", total)
+    writer.call(low_pass_function(2 + len(shape)), [x, sum0], f"{node.name}.sums", total, decay=1.0)
     count0 = writer.state(f"{count}0", count, [1], kind=TensorProto.INT64)
     writer.operator("Add", [count0, writer.steps], count)
     steps = writer.operator("Cast", [count], f"{node.name}.divisor", to=TensorProto.FLOAT)

@@ -83,10 +83,10 @@ class Writer:
         self.operators.append(helper.make_node(kind, inputs, outputs, name=output, domain=domain, **attributes))
         return output
 
-    def call(self, function: onnx.FunctionProto, inputs: list[str], output: str, last: str) -> str:
+    def call(self, function: onnx.FunctionProto, inputs: list[str], output: str, last: str, **attributes: float) -> str:
         """Add a call of a function that makes a sequence, `output`, and the state after it, `last`."""
         self.functions[function.name] = function
-        return self.operator(function.name, inputs, output, extra=[last], domain=function.domain)
+        return self.operator(function.name, inputs, output, extra=[last], domain=function.domain, **attributes)
 
     def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Add weights."""
@@ -107,8 +107,11 @@ class Writer:
         """The state `[B, …]` before the first step of `sequence`, of the shape of the tensor `of`: an input, or zeros."""
         if self.streaming:
             return self.state(before, after, ["B", *self.graph.shape(of)])
-        shape = self.operator("Shape", [sequence], f"{before}.shape", start=1)
-        return self.operator("ConstantOfShape", [shape], before)
+        zeros = f"zeros.{_label(self.graph.shape(of))}"
+        if self.first(zeros):
+            shape = self.operator("Shape", [sequence], f"{zeros}.shape", start=1)
+            self.operator("ConstantOfShape", [shape], zeros)
+        return zeros
 
     def first(self, name: str) -> bool:
         """Whether a tensor that several operators share is asked for the first time."""

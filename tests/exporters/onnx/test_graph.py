@@ -91,12 +91,17 @@ def test_a_changed_model_is_refused_by_the_name_of_the_operator(zoo, small_named
     ):
         read_graph(changed(lose_strides))
 
-    def threshold_below_zero(model):
-        tensor = next(one for one in model.graph.initializer if one.name == "act1.threshold")
-        tensor.CopyFrom(onnx.numpy_helper.from_array(np.float32(-1), "act1.threshold"))
+    def constant(name: str, value: float):
+        def change(model: onnx.ModelProto) -> None:
+            next(one for one in first(model, "LIF").attribute if one.name == name).f = value
+
+        return change
 
     with pytest.raises(UserError, match=r"operator act1 \(LIF_hard_r5\): neuron threshold: -1.0 found"):
-        read_graph(changed(threshold_below_zero))
+        read_graph(changed(constant("threshold", -1.0)))
+    for name in ("threshold", "slope", "offset", "floor"):
+        with pytest.raises(UserError, match=r"operator act1 \(LIF_hard_r5\): not as neurodeploy writes it"):
+            read_graph(changed(constant(name, 0.75)))
 
     with pytest.raises(UserError, match=r"n.onnx: input input: \[B, ...\] or \[T, B, ...\] of known sizes expected"):
         read_graph(changed(lambda model: model.graph.input[0].type.tensor_type.shape.dim[1].ClearField("dim_value")))
