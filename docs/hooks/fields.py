@@ -15,10 +15,12 @@ from pydantic import BaseModel
 from docs.hooks.docstrings import parsed
 from docs.hooks.tables import table
 
-_MARKER = re.compile(r"<!-- fields of (?P<module>[\w.]+):(?P<name>\w+)(?P<level> at level 3)? -->")
+_MARKER = re.compile(r"<!-- fields of (?P<module>[\w.]+):(?P<name>\w+)(?P<deep> at level 3)? -->")
 _SEE = re.compile(r"[Ss]ee `(\w+)`")
 _TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "nothing"}
 _LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+_ELSEWHERE = {"Recipe": "recipes.md"}
+"""Parts that have a page of their own."""
 _LENGTHS = {"minItems": "at least {} of them", "pattern": "pattern `{}`"}
 
 
@@ -29,7 +31,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def _filled(marker: re.Match[str]) -> str:
     model = getattr(import_module(marker["module"]), marker["name"])
-    return described(model, level=3 if marker["level"] else 2)
+    return described(model, level=3 if marker["deep"] else 2)
 
 
 def described(model: type[BaseModel], level: int = 2) -> str:
@@ -54,7 +56,7 @@ def _in_order(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> list[str]:
     waiting = [*_references(schema)]
     while waiting:
         name = waiting.pop(0)
-        if name in parts and name not in found:
+        if name in parts and name not in found and name not in _ELSEWHERE:
             found.append(name)
             waiting = [*_references(parts[name]), *waiting]
     return found
@@ -126,7 +128,8 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def _anchor(reference: str) -> str:
-    return f"#{reference.rpartition('/')[2].lower()}"
+    name = reference.rpartition("/")[2]
+    return f"{_ELSEWHERE.get(name, '')}#{name.lower()}"
 
 
 def _limits(schema: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,9 @@
 """Markdown tables."""
 
+import re
 from collections.abc import Iterable, Sequence
+
+_CODE_OR_BAR = re.compile(r"`[^`]*`|\|")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -10,4 +13,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
+    return f"| {' | '.join(_CODE_OR_BAR.sub(_escaped, ' '.join(cell.split())) for cell in cells)} |"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return r"\|" if found[0] == "|" else found[0]  # in code a backslash would be seen

@@ -1,20 +1,21 @@
-"""`<!-- energy profiles -->`: the constants of every energy profile that the package carries, and their sources."""
+"""`<!-- counting conventions -->`, what every energy report says of its numbers; `<!-- energy profiles -->`, all constants."""
 
 from typing import Any
 
 from neurodeploy_energy.cost import Profile, built_in, templates
 from neurodeploy_energy.memory_model import load, names
+from neurodeploy_energy.report.conventions import CONVENTIONS
 
-MARKER = "<!-- energy profiles -->"
 _COSTS = ("mac", "ac", "neuron_update_active", "neuron_update_idle", "spike")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """The page with the tables in the place of the marker."""
-    return markdown.replace(MARKER, text()) if MARKER in markdown else markdown
+    """The page with both in the places of their markers."""
+    conventions = "\n".join(f"- {sentence}" for sentence in CONVENTIONS)
+    return markdown.replace("<!-- counting conventions -->", conventions).replace("<!-- energy profiles -->", profiles_table())
 
 
-def text() -> str:
+def profiles_table() -> str:
     """Markdown: a table of constants, and the sources."""
     profiles = built_in().values()
     lines = [
@@ -25,9 +26,9 @@ def text() -> str:
         "",
         "Costs in pJ; an empty cell is a cost that the source does not give.",
         "",
-        *(f"- `{one.name}`: {one.title}{_technology(one)}. {one.source}. {one.note}".rstrip() for one in profiles),
+        *(f"- `{one.name}`: {one.title}{_technology(one)}. {one.source.rstrip('.')}. {one.note}".rstrip() for one in profiles),
         *(f"- `{name}`: {reason}." for name, reason in templates().items()),
-        *(f"- `+{model.name}`, behind a profile: {model.title}. {model.source}. {model.note}" for model in map(load, names())),
+        *(f"- `+{model.name}`, behind a profile: {model.title.rstrip('.')}. {model.source}. {model.note}" for model in map(load, names())),
     ]
     return "\n".join(lines)
 
