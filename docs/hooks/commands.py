@@ -12,7 +12,7 @@ from docs.hooks.tables import table
 from neurodeploy.cli.main import app
 
 MARKER = "<!-- commands -->"
-_WORDS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+_WORDS = {bool: "", int: "N", float: "X", Path: "PATH", str: "NAME"}
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -47,20 +47,27 @@ def _row(parameter: inspect.Parameter, kind: Any, information: ParameterInfo) ->
     if isinstance(information, OptionInfo):
         declared = (information.default, *(information.param_decls or ()))  # Typer takes the first name for a default
         names = [one for one in declared if isinstance(one, str)] or [f"--{parameter.name.replace('_', '-')}"]
-        value = _value(kind)
-        name = f"`{', '.join(names)}{f' {value}' if value else ''}`"
+        word = _WORDS[_inner(kind)]
+        name = f"`{', '.join(names)}{f' {word}' if word else ''}`"
     else:
         name = f"`{parameter.name.upper()}{' …' if several else ''}`"
-    return name, information.help or "", _default(parameter.default)
+    choices = ", ".join(f"`{choice}`" for choice in _choices(kind))
+    meaning = f"{information.help or ''}{f' One of {choices}.' if choices else ''}"
+    return name, meaning, _default(parameter.default)
 
 
-def _value(kind: Any) -> str:
-    """What stands behind an option; "" for a switch."""
+def _inner(kind: Any) -> Any:
+    """The type of one value, without `None` and `list`."""
     if get_origin(kind) is Literal:
-        return "|".join(get_args(kind))
-    if inner := [one for one in get_args(kind) if one is not NoneType]:
-        return _value(inner[0])
-    return _WORDS.get(kind, "")
+        return str
+    inner = [one for one in get_args(kind) if one is not NoneType]
+    return _inner(inner[0]) if inner else kind
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return tuple(choice for one in get_args(kind) for choice in _choices(one))
 
 
 def _default(value: Any) -> str:

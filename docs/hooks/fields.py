@@ -43,7 +43,7 @@ def described(model: type[BaseModel], level: int = 2) -> str:
     """
     schema = model.model_json_schema(mode="validation")
     parts = dict(schema.get("$defs", {}))
-    own = parts.pop(model.__name__, schema)
+    own = parts.pop(model.__name__, {key: value for key, value in schema.items() if key != "$defs"})
     package = model.__module__.partition(".")[0]
     sections = [_section(model.__name__, own, level, package)]
     sections += [_section(name, parts[name], level, package) for name in _in_order(own, parts)]
@@ -121,7 +121,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         items = schema.get("items")
         inner = _type(items) if items else ", ".join(_type(one) for one in schema.get("prefixItems", ()))
-        return ", ".join((f"list of {inner}", *_limits(schema)))
+        return ", ".join((f"list of: {inner}", *_limits(schema)))
     if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
         return f"name → {_type(schema['additionalProperties'])}"
     return ", ".join((_TYPES.get(schema.get("type", ""), "table"), *_limits(schema)))
@@ -133,6 +133,8 @@ def _anchor(reference: str) -> str:
 
 
 def _limits(schema: Mapping[str, Any]) -> list[str]:
+    if schema.get("minimum", 0) == schema.get("maximum", 1):
+        return [f"always {schema['minimum']}"]
     found = [f"{sign} {schema[key]}" for key, sign in _LIMITS.items() if key in schema]
     return found + [words.format(schema[key]) for key, words in _LENGTHS.items() if key in schema]
 

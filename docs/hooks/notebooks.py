@@ -1,4 +1,4 @@
-"""`<!-- notebooks -->`: the notebooks that the repository has, each with its title and first sentences, to download."""
+"""`<!-- notebooks -->`: the notebooks that the repository has, each with its title and first paragraph, to download."""
 
 import json
 from pathlib import Path
@@ -36,4 +36,7 @@ def _opening(path: Path) -> str:
     first = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     title, *paragraphs = first.strip().split("\n\n")
     heading = f"**{title.lstrip('# ').strip()}**"
-    return f"{heading}\n\n{paragraphs[0]}" if paragraphs else heading
+    told = paragraphs[0] if paragraphs else ""
+    if told.endswith(":"):  # what it announces is not shown here
+        told = told[: told.rfind(". ") + 1]
+    return f"{heading}\n\n{told}" if told else heading
