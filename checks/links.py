@@ -2,8 +2,8 @@
 
     python -m checks.links site [--fetch]
 
-In the site every link to a page leads to a file and an anchor that are there, and nothing is loaded from another host. In Markdown
-every relative link leads to a file of the repository. External links are well formed; with `--fetch` they answer.
+In the site every link to a page leads to a file and an anchor that are there, and nothing is loaded from another host. In
+Markdown every relative link leads to a file of the repository. External links are well formed; with `--fetch` they answer.
 """
 
 import argparse
@@ -72,8 +72,9 @@ def in_markdown(paths: list[Path], root: Path) -> Iterator[str]:
 
 
 def external(site: Path) -> list[str]:
-    """All links of a site to other hosts, each once."""
-    return sorted({link for path in site.rglob("*.html") for link in _page(path).links if _external(link)})
+    """All pages of other hosts that a site links to, each once."""
+    links = {link for path in site.rglob("*.html") for link in _page(path).links}
+    return sorted(link for link in links if urlsplit(link).scheme in ("http", "https"))
 
 
 def unanswered(link: str) -> str | None:
@@ -126,7 +127,8 @@ def main() -> None:
     found = [*in_site(options.site), *in_markdown(sorted(markdown), ROOT)]
     if options.fetch:
         found += [f"{link}: {fault}" for link in external(options.site) if (fault := unanswered(link))]
-    print("\n".join(found) or f"links: {len(list(options.site.rglob('*.html')))} pages, {len(markdown)} Markdown files, none dead")
+    pages = len(list(options.site.rglob("*.html")))
+    print("\n".join(found) or f"links: {pages} pages, {len(markdown)} Markdown files, none dead")
     sys.exit(1 if found else 0)
 
 

@@ -28,7 +28,10 @@ def profiles_table() -> str:
         "",
         *(f"- `{one.name}`: {one.title}{_technology(one)}. {one.source.rstrip('.')}. {one.note}".rstrip() for one in profiles),
         *(f"- `{name}`: {reason}." for name, reason in templates().items()),
-        *(f"- `+{model.name}`, behind a profile: {model.title.rstrip('.')}. {model.source}. {model.note}" for model in map(load, names())),
+        *(
+            f"- `+{model.name}`, behind a profile: {model.title.rstrip('.')}. {model.source}. {model.note}"
+            for model in map(load, names())
+        ),
     ]
     return "\n".join(lines)
 
