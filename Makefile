@@ -3,15 +3,17 @@ PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help setup demo test lint notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills fuzz onnx-versions onnx-exact \
-	nir-frameworks joules clean
+.PHONY: help setup demo test lint docs links notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills fuzz \
+	onnx-versions onnx-exact nir-frameworks joules clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
-	@echo "make test   static checks, then the whole test suite with coverage"
+	@echo "make test   static checks, the documentation, then the notebooks and the whole test suite with coverage"
 	@echo "make notebooks  run every notebook in its small setting; data that are missing are downloaded where their publishers allow it"
 	@echo "make setup  create $(VENV) with everything that the two need"
 	@echo "make lint   ruff and mypy alone"
+	@echo "make docs   build the documentation into site/, warnings as errors, and check its links"
+	@echo "make links  the same, and ask for every page of other hosts that it links to"
 	@echo "make benchmarks  measure against other frameworks, in an environment of their own (BENCHMARK=--help for its options)"
 	@echo "make benchmarks-energy  compare the counted operations with NeuroBench's in every framework, and what counting costs"
 	@echo "make benchmarks-loihi  measure the Loihi simulator against recorded runs of Lava (BENCHMARK=\"--recordings FOLDER\")"
@@ -31,7 +33,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or call make PYTHON=..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[onnx,notebooks,test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[onnx,notebooks,docs,test]"
 	@touch $@
 
 # One thread each: for networks this small two gain nothing, and wait for each other for minutes where the machine is busy.
@@ -46,6 +48,14 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The theme's notice that its own successor is another program is of no use to a reader of this log.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	$(BIN)/python -m checks.links site
+
+links: docs
+	$(BIN)/python -m checks.links site --fetch
 
 $(VENV)-benchmarks/.ready: pyproject.toml constraints.txt $(wildcard benchmarks/requirements*.txt)
 	$(PYTHON) -m venv $(VENV)-benchmarks
@@ -105,8 +115,8 @@ onnx-exact: setup
 joules:
 	$(BIN)/python -m checks.joules
 
-test: lint
+test: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600
 
 clean:
-	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* runs site build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -204,7 +204,7 @@ class AnswersPart(Part):
 
 
 class Document(Part):
-    """A whole report."""
+    """A whole report; see `Report`."""
 
     schema_version: Literal[2]
     name: str

@@ -1,0 +1,146 @@
+"""`<!-- fields of module:Model -->`: the fields of a pydantic model and of the models in it, from their schema and docstrings.
+
+A model's docstring may say "see `Other`", a class of the same package, which then tells what the fields mean.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from pydantic import BaseModel
+
+from docs.hooks.docstrings import parsed
+from docs.hooks.tables import table
+
+_MARKER = re.compile(r"<!-- fields of (?P<module>[\w.]+):(?P<name>\w+)(?P<deep> at level 3)? -->")
+_SEE = re.compile(r"[Ss]ee `(\w+)`")
+_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "nothing"}
+_LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+_ELSEWHERE = {"Recipe": "recipes.md"}
+"""Parts that have a page of their own."""
+_LENGTHS = {"minItems": "at least {} of them", "pattern": "pattern `{}`"}
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """The page with the fields in the places of the markers."""
+    return _MARKER.sub(_filled, markdown)
+
+
+def _filled(marker: re.Match[str]) -> str:
+    model = getattr(import_module(marker["module"]), marker["name"])
+    return described(model, level=3 if marker["deep"] else 2)
+
+
+def described(model: type[BaseModel], level: int = 2) -> str:
+    """Markdown: a section for the model, and one for each that it is made of.
+
+    Args:
+        model: described first.
+        level: of the headings.
+    """
+    schema = model.model_json_schema(mode="validation")
+    parts = dict(schema.get("$defs", {}))
+    own = parts.pop(model.__name__, {key: value for key, value in schema.items() if key != "$defs"})
+    package = model.__module__.partition(".")[0]
+    sections = [_section(model.__name__, own, level, package)]
+    sections += [_section(name, parts[name], level, package) for name in _in_order(own, parts)]
+    return "\n\n".join(sections)
+
+
+def _in_order(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> list[str]:
+    """Names of the parts as a reader meets them."""
+    found: list[str] = []
+    waiting = [*_references(schema)]
+    while waiting:
+        name = waiting.pop(0)
+        if name in parts and name not in found and name not in _ELSEWHERE:
+            found.append(name)
+            waiting = [*_references(parts[name]), *waiting]
+    return found
+
+
+def _references(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema["$ref"].rpartition("/")[2]
+        for key, value in schema.items():
+            if key != "discriminator":
+                yield from _references(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _references(value)
+
+
+def _section(name: str, schema: Mapping[str, Any], level: int, package: str) -> str:
+    told, meanings = _explained(schema.get("description", ""), package)
+    required = schema.get("required", ())
+    rows = []
+    for field, one in schema.get("properties", {}).items():
+        empty = {"type": "null"} in one.get("anyOf", ())
+        value = f"{_type(one)} or `null`" if empty and field in required else _type(one)
+        rows.append((f"`{field}`", value, "required" if field in required else _default(one), meanings.get(field, "")))
+    heading = f"{'#' * level} {name}"
+    return "\n\n".join(part for part in (heading, told, table(("field", "value", "default", "meaning"), rows)) if part)
+
+
+def _explained(docstring: str, package: str) -> tuple[str, dict[str, str]]:
+    """The text of a docstring, and field → meaning."""
+    text, meanings = parsed(docstring)
+    for name in _SEE.findall(text):
+        for found in _classes(package, name):
+            meanings = parsed(found.__doc__ or "")[1] | meanings
+    return text, meanings
+
+
+def _classes(package: str, name: str) -> Iterator[type]:
+    """Classes of that name in the modules of a package, where each is defined."""
+    root = import_module(package)
+    for module in iter_modules(root.__path__, f"{package}."):
+        if module.ispkg or module.name.endswith("__main__"):
+            continue
+        found = getattr(import_module(module.name), name, None)
+        if isinstance(found, type) and found.__module__ == module.name:
+            yield found
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    if "$ref" in schema:
+        return f"[{schema['$ref'].rpartition('/')[2]}]({_anchor(schema['$ref'])})"
+    if "const" in schema:
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema:
+        return ", ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
+    if "discriminator" in schema:
+        kinds = schema["discriminator"]["mapping"].items()
+        return "a table whose `kind` is " + ", ".join(f"[`{json.dumps(kind)}`]({_anchor(place)})" for kind, place in kinds)
+    if choices := schema.get("anyOf") or schema.get("oneOf"):
+        return " or ".join(dict.fromkeys(_type(choice) for choice in choices if choice.get("type") != "null"))
+    if schema.get("type") == "array":
+        items = schema.get("items")
+        inner = _type(items) if items else ", ".join(_type(one) for one in schema.get("prefixItems", ()))
+        return ", ".join((f"list of: {inner}", *_limits(schema)))
+    if schema.get("type") == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"name → {_type(schema['additionalProperties'])}"
+    return ", ".join((_TYPES.get(schema.get("type", ""), "table"), *_limits(schema)))
+
+
+def _anchor(reference: str) -> str:
+    name = reference.rpartition("/")[2]
+    return f"{_ELSEWHERE.get(name, '')}#{name.lower()}"
+
+
+def _limits(schema: Mapping[str, Any]) -> list[str]:
+    if schema.get("minimum", 0) == schema.get("maximum", 1):
+        return [f"always {schema['minimum']}"]
+    found = [f"{sign} {schema[key]}" for key, sign in _LIMITS.items() if key in schema]
+    return found + [words.format(schema[key]) for key, words in _LENGTHS.items() if key in schema]
+
+
+def _default(schema: Mapping[str, Any]) -> str:
+    value = schema.get("default")
+    if value is None or isinstance(value, dict):
+        return ""
+    return f"`{json.dumps(value)}`" if not (isinstance(value, list) and any(isinstance(one, dict) for one in value)) else ""
