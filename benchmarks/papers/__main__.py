@@ -1,4 +1,5 @@
-"""Take the results of training runs into docs/results/, and write docs/results.md from all that is there.
+"""Take the results of training runs into docs/results/, and write docs/results.md and its picture from all
+that is there.
 
     python -m benchmarks.papers [runs/NAME/results.json …]
 
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.papers.page import page
 from benchmarks.papers.papers import PAPERS
+from benchmarks.papers.picture import draw
 from benchmarks.papers.sections import SECTIONS
 from neurodeploy.errors import UserError
 from neurodeploy.files import write_text
@@ -31,6 +33,7 @@ def main() -> None:
         for results in by_recipe([read(path) for path in given.results]).values():
             write(DOCS / "results" / f"{results.recipe.name}.json", results.model_copy(update={"commit": commit}))
         write_text(DOCS / "results.md", text())
+        draw(DOCS / "images", kept())
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
@@ -43,7 +46,12 @@ def _head() -> str:
 
 def text() -> str:
     """The page of the results that are kept."""
-    return page(PAPERS, SECTIONS, {path.stem: read(path) for path in sorted((DOCS / "results").glob("*.json"))})
+    return page(PAPERS, SECTIONS, kept())
+
+
+def kept() -> dict[str, Results]:
+    """Recipe name → results in `docs/results/`."""
+    return {path.stem: read(path) for path in sorted((DOCS / "results").glob("*.json"))}
 
 
 def by_recipe(parts: list[Results]) -> dict[str, Results]:

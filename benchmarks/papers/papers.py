@@ -1,6 +1,7 @@
 """The three papers: what they print, which networks of our recipes stand beside it, and what differs."""
 
 from benchmarks.papers.paper import Ours, Paper, Printed
+from benchmarks.papers.picture import FRONT
 
 _ENOF = Paper(
     "EnOF-SNN (Guo et al., NeurIPS 2024): LAF loss and RepAct",
@@ -48,6 +49,7 @@ _LOUIS = Paper(
         "falls below the baseline's. The paper trains for 100 epochs with AutoAugment and Mixup; its form of the loss is "
         "our reading of it. Speech Commands was not at hand: spoken digits stand for it."
     ),
+    picture=(f"images/{FRONT}", "Accuracy against spikes per sample: CIFAR-10 and spoken digits"),
 )
 _LASNN = Paper(
     "LaSNN (Hong et al.): layer-wise attention distillation",
