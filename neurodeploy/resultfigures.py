@@ -14,7 +14,9 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 
 def front(results: Sequence[Results], roles: Sequence[Sequence[str]], titles: Sequence[str]) -> Figure:
-    """Accuracy against spikes, a panel for each run; bars are 95 % intervals over the seeds, and a line joins those that none beats in both.
+    """Accuracy against spikes, a panel for each run; bars are 95 % intervals over the seeds.
+
+    A line joins the networks that none beats in both.
 
     Args:
         results: of each panel.

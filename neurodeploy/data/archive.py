@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -26,7 +27,7 @@ Member = tuple[str, Callable[[], IO[bytes]] | None]
 """Name in the archive, and what opens its content; None for a folder."""
 
 
-def extract(archive: Path, destination: Path, *, top: str, marker: str, at_most: int) -> None:
+def extract(archive: Path, destination: Path, *, top: str, marker: str, at_most: int, content: str | None = None) -> None:
     """Unpack a `.tar.gz` or `.zip` into a folder, whole or not at all.
 
     Args:
@@ -35,10 +36,12 @@ def extract(archive: Path, destination: Path, *, top: str, marker: str, at_most:
         top: the folder in the archive whose content is wanted, without itself; "" for everything.
         marker: a file, relative to `destination`, that the archive has to hold.
         at_most: bytes that the unpacked files may have together.
+        content: the folder's digest; None if the archive itself was checked.
 
     Raises:
-        UserError: the archive is damaged, holds more than `at_most` bytes or 500,000 files, an absolute path, `..`, a link, a
-            device, the same file twice, or no `marker`; or the destination cannot be written.
+        UserError: the archive is damaged or has another content than it should, holds more than `at_most` bytes or 500,000
+            files, an absolute path, `..`, a link, a device, the same file twice, or no `marker`; or the destination cannot be
+            written.
         Failure: the disk is full.
     """
     room = _Room(archive, at_most)
@@ -51,6 +54,14 @@ def extract(archive: Path, destination: Path, *, top: str, marker: str, at_most:
                     _put(room, name, temporary / path, open_content)
         if not (temporary / marker).is_file():
             raise UserError(f"{archive}: holds no {PurePosixPath(top, marker)}; remove it and fetch the official archive")
+        if content is not None and digest(temporary) != content:
+            raise UserError(f"{archive}: its files are not the official ones (SHA-256 {content} expected); nothing was kept")
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of a folder without folders in it: that of what `sha256sum *` prints of its files in the order of their names."""
+    lines = [f"{sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(folder.iterdir()) if path.is_file()]
+    return sha256("".join(lines).encode()).hexdigest()
 
 
 class _Room:

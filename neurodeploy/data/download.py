@@ -1,4 +1,4 @@
-"""Fetching official files: checked against a published checksum, with a progress bar, whole or not at all."""
+"""Fetching official files: checked against a checksum, with a progress bar, whole or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from neurodeploy.data.archive import extract
-from neurodeploy.errors import Failure
+from neurodeploy.errors import Failure, UserError
 from neurodeploy.files import writing
 
 _RETRIES = 3
@@ -24,12 +24,12 @@ class Resource:
 
     Attributes:
         url: where the publisher keeps it.
-        checksum: `sha256:…` or `md5:…` in hexadecimal, as published.
+        checksum: `sha256:…` or `md5:…` in hexadecimal, as published; None for an archive that is known by its content instead.
         name: what the file is called here.
     """
 
     url: str
-    checksum: str
+    checksum: str | None
     name: str
 
 
@@ -42,12 +42,14 @@ class Archive(Resource):
         top: the folder in the archive whose content is wanted; "" for everything.
         marker: a file that the unpacked folder holds.
         at_most: bytes that the unpacked files may have together.
+        content: SHA-256 of the unpacked folder (see `archive.digest`), for an archive that is packed anew for every download.
     """
 
     folder: str
     top: str
     marker: str
     at_most: int
+    content: str | None = None
 
 
 def install(resource: Resource, root: Path) -> None:
@@ -59,7 +61,13 @@ def install(resource: Resource, root: Path) -> None:
     """
     path = fetch(resource, root)
     if isinstance(resource, Archive):
-        extract(path, root / resource.folder, top=resource.top, marker=resource.marker, at_most=resource.at_most)
+        try:
+            folder = root / resource.folder
+            extract(path, folder, top=resource.top, marker=resource.marker, at_most=resource.at_most, content=resource.content)
+        except UserError:
+            if resource.checksum is None:  # nobody looked at the archive before: it may be to blame
+                path.unlink()
+            raise
         with writing(path):
             path.unlink()
 

@@ -1,8 +1,8 @@
 """Free Spoken Digit Dataset: 3,000 real recordings of ten digits by six speakers at 8 kHz (Jakobovski et al., CC BY-SA 4.0).
 
 Files are named `digit_speaker_index.wav`. Official split: index 0 to 4 test, 5 to 49 training.
-Source: https://github.com/Jakobovski/free-spoken-digit-dataset (release v1.0.10). Its publisher gives no checksum, so the data
-set is not downloaded: unpack the release yourself.
+Source: https://github.com/Jakobovski/free-spoken-digit-dataset (release v1.0.10). Its publisher gives no checksum, and its
+archive is packed anew for every download: the recordings themselves are compared with those of the release.
 """
 
 import re
@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from neurodeploy.data.audio import Spectrum
 from neurodeploy.data.cache import prepared
 from neurodeploy.data.dataset import DataSet
+from neurodeploy.data.download import Archive
 from neurodeploy.data.limits import first_of_each_class
 from neurodeploy.data.recordings import Features, Layout, features_of, laid_out
 from neurodeploy.data.stored import StoredDataSet
@@ -22,6 +23,16 @@ from neurodeploy.errors import UserError
 
 _ORIGIN = "https://github.com/Jakobovski/free-spoken-digit-dataset/releases/tag/v1.0.10"
 _RELEASE = "free-spoken-digit-dataset-1.0.10"
+_ARCHIVE = Archive(
+    url="https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz",
+    checksum=None,
+    name=f"{_RELEASE}.tar.gz",
+    folder="recordings",
+    top=f"{_RELEASE}/recordings",
+    marker="0_george_0.wav",
+    at_most=60_000_000,
+    content="1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959",
+)
 _NAME = re.compile(r"([0-9])_([a-z]+)_([0-9]{1,2})\.wav")
 _RATE = 8000
 _TEST_INDICES, _INDICES = 5, 50
@@ -58,8 +69,9 @@ class Fsdd(StoredDataSet):
 
         Raises:
             UserError: no recordings, a name that is not of the official form, or a file that is damaged or of another rate.
+            Failure: the download failed.
         """
-        folder = self.located(("[0-9]_*_[0-9]*.wav",), ("recordings", ".", f"{_RELEASE}/recordings"), (), _ORIGIN)
+        folder = self.located(("[0-9]_*_[0-9]*.wav",), ("recordings", ".", f"{_RELEASE}/recordings"), (_ARCHIVE,), _ORIGIN)
         train, test = _by_split(folder)
         train_files, train_labels = _limited(train, self.train_limit, folder)
         test_files, test_labels = _limited(test, self.test_limit, folder)

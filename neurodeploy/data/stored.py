@@ -41,11 +41,11 @@ class StoredDataSet(DataSetSettings):
         Args:
             needed: glob patterns; the folder has a match for each.
             places: folders to look in, relative to `root`, in this order.
-            sources: what a download fetches into `root`; empty where no official checksum is known.
+            sources: what a download fetches into `root`.
             origin: where the user finds the official files.
 
         Raises:
-            UserError: the files are not there, and may or can not be downloaded.
+            UserError: the files are not there, and may not be downloaded.
             Failure: the download failed.
         """
         found = self._present(needed, places)
@@ -56,10 +56,9 @@ class StoredDataSet(DataSetSettings):
         if found is None:
             here = " or ".join(dict.fromkeys(str(Path(self.root, place)) for place in places))
             way = "set data.download = true, or " if sources and not self.download else ""
-            own = "it cannot be downloaded automatically; " if self.download and not sources else ""
             raise UserError(
                 f"{self.root}: no {self.kind} data found ({', '.join(needed)} expected in {here}); "
-                f"{own}{way}put the official files there ({origin}), or set data.folder"
+                f"{way}put the official files there ({origin}), or set data.folder"
             )
         return found
 

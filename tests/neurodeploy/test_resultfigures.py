@@ -12,7 +12,11 @@ def _results() -> Results:
     recipe = with_seeds(DIGITS, (0, 1))
     results = Results.none_yet(recipe, recipe.data.load())
     for seed in recipe.seeds:
-        for role, correct, spikes in (("teacher", 490, 0.0), ("baseline", 480, 200.0), ("student", 478 + seed, 90.0 + 20 * seed)):
+        for role, correct, spikes in (
+            ("teacher", 490, 0.0),
+            ("baseline", 480, 200.0),
+            ("student", 478 + seed, 90.0 + 20 * seed),
+        ):
             found = Evaluation(Accuracy(correct, 500), {} if role == "teacher" else {"act1": spikes})
             results = results.with_network(NetworkResult.of(recipe, seed, role, found))
     return results

@@ -1,12 +1,14 @@
 import re
 import shutil
+import tarfile
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from neurodeploy.data import Fsdd
+from neurodeploy.data import Fsdd, fsdd
 from neurodeploy.data.audio import Spectrum, log_mel, on_grid
 from neurodeploy.errors import UserError
 
@@ -18,6 +20,14 @@ def write_wav(path, samples, *, rate=8000, channels=1, width=2):
         file.setsampwidth(width)
         file.setframerate(rate)
         file.writeframes(np.asarray(samples, "<i2").tobytes())
+
+
+def _release(recordings, archive):
+    """An archive of the release, with more around the recordings, as its publisher packs it."""
+    top = "free-spoken-digit-dataset-1.0.10"
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        tar.add(recordings, f"{top}/recordings")
+        tar.add(recordings / "0_george_0.wav", f"{top}/README.md")
 
 
 @pytest.fixture
@@ -109,3 +119,23 @@ def test_a_split_without_recordings_is_refused(folder):
         path.unlink()
     with pytest.raises(UserError, match="recordings: empty, at least one sample expected"):
         Fsdd(folder=folder).load()
+
+
+def test_the_release_is_downloaded_and_known_by_its_recordings(official, served, tmp_path, monkeypatch):
+    publisher, address = served
+    _release(official("fsdd") / "recordings", publisher / "release.tar.gz")
+    monkeypatch.setattr(fsdd, "_ARCHIVE", replace(fsdd._ARCHIVE, url=f"{address}/release.tar.gz"))
+    data = Fsdd(folder=tmp_path / "new", download=True, train_limit=2, test_limit=1).load()
+    assert data.train_samples.shape == (20, 1, 49, 40)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["recordings"]
+    assert len(list((tmp_path / "new" / "recordings").glob("*.wav"))) == 3000
+
+
+def test_a_release_with_other_recordings_is_refused_and_not_kept(folder, served, tmp_path, monkeypatch):
+    publisher, address = served
+    (folder / "recordings" / "0_ann_0.wav").rename(folder / "recordings" / "0_george_0.wav")
+    _release(folder / "recordings", publisher / "release.tar.gz")
+    monkeypatch.setattr(fsdd, "_ARCHIVE", replace(fsdd._ARCHIVE, url=f"{address}/release.tar.gz"))
+    with pytest.raises(UserError, match=r"1.0.10.tar.gz: its files are not the official ones \(SHA-256 1801eae0"):
+        Fsdd(folder=tmp_path / "new", download=True).load()
+    assert list((tmp_path / "new").iterdir()) == []

@@ -20,14 +20,6 @@ def test_the_folder_is_the_users_own_or_the_one_of_the_environment_or_the_cache(
     assert Cifar10(folder=tmp_path).root == tmp_path
 
 
-def test_a_set_without_published_checksum_says_that_it_is_not_downloaded(tmp_path):
-    with pytest.raises(
-        UserError, match=r"cannot be downloaded automatically; put the official files there \(https://github.com"
-    ):
-        Fsdd(folder=tmp_path, download=True).load()
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("settings", [{"train_limit": 0}, {"test_limit": -1}, {"normalise": True}, {"download": "perhaps"}])
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(ValidationError):
