@@ -146,7 +146,6 @@ def grouped_bars(
     groups: str,
     values: str,
     title: str,
-    limits: tuple[float, float] | None = None,
 ) -> Figure:
     """Bars of several series side by side, with intervals: spikes per layer of several networks, accuracies at several T.
 
@@ -155,7 +154,6 @@ def grouped_bars(
         groups: label of the horizontal axis.
         values: label of the vertical axis, with its unit.
         title: above it.
-        limits: of the vertical axis; from 0 to what the bars need if not given.
 
     Raises:
         UserError: there are more series than colours.
@@ -180,9 +178,11 @@ def grouped_bars(
     axes.set_xlabel(groups, fontsize=12)
     axes.set_ylabel(values, fontsize=12)
     axes.set_title(title, fontsize=13, loc="left", parse_math=False)
-    if limits is not None:
-        axes.set_ylim(*limits)
-    _finish(axes, legend=len(series) > 1)
+    _finish(axes, legend=False)
+    if len(series) > 1:
+        legend = figure.legend(loc="outside lower center", ncols=min(len(series), 4), frameon=False, fontsize=11)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     return figure
 
 
