@@ -36,7 +36,7 @@ _LOUIS = Paper(
         for recipe, roles in (
             ("louis-svgg11-cifar10-short", ("baseline", "distilled")),
             ("louis-cifar10-front", ("baseline", "distilled", "logits", "logits-activity-1e0")),
-            ("louis-fsdd-front", ("baseline", "distilled", "logits", "logits-activity-3e-1", "logits-activity-1e0")),
+            ("louis-fsdd-front", ("baseline", "distilled", "logits", "logits-activity-1e0", "logits-activity-weak-kd")),
         )
         for role in roles
     ),

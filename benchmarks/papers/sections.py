@@ -130,7 +130,7 @@ SECTIONS = (
     Section(
         "louis-fsdd-front",
         "How far spikes go down on spoken digits (Louis et al.)",
-        _front("logits-activity-1e-1", "logits-activity-3e-1", "logits-activity-1e0"),
+        _front("logits-activity-1e-1", "logits-activity-3e-1", "logits-activity-1e0", "logits-activity-weak-kd"),
     ),
     Section("louis-cifar10-small", "Distillation and regularisation (Louis et al.) on CIFAR-10", _LOUIS),
     Section("louis-fsdd", "Distillation and regularisation (Louis et al.) on spoken digits", _LOUIS),
