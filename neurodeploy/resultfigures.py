@@ -23,27 +23,29 @@ def front(results: Sequence[Results], roles: Sequence[Sequence[str]], titles: Se
         roles: of each panel; the first is the baseline, which percentages refer to.
         titles: of each panel.
     """
-    figure = Figure(figsize=(5.6 * len(results), 4.4), layout="constrained")
+    figure = Figure(figsize=(5.6 * len(results), 5.2), layout="constrained")
+    known = list(dict.fromkeys(role for shown in roles for role in shown))  # a role looks alike in every panel
     for axes, run, shown, title in zip(figure.subplots(1, len(results), squeeze=False)[0], results, roles, titles, strict=True):
-        _panel(axes, run, shown)
+        _panel(axes, run, shown, known)
         axes.set_title(title, fontsize=13, loc="left", parse_math=False)
     return figure
 
 
-def _panel(axes: Axes, results: Results, roles: Sequence[str]) -> None:
+def _panel(axes: Axes, results: Results, roles: Sequence[str], known: Sequence[str]) -> None:
     best = pareto_front({role: (results.spikes(role)[0], results.accuracy(role)[0]) for role in roles})
     axes.plot(*zip(*best, strict=True), color="#B0B0B0", linewidth=1.5, zorder=1, label="none is better in both")
     full = results.spikes(roles[0])[0]
     for i, role in enumerate(roles):
         (spikes, wide), (accuracy, high) = results.spikes(role), results.accuracy(role)
+        look = known.index(role)
         change = "" if i == 0 else f" ({100 * (spikes / full - 1):+.0f} %)"
         axes.errorbar(
             spikes,
             accuracy,
             xerr=wide,
             yerr=high,
-            fmt=MARKERS[i % len(MARKERS)],
-            color=COLOURS[i % len(COLOURS)],
+            fmt=MARKERS[look % len(MARKERS)],
+            color=COLOURS[look % len(COLOURS)],
             markersize=9,
             capsize=3,
             label=f"{role}{change}",
@@ -57,7 +59,7 @@ def _panel(axes: Axes, results: Results, roles: Sequence[str]) -> None:
     axes.tick_params(labelsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=10, frameon=False, loc="lower left")
+    axes.legend(fontsize=10, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 def pareto_front(points: dict[str, tuple[float, float]]) -> list[tuple[float, float]]:
