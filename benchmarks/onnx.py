@@ -53,6 +53,7 @@ PACKAGE = "neurodeploy in torch"
 _SHAPE = (3, 32, 32)
 _LOADS = 7
 _LONGEST_COMPARED = 16
+_REST_S = 0.1
 
 
 def arguments() -> argparse.Namespace:
@@ -65,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--longest", type=float, default=8.0, help="seconds of one pass above which only 3 rounds are run")
     parser.add_argument("--unrolled-steps", type=int, default=16, help="largest T of unrolled exports at batch > 1")
-    parser.add_argument("--output", type=Path, help="JSON; default benchmarks/results/onnx/<date>-<machine>.json")
+    parser.add_argument("--output", type=Path, help="JSON; default benchmarks/results/onnx/<date>-<machine>….json")
     return parser.parse_args()
 
 
@@ -181,7 +182,7 @@ def time_runs(name: str, graph: Graph, steps: int, batch: int, given: argparse.N
     torch.set_num_threads(given.threads)
     once = sum(timed(each)[1] for each in passes.values())
     rounds = given.rounds if once < given.longest else min(3, given.rounds)
-    seconds = interleaved(passes, rounds)
+    seconds = interleaved(passes, rounds, rest=_REST_S if given.threads > 1 else 0.0)
     return [
         ExportTiming(
             network=name,
@@ -279,7 +280,8 @@ def main() -> None:
         artefacts=artefacts,
         timings=timings,
     )
-    output = given.output or Path(__file__).parent / "results" / "onnx" / f"{result.day}-{slug(cpu_model())}.json"
+    threads = f"-{given.threads}-threads" if given.threads > 1 else ""
+    output = given.output or Path(__file__).parent / "results" / "onnx" / f"{result.day}-{slug(cpu_model())}{threads}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     sys.stdout.write(f"\n{text(result)}\nresults in {output}\n")

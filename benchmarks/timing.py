@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from statistics import median
-from time import perf_counter
+from time import perf_counter, sleep
 
 import torch
 from torch import Tensor
@@ -31,11 +31,15 @@ def step(subject: Subject, network: Network, images: Tensor, labels: Tensor, mod
     return forward if mode == "forward" else train
 
 
-def interleaved(steps: Mapping[str, Step], rounds: int, finish: Callable[[], None] = lambda: None) -> dict[str, list[float]]:
+def interleaved(
+    steps: Mapping[str, Step], rounds: int, finish: Callable[[], None] = lambda: None, *, rest: float = 0.0
+) -> dict[str, list[float]]:
     """Seconds of every round of each step, after one untimed round; the order turns by one from round to round.
 
     Args:
         finish: waits for the device.
+        rest: seconds of quiet, then an untimed pass, before every timed one. Threads of the subject before look out for work
+            for a while, and would take the cores from those of the next.
     """
     for once in steps.values():
         once()
@@ -44,6 +48,9 @@ def interleaved(steps: Mapping[str, Step], rounds: int, finish: Callable[[], Non
     for turn in range(rounds):
         for i in range(len(names)):
             name = names[(i + turn) % len(names)]
+            if rest:
+                sleep(rest)
+                steps[name]()
             start = perf_counter()
             steps[name]()
             finish()

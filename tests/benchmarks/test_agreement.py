@@ -152,6 +152,13 @@ def test_rounds_are_interleaved_and_the_order_turns():
     assert all(len(values) == 3 for values in seconds.values())
 
 
+def test_after_a_rest_each_subject_runs_once_untimed():
+    calls: list[str] = []
+    seconds = interleaved({name: lambda name=name: calls.append(name) for name in "ab"}, rounds=2, rest=1e-3)
+    assert "".join(calls) == "ab" + "aabb" + "bbaa"
+    assert all(len(values) == 2 for values in seconds.values())
+
+
 def example() -> Result:
     networks = [
         NetworkAgreement(

@@ -4,13 +4,14 @@ Every layer is computed for all steps and samples before the next one. Where the
 for memory: a ResNet-20 at T = 16 takes a fifth longer for 64 samples at once than for 16 times 4.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_CACHED = 1 << 19  # values of the largest tensor, all steps of a portion together: 2 MiB
+_CACHED = 1 << 19  # values of the largest tensor, all steps of a portion together, for each thread: 2 MiB
 _BATCH = "B"
 
 Axes = Mapping[str, int | None]
@@ -22,14 +23,19 @@ def batch_axis(shape: list[Any] | tuple[Any, ...]) -> int | None:
     return list(shape).index(_BATCH) if _BATCH in shape else None
 
 
-def portion(largest: int, steps: int) -> int:
+def portion(largest: int, steps: int, threads: int | None = None) -> int:
     """How many samples to compute at a time.
 
     Args:
         largest: values of the largest tensor, per sample and step.
         steps: T.
+        threads: that share the work on a tensor, each with a cache of its own; all cores of this process if None.
     """
-    return max(1, _CACHED // max(1, largest * steps))
+    return max(1, (threads or _cores()) * _CACHED // max(1, largest * steps))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def split(tensors: Mapping[str, NDArray[Any]], axes: Axes, size: int) -> Iterator[dict[str, NDArray[Any]]]:

@@ -88,7 +88,7 @@ class Session:
         for one in self._models:
             self.inputs |= {name: value for name, value in one.inputs.items() if name not in made}
             made |= set(one.outputs)
-        self._portion = portion
+        self._portion, self._threads = portion, threads
         self._axes: dict[str, int | None] = {name: axis for one in self._models for name, axis in one.axes.items()}
         self._largest = max(one.largest for one in self._models)
         separable = all(one.separable for one in self._models)
@@ -135,7 +135,7 @@ class Session:
         (batch,) = batches
         lengths = [shapes[name][0] for name in given if self.inputs[name].shape[0] == "T"]
         told = int(np.max(given[STEPS], initial=1)) if STEPS in given else steps or 1
-        size = self._portion or portions.portion(self._largest, max([told, *lengths]))
+        size = self._portion or portions.portion(self._largest, max([told, *lengths]), self._threads)
         return size if size < batch else None
 
     def _run(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> dict[str, NDArray[Any]]:

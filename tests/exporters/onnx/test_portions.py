@@ -29,7 +29,7 @@ def test_portions_of_any_size_change_nothing(graph, digits, kind, streaming, siz
 
 def test_a_batch_is_cut_on_its_own_where_its_tensors_would_outgrow_the_cache(graph, digits, monkeypatch):
     network = to_grid(graph("conv"))
-    session, sizes = Session(build(network, name="n")), list[int]()
+    session, sizes = Session(build(network, name="n"), threads=1), list[int]()
     whole = session.run({"input": digits[0][:12]}, steps=4)
     run = session._run
     monkeypatch.setattr(session, "_run", lambda tensors, steps: (sizes.append(len(tensors["input"])), run(tensors, steps))[1])
@@ -44,9 +44,16 @@ def test_a_batch_is_cut_on_its_own_where_its_tensors_would_outgrow_the_cache(gra
 
 
 def test_at_least_one_sample_is_computed_at_a_time():
-    assert portion(1 << 18, 4) == 1
-    assert portion(1 << 20, 16) == 1
-    assert portion(1 << 12, 16) == 8
+    assert portion(1 << 18, 4, threads=1) == 1
+    assert portion(1 << 20, 16, threads=1) == 1
+
+
+def test_every_thread_brings_a_cache_of_its_own():
+    assert portion(1 << 12, 16, threads=1) == 8
+    assert portion(1 << 12, 16, threads=4) == 32
+    by_all_cores = portion(1 << 12, 16)
+    assert by_all_cores >= 8
+    assert by_all_cores % 8 == 0
 
 
 def test_a_portion_of_no_samples_is_refused(graph):
