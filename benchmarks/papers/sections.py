@@ -31,10 +31,10 @@ _LOUIS = (
 _DISTILLED = Claim("distillation needs fewer spikes than plain training", "distilled", "baseline", "spikes")
 
 
-def _front(*roles: str) -> tuple[Claim, ...]:
-    """How far spikes go down, and whether the accuracy stays."""
-    claims = [_DISTILLED]
-    for role in ("logits", *roles):
+def _fewer(*roles: str) -> tuple[Claim, ...]:
+    """Fewer spikes than plain training, at its accuracy."""
+    claims = list[Claim]()
+    for role in roles:
         claims += [
             Claim(f"`{role}` needs fewer spikes than plain training", role, "baseline", "spikes"),
             Claim("… and is as accurate, to 0.3 points", role, "baseline", margin=0.3),
@@ -128,11 +128,24 @@ SECTIONS = (
         (_DISTILLED, Claim("… and is as accurate, to 0.3 points", "distilled", "baseline", margin=0.3)),
         "Trained on an NVIDIA H200.",
     ),
-    Section("louis-cifar10-front", "How far spikes go down on CIFAR-10 (Louis et al.)", _front("logits-activity-1e0")),
+    Section(
+        "louis-cifar10-front",
+        "How far spikes go down on CIFAR-10 (Louis et al.)",
+        (_DISTILLED, *_fewer("logits", "logits-activity-1e0")),
+    ),
     Section(
         "louis-fsdd-front",
         "How far spikes go down on spoken digits (Louis et al.)",
-        _front("logits-activity-1e-1", "logits-activity-3e-1", "logits-activity-1e0", "logits-activity-weak-kd"),
+        (
+            _DISTILLED,
+            *_fewer("logits", "logits-activity-1e-1", "logits-activity-3e-1", "logits-activity-1e0", "logits-activity-weak-kd"),
+        ),
+    ),
+    Section(
+        "louis-fsdd-seeds",
+        "Fewer spikes on spoken digits, on six other seeds",
+        _fewer("logits-activity-1e-1", "logits-activity-5e-1"),
+        "`louis-fsdd-front` and its three seeds chose the settings; these seeds had no part in it.",
     ),
     Section("louis-cifar10-small", "Distillation and regularisation (Louis et al.) on CIFAR-10", _LOUIS),
     Section("louis-fsdd", "Distillation and regularisation (Louis et al.) on spoken digits", _LOUIS),
