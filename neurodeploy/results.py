@@ -1,6 +1,7 @@
 """`results.json`: what every network that a recipe trains does on the test set, and the means over seeds."""
 
 from collections.abc import Mapping, Sequence
+from math import floor, log10
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -143,3 +144,10 @@ def merged(parts: Sequence[Results]) -> Results:
         raise UserError(f"results of {first.recipe.name}: seed {max(seeds, key=seeds.count)} occurs twice, once expected")
     networks = tuple(network for part in parts for network in part.networks)
     return first.model_copy(update={"recipe": recipe, "networks": networks})
+
+
+def with_interval(value: tuple[float, float | None], form: str | None = None) -> str:
+    """`mean ± half`, both by one format; without one to the place of the mean's third digit."""
+    mean, half = value
+    form = form or f",.{max(0, 2 - floor(log10(abs(mean) or 1.0)))}f"
+    return f"{mean:{form}}" + ("" if half is None else f" ± {half:{form}}")

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.papers.claim import VERDICTS, Claim
-from benchmarks.papers.paper import PROFILE, Paper, table, with_interval
-from neurodeploy.results import Results
+from benchmarks.papers.paper import PROFILE, Paper, table
+from neurodeploy.results import Results, with_interval
 
 _HEAD = """# Results on real data
 
@@ -111,7 +111,7 @@ def _section(section: Section, results: Results) -> str:
         spikes = "" if relu else with_interval(results.spikes(role), ",.0f")
         accuracy = with_interval(results.accuracy(role), ".2f")
         counted = results.energy(role, PROFILE)
-        energy = "" if counted is None else with_interval(counted, ".3g")
+        energy = "" if counted is None else with_interval(counted)
         lines.append(f"| {role} | {'' if relu else recipe.steps_of(role)} | {accuracy} | {spikes} | {energy} |")
     lines += ["", "| claim | difference | verdict |", "|---|--:|---|"]
     for claim in section.claims:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from neurodeploy.results import Results
+from neurodeploy.results import Results, with_interval
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,8 @@ def _row(ours: Ours, results: Results) -> str:
         with_interval(results.accuracy(ours.role), ".2f"),
         with_interval(results.spikes(ours.role), ",.0f"),
         change,
-        "" if energy is None else with_interval(energy, ".3g"),
+        "" if energy is None else with_interval(energy),
         f"`neurodeploy train {recipe.name}`",
         results.commit or "",
     )
     return f"| {' | '.join(cells)} |"
-
-
-def with_interval(value: tuple[float, float | None], form: str) -> str:
-    """`mean ± half`."""
-    mean, half = value
-    return f"{mean:{form}}" + ("" if half is None else f" ± {half:{form}}")

@@ -62,6 +62,8 @@ def command(
 
 
 def _table(results: "Results") -> Table:
+    from neurodeploy.results import with_interval
+
     recipe = results.recipe
     profile = recipe.energy.profiles[0]
     over = "" if len(recipe.seeds) == 1 else f", mean of {len(recipe.seeds)} seeds ± 95 %"
@@ -70,12 +72,8 @@ def _table(results: "Results") -> Table:
         column.justify = "right"
     for role in recipe.roles:
         relu = role in recipe.relu_roles
-        spikes = "" if relu else _value(*results.spikes(role), ",.0f")
-        steps, accuracy = "" if relu else str(recipe.steps_of(role)), _value(*results.accuracy(role), ".2f")
+        spikes = "" if relu else with_interval(results.spikes(role), ",.0f")
+        steps, accuracy = "" if relu else str(recipe.steps_of(role)), with_interval(results.accuracy(role), ".2f")
         energy = results.energy(role, profile)
-        table.add_row(role, steps, accuracy, spikes, "" if energy is None else _value(*energy, ".3g"))
+        table.add_row(role, steps, accuracy, spikes, "" if energy is None else with_interval(energy))
     return table
-
-
-def _value(mean: float, half: float | None, form: str) -> str:
-    return f"{mean:{form}}" + ("" if half is None else f" ± {half:{form}}")

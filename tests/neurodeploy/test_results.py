@@ -3,7 +3,7 @@ import pytest
 from neurodeploy.errors import UserError
 from neurodeploy.evaluation import Accuracy, Evaluation
 from neurodeploy.recipe import load, with_seeds
-from neurodeploy.results import NetworkResult, Results, merged, read, write
+from neurodeploy.results import NetworkResult, Results, merged, read, with_interval, write
 
 DIGITS = load("digits")
 
@@ -68,3 +68,18 @@ def test_the_energy_of_a_role_is_a_mean_over_seeds_or_nothing_where_a_seed_was_n
     found = results.energy("student", "loihi1")
     assert found is not None
     assert found[0] == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "told"),
+    [
+        (4.0373, 0.0307, "4.04 ± 0.03"),
+        (0.18114, 0.0112, "0.181 ± 0.011"),
+        (39.51, 0.0, "39.5 ± 0.0"),
+        (1234.5, 20.2, "1,234 ± 20"),
+        (7.1, None, "7.10"),
+        (0.0, 0.0, "0.00 ± 0.00"),
+    ],
+)
+def test_an_energy_and_its_interval_end_at_the_same_place(mean, half, told):
+    assert with_interval((mean, half)) == told
