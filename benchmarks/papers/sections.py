@@ -145,7 +145,7 @@ SECTIONS = (
         "louis-fsdd-seeds",
         "Fewer spikes on spoken digits, on six other seeds",
         _fewer("logits-activity-1e-1", "logits-activity-5e-1"),
-        "`louis-fsdd-front` and its three seeds chose the settings; these seeds had no part in it.",
+        "`louis-fsdd-front` and its three seeds chose the settings; these seeds had no part in it. Same recordings.",
     ),
     Section("louis-cifar10-small", "Distillation and regularisation (Louis et al.) on CIFAR-10", _LOUIS),
     Section("louis-fsdd", "Distillation and regularisation (Louis et al.) on spoken digits", _LOUIS),
