@@ -103,7 +103,7 @@ def test_a_paper_has_its_printed_rows_above_ours_with_the_energy_the_command_and
     setting = results.recipe.description.split(":")[0]
     command = "`neurodeploy train digits` | abcdef0 |"
     assert f"| {setting} | baseline | 4 | 3 | 96.00 ± 0.00 | 100 ± 0 |  |  | {command}" in shown
-    assert f"| {setting} | student | 4 | 3 | 97.07 ± 0.29 | 75 ± 12 | -25.0 % | 0.25 ± 0 | {command}" in shown
+    assert f"| {setting} | student | 4 | 3 | 97.07 ± 0.29 | 75 ± 12 | -25.0 % | 0.250 ± 0.000 | {command}" in shown
 
 
 def test_a_paper_without_results_is_left_out():
