@@ -51,6 +51,7 @@ def interleaved(
             if rest:
                 sleep(rest)
                 steps[name]()
+                finish()
             start = perf_counter()
             steps[name]()
             finish()
