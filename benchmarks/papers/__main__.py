@@ -1,5 +1,5 @@
-"""Take the results of training runs into docs/results/, and write docs/results.md and its picture from all
-that is there.
+"""Take the results of training runs into docs/results/, and write docs/results.md and its pictures from
+all that is there.
 
     python -m benchmarks.papers [runs/NAME/results.json …]
 

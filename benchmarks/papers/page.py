@@ -71,8 +71,8 @@ def page(papers: Sequence[Paper], sections: Sequence[Section], found: dict[str, 
 def _beside(paper: Paper, found: dict[str, Results]) -> list[str]:
     if not paper.ours:
         return []
-    picture = [] if paper.picture is None else ["![{1}]({0})".format(*paper.picture), ""]
-    return [*table(paper, found), "", *picture, f"**What differs, and why.** {paper.differs}", ""]
+    pictures = [line for path, what in paper.pictures for line in (f"![{what}]({path})", "")]
+    return [*table(paper, found), "", *pictures, f"**What differs, and why.** {paper.differs}", ""]
 
 
 def _overview(there: Sequence[tuple[Section, Results]]) -> str:

@@ -42,7 +42,7 @@ class Paper:
         recipes: whose sections follow, in order.
         printed, ours: rows of the table; no table without them.
         differs: what differs from the paper, and the likely reason.
-        picture: its path from `docs/`, and what it shows.
+        pictures: path from `docs/` and what it shows, of each.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Paper:
     printed: tuple[Printed, ...] = ()
     ours: tuple[Ours, ...] = ()
     differs: str = ""
-    picture: tuple[str, str] | None = None
+    pictures: tuple[tuple[str, str], ...] = ()
 
 
 PROFILE = "cmos45-fp32"

@@ -1,4 +1,4 @@
-"""The picture of the front: how far distillation and regularisation bring spikes down, and at what accuracy."""
+"""The pictures of the page: how far distillation and regularisation bring spikes down, and at what accuracy."""
 
 from pathlib import Path
 
@@ -6,20 +6,24 @@ from neurodeploy.files import atomic_file
 from neurodeploy.resultfigures import front
 from neurodeploy.results import Results
 
-FRONT = "front.png"
-_PANELS = {"louis-cifar10-front": "CIFAR-10", "louis-fsdd-front": "Spoken digits"}
+FRONT, LOGITS = "front.png", "logits.png"
+_PANELS = {
+    FRONT: {"louis-cifar10-front": "CIFAR-10", "louis-fsdd-front": "Spoken digits"},
+    LOGITS: {"louis-cifar10-logits": "CIFAR-10", "louis-fsdd-logits": "Spoken digits"},
+}
+"""File → recipes, each with the title of its panel."""
 
 
 def draw(folder: Path, found: dict[str, Results]) -> None:
-    """Write the picture into a folder, if its runs are there.
+    """Write the pictures whose runs are there into a folder.
 
     Args:
-        folder: for it.
+        folder: for them.
         found: recipe name → results.
     """
-    if not _PANELS.keys() <= found.keys():
-        return
-    runs = [found[name] for name in _PANELS]
-    figure = front(runs, [[student.name for student in run.recipe.student] for run in runs], list(_PANELS.values()))
-    with atomic_file(folder / FRONT) as path:
-        figure.savefig(path, dpi=110, format="png")
+    for name, panels in _PANELS.items():
+        if panels.keys() <= found.keys():
+            runs = [found[recipe] for recipe in panels]
+            figure = front(runs, [[student.name for student in run.recipe.student] for run in runs], list(panels.values()))
+            with atomic_file(folder / name) as path:
+                figure.savefig(path, dpi=110, format="png")

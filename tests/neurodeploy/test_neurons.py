@@ -10,6 +10,7 @@ from neurodeploy.errors import UserError
 from neurodeploy.kernels import handwritten, reference
 from neurodeploy.layers import CubaNeuron, Integrator, Neuron, ParametricNeuron
 from neurodeploy.neurons import RESETS, NeuronParameters, Reset, neuron_step
+from neurodeploy.recipe import load
 from neurodeploy.surrogate import SURROGATES, ArcTangent
 
 KERNELS = {"reference": reference.multi_step, "handwritten": handwritten.multi_step}
@@ -190,3 +191,40 @@ def test_a_constant_outside_its_range_is_refused_by_name(constants, message):
 def test_surrogates_have_the_published_values(surrogate, x, expected):
     derivative = SURROGATES[surrogate]().derivative(torch.tensor([x]), 0.5)
     assert derivative.item() == pytest.approx(expected, rel=1e-6)
+
+
+class _SigmoidOfSlope4(torch.autograd.Function):
+    """A spike whose gradient is that of a sigmoid of slope 4: SpikingJelly's default surrogate."""
+
+    @staticmethod
+    def forward(ctx, distance):
+        ctx.save_for_backward(distance)
+        return (distance >= 0).to(distance.dtype)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        s = torch.sigmoid(4 * ctx.saved_tensors[0])
+        return gradient * 4 * s * (1 - s)
+
+
+@pytest.mark.parametrize("recipe", ["louis-svgg11-cifar10", "louis-gsc", "louis-cifar10-logits", "louis-fsdd-logits"])
+def test_the_neuron_of_louis_et_al_charges_with_half_of_the_current(recipe):
+    """Their configuration names SpikingJelly's LIFNode, τ = 2 and V_th = 1: v[t] = v[t−1] + (x − v[t−1]) / τ."""
+    ours = (2 * torch.randn(6, 5, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    theirs = ours.detach().clone().requires_grad_()
+    weight = torch.linspace(-1, 1, 40, dtype=torch.float64)
+
+    v, fired = torch.zeros(5, 40, dtype=torch.float64), []
+    for x in theirs:
+        v = v + (x - v) / 2
+        spike = _SigmoidOfSlope4.apply(v - 1)
+        v = v - spike
+        fired.append(spike)
+    expected = torch.stack(fired)
+    spikes = load(recipe).neuron.build()(ours)
+
+    assert torch.equal(spikes, expected)
+    assert 0.05 < spikes.mean() < 0.5
+    (spikes * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad)
