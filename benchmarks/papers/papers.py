@@ -35,7 +35,7 @@ _LOUIS = Paper(
         Ours(recipe, role, "baseline")
         for recipe, roles in (
             ("louis-cifar10-logits", ("baseline", "distilled", "logits-1e0", "logits-2e0", "logits-4e0")),
-            ("louis-fsdd-logits", ("baseline", "logits-1e-1", "logits-2e-1")),
+            ("louis-fsdd-logits", ("baseline", "logits-1e-1", "logits-2e-1", "logits-3e-1")),
             ("louis-svgg11-cifar10-short", ("baseline", "distilled")),
             ("louis-cifar10-front", ("baseline", "distilled", "logits", "logits-activity-1e0")),
             ("louis-fsdd-front", ("baseline", "distilled", "logits", "logits-activity-1e0", "logits-activity-weak-kd")),
