@@ -58,7 +58,7 @@ class Finding:
 
     @property
     def difference(self) -> str:
-        return f"{self.mean:+.2f}" + ("" if self.half is None else f" ± {self.half:.2f}") + f" {_UNITS[self.claim.measure]}"
+        return f"{self.mean:+z.2f}" + ("" if self.half is None else f" ± {self.half:.2f}") + f" {_UNITS[self.claim.measure]}"
 
     @property
     def verdict(self) -> Verdict:

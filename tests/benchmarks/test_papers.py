@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks.papers.__main__ import DOCS, by_recipe, text
-from benchmarks.papers.claim import Claim
+from benchmarks.papers.claim import Claim, Finding
 from benchmarks.papers.page import Section, page
 from benchmarks.papers.paper import Ours, Paper, Printed
 from benchmarks.papers.papers import PAPERS
@@ -53,6 +53,10 @@ def test_fewer_spikes_are_a_negative_percentage_and_hold_the_claim():
     finding = Claim("x", "student", "baseline", "spikes").test(_three((480, 70.0), (480, 75.0), (480, 80.0)))
     assert finding.difference == "-25.00 ± 12.42 %"
     assert finding.verdict == "holds"
+
+
+def test_a_difference_that_rounds_to_0_has_no_minus():
+    assert Finding(Claim("x", "student", "baseline"), -1e-15, 0.43).difference == "+0.00 ± 0.43 points"
 
 
 @pytest.mark.parametrize(
