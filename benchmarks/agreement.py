@@ -11,7 +11,7 @@ from benchmarks.ours import Ours
 from benchmarks.results import NetworkAgreement, NeuronAgreement
 from benchmarks.setting import LIF, Setting, currents, sample, weights
 from benchmarks.subject import Network, Subject
-from neurodeploy.neurons import NeuronParameters, Reset
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 
 
 def build(subject: Subject, setting: Setting, device: str = "cpu") -> Network:

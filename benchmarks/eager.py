@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as f
 
+from neurodeploy.dynamics.neurons import neuron_step
 from neurodeploy.graph import Graph, nodes
-from neurodeploy.neurons import neuron_step
 
 Layout = Literal["folded", "step by step"]
 

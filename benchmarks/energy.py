@@ -32,9 +32,9 @@ from benchmarks.setting import Setting, sample
 from benchmarks.subject import Subject
 from benchmarks.subjects import SUBJECTS, installed_version
 from benchmarks.timing import interleaved
-from neurodeploy.layers import Neuron
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.networks import ResNetSpec, Spiking, VggSpec
-from neurodeploy.neurons import NeuronParameters
 from neurodeploy_energy import LayerRow, profile, register_neuron
 
 PARTS = ("agreement", "overhead", "memory")

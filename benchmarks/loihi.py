@@ -29,7 +29,7 @@ from benchmarks.recordings import Recording, recorded_time, recording
 from benchmarks.report import table
 from benchmarks.results import SimulationMemory, SimulationResult, SimulationTiming, StatesAgreement
 from benchmarks.timing import interleaved
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava import simulate
 
 CASES = ("g01", "g06", "g10b")

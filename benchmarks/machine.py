@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.results import Machine
-from neurodeploy.allocator import Allocator
+from neurodeploy.dynamics.kernels.memory import Allocator
 
 
 def machine(device: str, allocator: Allocator, load_before: float) -> Machine:

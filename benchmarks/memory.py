@@ -24,7 +24,7 @@ from benchmarks.results import Memory, Mode
 from benchmarks.setting import FirstLayer, Setting, sample
 from benchmarks.subjects import SUBJECTS
 from benchmarks.timing import step
-from neurodeploy.allocator import Allocator, tune
+from neurodeploy.dynamics.kernels.memory import Allocator, tune
 
 
 def measure(key: str, setting: Setting, mode: Mode, device: str = "cpu", allocator: Allocator = "default") -> Memory:

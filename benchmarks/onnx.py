@@ -31,13 +31,13 @@ from benchmarks.machine import cpu_model, machine, slug
 from benchmarks.report import table
 from benchmarks.results import Artefact, ExportResult, ExportTiming, SpikesAgreement
 from benchmarks.timing import interleaved
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, nodes
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import Neuron
 from neurodeploy.networks import NetworkSpec, ResNetSpec, Spiking, VggSpec
-from neurodeploy.neurons import NeuronParameters
 from neurodeploy_exporters.onnx import Session, build
 
 NETWORKS: dict[str, NetworkSpec] = {

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from benchmarks.setting import Setting
 from benchmarks.subject import Network, Subject
-from neurodeploy import kernels
-from neurodeploy.encoding import DirectEncoding
-from neurodeploy.layers import Conv2d, GlobalAvgPool2d, Neuron, TimeMean
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics import kernels
+from neurodeploy.dynamics.encodings import DirectEncoding
+from neurodeploy.dynamics.layers import Conv2d, GlobalAvgPool2d, Neuron, TimeMean
+from neurodeploy.dynamics.neurons import NeuronParameters
 
 
 class _Network(Network):

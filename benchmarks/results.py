@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from benchmarks.setting import FirstLayer
-from neurodeploy.allocator import Allocator
+from neurodeploy.dynamics.kernels.memory import Allocator
 
 SCHEMA = 1
 Mode = Literal["forward", "forward + backward"]

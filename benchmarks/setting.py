@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.neurons import NeuronParameters
 
 FirstLayer = Literal["once", "every step"]
 WEIGHT_GRID, INPUT_GRID = 1 / 16, 1 / 4

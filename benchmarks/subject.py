@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.setting import Setting
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.neurons import NeuronParameters
 
 
 class Network(nn.Module):

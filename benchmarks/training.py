@@ -20,7 +20,7 @@ from benchmarks.machine import cpu_model, machine, slug
 from benchmarks.results import Memory, Mode, Result, Timing
 from benchmarks.setting import FirstLayer, Setting
 from benchmarks.subjects import OURS, SUBJECTS, installed_version
-from neurodeploy.allocator import Allocator, tune
+from neurodeploy.dynamics.kernels.memory import Allocator, tune
 
 MODES: tuple[Mode, ...] = Mode.__args__
 FIRST_LAYERS: tuple[FirstLayer, ...] = FirstLayer.__args__

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from benchmarks.report import table
 from neurodeploy.data import Cifar10
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.graph import Graph, fold_batch_norm, nodes
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import Neuron
 from neurodeploy.networks import NetworkSpec, ResNetSpec, Spiking, VggSpec
-from neurodeploy.neurons import NeuronParameters, Reset
 from neurodeploy_exporters.onnx import Session, build
 
 NETWORKS: dict[str, NetworkSpec] = {

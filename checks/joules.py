@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from neurodeploy.encoding import DirectEncoding
-from neurodeploy.layers import Conv2d, Flatten, Neuron, TimeMean
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.encodings import DirectEncoding
+from neurodeploy.dynamics.layers import Conv2d, Flatten, Neuron, TimeMean
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy_energy import profile
 from neurodeploy_energy.joules import Measurement, measured_on
 from neurodeploy_energy.report import further_tables

@@ -10,13 +10,13 @@ from typing import Any
 __version__ = version("neurodeploy")
 
 _HOME = {
-    "Failure": "neurodeploy.errors",
-    "UserError": "neurodeploy.errors",
-    "NeuronParameters": "neurodeploy.neurons",
-    "neuron_step": "neurodeploy.neurons",
-    "evaluate": "neurodeploy.evaluation",
+    "Failure": "neurodeploy.io.errors",
+    "UserError": "neurodeploy.io.errors",
+    "NeuronParameters": "neurodeploy.dynamics.neurons",
+    "neuron_step": "neurodeploy.dynamics.neurons",
+    "evaluate": "neurodeploy.training.evaluation",
     "fold_batch_norm": "neurodeploy.graph",
-    "load_checkpoint": "neurodeploy.checkpoint",
+    "load_checkpoint": "neurodeploy.training.checkpoint",
     "load_recipe": "neurodeploy.recipe",
     "trace": "neurodeploy.graph.tracing",
     "train": "neurodeploy.training",

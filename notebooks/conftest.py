@@ -86,7 +86,7 @@ def _in_default_folder(kind: str, *, download: bool) -> None:
     from pydantic import TypeAdapter  # here, as torch is slow to import and few runs come this way
 
     from neurodeploy.data import AnyDataSet
-    from neurodeploy.errors import UserError
+    from neurodeploy.io.errors import UserError
 
     settings = {"kind": kind, "download": download, "train_limit": 1, "test_limit": 1}
     try:

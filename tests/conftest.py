@@ -9,7 +9,9 @@ import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
-from neurodeploy.layers import Neuron
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
+from neurodeploy.dynamics.surrogates import Rectangle
 from neurodeploy.networks import (
     Activations,
     ConvLinearSpec,
@@ -20,9 +22,7 @@ from neurodeploy.networks import (
     SvggSpec,
     VggSpec,
 )
-from neurodeploy.networks.activation import Code
-from neurodeploy.neurons import NeuronParameters, Reset
-from neurodeploy.surrogate import Rectangle
+from neurodeploy.networks.definition import Code
 
 torch.set_num_threads(1)
 settings.register_profile("neurodeploy", deadline=None, max_examples=25, derandomize=True)

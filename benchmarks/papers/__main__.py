@@ -16,9 +16,9 @@ from benchmarks.papers.page import page
 from benchmarks.papers.papers import PAPERS
 from benchmarks.papers.picture import draw
 from benchmarks.papers.sections import SECTIONS
-from neurodeploy.errors import UserError
-from neurodeploy.files import write_text
-from neurodeploy.results import Results, merged, read, write
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import write_text
+from neurodeploy.training.results import Results, merged, read, write
 
 DOCS = Path(__file__).parents[2] / "docs"
 

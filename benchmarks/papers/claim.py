@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from neurodeploy.evaluation import mean_and_interval
-from neurodeploy.results import NetworkResult, Results
+from neurodeploy.training.evaluation import mean_and_interval
+from neurodeploy.training.results import NetworkResult, Results
 
 Measure = Literal["accuracy", "spikes", "layers"]
 _UNITS: dict[Measure, str] = {"accuracy": "points", "spikes": "%", "layers": "layers"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.papers.claim import VERDICTS, Claim
 from benchmarks.papers.paper import PROFILE, Paper, table
-from neurodeploy.results import Results, with_interval
+from neurodeploy.training.results import Results, with_interval
 
 _HEAD = """# Results on real data
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from neurodeploy.results import Results, with_interval
+from neurodeploy.training.results import Results, with_interval
 
 
 @dataclass(frozen=True)

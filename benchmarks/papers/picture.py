@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from neurodeploy.files import atomic_file
-from neurodeploy.resultfigures import front
-from neurodeploy.results import Results
+from neurodeploy.io.files import atomic_file
+from neurodeploy.training.results import Results, front
 
 FRONT, LOGITS = "front.png", "logits.png"
 _PANELS = {

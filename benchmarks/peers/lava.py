@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.recordings import Recording
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit
 
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from benchmarks.setting import Setting
 from benchmarks.subject import Network, Subject
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.neurons import NeuronParameters
 
 
 class Lif(nn.Module):

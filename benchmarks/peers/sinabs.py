@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from benchmarks.peers.thresholds import non_strict
 from benchmarks.setting import Setting
 from benchmarks.subject import Network, Subject
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.neurons import NeuronParameters
 
 
 def constants(parameters: NeuronParameters) -> dict[str, Any]:

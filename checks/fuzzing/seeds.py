@@ -9,13 +9,12 @@ import numpy as np
 
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import write_circuit
-from neurodeploy_exporters.lava.connection import Convolution, Matrix
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer
+from neurodeploy_exporters.lava.connection import Convolution, Integers, Matrix
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer
 from neurodeploy_exporters.lava.netfile import write
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.values import Integers
 
-_NEURON = CubaNeuron(4096, 1024, 60)
+_NEURON = CubaConstants(4096, 1024, 60)
 
 
 def seeds(work: Path, recordings: Path | None) -> list[bytes]:
@@ -54,7 +53,7 @@ def networks() -> list[Network]:
             padding=(1, 1),
             dilation=(1, 2),
             groups=2,
-            neuron=CubaNeuron(np.array([0, 1, 4095, 4096]), 7, 90),
+            neuron=CubaConstants(np.array([0, 1, 4095, 4096]), 7, 90),
         ),
         ConvLayer(shape=(2, 3, 5), weight=even(2, 4, 1, 1), bias=random.integers(-9, 9, (2, 3, 5)), neuron=_NEURON),
         FlattenLayer(),
@@ -63,7 +62,9 @@ def networks() -> list[Network]:
     matrices = (
         DenseLayer(shape=(7,), weight=even(7, 9), delay=random.integers(0, 63, 7), neuron=_NEURON),
         DenseLayer(shape=(5,), weight=even(5, 7), bias=random.integers(-9, 9, 5), weight_rec=even(5, 5), neuron=_NEURON),
-        DenseLayer(shape=(3,), weight=even(3, 5), delay=random.integers(0, 63, (3, 5)), neuron=CubaNeuron(0, np.arange(3), 0)),
+        DenseLayer(
+            shape=(3,), weight=even(3, 5), delay=random.integers(0, 63, (3, 5)), neuron=CubaConstants(0, np.arange(3), 0)
+        ),
         DenseLayer(shape=(2,), weight=even(2, 3), delay=2, neuron=_NEURON),
     )
     mixed = (
@@ -86,7 +87,7 @@ def circuit() -> Circuit:
         input_shape=(1, 4, 4),
         populations=(
             Population(key="a", shape=(2, 4, 4), neuron=_NEURON, bias=random.integers(-9, 9, 2)),
-            Population(key="b", shape=(2, 4, 4), neuron=CubaNeuron(np.array([1, 4096]), 7, 90)),
+            Population(key="b", shape=(2, 4, 4), neuron=CubaConstants(np.array([1, 4096]), 7, 90)),
             Population(key="c", shape=(3,), neuron=_NEURON, recurrent=even(3, 3)),
         ),
         synapses=(

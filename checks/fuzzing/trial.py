@@ -9,15 +9,14 @@ from random import Random
 
 import numpy as np
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.circuitfile import is_circuit, read_circuit, write_circuit
-from neurodeploy_exporters.lava.layers import ConvLayer
-from neurodeploy_exporters.lava.limits import MAX_NEURONS
+from neurodeploy_exporters.lava.connection import Shape
+from neurodeploy_exporters.lava.layers import MAX_NEURONS, ConvLayer
 from neurodeploy_exporters.lava.netfile import read, write
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.simulate import Mode, simulate, simulate_circuit
-from neurodeploy_exporters.lava.values import Shape
 
 _STEPS = 3
 _LONGEST_MESSAGE = 1000

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checks.nir.exchange import spikes
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.graph import Graph, nodes
-from neurodeploy.neurons import NeuronParameters, Reset
 
 STEPS, BATCH = 16, 8
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from checks.nir.cases import Case
 from checks.nir.limits import TOLD
-from neurodeploy.errors import UserError
 from neurodeploy.graph import interpreter
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir import read_with_conventions, write
 
 _CLOSE = 1e-5  # of outputs that are no spikes

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy.bootstrap import DRAWS, Interval, Values, interval, mean_draws
 from neurodeploy_energy.cost import Profile
 from neurodeploy_energy.persample import energy_per_sample

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy.memory_model import MemoryModel
 from neurodeploy_energy.memory_model import load as load_memory
 from neurodeploy_energy.memory_model import names as memory_names

@@ -6,7 +6,7 @@ Two technologies make two lines. They are never added up: neither is a total of 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy.cost import Profile
 from neurodeploy_energy.estimate import estimate
 

@@ -88,7 +88,7 @@ _ALWAYS_SEVERAL = frozenset(
 
 _CONVENTIONS = [
     Convention(
-        "neurodeploy.layers",
+        "neurodeploy.dynamics.layers",
         frozenset({"Neuron", "Integrator"}),
         "time first",
         silent=frozenset({"Integrator"}),
@@ -183,7 +183,7 @@ def neurons_of(module: nn.Module) -> Neurons | None:
 
 def _leaks(module: nn.Module, names: set[str], convention: Convention) -> bool:
     decay = getattr(getattr(module, "constants", None), "decay", None)
-    if convention.package == "neurodeploy.layers" and isinstance(decay, float):
+    if convention.package == "neurodeploy.dynamics.layers" and isinstance(decay, float):
         return decay != 1
     return not names & convention.perfect
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.errors import Failure, UserError
+from neurodeploy.io.errors import Failure, UserError
 from neurodeploy_energy.comparison import compare
 from neurodeploy_energy.cost import Profile, load
 from neurodeploy_energy.counting import Counter

@@ -14,18 +14,18 @@ from neurodeploy_energy.neurons import neurons_of
 Kind = Literal["synapse", "neuron", "average pool", "max pool", "sum", "recurrent", "activation", "seen inside", "free"]
 """`seen inside`: its operations are counted one by one where they run (see `functional.py`), not by the module."""
 
-_SUMS = {"neurodeploy.layers.Add", "sinabs.layers.merge.Merge"}
-_GLOBAL_POOLS = {"neurodeploy.layers.GlobalAvgPool1d": 1, "neurodeploy.layers.GlobalAvgPool2d": 2}
+_SUMS = {"neurodeploy.dynamics.layers.Add", "sinabs.layers.merge.Merge"}
+_GLOBAL_POOLS = {"neurodeploy.dynamics.layers.GlobalAvgPool1d": 1, "neurodeploy.dynamics.layers.GlobalAvgPool2d": 2}
 """Class of a global average pool → number of spatial axes that it sums over."""
-_GLOBAL_MAX_POOLS = {"neurodeploy.layers.GlobalMaxPool1d"}
+_GLOBAL_MAX_POOLS = {"neurodeploy.dynamics.layers.GlobalMaxPool1d"}
 _FREE_NAMES = {
-    "neurodeploy.encoding.DirectEncoding",
-    "neurodeploy.encoding.EventInput",
-    "neurodeploy.encoding.StaticInput",
-    "neurodeploy.layers.Delay",
-    "neurodeploy.layers.Flatten",
-    "neurodeploy.layers.LowPass",  # the synaptic current of the neurons that read it, part of their update
-    "neurodeploy.layers.TimeMean",
+    "neurodeploy.dynamics.encodings.DirectEncoding",
+    "neurodeploy.dynamics.encodings.EventInput",
+    "neurodeploy.dynamics.encodings.StaticInput",
+    "neurodeploy.dynamics.layers.Delay",
+    "neurodeploy.dynamics.layers.Flatten",
+    "neurodeploy.dynamics.layers.LowPass",  # the synaptic current of the neurons that read it, part of their update
+    "neurodeploy.dynamics.layers.TimeMean",
     "sinabs.layers.pool2d.SumPool2d",
     "sinabs.layers.reshape.UnflattenTime",
     "snntorch._layers.bntt.BatchNormTT1d",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy.accesses import MemoryAccesses
 from neurodeploy_energy.cost import Profile
 from neurodeploy_energy.estimate import EnergyBreakdown, estimate

@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
-from neurodeploy.files import sha256
 from neurodeploy.graph import Graph, nodes
 from neurodeploy.graph.nodes import Node
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import sha256
 from neurodeploy_exporters.bundle import MANIFEST, Bundle, Piece, read_bundle
 from neurodeploy_exporters.replay import Tensors, replay
 
@@ -180,8 +180,7 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[
 
 
 def _on_a_chip(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:
-    from neurodeploy_exporters.lava.circuit_nodes import circuit_nodes
-    from neurodeploy_exporters.lava.mapping.opening import open_circuit
+    from neurodeploy_exporters.lava.reading import circuit_nodes, open_circuit
 
     manifest, path = bundle.manifest, bundle.path(piece.file)
     shapes: dict[str, Any] = {layer.name: layer.shape for layer in manifest.spiking_layers}

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 import neurodeploy
-from neurodeploy.arrays import read_arrays
-from neurodeploy.errors import UserError
-from neurodeploy.files import atomic_folder, sha256
 from neurodeploy.graph import Graph, interpreter, partition
+from neurodeploy.io.arrays import read_arrays
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import atomic_folder, sha256
 
 MANIFEST = "manifest.json"
 SAMPLE = "sample.npz"

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, GradedTensor, Piece, SpikingLayer
 
 Tensors: TypeAlias = dict[str, NDArray[Any]]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodeploy.errors import UserError
-from neurodeploy.files import sha256
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import sha256
 from neurodeploy_exporters.bundle import MANIFEST, Bundle, Manifest, Sample, SampleEntry, read_bundle
 from neurodeploy_exporters.replay import Tensors, replay, replay_each_step
 

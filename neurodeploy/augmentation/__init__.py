@@ -4,14 +4,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from neurodeploy.augmentation.augmentation import Augmentation, LabelAugmentation
+from neurodeploy.augmentation.augmentation import Augmentation, LabelAugmentation, augment
 from neurodeploy.augmentation.autoaugment import AutoAugment
-from neurodeploy.augmentation.crop import Crop
-from neurodeploy.augmentation.cutout import Cutout
 from neurodeploy.augmentation.events import EventFlip, EventShift
-from neurodeploy.augmentation.flip import Flip
-from neurodeploy.augmentation.mixup import Mixup
-from neurodeploy.augmentation.pipeline import augment
+from neurodeploy.augmentation.images import Crop, Cutout, Flip, Mixup
 
 AnyAugmentation = Annotated[
     Crop | Flip | Cutout | AutoAugment | Mixup | EventShift | EventFlip,

@@ -1,10 +1,73 @@
-"""What an augmentation is: a small validated class that turns a batch of training samples into another."""
+"""What an augmentation is, how it draws and moves pixels, and several one after the other."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
+from torch.nn.functional import one_hot
+
+
+def uniform(shape: tuple[int, ...], batch: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Float64 of `shape` in [0, 1), on the device of `batch`."""
+    return torch.rand(shape, generator=generator, device=_source(batch, generator), dtype=torch.float64).to(batch.device)
+
+
+def integers(low: int, high: int, shape: tuple[int, ...], batch: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Int64 of `shape` from `low` to `high`, both included, on the device of `batch`."""
+    drawn = torch.randint(low, high + 1, shape, generator=generator, device=_source(batch, generator))
+    return drawn.to(batch.device)
+
+
+def permutation(batch: Tensor, generator: torch.Generator | None) -> Tensor:
+    """The indices of the samples of `batch` in random order, int64 `[B]`, on its device."""
+    return torch.randperm(len(batch), generator=generator, device=_source(batch, generator)).to(batch.device)
+
+
+def _source(batch: Tensor, generator: torch.Generator | None) -> torch.device:
+    return batch.device if generator is None else generator.device
+
+
+def gathered(x: Tensor, places: Tensor) -> Tensor:
+    """Out of every sample, the pixels at its places.
+
+    Args:
+        x: `[B, …, H, W]`.
+        places: `row · W + column` of the source of every pixel, int64 `[B, h, w]`; the same for all channels and steps.
+
+    Returns:
+        `[B, …, h, w]`.
+    """
+    pixels = x.reshape(len(x), x.shape[1:-2].numel(), -1)
+    index = places.reshape(len(x), 1, -1).expand(-1, pixels.shape[1], -1)
+    return pixels.gather(2, index).reshape(*x.shape[:-2], *places.shape[1:])
+
+
+def rows_and_columns(rows: Tensor, columns: Tensor, width: int) -> Tensor:
+    """Places `[B, h, w]` of the pixels at `rows` `[B, h]` crossed with `columns` `[B, w]` in images of that width."""
+    return rows.unsqueeze(-1) * width + columns.unsqueeze(-2)
+
+
+_STEPS = 256
+
+
+def on_grid(values: Tensor) -> Tensor:
+    """The nearest multiples of 1/256, of the same dtype and shape (see `neurodeploy.graph.grid`).
+
+    Whatever computes new pixel values returns them through here; what only moves pixels needs it not.
+    """
+    return values.mul(_STEPS).round_().div_(_STEPS)
+
+
+def to_bytes(values: Tensor) -> Tensor:
+    """Pixels 0 … 1 as levels 0 … 255, whole numbers in float32 of the same shape; what lies above 255/256 becomes 255."""
+    return values.to(torch.float32).mul(_STEPS).round_().clamp_(0, _STEPS - 1)
+
+
+def from_bytes(levels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Levels 0 … 255 as pixels `level / 256` of a floating dtype, on the grid whatever the levels are."""
+    return on_grid(levels.div(_STEPS)).to(dtype)
 
 
 class Augmentation(BaseModel):
@@ -45,3 +108,38 @@ class LabelAugmentation(BaseModel):
         Returns:
             Samples as `Augmentation` returns them, and probabilities `[B, K]`.
         """
+
+
+def augment(
+    x: Tensor,
+    y: Tensor,
+    augmentations: Sequence[Augmentation | LabelAugmentation],
+    *,
+    classes: int,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Apply augmentations to a training batch, in the order given.
+
+    The draws depend on nothing but the generator's state, so the same seed gives the same batch on the same kind of device.
+
+    Args:
+        x: samples `[B, C, H, W]` or event frames `[B, T, C, H, W]`, multiples of 1/256.
+        y: labels, int64 `[B]`, or probabilities, float `[B, K]`.
+        augmentations: as a recipe lists them.
+        classes: K.
+        generator: source of every random draw; torch's default one of the device of `x` if None.
+
+    Returns:
+        Samples, of the shape, dtype and device of `x`; and `y`, as probabilities float32 `[B, K]` if a label augmentation is
+        among them.
+
+    Raises:
+        UserError: an augmentation does not suit these samples.
+    """
+    for augmentation in augmentations:
+        if isinstance(augmentation, LabelAugmentation):
+            targets = y if y.is_floating_point() else one_hot(y, classes).to(torch.float32)
+            x, y = augmentation(x, targets, generator)
+        else:
+            x = augmentation(x, generator)
+    return x, y

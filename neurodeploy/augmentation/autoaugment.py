@@ -1,19 +1,76 @@
-"""AutoAugment with its CIFAR-10 policy: two image operations per image, drawn from a learned table."""
+"""AutoAugment (Cubuk et al. 2019) with its CIFAR-10 policy."""
 
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from neurodeploy.augmentation import image_operations as operations
-from neurodeploy.augmentation.augmentation import Augmentation
-from neurodeploy.augmentation.cifar10_policy import CIFAR10_POLICY, Name
-from neurodeploy.augmentation.draws import integers, uniform
-from neurodeploy.augmentation.grid import from_bytes, to_bytes
-from neurodeploy.errors import UserError
+from neurodeploy.augmentation.augmentation import Augmentation, from_bytes, integers, to_bytes, uniform
+from neurodeploy.io.errors import UserError
+
+Name = Literal[
+    "shear-y",
+    "translate-x",
+    "translate-y",
+    "rotate",
+    "color",
+    "posterize",
+    "solarize",
+    "contrast",
+    "sharpness",
+    "brightness",
+    "autocontrast",
+    "equalize",
+    "invert",
+]
+
+
+class Step(NamedTuple):
+    """An operation of a sub-policy.
+
+    Attributes:
+        operation: what is done.
+        probability: that it is done.
+        magnitude: how strongly, 0 … 9.
+    """
+
+    operation: Name
+    probability: float
+    magnitude: int
+
+
+CIFAR10_POLICY: tuple[tuple[Step, Step], ...] = (
+    (Step("invert", 0.1, 7), Step("contrast", 0.2, 6)),
+    (Step("rotate", 0.7, 2), Step("translate-x", 0.3, 9)),
+    (Step("sharpness", 0.8, 1), Step("sharpness", 0.9, 3)),
+    (Step("shear-y", 0.5, 8), Step("translate-y", 0.7, 9)),
+    (Step("autocontrast", 0.5, 8), Step("equalize", 0.9, 2)),
+    (Step("shear-y", 0.2, 7), Step("posterize", 0.3, 7)),
+    (Step("color", 0.4, 3), Step("brightness", 0.6, 7)),
+    (Step("sharpness", 0.3, 9), Step("brightness", 0.7, 9)),
+    (Step("equalize", 0.6, 5), Step("equalize", 0.5, 1)),
+    (Step("contrast", 0.6, 7), Step("sharpness", 0.6, 5)),
+    (Step("color", 0.7, 7), Step("translate-x", 0.5, 8)),
+    (Step("equalize", 0.3, 7), Step("autocontrast", 0.4, 8)),
+    (Step("translate-y", 0.4, 3), Step("sharpness", 0.2, 6)),
+    (Step("brightness", 0.9, 6), Step("color", 0.2, 8)),
+    (Step("solarize", 0.5, 2), Step("invert", 0.0, 3)),
+    (Step("equalize", 0.2, 0), Step("autocontrast", 0.6, 0)),
+    (Step("equalize", 0.2, 8), Step("equalize", 0.6, 4)),
+    (Step("color", 0.9, 9), Step("equalize", 0.6, 6)),
+    (Step("autocontrast", 0.8, 4), Step("solarize", 0.2, 8)),
+    (Step("brightness", 0.1, 3), Step("color", 0.7, 0)),
+    (Step("solarize", 0.4, 5), Step("autocontrast", 0.9, 3)),
+    (Step("translate-y", 0.9, 9), Step("translate-y", 0.7, 9)),
+    (Step("autocontrast", 0.9, 2), Step("solarize", 0.8, 3)),
+    (Step("equalize", 0.8, 8), Step("invert", 0.1, 3)),
+    (Step("translate-y", 0.7, 9), Step("autocontrast", 0.9, 1)),
+)
+
 
 _NAMES: tuple[Name, ...] = get_args(Name)
 _LARGEST = 9  # magnitude

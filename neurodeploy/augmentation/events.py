@@ -6,11 +6,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from neurodeploy.augmentation.augmentation import Augmentation
-from neurodeploy.augmentation.draws import integers, uniform
-from neurodeploy.augmentation.flip import flipped
-from neurodeploy.augmentation.gathering import gathered, rows_and_columns
-from neurodeploy.errors import UserError
+from neurodeploy.augmentation.augmentation import Augmentation, gathered, integers, rows_and_columns, uniform
+from neurodeploy.augmentation.images import flipped
+from neurodeploy.io.errors import UserError
 
 
 class EventShift(Augmentation):

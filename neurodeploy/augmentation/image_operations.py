@@ -8,7 +8,7 @@ Source: Pillow's ImageOps, ImageEnhance and Image.transform, whose integer and r
 import torch
 from torch import Tensor
 
-from neurodeploy.augmentation.gathering import gathered
+from neurodeploy.augmentation.augmentation import gathered
 
 _FIXED_POINT = 65536  # Pillow steps through the source in units of 2⁻¹⁶ pixel
 _GREY = (19595.0, 38470.0, 7471.0)  # ITU-R 601 in units of 2⁻¹⁶; the sums stay below 2²⁴, so exact in float32

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from neurodeploy.imports import NirChoices
+    from neurodeploy.app.model import NirChoices
     from neurodeploy.recipe import Precision
 
 _PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
@@ -62,7 +62,7 @@ def nir_choices(
     Raises:
         UserError: the shape is none.
     """
-    from neurodeploy.imports import NirChoices
+    from neurodeploy.app.model import NirChoices
 
     try:
         shape = None if input_shape is None else tuple(int(size) for size in input_shape.split(","))
@@ -80,8 +80,8 @@ def computing(kernel: str | None, allocator: str) -> Iterator[None]:
     Raises:
         UserError: one of them is not to be had here.
     """
-    from neurodeploy.allocator import tune
-    from neurodeploy.kernels import using
+    from neurodeploy.dynamics.kernels import using
+    from neurodeploy.dynamics.kernels.memory import tune
 
     if allocator == "tuned":
         tune()

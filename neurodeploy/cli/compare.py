@@ -27,7 +27,7 @@ def command(
     output: Output = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    from neurodeploy.comparing import Gathering
+    from neurodeploy.app.compare import Gathering
     from neurodeploy_energy.contest import contest
     from neurodeploy_energy.profiling import PROFILES
     from neurodeploy_energy.report.terminal import drawn

@@ -39,7 +39,7 @@ _OPTIONAL = {
 def command() -> None:
     import torch
 
-    from neurodeploy.targets import names
+    from neurodeploy.app.targets import names
     from neurodeploy_exporters.onnx.providers import CLASH
 
     installed = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}

@@ -61,9 +61,9 @@ def command(
     from dataclasses import replace
 
     import neurodeploy_energy as energy
-    from neurodeploy.accounting import account
-    from neurodeploy.errors import UserError
-    from neurodeploy.models import inputs_for, load_model
+    from neurodeploy.app.accounting import account
+    from neurodeploy.app.model import inputs_for, load_model
+    from neurodeploy.io.errors import UserError
     from neurodeploy_energy.joules import measured_on
     from neurodeploy_energy.profiling import PROFILES
     from neurodeploy_energy.report import as_json as document

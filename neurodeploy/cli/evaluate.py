@@ -18,8 +18,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     device: Device = "auto",
 ) -> None:
-    from neurodeploy import checkpoint as checkpoints
-    from neurodeploy.evaluation import evaluate
+    from neurodeploy.training import checkpoint as checkpoints
+    from neurodeploy.training.evaluation import evaluate
 
     loaded = checkpoints.load(checkpoint)
     fabric, data = fabric_on(device), loaded.progress.recipe.data.load()

@@ -7,7 +7,7 @@ import typer
 
 from neurodeploy.cli.choices import Convention, Device, InputShape, NirReset, Output, Steps, TimeStep, fabric_on, nir_choices
 from neurodeploy.cli.console import err, out
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
     from neurodeploy.recipe import FinetuneSettings
@@ -71,16 +71,16 @@ def command(
     input_shape: InputShape = None,
     steps: Steps = None,
 ) -> None:
-    from neurodeploy import checkpoint as checkpoints
+    from neurodeploy.app.deployment import deploy
+    from neurodeploy.app.finetune import finetune_student
+    from neurodeploy.app.model import is_nir
+    from neurodeploy.app.run import FINETUNING
+    from neurodeploy.app.targets import find, further_options
+    from neurodeploy.cli.console import training_bar
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.cli.imported import export_imported
-    from neurodeploy.cli.progress import training_bar
-    from neurodeploy.deployment import deploy
-    from neurodeploy.evaluation import Accuracy, evaluate
-    from neurodeploy.finetuning import finetune_student
-    from neurodeploy.imports import is_nir
-    from neurodeploy.job import FINETUNING
-    from neurodeploy.targets import find, further_options
+    from neurodeploy.training import checkpoint as checkpoints
+    from neurodeploy.training.evaluation import Accuracy, evaluate
     from neurodeploy_energy.cost import load
     from neurodeploy_exporters.bundle import read_bundle
 

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from neurodeploy.app.model import NirChoices, inputs_for, load_model
+from neurodeploy.app.targets import Exporter, Quantization, further_options
 from neurodeploy.cli.console import err, out
-from neurodeploy.errors import UserError
-from neurodeploy.imports import NirChoices
-from neurodeploy.models import inputs_for, load_model
-from neurodeploy.targets import Exporter, Quantization, further_options
+from neurodeploy.io.errors import UserError
 
 
 def export_imported(
@@ -26,7 +25,7 @@ def export_imported(
     """Write a bundle for each target, and say what was assumed of the file.
 
     The bundles carry the first `count` samples of `inputs`; those after them, `calibration` at most, are for targets that
-    choose how they round. `chosen` are further arguments of exporters by name (see `neurodeploy.targets.further_options`).
+    choose how they round. `chosen` are further arguments of exporters by name (see `neurodeploy.app.targets.further_options`).
 
     Raises:
         UserError: the file or its samples cannot be used, or a target cannot express the network.

@@ -23,7 +23,7 @@ from neurodeploy.cli import (
     verify,
 )
 from neurodeploy.cli.console import err, out
-from neurodeploy.errors import Failure, UserError
+from neurodeploy.io.errors import Failure, UserError
 
 app = typer.Typer(
     name="neurodeploy",

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from neurodeploy.cli.choices import Output
 from neurodeploy.cli.console import out
-from neurodeploy.errors import Failure
+from neurodeploy.io.errors import Failure
 
 _NUMBERS = ("cores", "neurons", "in\naxons", "out\naxons", "memory,\nKiB")
 _KIB = 8192  # bits
@@ -28,12 +28,12 @@ def command(
     output: Output = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    from neurodeploy.files import atomic_file, write_text
+    from neurodeploy.io.files import atomic_file, write_text
     from neurodeploy_exporters.lava.mapping import load, map_circuit
-    from neurodeploy_exporters.lava.mapping.document import WORDS, faults, percent, summary
-    from neurodeploy_exporters.lava.mapping.document import as_json as document
-    from neurodeploy_exporters.lava.mapping.opening import open_circuit
     from neurodeploy_exporters.lava.mapping.picture import picture
+    from neurodeploy_exporters.lava.mapping.result import WORDS, faults, percent, summary
+    from neurodeploy_exporters.lava.mapping.result import as_json as document
+    from neurodeploy_exporters.lava.reading import open_circuit
 
     mapping = map_circuit(open_circuit(network), load(chip), chips=chips)
     if output is not None:

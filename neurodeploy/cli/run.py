@@ -8,7 +8,7 @@ from rich.table import Table
 
 from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on, processes
 from neurodeploy.cli.console import err, out
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 EXAMPLE = "neurodeploy run digits --output runs/demo"
 
@@ -22,8 +22,8 @@ def command(
     kernel: Kernel = None,
     allocator: Allocator = "default",
 ) -> None:
-    from neurodeploy.cli.progress import training_bar
-    from neurodeploy.job import run
+    from neurodeploy.app.run import run
+    from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe import load, with_seeds
 
     settings = with_seeds(load(recipe), tuple(seed or ()))

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from neurodeploy.cli.console import out
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 EXAMPLE = """neurodeploy simulate runs/demo/seed-0/bundles/lava/body.net \\
     --input runs/demo/seed-0/bundles/lava/sample.npz --array spikes/act1 --steps 6 --output runs/trace.npz"""
@@ -39,8 +39,8 @@ def command(
 ) -> None:
     import numpy as np
 
-    from neurodeploy.arrays import read_arrays
-    from neurodeploy.files import atomic_file
+    from neurodeploy.io.arrays import read_arrays
+    from neurodeploy.io.files import atomic_file
     from neurodeploy_exporters.lava import is_circuit, read, read_circuit, simulate, simulate_circuit
 
     sample_shape = _shape(input_shape)

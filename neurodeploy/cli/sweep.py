@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on, processes
-from neurodeploy.cli.console import err, out
-from neurodeploy.cli.interrupts import remembered
-from neurodeploy.errors import UserError
+from neurodeploy.cli.console import err, out, remembered
+from neurodeploy.io.errors import UserError
 
 EXAMPLE = "neurodeploy sweep digits --trials 20 --output runs/sweep"
 
@@ -33,10 +32,10 @@ def command(
     kernel: Kernel = None,
     allocator: Allocator = "default",
 ) -> None:
-    from neurodeploy.cli.progress import training_bar
+    from neurodeploy.app.sweep import so_far, sweep
+    from neurodeploy.app.sweep_report import table_of, write_sweep
+    from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe.sweep import load_space
-    from neurodeploy.sweeping import so_far, sweep
-    from neurodeploy.sweepreport import table_of, write_sweep
     from neurodeploy_energy.report.terminal import drawn
 
     if processes() > 1:

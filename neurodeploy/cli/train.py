@@ -13,7 +13,7 @@ from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing
 from neurodeploy.cli.console import err, out
 
 if TYPE_CHECKING:
-    from neurodeploy.results import Results
+    from neurodeploy.training.results import Results
 
 EXAMPLE = "neurodeploy train digits --output runs/digits --seed 0"
 
@@ -27,13 +27,13 @@ def command(
     kernel: Kernel = None,
     allocator: Allocator = "default",
 ) -> None:
-    from neurodeploy.accounting import energy_of
-    from neurodeploy.cli.progress import training_bar
-    from neurodeploy.evaluation import evaluate
-    from neurodeploy.experiment import checkpoint_of, silent, train_all
+    from neurodeploy.app.accounting import energy_of
+    from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe import load, with_seeds
-    from neurodeploy.results import RESULTS, NetworkResult, Results, write
     from neurodeploy.training import leave
+    from neurodeploy.training.evaluation import evaluate
+    from neurodeploy.training.experiment import checkpoint_of, silent, train_all
+    from neurodeploy.training.results import RESULTS, NetworkResult, Results, write
 
     settings = with_seeds(load(recipe), tuple(seed or ()))
     root = output or Path("runs") / settings.name
@@ -62,7 +62,7 @@ def command(
 
 
 def _table(results: "Results") -> Table:
-    from neurodeploy.results import with_interval
+    from neurodeploy.training.results import with_interval
 
     recipe = results.recipe
     profile = recipe.energy.profiles[0]

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from neurodeploy.cli.console import out
-from neurodeploy.errors import Failure
+from neurodeploy.io.errors import Failure
 
 EXAMPLE = "neurodeploy verify runs/demo/seed-0/bundles/onnx"
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.conversion.observing import Probe
+from neurodeploy.conversion.thresholds import Probe
 from neurodeploy.conversion.units import Units
-from neurodeploy.errors import UserError
 from neurodeploy.graph.nodes import Node
+from neurodeploy.io.errors import UserError
 
 
 @torch.no_grad()

@@ -1,27 +1,88 @@
-"""The two ways in: build a converted network, or initialise one that is already built, such as a recipe's student."""
+"""From a trained ReLU network to a spiking one: which method, whose weights, and the conversion itself."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.conversion import balancing, calibration
-from neurodeploy.conversion.method import Method
-from neurodeploy.conversion.observing import Probe
+from neurodeploy.conversion import calibration
+from neurodeploy.conversion.thresholds import Probe, largest_current, least_error
 from neurodeploy.conversion.units import Units
-from neurodeploy.conversion.weights import copy_weights
-from neurodeploy.encoding import DirectEncoding, PoissonEncoding
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.encodings import DirectEncoding, PoissonEncoding
+from neurodeploy.dynamics.layers import Neuron, ThresholdNeuron
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.dynamics.surrogates import Surrogate
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import Neuron, ThresholdNeuron
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkSpec, Spiking
-from neurodeploy.neurons import NeuronParameters
-from neurodeploy.surrogate import Surrogate
+
+Thresholds = Literal["spiking", "activations", "error", "one"]
+THRESHOLDS: tuple[Thresholds, ...] = ("spiking", "activations", "error", "one")
+
+
+@dataclass(frozen=True)
+class Method:
+    """Settings of a conversion.
+
+    Attributes:
+        thresholds: where each layer's θ comes from: "spiking", the pre-activations in the spiking network itself, layer by
+            layer; "activations", those of the ReLU network; "error", the θ with the least error of the firing rate; "one",
+            θ = 1 everywhere, the unbalanced network. See `balancing`.
+        percentile: of the positive pre-activations, above 0 and at most 100; 100 is their maximum. Of "spiking" and
+            "activations".
+        scale: factor on every threshold. Hybrid training scales by 0.7 for fewer steps (printed: Rathi et al. 2020, default
+            of the authors' code).
+        shift: add θ / (2 T) to the current of every step. See `calibration.shift`.
+        calibrate: correct every channel's bias by the mean error of its firing rate. See `calibration.calibrate_biases`.
+
+    Raises:
+        UserError: a setting is outside its range.
+    """
+
+    thresholds: Thresholds = "spiking"
+    percentile: float = 100.0
+    scale: float = 1.0
+    shift: bool = False
+    calibrate: bool = False
+
+    def __post_init__(self) -> None:
+        if self.thresholds not in THRESHOLDS:
+            names = ", ".join(map(repr, THRESHOLDS))
+            raise UserError(f"conversion thresholds: {self.thresholds!r} found, {names} expected")
+        if not 0 < self.percentile <= 100:
+            raise UserError(f"conversion percentile: {self.percentile} found, a number above 0 and at most 100 expected")
+        if self.percentile != 100 and self.thresholds not in ("spiking", "activations"):
+            raise UserError(
+                f'conversion percentile: belongs to thresholds = "spiking" and "activations", {self.thresholds!r} found'
+            )
+        if not 0 < self.scale < float("inf"):
+            raise UserError(f"conversion scale: {self.scale} found, a positive number expected")
+
+
+def copy_weights(teacher: nn.Module, student: nn.Module) -> None:
+    """Give the student every parameter and buffer of the teacher; its thresholds stay.
+
+    Raises:
+        UserError: the two are not of one definition; the first tensor that only one has, or whose shape differs, is named.
+    """
+    own = {f"{name}.log_threshold" for name, module in student.named_modules() if isinstance(module, ThresholdNeuron)}
+    given, expected = teacher.state_dict(), {n: t for n, t in student.state_dict().items() if n not in own}
+    advice = "convert with the network definition that the teacher was built of"
+    for name in [*expected, *given]:
+        if name not in given or name not in expected:
+            owner, other = ("student", "teacher") if name not in given else ("teacher", "student")
+            raise UserError(f"tensor {name}: the {owner} has it, the {other} has not; {advice}")
+        if given[name].shape != expected[name].shape:
+            shapes = f"{list(given[name].shape)} in the teacher, {list(expected[name].shape)} in the student"
+            raise UserError(f"tensor {name}: {shapes}; {advice}")
+    student.load_state_dict({**student.state_dict(), **given})
+
 
 _BATCH = 50
 _DEFAULT = Method()
@@ -124,10 +185,10 @@ def _threshold(
     if method.thresholds == "one":
         return 1.0
     if method.thresholds == "spiking":
-        return balancing.largest_current(student, layer, probe, method.percentile)
+        return largest_current(student, layer, probe, method.percentile)
     if method.thresholds == "activations":
-        return balancing.largest_current(teacher, layer, probe, method.percentile) / unit
-    return balancing.least_error(teacher, layer, probe, steps) / unit
+        return largest_current(teacher, layer, probe, method.percentile) / unit
+    return least_error(teacher, layer, probe, steps) / unit
 
 
 def _graph(teacher: nn.Module, samples: Tensor) -> Graph:

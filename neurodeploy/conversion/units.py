@@ -24,10 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.nodes import Node
+from neurodeploy.io.errors import UserError
 
 _SYNAPSES = (nodes.Conv, nodes.Linear)
 _KEEP_UNITS = (nodes.AvgPool, nodes.Flatten, nodes.TimeMean)

@@ -6,13 +6,13 @@ from neurodeploy.data.cifar10 import Cifar10 as Cifar10
 from neurodeploy.data.cifar10 import Cifar100 as Cifar100
 from neurodeploy.data.cifar10_dvs import Cifar10Dvs as Cifar10Dvs
 from neurodeploy.data.dataset import DataSet as DataSet
+from neurodeploy.data.dataset import DataSetSettings as DataSetSettings
 from neurodeploy.data.digits import Digits as Digits
-from neurodeploy.data.fsdd import Fsdd as Fsdd
 from neurodeploy.data.mnist import Mnist as Mnist
 from neurodeploy.data.nmnist import Nmnist as Nmnist
-from neurodeploy.data.settings import DataSetSettings as DataSetSettings
-from neurodeploy.data.speech_commands import SpeechCommands as SpeechCommands
+from neurodeploy.data.speech import Fsdd as Fsdd
+from neurodeploy.data.speech import SpeechCommands as SpeechCommands
 from neurodeploy.data.tiny_imagenet import TinyImagenet as TinyImagenet
-from neurodeploy.kinds import ByKind
+from neurodeploy.io.kinds import ByKind
 
 AnyDataSet = Annotated[DataSetSettings, ByKind()]

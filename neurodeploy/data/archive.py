@@ -13,8 +13,8 @@ from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from neurodeploy.errors import Failure, UserError
-from neurodeploy.files import atomic_folder, writing
+from neurodeploy.io.errors import Failure, UserError
+from neurodeploy.io.files import atomic_folder, writing
 
 _CHUNK = 1 << 20
 _MOST_FILES = 500_000

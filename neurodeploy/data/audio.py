@@ -1,15 +1,67 @@
-"""Audio features: log-mel bands and MFCC of a recording, on the grid of 1/256 that exact export needs.
+"""Recordings: WAV files, and the spectrograms that networks hear."""
 
-Sources: S. Davis, P. Mermelstein, "Comparison of parametric representations for monosyllabic word recognition", IEEE TASSP
-28(4), 1980 (MFCC); S. Young et al., The HTK Book 3.4, section 5.6 (mel scale, filters, cepstral liftering); Y. Zhang et al.,
-"Hello Edge", arXiv:1711.07128 (windows of 40 ms every 20 ms: 49 frames a second).
-"""
-
+import io
+import wave
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log2, pi
+from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from neurodeploy.data.stored import read_file
+from neurodeploy.io.errors import UserError
+
+_AT_MOST = 1 << 22  # bytes: four minutes at 8 kHz
+
+
+def read_wav(path: Path, rate: int) -> NDArray[np.int16]:
+    """The samples of a recording, `[S]`.
+
+    Args:
+        path: a WAV file.
+        rate: samples per second that are expected.
+
+    Raises:
+        UserError: the file is missing, truncated, empty, no WAV file, or not 16-bit mono at `rate`.
+    """
+    content = read_file(path, at_most=_AT_MOST)
+    try:
+        with wave.open(io.BytesIO(content)) as file:
+            kind, count = (file.getnchannels(), 8 * file.getsampwidth(), file.getframerate()), file.getnframes()
+            frames = file.readframes(count) if kind == (1, 16, rate) else b""
+    except (wave.Error, EOFError, ValueError, OverflowError, ZeroDivisionError) as error:
+        reason = str(error) or "truncated"
+        raise UserError(f"{path}: not a whole WAV file ({reason}); remove it and fetch the official file again") from None
+    if kind != (1, 16, rate):
+        channels, bits, found = kind
+        raise UserError(
+            f"{path}: {channels} channels of {bits} bits at {found:,} Hz found, one of 16 bits at {rate:,} Hz expected; "
+            "put the official file there"
+        )
+    if len(frames) != 2 * count:
+        raise UserError(f"{path}: {len(frames) // 2:,} of {count:,} samples found; it is truncated, fetch it again")
+    if not count:
+        raise UserError(f"{path}: no samples found; remove it and fetch the official file again")
+    return np.frombuffer(frames, "<i2").astype(np.int16)
+
+
+def read_clips(paths: list[Path], rate: int, length: int) -> NDArray[np.int16]:
+    """Recordings of one length, `[N, length]`: longer ones are cut, shorter ones end in zeros.
+
+    Raises:
+        UserError: as `read_wav`.
+    """
+    clips = np.zeros((len(paths), length), np.int16)
+    for clip, path in zip(clips, paths, strict=True):
+        samples = read_wav(path, rate)[:length]
+        clip[: len(samples)] = samples
+    return clips
+
 
 RANGE_DB = 100.0
 """Quietest level that is told from silence, in decibels below a sine of full scale."""
@@ -123,3 +175,47 @@ def mel_filters(spectrum: Spectrum) -> Tensor:
 def on_grid(features: Tensor) -> Tensor:
     """Rounded to the nearest multiple of 1/256 (ties to even), float32."""
     return ((features * 256).round() / 256).float()
+
+
+Features = Literal["log-mel", "mfcc"]
+Layout = Literal["image", "sequence"]
+"""Axes of a sample: `[1, frames, features]` for two-dimensional networks, `[features, frames]` for one-dimensional ones."""
+
+_CHUNK = 256
+
+
+def features_of(paths: Sequence[Path], spectrum: Spectrum, features: Features, coefficients: int) -> Tensor:
+    """Features of recordings, cut or filled with silence to `spectrum.length` samples.
+
+    Args:
+        paths: 16-bit mono WAV files at `spectrum.rate`.
+        spectrum: windows and filters.
+        features: "log-mel" or "mfcc" (see `neurodeploy.data.audio`).
+        coefficients: K of the MFCC.
+
+    Returns:
+        float32 `[N, 1, F, M]` (log-mel) or `[N, 1, F, K]` (MFCC), multiples of 1/256 between −1 and 1.
+
+    Raises:
+        UserError: a file is missing, damaged, or of another rate or format.
+    """
+    parts = []
+    for start in range(0, len(paths), _CHUNK):
+        clips = read_clips(list(paths[start : start + _CHUNK]), spectrum.rate, spectrum.length)
+        waveforms = torch.from_numpy(clips).double() / 32768
+        found = log_mel(waveforms, spectrum) if features == "log-mel" else mfcc(waveforms, spectrum, coefficients)
+        parts.append(on_grid(found).unsqueeze(1))
+    return torch.cat(parts)
+
+
+def laid_out(samples: Tensor, layout: Layout) -> Tensor:
+    """Features of recordings with the axes that a network reads.
+
+    Args:
+        samples: `[N, 1, F, M]`, F frames of M features.
+        layout: "image" leaves them; "sequence" makes the features the channels and the frames the length.
+
+    Returns:
+        `[N, 1, F, M]` or `[N, M, F]`, the same values.
+    """
+    return samples if layout == "image" else samples.squeeze(1).transpose(1, 2).contiguous()

@@ -1,10 +1,4 @@
-"""CIFAR10-DVS: 10,000 CIFAR-10 images moving before an event camera of 128×128 pixels (Li et al. 2017).
-
-Layout: a folder per class with 1,000 recordings, `airplane/cifar10_airplane_0.aedat` and so on, in AEDAT 2.0 (see
-`neurodeploy.data.aedat`). Copies that were converted to AEDAT 4 or to numpy files are not read. Source:
-https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671; the MD5 are those that SpikingJelly and Matterhorn publish.
-There is no official split; see `Cifar10Dvs.held_out`.
-"""
+"""CIFAR10-DVS: CIFAR-10 seen by an event camera (Li et al. 2017), and the AEDAT 2.0 files that it comes in."""
 
 import re
 from collections.abc import Sequence
@@ -16,15 +10,70 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from neurodeploy.data.aedat import SIDE, read_dvs128
-from neurodeploy.data.cache import prepared
-from neurodeploy.data.dataset import DataSet
+from neurodeploy.data.dataset import DataSet, first_of_each_class, from_bytes
 from neurodeploy.data.download import Archive
-from neurodeploy.data.event_frames import Values, downsampled, event_counts, frame_bytes, in_order
-from neurodeploy.data.limits import first_of_each_class
-from neurodeploy.data.pixels import from_bytes
-from neurodeploy.data.stored import StoredDataSet
-from neurodeploy.errors import UserError
+from neurodeploy.data.event_frames import Events, Values, downsampled, event_counts, frame_bytes, in_order
+from neurodeploy.data.stored import StoredDataSet, prepared, read_file
+from neurodeploy.io.errors import UserError
+
+SIDE = 128
+_VERSION = b"#!AER-DAT2.0"
+_EVENT = np.dtype([("address", ">i4"), ("time", ">i4")])
+_EXTERNAL = 1 << 15
+_LARGEST_FILE = 8 * 5_000_000  # recordings of a second have some 200,000 events
+
+
+def read_dvs128(path: Path) -> Events:
+    """The events of a recording, x from left to right and y from top to bottom, in the file's order.
+
+    Rows and columns are those of dat2mat.m, and so of the loaders that follow it: `x = 127 − (bits 8 to 14)` and
+    `y = 127 − (bits 1 to 7)`. External events are left out. Times count from the earliest event.
+
+    Raises:
+        UserError: the file is missing, of another version or another sensor, truncated, or holds no event of a pixel.
+    """
+    content = read_file(path, at_most=_LARGEST_FILE)
+    start = _end_of_header(path, content)
+    size = len(content) - start
+    if size % _EVENT.itemsize:
+        raise UserError(
+            f"{path}: {size:,} bytes of events found, a multiple of {_EVENT.itemsize} expected; it is truncated, fetch it again"
+        )
+    events = np.frombuffer(content, _EVENT, offset=start)
+    address, time = events["address"].astype(np.int64), events["time"].astype(np.int64)
+    wrong = np.flatnonzero(address >> 16)
+    if wrong.size:
+        found = int(address[wrong[0]]) % (1 << 32)
+        raise UserError(
+            f"{path}: event {wrong[0]} with address {found:#010x} found, at most 0x0000ffff expected of a DVS128; "
+            "it is damaged, or of another sensor; fetch the official file again"
+        )
+    pixels = (address & _EXTERNAL) == 0
+    address, time = address[pixels], time[pixels]
+    if not address.size:
+        raise UserError(f"{path}: no events found; remove it and fetch the official file again")
+    x, y = SIDE - 1 - (address >> 8 & SIDE - 1), SIDE - 1 - (address >> 1 & SIDE - 1)
+    return Events(x, y, 1 - (address & 1), time - time.min())
+
+
+def _end_of_header(path: Path, content: bytes) -> int:
+    """Where the events begin. An address never begins with `#`, which would be a pixel far outside the sensor."""
+    first = content[:80].partition(b"\n")[0].rstrip(b"\r")
+    if first != _VERSION:
+        raise UserError(f"{path}: first line {_shown(first)} found, {_VERSION.decode()} expected; put the official file there")
+    start = 0
+    while content[start : start + 1] == b"#":
+        end = content.find(b"\n", start)
+        if end < 0:
+            raise UserError(f"{path}: it ends in its header; it is truncated, fetch it again")
+        start = end + 1
+    return start
+
+
+def _shown(line: bytes) -> str:
+    """What may be any bytes, made harmless to print."""
+    return ascii(line[:24].decode("latin-1"))
+
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """In the order of their labels."""

@@ -1,8 +1,15 @@
-"""A data set held in memory as plain tensors: what every loader of this folder returns."""
+"""What a data set is, its settings in a recipe, and how many of its samples are taken."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
+
+from neurodeploy.io.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -43,3 +50,57 @@ class DataSet:
     def steps(self) -> int | None:
         """T if `timed`, None for static samples."""
         return int(self.train_samples.shape[1]) if self.timed else None
+
+
+class DataSetSettings(BaseModel):
+    """What a recipe says under `[data]` of one kind of data set; a subclass names its `kind`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: str
+
+    @property
+    def event_frames(self) -> int | None:
+        """Event frames per sample; None for static samples."""
+        return None
+
+    @abstractmethod
+    def load(self) -> DataSet:
+        """The samples, in memory.
+
+        Raises:
+            UserError: its files are missing or damaged.
+        """
+
+
+def from_bytes(values: Tensor) -> Tensor:
+    """uint8 → float32 `byte / 256`: 0, 1/256 … 255/256.
+
+    No mean is taken away and nothing is divided by a deviation: batch norm does that, and exact export needs this grid.
+    """
+    return values.float().div_(256)
+
+
+def first_of_each_class(labels: ArrayLike, limit: int | None, classes: int, source: Path) -> NDArray[np.int64]:
+    """Positions of the samples to use, ascending, so that the original order stays.
+
+    Args:
+        labels: integers `[N]`, 0 … classes − 1.
+        limit: n per class; None for all samples.
+        classes: K.
+        source: what the error names.
+
+    Raises:
+        UserError: there is no sample at all, or a class has fewer than `limit`.
+    """
+    found = np.asarray(labels, np.int64)
+    if not found.size:
+        raise UserError(f"{source}: empty, at least one sample expected; put the official files there")
+    if limit is None:
+        return np.arange(len(found))
+    counts = np.bincount(found, minlength=classes)
+    if counts.min() < limit:
+        scarce = int(counts.argmin())
+        raise UserError(f"{source}: class {scarce} has {counts[scarce]} samples, fewer than the limit {limit}; lower the limit")
+    order = np.argsort(found, kind="stable")
+    starts = np.cumsum(counts) - counts
+    return np.sort(order[(starts[:, None] + np.arange(limit)).ravel()])

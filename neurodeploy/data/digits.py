@@ -7,8 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from neurodeploy.data.dataset import DataSet
-from neurodeploy.data.settings import DataSetSettings
+from neurodeploy.data.dataset import DataSet, DataSetSettings
 
 _TEST_SAMPLES = 500
 _SPLIT_SEED = 1998

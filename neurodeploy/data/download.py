@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from neurodeploy.data.archive import extract
-from neurodeploy.errors import Failure, UserError
-from neurodeploy.files import writing
+from neurodeploy.io.errors import Failure, UserError
+from neurodeploy.io.files import writing
 
 _RETRIES = 3
 _TIMEOUT = 60.0  # seconds without an answer

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 Values = Literal["spikes", "counts"]
 """What a pixel of a frame holds: 1 if at least one event fell there, else 0 ("spikes"); or their number / 256 ("counts")."""

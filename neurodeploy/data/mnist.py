@@ -14,13 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurodeploy.data.dataset import DataSet
+from neurodeploy.data.dataset import DataSet, first_of_each_class, from_bytes
 from neurodeploy.data.download import Resource
-from neurodeploy.data.limits import first_of_each_class
-from neurodeploy.data.pixels import from_bytes
-from neurodeploy.data.reading import read_file
-from neurodeploy.data.stored import StoredDataSet
-from neurodeploy.errors import UserError
+from neurodeploy.data.stored import StoredDataSet, read_file
+from neurodeploy.io.errors import UserError
 
 _MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist"
 _CHECKSUMS = {

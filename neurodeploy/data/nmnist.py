@@ -15,15 +15,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from neurodeploy.data.cache import prepared
-from neurodeploy.data.dataset import DataSet
+from neurodeploy.data.dataset import DataSet, first_of_each_class, from_bytes
 from neurodeploy.data.download import Archive
 from neurodeploy.data.event_frames import Events, Values, event_counts, frame_bytes
-from neurodeploy.data.limits import first_of_each_class
-from neurodeploy.data.pixels import from_bytes
-from neurodeploy.data.reading import read_file
-from neurodeploy.data.stored import StoredDataSet
-from neurodeploy.errors import UserError
+from neurodeploy.data.stored import StoredDataSet, prepared, read_file
+from neurodeploy.io.errors import UserError
 
 _SIDE = 34
 _CLOCK_MARK, _CLOCK_PERIOD = 240, 1 << 13

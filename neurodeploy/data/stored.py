@@ -1,14 +1,136 @@
-"""What every data set in a local folder lets a recipe set: where it lies, if it may be downloaded, how much of it is used."""
+"""Data sets that are files in a folder: found, read, downloaded where allowed, and prepared once."""
 
+import gzip
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
+from neurodeploy.data.dataset import DataSetSettings
 from neurodeploy.data.download import Resource, install
-from neurodeploy.data.settings import DataSetSettings
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import Failure, UserError
+from neurodeploy.io.files import atomic_file
+
+
+def read_file(path: Path, *, at_most: int) -> bytes:
+    """The whole content of a file; of what it unpacks to, if its name ends in `.gz`.
+
+    Args:
+        path: a plain file or a gzip file.
+        at_most: bytes (unpacked) that are accepted.
+
+    Raises:
+        UserError: the file is missing, cannot be read, is damaged, empty or too large.
+    """
+    packed = path.suffix == ".gz"
+    try:
+        with gzip.open(path) if packed else path.open("rb") as file:
+            content: bytes = file.read(at_most + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; put the official file there") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: not a whole gzip file ({error}); remove it and fetch it again") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); a readable file expected") from None
+    if not content:
+        raise UserError(f"{path}: empty; remove it and fetch the official file again")
+    if len(content) > at_most:
+        raise UserError(f"{path}: more than {at_most:,} bytes found, at most that many expected; is it another file?")
+    return content
+
+
+def read_lines(path: Path, *, at_most: int = 1 << 24) -> list[str]:
+    """The lines of a text file that are not blank, without blanks around them.
+
+    Raises:
+        UserError: as `read_file`; or the file is no UTF-8 text.
+    """
+    try:
+        text = read_file(path, at_most=at_most).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: no UTF-8 text found; put the official file there") from None
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+FOLDER = "prepared"
+_FORMAT = 1  # raise it whenever prepared values change
+
+
+def prepared(
+    folder: Path, settings: Mapping[str, object], files: Sequence[Path], build: Callable[[], Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """What `build` makes of some files, from the cache if the same was built before.
+
+    The cache lies in `folder/prepared`. Its name holds a fingerprint of the settings and of every source file (path, size and
+    time of change), its header the SHA-256 of the tensors. In a folder that cannot be written, nothing is kept.
+
+    Args:
+        folder: of the data set.
+        settings: everything but the files that the tensors depend on, as JSON values; `kind` names the cache file.
+        files: the source files below `folder`, in the order in which `build` reads them.
+        build: reads them.
+
+    Raises:
+        UserError: a source file is missing, or whatever `build` finds wrong with it.
+        Failure: the disk is full.
+    """
+    key = _fingerprint(folder, settings, files)
+    path = folder / FOLDER / f"{settings['kind']}-{key[:16]}.safetensors"
+    kept = _read(path, key)
+    if kept is not None:
+        return kept
+    built = {name: tensor.contiguous() for name, tensor in build().items()}
+    _keep(path, key, built)
+    return built
+
+
+def _fingerprint(folder: Path, settings: Mapping[str, object], files: Sequence[Path]) -> str:
+    digest = hashlib.sha256(json.dumps([_FORMAT, settings], sort_keys=True).encode())
+    for path in files:
+        try:
+            facts = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); put the official file there") from None
+        digest.update(f"{path.relative_to(folder)}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _read(path: Path, key: str) -> dict[str, Tensor] | None:
+    """The kept tensors; None if there are none, or they are not what was written."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError, ValueError):
+        return None
+    return tensors if header == {"key": key, "content": _digest(tensors)} else None
+
+
+def _keep(path: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        with atomic_file(path) as temporary:
+            try:
+                save_file(dict(tensors), temporary, metadata={"key": key, "content": _digest(tensors)})
+            except SafetensorError as error:
+                raise Failure(f"{path}: not written ({error}); free some space or choose another place") from None
+    except UserError:
+        return  # a folder that this user may only read
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().reshape(-1).data)
+    return digest.hexdigest()
+
 
 FOLDER_VARIABLE = "NEURODEPLOY_DATA"
 

@@ -1,28 +1,50 @@
-"""Tiny ImageNet: 64×64 colour photographs of 200 ImageNet classes (Stanford CS231n).
+"""Tiny ImageNet: 200 classes of 64 × 64 images (Stanford CS231n)."""
 
-Layout: `wnids.txt` with the classes' WordNet ids, `train/<wnid>/images/*.JPEG` (500 each), `val/images/*.JPEG` (50 of each
-class) and `val/val_annotations.txt` (file name, wnid and a box, separated by tabs). The labels of the official test images are
-not public; as everywhere, the validation images are the test set. Source: http://cs231n.stanford.edu/tiny-imagenet-200.zip; the
-MD5 is the one that its loaders publish.
-"""
-
+import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from neurodeploy.data.cache import prepared
-from neurodeploy.data.dataset import DataSet
+from neurodeploy.data.dataset import DataSet, first_of_each_class, from_bytes
 from neurodeploy.data.download import Archive
-from neurodeploy.data.image import read_jpeg
-from neurodeploy.data.limits import first_of_each_class
-from neurodeploy.data.pixels import from_bytes
-from neurodeploy.data.reading import read_lines
-from neurodeploy.data.stored import StoredDataSet
-from neurodeploy.errors import UserError
+from neurodeploy.data.stored import StoredDataSet, prepared, read_file, read_lines
+from neurodeploy.io.errors import UserError
+
+_AT_MOST = 1 << 20  # bytes of a small JPEG
+
+
+def read_jpeg(path: Path, side: int) -> NDArray[np.uint8]:
+    """A square image as red, green and blue planes, `[3, side, side]`; a grey one gives three equal planes.
+
+    The size in the header is checked before anything is decoded, so a decompression bomb is never unpacked.
+
+    Raises:
+        UserError: the file is missing, damaged, too large, no JPEG, or of another size.
+    """
+    content = io.BytesIO(read_file(path, at_most=_AT_MOST))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(content, formats=("JPEG",))
+        if image.size != (side, side):
+            width, height = image.size
+            raise UserError(f"{path}: {width}×{height} pixels found, {side}×{side} expected; put the official image there")
+        with image:
+            planes = np.asarray(image.convert("RGB"), np.uint8).transpose(2, 0, 1)
+    except UserError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        reason = (str(error).splitlines() or ["damaged"])[0].split("<")[0].strip()
+        raise UserError(f"{path}: not a whole JPEG image ({reason}); remove it and fetch the official one again") from None
+    return planes
+
 
 _SIDE = 64
 _CLASSES = 200

@@ -1,16 +1,51 @@
-"""Activation attention: the student looks where the teacher looks."""
+"""Loss terms on where networks look: attention maps of layers (LaSNN), of spikes, and class activation maps."""
 
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import interpolate, normalize
 
-from neurodeploy.distillation.attention_map import attention_levels, map_distance
-from neurodeploy.distillation.taps import TapNames
-from neurodeploy.distillation.term import LossTerm, TeacherOutput
+from neurodeploy.distillation.taps import TapNames, Taps, spatial_taps
+from neurodeploy.distillation.term import LossTerm, TeacherOutput, soft_divergence
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
+
+
+def attention_levels(kind: str, student: Taps, teacher: Taps, named: tuple[str, ...] | None) -> tuple[str, ...]:
+    """`named`, or else the lowest, the middle and the highest of the spatial taps that both networks have.
+
+    Raises:
+        UserError: as `spatial_taps`.
+    """
+    names = spatial_taps(kind, student, teacher, named)
+    if named is not None:
+        return names
+    return tuple(names[i] for i in sorted({0, (len(names) - 1) // 2, len(names) - 1}))
+
+
+def map_distance(student: Tensor, teacher: Tensor) -> Tensor:
+    """`‖S/‖S‖₂ − Q/‖Q‖₂‖₂` of the vectorised maps, the mean over the batch; Q is the teacher's map.
+
+    Where the resolutions differ, the teacher's map is interpolated to the student's (bilinear, pixel centres aligned).
+
+    Args:
+        student: `[B, H, W]`, not negative.
+        teacher: `[B, H', W']`, not negative; no gradient flows to it.
+    """
+    wanted = teacher.detach()
+    if wanted.shape != student.shape:
+        wanted = interpolate(wanted.unsqueeze(1), student.shape[-2:], mode="bilinear", align_corners=False).squeeze(1)
+    return torch.linalg.vector_norm(normalize(student.flatten(1)) - unit_vectors(wanted.flatten(1)), dim=1).mean()
+
+
+def unit_vectors(rows: Tensor) -> Tensor:
+    """`[B, N]`, not negative → each row divided by its L2 norm; a row of zeros stays so.
+
+    Gradients of a confident teacher lie far below the floor of `normalize`, so that each row is scaled to maximum 1 first.
+    """
+    return normalize(rows / rows.amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny))
 
 
 class Attention(LossTerm):
@@ -53,3 +88,92 @@ def _scalar_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """Distance of the maps' sums over pixels, `[B]` each, both scaled to L2 norm 1."""
     seen, wanted = student.sum((1, 2)), teacher.detach().sum((1, 2))
     return torch.linalg.vector_norm(normalize(seen, dim=0) - normalize(wanted, dim=0))
+
+
+class SpikeAttention(LossTerm):
+    """`Σ_l ‖Q_l/‖Q_l‖₂ − S_l/‖S_l‖₂‖₂` of vectorised maps, the mean over the batch.
+
+    Teacher: `Q = Σ_c |∂L/∂x_c|` at every pixel of the tap, L its cross-entropy with the labels. Student: the spike activation
+    map `S = mean_t Σ_c Σ_{t' ∈ O} e^{−|t − t'|} o_c(t)`, where O holds all the steps at which that neuron fires, t included;
+    so bursts weigh more than scattered spikes. With RepAct the ReLU's values stand in the last tap for spikes.
+
+    Source: LaSNN (Hong et al., arXiv 2304.09101) prints the gradient `∂L/∂x` and the spike activation map. Our working form,
+    since the paper leaves them open: the sum of sizes over channels, the mean over time, the L2-normalised distance (that of
+    its activation attention) and that O is the whole run, not only the past.
+
+    Attributes:
+        taps: the levels l; the lowest, middle and highest shared spatial tap if not given.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+    needs_teacher_gradients: ClassVar[bool] = True
+    kind: Literal["spike-attention"] = "spike-attention"
+    taps: TapNames | None = None
+
+    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
+        assert teacher is not None
+        assert teacher.tap_gradients is not None
+        seen, gradients = student.taps, teacher.tap_gradients
+        names = attention_levels(self.kind, seen, gradients, self.taps)
+        distances = [map_distance(_spike_activation(seen[name]), gradients[name].abs().mean(0).sum(1)) for name in names]
+        return torch.stack(distances).sum()
+
+
+def _spike_activation(spikes: Tensor) -> Tensor:
+    """`mean_t Σ_c o_c(t) Σ_{t'} e^{−|t − t'|} o_c(t')`: `[T, B, C, H, W]` → `[B, H, W]`."""
+    times = torch.arange(spikes.shape[0], device=spikes.device, dtype=spikes.dtype)
+    closeness = (-(times[:, None] - times[None, :]).abs()).exp()
+    return (spikes * torch.tensordot(closeness, spikes, dims=1)).sum(2).mean(0)
+
+
+class ClassActivation(LossTerm):
+    """`τ² KL(softmax(M_T/τ) ‖ softmax(M_S/τ))` over the pixels of the last spatial tap, the mean over the batch.
+
+    Teacher: the class activation map `M_T = ReLU(Σ_c w_c a_c)`, with w the classifier's weights of the class that the teacher
+    predicts. Student: the spike activation map `M_S = Σ_t Σ_c s_c(t)`. Both are scaled to 0 … 1 by the batch's minimum and
+    maximum, `(M − min M) / (max(M − min M) + 10⁻³)`.
+
+    Source: SAMD of CKDSNN (Liu et al., AAAI 2026, arXiv 2511.06902). Maps and scaling as in the authors' public code, the
+    divergence and τ = 2 as quoted from the paper (which names Grad-CAM for the teacher's map: the same map, up to scale, if
+    global average pooling and a linear classifier follow).
+
+    Attributes:
+        temperature: τ.
+    """
+
+    needs_teacher: ClassVar[bool] = True
+    kind: Literal["class-activation"] = "class-activation"
+    temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+
+    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
+        assert teacher is not None
+        name = spatial_taps(self.kind, student.taps, teacher.output.taps)[-1]
+        seen, wanted = student.taps[name].sum((0, 2)), self._class_activation(name, teacher)
+        if seen.shape != wanted.shape:
+            raise UserError(
+                f"{self.kind}: the maps of tap {name} have the size {tuple(seen.shape[1:])} in the student and "
+                f"{tuple(wanted.shape[1:])} in the teacher, equal ones expected; use the term attention, which interpolates"
+            )
+        return soft_divergence(_scaled(seen).flatten(1), _scaled(wanted).flatten(1), self.temperature)
+
+    def _class_activation(self, name: str, teacher: TeacherOutput) -> Tensor:
+        """`ReLU(Σ_c w_c a_c)` of the predicted class: `[B, H, W]`.
+
+        The classifier is affine, so that its answer to one pixel less its answer to zero is that sum.
+        """
+        pixels = teacher.output.taps[name].detach().mean(0).movedim(1, -1)
+        width = teacher.output.features.shape[-1]
+        if pixels.shape[-1] != width:
+            raise UserError(
+                f"{self.kind}: the teacher's classifier reads {width} features, its last spatial tap {name} has "
+                f"{pixels.shape[-1]} channels; a network with global average pooling before its classifier expected"
+            )
+        with torch.no_grad():
+            scores = teacher.classify(pixels) - teacher.classify(torch.zeros_like(pixels[:1, :1, :1]))
+        predicted = teacher.output.logits.argmax(-1)
+        return scores[torch.arange(len(predicted), device=predicted.device), :, :, predicted].relu()
+
+
+def _scaled(maps: Tensor) -> Tensor:
+    above = maps - maps.min()
+    return above / (above.max() + 1e-3)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 Taps = Mapping[str, Tensor]
 """Tap name → activation `[T, B, …]`, in the order of depth."""

@@ -4,8 +4,8 @@
 graph can be read and exported without loading torch.
 """
 
-from neurodeploy.graph.folding import fold_batch_norm
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.partition import Part, Partition, partition
+from neurodeploy.graph.transforms import fold_batch_norm
 
 __all__ = ["Graph", "Part", "Partition", "fold_batch_norm", "partition"]

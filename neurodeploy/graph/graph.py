@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
 from neurodeploy.graph.nodes import Node, Shape
 from neurodeploy.graph.shapes import output_shape
+from neurodeploy.io.errors import UserError
 
 Kind = TypeVar("Kind", bound=Node)
 

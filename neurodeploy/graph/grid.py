@@ -12,9 +12,9 @@ from math import floor, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
+from neurodeploy.io.errors import UserError
 
 _EXACT = 1 << 24  # float32 holds every integer up to here
 _WEIGHT_BITS = 8

@@ -7,11 +7,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
-from neurodeploy.fixed_point import CubaParameters, cuba_step
+from neurodeploy.dynamics.neurons import CubaParameters, cuba_step, neuron_step, synapse_step
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
-from neurodeploy.neurons import neuron_step, synapse_step
+from neurodeploy.io.errors import UserError
 
 Array: TypeAlias = NDArray[np.float32]
 

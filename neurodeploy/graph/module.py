@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurodeploy import layers
-from neurodeploy.encoding import DirectEncoding
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics import layers
+from neurodeploy.dynamics.encodings import DirectEncoding
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
+from neurodeploy.io.errors import UserError
 
 _MAKERS: dict[type, Callable[[Any], nn.Module]] = {}
 

@@ -10,8 +10,8 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 
 Shape: TypeAlias = tuple[int, ...]
 Weights: TypeAlias = NDArray[np.float32]
@@ -94,14 +94,14 @@ class BatchNorm(_Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Neuron(_Node):
-    """A layer of IF or LIF neurons (`neurodeploy.neurons.neuron_step`), starting from membrane potential 0."""
+    """A layer of IF or LIF neurons (`neurodeploy.dynamics.neurons.neuron_step`), starting from membrane potential 0."""
 
     parameters: NeuronParameters
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LowPass(_Node):
-    """A synaptic current with a leak, `i[t] = α i[t−1] + x[t]` (`neurodeploy.neurons.synapse_step`), starting from 0.
+    """A synaptic current with a leak, `i[t] = α i[t−1] + x[t]` (`neurodeploy.dynamics.neurons.synapse_step`), starting from 0.
 
     Before a Neuron it makes a current-based (CUBA) one; with α = 1 it is an output that integrates without leak.
 
@@ -139,7 +139,7 @@ class Delay(_Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FixedPointNeuron(_Node):
-    """A layer of a Loihi chip's CUBA-LIF neurons (`neurodeploy.fixed_point.cuba_step`), starting from u = v = 0.
+    """A layer of a Loihi chip's CUBA-LIF neurons (`neurodeploy.dynamics.neurons.cuba_step`), starting from u = v = 0.
 
     Its input is the integer sum of the synapses and the bias, in units of the threshold.
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
+from neurodeploy.io.errors import UserError
 
 
 @dataclass(frozen=True)

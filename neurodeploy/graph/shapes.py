@@ -4,9 +4,9 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
 from neurodeploy.graph.nodes import Node, Shape
+from neurodeploy.io.errors import UserError
 
 _RULES: dict[type, Callable[[Any, list[Shape]], Shape]] = {}
 

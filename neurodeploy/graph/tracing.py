@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from neurodeploy import layers
-from neurodeploy.encoding import DirectEncoding, EventInput, LatencyEncoding, PoissonEncoding, StaticInput
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics import layers
+from neurodeploy.dynamics.encodings import DirectEncoding, EventInput, LatencyEncoding, PoissonEncoding, StaticInput
 from neurodeploy.graph import nodes
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.nodes import Node, Shape, Weights
 from neurodeploy.graph.shapes import output_shape
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
 _LAYERS: dict[type[nn.Module], Callable[..., str]] = {}
@@ -99,7 +99,9 @@ def _translate(
         return rule(builder, module, name, sources)
     rule = _FUNCTIONS.get(node.target)
     if rule is None:
-        raise UserError(f"operation {node.name} ({node.target}): has no form in a graph; use a layer of neurodeploy.layers")
+        raise UserError(
+            f"operation {node.name} ({node.target}): has no form in a graph; use a layer of neurodeploy.dynamics.layers"
+        )
     return rule(builder, node, sources)
 
 

@@ -1,16 +1,12 @@
 """One definition builds both the teacher (ReLU) and the student (spiking), with the same named feature taps."""
 
-from neurodeploy.networks.activation import Activations, Code, Relu, Spiking
-from neurodeploy.networks.conv_linear import ConvLinearSpec
 from neurodeploy.networks.convnet import ConvNet, ConvNetSpec
 from neurodeploy.networks.convstack import ConvStack
+from neurodeploy.networks.definition import Activations, Code, NetworkOutput, Relu, Spiking
 from neurodeploy.networks.densenet import DenseNet, DenseNetSpec
-from neurodeploy.networks.output import NetworkOutput
-from neurodeploy.networks.resnet import ResNet, ResNetSpec
-from neurodeploy.networks.resnet1d import ResNet1d, ResNet1dSpec
+from neurodeploy.networks.resnet import ResNet, ResNet1d, ResNet1dSpec, ResNetSpec
 from neurodeploy.networks.spec import NetworkSpec
-from neurodeploy.networks.svgg import SvggSpec
-from neurodeploy.networks.vgg import VggSpec
+from neurodeploy.networks.vgg import ConvLinearSpec, SvggSpec, VggSpec
 
 __all__ = [
     "Activations",

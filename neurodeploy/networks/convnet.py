@@ -6,11 +6,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from neurodeploy.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, TimeMean
-from neurodeploy.networks.activation import Activations
-from neurodeploy.networks.output import NetworkOutput
+from neurodeploy.dynamics.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, TimeMean
+from neurodeploy.networks.definition import Activations, NetworkOutput, NetworkSettings, Stride, Width, one_per
 from neurodeploy.networks.resolution import ExpectAxes
-from neurodeploy.networks.settings import NetworkSettings, Stride, Width, one_per
 
 
 class ConvNet(nn.Module):

@@ -7,18 +7,15 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from neurodeploy.layers import BatchNorm2d, Conv2d, Dropout, Flatten, TimeMean
-from neurodeploy.networks.activation import Activations
-from neurodeploy.networks.initialisation import initialise
-from neurodeploy.networks.output import NetworkOutput
+from neurodeploy.dynamics.layers import BatchNorm2d, Conv2d, Dropout, Flatten, TimeMean
+from neurodeploy.networks.definition import Activations, NetworkOutput, Size, initialise
 from neurodeploy.networks.resolution import ExpectSize, Halve, check_halving
-from neurodeploy.networks.settings import Size
 
 Form = Literal["plain", "batch-norm"]
 
 
 @dataclass(frozen=True)
-class Convolution:
+class StackedConvolution:
     """A 3×3 convolution, padded by 1, with its activation.
 
     Attributes:
@@ -61,7 +58,7 @@ class ConvStack(nn.Module):
         in_channels: int,
         classes: int,
         *,
-        convolutions: Sequence[Convolution],
+        convolutions: Sequence[StackedConvolution],
         hidden: Sequence[int],
         size: Size,
         activations: Activations,

@@ -7,16 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodeploy.errors import UserError
-from neurodeploy.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, MaxPool2d, TimeMean
-from neurodeploy.networks.activation import Activations, Relu
-from neurodeploy.networks.initialisation import initialise
-from neurodeploy.networks.output import NetworkOutput
+from neurodeploy.dynamics.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, MaxPool2d, TimeMean
+from neurodeploy.io.errors import UserError
+from neurodeploy.networks.definition import Activations, Count, NetworkOutput, NetworkSettings, Relu, Width, initialise
 from neurodeploy.networks.resolution import ExpectAxes, Halve
-from neurodeploy.networks.settings import Count, NetworkSettings, Width
 
 
-class DenseLayer(nn.Module):
+class DenselyConnectedLayer(nn.Module):
     """`x ‖ conv2(act2(bn2(conv1(act1(bn1(x))))))`: a 1×1 and a 3×3 convolution add `growth` channels to their input."""
 
     def __init__(self, inputs: int, growth: int, activations: Activations) -> None:
@@ -93,7 +90,7 @@ class DenseNet(nn.Module):
         self._path: list[str] = []
         for number, count in enumerate(blocks, start=1):
             for i in range(1, count + 1):
-                self._place(f"block{number}_layer{i}", DenseLayer(width, growth, activations))
+                self._place(f"block{number}_layer{i}", DenselyConnectedLayer(width, growth, activations))
                 width += growth
             if number < len(blocks):
                 self._place(f"transition{number}", Transition(f"transition{number}", width, activations))

@@ -5,8 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from neurodeploy.errors import UserError
-from neurodeploy.layers import AvgPool2d
+from neurodeploy.dynamics.layers import AvgPool2d
+from neurodeploy.io.errors import UserError
 
 
 class ExpectAxes(nn.Identity):

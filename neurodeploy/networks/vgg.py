@@ -1,13 +1,12 @@
-"""The VGG networks of LaSNN and of hybrid training: average pools, wide hidden layers, with or without batch norm."""
+"""Plain stacks of convolutions: VGG, the SVGG of Louis et al., and networks written as a list of layers."""
 
 from typing import Literal
 
 from pydantic import Field, model_validator
 from torch import nn
 
-from neurodeploy.networks.activation import Activations
-from neurodeploy.networks.convstack import Convolution, ConvStack, Form
-from neurodeploy.networks.settings import NetworkSettings, Rate, Size, Width
+from neurodeploy.networks.convstack import ConvStack, Form, StackedConvolution
+from neurodeploy.networks.definition import Activations, NetworkSettings, Rate, Size, Stride, Width, one_per
 
 Depth = Literal[5, 7, 9, 11, 16]
 Layers = tuple[Width | Literal["A"], ...]
@@ -82,11 +81,87 @@ class VggSpec(NetworkSettings):
         )
 
 
-def _convolutions(layers: Layers) -> list[Convolution]:
-    found: list[Convolution] = []
+def _convolutions(layers: Layers) -> list[StackedConvolution]:
+    found: list[StackedConvolution] = []
     for position, (layer, following) in enumerate(zip(layers, (*layers[1:], 0), strict=True)):
         if layer != "A":
-            found.append(Convolution(layer, pooled=following == "A"))
+            found.append(StackedConvolution(layer, pooled=following == "A"))
         elif position == 0 or layers[position - 1] == "A":
             raise ValueError(f"layers: entry {position + 1} is a pool without a convolution before it")
     return found
+
+
+class SvggSpec(NetworkSettings):
+    """`kind = "svgg"`: SVGG-11 of Louis et al. (ICANN 2024) by default; see `ConvStack` for the structure and the taps.
+
+    Every convolution has a batch norm, the linear layers have biases, and no layer pools. Widths, strides, batch norm and the
+    dropout rates of 0 are those of the authors' public configuration.
+
+    Attributes:
+        channels: widths of the convolutions.
+        strides: one per convolution.
+        hidden: widths of the linear layers before the classifier.
+        size: resolution of the samples.
+        dropout, hidden_dropout: rates behind convolutions and hidden layers.
+    """
+
+    kind: Literal["svgg"] = "svgg"
+    channels: tuple[Width, ...] = Field(default=(64, 128, 256, 256, 512, 512, 512, 512), min_length=1)
+    strides: tuple[Stride, ...] = (2, 2, 1, 2, 1, 2, 1, 2)
+    hidden: tuple[Width, ...] = (512, 512)
+    size: Size = 32
+    dropout: Rate = 0.0
+    hidden_dropout: Rate = 0.0
+
+    @model_validator(mode="after")
+    def _one_stride_per_layer(self) -> "SvggSpec":
+        one_per("strides", len(self.strides), "entry of channels", len(self.channels))
+        return self
+
+    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
+        steps = zip(self.channels, self.strides, strict=True)
+        return ConvStack(
+            in_channels,
+            classes,
+            convolutions=[StackedConvolution(width, stride) for width, stride in steps],
+            hidden=self.hidden,
+            size=self.size,
+            activations=activations,
+            form="batch-norm",
+            dropout=self.dropout,
+            hidden_dropout=self.hidden_dropout,
+        )
+
+
+class ConvLinearSpec(NetworkSettings):
+    """`kind = "conv-linear"`: "3Conv,2Linear" of LaSNN's tables; see `ConvStack` for the structure and the taps.
+
+    Each convolution is followed by an average pool of 2×2; the second linear layer is the classifier. The paper prints nothing
+    but the name: the widths, the pools and the dropout rates (those of its VGG networks) are our working form.
+
+    Attributes:
+        channels: widths of the three convolutions.
+        hidden: width of the first linear layer.
+        size: resolution of the samples, at least 8.
+        form: "plain" (no batch norm, no bias) or "batch-norm".
+        hidden_dropout: rate behind the first linear layer.
+    """
+
+    kind: Literal["conv-linear"] = "conv-linear"
+    channels: tuple[Width, Width, Width] = (64, 128, 256)
+    hidden: Width = 1024
+    size: Size = 32
+    form: Form = "plain"
+    hidden_dropout: Rate = 0.5
+
+    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
+        return ConvStack(
+            in_channels,
+            classes,
+            convolutions=[StackedConvolution(width, pooled=True) for width in self.channels],
+            hidden=(self.hidden,),
+            size=self.size,
+            activations=activations,
+            form=self.form,
+            hidden_dropout=self.hidden_dropout,
+        )

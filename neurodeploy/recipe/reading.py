@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy.recipe.recipe import Recipe
 
 _BUILT_IN = resources.files("neurodeploy") / "recipes"

@@ -7,11 +7,16 @@ from pydantic import Field, model_validator
 from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import AnyDataSet
 from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
-from neurodeploy.optimization import TrainingSettings
-from neurodeploy.recipe.finetune import FinetuneSettings
-from neurodeploy.recipe.neuron import NeuronSettings
-from neurodeploy.recipe.roles import SampleCode, SourceSettings, StudentSettings, TeacherSettings
-from neurodeploy.recipe.section import Section
+from neurodeploy.recipe.sections import (
+    FinetuneSettings,
+    NeuronSettings,
+    SampleCode,
+    Section,
+    SourceSettings,
+    StudentSettings,
+    TeacherSettings,
+    TrainingSettings,
+)
 
 Precision = Literal["float32", "bfloat16", "float16"]
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy.recipe.reading import fault, parse_content, read_content
 from neurodeploy.recipe.recipe import Recipe
-from neurodeploy.recipe.section import Section
+from neurodeploy.recipe.sections import Section
 
 Value = bool | int | float | str
 

@@ -11,23 +11,21 @@ from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
-from neurodeploy import checkpoint
 from neurodeploy.augmentation import augment
-from neurodeploy.checkpoint import Checkpoint, Progress
 from neurodeploy.conversion import initialise
 from neurodeploy.data import DataSet
 from neurodeploy.distillation import CrossEntropy, LossTerm, TeacherOutput
-from neurodeploy.errors import Failure, UserError
-from neurodeploy.evaluation import evaluate
-from neurodeploy.files import writing
-from neurodeploy.locks import sole_writer
+from neurodeploy.io.errors import Failure, UserError
+from neurodeploy.io.files import sole_writer, writing
 from neurodeploy.networks import NetworkOutput
-from neurodeploy.optimization import TrainingSettings, build_optimizer, learning_rate, restore, state_of
 from neurodeploy.recipe import Recipe
-from neurodeploy.training.averaging import MovingAverage
+from neurodeploy.recipe.sections import TrainingSettings
+from neurodeploy.training import checkpoint
+from neurodeploy.training.checkpoint import Checkpoint, Progress
+from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.metrics import METRICS, Metrics
-from neurodeploy.training.parallel import share, total
-from neurodeploy.training.randomness import determined
+from neurodeploy.training.optimisation import MovingAverage, build_optimizer, learning_rate, restore, state_of
+from neurodeploy.training.parallel import determined, share, total
 from neurodeploy.training.stopping import Best, Split, split
 from neurodeploy.training.teacher import KnownAnswers, ask
 

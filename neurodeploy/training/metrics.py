@@ -9,7 +9,7 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
 
-from neurodeploy.files import atomic_file, write_text, writing
+from neurodeploy.io.files import atomic_file, write_text, writing
 
 METRICS = "metrics.jsonl"
 CURVES = "events.out.tfevents.neurodeploy"
@@ -23,7 +23,7 @@ class Metrics:
         epochs: that the checkpoint knows; lines of later ones are dropped, they are computed again.
 
     Raises:
-        UserError, Failure: the folder cannot be written (see `neurodeploy.files.writing`).
+        UserError, Failure: the folder cannot be written (see `neurodeploy.io.files.writing`).
     """
 
     def __init__(self, folder: Path, epochs: int) -> None:

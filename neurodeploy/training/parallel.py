@@ -1,4 +1,8 @@
-"""Several processes, one global batch: each computes its share, and together they do what one process would have done."""
+"""Several processes that train one network, and the random numbers that each draws."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -36,3 +40,12 @@ def leave(fabric: Fabric) -> None:
     """End the group of processes that `fabric.launch()` joined: its threads, if left to the interpreter's end, may abort it."""
     if fabric.world_size > 1 and dist.is_initialized():
         dist.destroy_process_group()
+
+
+@contextmanager
+def determined(*parts: object) -> Iterator[None]:
+    """Torch's random generators seeded by `parts` inside, and left as they were outside."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    with torch.random.fork_rng():
+        torch.manual_seed(int.from_bytes(digest[:7], "big"))
+        yield

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.data import DataSet
-from neurodeploy.errors import UserError
-from neurodeploy.training.randomness import determined
+from neurodeploy.io.errors import UserError
+from neurodeploy.training.parallel import determined
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.distillation import TeacherOutput
-from neurodeploy.distillation.cross_entropy import label_loss
+from neurodeploy.distillation.term import label_loss
 from neurodeploy.networks import NetworkOutput
 
 

@@ -17,7 +17,7 @@ from benchmarks.peers.thresholds import non_strict
 from benchmarks.results import Machine, Memory, NetworkAgreement, NeuronAgreement, Result, Timing
 from benchmarks.setting import Setting, currents, sample, weights
 from benchmarks.timing import interleaved
-from neurodeploy.neurons import NeuronParameters, neuron_step
+from neurodeploy.dynamics.neurons import NeuronParameters, neuron_step
 
 GOLDEN = Path(__file__).parent / "golden" / "report.txt"
 RESULTS = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
@@ -110,7 +110,7 @@ def test_what_a_framework_cannot_express_is_an_error(peer, parameters):
 
 
 def test_sinabs_gets_our_default_surrogate():
-    from neurodeploy.surrogate import ArcTangent
+    from neurodeploy.dynamics.surrogates import ArcTangent
 
     h = torch.linspace(-2, 4, 101)
     assert torch.allclose(sinabs.arc_tangent(h, torch.tensor(1.0)), ArcTangent().derivative(h - 1, 1.0))

@@ -18,9 +18,9 @@ from benchmarks.results import (
     SimulationTiming,
     StatesAgreement,
 )
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava import write
-from neurodeploy_exporters.lava.layers import CubaNeuron, DenseLayer
+from neurodeploy_exporters.lava.layers import CubaConstants, DenseLayer
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.simulate import simulate
 
@@ -32,7 +32,7 @@ NAME = "g06_decays_threshold"
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Recordings as those of Lava are laid out, of a small network; the states are ours."""
-    network = Network((DenseLayer(shape=(3,), weight=2 * np.arange(-3, 3).reshape(3, 2), neuron=CubaNeuron(9, 99, 1)),))
+    network = Network((DenseLayer(shape=(3,), weight=2 * np.arange(-3, 3).reshape(3, 2), neuron=CubaConstants(9, 99, 1)),))
     inputs = np.random.default_rng(0).integers(0, 2, (5, 1, 2))
     (tmp_path / NAME).mkdir()
     write(network, tmp_path / NAME / "network.net")

@@ -6,9 +6,9 @@ from benchmarks.papers.page import Section, page
 from benchmarks.papers.paper import Ours, Paper, Printed
 from benchmarks.papers.papers import PAPERS
 from benchmarks.papers.sections import SECTIONS
-from neurodeploy.evaluation import Accuracy, Evaluation
 from neurodeploy.recipe import built_in, load, with_seeds
-from neurodeploy.results import NetworkResult, Results, read
+from neurodeploy.training.evaluation import Accuracy, Evaluation
+from neurodeploy.training.results import NetworkResult, Results, read
 
 DIGITS = load("digits")
 

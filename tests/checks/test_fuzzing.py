@@ -16,7 +16,7 @@ from checks import fuzz_net
 from checks.fuzzing import members, trial, worker
 from checks.fuzzing.seeds import seeds
 from checks.fuzzing.worker import Limits, make, results
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the watched process reads /proc")
 LIMITS = Limits(seconds=60, megabytes=2048)

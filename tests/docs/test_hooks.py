@@ -82,7 +82,7 @@ def test_every_field_of_a_file_is_in_its_tables(model):
 
 
 def test_a_recipe_inside_another_file_is_described_on_its_own_page():
-    from neurodeploy.results import Results
+    from neurodeploy.training.results import Results
 
     text = described(Results, level=3)
     assert "[Recipe](recipes.md#recipe)" in text

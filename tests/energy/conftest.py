@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.data import Digits
-from neurodeploy.encoding import DirectEncoding
-from neurodeploy.layers import AvgPool2d, Conv2d, Flatten, Neuron, TimeMean
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.encodings import DirectEncoding
+from neurodeploy.dynamics.layers import AvgPool2d, Conv2d, Flatten, Neuron, TimeMean
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy_energy import Report, profile
 
 

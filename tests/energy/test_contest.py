@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report
 from neurodeploy_energy.bootstrap import interval, mean_draws
 from neurodeploy_energy.contest import Contender, contest, dominates

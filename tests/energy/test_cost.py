@@ -2,7 +2,7 @@
 
 import pytest
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report
 from neurodeploy_energy.cost import built_in, load, parse, text_of
 

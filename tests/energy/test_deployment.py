@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report
 from neurodeploy_energy.cost import load, parse
 from neurodeploy_energy.deployment import deployment

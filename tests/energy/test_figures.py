@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import profile
 from neurodeploy_energy.recording import record
 from neurodeploy_energy.report import as_frame

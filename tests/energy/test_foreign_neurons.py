@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from benchmarks.peers.plain_torch import PlainTorch
 from benchmarks.setting import Setting, sample, weights
 from benchmarks.subjects import SUBJECTS, installed_version
-from neurodeploy.errors import UserError
-from neurodeploy.layers import CubaNeuron, Integrator, LowPass, Neuron
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.layers import CubaNeuron, Integrator, LowPass, Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import profile, register_neuron
 
 T, B = 3, 4

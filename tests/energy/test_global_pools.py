@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.layers import GlobalAvgPool1d, GlobalMaxPool1d, Neuron
+from neurodeploy.dynamics.layers import GlobalAvgPool1d, GlobalMaxPool1d, Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.networks import Relu, ResNet1dSpec
-from neurodeploy.neurons import NeuronParameters
 from neurodeploy_energy import profile
 
 CURRENTS = torch.tensor([[[[1.0, 1, 0, 1], [0, 0, 1, 0]]], [[[0.0, 0, 0, 0], [1, 1, 0, 0]]]])

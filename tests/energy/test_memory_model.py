@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report, profile
 from neurodeploy_energy.cost import load
 from neurodeploy_energy.geometry import Geometry

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from neurodeploy.layers import AvgPool2d, Flatten, GlobalAvgPool2d
+from neurodeploy.dynamics.layers import AvgPool2d, Flatten, GlobalAvgPool2d
 from neurodeploy_energy import profile
 from neurodeploy_energy.inputs import InputKinds
 

@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as f
 from torch.nn.utils.parametrizations import weight_norm
 
-from neurodeploy.errors import UserError
-from neurodeploy.layers import Neuron
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import profile
 
 RANDOM = torch.Generator().manual_seed(0)

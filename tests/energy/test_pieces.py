@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from neurodeploy.layers import AvgPool2d, Flatten, Neuron
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.layers import AvgPool2d, Flatten, Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy_energy import profile, signals
 
 KINDS = {

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.errors import UserError
-from neurodeploy.kernels import reference
-from neurodeploy.layers import Add, Neuron
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.kernels import reference
+from neurodeploy.dynamics.layers import Add, Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import profile, register_neuron
 
 

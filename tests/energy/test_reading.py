@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import neurodeploy_energy.report as package
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report, compare, profile, read_report, with_twin
 from neurodeploy_energy.cost import load
 from neurodeploy_energy.report import as_csv, as_json, as_latex, as_page

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from rich.console import Console
 from torch import nn
 
-from neurodeploy.errors import Failure, UserError
+from neurodeploy.io.errors import Failure, UserError
 from neurodeploy_energy import LayerRow, Report, compare, profile, write_report
 from neurodeploy_energy.cost import load, parse
 from neurodeploy_energy.report import (

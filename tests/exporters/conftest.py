@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from neurodeploy.data import Digits
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
+from neurodeploy.dynamics.surrogates import Rectangle
 from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import Neuron
 from neurodeploy.networks import ConvNetSpec, NetworkSpec, ResNetSpec, Spiking
-from neurodeploy.neurons import NeuronParameters, Reset
-from neurodeploy.surrogate import Rectangle
 from neurodeploy_exporters import lava, onnx
 
 STEPS = 4

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
-from neurodeploy.files import sha256
 from neurodeploy.graph import nodes
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import sha256
 from neurodeploy_exporters import lava
 from neurodeploy_exporters.artefact import read_artefact
 from neurodeploy_exporters.bundle import read_bundle

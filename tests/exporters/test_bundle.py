@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import interpreter
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Manifest, read_bundle, sample_of, write_bundle
 
 

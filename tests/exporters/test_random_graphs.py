@@ -11,13 +11,13 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
 from neurodeploy.graph import Graph, interpreter, nodes, partition
-from neurodeploy.graph.comparing import differences
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.shapes import output_shape
-from neurodeploy.neurons import RESETS, NeuronParameters
+from neurodeploy.graph.transforms import differences
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import nir
 from neurodeploy_exporters.onnx import Session, build
 from neurodeploy_exporters.onnx.graph import read_graph

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.cli.main import main
-from neurodeploy.errors import Failure, UserError
 from neurodeploy.graph import Graph, interpreter
 from neurodeploy.graph.grid import to_grid
+from neurodeploy.io.errors import Failure, UserError
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import verify
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy.estimate import CAUSES
 from neurodeploy_energy.report.charts import Point
 from neurodeploy_energy.report.columns import energies

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy.report.columns import energies
 from neurodeploy_energy.result import Report
 

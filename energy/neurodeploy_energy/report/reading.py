@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ValidationError
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy.accesses import MemoryAccesses
 from neurodeploy_energy.comparison import compare
 from neurodeploy_energy.cost import Profile

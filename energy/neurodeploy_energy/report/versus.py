@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from neurodeploy.files import atomic_file, write_text
+from neurodeploy.io.files import atomic_file, write_text
 from neurodeploy_energy.bootstrap import CONFIDENCE, Interval
 from neurodeploy_energy.contest import Contest, Standing
 from neurodeploy_energy.report import latex, markdown, shell, spreadsheet

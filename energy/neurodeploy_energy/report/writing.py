@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from neurodeploy.files import atomic_file, write_text
+from neurodeploy.io.files import atomic_file, write_text
 from neurodeploy_energy.report.document import as_json
 from neurodeploy_energy.report.figures import all_figures, raster
 from neurodeploy_energy.report.latex import as_latex

@@ -1,10 +1,7 @@
-"""The network as the chip will run it, in torch and trainable: Loihi's integers forwards, straight-through gradients backwards.
+"""A convolution into whose kernel average pooling was folded, computed the other way round: the pool first.
 
-Weights are kept in float, in units of the trained network, and begin as they were trained. Every forward pass rounds those of
-the body to integers, at the scales that quantisation chose, and runs `layers.FixedPointNeuron` on their sums; so what is
-learned is what the chip will do.
-Scales and thresholds stay as they are. `LoihiAware.constrain` keeps the weights where the chip can hold them, and sums below
-the size from which the chip's current would wrap; float32 therefore sums them exactly.
+The chip needs one kernel (`folding`); in training, summing the spikes of a window once is a fraction of the work. Windows do
+not overlap, so the folded kernel repeats each weight over its window: both ways are the same sum, in integers exactly.
 """
 
 from collections.abc import Mapping
@@ -13,20 +10,84 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 from torch.nn.utils import parametrize
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.layers import Conv2d, Neuron
 from neurodeploy.graph import Graph, nodes, partition
 from neurodeploy.graph.grid import exponent
 from neurodeploy.graph.module import GraphModule
-from neurodeploy.graph.nodes import Node
-from neurodeploy.layers import Neuron
+from neurodeploy.graph.nodes import Node, Shape
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.hardware import BIAS_MAX, WEIGHT_MAX
-from neurodeploy_exporters.lava.poolfirst import PoolFirst, refolded, unfolded, window_of
 from neurodeploy_exporters.lava.quantize import QuantizedBody
 from neurodeploy_exporters.lava.rounding import SUM_MAX
 from neurodeploy_exporters.lava.wiring import stages
+
+
+class PoolFirst(Conv2d):
+    """Sums over windows, then a convolution, over `[T, B, C, H, W]`.
+
+    Args:
+        folded: the convolution that does both.
+        window: `(y, x)`, as `window_of` finds it.
+    """
+
+    def __init__(self, folded: nodes.Conv, window: Shape) -> None:
+        (y, x), (outputs, inputs, *_) = window, folded.weight.shape
+        weight = torch.from_numpy(folded.weight[:, :, ::y, ::x].copy())
+        super().__init__(
+            inputs * folded.groups,
+            outputs,
+            (weight.shape[2], weight.shape[3]),
+            (folded.stride[0] // y, folded.stride[1] // x),
+            (folded.padding[0] // y, folded.padding[1] // x),
+            groups=folded.groups,
+            bias=folded.bias is not None,
+        )
+        self.window = (y, x)
+        self.weight = nn.Parameter(weight)
+        if folded.bias is not None:
+            self.bias = nn.Parameter(torch.from_numpy(folded.bias.copy()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        sums = avg_pool2d(x.flatten(0, 1), self.window, divisor_override=1)
+        return super().forward(sums.unflatten(0, x.shape[:2]))
+
+
+def window_of(graph: Graph, folded: nodes.Conv | nodes.Linear, weight: NDArray[Any]) -> Shape | None:
+    """The pooling that was folded into a convolution; None if there is none, or its windows overlap.
+
+    Args:
+        graph: before folding; a convolution of the same name in it has the kernel without pooling.
+        folded: the convolution that does both, whatever its weights.
+        weight: what it does both with in float.
+    """
+    if folded.name not in graph:
+        return None
+    node = graph[folded.name]
+    if not isinstance(node, nodes.Conv) or not isinstance(folded, nodes.Conv) or len(node.stride) != 2:
+        return None
+    y, x = (after // before for after, before in zip(folded.stride, node.stride, strict=True))
+    repeated = np.repeat(np.repeat(node.weight.astype(np.float64), y, 2), x, 3) / (y * x)
+    same = y * x > 1 and repeated.shape == weight.shape and np.allclose(repeated, weight, rtol=1e-9, atol=0)
+    return (y, x) if same else None
+
+
+def unfolded(layer: Any, weight: NDArray[Any]) -> NDArray[Any]:
+    """Of a folded kernel, what `layer` holds."""
+    return weight[:, :, :: layer.window[0], :: layer.window[1]] if isinstance(layer, PoolFirst) else weight
+
+
+def refolded(layer: Any) -> Tensor:
+    """The kernel that does what `layer` does, its pooling folded in."""
+    weight: Tensor = layer.weight
+    if not isinstance(layer, PoolFirst):
+        return weight
+    return weight.repeat_interleave(layer.window[0], 2).repeat_interleave(layer.window[1], 3)
+
 
 _GRID_MAX = 127  # 8 bits and a sign
 _SAME = 0.98  # a weight moved by up to 1 unit still rounds to the same even integer

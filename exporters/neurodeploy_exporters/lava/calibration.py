@@ -7,13 +7,36 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
-from neurodeploy.errors import UserError
-from neurodeploy.fixed_point import CubaParameters, cuba_step
-from neurodeploy.neurons import neuron_step
-from neurodeploy_exporters.lava.currents import delivered
+from neurodeploy.dynamics.neurons import CubaParameters, cuba_step, neuron_step
+from neurodeploy.graph import nodes
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.rounding import Rounded, Target, at_scale
-from neurodeploy_exporters.lava.wiring import Stage
+from neurodeploy_exporters.lava.wiring import Afferent, Stage
+
+
+def delivered(afferent: Afferent, spikes: Tensor, weight: Any) -> Tensor:
+    """The currents `[T, B, …]`, float32.
+
+    They are exact where the weights are integers, because sums stay within 24 bits.
+
+    Args:
+        afferent: its geometry.
+        spikes: of its source, `[T, B, …]`.
+        weight: in place of that of the afferent, of the same shape.
+    """
+    steps, batch = spikes.shape[:2]
+    x = spikes.flatten(0, 1).to(torch.float32)
+    w = torch.from_numpy(np.asarray(weight, np.float32))
+    node = afferent.node
+    if isinstance(node, nodes.Linear):
+        y = functional.linear(x.flatten(1), w)
+    else:
+        convolve: Any = functional.conv1d if w.ndim == 3 else functional.conv2d
+        y = convolve(x, w, None, node.stride, node.padding, node.dilation, node.groups)
+    return y.reshape(steps, batch, *y.shape[1:])
+
 
 _TRIED = 9
 

@@ -11,12 +11,11 @@ from functools import cached_property
 
 import numpy as np
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.lava.connection import MAX_DELAY, Integers, Shape, check_range, check_shape
 from neurodeploy_exporters.lava.connection import Convolution as Convolution
 from neurodeploy_exporters.lava.connection import Matrix as Matrix
-from neurodeploy_exporters.lava.layers import CubaNeuron, check_bias, check_decays
-from neurodeploy_exporters.lava.limits import check_sizes, check_synapses
-from neurodeploy_exporters.lava.values import MAX_DELAY, Integers, Shape, check_range, check_shape
+from neurodeploy_exporters.lava.layers import CubaConstants, check_bias, check_decays, check_sizes, check_synapses
 
 INPUT = -1
 """The source of a synapse that reads the circuit's input."""
@@ -58,7 +57,7 @@ class Population:
 
     key: str
     shape: Shape
-    neuron: CubaNeuron
+    neuron: CubaConstants
     bias: Integers | None = None
     recurrent: Integers | None = None
 

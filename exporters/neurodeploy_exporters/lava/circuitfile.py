@@ -16,9 +16,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurodeploy.errors import UserError
-from neurodeploy.files import atomic_file
-from neurodeploy_exporters.hdf5 import Folder, LocatedError, opened
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import atomic_file
+from neurodeploy.io.hdf5 import Folder, LocatedError, opened
 from neurodeploy_exporters.lava.circuit import Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.fields import (
     read_geometry,

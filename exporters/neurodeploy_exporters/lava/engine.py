@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
-from neurodeploy.fixed_point import CubaParameters
+from neurodeploy.dynamics.neurons import CubaParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Population
-from neurodeploy_exporters.lava.neurons import NeuronConstants, Neurons
-from neurodeploy_exporters.lava.synapse import Delivery, deliveries, recurrent
-from neurodeploy_exporters.lava.values import Shape
+from neurodeploy_exporters.lava.connection import Shape
+from neurodeploy_exporters.lava.population import Delivery, NeuronConstants, NeuronState, deliveries, recurrent
 
 _VECTOR = 1 << 17  # neurons, over some samples, that are updated at once: their state stays in the cache
 _BLOCK = 1 << 21  # sums that are held at once, over some steps of these neurons
@@ -144,7 +143,7 @@ def _run_block(
 ) -> None:
     spikes = traces.s[:, part]
     steps = len(spikes)
-    neurons = Neurons(_constants(prepared, drive, part, keep_current=traces.u is not None), tuple(spikes.shape[1:]))
+    neurons = NeuronState(_constants(prepared, drive, part, keep_current=traces.u is not None), tuple(spikes.shape[1:]))
     for start in range(0, steps, span):
         stop = min(start + span, steps)
         arriving = _arriving(prepared, fired, part, start, stop)

@@ -4,12 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import UserError
-from neurodeploy_exporters.hdf5 import Folder, LocatedError
-from neurodeploy_exporters.lava.connection import Convolution
-from neurodeploy_exporters.lava.layers import CubaNeuron
-from neurodeploy_exporters.lava.limits import MAX_NEURONS
-from neurodeploy_exporters.lava.values import Integers, Shape
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.hdf5 import Folder, LocatedError
+from neurodeploy_exporters.lava.connection import Convolution, Integers, Shape
+from neurodeploy_exporters.lava.layers import MAX_NEURONS, CubaConstants
 
 _NEURON_TYPES = ("CUBA", "LOIHI")
 _DROPPED = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0}  # netx computes as if they had these values
@@ -24,7 +22,7 @@ def read_numbered(folder: Folder, *, least: int = 1) -> list[Folder]:
     return [folder.folder(str(i)) for i in range(len(names))]
 
 
-def read_neuron(layer: Folder) -> CubaNeuron:
+def read_neuron(layer: Folder) -> CubaConstants:
     """The group `neuron` of a layer or population."""
     folder = layer.folder("neuron")
     kind = folder.text("type")
@@ -36,7 +34,7 @@ def read_neuron(layer: Folder) -> CubaNeuron:
     if folder.unsigned("iDecay") and not folder.integers("iDecay").all():
         raise folder.error("iDecay: 0 stored without a sign found, of which netx makes 65535; store signed integers")
     try:
-        return CubaNeuron(
+        return CubaConstants(
             read_one_or_many(folder, "iDecay"), read_one_or_many(folder, "vDecay"), read_number(folder, "vThMant")
         )
     except LocatedError:
@@ -95,7 +93,7 @@ def checked_product(folder: Folder, shape: Integers) -> int:
     return product
 
 
-def write_neuron(group: Any, neuron: CubaNeuron) -> None:
+def write_neuron(group: Any, neuron: CubaConstants) -> None:
     """The group `neuron` inside `group`."""
     folder = group.create_group("neuron")
     write_text(folder, "type", "CUBA")

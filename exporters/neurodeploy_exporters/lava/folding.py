@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
 from neurodeploy.graph.nodes import Shape
+from neurodeploy.io.errors import UserError
 
 
 def fold_into_conv(pools: Sequence[nodes.AvgPool], shapes: Sequence[Shape], conv: nodes.Conv) -> nodes.Conv:

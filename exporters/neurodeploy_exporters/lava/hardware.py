@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer
+from neurodeploy_exporters.lava.connection import Integers
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.values import Integers
 
 WEIGHT_MIN, WEIGHT_MAX = -256, 254  # 8 bits and a sign, always even
 BIAS_MIN, BIAS_MAX = -4096, 4095  # 13 bits
@@ -55,7 +55,7 @@ def _check_circuit(circuit: Circuit) -> None:
         _check_weight(f"/synapse/{number}/weight", synapse.connection.weight)
 
 
-def _check_neurons(where: str, bias: Integers | None, neuron: CubaNeuron) -> None:
+def _check_neurons(where: str, bias: Integers | None, neuron: CubaConstants) -> None:
     if bias is not None:
         _check_range(f"{where}/bias", bias, BIAS_MIN, BIAS_MAX)
     _check_range(f"{where}/neuron/vThMant", neuron.threshold, 0, THRESHOLD_MAX)

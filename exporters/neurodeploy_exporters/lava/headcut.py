@@ -1,9 +1,18 @@
-"""Where the chip ends: behind the last spikes, or behind the last synapse, whose currents then leave it as graded values."""
+"""Where the chip ends: behind the last spikes, or behind the last synapse, whose currents then leave it as graded values;
+and what both cost, counted on data."""
 
-from collections.abc import Collection, Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from math import prod
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from neurodeploy.graph import Graph, Part, Partition, nodes, partition
+from neurodeploy_exporters.bundle import HeadCost, HeadCut
+from neurodeploy_exporters.lava.calibration import delivered
+from neurodeploy_exporters.lava.rounding import at_scale, candidates, readout_target
 from neurodeploy_exporters.lava.wiring import Readout
 
 Choice = Literal["last-spike", "last-synapse"]
@@ -60,3 +69,80 @@ def _enters(graph: Graph, name: str) -> bool:
 
 def _in_order(graph: Graph, names: Collection[str]) -> tuple[str, ...]:
     return tuple(node.name for node in graph.nodes if node.name in names)
+
+
+def head_costs(
+    graph: Graph,
+    parts: Partition,
+    found: Sequence[Readout],
+    tensors: Mapping[str, NDArray[Any]],
+    steps: int,
+    chosen: Choice,
+) -> HeadCut:
+    """Count both choices.
+
+    Args:
+        graph: the trained network.
+        parts: of it, cut behind the last spikes.
+        found: the synapses of the head that the chip could compute; may be empty.
+        tensors: spiking layer, or input of events → `[T, B, …]`, what the exported network fires on the sample.
+        steps: T.
+        chosen: the choice made.
+    """
+    assert parts.body is not None
+    samples = next(iter(tensors.values())).shape[1]
+    from_chip = [name for name in parts.head.inputs if name in parts.body.outputs]
+    macs = sum(_dense(graph, graph[name]) for name in moved(graph, parts.head, found))
+    last_spike = HeadCost(
+        spikes=sum(float(tensors[name].sum()) for name in from_chip) / samples,
+        graded_values=0,
+        synaptic_operations=0,
+        neuron_updates=0,
+        neuron_updates_active=0,
+        multiply_accumulates=float(macs * steps),
+    )
+    return HeadCut(
+        chosen=chosen,
+        last_spike=last_spike,
+        last_synapse=_on_chip(graph, parts, found, tensors, steps) if found else None,
+    )
+
+
+def _on_chip(
+    graph: Graph,
+    parts: Partition,
+    found: Sequence[Readout],
+    tensors: Mapping[str, NDArray[Any]],
+    steps: int,
+) -> HeadCost:
+    samples = next(iter(tensors.values())).shape[1]
+    assert parts.body is not None
+    read = {source for name in left(graph, found) for source in graph[name].inputs} & {*parts.body.outputs}
+    operations, updates, active, values = 0.0, 0, 0, 0
+    for readout in found:
+        current: Any = 0
+        target = readout_target(readout, steps)
+        for afferent, parallel in zip(readout.afferents, at_scale(target, candidates(target)[0]).parallel, strict=True):
+            spikes = torch.from_numpy(np.ascontiguousarray(tensors[afferent.source], np.uint8))
+            synapses = delivered(afferent, spikes, np.ones(afferent.node.weight.shape))
+            operations += parallel * float(synapses.sum(dtype=torch.float64))
+            current = current + synapses
+        size = prod(readout.shape)
+        updates += size * steps
+        active += int((current != 0).sum())
+        values += size if readout.integrates else size * steps
+    return HeadCost(
+        spikes=sum(float(tensors[name].sum()) for name in read) / samples,
+        graded_values=float(values),
+        synaptic_operations=operations / samples,
+        neuron_updates=float(updates),
+        neuron_updates_active=active / samples,
+        multiply_accumulates=float(values),
+    )
+
+
+def _dense(graph: Graph, node: nodes.Node) -> int:
+    """Multiply-accumulates of one evaluation, padding included, as ONNX Runtime computes it."""
+    if isinstance(node, nodes.Conv):
+        return prod(graph.shape(node.name)) * prod(node.weight.shape[1:])
+    return node.weight.size if isinstance(node, nodes.Linear) else 0

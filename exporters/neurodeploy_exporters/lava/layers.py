@@ -1,28 +1,73 @@
-"""The layers of Lava's `.net` files and their CUBA-LIF neurons, integers only. Shapes are per sample, `(C, H, W)` or `(N,)`.
+"""How large a network may be: a file of a kilobyte can claim any size, and the memory of a simulation follows the sizes.
 
-Source: lava-dl, `lava.lib.dl.netx.hdf5`.
+The limits are those of large systems of Loihi chips. Sources: Intel, "Taking neuromorphic computing to the next level with
+Loihi 2", technology brief 2021 (128 cores of 8192 neurons on a chip; Kapoho Point is a board of 8 chips); Intel, "Intel builds
+world's largest neuromorphic system", 2024 (Hala Point: 128 billion synapses).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
 
 import numpy as np
 
-from neurodeploy.errors import UserError
-from neurodeploy_exporters.lava.connection import Convolution, Matrix
-from neurodeploy_exporters.lava.values import MAX_DELAY as MAX_DELAY
-from neurodeploy_exporters.lava.values import Integers as Integers
-from neurodeploy_exporters.lava.values import Shape as Shape
-from neurodeploy_exporters.lava.values import check_range, check_shape
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.lava.connection import MAX_DELAY as MAX_DELAY
+from neurodeploy_exporters.lava.connection import Convolution, Matrix, Shape, check_range, check_shape
+from neurodeploy_exporters.lava.connection import Integers as Integers
+
+MAX_NEURONS = 8 * 128 * 8192
+"""Of a network, and of its input: Kapoho Point. Spikes, currents and potentials of so many take 75 MB per sample and step."""
+MAX_SYNAPSES = 128 * 10**9
+"""Of a network, each use of a convolution's weight counted: Hala Point. So many additions take some seconds."""
+MAX_UNFOLDED = 1 << 27
+"""Of one channel of a convolution, over all its places: torch may copy an input value for each, up to 1 GiB."""
+
+
+def check_sizes(shapes: Iterable[Shape]) -> None:
+    """Refuse a network of too many neurons.
+
+    Args:
+        shapes: of the populations, or of the input.
+
+    Raises:
+        UserError: naming the number found and the limit.
+    """
+    neurons = sum(prod(shape) for shape in shapes)
+    if neurons > MAX_NEURONS:
+        raise UserError(f"{neurons} neurons found, at most {MAX_NEURONS} expected, as many as 8 Loihi 2 chips have")
+
+
+def check_synapses(connections: Iterable[tuple[Convolution | Matrix, Shape]]) -> None:
+    """Refuse a network of too many synapses.
+
+    Args:
+        connections: each with the shape of its target.
+
+    Raises:
+        UserError: naming the number found and the limit.
+    """
+    total = 0
+    for connection, shape in connections:
+        fan_in, places = connection.weight[0].size, prod(shape) // shape[0]
+        if isinstance(connection, Convolution) and fan_in * places > MAX_UNFOLDED:
+            raise UserError(
+                f"{fan_in} weights per channel of a convolution, at {places} places, found; a product of at most "
+                f"{MAX_UNFOLDED} expected: use a smaller kernel or a larger stride"
+            )
+        total += fan_in * prod(shape)
+    if total > MAX_SYNAPSES:
+        raise UserError(f"{total} synapses found, at most {MAX_SYNAPSES} expected, as many as the largest Loihi system has")
+
 
 _INT16 = 1 << 15
 _FLOAT32 = 1 << 24  # files hold an input's map as float32
 
 
 @dataclass(frozen=True, eq=False)
-class CubaNeuron:
-    """CUBA-LIF neurons with hard reset; the equation is `neurodeploy.fixed_point.cuba_step`.
+class CubaConstants:
+    """CUBA-LIF neurons with hard reset; the equation is `neurodeploy.dynamics.neurons.cuba_step`.
 
     Attributes:
         i_decay: 0 … 4096, share of the synaptic current lost per step in 1/4096; one number, or one per channel.
@@ -56,7 +101,7 @@ class InputLayer:
     """
 
     shape: Shape
-    neuron: CubaNeuron | None = None
+    neuron: CubaConstants | None = None
     weight: int = 64
     bias: int = 0
 
@@ -87,7 +132,7 @@ class ConvLayer:
     padding: Shape = (0, 0)
     dilation: Shape = (1, 1)
     groups: int = 1
-    neuron: CubaNeuron
+    neuron: CubaConstants
 
     def __post_init__(self) -> None:
         check_shape(self.shape, (3,))
@@ -130,7 +175,7 @@ class DenseLayer:
     bias: Integers | None = None
     delay: int | Integers = 0
     weight_rec: Integers | None = None
-    neuron: CubaNeuron
+    neuron: CubaConstants
 
     def __post_init__(self) -> None:
         check_shape(self.shape, (1,))
@@ -190,7 +235,7 @@ def check_bias(bias: Integers | None, shapes: tuple[Shape, ...]) -> None:
     check_range("bias", bias, -_INT16, _INT16 - 1)
 
 
-def check_decays(neuron: CubaNeuron, channels: int) -> None:
+def check_decays(neuron: CubaConstants, channels: int) -> None:
     """Raises UserError unless each decay is one number or has one value per channel."""
     for field, decay in (("iDecay", neuron.i_decay), ("vDecay", neuron.v_decay)):
         if np.shape(decay) not in ((), (channels,)):

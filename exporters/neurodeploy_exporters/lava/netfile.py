@@ -11,9 +11,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurodeploy.errors import UserError
-from neurodeploy.files import atomic_file
-from neurodeploy_exporters.hdf5 import Folder, LocatedError, opened
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import atomic_file
+from neurodeploy.io.hdf5 import Folder, LocatedError, opened
+from neurodeploy_exporters.lava.connection import Integers, Shape
 from neurodeploy_exporters.lava.fields import (
     checked_product,
     read_geometry,
@@ -28,17 +29,15 @@ from neurodeploy_exporters.lava.fields import (
 from neurodeploy_exporters.lava.hardware import check_hardware
 from neurodeploy_exporters.lava.layers import (
     ConvLayer,
-    CubaNeuron,
+    CubaConstants,
     DenseLayer,
     FlattenLayer,
     InputLayer,
-    Integers,
     Layer,
-    Shape,
 )
 from neurodeploy_exporters.lava.network import Network
 
-_INTEGRATOR = CubaNeuron(0, 4096, 1 << 17)  # what netx gives a dense layer without neurons; it never spikes
+_INTEGRATOR = CubaConstants(0, 4096, 1 << 17)  # what netx gives a dense layer without neurons; it never spikes
 
 
 def read(path: Path) -> Network:

@@ -1,31 +1,98 @@
-"""A network as Lava's `.net` files describe it: a chain of layers.
-
-A *block* is what lava-dl's `netx` builds: a synapse with its neurons, or an input layer with neurons. Flatten layers and an
-input entry without neurons are no blocks. Source: lava-dl, `lava.lib.dl.netx.hdf5`.
-"""
+"""A network as Lava's `.net` files describe it, a chain of layers, and the connections that such a file cannot hold."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from neurodeploy.errors import UserError
+import numpy as np
+
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit, Population, Synapse
+from neurodeploy_exporters.lava.connection import Convolution, Integers, Matrix, Shape
 from neurodeploy_exporters.lava.layers import (
     ConvLayer,
-    CubaNeuron,
+    CubaConstants,
     DenseLayer,
     FlattenLayer,
     InputLayer,
     Layer,
-    Shape,
     Spiking,
+    check_sizes,
+    check_synapses,
 )
-from neurodeploy_exporters.lava.limits import check_sizes, check_synapses
-from neurodeploy_exporters.lava.skip import Skip, read_skip
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Skip:
+    """One more synapse between two blocks of a chain, whose sums are added to those of the block's own.
+
+    Attributes:
+        from_layer, to_layer: indices of blocks, the second larger; from −1 for the network's input.
+        weight: `[C_out, C_in / groups, kH, kW]` of a convolution, or `[N_out, N_in]`.
+        stride, padding, dilation, groups: of a convolution, as in `Convolution`.
+        delay: a spike of step t arrives in step t + 1 + delay; `to_layer − from_layer − 1` lines it up with the chain.
+    """
+
+    from_layer: int
+    to_layer: int
+    weight: Integers
+    stride: Shape = (1, 1)
+    padding: Shape = (0, 0)
+    dilation: Shape = (1, 1)
+    groups: int = 1
+    delay: int = 0
+
+    def synapse(self) -> Synapse:
+        """The same as a synapse of a circuit whose populations are the blocks.
+
+        Raises:
+            UserError: the weight or the geometry is wrong.
+        """
+        connection: Convolution | Matrix
+        if self.weight.ndim == 4:
+            connection = Convolution(
+                weight=self.weight, stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups
+            )
+        else:
+            connection = Matrix(weight=self.weight)
+        return Synapse(source=self.from_layer, target=self.to_layer, connection=connection, delay=self.delay)
+
+
+def read_skip(given: Mapping[str, Any]) -> Skip:
+    """A skip from a mapping with its fields, such as one read from JSON: nested lists of whole numbers are its arrays.
+
+    Raises:
+        UserError: a field is missing, unknown, or of another kind.
+    """
+    known = [field.name for field in fields(Skip)]
+    if unknown := set(given) - set(known):
+        raise UserError(f"{', '.join(sorted(map(str, unknown)))} found; {', '.join(known)} expected")
+    if missing := {"from_layer", "to_layer", "weight"} - set(given):
+        raise UserError(f"{', '.join(sorted(missing))} missing")
+    values: dict[str, Any] = {name: _whole(name, value) for name, value in given.items()}
+    for name in ("stride", "padding", "dilation"):
+        if name in values:
+            values[name] = tuple(values[name].ravel().tolist())
+    for name in ("from_layer", "to_layer", "groups", "delay"):
+        if name in values:
+            if values[name].ndim:
+                raise UserError(f"{name}: shape {values[name].shape} found, one number expected")
+            values[name] = int(values[name])
+    return Skip(**values)
+
+
+def _whole(name: str, value: Any) -> Integers:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.empty((), object)  # rows of different lengths
+    if array.dtype.kind not in "iu":
+        raise UserError(f"{name}: {array.dtype} found, whole numbers expected")
+    return array.astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class NetBlock:
     """A layer with neurons, as netx builds it.
 
     Attributes:
@@ -44,7 +111,7 @@ class Block:
         return f"L{self.index}_{_KIND[type(self.layer)](self.layer)}"
 
     @property
-    def neuron(self) -> CubaNeuron:
+    def neuron(self) -> CubaConstants:
         if self.layer.neuron is None:
             raise UserError(f"/layer/{self.position}: input entry without neurons, which is no block")
         return self.layer.neuron
@@ -136,14 +203,14 @@ class Network:
                 shape = layer.output_shape(shape)
         return shape
 
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[NetBlock, ...]:
         """What netx builds, in order."""
         spiking = [
             (position, layer)
             for position, layer in enumerate(self.layers)
             if not isinstance(layer, FlattenLayer) and layer.neuron is not None
         ]
-        return tuple(Block(index, position, layer) for index, (position, layer) in enumerate(spiking))
+        return tuple(NetBlock(index, position, layer) for index, (position, layer) in enumerate(spiking))
 
     def circuit(self, skips: Sequence[Skip | Mapping[str, Any]] = (), input_shape: Shape | None = None) -> Circuit:
         """The chain as a circuit, with further synapses between its blocks; population i is block i.

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit
+from neurodeploy_exporters.lava.connection import Shape
 from neurodeploy_exporters.lava.layers import DenseLayer
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.simulate import shaped_input, simulate, simulate_circuit
-from neurodeploy_exporters.lava.values import Shape
 
 _DIRECT_DRIVE = 1  # reset offset of a network driven by spikes: depth 1 sees the input of step t in step t + 1
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
+from neurodeploy_exporters.lava.connection import Integers, Shape
 from neurodeploy_exporters.lava.hardware import WEIGHT_MIN
-from neurodeploy_exporters.lava.values import Integers, Shape
 
 _BIAS_SHIFT = 6  # biases are in units of the threshold
 

@@ -12,18 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part
 from neurodeploy.graph.nodes import Shape
-from neurodeploy_exporters.lava.arrangement import arranged
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.lava.arrangement import arranged, integer_graph
 from neurodeploy_exporters.lava.calibration import Calibration
 from neurodeploy_exporters.lava.circuit import Circuit
-from neurodeploy_exporters.lava.integer_graph import integer_graph
-from neurodeploy_exporters.lava.layers import CubaNeuron
+from neurodeploy_exporters.lava.connection import MAX_DELAY
+from neurodeploy_exporters.lava.layers import CubaConstants
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.placed import Placed
-from neurodeploy_exporters.lava.rounding import at_scale, candidates, given, readout_target, spiking_target
-from neurodeploy_exporters.lava.values import MAX_DELAY
+from neurodeploy_exporters.lava.rounding import Placed, at_scale, candidates, given, readout_target, spiking_target
 from neurodeploy_exporters.lava.wiring import Readout, Stage, stages
 
 
@@ -139,7 +137,7 @@ def quantize_body(
             scale = candidates(target)[0]
             i_decay, v_decay = 0 if stage.integrates else 4096, 4096
         rounded = at_scale(target, scale)
-        neuron = CubaNeuron(i_decay, v_decay, rounded.threshold)
+        neuron = CubaConstants(i_decay, v_decay, rounded.threshold)
         placed.append(Placed(stage, rounded, neuron, depth, delays, index))
         depths[stage.name] = depth
     spiking, graded = placed[: len(found)], placed[len(found) :]

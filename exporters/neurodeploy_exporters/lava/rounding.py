@@ -6,7 +6,7 @@ Currents of several synapses between the same neurons add too: n parallel ones h
 steps of 2, and leave the scale to the smaller weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, floor, log2
@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.hardware import BIAS_MAX, THRESHOLD_MAX, WEIGHT_MAX, WEIGHT_MIN
+from neurodeploy_exporters.lava.layers import CubaConstants
 from neurodeploy_exporters.lava.wiring import Afferent, Readout, Stage
 
 SUM_MAX = (1 << 17) - 1
@@ -272,3 +273,24 @@ def _squared_error(trained: Any, scale: float) -> float:
     halves -= np.rint(halves)
     flat = halves.ravel()
     return float(np.dot(flat, flat)) * (2 / scale) ** 2
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A stage or readout with its integers and its place in time."""
+
+    stage: Stage | Readout
+    rounded: Rounded
+    neuron: CubaConstants
+    depth: int
+    delays: tuple[int, ...]
+    index: int
+
+    @property
+    def key(self) -> str:
+        return f"L{self.index}_{'Dense' if len(self.stage.shape) == 1 else 'Conv'}"
+
+    @property
+    def afferents(self) -> Iterator[tuple[Afferent, Any, int, int]]:
+        """Afferent, integer weight, parallel synapses, delay."""
+        return zip(self.stage.afferents, self.rounded.weights, self.rounded.parallel, self.delays, strict=True)

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit
+from neurodeploy_exporters.lava.connection import Shape
 from neurodeploy_exporters.lava.engine import Drive, Prepared, Traces, prepare, run
 from neurodeploy_exporters.lava.layers import FlattenLayer
-from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.skip import Skip
-from neurodeploy_exporters.lava.values import Shape
+from neurodeploy_exporters.lava.network import Network, Skip
 
 Mode = Literal["spikes", "bias", "ain"]
 _MODES = ("spikes", "bias", "ain")

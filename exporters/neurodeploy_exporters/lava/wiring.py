@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, nodes
 from neurodeploy.graph.nodes import Shape
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.folding import fold_into_conv, fold_into_linear
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Primitive
 
 Reset = Literal["hard", "soft"]

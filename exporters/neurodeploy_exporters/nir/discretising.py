@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph.nodes import Shape
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Primitive
 from neurodeploy_exporters.nir.conventions import Convention
 

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, interpreter, nodes, partition
 from neurodeploy.graph.grid import GridLayer, check_inputs, grid_layers, to_grid
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.accuracy import LOGITS_ATOL, RightAnswers, disagreement, measure
 from neurodeploy_exporters.bundle import (
     SAMPLE,
@@ -24,9 +24,9 @@ from neurodeploy_exporters.bundle import (
     write_bundle,
 )
 from neurodeploy_exporters.nir.content import Content
+from neurodeploy_exporters.nir.files import store
 from neurodeploy_exporters.nir.part import graph_of, torch_run
 from neurodeploy_exporters.nir.primitives import NoNirForm
-from neurodeploy_exporters.nir.storing import store
 from neurodeploy_exporters.nir.writing import DT, content_of
 from neurodeploy_exporters.onnx.build import build
 from neurodeploy_exporters.onnx.runtime import Session
@@ -45,7 +45,7 @@ def export(
     test: tuple[Any, NDArray[np.int64]] | None = None,
     encoding: str | None = None,
 ) -> Path:
-    """Write a NIR bundle; see `neurodeploy.targets.Exporter` for the arguments.
+    """Write a NIR bundle; see `neurodeploy.app.targets.Exporter` for the arguments.
 
     `whole.nir` is there where NIR can express all of the network. Beside it, as for a chip, `body.nir` holds the spiking body,
     and `encoder.onnx` and `head.onnx` what comes before and after, which may be anything. With quantize "exact" the weights of

@@ -10,22 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, nodes
 from neurodeploy.graph.nodes import Shape
 from neurodeploy.graph.shapes import output_shape
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Primitive
 from neurodeploy_exporters.nir.conventions import Convention
 from neurodeploy_exporters.nir.discretising import discrete, per_channel
-from neurodeploy_exporters.nir.flattening import Flat
-from neurodeploy_exporters.nir.inputshape import input_shape
+from neurodeploy_exporters.nir.flattening import Flat, input_shape
 
 _MOST_VALUES = 1 << 26  # of one tensor, per sample and step
 _LONGEST_NAME = 120
 _TAKEN = {*dir(nn.Module()), "graph", "batch_first"}  # by torch, of the modules that a graph may become
 
-_RULES: dict[str, Callable[["_Builder", str, Primitive, str], str]] = {}
+_RULES: dict[str, Callable[["_Importer", str, Primitive, str], str]] = {}
 
 
 def imported(content: Flat, convention: Convention, path: Path, *, shape: Shape | None = None) -> tuple[Graph, tuple[str, ...]]:
@@ -34,7 +33,7 @@ def imported(content: Flat, convention: Convention, path: Path, *, shape: Shape 
     Raises:
         UserError: a node has no form in a graph, or shapes do not fit; the message names file and node.
     """
-    builder = _Builder(content, convention, path)
+    builder = _Importer(content, convention, path)
     for name, node in content.nodes.items():
         try:
             builder.place(name, node, shape)
@@ -43,7 +42,7 @@ def imported(content: Flat, convention: Convention, path: Path, *, shape: Shape 
     return fold_batch_norm(Graph(builder.made)), tuple(builder.notes)
 
 
-class _Builder:
+class _Importer:
     def __init__(self, content: Flat, convention: Convention, path: Path) -> None:
         self.content, self.convention, self.path = content, convention, path
         self.made: list[nodes.Node] = []
@@ -111,8 +110,8 @@ class _Builder:
 
 def _rule(
     *kinds: str,
-) -> Callable[[Callable[[_Builder, str, Primitive, str], str]], Callable[[_Builder, str, Primitive, str], str]]:
-    def register(function: Callable[[_Builder, str, Primitive, str], str]) -> Callable[[_Builder, str, Primitive, str], str]:
+) -> Callable[[Callable[[_Importer, str, Primitive, str], str]], Callable[[_Importer, str, Primitive, str], str]]:
+    def register(function: Callable[[_Importer, str, Primitive, str], str]) -> Callable[[_Importer, str, Primitive, str], str]:
         _RULES.update(dict.fromkeys(kinds, function))
         return function
 
@@ -120,7 +119,7 @@ def _rule(
 
 
 @_rule("Affine", "Linear")
-def _linear(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+def _linear(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     weight = _weights(name, node, "weight")
     if weight.ndim != 2 or not weight.size:
         raise UserError(f"node {name}: weight of shape {weight.shape} found, (outputs, inputs) expected")
@@ -128,7 +127,7 @@ def _linear(builder: _Builder, name: str, node: Primitive, source: str) -> str:
 
 
 @_rule("Conv1d", "Conv2d")
-def _conv(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+def _conv(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     axes, weight = int(node.kind[4]), _weights(name, node, "weight")
     if weight.ndim != axes + 2 or not weight.size:
         raise UserError(f"node {name}: weight of shape {weight.shape} found, {axes + 2} axes expected")
@@ -152,7 +151,7 @@ def _conv(builder: _Builder, name: str, node: Primitive, source: str) -> str:
 
 
 @_rule("AvgPool2d", "SumPool2d")
-def _pool(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+def _pool(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     kernel, stride = (_sizes(name, node, field, 2, 1) for field in ("kernel_size", "stride"))
     padding, shape = _sizes(name, node, "padding", 2, 0), builder.shapes[source]
     if len(shape) != 3 or any(k > n + 2 * p for k, n, p in zip(kernel, shape[1:], padding, strict=True)):
@@ -167,7 +166,7 @@ def _pool(builder: _Builder, name: str, node: Primitive, source: str) -> str:
 
 
 @_rule("Flatten")
-def _flatten(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+def _flatten(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     """NIR's axes are those of a sample; a file may count torch's batch too."""
     start, end = (int(_whole(name, node, field).flat[0]) for field in ("start_dim", "end_dim"))
     axes = len(builder.shapes[source])
@@ -179,13 +178,13 @@ def _flatten(builder: _Builder, name: str, node: Primitive, source: str) -> str:
 
 
 @_rule("Scale")
-def _scale(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+def _scale(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     scale = per_channel(f"node {name}: scale", _array(name, node, "scale"), builder.shapes[source])
     return builder.scaled(name, source, scale, np.zeros(1))
 
 
 @_rule("Delay")
-def _delay(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+def _delay(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     delay = per_channel(f"node {name}: delay", _array(name, node, "delay"), builder.shapes[source])
     steps = delay / builder.convention.dt
     whole = np.rint(steps)
@@ -196,7 +195,7 @@ def _delay(builder: _Builder, name: str, node: Primitive, source: str) -> str:
 
 
 @_rule("Threshold")
-def _threshold(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+def _threshold(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     """A neuron that keeps nothing from one step to the next."""
     threshold = per_channel(f"node {name}: threshold", _array(name, node, "threshold"), builder.shapes[source])
     if not (threshold > 0).all():
@@ -208,7 +207,7 @@ def _threshold(builder: _Builder, name: str, node: Primitive, source: str) -> st
 
 
 @_rule(*NEURONS)
-def _neuron(builder: _Builder, name: str, node: Primitive, source: str) -> str:
+def _neuron(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     with np.errstate(all="ignore"):  # absurd constants are refused by what they make
         found = discrete(name, node, builder.shapes[source], builder.convention)
     nothing, tensor = np.zeros(1), source

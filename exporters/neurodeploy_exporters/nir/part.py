@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, nodes
 from neurodeploy.graph.module import GraphModule
+from neurodeploy.io.errors import UserError
 
 
 def graph_of(graph: Graph, part: Part) -> Graph:

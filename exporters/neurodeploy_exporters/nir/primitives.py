@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, nodes
 from neurodeploy.graph.nodes import Shape
-from neurodeploy_exporters.nir.content import Primitive, Value
-from neurodeploy_exporters.nir.grouping import dense
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.nir.content import Primitive, Value, dense
 
 _MOST_WEIGHTS = 1 << 26  # that readers take of one node
 

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph
 from neurodeploy.graph.nodes import Shape
-from neurodeploy_exporters.hdf5 import LocatedError, printable
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.hdf5 import LocatedError, printable
 from neurodeploy_exporters.nir.content import Content, Primitive, unequal
 from neurodeploy_exporters.nir.conventions import Convention, Reset, chosen, recognised
+from neurodeploy_exporters.nir.files import load
 from neurodeploy_exporters.nir.flattening import flat
 from neurodeploy_exporters.nir.importing import imported
-from neurodeploy_exporters.nir.loading import load
 from neurodeploy_exporters.nir.structure import KEY, parsed, rebuilt
 from neurodeploy_exporters.nir.writing import content_of
 

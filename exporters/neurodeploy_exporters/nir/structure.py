@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
-from neurodeploy_exporters.nir.content import Content, Primitive
-from neurodeploy_exporters.nir.grouping import grouped
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.nir.content import Content, Primitive, grouped
 
 KEY = "neurodeploy"
 _KINDS: dict[str, type[nodes.Node]] = {

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 import neurodeploy
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, nodes
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Content, Primitive, Value
+from neurodeploy_exporters.nir.files import store
 from neurodeploy_exporters.nir.primitives import Context, primitives
-from neurodeploy_exporters.nir.storing import store
 from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, member
 
 DT = 1e-4  # seconds; what SpikingJelly and snnTorch take without being told

@@ -9,8 +9,8 @@ import onnx
 from onnx import TensorProto, helper
 
 import neurodeploy
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, nodes, partition
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.neuron import DOMAIN
 from neurodeploy_exporters.onnx.operators import emit
 from neurodeploy_exporters.onnx.writer import Grid, Writer

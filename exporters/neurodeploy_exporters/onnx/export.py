@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, Part, partition
 from neurodeploy.graph.grid import check_inputs, grid_layers, to_grid
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.accuracy import LOGITS_ATOL, Inputs, RightAnswers, classes, disagreement
 from neurodeploy_exporters.bundle import (
     SAMPLE,
@@ -46,7 +46,7 @@ def export(
     spike_counts: bool = False,
     encoding: str | None = None,
 ) -> Path:
-    """Write an ONNX bundle; see `neurodeploy.targets.Exporter` for the arguments.
+    """Write an ONNX bundle; see `neurodeploy.app.targets.Exporter` for the arguments.
 
     With quantize "none" the weights stay float32, and the few spikes in which ONNX Runtime differs from the reference
     interpreter on the sample (sums taken in another order) are counted and written into the manifest, together with what they

@@ -14,13 +14,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
 from neurodeploy.graph import Graph, nodes
-from neurodeploy.neurons import RESETS, NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.build import STATES, STEPS
-from neurodeploy_exporters.onnx.model import named_tensors
+from neurodeploy_exporters.onnx.model import named_tensors, read
 from neurodeploy_exporters.onnx.neuron import DOMAIN, neuron_attributes
-from neurodeploy_exporters.onnx.reading import read
 
 _FORMS = (".sums", ".made")  # a node's tensor before it is rounded, and before it gets its time axis
 _TRAINED_STEPS = "trained_steps"

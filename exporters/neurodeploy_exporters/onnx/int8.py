@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, nodes
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.build import build
 from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.writer import Grid

@@ -1,26 +1,141 @@
-"""One ONNX model, loaded: what it takes, gives and keeps between its steps."""
+"""An ONNX file, read with care, checked, and cut into portions that fit the caches."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import Message
 from numpy.typing import NDArray
+from onnx.external_data_helper import uses_external_data
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.build import LARGEST, SPIKE_COUNTS, STATES, STEPS
-from neurodeploy_exporters.onnx.portions import batch_axis
 from neurodeploy_exporters.onnx.providers import check_started, chosen, onnxruntime
-from neurodeploy_exporters.onnx.reading import one_line, read
+
+_LONGEST_REASON = 400
+_LARGE = 4096
+_SIZES = {
+    onnx.TensorProto.FLOAT: 4,
+    onnx.TensorProto.INT64: 8,
+    onnx.TensorProto.INT32: 4,
+    onnx.TensorProto.INT8: 1,
+    onnx.TensorProto.UINT8: 1,
+}
+
+
+def read(path: Path) -> tuple[bytes, onnx.ModelProto]:
+    """A model's bytes, and the model without its large weights, which has passed ONNX's checker and shape inference.
+
+    The checker copies a model several times, so weights take part in it as inputs of their shape: their sizes are checked here.
+
+    Raises:
+        UserError: there is no such file, it is not a sound model, or weights of it lie in other files.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, an ONNX model expected")
+    try:
+        data = path.read_bytes()
+        model = onnx.ModelProto.FromString(data)
+        outside = [tensor.name for tensor in _tensors(model) if uses_external_data(tensor)]
+        if outside:
+            raise UserError(
+                f"{path}: the weights {outside[0]} lie in another file; a model that holds all its weights expected"
+            )
+        _lighten(model.graph)
+        onnx.checker.check_model(model, full_check=True)
+    except UserError:
+        raise
+    except Exception as error:  # protobuf, checker and shape inference have their own types each
+        raise UserError(f"{path}: not a readable ONNX model: {one_line(error)}") from None
+    return data, model
+
+
+def one_line(error: Exception) -> str:
+    """The beginning of an error's text."""
+    return " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+
+
+def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
+    """Every tensor in a model, those of its functions, constants and subgraphs included."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for member in [value] if isinstance(value, Message) else value:
+                yield from _tensors(member)
+
+
+def _lighten(graph: onnx.GraphProto) -> None:
+    """Make inputs of the large weights whose bytes are as many as their shape asks for."""
+    declared = {value.name for value in graph.input}
+    for place in reversed(range(len(graph.initializer))):
+        tensor = graph.initializer[place]
+        size = _SIZES.get(tensor.data_type, 0) * prod(tensor.dims)
+        if size == len(tensor.raw_data) > _LARGE and tensor.name and min(tensor.dims) > 0:
+            if tensor.name not in declared:
+                graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+                declared.add(tensor.name)
+            del graph.initializer[place]
+
+
+_CACHED = 1 << 19  # values of the largest tensor, all steps of a portion together, for each thread: 2 MiB
+_BATCH = "B"
+
+Axes = Mapping[str, int | None]
+"""Tensor → its axis of samples; None where it has none."""
+
+
+def batch_axis(shape: list[Any] | tuple[Any, ...]) -> int | None:
+    """The axis of samples of a declared shape."""
+    return list(shape).index(_BATCH) if _BATCH in shape else None
+
+
+def portion(largest: int, steps: int, threads: int | None = None) -> int:
+    """How many samples to compute at a time.
+
+    Args:
+        largest: values of the largest tensor, per sample and step.
+        steps: T.
+        threads: that share the work on a tensor, each with a cache of its own; all cores of this process if None.
+    """
+    return max(1, (threads or _cores()) * _CACHED // max(1, largest * steps))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def split(tensors: Mapping[str, NDArray[Any]], axes: Axes, size: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """The tensors of the first `size` samples, then of the next ones; tensors without samples go along each time."""
+    (batch,) = {value.shape[axis] for name, value in tensors.items() if (axis := axes[name]) is not None}
+    for start in range(0, batch, size):
+        samples = slice(start, start + size)
+        yield {
+            name: value if (axis := axes[name]) is None else value[(slice(None),) * axis + (samples,)]
+            for name, value in tensors.items()
+        }
+
+
+def joined(portions: list[dict[str, NDArray[Any]]], axes: Axes) -> dict[str, NDArray[Any]]:
+    """The tensors of all portions; one without samples is the same in each."""
+    return {
+        name: value if (axis := axes[name]) is None else np.concatenate([each[name] for each in portions], axis)
+        for name, value in portions[-1].items()
+    }
+
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
 _LARGEST_STATE = 1 << 31
 _LONGEST_NUMBER = 20
 
 
-class Model:
+class OnnxFile:
     """See `Session` for the arguments.
 
     Attributes:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from neurodeploy.neurons import NeuronParameters, Reset
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 
 DOMAIN = "ai.neurodeploy"
 _OPSET = 18
@@ -21,7 +21,7 @@ _LARGEST_EXPONENT = 100
 def neuron_function(reset: Reset, rank: int) -> onnx.FunctionProto:
     """`(current [T, B, …], v0 [B, …]) → (spikes [T, B, …], v [B, …])`, with the attributes of `neuron_attributes`.
 
-    `neurodeploy.neurons.neuron_step` with all its roundings: `h = λ v + I`, `s = h > θ`, then `v = h (1 − s)` for the hard
+    `dynamics.neurons.neuron_step` with all its roundings: `h = λ v + I`, `s = h > θ`, then `v = h (1 − s)` for the hard
     reset, `v = h − θ s` for the soft one, `v = h` without reset. A HardSigmoid, `clip(slope h + offset, 0, 1)`, does the
     comparison: no float32 lies on its slope. The hard reset goes by −h and −v, `v0` and `v` too: one ThresholdedRelu makes −v
     of −h, 0 where it is at most `floor`. Only the soft reset needs spikes step by step; else they are made of all h at once.
@@ -81,7 +81,7 @@ def neuron_attributes(parameters: NeuronParameters) -> dict[str, float]:
 
 
 def low_pass_function(rank: int) -> onnx.FunctionProto:
-    """`(x [T, B, …], i0 [B, …]) → (currents [T, B, …], i [B, …])`: `neurodeploy.neurons.synapse_step`, `i = decay i + x`."""
+    """`(x [T, B, …], i0 [B, …]) → (currents [T, B, …], i [B, …])`: `dynamics.neurons.synapse_step`, `i = decay i + x`."""
     inside = [
         helper.make_node("Mul", ["i_before", "decay"], ["kept"]),
         helper.make_node("Add", ["kept", "x_t"], ["i_after"]),

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import nodes
-from neurodeploy_exporters.onnx.grids import on_grid, synapse
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.neuron import low_pass_function, neuron_attributes, neuron_function
-from neurodeploy_exporters.onnx.writer import Writer
+from neurodeploy_exporters.onnx.writer import Writer, on_grid, synapse
 
 _RULES: dict[type, Callable[[Writer, Any], None]] = {}
 

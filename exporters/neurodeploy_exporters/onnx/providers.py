@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 CLASH = "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall both, then install one"
 _NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

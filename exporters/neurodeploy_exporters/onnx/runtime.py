@@ -9,11 +9,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import read_bundle
-from neurodeploy_exporters.onnx import portions
 from neurodeploy_exporters.onnx.build import STEPS
-from neurodeploy_exporters.onnx.model import Model
+from neurodeploy_exporters.onnx.model import OnnxFile, joined, portion, split
 
 _CPU = ("cpu",)
 
@@ -74,7 +73,7 @@ class Session:
             raise UserError(f"session: {threads} threads found, at least 1 expected")
         if portion is not None and portion < 1:
             raise UserError(f"session: a portion of {portion} samples found, at least 1 expected")
-        self._models = [Model(one, also, providers, threads) for one in models]
+        self._models = [OnnxFile(one, also, providers, threads) for one in models]
         self.origin = ", ".join(one.origin for one in self._models)
         self.outputs = tuple(dict.fromkeys(name for one in self._models for name in one.outputs))
         lacking = [name for name in also if name not in self.outputs]
@@ -123,7 +122,7 @@ class Session:
         size = self._size(given, steps)
         if size is None:
             return self._run(given, steps)
-        return portions.joined([self._run(some, steps) for some in portions.split(given, self._axes, size)], self._axes)
+        return joined([self._run(some, steps) for some in split(given, self._axes, size)], self._axes)
 
     def _size(self, given: Mapping[str, NDArray[Any]], steps: int | None) -> int | None:
         """Samples to compute at a time; None for all at once."""
@@ -135,7 +134,7 @@ class Session:
         (batch,) = batches
         lengths = [shapes[name][0] for name in given if self.inputs[name].shape[0] == "T"]
         told = int(np.max(given[STEPS], initial=1)) if STEPS in given else steps or 1
-        size = self._portion or portions.portion(self._largest, max([told, *lengths]), self._threads)
+        size = self._portion or portion(self._largest, max([told, *lengths]), self._threads)
         return size if size < batch else None
 
     def _run(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> dict[str, NDArray[Any]]:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, nodes
-from neurodeploy.neurons import NeuronParameters
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.layers import CubaNeuron
+from neurodeploy_exporters.lava.layers import CubaConstants
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "golden"
 
@@ -173,10 +173,10 @@ def _even(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return 2 * rng.integers(-128, 128, shape)
 
 
-def _neuron(rng: np.random.Generator, channels: int) -> CubaNeuron:
+def _neuron(rng: np.random.Generator, channels: int) -> CubaConstants:
     decays = [rng.choice([0, 4096, 2048, rng.integers(0, 4097)], channels if rng.random() < 0.3 else None) for _ in range(2)]
     i_decay, v_decay = (int(decay) if np.ndim(decay) == 0 else decay for decay in decays)
-    return CubaNeuron(i_decay, v_decay, int(rng.choice([1, 50, 1000, 131071])))
+    return CubaConstants(i_decay, v_decay, int(rng.choice([1, 50, 1000, 131071])))
 
 
 def _convolution(rng: np.random.Generator, shape: tuple[int, ...]) -> Convolution:

@@ -4,19 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.layers import FixedPointNeuron, Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.dynamics.surrogates import Rectangle
 from neurodeploy.graph import Graph, fold_batch_norm, nodes, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import FixedPointNeuron, Neuron
-from neurodeploy.neurons import NeuronParameters
-from neurodeploy.surrogate import Rectangle
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle
-from neurodeploy_exporters.lava.aware import LoihiAware, hard_reset
+from neurodeploy_exporters.lava.aware import LoihiAware, PoolFirst, hard_reset
 from neurodeploy_exporters.lava.pipeline import run_sequence
-from neurodeploy_exporters.lava.poolfirst import PoolFirst
 from neurodeploy_exporters.lava.quantize import QuantizedBody, quantize_body
 from neurodeploy_exporters.lava.rounding import SUM_MAX
 

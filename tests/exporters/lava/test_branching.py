@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, nodes, partition
 from neurodeploy.graph.grid import to_grid
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import read_circuit, write_circuit
 from neurodeploy_exporters.lava.hardware import check_hardware
-from neurodeploy_exporters.lava.layers import CubaNeuron
+from neurodeploy_exporters.lava.layers import CubaConstants
 from neurodeploy_exporters.lava.netfile import read, write
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.pipeline import run_sequence, run_stream
@@ -223,7 +223,7 @@ EYE = Matrix(weight=2 * np.eye(2, dtype=np.int64))
 
 
 def circuit(*synapses: Synapse, recurrent: np.ndarray | None = None) -> Circuit:
-    neuron = CubaNeuron(4096, 0, 1)
+    neuron = CubaConstants(4096, 0, 1)
     populations = (
         Population(key="L0_Dense", shape=(2,), neuron=neuron, recurrent=recurrent),
         Population(key="L1_Dense", shape=(2,), neuron=neuron),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import interpreter, partition
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.calibration import Calibration
 from neurodeploy_exporters.lava.quantize import quantize_body
 from neurodeploy_exporters.lava.rounding import at_scale, candidates, spiking_target
@@ -33,7 +33,7 @@ def test_every_population_alone_fires_at_least_as_nearly_as_with_the_least_round
 
 def _differing(stage, rounded, tensors) -> int:
     """Spikes that differ from the trained population's when both read the trained network's spikes, in plain numpy."""
-    from neurodeploy.fixed_point import CubaParameters, cuba_step
+    from neurodeploy.dynamics.neurons import CubaParameters, cuba_step
     from neurodeploy.graph import Graph, nodes
 
     current = 0

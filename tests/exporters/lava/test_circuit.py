@@ -5,13 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer
-from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.skip import Skip
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer
+from neurodeploy_exporters.lava.network import Network, Skip
 
-NEURON = CubaNeuron(4096, 1024, 100)
+NEURON = CubaConstants(4096, 1024, 100)
 CONV = Convolution(weight=np.full((2, 2, 1, 1), 2))
 DENSE = Matrix(weight=np.full((3, 8), 2))
 A = Population(key="a", shape=(2, 2, 2), neuron=NEURON)
@@ -85,7 +84,7 @@ def test_input_neurons_have_no_depth():
         (lambda: replace(A, shape=(2, 2)), r"shape: \(2, 2\)"),
         (lambda: replace(A, bias=np.zeros(3, int)), r"bias: shape \(3,\) found, \(2,\) or \(2, 2, 2\)"),
         (lambda: replace(A, bias=np.full(2, 1 << 15)), "bias: 32768 found"),
-        (lambda: replace(A, neuron=CubaNeuron(np.zeros(3, int), 0, 1)), r"iDecay: shape \(3,\)"),
+        (lambda: replace(A, neuron=CubaConstants(np.zeros(3, int), 0, 1)), r"iDecay: shape \(3,\)"),
         (lambda: replace(A, recurrent=np.ones((2, 2), int)), r"recurrent: shape \(2, 2\) found on \(2, 2, 2\)"),
         (lambda: replace(C, recurrent=np.ones((2, 3), int)), r"recurrent: shape \(2, 3\)"),
         (lambda: replace(C, recurrent=np.full((3, 3), 256)), "recurrent: 256 found"),

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import is_circuit, read_circuit, write_circuit
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer
 from neurodeploy_exporters.lava.netfile import read, write
 from neurodeploy_exporters.lava.network import Network
 
 
 def same(a: Any, b: Any, where: str = "circuit") -> None:
     """Compare two circuits, or parts of them, field by field."""
-    if isinstance(a, Circuit | Population | Synapse | Convolution | Matrix | CubaNeuron):
+    if isinstance(a, Circuit | Population | Synapse | Convolution | Matrix | CubaConstants):
         assert type(a) is type(b), where
         for name in type(a).__dataclass_fields__:
             same(getattr(a, name), getattr(b, name), f"{where}.{name}")
@@ -45,7 +45,7 @@ def test_a_written_circuit_is_read_back_as_it_was(tmp_path_factory, random_circu
     path.unlink()
 
 
-NEURON = CubaNeuron(4096, np.array([1024, 7]), 100)
+NEURON = CubaConstants(4096, np.array([1024, 7]), 100)
 
 
 def example() -> Circuit:
@@ -58,7 +58,7 @@ def example() -> Circuit:
     connection = Convolution(weight=even(2, 2, 3, 3), padding=(1, 1))
     shortcut = Convolution(weight=even(2, 1, 1, 1), groups=2)
     matrix = Matrix(weight=even(3, 24), delay=rng.integers(1, 4, (3, 24)))
-    last = Population(key="c", shape=(3,), neuron=CubaNeuron(0, 0, 9), bias=np.array([1, 2, -3]), recurrent=even(3, 3))
+    last = Population(key="c", shape=(3,), neuron=CubaConstants(0, 0, 9), bias=np.array([1, 2, -3]), recurrent=even(3, 3))
     return Circuit(
         input_shape=(2, 4, 3),
         populations=(
@@ -94,7 +94,7 @@ def test_netx_finds_no_layers_in_it_so_that_it_stops_rather_than_drops_a_branch(
 
 
 def test_a_file_tells_whether_it_is_a_circuit(path, tmp_path):
-    chain = Network((DenseLayer(shape=(2,), weight=np.eye(2, dtype=int) * 2, neuron=CubaNeuron(0, 0, 1)),))
+    chain = Network((DenseLayer(shape=(2,), weight=np.eye(2, dtype=int) * 2, neuron=CubaConstants(0, 0, 1)),))
     write(chain, tmp_path / "a.net")
     assert is_circuit(path)
     assert not is_circuit(tmp_path / "a.net")
@@ -115,7 +115,7 @@ def test_a_file_tells_whether_it_is_a_circuit(path, tmp_path):
 def test_what_a_chip_cannot_hold_is_not_written(tmp_path, change, message):
     values: dict[str, Any] = {"weight": np.full((2, 2, 1, 1), 2), "bias": None, "threshold": 1} | change
     layer = ConvLayer(
-        shape=(2, 3, 3), weight=values["weight"], bias=values["bias"], neuron=CubaNeuron(0, 0, values["threshold"])
+        shape=(2, 3, 3), weight=values["weight"], bias=values["bias"], neuron=CubaConstants(0, 0, values["threshold"])
     )
     with pytest.raises(UserError, match=message):
         write_circuit(Network((layer,)).circuit(input_shape=(2, 3, 3)), tmp_path / "a.circuit")

@@ -11,10 +11,10 @@ import numpy as np
 import onnx as onnx_format
 import pytest
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, nodes, partition
 from neurodeploy.graph.grid import to_grid
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava, onnx
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.lava.netfile import read

@@ -14,10 +14,10 @@ import h5py
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, nodes, partition
-from neurodeploy.neurons import NeuronParameters
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer, Layer
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.netfile import read, write
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.pipeline import run_sequence
@@ -196,7 +196,7 @@ IMPOSSIBLE: dict[str, tuple[Bug, str]] = {
     ),
     # netx hdf5.Network._create makes a second entry, and connects it to nothing
     "an input entry comes first": (
-        lambda all_layers: all_layers.insert(3, InputLayer(shape=(120,), neuron=CubaNeuron(0, 0, 1))),
+        lambda all_layers: all_layers.insert(3, InputLayer(shape=(120,), neuron=CubaConstants(0, 0, 1))),
         "/layer/3: input entry found; it can only be layer 0",
     ),
 }

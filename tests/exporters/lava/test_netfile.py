@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.hardware import check_hardware
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer, Layer
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.netfile import read, write
 from neurodeploy_exporters.lava.network import Network
 
-NEURON = CubaNeuron(4096, 1024, 100)
+NEURON = CubaConstants(4096, 1024, 100)
 
 
 def example() -> Network:
@@ -41,13 +41,13 @@ def example() -> Network:
                 padding=(1, 1),
                 dilation=(1, 2),
                 groups=2,
-                neuron=CubaNeuron(np.array([0, 1, 4095, 4096]), 7, 131071),
+                neuron=CubaConstants(np.array([0, 1, 4095, 4096]), 7, 131071),
             ),
             ConvLayer(shape=(2, 3, 5), weight=even(2, 4, 1, 1), bias=rng.integers(-9, 9, (2, 3, 5)), neuron=NEURON),
             FlattenLayer(),
             DenseLayer(shape=(7,), weight=even(7, 30), delay=rng.integers(0, 63, 7), neuron=NEURON),
             DenseLayer(shape=(5,), weight=even(5, 7), bias=rng.integers(-9, 9, 5), weight_rec=even(5, 5), neuron=NEURON),
-            DenseLayer(shape=(3,), weight=even(3, 5), delay=2, neuron=CubaNeuron(0, np.arange(3), 0)),
+            DenseLayer(shape=(3,), weight=even(3, 5), delay=2, neuron=CubaConstants(0, np.arange(3), 0)),
         )
     )
 
@@ -56,7 +56,7 @@ def same(a: Layer, b: Layer) -> None:
     assert type(a) is type(b)
     for name, value in vars(a).items():
         other = getattr(b, name)
-        if isinstance(value, CubaNeuron):
+        if isinstance(value, CubaConstants):
             for field in vars(value):
                 np.testing.assert_array_equal(getattr(value, field), getattr(other, field), err_msg=field)
         elif value is None:
@@ -141,7 +141,7 @@ def dense(**changes: Any) -> DenseLayer:
         ((dense(weight=np.array([[2, 4], [5, 6]])),), "/layer/0/weight: odd value 5"),
         ((dense(weight_rec=np.array([[2, 4], [5, 6]])),), "/layer/0/weight_rec: odd value 5"),
         ((dense(bias=np.array([0, 4096])),), "/layer/0/bias: 4096 found, -4096 to 4095"),
-        ((dense(neuron=CubaNeuron(0, 0, 131072)),), "/layer/0/neuron/vThMant: 131072"),
+        ((dense(neuron=CubaConstants(0, 0, 131072)),), "/layer/0/neuron/vThMant: 131072"),
         (
             (ConvLayer(shape=(1, 1, 1), weight=np.full((1, 1, 1, 1), 256), neuron=NEURON),),
             "/layer/0/weight: 256 found, -256 to 254",
@@ -165,11 +165,11 @@ def test_recorded_networks_within_the_hardwares_range_pass_the_check(recorded, n
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CubaNeuron(4097, 0, 1), "iDecay: 4097 found, 0 to 4096"),
-        (lambda: CubaNeuron(0, np.array([1, -1]), 1), "vDecay: -1 found"),
-        (lambda: CubaNeuron(0, np.zeros((2, 2), np.int64), 1), r"vDecay: shape \(2, 2\)"),
-        (lambda: CubaNeuron(0, 0.5, 1), "vDecay: float64 found, integers"),  # type: ignore[arg-type]
-        (lambda: CubaNeuron(0, 0, 1 << 24), "vThMant: 16777216"),
+        (lambda: CubaConstants(4097, 0, 1), "iDecay: 4097 found, 0 to 4096"),
+        (lambda: CubaConstants(0, np.array([1, -1]), 1), "vDecay: -1 found"),
+        (lambda: CubaConstants(0, np.zeros((2, 2), np.int64), 1), r"vDecay: shape \(2, 2\)"),
+        (lambda: CubaConstants(0, 0.5, 1), "vDecay: float64 found, integers"),  # type: ignore[arg-type]
+        (lambda: CubaConstants(0, 0, 1 << 24), "vThMant: 16777216"),
         (lambda: InputLayer(shape=(3, 4)), r"shape: \(3, 4\) found, \(N,\) or \(C, H, W\)"),
         (lambda: dense(weight=np.zeros((2, 2), np.int64)), "only zeros found, which netx cannot load"),
         (lambda: dense(weight=np.full((2, 2), 256)), r"weight \(none negative\): 256 found, 0 to 255"),
@@ -182,7 +182,7 @@ def test_recorded_networks_within_the_hardwares_range_pass_the_check(recorded, n
         (lambda: dense(delay=1, weight_rec=np.eye(2, dtype=np.int64)), "delay: found on a recurrent layer"),
         (lambda: dense(bias=np.zeros(3, np.int64)), r"bias: shape \(3,\) found, \(2,\)"),
         (lambda: dense(bias=np.array([0, 40000])), "bias: 40000 found"),
-        (lambda: dense(neuron=CubaNeuron(np.zeros(3, np.int64), 0, 1)), r"iDecay: shape \(3,\)"),
+        (lambda: dense(neuron=CubaConstants(np.zeros(3, np.int64), 0, 1)), r"iDecay: shape \(3,\)"),
         (lambda: Network((dense(), dense(weight=np.ones((2, 3), np.int64)))), r"/layer/1: input of shape \(2,\) found, \(3,\)"),
         (lambda: Network((InputLayer(shape=(2, 1, 1)), dense())), "/layer/1: .* put a flatten layer before it"),
         (lambda: Network((dense(), InputLayer(shape=(2,)))), "/layer/1: input entry found"),

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
-from neurodeploy.fixed_point import CubaParameters, cuba_step
-from neurodeploy_exporters.lava.neurons import NeuronConstants, Neurons
+from neurodeploy.dynamics.neurons import CubaParameters, cuba_step
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.lava.population import NeuronConstants, NeuronState
 
 DECAYS = st.one_of(st.sampled_from([4096, 4096, 3072, 2048, 0, 1, 4095]), st.integers(0, 4096))
 LARGEST = st.sampled_from([1, 10, 100, 1000, 5_000, 1 << 17, (1 << 17) + 1, 1 << 18, 1 << 22, (1 << 25) - 1])
@@ -46,7 +46,7 @@ def test_every_spike_and_state_is_that_of_the_definition(i_decay, v_decay, thres
     rng = np.random.default_rng(seed)
     a = sums(rng, largest)
     u = v = np.zeros(a.shape[1:], np.int64)
-    neurons, fired = Neurons(constants, a.shape[1:]), np.empty(a.shape[1:], np.bool_)
+    neurons, fired = NeuronState(constants, a.shape[1:]), np.empty(a.shape[1:], np.bool_)
     reset = int(rng.integers(0, STEPS))
     for step in range(STEPS):
         if step == reset:

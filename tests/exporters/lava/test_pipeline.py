@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
-from neurodeploy.fixed_point import CubaParameters, cuba_step
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer
+from neurodeploy.dynamics.neurons import CubaParameters, cuba_step
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.pipeline import run_sequence, run_stream
 
@@ -16,7 +16,7 @@ def body(rng: np.random.Generator, depth: int) -> Network:
     """Conv, then dense layers; biases strong enough to fire before any spike arrives, currents with memory."""
 
     def neuron():
-        return CubaNeuron(int(rng.integers(0, 4097)), int(rng.integers(0, 4097)), int(rng.integers(20, 300)))
+        return CubaConstants(int(rng.integers(0, 4097)), int(rng.integers(0, 4097)), int(rng.integers(20, 300)))
 
     weight = rng.integers(-64, 65, (3, 2, 2, 2)) * 2
     layers = [
@@ -85,7 +85,7 @@ def test_steps_beyond_the_input_go_on_without_it():
             np.testing.assert_array_equal(longer.spikes[key], expected.spikes[key])
 
 
-EYE, ONE = np.eye(2, dtype=np.int64) * 2, CubaNeuron(4096, 0, 1)
+EYE, ONE = np.eye(2, dtype=np.int64) * 2, CubaConstants(4096, 0, 1)
 PLAIN = Network((DenseLayer(shape=(2,), weight=EYE, neuron=ONE),))
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.layers import CubaNeuron
+from neurodeploy_exporters.lava.layers import CubaConstants
 from neurodeploy_exporters.lava.netfile import read
 from neurodeploy_exporters.lava.processes import build, convolution_matrix
 from neurodeploy_exporters.lava.simulate import simulate_circuit
@@ -95,7 +95,7 @@ def test_a_bias_of_input_neurons_that_are_not_there_is_refused():
 
 
 def _chain(matrix):
-    only = Population(key="only", shape=(len(matrix.weight),), neuron=CubaNeuron(4096, 4096, 1))
+    only = Population(key="only", shape=(len(matrix.weight),), neuron=CubaConstants(4096, 4096, 1))
     synapse = Synapse(source=INPUT, target=0, connection=matrix)
     return Circuit(input_shape=(matrix.weight.shape[1],), populations=(only,), synapses=(synapse,))
 

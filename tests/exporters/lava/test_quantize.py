@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, nodes, partition
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.hardware import check_hardware
 from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer
 from neurodeploy_exporters.lava.netfile import read, write

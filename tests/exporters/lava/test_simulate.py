@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from neurodeploy.errors import UserError
-from neurodeploy.fixed_point import CubaParameters, cuba_step
+from neurodeploy.dynamics.neurons import CubaParameters, cuba_step
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava import engine
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer, InputLayer
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer
 from neurodeploy_exporters.lava.netfile import read
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.simulate import simulate, simulate_circuit
 
 simulate_module = sys.modules[simulate.__module__]
 
-PLAIN = CubaNeuron(4096, 0, 10)
+PLAIN = CubaConstants(4096, 0, 10)
 CASES = ("g01", "g02", "g03", "g04", "g05", "g06", "g07", "g08", "g09", "g10a", "g10b", "g11", "g13")
 
 
@@ -130,7 +130,7 @@ def test_a_network_that_begins_with_flatten_takes_samples_of_any_shape():
 def test_sums_beyond_float32_are_still_exact():
     rng = np.random.default_rng(5)
     weight = rng.integers(-128, 127, (3, 4)) * 2
-    network = Network((DenseLayer(shape=(3,), weight=weight, neuron=CubaNeuron(4096, 4096, 10)),))
+    network = Network((DenseLayer(shape=(3,), weight=weight, neuron=CubaConstants(4096, 4096, 10)),))
     inputs = rng.integers(10000, 30000, (2, 1, 4))
     computed = simulate(network, inputs, 3, input_message_bits=24)
     sums = inputs[:, 0] @ weight.T
@@ -167,7 +167,7 @@ DENSE = Network((DenseLayer(shape=(2,), weight=np.full((2, 3), 2), neuron=PLAIN)
 CONV = Network((ConvLayer(shape=(1, 2, 2), weight=np.full((1, 1, 2, 2), 2), neuron=PLAIN),))
 DRIVEN = Network((InputLayer(shape=(3,), neuron=PLAIN), DenseLayer(shape=(2,), weight=np.full((2, 3), 2), neuron=PLAIN)))
 FLAT = Network((FlattenLayer(), DenseLayer(shape=(2,), weight=np.full((2, 4), 2), neuron=PLAIN)))
-KEEPING = Network((DenseLayer(shape=(2,), weight=np.full((2, 3), 2), neuron=CubaNeuron(0, 0, 1)),))
+KEEPING = Network((DenseLayer(shape=(2,), weight=np.full((2, 3), 2), neuron=CubaConstants(0, 0, 1)),))
 ONES = np.ones((2, 1, 3))
 
 
@@ -312,7 +312,7 @@ def branching() -> Circuit:
     eye = Matrix(weight=2 * np.eye(2, dtype=np.int64))
     return Circuit(
         input_shape=(2,),
-        populations=tuple(Population(key=key, shape=(2,), neuron=CubaNeuron(4096, 0, 1)) for key in "abc"),
+        populations=tuple(Population(key=key, shape=(2,), neuron=CubaConstants(4096, 0, 1)) for key in "abc"),
         synapses=(
             Synapse(source=INPUT, target=0, connection=eye),
             Synapse(source=0, target=1, connection=eye),
@@ -331,7 +331,7 @@ def test_the_short_way_meets_the_long_one_in_the_step_of_the_longest():
 def test_errors_of_a_circuit_name_its_population():
     circuit = Circuit(
         input_shape=(2,),
-        populations=(Population(key="a", shape=(2,), neuron=CubaNeuron(0, 0, 1)),),
+        populations=(Population(key="a", shape=(2,), neuron=CubaConstants(0, 0, 1)),),
         synapses=(Synapse(source=INPUT, target=0, connection=Matrix(weight=np.full((2, 2), 2))),),
     )
     with pytest.raises(UserError, match=r"/population/0 \(a\): dense layer of 2 inputs: sums up to"):
@@ -359,7 +359,7 @@ def test_the_shape_of_the_input_can_be_given_where_the_file_does_not_tell():
 
 def test_a_large_batch_runs_in_parts_of_bounded_memory(monkeypatch):
     rng = np.random.default_rng(0)
-    network = Network((DenseLayer(shape=(2,), weight=np.array([[2, 4, -6], [8, -2, 2]]), neuron=CubaNeuron(7, 900, 3)),))
+    network = Network((DenseLayer(shape=(2,), weight=np.array([[2, 4, -6], [8, -2, 2]]), neuron=CubaConstants(7, 900, 3)),))
     inputs = rng.integers(0, 2, (9, 23, 3))
     whole = simulate(network, inputs, 9)
     parts, run = [], simulate_module._Job.__call__

@@ -6,14 +6,21 @@ import h5py
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, InputLayer
-from neurodeploy_exporters.lava.limits import MAX_NEURONS, MAX_SYNAPSES, MAX_UNFOLDED
+from neurodeploy_exporters.lava.layers import (
+    MAX_NEURONS,
+    MAX_SYNAPSES,
+    MAX_UNFOLDED,
+    ConvLayer,
+    CubaConstants,
+    DenseLayer,
+    InputLayer,
+)
 from neurodeploy_exporters.lava.netfile import read, write
 from neurodeploy_exporters.lava.network import Network
 
-NEURON = CubaNeuron(4096, 1024, 60)
+NEURON = CubaConstants(4096, 1024, 60)
 
 
 def ones(*shape: int) -> Any:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
 from neurodeploy.graph.tracing import trace
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.wiring import Afferent, Stage, stages
 
 RNG = np.random.default_rng(0)

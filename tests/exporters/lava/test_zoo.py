@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import fold_batch_norm
 from neurodeploy.graph.tracing import trace
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import ResNet1dSpec
 from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle

@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import fold_batch_norm, interpreter, partition
-from neurodeploy.graph.comparing import differences
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.tracing import trace
+from neurodeploy.graph.transforms import differences
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import onnx
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.nir import export, read, read_with_conventions

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import interpreter, nodes
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir import CONVENTIONS, read_with_conventions
 
 EQUAL = {

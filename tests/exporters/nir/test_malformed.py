@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from checks.fuzzing.content import damage_content
 from checks.fuzzing.members import damage_members
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, nodes
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir import read, write
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import interpreter, nodes
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir import CONVENTIONS, read, read_with_conventions
 
 DT = 1e-4
@@ -207,8 +207,8 @@ def test_cycles_and_gaps_are_refused_by_name(saved, edges, message):
 def test_a_file_of_ours_that_was_changed_elsewhere_is_refused_unless_a_convention_is_named(tmp_path):
     import h5py
 
+    from neurodeploy.dynamics.neurons import NeuronParameters
     from neurodeploy.graph import Graph
-    from neurodeploy.neurons import NeuronParameters
     from neurodeploy_exporters.nir import write
 
     entry = nodes.Input(name="input", shape=(3,), timed=True)

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.layers import CubaNeuron, ParametricNeuron
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
-from neurodeploy.graph.comparing import differences
 from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import CubaNeuron, ParametricNeuron
+from neurodeploy.graph.transforms import differences
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import Spiking
-from neurodeploy.neurons import NeuronParameters
 from neurodeploy_exporters.nir import NoNirForm, read, read_with_conventions, write
-from neurodeploy_exporters.nir.loading import load
+from neurodeploy_exporters.nir.files import load
 from neurodeploy_exporters.nir.part import graph_of
 
 NEURONS = {

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from neurodeploy.dynamics.layers import CubaNeuron, Neuron, ParametricNeuron
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
+from neurodeploy.dynamics.surrogates import Rectangle
 from neurodeploy.graph import Graph, fold_batch_norm
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import CubaNeuron, Neuron, ParametricNeuron
 from neurodeploy.networks import Spiking
-from neurodeploy.neurons import NeuronParameters, Reset
-from neurodeploy.surrogate import Rectangle
 
 NEURONS: dict[str, Callable[[Reset], Callable[[], Neuron]]] = {
     "IF": lambda reset: partial(Neuron, NeuronParameters(1.0, 0.5, reset), Rectangle()),

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx.external_data_helper import uses_external_data
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, nodes, partition
 from neurodeploy.graph.grid import to_grid
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build
 
 VARIANTS = [(kind, reset, repact) for kind in ("conv", "resnet") for reset in ("hard", "soft") for repact in (False, True)]

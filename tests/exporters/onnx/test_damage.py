@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from neurodeploy.errors import Failure, UserError
+from neurodeploy.io.errors import Failure, UserError
 from neurodeploy_exporters.onnx import Session, build, export
 from neurodeploy_exporters.verify import verify
 
@@ -197,7 +197,7 @@ CHILD = """
 import sys
 from pathlib import Path
 import numpy as np
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session
 
 refused = 0

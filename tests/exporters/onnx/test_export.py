@@ -10,10 +10,10 @@ import onnx
 import pytest
 
 from neurodeploy import __version__
-from neurodeploy.errors import Failure, UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, nodes
 from neurodeploy.graph.grid import grid_layers, to_grid
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import Failure, UserError
 from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx import Session, export

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import helper
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, nodes, partition
-from neurodeploy.graph.comparing import differences
+from neurodeploy.graph.transforms import differences
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import build
 from neurodeploy_exporters.onnx.graph import read_graph, read_members
 from neurodeploy_exporters.onnx.int8 import calibrate

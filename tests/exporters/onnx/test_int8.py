@@ -7,9 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, nodes
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx import Session, build, export

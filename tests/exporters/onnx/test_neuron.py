@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import RESETS, NeuronParameters, neuron_step
 from neurodeploy.graph import Graph, nodes
-from neurodeploy.neurons import RESETS, NeuronParameters, neuron_step
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build
 
 floats = st.floats(2.0**-90, 2.0**90, width=32)

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph.grid import to_grid
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build
-from neurodeploy_exporters.onnx.portions import portion
+from neurodeploy_exporters.onnx.model import portion
 
 
 @pytest.mark.parametrize("kind", ["conv", "resnet"])
@@ -34,7 +34,7 @@ def test_a_batch_is_cut_on_its_own_where_its_tensors_would_outgrow_the_cache(gra
     run = session._run
     monkeypatch.setattr(session, "_run", lambda tensors, steps: (sizes.append(len(tensors["input"])), run(tensors, steps))[1])
     monkeypatch.setattr(
-        "neurodeploy_exporters.onnx.portions._CACHED", 5 * 4 * 4 * 64
+        "neurodeploy_exporters.onnx.model._CACHED", 5 * 4 * 4 * 64
     )  # five samples of 4 steps, 4 channels of 8×8
     for tensors, steps in (({}, 4), ({"steps": np.array([4])}, None)):
         sizes.clear()

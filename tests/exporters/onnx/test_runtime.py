@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, providers
-from neurodeploy_exporters.onnx.reading import read
+from neurodeploy_exporters.onnx.model import read
 
 
 @pytest.fixture

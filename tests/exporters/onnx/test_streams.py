@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import pytest
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, nodes, partition
 from neurodeploy.graph.grid import to_grid
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build, export
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import Graph, interpreter, partition
 from neurodeploy.graph.grid import to_grid
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx import Session, build, export
 from neurodeploy_exporters.onnx.int8 import calibrate

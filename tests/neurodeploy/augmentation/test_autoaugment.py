@@ -9,9 +9,9 @@ from PIL import Image, ImageEnhance, ImageOps
 from pydantic import ValidationError
 
 from neurodeploy.augmentation import AutoAugment, autoaugment
-from neurodeploy.augmentation.cifar10_policy import CIFAR10_POLICY
-from neurodeploy.augmentation.draws import integers, uniform
-from neurodeploy.errors import UserError
+from neurodeploy.augmentation.augmentation import integers, uniform
+from neurodeploy.augmentation.autoaugment import CIFAR10_POLICY
+from neurodeploy.io.errors import UserError
 
 GREY = (128, 128, 128)
 

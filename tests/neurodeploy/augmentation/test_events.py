@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from neurodeploy.augmentation import Crop, Cutout, EventFlip, EventShift, Flip
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 ANY = [Crop(), Flip(), Cutout(), EventShift(), EventFlip(polarity=0.5)]
 

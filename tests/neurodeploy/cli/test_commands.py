@@ -12,7 +12,7 @@ import pytest
 from neurodeploy import __version__
 from neurodeploy.cli import doctor as doctor_command
 from neurodeploy.cli import main as main_module
-from neurodeploy.results import read
+from neurodeploy.training.results import read
 
 COMMANDS = (
     "run",

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from neurodeploy.cli.interrupts import remembered
+from neurodeploy.cli.console import remembered
 
 
 class Thing:

@@ -9,7 +9,7 @@ import pytest
 
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import write_circuit
-from neurodeploy_exporters.lava.layers import CubaNeuron
+from neurodeploy_exporters.lava.layers import CubaConstants
 
 GOLDEN = Path(__file__).parent / "golden"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -31,7 +31,7 @@ def residual(width):
         return Convolution(weight=weight, padding=(size // 2, size // 2), groups=groups)
 
     shapes = {"conv1": (width, 12, 12), "conv2": (width, 12, 12), "sum": (width, 12, 12), "dense": (10,)}
-    neuron = CubaNeuron(4096, 400, 300)
+    neuron = CubaConstants(4096, 400, 300)
     synapses = (
         Synapse(source=INPUT, target=0, connection=convolution(width, 3, 3)),
         Synapse(source=0, target=1, connection=convolution(width, width, 3)),

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy import checkpoint
-from neurodeploy.deployment import deploy
-from neurodeploy.evaluation import evaluate
-from neurodeploy.job import run
+from neurodeploy.app.deployment import deploy
+from neurodeploy.app.run import run
 from neurodeploy.recipe import load
+from neurodeploy.training import checkpoint
+from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx import Session
 from neurodeploy_exporters.verify import verify

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from neurodeploy_exporters.lava import simulate, write, write_circuit
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaNeuron, DenseLayer, FlattenLayer
+from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer
 from neurodeploy_exporters.lava.network import Network
 
-NEURON = CubaNeuron(4096, 1024, 3)
+NEURON = CubaConstants(4096, 1024, 3)
 RNG = np.random.default_rng(0)
 CONV = ConvLayer(shape=(2, 3, 3), weight=2 * RNG.integers(-9, 9, (2, 1, 2, 2)), neuron=NEURON)
 CHAIN = Network((CONV, FlattenLayer(), DenseLayer(shape=(5,), weight=2 * RNG.integers(-9, 9, (5, 18)), neuron=NEURON)))

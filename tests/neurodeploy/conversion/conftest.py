@@ -9,8 +9,8 @@ from torch import nn
 from neurodeploy.conversion import Method, convert
 from neurodeploy.data.digits import Digits
 from neurodeploy.distillation import CrossEntropy
-from neurodeploy.evaluation import Accuracy, evaluate
 from neurodeploy.networks import ConvNetSpec, Relu
+from neurodeploy.training.evaluation import Accuracy, evaluate
 
 SPEC = ConvNetSpec(channels=(8, 16, 16), strides=(1, 2, 1))
 DATA = Digits().load()

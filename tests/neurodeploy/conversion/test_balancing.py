@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.conversion import Method, convert
-from neurodeploy.conversion.percentile import positive_percentile
+from neurodeploy.conversion.thresholds import positive_percentile
 from neurodeploy.graph import interpreter, nodes
 from neurodeploy.graph.tracing import trace
 from neurodeploy.networks import Relu, VggSpec

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from neurodeploy.conversion import Method, convert, initialise
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.layers import Conv2d, Flatten, MaxPool2d, Neuron, ThresholdNeuron, TimeMean
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import interpreter, nodes
-from neurodeploy.graph.folding import fold_batch_norm
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import Conv2d, Flatten, MaxPool2d, Neuron, ThresholdNeuron, TimeMean
+from neurodeploy.graph.transforms import fold_batch_norm
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import ConvNetSpec, Relu, ResNetSpec, Spiking, VggSpec
-from neurodeploy.neurons import NeuronParameters
 
 SAMPLES = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 NETWORKS = {

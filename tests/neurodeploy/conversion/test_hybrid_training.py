@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from neurodeploy.conversion import Method, convert
+from neurodeploy.dynamics.layers import ThresholdNeuron
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.dynamics.surrogates import ArcTangent
 from neurodeploy.graph import nodes
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import ThresholdNeuron
 from neurodeploy.networks import Spiking
-from neurodeploy.neurons import NeuronParameters
-from neurodeploy.surrogate import ArcTangent
 
 STEPS, EPOCHS = 2, 3
 CALIBRATED = Method("error", shift=True, calibrate=True)

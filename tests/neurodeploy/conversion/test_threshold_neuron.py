@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from neurodeploy.errors import UserError
-from neurodeploy.layers import Neuron, ThresholdNeuron
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.dynamics.layers import Neuron, ThresholdNeuron
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 
 IF = NeuronParameters(1.0, 0.7, "soft")
 CURRENT = torch.rand(6, 3, 5, generator=torch.Generator().manual_seed(0))

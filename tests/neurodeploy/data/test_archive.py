@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from neurodeploy.data import archive
 from neurodeploy.data.archive import extract
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 MARKED = ("top/marker.txt", b"here")
 

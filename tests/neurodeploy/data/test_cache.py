@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurodeploy.data import cache
-from neurodeploy.data.cache import prepared
-from neurodeploy.errors import Failure, UserError
+from neurodeploy.data import stored
+from neurodeploy.data.stored import prepared
+from neurodeploy.io.errors import Failure, UserError
 
 SETTINGS = {"kind": "made", "bins": 3}
 
@@ -110,7 +110,7 @@ def test_a_full_disk_is_a_failure_that_leaves_nothing(source, tmp_path, monkeypa
     def full(*_arguments, **_settings):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache, "save_file", full)
+    monkeypatch.setattr(stored, "save_file", full)
     with pytest.raises(Failure, match=r"No space left on device.*; free some space"):
         prepared(tmp_path, SETTINGS, [source], Build())
     assert kept(tmp_path) == []

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from neurodeploy.data import Cifar10, Cifar100, cifar10
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 
 def write_records(path, labels, count, *, seed=0):

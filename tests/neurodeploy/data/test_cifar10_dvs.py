@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.data import Cifar10Dvs, cifar10_dvs
-from neurodeploy.data.aedat import read_dvs128
-from neurodeploy.data.cifar10_dvs import CLASSES
+from neurodeploy.data.cifar10_dvs import CLASSES, read_dvs128
 from neurodeploy.data.event_frames import Events, downsampled, event_counts, in_order
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import parse
 
 HEADER = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n# Timestamps tick is 1 us\r\n"

@@ -4,7 +4,7 @@ import pooch.core
 import pytest
 
 from neurodeploy.data.download import Archive, Resource, fetch, install
-from neurodeploy.errors import Failure, UserError
+from neurodeploy.io.errors import Failure, UserError
 
 CONTENT = bytes(range(256)) * 1000
 

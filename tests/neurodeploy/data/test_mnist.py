@@ -8,7 +8,7 @@ import torch
 
 from neurodeploy.data import Mnist, mnist
 from neurodeploy.data.download import Resource
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from neurodeploy.data import Nmnist
 from neurodeploy.data.event_frames import Events, event_counts
 from neurodeploy.data.nmnist import read_events
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 
 def encoded(events) -> bytes:

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from neurodeploy.data import Cifar10, Fsdd, Mnist
-from neurodeploy.data.limits import first_of_each_class
-from neurodeploy.errors import UserError
+from neurodeploy.data.dataset import first_of_each_class
+from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import parse, text_of
 
 

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from neurodeploy.data import TinyImagenet, tiny_imagenet
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 WNIDS = [f"n{number:08d}" for number in (300, 100, 200)]
 

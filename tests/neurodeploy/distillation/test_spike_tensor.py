@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.distillation import SpikeTensor
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 CASES = st.tuples(*(st.integers(*limits) for limits in ((0, 999), (1, 4), (1, 3), (1, 3), (2, 4), (2, 4), (2, 5))))
 """Seed, T, B, C, H, W, K."""

@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from neurodeploy.distillation import AnyLossTerm
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 TERM = TypeAdapter(AnyLossTerm)
 WITH_TAPS = ["feature", "attention", "spike-attention", "spike-tensor"]

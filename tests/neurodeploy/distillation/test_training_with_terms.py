@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe, parse
 from neurodeploy.training import METRICS, freeze, train
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, nodes
-from neurodeploy.graph.comparing import differences
 from neurodeploy.graph.tracing import trace
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.graph.transforms import differences
 
 
 def graph_of(small, spiking):

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, nodes
-from neurodeploy.neurons import NeuronParameters
+from neurodeploy.io.errors import UserError
 
 INPUT = nodes.Input(name="input", shape=(2, 6, 5))
 

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes
 from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import Neuron
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import ConvNetSpec, ResNetSpec, Spiking
-from neurodeploy.neurons import RESETS, NeuronParameters
 from neurodeploy_exporters.onnx import Session, build
 
 seeds = st.integers(0, 2**32 - 1)

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy import layers
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics import layers
+from neurodeploy.dynamics.layers import CubaNeuron, Delay, Integrator, LowPass, Neuron, ParametricNeuron
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.layers import CubaNeuron, Delay, Integrator, LowPass, Neuron, ParametricNeuron
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import ConvNetSpec, Relu, ResNetSpec, Spiking
-from neurodeploy.neurons import NeuronParameters
 
 SPECS = {"conv": ConvNetSpec(channels=(4, 6, 8), strides=(1, 2, 2)), "resnet": ResNetSpec(channels=(4, 8), blocks=(1, 2))}
 ACTIVATIONS = {

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.encoding import DirectEncoding
-from neurodeploy.errors import UserError
-from neurodeploy.layers import Neuron
+from neurodeploy.dynamics.encodings import DirectEncoding
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import Relu
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph.tracing import trace
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import DenseNetSpec, Relu
 
 SPEC = DenseNetSpec(growth=4, blocks=(2, 3), stem="conv")

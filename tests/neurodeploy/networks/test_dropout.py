@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from neurodeploy.layers import Dropout
+from neurodeploy.dynamics.layers import Dropout
 from neurodeploy.networks import Relu
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.errors import UserError
 from neurodeploy.graph import fold_batch_norm, interpreter, nodes, partition
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import Relu, ResNet1dSpec, ResNetSpec
 
 

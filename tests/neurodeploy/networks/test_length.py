@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy import layers
-from neurodeploy.errors import UserError
+from neurodeploy.dynamics import layers
 from neurodeploy.graph import Graph, interpreter, nodes
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
+from neurodeploy.io.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import ConvNetSpec, DenseNetSpec, Relu, ResNet1dSpec, ResNetSpec, VggSpec
 
 IMAGE_NETWORKS = [

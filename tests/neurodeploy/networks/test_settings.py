@@ -4,7 +4,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkSpec, Relu, ResNetSpec, SvggSpec, VggSpec
 from neurodeploy.networks.resnet import PRESETS
 

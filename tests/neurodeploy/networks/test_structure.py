@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy.layers import Dropout
+from neurodeploy.dynamics.layers import Dropout
 from neurodeploy.networks import Relu, ResNet1dSpec, ResNetSpec, SvggSpec, VggSpec
 from neurodeploy.networks.resnet import PRESETS
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from neurodeploy.data import Digits
-from neurodeploy.errors import UserError
-from neurodeploy.training.averaging import MovingAverage
+from neurodeploy.io.errors import UserError
+from neurodeploy.training.optimisation import MovingAverage
 from neurodeploy.training.stopping import Best, split
 
 DATA = Digits().load()

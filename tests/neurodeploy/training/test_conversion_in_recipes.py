@@ -3,12 +3,11 @@
 import pytest
 import torch
 
-from neurodeploy import checkpoint
-from neurodeploy.errors import UserError
-from neurodeploy.evaluation import evaluate
-from neurodeploy.experiment import checkpoint_of, train_all
+from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import parse
-from neurodeploy.training import train
+from neurodeploy.training import checkpoint, train
+from neurodeploy.training.evaluation import evaluate
+from neurodeploy.training.experiment import checkpoint_of, train_all
 
 NEURON = 'neuron = { kind = "threshold", decay = 1.0, threshold = 1.0, reset = "soft", surrogate = { kind = "arctangent" } }'
 CONVERSION = 'conversion = { thresholds = "error", shift = true, calibrate = true }'

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from checks.launch import alive, family, kill
-from neurodeploy import checkpoint
-from neurodeploy.experiment import checkpoint_of, folder_of
-from neurodeploy.training import METRICS
+from neurodeploy.training import METRICS, checkpoint
+from neurodeploy.training.experiment import checkpoint_of, folder_of
 from neurodeploy.training.parallel import share
 
 RECIPE = """

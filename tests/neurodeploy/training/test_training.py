@@ -8,12 +8,11 @@ import time
 import pytest
 import torch
 
-from neurodeploy import checkpoint
-from neurodeploy.errors import Failure, UserError
-from neurodeploy.evaluation import Accuracy, evaluate, mean_and_interval
-from neurodeploy.experiment import checkpoint_of, folder_of, train_all
+from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.recipe import parse, text_of
-from neurodeploy.training import CHECKPOINT, METRICS, freeze, train
+from neurodeploy.training import CHECKPOINT, METRICS, checkpoint, freeze, train
+from neurodeploy.training.evaluation import Accuracy, evaluate, mean_and_interval
+from neurodeploy.training.experiment import checkpoint_of, folder_of, train_all
 
 SMALL = (
     text_of("digits")

@@ -6,11 +6,10 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from neurodeploy import checkpoint
-from neurodeploy.errors import UserError
-from neurodeploy.evaluation import evaluate
+from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import parse, text_of
-from neurodeploy.training import CHECKPOINT, METRICS, freeze, train
+from neurodeploy.training import CHECKPOINT, METRICS, checkpoint, freeze, train
+from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.stopping import split
 
 PLAIN = 'training = { epochs = 20, learning_rate = 0.1, weight_decay = 5e-4 }\nloss = [{ kind = "cross-entropy" }]'

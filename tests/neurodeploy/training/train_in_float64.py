@@ -9,9 +9,9 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from neurodeploy.experiment import train_all
 from neurodeploy.recipe import load
 from neurodeploy.training import leave
+from neurodeploy.training.experiment import train_all
 
 torch.set_default_dtype(torch.float64)
 world = int(os.environ.get("WORLD_SIZE", "1"))

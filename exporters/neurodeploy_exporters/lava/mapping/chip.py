@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal, get_args
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 
 Resource = Literal["neurons", "input_axons", "output_axons", "synapse_bits", "delay_slots"]
 RESOURCES: tuple[Resource, ...] = get_args(Resource)

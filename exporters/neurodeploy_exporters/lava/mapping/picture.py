@@ -13,8 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from neurodeploy_exporters.lava.mapping.document import WORDS, percent
-from neurodeploy_exporters.lava.mapping.result import Mapping
+from neurodeploy_exporters.lava.mapping.result import WORDS, Mapping, percent
 
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 _HATCHES = ("", "////", "....", "xxxx")

@@ -1,24 +1,93 @@
-"""From a circuit to cores.
-
-Populations are divided from the last to the first: how many output axons a neuron needs depends on the cores that hold what it
-sends to, while how a population is divided changes nothing for those after it. Cores are not shared between populations.
-
-How near this comes for Loihi 2: PilotNet-LIF took 74 cores in lava-dl's tutorial `netx/pilotnet_snn`, and takes 47 here. In
-both, neurons fill the cores of the convolutions. But Lava's compiler divides images only along x, into widths that are powers
-of two (13, 25, 13, 3, 3 and 2 cores; here 10, 20, 7, 2, 2 and 1), and gives the first dense layer 12 cores, here 2: it stores
-weights of 0 too, and more bits for each. So the number here is what the resources allow; a compiler may take more.
-"""
+"""Dividing a population into cores: blocks of channels, rows and columns, the fewest that satisfy every limit."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
+from math import prod
 
 import numpy as np
 
 from neurodeploy_exporters.lava.circuit import Circuit
+from neurodeploy_exporters.lava.connection import Integers, Shape
 from neurodeploy_exporters.lava.mapping.chip import Chip
-from neurodeploy_exporters.lava.mapping.partition import Core, divide
-from neurodeploy_exporters.lava.mapping.usage import Demand, union
-from neurodeploy_exporters.lava.values import Integers
+from neurodeploy_exporters.lava.mapping.usage import Block, Demand, Use, union
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core and what it holds.
+
+    Attributes:
+        block: of neurons.
+        use: of the core.
+    """
+
+    block: Block
+    use: Use
+
+
+def divide(demand: Demand, fan_out: Integers, chip: Chip) -> tuple[Core, ...] | None:
+    """The cores of a population, or None if not even one neuron to a core would do.
+
+    All blocks of a division have the same size, but those at the far ends. Of divisions into equally many cores, the one with
+    the fewest blocks of channels is taken: neurons of one place share their inputs.
+
+    Args:
+        demand: of the population.
+        fan_out: of every neuron, the output axons that it needs for other populations and the host.
+        chip: whose limits hold.
+    """
+    shape = demand.population.shape
+    one = tuple((size // 2, size // 2 + 1) for size in shape)
+    if not fits(demand.use(one, fan_out), chip):
+        return None
+    for sizes in _divisions(shape):
+        if prod(sizes) <= chip.limits["neurons"].value:
+            cores = _cores(demand, fan_out, chip, sizes)
+            if cores is not None:
+                return cores
+    return None
+
+
+def fits(use: Use, chip: Chip) -> bool:
+    """Whether a core can hold this."""
+    return use.fullest(chip)[1] <= 1
+
+
+def blocks(shape: Shape, sizes: Shape) -> tuple[Block, ...]:
+    """A population of `shape` divided into blocks of at most these sizes."""
+    spans = [
+        [(start, min(start + size, whole)) for start in range(0, whole, size)] for whole, size in zip(shape, sizes, strict=True)
+    ]
+    return tuple(product(*spans))
+
+
+def _divisions(shape: Shape) -> list[Shape]:
+    """Sizes of blocks that are worth trying, those of few blocks first: for every number of blocks on an axis the most even."""
+    axes = [sorted({-(-whole // parts) for parts in range(1, whole + 1)}) for whole in shape]
+
+    def order(sizes: Shape) -> tuple[int, ...]:
+        counts = [-(-whole // size) for whole, size in zip(shape, sizes, strict=True)]
+        return (prod(counts), *counts)
+
+    return sorted(product(*axes), key=order)
+
+
+def _cores(demand: Demand, fan_out: Integers, chip: Chip, sizes: Shape) -> tuple[Core, ...] | None:
+    found = blocks(demand.population.shape, sizes)
+    # blocks far from the edges need most, so one of them says soonest that a division will not do
+    middle = found[len(found) // 2]
+    if not fits(demand.use(middle, fan_out), chip):
+        return None
+    axons = fan_out + demand.own_axons(found)
+    cores = []
+    for block in found:
+        use = demand.use(block, axons)
+        if not fits(use, chip):
+            return None
+        cores.append(Core(block, use))
+    return tuple(cores)
+
 
 Placement = Sequence[tuple[Core, ...] | None]
 """The cores of every population; None for one of which a single neuron exceeds a core."""

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.layers import CubaNeuron
+from neurodeploy_exporters.lava.layers import CubaConstants
 from neurodeploy_exporters.lava.mapping import load
 from neurodeploy_exporters.lava.mapping.chip import Limit
 from neurodeploy_exporters.lava.mapping.placement import Placer
 
-NEURON = CubaNeuron(4096, 4096, 1)
+NEURON = CubaConstants(4096, 4096, 1)
 
 
 def enumerated(circuit, index):

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy_exporters.lava.mapping import load
-from neurodeploy_exporters.lava.mapping.encoding import synapse_bits
-from neurodeploy_exporters.lava.mapping.geometry import Reach
+from neurodeploy_exporters.lava.mapping.usage import Reach, synapse_bits
 
 LOIHI1, LOIHI2 = (load(name).encoding for name in ("loihi1", "loihi2"))
 

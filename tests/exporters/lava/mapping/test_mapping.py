@@ -5,24 +5,24 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from neurodeploy.errors import UserError
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.layers import CubaNeuron
+from neurodeploy_exporters.lava.layers import CubaConstants
 from neurodeploy_exporters.lava.mapping import load, map_circuit, names
 from neurodeploy_exporters.lava.mapping.chip import RESOURCES, Limit
-from neurodeploy_exporters.lava.mapping.document import as_json, faults, percent, summary
-from neurodeploy_exporters.lava.mapping.narrowing import can_narrow, narrowed
-from neurodeploy_exporters.lava.mapping.opening import open_circuit
+from neurodeploy_exporters.lava.mapping.mapper import can_narrow, narrowed
 from neurodeploy_exporters.lava.mapping.picture import picture
+from neurodeploy_exporters.lava.mapping.result import as_json, faults, percent, summary
 from neurodeploy_exporters.lava.netfile import read, write
 from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.reading import open_circuit
 
 LOIHI1 = load("loihi1")
 SMALL = replace(LOIHI1, cores=Limit(20, "test"))
 
 
 def population(key, shape, **more):
-    return Population(key=key, shape=shape, neuron=CubaNeuron(4096, 4096, 1), **more)
+    return Population(key=key, shape=shape, neuron=CubaConstants(4096, 4096, 1), **more)
 
 
 def dense_chain(*sizes):
@@ -161,9 +161,9 @@ def test_populations_tied_by_a_grouped_convolution_are_not_narrowed():
 
 
 def test_narrowing_keeps_the_first_channels_of_everything_that_belongs_to_them():
-    neuron = CubaNeuron(np.array([1, 2, 3]), 4096, 1)
+    neuron = CubaConstants(np.array([1, 2, 3]), 4096, 1)
     first = Population(key="a", shape=(3, 2, 2), neuron=neuron, bias=np.array([7, 8, 9]))
-    second = Population(key="b", shape=(4,), neuron=CubaNeuron(1, 1, 1), recurrent=2 * np.arange(16).reshape(4, 4))
+    second = Population(key="b", shape=(4,), neuron=CubaConstants(1, 1, 1), recurrent=2 * np.arange(16).reshape(4, 4))
     weight = 2 * np.arange(48).reshape(4, 12)
     circuit = Circuit(
         input_shape=(1, 2, 2),

@@ -1,0 +1,144 @@
+"""The circuit of a bundle, a `.net` file or a circuit file, and its nodes under the names of the trained network."""
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodeploy.graph import nodes
+from neurodeploy.graph.nodes import Node, Shape
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.bundle import GradedTensor, Manifest, Piece, SpikingLayer, read_bundle
+from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Population, Synapse
+from neurodeploy_exporters.lava.circuitfile import read_circuit
+from neurodeploy_exporters.lava.layers import ConvLayer
+from neurodeploy_exporters.lava.netfile import read
+from neurodeploy_exporters.lava.network import Network
+
+
+def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Shape) -> tuple[Node, ...]:
+    """The synapses, sums and neurons of a body; its integers are those of the file.
+
+    A synapse that the chip carries out n times in parallel, because its weights do not fit into one, is n nodes: each of them
+    costs. Delays only line up what belongs to the same step, and make no nodes.
+
+    Args:
+        circuit: what the piece's file holds.
+        manifest: of the bundle.
+        piece: the body.
+        entry: shape of the tensor that enters it, per sample and step.
+
+    Raises:
+        UserError: the manifest tells of other populations or synapses.
+    """
+    layers: list[SpikingLayer | GradedTensor] = [layer for layer in manifest.spiking_layers if layer.part == piece.name]
+    layers += piece.graded
+    if len(layers) != len(circuit.populations):
+        raise UserError(f"{len(circuit.populations)} populations found, the {len(layers)} of the manifest expected")
+    names = {INPUT: piece.inputs[0]} | {index: layer.name for index, layer in enumerate(layers)}
+    shapes = {piece.inputs[0]: entry} | {layer.name: layer.shape for layer in layers}
+    found: dict[str, Node] = {}
+    for index, (layer, population) in enumerate(zip(layers, circuit.populations, strict=True)):
+        if prod(layer.shape) != prod(population.shape):
+            raise UserError(f"population {population.key}: shape {population.shape} found, {layer.shape} expected")
+        for node in _population(layer, population, circuit.into(index), manifest, names, shapes):
+            found.setdefault(node.name, node)  # several synapses may read the same spikes flattened
+    return tuple(found.values())
+
+
+def _population(
+    layer: SpikingLayer | GradedTensor,
+    population: Population,
+    synapses: tuple[Synapse, ...],
+    manifest: Manifest,
+    names: dict[int, str],
+    shapes: dict[str, Shape],
+) -> Iterator[Node]:
+    """As in `integer_graph`: synapses, the sum of their currents, and the neurons or what is read of them."""
+    name = layer.name.removesuffix(".graded") if isinstance(layer, GradedTensor) else layer.name
+    whole = layer.name if isinstance(layer, GradedTensor) and layer.read == "every step" else ""
+    told, last, total = _told(manifest, name, len(synapses)), len(synapses) - 1, ""
+    for number, (synapse, synapse_name) in enumerate(zip(synapses, told, strict=True)):
+        source, made = names[synapse.source], whole if whole and not last else synapse_name
+        weight: Any = synapse.connection.weight.astype(np.float32)
+        bias = None if number or population.bias is None else population.bias.astype(np.float32)
+        if bias is not None and bias.ndim > 1:
+            raise UserError(f"population {population.key}: a bias of its own for every neuron found, one per channel expected")
+        if isinstance(synapse.connection, Convolution):
+            axes = len(layer.shape) - 1  # one axis is two, of which the second has one value
+            plan = synapse.connection
+            yield nodes.Conv(
+                name=made,
+                inputs=(source,),
+                weight=weight.reshape(weight.shape[: 2 + axes]),
+                bias=bias,
+                stride=plan.stride[:axes],
+                padding=plan.padding[:axes],
+                dilation=plan.dilation[:axes],
+                groups=plan.groups,
+            )
+        else:
+            if len(shapes[source]) > 1:
+                yield nodes.Flatten(name=f"{source}.flat", inputs=(source,))
+                source = f"{source}.flat"
+            yield nodes.Linear(name=made, inputs=(source,), weight=weight, bias=bias)
+        before, total = total, made
+        if number:
+            total = whole if whole and number == last else f"{layer.name}.sum{number}"
+            yield nodes.Add(name=total, inputs=(before, made))
+    if isinstance(layer, SpikingLayer):
+        decay, current, threshold = population.neuron.v_decay, population.neuron.i_decay, population.neuron.threshold
+        if np.ndim(decay) or np.ndim(current):
+            raise UserError(f"population {population.key}: decays of their own for every channel found, one number expected")
+        yield nodes.FixedPointNeuron(
+            name=layer.name, inputs=(total,), v_decay=int(decay), threshold=threshold, i_decay=int(current)
+        )
+    elif not whole:
+        yield nodes.TimeMean(name=layer.name, inputs=(total,))
+
+
+def _told(manifest: Manifest, layer: str, count: int) -> list[str]:
+    """Names of a population's synapses, in order."""
+    try:
+        told = {str(name): int(each["parallel"]) for name, each in manifest.quantization["layers"][layer]["synapses"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise UserError(f"the manifest does not name the synapses of {layer}") from None
+    if sum(told.values()) != count or min(told.values(), default=1) < 1:
+        raise UserError(f"{count} synapses on {layer} found, the {sum(told.values())} of the manifest expected")
+    return [name if not copy else f"{name}.parallel{copy + 1}" for name, copies in told.items() for copy in range(copies)]
+
+
+def open_circuit(path: Path) -> Circuit:
+    """Read the network that a chip is to run.
+
+    Args:
+        path: the folder of a Lava bundle, or a file whose name ends in `.net` or `.circuit`.
+
+    Raises:
+        UserError: it is none of these, or damaged.
+    """
+    if path.is_dir():
+        bundle = read_bundle(path)
+        body = next((piece for piece in bundle.manifest.chain if piece.name == "body"), None)
+        if body is None or body.format not in ("net", "circuit"):
+            raise UserError(f"{path}: a bundle for {bundle.manifest.target} found; one for Loihi expected (--target lava)")
+        path = bundle.path(body.file)
+    if path.suffix == ".circuit":
+        return read_circuit(path)
+    if path.suffix != ".net":
+        raise UserError(f"{path}: a bundle's folder, or a file that ends in .net or .circuit, expected")
+    network = read(path)
+    return network.circuit(input_shape=network.input_shape or _smallest_input(network))
+
+
+def _smallest_input(network: Network) -> Shape | None:
+    """Of a network that begins with a convolution and does not tell: rows and columns that no neuron reads are left out."""
+    first = network.layers[0]
+    if not isinstance(first, ConvLayer):
+        return None
+    connection = first.connection
+    kernel = [d * (k - 1) + 1 for d, k in zip(connection.dilation, connection.weight.shape[2:], strict=True)]
+    sizes = zip(first.shape[1:], connection.stride, kernel, connection.padding, strict=True)
+    return (connection.in_channels, *((size - 1) * stride + k - 2 * padding for size, stride, k, padding in sizes))

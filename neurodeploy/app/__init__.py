@@ -1,0 +1,1 @@
+"""Where everything meets: models found by a path, runs, comparisons, sweeps and fine-tuning."""

@@ -1,0 +1,66 @@
+"""A model's energy report as the toolkit makes it: counted on samples, with its accuracy, its parts and its ReLU twin."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from neurodeploy.app.model import BATCH as BATCH
+from neurodeploy.app.model import Model
+from neurodeploy.training.evaluation import Accuracy, evaluate
+from neurodeploy_energy import Report, profile
+from neurodeploy_energy.comparison import compare, with_twin
+from neurodeploy_energy.cost import load
+from neurodeploy_energy.deployment import HOST, Place
+
+
+def account(
+    model: Model,
+    samples: Tensor,
+    profiles: Sequence[str],
+    *,
+    host: str = HOST,
+    baseline: Report | None = None,
+    twin: Report | None = None,
+) -> Report:
+    """Count a model.
+
+    Args:
+        model: what is counted; if the samples are its own test set, its accuracy is measured too.
+        samples: `[N, …]`.
+        profiles: names or paths; the first is the headline.
+        host: profile of the host that computes the encoder and the head.
+        baseline: report of the model to compare with.
+        twin: report of the trained ReLU network that stands for this one.
+
+    Raises:
+        UserError: see `neurodeploy_energy.profile`.
+    """
+    report = profile(model.module, samples.split(model.batch), name=model.name, profiles=profiles)
+    accuracy = None
+    if model.test_labels is not None and samples is model.test_samples:
+        accuracy = evaluate(model.module, samples, model.test_labels).accuracy
+    return completed(report, places=model.places, accuracy=accuracy, host=host, baseline=baseline, twin=twin)
+
+
+def energy_of(network: nn.Module, samples: Tensor, profiles: Sequence[str]) -> dict[str, float]:
+    """Estimated µJ per sample of a network that was just trained, on samples `[N, …]`, under each of the profiles."""
+    report = profile(network, samples.split(BATCH), profiles=profiles)
+    return {given: report.energy(cost.name).total_uj for given, cost in zip(profiles, report.profiles, strict=True)}
+
+
+def completed(
+    report: Report,
+    *,
+    places: dict[str, Place],
+    accuracy: Accuracy | None = None,
+    host: str = HOST,
+    baseline: Report | None = None,
+    twin: Report | None = None,
+) -> Report:
+    """A report with what the counter cannot know: see `account`."""
+    answers = None if accuracy is None else (accuracy.correct, accuracy.samples)
+    report = replace(report, places=places, host=load(host) if places else None, answers=answers)
+    if twin is not None:
+        report = with_twin(report, twin)
+    return report if baseline is None else replace(report, comparison=compare(report, baseline))

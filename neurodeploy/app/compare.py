@@ -1,0 +1,107 @@
+"""The models that a comparison is between: of run folders, checkpoints and reports, seed by seed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from neurodeploy.app.accounting import account
+from neurodeploy.app.model import of_checkpoint
+from neurodeploy.data import DataSet
+from neurodeploy.io.errors import UserError
+from neurodeploy.recipe import Recipe, parse_json
+from neurodeploy.training import checkpoint
+from neurodeploy.training.checkpoint import Checkpoint
+from neurodeploy.training.experiment import RECIPE, checkpoint_of
+from neurodeploy_energy import Report
+from neurodeploy_energy.contest import Contender
+from neurodeploy_energy.cost import load
+from neurodeploy_energy.report import read_report
+
+
+class Gathering:
+    """Counts models one after another; loads each data set, and counts each teacher, once.
+
+    Args:
+        profiles: of the reports.
+        host: profile of the host.
+    """
+
+    def __init__(self, profiles: Sequence[str], host: str) -> None:
+        self._profiles, self._host = tuple(profiles), host
+        self._costs = tuple(load(name) for name in profiles)
+        self._data: dict[str, DataSet] = {}
+        self._reports: dict[Path, Report] = {}
+
+    def contenders(self, places: Sequence[Path]) -> list[Contender]:
+        """One for each model, with a report for each of its seeds.
+
+        - A run folder has its students, each with all its seeds; its teacher, if it is the students' own definition with ReLU,
+          is their dense twin.
+        - A checkpoint is one seed of its recipe's network.
+        - A `report.json` is one seed of the model that it names, and one of its baseline.
+
+        Args:
+            places: in the order of the tables.
+
+        Raises:
+            UserError: one of them is none of these, or occurs twice.
+        """
+        found: dict[str, list[Report]] = {}
+        if len(set(map(Path.resolve, places))) != len(places):
+            raise UserError(f"{', '.join(map(str, places))}: one of them occurs twice, each once expected")
+        folders = sum(place.is_dir() for place in places)
+        for place in places:
+            if place.is_dir():
+                for role, report in self._of_run(place):
+                    found.setdefault(role if folders == 1 else f"{_name(place)}/{role}", []).append(report)
+            elif place.suffix == ".json":
+                for report in self._of_file(place):
+                    found.setdefault(report.name, []).append(report)
+            else:
+                loaded = checkpoint.load(place)
+                name = f"{loaded.progress.recipe.name}/{loaded.progress.role}"
+                found.setdefault(name, []).append(self._counted(place, loaded))
+        return [Contender(name, tuple(reports)) for name, reports in found.items()]
+
+    def _of_run(self, folder: Path) -> list[tuple[str, Report]]:
+        recipe = _recipe(folder)
+        found = []
+        for seed in recipe.seeds:
+            teacher = checkpoint_of(folder, seed, "teacher")
+            twin = None
+            if recipe.network_of("teacher") == recipe.network and teacher.is_file():
+                twin = self._counted(teacher, checkpoint.load(teacher))
+            for student in recipe.student:
+                place = checkpoint_of(folder, seed, student.name)
+                if place.is_file():
+                    found.append((student.name, self._counted(place, checkpoint.load(place), twin)))
+        if not found:
+            raise UserError(f"{folder}: no checkpoint of a student found; train one with: neurodeploy train")
+        return found
+
+    def _of_file(self, path: Path) -> list[Report]:
+        report = read_report(path)
+        both = [report] if report.comparison is None else [report, report.comparison.baseline]
+        return [replace(one, profiles=self._costs, comparison=None) for one in both]
+
+    def _counted(self, place: Path, loaded: Checkpoint, twin: Report | None = None) -> Report:
+        if place not in self._reports:
+            recipe = loaded.progress.recipe
+            key = recipe.data.model_dump_json()
+            if key not in self._data:
+                self._data[key] = recipe.data.load()
+            model = of_checkpoint(loaded, data=self._data[key])
+            assert model.test_samples is not None
+            self._reports[place] = account(model, model.test_samples, self._profiles, host=self._host, twin=twin)
+        return self._reports[place]
+
+
+def _recipe(folder: Path) -> Recipe:
+    path = folder / RECIPE
+    if not path.is_file():
+        raise UserError(f"{folder}: no {RECIPE} there; the folder of a run (neurodeploy run, neurodeploy train) is expected")
+    return parse_json(path.read_text("utf-8"), origin=str(path))
+
+
+def _name(folder: Path) -> str:
+    return folder.resolve().name

@@ -1,0 +1,313 @@
+"""Finding the model that a command is asked about: a checkpoint, a bundle, a NIR file, or a torch module of the user's code."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.app.deployment import deploy
+from neurodeploy.app.summary import places_of
+from neurodeploy.app.targets import HeadCut
+from neurodeploy.data import DataSet
+from neurodeploy.dynamics import layers
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.io.arrays import read_array
+from neurodeploy.io.errors import UserError
+from neurodeploy.training import checkpoint
+from neurodeploy_energy.deployment import Place
+from neurodeploy_exporters.artefact import Artefact, read_artefact
+from neurodeploy_exporters.nir import Reading, read_with_conventions
+
+
+@dataclass(frozen=True)
+class NirChoices:
+    """What a NIR file does not tell; see `neurodeploy_exporters.nir.read_with_conventions`.
+
+    Attributes:
+        convention, dt, reset, input_shape: for reading.
+        steps: how often a static sample is fed; None if the samples are sequences.
+    """
+
+    convention: str | None = None
+    dt: float | None = None
+    reset: Literal["hard", "soft"] | None = None
+    input_shape: tuple[int, ...] | None = None
+    steps: int | None = None
+
+    def read(self, path: Path) -> Reading:
+        """The network in a file.
+
+        Raises:
+            UserError: it is none, or the choices do not fit it.
+        """
+        reading = read_with_conventions(
+            path, convention=self.convention, dt=self.dt, reset=self.reset, input_shape=self.input_shape
+        )
+        if self.steps is not None and reading.graph.steps is not None:
+            raise UserError(f"{path}: tells its own number of steps, {reading.graph.steps}; leave out --steps")
+        return reading
+
+
+def is_nir(place: str | Path) -> bool:
+    """Whether a model's place is that of a NIR file."""
+    return str(place).endswith(".nir")
+
+
+def as_fed(graph: Graph, samples: Tensor, steps: int | None, origin: Path) -> Tensor:
+    """Samples of a file as the graph's module takes them: `[N, *shape]`, or `[N, T, *shape]` where its input is a sequence.
+
+    Args:
+        graph: of a NIR file.
+        samples: sequences `[N, T, *shape]`; static samples `[N, *shape]` if the graph's input is static, or `steps` given.
+        steps: how often a static sample is fed to an input that is a sequence.
+        origin: of the samples, for messages.
+
+    Raises:
+        UserError: they have another shape.
+    """
+    shape, repeated = graph.input.shape, graph.input.timed and steps is not None
+    leading = 2 if graph.input.timed and not repeated else 1
+    if samples.ndim != leading + len(shape) or tuple(samples.shape[leading:]) != shape:
+        axes = ", ".join(map(str, shape))
+        wanted = f"[N, T, {axes}], or [N, {axes}] with --steps," if graph.input.timed else f"[N, {axes}]"
+        raise UserError(f"{origin}: samples of shape {tuple(samples.shape)} found, {wanted} expected by the NIR file")
+    return samples.unsqueeze(1).expand(-1, steps or 1, *shape).contiguous() if repeated else samples
+
+
+_VALUES = 1 << 25  # spikes of a batch, all layers and steps together: 128 MiB as the runtimes give them
+
+
+class ArtefactModule(GraphModule):
+    """The network that a bundle's files hold; its synapses are computed in torch, its spikes are the artefact's.
+
+    A batch runs through ONNX Runtime, the fixed-point simulator or the reference interpreter, and every spiking layer answers
+    with what it fired there, whatever the currents of its own would have made of it.
+
+    Args:
+        artefact: read back from a bundle.
+    """
+
+    def __init__(self, artefact: Artefact) -> None:
+        super().__init__(artefact.graph, batch_first=artefact.graph.input.timed)
+        self.artefact = artefact
+        self._samples: Tensor | None = None
+        self._spikes: dict[str, Tensor] = {}
+        for name in artefact.graph.spiking:
+            self._place(name, _Recorded(name, artefact.graph[name], self._spikes_of))
+
+    @property
+    def batch(self) -> int:
+        """Samples to run at a time, so that the spikes of all layers stay in bounded memory."""
+        graph, steps = self.artefact.graph, self.artefact.bundle.manifest.steps
+        each = steps * sum(torch.Size(graph.shape(name)).numel() for name in graph.spiking)
+        return max(1, _VALUES // each)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """`[B, *shape]`, or `[B, T, *shape]` of a network that takes sequences → logits `[B, K]`.
+
+        Raises:
+            UserError: the samples have another shape, or an artefact cannot be run.
+        """
+        shape, timed = self.graph.input.shape, self.graph.input.timed
+        if samples.ndim != 1 + timed + len(shape) or tuple(samples.shape[1 + timed :]) != shape:
+            folder, found = self.artefact.bundle.folder, tuple(samples.shape)
+            axes = ", ".join(map(str, (*(("T",) if timed else ()), *shape)))
+            raise UserError(f"{folder}: samples of shape {found} found, [N, {axes}] expected by the bundle")
+        self._samples, self._spikes = samples, {}
+        try:
+            return super().forward(samples)
+        finally:
+            self._samples, self._spikes = None, {}
+
+    def _spikes_of(self, layer: str) -> Tensor:
+        """`[T, B, …]`. The artefact runs when its first layer is asked for: inside a layer, where nothing else is counted."""
+        if self._samples is not None:
+            inputs = self._samples.transpose(0, 1) if self.graph.input.timed else self._samples
+            fired = self.artefact.fire(inputs.detach().cpu().float().contiguous().numpy())
+            self._spikes, self._samples = {name: torch.from_numpy(spikes) for name, spikes in fired.items()}, None
+        return self._spikes.pop(layer)
+
+
+class _Recorded(layers.Neuron):
+    """A spiking layer that fires what was recorded."""
+
+    def __init__(self, name: str, node: nodes.Node, spikes_of: Callable[[str], Tensor]) -> None:
+        super().__init__(_constants(node))
+        self._name, self._spikes_of = name, spikes_of
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Input current `[T, B, …]` → the artefact's spikes `[T, B, …]`."""
+        spikes = self._spikes_of(self._name)
+        if spikes.shape != current.shape:
+            raise UserError(f"layer {self._name}: spikes {tuple(spikes.shape)} found, {tuple(current.shape)} expected")
+        return spikes.to(current)
+
+
+def _constants(node: nodes.Node) -> NeuronParameters:
+    if isinstance(node, nodes.Neuron):
+        return node.parameters
+    assert isinstance(node, nodes.FixedPointNeuron)
+    return NeuronParameters(1 - node.v_decay / 4096, node.threshold, "hard")
+
+
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to be measured.
+
+    Attributes:
+        name: for reports.
+        module: in evaluation mode.
+        test_samples: of the checkpoint's own data set, or the sample of a bundle; None for a NIR file or a torch module.
+        data: what `test_samples` are, in a sentence.
+        test_labels: of `test_samples`.
+        places: layer name → part of the deployed network; empty for a torch module, and for one that cannot be cut.
+        statements: what was assumed of a NIR file, or what fires a bundle's spikes, a sentence each.
+        graph: of a NIR file.
+        steps: how often a NIR file's network is fed a static sample; None if samples are sequences.
+        batch: samples to run at a time, at most.
+        deployed: an artefact, whose runtimes compute on the CPU and not on the machine's accelerators.
+    """
+
+    name: str
+    module: nn.Module
+    test_samples: Tensor | None
+    data: str
+    test_labels: Tensor | None = None
+    places: dict[str, Place] = field(default_factory=dict)
+    statements: tuple[str, ...] = ()
+    graph: Graph | None = None
+    steps: int | None = None
+    batch: int = BATCH
+    deployed: bool = False
+
+
+def load_model(place: str, nir: NirChoices | None = None) -> Model:
+    """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module or a function.
+
+    The last form imports and runs the user's own code, from the current folder too; a function makes the module. `nir` says how
+    a NIR file is understood.
+
+    Raises:
+        UserError: nothing usable is there; the message says what was found.
+    """
+    if Path(place).is_dir():
+        return of_bundle(Path(place))
+    if is_nir(place):
+        return _of_nir(Path(place), nir or NirChoices())
+    if ":" not in place or place.endswith(".safetensors"):
+        return of_checkpoint(checkpoint.load(Path(place)))
+    path, _, name = place.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(importlib.import_module(path), name, None)
+    except Exception as error:  # the user's own code may raise anything
+        raise UserError(f"{place}: cannot be imported: {_told(error)}") from None
+    finally:
+        sys.path.pop(0)
+    if found is None:
+        raise UserError(f"{place}: module {path} has no name {name!r}")
+    module = found if isinstance(found, nn.Module) or not callable(found) else _made_by(found, place)
+    if not isinstance(module, nn.Module):
+        raise UserError(f"{place}: {type(module).__name__} found, a torch module or a function that makes one expected")
+    return Model(place, module.eval(), None, "samples given by --input")
+
+
+def _of_nir(path: Path, choices: NirChoices) -> Model:
+    reading = choices.read(path)
+    graph = reading.graph
+    return Model(
+        path.stem,
+        GraphModule(graph, batch_first=graph.input.timed),
+        None,
+        "samples given by --input",
+        places=_places(graph),
+        statements=reading.statements,
+        graph=graph,
+        steps=choices.steps,
+    )
+
+
+def of_bundle(folder: Path) -> Model:
+    """A bundle, whose every spike its artefacts fire; its samples are those that it carries.
+
+    Raises:
+        UserError: it is no bundle, or damaged.
+    """
+    artefact = read_artefact(folder)
+    manifest, module = artefact.bundle.manifest, ArtefactModule(artefact)
+    inputs = torch.from_numpy(artefact.bundle.sample().inputs)
+    samples = inputs.transpose(0, 1).contiguous() if manifest.timed_input and inputs.ndim > 1 else inputs
+    return Model(
+        f"{manifest.model} ({manifest.target} bundle)",
+        module,
+        samples,
+        f"the sample of the bundle {folder}, {len(samples)} inputs",
+        places=dict(artefact.places) or _places(artefact.graph),
+        statements=(f"spikes fired by {artefact.origin}",),
+        batch=min(BATCH, module.batch),
+        deployed=True,
+    )
+
+
+def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None) -> Model:
+    """A checkpoint's network with its test set; `data`: its data set, if that has been loaded already."""
+    progress = loaded.progress
+    data = progress.recipe.data.load() if data is None else data
+    places: dict[str, Place] = {}
+    if progress.role not in progress.recipe.relu_roles:
+        with suppress(UserError):  # a network without a form as a graph is counted all the same
+            places = _places(deploy(loaded.network, data).graph, progress.recipe.export.head_cut)
+    name = checkpoint.describe(progress)
+    return Model(name, loaded.network, data.test_samples, data.note, data.test_labels, places)
+
+
+def _places(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, Place]:
+    """Layer name → part of the deployed network; empty for one that cannot be cut."""
+    try:
+        return places_of(graph, head_cut)
+    except UserError:
+        return {}
+
+
+def _made_by(function: Callable[[], object], place: str) -> object:
+    try:
+        return function()
+    except Exception as error:  # the user's own code may raise anything
+        raise UserError(f"{place}: makes no model when called without arguments: {_told(error)}") from None
+
+
+def _told(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def inputs_for(model: Model, path: Path | None) -> Tensor:
+    """The samples `[N, …]` of a `.npy` file, as the model takes them, or its own test set.
+
+    Raises:
+        UserError: neither is there, or the file is damaged, holds no numbers, or samples of another shape than the model's.
+    """
+    if path is None:
+        if model.test_samples is None:
+            raise UserError(f"{model.name}: brings no data of its own; give samples with --input samples.npy")
+        return model.test_samples
+    values = read_array(path)
+    if values.dtype.kind not in "fiub" or values.ndim < 2 or len(values) == 0:
+        raise UserError(f"{path}: an array of numbers [N, …] with at least one sample expected")
+    expected = None if model.test_samples is None else tuple(model.test_samples.shape[1:])
+    if expected is not None and values.shape[1:] != expected:
+        raise UserError(f"{path}: samples of shape {values.shape[1:]} found, {expected} expected by {model.name}")
+    samples = torch.from_numpy(values.astype(np.float32))
+    return samples if model.graph is None else as_fed(model.graph, samples, model.steps, path)

@@ -1,0 +1,244 @@
+"""The main job end to end: train, deploy, verify, account. The one place where exporters and energy meet."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from neurodeploy.app import summary
+from neurodeploy.app.accounting import BATCH, completed
+from neurodeploy.app.deployment import Deployment, deploy
+from neurodeploy.app.finetune import Tuned, finetune_student
+from neurodeploy.app.targets import find, further_options
+from neurodeploy.data import DataSet
+from neurodeploy.graph import Graph
+from neurodeploy.graph.grid import to_grid
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.io.errors import Failure
+from neurodeploy.io.files import write_text
+from neurodeploy.recipe import Recipe
+from neurodeploy.training.evaluation import Accuracy, Evaluation, evaluate
+from neurodeploy.training.experiment import Watcher, folder_of, silent, train_all
+from neurodeploy_energy import Report, profile, write_report
+from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.verify import Verification, verify
+
+SUMMARY = "summary.json"
+FINETUNING = "finetuning"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A student as it is deployed: batch norm folded and, if the recipe says so, weights on the exact grid, or fine-tuned.
+
+    Attributes:
+        trained: the network as trained, on the test set.
+        deployment: the trained network's graph, and the way in which samples enter it.
+        graph: batch norm folded; what the exporters are given.
+        module: the deployed network in torch; its spikes are those of the exported artefact.
+        result: the deployed network on the test set.
+        tuned: what fine-tuning gave, if there was one.
+        quantised: the network before its fine-tuning, on the test set.
+    """
+
+    trained: Evaluation
+    deployment: Deployment
+    graph: Graph
+    module: GraphModule
+    result: Evaluation
+    tuned: Tuned | None = None
+    quantised: Evaluation | None = None
+
+    @property
+    def accuracies(self) -> dict[str, Accuracy]:
+        """On the way to the exported artefact."""
+        found = {"float": self.trained.accuracy}
+        if self.quantised is not None:
+            found |= {"quantised": self.quantised.accuracy, "tuned": self.result.accuracy}
+        return found
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """All that one seed gave.
+
+    Attributes:
+        seed: of weights and batches.
+        teacher: accuracy of the teacher on the test set.
+        baseline, student: the two networks that are compared.
+        bundles: target → folder.
+        verifications: target → outcome.
+        report: spikes and energy of the student against the baseline.
+    """
+
+    seed: int
+    teacher: Accuracy
+    baseline: Deployed
+    student: Deployed
+    bundles: dict[str, Path]
+    verifications: dict[str, Verification]
+    report: Report
+    baseline_report: Report
+
+
+def run(
+    recipe: Recipe,
+    root: Path,
+    *,
+    fabric: Fabric | None = None,
+    watcher: Watcher = silent,
+    say: Callable[[str], None] = lambda _: None,
+    resume: bool = False,
+) -> dict[str, object]:
+    """Teacher → students → bundles → verification → energy report, for every seed of a recipe.
+
+    Args:
+        recipe: the experiment.
+        root: receives a folder per seed with checkpoints and bundles, `report.html` with its figures (first seed) and
+            `summary.json` (all seeds).
+        fabric: where to train; the CPU if None.
+        watcher: shows the progress of training.
+        say: told in a sentence what has been done.
+        resume: continue an interrupted run.
+
+    Returns:
+        The content of `summary.json`.
+
+    Raises:
+        UserError: `root` is in use, or the recipe asks for what is not there.
+        Failure: an exported artefact does not reproduce the network's spikes.
+    """
+    exporters = {target: find(target) for target in recipe.export.targets}
+    data = recipe.data.load()
+    chosen: dict[str, Any] = {
+        "head_cut": recipe.export.head_cut,
+        "streaming": recipe.export.streaming,
+        "spike_counts": recipe.export.spike_counts,
+    }
+    further_options(exporters, **chosen)  # what cannot be exported is said before the training
+    results: list[SeedResult] = []
+    device = "cpu" if fabric is None else fabric.device
+    tune = partial(
+        finetune_student,
+        recipe,
+        recipe.deployed,
+        data=data,
+        quantize="exact" if recipe.export.quantize == "exact" else "none",
+        calibration=recipe.export.calibration,
+        resume=resume,
+        watcher=watcher,
+        device=device,
+    )
+    for seed, networks in _by_seed(train_all(recipe, root, data, fabric=fabric, watcher=watcher, resume=resume), recipe):
+        result = _one_seed(recipe, root, data, seed, networks, partial(further_options, exporters, **chosen), tune, say)
+        results.append(result)
+    content = summary.of_run(recipe, data, results)
+    write_report(
+        results[0].report,
+        root,
+        title=f"{recipe.name}: {recipe.deployed} against {recipe.baseline}",
+        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph, recipe.export.head_cut),
+        notices=summary.notices(recipe),
+    )
+    write_text(root / SUMMARY, summary.as_json(content))
+    return content
+
+
+def _by_seed(trained: Iterator[tuple[int, str, nn.Module]], recipe: Recipe) -> Iterator[tuple[int, dict[str, nn.Module]]]:
+    networks: dict[str, nn.Module] = {}
+    for seed, role, network in trained:
+        networks[role] = network
+        if role == recipe.roles[-1]:
+            yield seed, networks
+            networks = {}
+
+
+def _one_seed(
+    recipe: Recipe,
+    root: Path,
+    data: DataSet,
+    seed: int,
+    networks: dict[str, nn.Module],
+    options_of: Callable[..., dict[str, dict[str, Any]]],
+    tune: Callable[..., Tuned],
+    say: Callable[[str], None],
+) -> SeedResult:
+    samples = data.test_samples
+    teacher = evaluate(networks["teacher"].cpu(), samples, data.test_labels).accuracy
+    say(f"seed {seed} · teacher: test accuracy {teacher}")
+    baseline = _deploy(recipe, networks[recipe.baseline].cpu(), data)
+    tuning, folder = recipe.export.finetune, folder_of(root, seed, recipe.deployed) / FINETUNING
+    tuner = None if tuning is None else partial(tune, seed, folder=folder, settings=tuning)
+    student = _deploy(recipe, networks[recipe.deployed].cpu(), data, tuner)
+    for role, deployed in ((recipe.baseline, baseline), (recipe.deployed, student)):
+        spikes = deployed.result.spikes_per_sample
+        say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
+    bundles, verifications = {}, {}
+    scales: dict[str, Any] = {} if student.tuned is None else {"scales": student.tuned.scales}
+    deployment = student.deployment
+    further = options_of(calibration=deployment.calibration(recipe.export.calibration), encoding=deployment.encoding)
+    for target, options in further.items():
+        folder = folder_of(root, seed, "bundles") / target
+        bundles[target] = find(target)(
+            student.graph,
+            deployment.inputs(samples[: recipe.export.samples]),
+            folder,
+            name=f"{recipe.name}-{recipe.deployed}",
+            quantize=recipe.export.quantize,
+            accuracy=student.accuracies,
+            test=deployment.test,
+            **options,
+            **scales,
+        )
+        verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)
+    baseline_report, report = _reports(recipe, samples, networks["teacher"], baseline, student)
+    return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
+
+
+def _reports(
+    recipe: Recipe, samples: Tensor, teacher: nn.Module, baseline: Deployed, student: Deployed
+) -> tuple[Report, Report]:
+    """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
+    batches, profiles = samples.split(BATCH), recipe.energy.profiles
+    own = recipe.network_of("teacher") == recipe.network
+    twin = profile(teacher, batches, name="teacher", profiles=profiles) if own else None
+
+    def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
+        report = profile(deployed.module, batches, name=name, profiles=profiles)
+        places, accuracy = summary.places_of(deployed.graph, recipe.export.head_cut), deployed.result.accuracy
+        return completed(report, places=places, accuracy=accuracy, baseline=before, twin=twin)
+
+    before = counted(recipe.baseline, baseline, None)
+    return before, counted(recipe.deployed, student, before)
+
+
+def _deploy(recipe: Recipe, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:
+    test = data.test_samples, data.test_labels
+    trained = evaluate(network, *test)
+    deployment = deploy(network, data)
+    graph = deployment.graph
+    if tune is not None:
+        tuned = tune(graph=graph)
+        quantised, result = (evaluate(module, *test) for module in (tuned.start, tuned.module))
+        return Deployed(trained, deployment, tuned.graph, tuned.module, result, tuned, quantised)
+    module = deployment.module(to_grid(graph) if recipe.export.quantize == "exact" else graph)
+    return Deployed(trained, deployment, graph, module, evaluate(module, *test))
+
+
+def _verified(folder: Path, student: Deployed, samples: Tensor, say: Callable[[str], None]) -> Verification:
+    outcome = verify(folder)
+    if not outcome.passed:
+        raise Failure(f"{folder}: the exported artefact differs: {'; '.join(outcome.findings)}")
+    expected = read_bundle(folder).sample().spikes
+    with torch.no_grad():
+        reported = evaluate(student.module, samples, torch.zeros(len(samples), dtype=torch.long)).spikes
+    for layer, count in reported.items():
+        if layer in expected and int(expected[layer].sum()) != round(count * len(samples)):
+            raise Failure(f"{folder}: layer {layer}: its spikes differ from those that the energy report counts")
+    say(f"{folder}: verified, {outcome.spikes_compared:,} spikes compared, {sum(outcome.mismatched_spikes.values())} differ")
+    return outcome

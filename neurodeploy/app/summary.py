@@ -1,0 +1,180 @@
+"""`summary.json`: what a run gave over all its seeds, as means with intervals."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from neurodeploy import __version__
+from neurodeploy.app.targets import HeadCut
+from neurodeploy.data import DataSet
+from neurodeploy.graph import Graph, Part, nodes, partition
+from neurodeploy.recipe import Recipe
+from neurodeploy.training.evaluation import mean_and_interval
+from neurodeploy_energy.deployment import Place
+from neurodeploy_exporters.lava.headcut import moved
+from neurodeploy_exporters.lava.wiring import readouts
+
+if TYPE_CHECKING:
+    from neurodeploy.app.run import Deployed, SeedResult
+
+
+def of_run(recipe: Recipe, data: DataSet, results: "Sequence[SeedResult]") -> dict[str, Any]:
+    """Accuracies in percent of the test set, spikes per sample summed over layers and steps, energies in µJ per sample.
+
+    Accuracies and spikes of the students are those of the deployed networks (batch norm folded, weights quantised as the
+    recipe says, fine-tuned if it says so); `trained_accuracy` is that of the network before, `quantised_accuracy` that of a
+    fine-tuned one before its fine-tuning.
+    """
+    return {
+        "recipe": recipe.name,
+        "neurodeploy": __version__,
+        "data": data.note,
+        "test_samples": len(data.test_labels),
+        "seeds": [result.seed for result in results],
+        "units": {
+            "accuracy": "percent",
+            "spikes_per_sample": "spikes over all layers and steps",
+            "uj": "µJ per sample, estimated",
+        },
+        "interval": "95 %, Student's t over seeds, as half width beside each mean",
+        "teacher": _statistics("accuracy", [result.teacher.percent for result in results]),
+        "baseline": _student([result.baseline for result in results]),
+        "student": _student([result.student for result in results])
+        | _statistics("spikes_saved_percent", [_saved(result) for result in results]),
+        "verify": _verification(results),
+        "energy": _energy(recipe, results),
+    }
+
+
+def as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, str]:
+    """What the report page states beside its tables."""
+    energy = content["energy"]
+    return {
+        "Recipe": recipe.name,
+        "Data": data.note,
+        "Seeds": ", ".join(map(str, content["seeds"])),
+        "Teacher accuracy": _with_interval(content["teacher"], "accuracy", " %"),
+        f"Accuracy of {recipe.baseline}": _with_interval(content["baseline"], "accuracy", " %"),
+        f"Accuracy of {recipe.deployed}": _with_interval(content["student"], "accuracy", " %"),
+        f"Spikes per sample of {recipe.baseline}": _with_interval(content["baseline"], "spikes_per_sample"),
+        f"Spikes per sample of {recipe.deployed}": _with_interval(content["student"], "spikes_per_sample"),
+        "Spikes saved in the layers that spike in both": _with_interval(content["student"], "spikes_saved_percent", " %"),
+        f"Energy of {recipe.baseline}, estimated ({energy['profile']})": _with_interval(energy, "baseline_uj", " µJ"),
+        f"Energy of {recipe.deployed}, estimated ({energy['profile']})": _with_interval(energy, "student_uj", " µJ"),
+        "Mismatched spikes of the exported artefacts": ", ".join(
+            f"{key.removesuffix('_mismatched_spikes')} {value}"
+            for key, value in content["verify"].items()
+            if key.endswith("_mismatched_spikes")
+        ),
+    }
+
+
+def places_of(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, Place]:
+    """Which part of the deployed network each layer belongs to."""
+    cut = partition(graph)
+    taken = moved(graph, cut.head, readouts(graph, cut.head)) if head_cut == "last-synapse" else frozenset()
+    found: dict[str, Place] = {}
+    placed: tuple[tuple[Part | None, Place], ...] = ((cut.encoder, "encoder"), (cut.body, "body"), (cut.head, "head"))
+    for part, place in placed:
+        for name in () if part is None else _members(graph, part, taken):
+            found.setdefault(name, place)
+    return found
+
+
+def parts(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, str]:
+    """Which layers of the deployed network run where."""
+    cut = partition(graph, spikes_only=False)
+    taken = moved(graph, cut.head, readouts(graph, cut.head)) if head_cut == "last-synapse" else frozenset()
+    places = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
+    costly = nodes.Conv | nodes.Linear | nodes.Spiking
+    return {
+        places[part.name]: ", ".join(name for name in members if isinstance(graph[name], costly)) or "nothing"
+        for part in cut.parts
+        for members in (_members(graph, part, taken),)
+    }
+
+
+def _members(graph: Graph, part: Part, taken: frozenset[str]) -> list[str]:
+    """Nodes of a part, when the chip has taken some of the head's."""
+    if part.name == "body":
+        return [node.name for node in graph.nodes if node.name in {*part.members} | taken]
+    return [name for name in part.members if name not in taken]
+
+
+def notices(recipe: Recipe) -> list[str]:
+    """What a reader of the report must know to read it rightly."""
+    found = [
+        f"Tables and figures show seed {recipe.seeds[0]}; the list at the end gives means over all seeds with 95 % intervals.",
+        "Counts are those of the deployed networks: batch norm folded"
+        + (", weights on an 8-bit power-of-two grid." if recipe.export.quantize == "exact" else ".")
+        + (f" {recipe.deployed} has been fine-tuned in Loihi's integers, and is counted so." if recipe.export.finetune else ""),
+        "In the totals every spike-driven layer is costed by its synaptic operations, also where the bundle runs it densely on "
+        "the host; the table of chip and host costs encoder and head as the dense work that they are there.",
+    ]
+    if recipe.export.quantize == "int8":
+        found.append("The exported artefact computes in 8-bit integers; counts are those of the network with float weights.")
+    if recipe.student_named(recipe.deployed).repact:
+        found.append(
+            f"RepAct: the last activation of {recipe.deployed} is a ReLU, so that layer emits no spikes and the classifier "
+            "after it costs multiply-accumulates. Compare the layers that both networks have, not the totals alone."
+        )
+    return found
+
+
+def _statistics(key: str, values: Iterable[float]) -> dict[str, Any]:
+    per_seed = list(values)
+    average, half = mean_and_interval(per_seed)
+    return {key: average, f"{key}_interval": half, f"{key}_per_seed": per_seed}
+
+
+def _student(networks: "Sequence[Deployed]") -> dict[str, Any]:
+    quantised = [network.quantised.accuracy.percent for network in networks if network.quantised is not None]
+    return {
+        **_statistics("accuracy", [network.result.accuracy.percent for network in networks]),
+        **_statistics("trained_accuracy", [network.trained.accuracy.percent for network in networks]),
+        **(_statistics("quantised_accuracy", quantised) if quantised else {}),
+        **_statistics("spikes_per_sample", [network.result.spikes_per_sample for network in networks]),
+        "spikes_per_sample_by_layer": {
+            layer: mean_and_interval(network.result.spikes[layer] for network in networks)[0]
+            for layer in networks[0].result.spikes
+        },
+    }
+
+
+def _saved(result: "SeedResult") -> float:
+    """Percent fewer spikes, over the layers that spike in both networks."""
+    shared = result.student.result.spikes.keys() & result.baseline.result.spikes.keys()
+    before, after = (sum(n.result.spikes[layer] for layer in shared) for n in (result.baseline, result.student))
+    return 100 * (1 - after / before)
+
+
+def _verification(results: "Sequence[SeedResult]") -> dict[str, Any]:
+    answer: dict[str, Any] = {}
+    for target in results[0].verifications:
+        outcomes = [result.verifications[target] for result in results]
+        answer[f"{target}_mismatched_spikes"] = sum(sum(o.mismatched_spikes.values()) for o in outcomes)
+        answer[f"{target}_spikes_compared"] = sum(o.spikes_compared for o in outcomes)
+        answer[f"{target}_bundles"] = [str(result.bundles[target]) for result in results]
+    return answer
+
+
+def _energy(recipe: Recipe, results: "Sequence[SeedResult]") -> dict[str, Any]:
+    profile = recipe.energy.profiles[0]
+    reports = {"baseline_uj": [r.baseline_report for r in results], "student_uj": [r.report for r in results]}
+    answer: dict[str, Any] = {"profile": profile, "estimate": True}
+    for key, found in reports.items():
+        answer |= _statistics(key, [report.energy(profile).total_uj for report in found])
+    answer["other_profiles"] = {
+        name: {key: mean_and_interval(r.energy(name).total_uj for r in found)[0] for key, found in reports.items()}
+        for name in recipe.energy.profiles[1:]
+    }
+    return answer
+
+
+def _with_interval(section: dict[str, Any], key: str, unit: str = "") -> str:
+    half = section[f"{key}_interval"]
+    return f"{section[key]:,.4g}{unit}" + ("" if half is None else f" ± {half:,.2g}")

@@ -1,0 +1,98 @@
+"""How a sample becomes a sequence of `T` time steps."""
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.io.errors import UserError
+
+
+class _Encoding(nn.Module):
+    """Keeps T.
+
+    Args:
+        steps: T.
+
+    Raises:
+        UserError: T is less than 1.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        if steps < 1:
+            raise UserError(f"steps: {steps} found, at least 1 expected")
+        self.steps = steps
+
+    def extra_repr(self) -> str:
+        return f"steps={self.steps}"
+
+
+class StaticInput(nn.Module):
+    """Gives a static sample a time axis of one step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, …]` → `[1, B, …]` (a view)."""
+        return x.unsqueeze(0)
+
+
+class EventInput(nn.Module):
+    """Puts the time axis of event frames in front: data sets keep a sample's frames together."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, T, …]` → `[T, B, …]` (a view)."""
+        return x.transpose(0, 1)
+
+
+class DirectEncoding(_Encoding):
+    """Direct coding: the same value at every time step, `x[t] = x` for t = 1 … T.
+
+    It may stand after the first synapse layer: a constant input makes a constant current, which is then computed only
+    once per sample.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[1, B, …]` → `[T, B, …]` (a view)."""
+        if x.shape[0] != 1:
+            raise UserError(f"direct encoding: {x.shape[0]} time steps found at its input, a static sample (1) expected")
+        return x.expand(self.steps, *x.shape[1:])
+
+
+class PoissonEncoding(_Encoding):
+    """Rate coding: at every time step a spike with the probability that the value says, `P(s[t] = 1) = clamp(x, 0, 1)`.
+
+    While training, every value of every sample has draws of its own from torch's generator, which the training loop seeds.
+    In evaluation all samples meet the same draws, which depend on `seed` alone: so an answer can be repeated, and does not
+    depend on the batch that a sample is in.
+
+    Args:
+        steps: T.
+        seed: of the draws in evaluation.
+    """
+
+    def __init__(self, steps: int, seed: int = 0) -> None:
+        super().__init__(steps)
+        self.seed = seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, …]` → spikes `[T, B, …]`, 0 or 1 in the dtype of `x`."""
+        if self.training:
+            draws = torch.rand(self.steps, *x.shape, dtype=torch.float32, device=x.device)
+        else:
+            generator = torch.Generator().manual_seed(self.seed)
+            draws = torch.rand(self.steps, 1, *x.shape[1:], generator=generator, dtype=torch.float32).to(x.device)
+        return (draws < x).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"steps={self.steps}, seed={self.seed}"
+
+
+class LatencyEncoding(_Encoding):
+    """Time to first spike: each value fires once, the larger the earlier, at step `⌊(1 − clamp(x, 0, 1)) T⌋`; 0 never fires.
+
+    Steps count from 0; the smallest positive values fire in the last one. Our working form of the linear latency code.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, …]` → spikes `[T, B, …]`, 0 or 1 in the dtype of `x`."""
+        first = ((1 - x.clamp(0, 1)) * self.steps).floor().clamp_max(self.steps - 1)
+        times = torch.arange(self.steps, dtype=x.dtype, device=x.device).reshape(-1, *([1] * x.ndim))
+        return ((times == first) & (x > 0)).to(x.dtype)

@@ -1,0 +1,16 @@
+"""Kernels of the multi-step neuron update, all with one signature: `(current, v0, parameters, surrogate) → (spikes, v)`.
+
+| kernel | where | for |
+|---|---|---|
+| `reference` | anywhere | the definition: a loop over `neurons.neuron_step`, differentiated by autograd |
+| `handwritten` | anywhere | the default on a CPU: its own gradient, one tensor saved |
+| `fused` | NVIDIA GPUs, with Triton | the default there, for float32 and float64 |
+| `compiled` | CPU or GPU, with a compiler | opt-in: fastest on a CPU, seconds to compile for each number of time steps |
+
+`fixed_point` has a signature of its own: Loihi's neurons, in integers.
+"""
+
+from neurodeploy.dynamics.kernels.choice import KERNELS, multi_step, using
+from neurodeploy.dynamics.kernels.handwritten import low_pass
+
+__all__ = ["KERNELS", "low_pass", "multi_step", "using"]

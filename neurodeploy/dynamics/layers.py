@@ -1,0 +1,387 @@
+"""Layers over activations of shape `[T, B, …]`: the time axis is folded into the batch, so torch runs one call for all steps.
+
+Each is a leaf of the graph tracer; together with `torch.nn`'s own layers they are the alphabet of the networks.
+"""
+
+from dataclasses import dataclass
+from math import log
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.dynamics.kernels import convolution, fixed_point, low_pass, multi_step
+from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset
+from neurodeploy.dynamics.normalization import CommonStatistics
+from neurodeploy.dynamics.surrogates import ArcTangent, Surrogate
+from neurodeploy.io.errors import UserError
+
+
+class _FoldedConvolution(nn.modules.conv._ConvNd):
+    """A mixin for torch's convolutions: on a CPU they go through `kernels.convolution`."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        too_far = convolution.reads_too_far(self.stride, self.dilation)
+        x = x.contiguous() if too_far else convolution.channels_last(x, weight)
+        if isinstance(self.padding, str) or self.padding_mode != "zeros" or not convolution.worth_slicing(x, weight):
+            result: Tensor = super()._conv_forward(x, weight, bias)
+            return result
+        return convolution.sliced(
+            x, weight, bias, convolution.ConvolutionSettings(self.stride, self.padding, self.dilation, self.groups)
+        )
+
+
+class Conv1d(_FoldedConvolution, nn.Conv1d):
+    """`torch.nn.Conv1d` over `[T, B, C, L]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class Conv2d(_FoldedConvolution, nn.Conv2d):
+    """`torch.nn.Conv2d` over `[T, B, C, H, W]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class BatchNorm1d(CommonStatistics, nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d` over `[T, B, C, L]` or `[T, B, C]`; statistics are taken over T and B together."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class BatchNorm2d(CommonStatistics, nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d` over `[T, B, C, H, W]`; statistics are taken over T and B together (tdBN, Zheng 2021)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class AvgPool1d(nn.AvgPool1d):
+    """`torch.nn.AvgPool1d` over `[T, B, C, L]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class AvgPool2d(nn.AvgPool2d):
+    """`torch.nn.AvgPool2d` over `[T, B, C, H, W]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+class MaxPool1d(nn.MaxPool1d):
+    """`torch.nn.MaxPool1d` over `[T, B, C, L]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled: Tensor = super().forward(x.flatten(0, 1))
+        return pooled.unflatten(0, x.shape[:2])
+
+
+class MaxPool2d(nn.MaxPool2d):
+    """`torch.nn.MaxPool2d` over `[T, B, C, H, W]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled: Tensor = super().forward(x.flatten(0, 1))
+        return pooled.unflatten(0, x.shape[:2])
+
+
+class GlobalAvgPool1d(nn.Module):
+    """Mean over the length: `[T, B, C, L]` → `[T, B, C]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(-1)
+
+
+class GlobalMaxPool1d(nn.Module):
+    """Maximum over the length: `[T, B, C, L]` → `[T, B, C]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.amax(-1)
+
+
+class GlobalAvgPool2d(nn.Module):
+    """Mean over the spatial axes: `[T, B, C, H, W]` → `[T, B, C]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((-2, -1))
+
+
+class Flatten(nn.Module):
+    """`[T, B, C, H, W]` → `[T, B, C·H·W]`, in the C order of (C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2)
+
+
+class Dropout(nn.Dropout):
+    """`torch.nn.Dropout` over `[T, B, …]` with one mask for all time steps of a batch: each sample draws `[1, B, …]`.
+
+    A mask that changed from step to step would only be noise that the neurons' membranes average out; one network per sample
+    and batch is what dropout means. Source: Rathi et al. 2020 ("hybrid training") and their public code.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        return x * super().forward(torch.ones_like(x[:1]))
+
+
+class Add(nn.Module):
+    """Sum of two branches of the same shape: a residual connection."""
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return a + b
+
+
+class TimeMean(nn.Module):
+    """Mean over time: `[T, B, …]` → `[B, …]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(0)
+
+
+class Neuron(nn.Module):
+    """A layer of IF or LIF neurons; every call starts from membrane potential 0.
+
+    Args:
+        parameters: decay, threshold and reset (see `neurodeploy.dynamics.neurons.neuron_step` for the equation).
+        surrogate: derivative of the spike in training.
+        detach_reset: in training, no gradient flows through the spike in the reset.
+    """
+
+    def __init__(self, parameters: NeuronParameters, surrogate: Surrogate | None = None, *, detach_reset: bool = False) -> None:
+        super().__init__()
+        self._constants = parameters
+        self.surrogate: Surrogate = surrogate if surrogate is not None else ArcTangent()
+        self.detach_reset = detach_reset
+
+    @property
+    def constants(self) -> NeuronParameters:
+        """Decay, threshold and reset as they are now: what an export carries."""
+        return self._constants
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return self._fire(current, self._constants)
+
+    def _fire(self, current: Tensor, dynamics: Dynamics) -> Tensor:
+        v0 = current.new_zeros(()).expand(current.shape[1:])
+        return multi_step(current, v0, dynamics, self.surrogate, detach_reset=self.detach_reset)[0]
+
+    def extra_repr(self) -> str:
+        p = self.constants
+        return f"decay={p.decay:g}, threshold={p.threshold:g}, reset={p.reset}, surrogate={self.surrogate}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """Dynamics whose numbers are tensors of no axes."""
+
+    decay: Tensor | float
+    threshold: Tensor | float
+    reset: Reset
+
+
+class ParametricNeuron(Neuron):
+    """LIF neurons whose leak, and on request whose threshold, is learned: one number each for the whole layer.
+
+    `λ = σ(w)` (parametric LIF, Fang et al. 2021, with λ = 1 − 1/τ) and `θ = exp(u)`, so that both stay in their ranges. That
+    DIET-SNN (Rathi & Roy 2021) learns leak and threshold is printed; this parametrisation of θ is our working form.
+
+    Args:
+        parameters: where training starts; 0 < decay < 1.
+        surrogate, detach_reset: see `Neuron`.
+        learn_threshold: whether θ is learned too, as in DIET-SNN.
+
+    Raises:
+        UserError: a decay of 0 or 1, which the sigmoid never reaches.
+    """
+
+    def __init__(
+        self,
+        parameters: NeuronParameters,
+        surrogate: Surrogate | None = None,
+        *,
+        detach_reset: bool = False,
+        learn_threshold: bool = False,
+    ) -> None:
+        super().__init__(parameters, surrogate, detach_reset=detach_reset)
+        if not 0 < parameters.decay < 1:
+            raise UserError(f"neuron decay: {parameters.decay} found, a number between 0 and 1 expected where it is learned")
+        self.decay_logit = nn.Parameter(torch.tensor(log(parameters.decay / (1 - parameters.decay))))
+        self.log_threshold = nn.Parameter(torch.tensor(log(parameters.threshold))) if learn_threshold else None
+
+    def _dynamics(self) -> _Learned:
+        threshold = self._constants.threshold if self.log_threshold is None else self.log_threshold.exp()
+        return _Learned(self.decay_logit.sigmoid(), threshold, self._constants.reset)
+
+    @property
+    def constants(self) -> NeuronParameters:
+        with torch.no_grad():
+            now = self._dynamics()
+        return NeuronParameters(float(now.decay), float(now.threshold), now.reset)
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return self._fire(current, self._dynamics())
+
+
+class ThresholdNeuron(Neuron):
+    """IF or LIF neurons with a fixed leak, 1 allowed, and a threshold that the state dict carries: conversion sets it.
+
+    `θ = exp(u)` as in `ParametricNeuron`, one number for the whole layer; training learns it on request (our working form).
+
+    Args:
+        parameters: decay, reset, and the threshold until `set_threshold` is called or a state dict is loaded.
+        surrogate, detach_reset: see `Neuron`.
+        learn_threshold: whether θ gets a gradient.
+    """
+
+    def __init__(
+        self,
+        parameters: NeuronParameters,
+        surrogate: Surrogate | None = None,
+        *,
+        detach_reset: bool = False,
+        learn_threshold: bool = False,
+    ) -> None:
+        super().__init__(parameters, surrogate, detach_reset=detach_reset)
+        self.log_threshold = nn.Parameter(torch.tensor(log(parameters.threshold)), requires_grad=learn_threshold)
+
+    @property
+    def constants(self) -> NeuronParameters:
+        with torch.no_grad():
+            return NeuronParameters(self._constants.decay, float(self.log_threshold.exp()), self._constants.reset)
+
+    def set_threshold(self, threshold: float) -> None:
+        """Replace θ; float32 keeps it to seven digits.
+
+        Raises:
+            UserError: θ is not a positive number.
+        """
+        start = NeuronParameters(self._constants.decay, threshold, self._constants.reset)
+        with torch.no_grad():
+            self.log_threshold.fill_(log(start.threshold))
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return self._fire(current, _Learned(self._constants.decay, self.log_threshold.exp(), self._constants.reset))
+
+
+class CubaNeuron(Neuron):
+    """Current-based LIF neurons, as on Loihi: a synaptic current with a leak of its own feeds the membrane.
+
+    `i[t] = α i[t−1] + x[t]`, then `neurons.neuron_step` with `I = i` in the same step.
+
+    Args:
+        parameters, surrogate, detach_reset: see `Neuron`.
+        current_decay: α, 0 ≤ α ≤ 1; with 0 it is a `Neuron`.
+
+    Raises:
+        UserError: α is outside its range.
+    """
+
+    def __init__(
+        self,
+        parameters: NeuronParameters,
+        surrogate: Surrogate | None = None,
+        *,
+        current_decay: float,
+        detach_reset: bool = False,
+    ) -> None:
+        super().__init__(parameters, surrogate, detach_reset=detach_reset)
+        if not 0 <= current_decay <= 1:
+            raise UserError(f"neuron current_decay: {current_decay} found, a number from 0 to 1 expected")
+        self.current_decay = current_decay
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighted input spikes `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return self._fire(low_pass(x, self.current_decay), self._constants)
+
+    def extra_repr(self) -> str:
+        return f"current_decay={self.current_decay:g}, {super().extra_repr()}"
+
+
+class FixedPointNeuron(Neuron):
+    """Loihi's CUBA-LIF neurons in integers, bit for bit (`fixed_point.cuba_step`); every call starts from u = v = 0.
+
+    Args:
+        v_decay, threshold, i_decay: see `fixed_point.CubaParameters`.
+        surrogate, detach_reset: see `Neuron`; the surrogate sees potentials in units of the threshold.
+
+    Raises:
+        UserError: the threshold is not positive.
+    """
+
+    def __init__(
+        self,
+        v_decay: int,
+        threshold: int,
+        i_decay: int = 4096,
+        surrogate: Surrogate | None = None,
+        *,
+        detach_reset: bool = False,
+    ) -> None:
+        super().__init__(NeuronParameters(1 - v_decay / 4096, threshold, "hard"), surrogate, detach_reset=detach_reset)
+        self.cuba = CubaParameters(i_decay, v_decay, threshold)
+
+    def forward(self, sums: Tensor) -> Tensor:
+        """Integer sums of synapses and bias `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return fixed_point.multi_step(sums, self.cuba, self.surrogate, detach_reset=self.detach_reset)
+
+    def extra_repr(self) -> str:
+        c = self.cuba
+        return f"i_decay={c.i_decay}, v_decay={c.v_decay}, threshold={c.threshold}, surrogate={self.surrogate}"
+
+
+class LowPass(nn.Module):
+    """A synaptic current with a leak: `i[t] = α i[t−1] + x[t]` (`neurons.synapse_step`); every call starts from 0.
+
+    Args:
+        decay: α, 0 ≤ α ≤ 1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.decay = decay
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Weighted input spikes `[T, B, …]` → current of every step `[T, B, …]`."""
+        return low_pass(x, self.decay)
+
+    def extra_repr(self) -> str:
+        return f"decay={self.decay:g}"
+
+
+class Integrator(LowPass):
+    """Output neurons that integrate without leak and never fire: `v[t] = v[t−1] + I[t]` (LaSNN, eq. 3)."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+    def extra_repr(self) -> str:
+        return ""
+
+
+class Delay(nn.Module):
+    """`y[t] = x[t − steps]`, and 0 in the first steps.
+
+    Args:
+        steps: at least 1.
+    """
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, B, …]` → `[T, B, …]`."""
+        late = torch.zeros_like(x)
+        late[self.steps :] = x[: max(0, len(x) - self.steps)]
+        return late
+
+    def extra_repr(self) -> str:
+        return f"steps={self.steps}"

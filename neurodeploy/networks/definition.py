@@ -1,0 +1,176 @@
+"""What every network is built with: activations for teacher or student, outputs with taps, settings, and fresh weights."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod, sqrt
+from typing import Annotated, Literal, NamedTuple, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from neurodeploy.dynamics.encodings import DirectEncoding, EventInput, LatencyEncoding, PoissonEncoding, StaticInput
+from neurodeploy.dynamics.layers import Neuron
+
+
+class NetworkOutput(NamedTuple):
+    """Answer of a network for a batch of B samples.
+
+    Attributes:
+        logits: `[B, K]`, the mean over time of `step_logits`.
+        step_logits: `[T, B, K]`.
+        features: `[T, B, F]`, what the classifier reads.
+        taps: activation layer name → its output `[T, B, …]`, in the order of depth; teacher and student share the names.
+    """
+
+    logits: Tensor
+    step_logits: Tensor
+    features: Tensor
+    taps: dict[str, Tensor]
+
+
+Code = Literal["direct", "poisson", "latency", "events"]
+
+
+class Activations(Protocol):
+    """Makes a network's activation layers and says how a static sample becomes a sequence."""
+
+    def make(self, *, last: bool = False) -> nn.Module:
+        """A new activation layer; `last` marks the one before the classifier."""
+        ...
+
+    def entry(self) -> nn.Module:
+        """The layer that makes of a sample what the first synapse layer reads: `[T, B, …]`, with T = 1 if it is constant."""
+        ...
+
+    def encoding(self) -> nn.Module:
+        """The layer that turns the first layer's current into a sequence of T steps, if it is constant."""
+        ...
+
+
+@dataclass(frozen=True)
+class Relu:
+    """The teacher's activations: ReLU everywhere, one time step, or one per event frame.
+
+    Attributes:
+        events: samples are event frames `[B, T, …]`; the answer is the mean over them.
+    """
+
+    events: bool = False
+
+    def make(self, *, last: bool = False) -> nn.Module:  # noqa: ARG002
+        return nn.ReLU()
+
+    def entry(self) -> nn.Module:
+        return EventInput() if self.events else StaticInput()
+
+    def encoding(self) -> nn.Module:
+        return nn.Identity()
+
+
+@dataclass(frozen=True)
+class Spiking:
+    """The student's activations: spiking neurons over T steps.
+
+    Attributes:
+        neuron: makes a layer of spiking neurons, such as `functools.partial(layers.Neuron, parameters, surrogate)`.
+        steps: T.
+        code: how a sample becomes spikes: "direct" (its current is repeated), "poisson", "latency", or "events": it is
+            event frames `[B, T, …]` already, and `steps` is their number.
+        repact: replace the last spiking layer by a ReLU applied at every step, without a membrane (RepAct, EnOF-SNN).
+    """
+
+    neuron: Callable[[], nn.Module]
+    steps: int
+    repact: bool = False
+    code: Code = "direct"
+
+    def make(self, *, last: bool = False) -> nn.Module:
+        return nn.ReLU() if last and self.repact else self.neuron()
+
+    def entry(self) -> nn.Module:
+        if self.code == "poisson":
+            return PoissonEncoding(self.steps)
+        if self.code == "latency":
+            return LatencyEncoding(self.steps)
+        return EventInput() if self.code == "events" else StaticInput()
+
+    def encoding(self) -> nn.Module:
+        return DirectEncoding(self.steps) if self.code == "direct" else nn.Identity()
+
+
+Width = Annotated[int, Field(ge=1, le=65536)]
+Stride = Annotated[int, Field(ge=1, le=8)]
+Count = Annotated[int, Field(ge=1, le=100)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Size = Side | tuple[Side, Side]
+"""Resolution of a sample: the side of a square, or height and width."""
+
+
+class NetworkSettings(BaseModel):
+    """Validated settings of one kind of network; a subclass names its `kind`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @abstractmethod
+    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
+        """The network with fresh weights.
+
+        Args:
+            in_channels: channels of a sample, or of one event frame.
+            classes: K.
+            activations: ReLU (teacher) or spiking (student).
+
+        Raises:
+            UserError: the network cannot be built so; the message names the layer or the setting.
+        """
+
+
+def one_per(what: str, found: int, of: str, expected: int) -> None:
+    """Refuse two lists of settings that differ in length.
+
+    Raises:
+        ValueError: with both lengths, as pydantic wants it.
+    """
+    if found != expected:
+        raise ValueError(f"{found} {what} found, {expected} expected (one per {of})")
+
+
+_AFTER_A_POOL = 1.5
+
+
+def initialise(network: nn.Module, activations: Activations, *, normalised: bool) -> None:
+    """Draw the weights of all layers but the classifier, which keeps torch's own initialisation, as batch norms do.
+
+    - Convolutions with a batch norm: Kaiming normal, `std² = 2 / (k² C_out)`, as in the public code of EnOF-SNN's authors. The
+      batch norm undoes their scale.
+    - Layers without, in a ReLU network: Kaiming normal, `std² = 2 / fan_in`.
+    - Layers without, in a spiking network of threshold θ: `std = 3 θ / √fan_in`. Spikes of rate r then make currents of
+      deviation `3 θ √r`, and `r = P(N(0, 9 θ² r) > θ)` is stable at r ≈ 1/4: a layer that is fed at that rate fires at that
+      rate. Kaiming's would let the spikes of thresholds of 1 and more die within a few layers. Our working form.
+    - The two above are 1.5 times as large behind an average pool, whose mean of four independent spikes of rate 1/4, or of four
+      rectified normal values, has about 1/1.5² of their power. Our working form.
+
+    Biases of linear layers start at 0.
+
+    Args:
+        network: with its classifier at `network.classifier`, and its layers in the order of computation.
+        activations: what the network was built with.
+        normalised: whether a batch norm follows each convolution.
+    """
+    probe = activations.make()
+    gain = 3 * probe.constants.threshold if isinstance(probe, Neuron) else sqrt(2)
+    pooled = False
+    for module in network.modules():
+        pooled = pooled or isinstance(module, nn.AvgPool2d)
+        if module is network.classifier or not isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            continue
+        if normalised and not isinstance(module, nn.Linear):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        else:
+            scale = gain * (_AFTER_A_POOL if pooled else 1)
+            nn.init.normal_(module.weight, 0.0, scale / sqrt(prod(module.weight.shape[1:])))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+        pooled = False

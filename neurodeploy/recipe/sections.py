@@ -1,0 +1,250 @@
+"""The sections of a recipe: neurons, students, teachers and fine-tuning."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from neurodeploy.conversion import Method
+from neurodeploy.conversion.convert import Thresholds
+from neurodeploy.distillation import AnyLossTerm, CrossEntropy
+from neurodeploy.dynamics import surrogates
+from neurodeploy.dynamics.layers import CubaNeuron, Neuron, ParametricNeuron, ThresholdNeuron
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
+from neurodeploy.networks import NetworkSpec
+
+
+class Section(BaseModel):
+    """A table of a recipe: nothing unknown in it, and never changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingSettings(Section):
+    """`[teacher]` or a student's `training`: length, optimizer and schedule.
+
+    Weight decay acts on weights alone, not on biases, batch norm and learned constants of neurons.
+
+    Attributes:
+        epochs: over the training set; 0 only for a student that is converted.
+        batch_size: samples per update of the weights.
+        accumulate: pieces in which a batch is computed, one after another, to save memory.
+        optimizer: "sgd" (Nesterov momentum), "adam" or "adamw".
+        learning_rate: after the warm-up.
+        momentum: of "sgd".
+        weight_decay: L2 penalty; decoupled with "adamw".
+        schedule: "cosine" falls to 0, "step" multiplies by `step_factor` every `step_epochs`, "constant" stays.
+        warmup_epochs: the rate rises linearly from 0.
+        average: d of an exponential moving average of the weights, `a ← d a + (1 − d) w` after each update; training then
+            ends with the average. None: the last weights.
+        patience: stop after so many epochs without a better validation accuracy, and end with the best weights. None: never.
+        validation_samples: held out of the training set, for `patience`.
+    """
+
+    epochs: int = Field(ge=0, le=100_000)
+    batch_size: int = Field(default=64, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    step_epochs: int = Field(default=30, ge=1)
+    step_factor: float = Field(default=0.5, gt=0, lt=1)
+    warmup_epochs: int = Field(default=1, ge=0)
+    average: float | None = Field(default=None, gt=0, lt=1)
+    patience: int | None = Field(default=None, ge=1)
+    validation_samples: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> "TrainingSettings":
+        if (self.patience is None) != (self.validation_samples == 0):
+            raise ValueError("patience and validation_samples belong together; give both or neither")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate: {self.accumulate} pieces found for batches of {self.batch_size}")
+        return self
+
+
+class SurrogateSettings(Section):
+    """`[neuron.surrogate]`: the spike's derivative; each kind takes its own constant (`neurodeploy.dynamics.surrogates`)."""
+
+    kind: Literal["rectangle", "triangle", "arctangent", "sigmoid", "fast-sigmoid", "straight-through", "tanh"] = "rectangle"
+    width: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    gamma: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    alpha: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    slope: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _only_its_own_constant(self) -> "SurrogateSettings":
+        own = surrogates.SURROGATES[self.kind].__dataclass_fields__
+        for name in self.model_dump(exclude={"kind"}, exclude_none=True).keys() - own.keys():
+            raise ValueError(f"a {self.kind} takes {', '.join(own) or 'no constant'}, not {name}")
+        return self
+
+    def build(self) -> surrogates.Surrogate:
+        constants = self.model_dump(exclude={"kind"}, exclude_none=True)
+        return surrogates.SURROGATES[self.kind](**constants)
+
+
+class NeuronSettings(Section):
+    """`[neuron]`: every spiking layer of the students.
+
+    Attributes:
+        kind: "lif" (with decay 1: IF), "parametric" (the leak is learned), "threshold" (each layer has a threshold of its own,
+            which conversion sets) or "cuba" (a synaptic current before the membrane).
+        decay, threshold, reset: see `neurodeploy.dynamics.neurons.NeuronParameters`; where training learns them, their start.
+        learn_threshold: of "parametric" and "threshold": training learns the threshold too.
+        current_decay: of "cuba".
+        detach_reset: no gradient flows through the spike in the reset.
+    """
+
+    kind: Literal["lif", "parametric", "threshold", "cuba"] = "lif"
+    decay: float = Field(default=0.25, ge=0, le=1)
+    threshold: float = Field(default=0.5, gt=0, allow_inf_nan=False)
+    reset: Reset = "hard"
+    learn_threshold: bool | None = None
+    current_decay: float | None = Field(default=None, ge=0, le=1)
+    detach_reset: bool = False
+    surrogate: SurrogateSettings = SurrogateSettings()
+
+    @model_validator(mode="after")
+    def _only_what_the_kind_takes(self) -> "NeuronSettings":
+        if self.learn_threshold is not None and self.kind not in ("parametric", "threshold"):
+            raise ValueError(f'learn_threshold belongs to kind = "parametric" and "threshold", {self.kind!r} found')
+        if (self.current_decay is None) == (self.kind == "cuba"):
+            raise ValueError(f'current_decay belongs to kind = "cuba" and is required there, {self.kind!r} found')
+        if self.kind == "parametric" and not 0 < self.decay < 1:
+            raise ValueError(f"decay: {self.decay} found, a number between 0 and 1 expected where it is learned")
+        return self
+
+    def build(self) -> Neuron:
+        """One layer of neurons."""
+        parameters = NeuronParameters(self.decay, self.threshold, self.reset)
+        slope = self.surrogate.build()
+        learn = bool(self.learn_threshold)
+        if self.kind == "parametric":
+            return ParametricNeuron(parameters, slope, detach_reset=self.detach_reset, learn_threshold=learn)
+        if self.kind == "threshold":
+            return ThresholdNeuron(parameters, slope, detach_reset=self.detach_reset, learn_threshold=learn)
+        if self.current_decay is not None:
+            return CubaNeuron(parameters, slope, current_decay=self.current_decay, detach_reset=self.detach_reset)
+        return Neuron(parameters, slope, detach_reset=self.detach_reset)
+
+
+class FinetuneSettings(Section):
+    """How a trained student learns on in Loihi's integers: Adam, whose rate falls to 0 as a cosine.
+
+    The loss is `CE(z, y) + distillation · τ² KL(softmax(z_F/τ) ‖ softmax(z/τ))`, with z the logits and z_F those of the
+    student before, in float.
+
+    Attributes:
+        epochs: over the training set.
+        batch_size: samples per update of the weights.
+        learning_rate: at the start.
+        distillation: weight of the student's own answers in float.
+        temperature: τ.
+        reset: neurons that were trained with another reset get the chip's, to 0, and learn to live with it.
+    """
+
+    epochs: int = Field(ge=1, le=100_000)
+    batch_size: int = Field(default=64, ge=1)
+    learning_rate: float = Field(default=3e-4, gt=0, allow_inf_nan=False)
+    distillation: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
+    reset: bool = False
+
+    @property
+    def optimization(self) -> TrainingSettings:
+        return TrainingSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            optimizer="adam",
+            learning_rate=self.learning_rate,
+            weight_decay=0,
+            warmup_epochs=0,
+        )
+
+
+SampleCode = Literal["direct", "poisson", "latency"]
+"""How a static sample becomes spikes."""
+
+
+class SourceSettings(TrainingSettings):
+    """`[source]`: how a ReLU network is trained, with cross-entropy.
+
+    Attributes:
+        label_smoothing: share of the target that is spread over all classes.
+    """
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+
+
+class TeacherSettings(SourceSettings):
+    """`[teacher]`: how the teacher is trained.
+
+    Attributes:
+        network: of the teacher, if it is not the students'; terms that compare features or taps then need equal shapes.
+    """
+
+    network: NetworkSpec | None = None
+
+
+class ConversionSettings(Section):
+    """A student's `conversion`: it starts as the converted source, or teacher (see `neurodeploy.conversion`), not at random.
+
+    Attributes:
+        thresholds, percentile, scale, shift, calibrate: see `neurodeploy.conversion.Method`.
+        samples: of the training set, the first ones, that set and correct the thresholds.
+    """
+
+    thresholds: Thresholds = "spiking"
+    percentile: float = 100.0
+    scale: float = 1.0
+    shift: bool = False
+    calibrate: bool = False
+    samples: int = Field(default=256, ge=1)
+
+    @model_validator(mode="after")
+    def _is_a_method(self) -> "ConversionSettings":
+        self.method()
+        return self
+
+    def method(self) -> Method:
+        return Method(self.thresholds, self.percentile, self.scale, self.shift, self.calibrate)
+
+
+class StudentSettings(Section):
+    """One `[[student]]`: a spiking network of the recipe's definition, and the loss that it is trained with.
+
+    Attributes:
+        name: of its folder and in reports.
+        repact: see `networks.Spiking`.
+        neuron: its spiking layers, if they are not the recipe's.
+        steps: its T, if it is not the recipe's: one recipe then compares latencies under one teacher.
+        code: how a static sample becomes spikes, if not as the recipe says; not for event data.
+        conversion: how the source (or the teacher) is converted into its first weights; None: they are random. With it,
+            `training.epochs` may be 0: conversion alone.
+        training: length, optimizer and schedule.
+        loss: terms, summed with their weights.
+        known_teacher: ask the teacher once for its logits and features of the whole training set, instead of for each batch;
+            not with augmentation, nor with terms that read its taps.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    repact: bool = False
+    neuron: NeuronSettings | None = None
+    steps: int | None = Field(default=None, ge=1, le=4096)
+    code: SampleCode | None = None
+    conversion: ConversionSettings | None = None
+    training: TrainingSettings
+    loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)
+    known_teacher: bool = False
+
+    @property
+    def needs_teacher(self) -> bool:
+        return any(term.needs_teacher for term in self.loss)
+
+    @model_validator(mode="after")
+    def _an_untrained_student_is_converted(self) -> "StudentSettings":
+        if self.training.epochs == 0 and self.conversion is None:
+            raise ValueError("training.epochs: 0 found, at least 1 expected for a student without conversion")
+        return self

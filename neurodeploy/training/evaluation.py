@@ -1,0 +1,104 @@
+"""Accuracy with its confidence interval, and spikes, of a network on a test set."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import sqrt
+from statistics import mean, stdev
+
+import torch
+from scipy.stats import t
+from torch import Tensor, nn
+
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.networks import NetworkOutput
+
+_Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of right answers.
+
+    Attributes:
+        correct: number of samples answered rightly.
+        samples: number of samples asked.
+    """
+
+    correct: int
+    samples: int
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.correct / self.samples
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson score interval in percent."""
+        n, p, z = self.samples, self.correct / self.samples, _Z95
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.percent:.2f} % ({self.correct} of {self.samples}; 95 % interval {low:.2f} to {high:.2f} %)"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network does on a test set.
+
+    Attributes:
+        accuracy: share of right answers.
+        spikes: spiking layer → spikes per sample, summed over neurons and time steps.
+    """
+
+    accuracy: Accuracy
+    spikes: dict[str, float]
+
+    @property
+    def spikes_per_sample(self) -> float:
+        return sum(self.spikes.values())
+
+
+@torch.no_grad()
+def evaluate(network: nn.Module, samples: Tensor, labels: Tensor, *, batch_size: int = 50) -> Evaluation:
+    """Run the network in evaluation mode over a test set.
+
+    Args:
+        network: returns a `NetworkOutput`, or logits `[B, K]`.
+        samples: `[N, C, H, W]`, on the device of the network.
+        labels: `[N]`.
+        batch_size: samples per forward pass.
+    """
+    counts = {name: 0 for name, module in network.named_modules() if isinstance(module, Neuron)}
+    handles = [network.get_submodule(name).register_forward_hook(_counter(counts, name)) for name in counts]
+    was_training = network.training
+    network.eval()
+    try:
+        correct = 0
+        for x, y in zip(samples.split(batch_size), labels.split(batch_size), strict=True):
+            answer = network(x)
+            logits = answer.logits if isinstance(answer, NetworkOutput) else answer
+            correct += int((logits.argmax(-1) == y).sum())
+    finally:
+        for handle in handles:
+            handle.remove()
+        network.train(was_training)
+    total = len(labels)
+    return Evaluation(Accuracy(correct, total), {name: count / total for name, count in counts.items()})
+
+
+def mean_and_interval(values: Iterable[float]) -> tuple[float, float | None]:
+    """Mean over seeds and the half width of its 95 % interval (Student's t); a single value has no interval."""
+    numbers = list(values)
+    if len(numbers) < 2:
+        return numbers[0], None
+    return mean(numbers), float(t.ppf(0.975, len(numbers) - 1)) * stdev(numbers) / sqrt(len(numbers))
+
+
+def _counter(counts: dict[str, int], name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
+        counts[name] += int(torch.count_nonzero(spikes))
+
+    return hook

@@ -1,0 +1,106 @@
+"""All networks of a recipe: one teacher and one of each student for every seed, each in a folder of its own."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Protocol
+
+from lightning_fabric import Fabric
+from torch import nn
+
+from neurodeploy.data import DataSet
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import write_text
+from neurodeploy.recipe import Recipe
+from neurodeploy.training import CHECKPOINT, Watch, freeze, train
+
+RECIPE = "recipe.json"
+
+
+class Watcher(Protocol):
+    """Shows the progress of one network's training after another."""
+
+    def __call__(self, title: str, epochs: int, samples: int) -> AbstractContextManager[Watch]:
+        """A training of `epochs` over `samples` begins."""
+        ...
+
+
+def silent(title: str, epochs: int, samples: int) -> AbstractContextManager[Watch]:  # noqa: ARG001
+    """The watcher that shows nothing."""
+
+    def watch(epoch: int, count: int) -> None:
+        pass
+
+    return nullcontext(watch)
+
+
+def folder_of(root: Path, seed: int, role: str) -> Path:
+    """Where a run keeps one network: `root/seed-0/student`."""
+    return root / f"seed-{seed}" / role
+
+
+def checkpoint_of(root: Path, seed: int, role: str) -> Path:
+    return folder_of(root, seed, role) / CHECKPOINT
+
+
+def train_all(
+    recipe: Recipe,
+    root: Path,
+    data: DataSet,
+    *,
+    fabric: Fabric | None = None,
+    watcher: Watcher = silent,
+    resume: bool = False,
+) -> Iterator[tuple[int, str, nn.Module]]:
+    """Train (or, with `resume`, complete) every network of a recipe.
+
+    Args:
+        recipe: the experiment.
+        root: receives a folder per seed and network, and `recipe.json`.
+        data: the recipe's data set.
+        fabric: where to train; the CPU if None.
+        watcher: shows the progress.
+        resume: continue a run that was interrupted.
+
+    Yields:
+        `(seed, role, network)` as each one is done.
+
+    Raises:
+        UserError: `root` holds another experiment, or this one and `resume` is False.
+    """
+    if fabric is None or fabric.is_global_zero:
+        _claim(root, recipe, resume=resume)
+    if fabric is not None:
+        fabric.barrier()
+    for seed in recipe.seeds:
+        trained: dict[str, nn.Module] = {}
+        for role in recipe.roles:
+            settings = recipe.training(role)
+            student = None if role in recipe.relu_roles else recipe.student_named(role)
+            with watcher(f"seed {seed} · {role}", settings.epochs, len(data.train_labels)) as watch:
+                network = train(
+                    recipe,
+                    role,
+                    seed,
+                    folder_of(root, seed, role),
+                    data=data,
+                    teacher=trained["teacher"] if student and student.needs_teacher else None,
+                    source=trained[recipe.relu_roles[-1]] if student and student.conversion else None,
+                    resume=resume,
+                    fabric=fabric,
+                    watch=watch,
+                )
+            if student is None:
+                trained[role] = freeze(network)
+            yield seed, role, network
+
+
+def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Mark `root` as belonging to this recipe."""
+    mark, text = root / RECIPE, recipe.model_dump_json(indent=2) + "\n"
+    if mark.exists():
+        if not resume:
+            raise UserError(f"{root}: holds a run already; add --resume to continue it, or choose another --output")
+        if mark.read_text("utf-8") != text:
+            raise UserError(f"{root}: holds a run of another recipe; choose another --output")
+    write_text(mark, text)

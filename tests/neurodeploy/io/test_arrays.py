@@ -1,0 +1,95 @@
+"""Numpy files that may be damaged or hostile: one line of error, whatever is wrong, and nothing is ever unpickled."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from neurodeploy.io.arrays import read_array, read_arrays
+from neurodeploy.io.errors import UserError
+
+
+class Trap:
+    """Unpickling this would leave a mark."""
+
+    marks: list[str] = []  # noqa: RUF012 - shared on purpose
+
+    def __reduce__(self):
+        return (Trap.marks.append, ("unpickled",))
+
+
+def test_arrays_come_back_as_they_were_written(tmp_path):
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    np.save(tmp_path / "x.npy", values)
+    np.savez(tmp_path / "x.npz", a=values, b=values[0])
+    assert np.array_equal(read_array(tmp_path / "x.npy"), values)
+    assert list(read_arrays(tmp_path / "x.npz")) == ["a", "b"]
+
+
+def test_one_form_is_not_taken_for_the_other(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(3))
+    np.savez(tmp_path / "x.npz", a=np.zeros(3))
+    with pytest.raises(UserError, match=r"an archive of arrays found, one array in a \.npy file expected"):
+        read_array(tmp_path / "x.npz")
+    with pytest.raises(UserError, match=r"a single array found, an \.npz file with named arrays expected"):
+        read_arrays(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("read", [read_array, read_arrays])
+def test_missing_files_and_folders_are_refused(tmp_path, read):
+    for path in (tmp_path / "absent.npz", tmp_path):
+        with pytest.raises(UserError, match=str(path)):
+            read(path)
+
+
+def test_python_objects_are_refused_and_never_unpickled(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([Trap()], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "x.npz", a=np.array([Trap()], dtype=object))
+    for read, name in ((read_array, "x.npy"), (read_arrays, "x.npz")):
+        with pytest.raises(UserError, match="not a readable"):
+            read(tmp_path / name)
+    assert Trap.marks == []
+
+
+def test_members_that_are_no_arrays_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("note.txt", "hello")
+    with pytest.raises(UserError, match=r"note\.txt is no \.npy file, but should be an array"):
+        read_arrays(tmp_path / "x.npz")
+
+
+def _bytes(save, *arrays, **named):
+    memory = io.BytesIO()
+    save(memory, *arrays, **named)
+    return memory.getvalue()
+
+
+WHOLE = {
+    "npy": _bytes(np.save, np.arange(12.0).reshape(3, 4)),
+    "npz": _bytes(np.savez_compressed, a=np.arange(12.0), b=np.zeros((2, 2), np.int8)),
+}
+
+
+def complaint(read, path):
+    """The error's text, if there is one."""
+    try:
+        read(path)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(WHOLE)), st.data())
+def test_any_damage_gives_arrays_or_one_line_of_error(tmp_path, ending, data):
+    content = bytearray(WHOLE[ending])
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / f"x.{ending}"
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)))] if data.draw(st.booleans()) else content)
+    for read in (read_array, read_arrays):
+        message = complaint(read, path)
+        assert message is None or (message.startswith(str(path)) and "\n" not in message)
