@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as f
 
 from neurodeploy.dynamics.neurons import neuron_step
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 
 Layout = Literal["folded", "step by step"]
 
@@ -35,7 +35,7 @@ class Eager(nn.Module):
         self.graph, self.steps, self.layout, self.layers = graph, steps, layout, layers
         self.names = {node.name: node.name.replace(".", "_") for node in graph.nodes}
         for node in graph.nodes:
-            if isinstance(node, nodes.Conv | nodes.Linear):
+            if isinstance(node, ops.ConvNode | ops.LinearNode):
                 self.register_buffer(f"{self.names[node.name]}_weight", torch.from_numpy(node.weight.copy()))
                 bias = None if node.bias is None else torch.from_numpy(node.bias.copy())
                 self.register_buffer(f"{self.names[node.name]}_bias", bias)
@@ -49,15 +49,15 @@ class Eager(nn.Module):
             inputs = [tensors[source] for source in node.inputs]
             timed = self.graph.timed(node.inputs[0])
             match node:
-                case nodes.Encode():
+                case ops.EncodeNode():
                     y = inputs[0].expand(self.steps, *inputs[0].shape)
-                case nodes.Neuron():
+                case ops.NeuronNode():
                     v, emitted = torch.zeros_like(inputs[0][0]), []
                     for current in inputs[0].unbind(0):
                         s, v = neuron_step(v, current, node.parameters, _spike)
                         emitted.append(s)
                     y = torch.stack(emitted)
-                case nodes.TimeMean():
+                case ops.TimeMeanNode():
                     y = inputs[0].mean(0)
                 case _ if timed:
                     y = self._apply(node, [x.flatten(0, 1) for x in inputs]).unflatten(0, (self.steps, -1))
@@ -77,25 +77,25 @@ class Eager(nn.Module):
                     continue
                 inputs = [tensors[source] for source in node.inputs]
                 match node:
-                    case nodes.Encode() | nodes.Output():
+                    case ops.EncodeNode() | ops.OutputNode():
                         y = inputs[0]
-                    case nodes.Neuron():
+                    case ops.NeuronNode():
                         v = states.get(node.name)
                         v = torch.zeros_like(inputs[0]) if v is None else v
                         y, states[node.name] = neuron_step(v, inputs[0], node.parameters, _spike)
-                    case nodes.TimeMean():
+                    case ops.TimeMeanNode():
                         y = states[node.name] = states[node.name] + inputs[0] if t else inputs[0]
                     case _:
                         y = self._apply(node, inputs)
                 tensors[node.name] = y
-                if not self.graph.timed(node.name) and not isinstance(node, nodes.TimeMean | nodes.Output):
+                if not self.graph.timed(node.name) and not isinstance(node, ops.TimeMeanNode | ops.OutputNode):
                     still[node.name] = y
             for name in self.layers:
                 emitted[name].append(tensors[name])
         return (*map(torch.stack, emitted.values()), tensors[self.graph.output.name] / self.steps)
 
-    def _apply(self, node: nodes.Node, inputs: list[Tensor]) -> Tensor:
-        if isinstance(node, nodes.Conv | nodes.Linear):
+    def _apply(self, node: ops.Node, inputs: list[Tensor]) -> Tensor:
+        if isinstance(node, ops.ConvNode | ops.LinearNode):
             own = self.names[node.name]
             return _SYNAPSES[type(node)](node, inputs[0], getattr(self, f"{own}_weight"), getattr(self, f"{own}_bias"))
         return _RULES[type(node)](node, *inputs)
@@ -105,12 +105,12 @@ def _spike(h: Tensor, threshold: float) -> Tensor:
     return (h > threshold).to(h.dtype)
 
 
-def _conv(node: nodes.Conv, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _conv(node: ops.ConvNode, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     convolve: Any = f.conv1d if weight.ndim == 3 else f.conv2d
     return convolve(x, weight, bias, node.stride, node.padding, node.dilation, node.groups)
 
 
-def _linear(_: nodes.Linear, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _linear(_: ops.LinearNode, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return f.linear(x, weight, bias)
 
 
@@ -118,12 +118,12 @@ def _pool(kinds: dict[int, Any]) -> Callable[[Any, Tensor], Tensor]:
     return lambda node, x: kinds[len(node.kernel)](x, node.kernel, node.stride)
 
 
-_SYNAPSES: dict[type, Callable[..., Tensor]] = {nodes.Conv: _conv, nodes.Linear: _linear}
+_SYNAPSES: dict[type, Callable[..., Tensor]] = {ops.ConvNode: _conv, ops.LinearNode: _linear}
 _RULES: dict[type, Callable[..., Tensor]] = {
-    nodes.AvgPool: _pool({1: f.avg_pool1d, 2: f.avg_pool2d}),
-    nodes.MaxPool: _pool({1: f.max_pool1d, 2: f.max_pool2d}),
-    nodes.Relu: lambda _, x: f.relu(x),
-    nodes.Flatten: lambda _, x: x.flatten(1),
-    nodes.Add: lambda _, a, b: a + b,
-    nodes.Output: lambda _, x: x,
+    ops.AvgPoolNode: _pool({1: f.avg_pool1d, 2: f.avg_pool2d}),
+    ops.MaxPoolNode: _pool({1: f.max_pool1d, 2: f.max_pool2d}),
+    ops.ReluNode: lambda _, x: f.relu(x),
+    ops.FlattenNode: lambda _, x: x.flatten(1),
+    ops.AddNode: lambda _, a, b: a + b,
+    ops.OutputNode: lambda _, x: x,
 }

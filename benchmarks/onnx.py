@@ -33,7 +33,7 @@ from benchmarks.results import Artefact, ExportResult, ExportTiming, SpikesAgree
 from benchmarks.timing import interleaved
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, fold_batch_norm, nodes
+from neurodeploy.graph import Graph, fold_batch_norm, ops
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
@@ -204,7 +204,7 @@ def _without_gradient(module: torch.nn.Module, x: torch.Tensor) -> None:
 
 
 def _with_steps(graph: Graph, steps: int) -> Graph:
-    return Graph(replace(node, steps=steps) if isinstance(node, nodes.Encode) else node for node in graph.nodes)
+    return Graph(replace(node, steps=steps) if isinstance(node, ops.EncodeNode) else node for node in graph.nodes)
 
 
 def text(result: ExportResult) -> str:

@@ -20,7 +20,7 @@ from benchmarks.report import table
 from neurodeploy.data import Cifar10
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters, Reset
-from neurodeploy.graph import Graph, fold_batch_norm, nodes
+from neurodeploy.graph import Graph, fold_batch_norm, ops
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
@@ -61,7 +61,9 @@ def network(name: str, reset: Reset, images: torch.Tensor) -> Graph:
 
 def by_torch(graph: Graph, images: torch.Tensor, steps: int) -> Spikes:
     """Spikes of every layer, `[T, B, …]`."""
-    module = GraphModule(Graph(replace(node, steps=steps) if isinstance(node, nodes.Encode) else node for node in graph.nodes))
+    module = GraphModule(
+        Graph(replace(node, steps=steps) if isinstance(node, ops.EncodeNode) else node for node in graph.nodes)
+    )
     found: Spikes = {}
     for layer in graph.spiking:
         module.get_submodule(layer).register_forward_hook(lambda _m, _x, y, layer=layer: found.update({layer: y.numpy()}))

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.graph import Graph, nodes
-from neurodeploy.graph.nodes import Node
+from neurodeploy.graph import Graph, ops
+from neurodeploy.graph.ops import Node
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import sha256
 from neurodeploy_exporters.bundle import MANIFEST, Bundle, Piece, read_bundle
@@ -110,7 +110,7 @@ def _synapses_as_trained(pieces: tuple[Piece, ...], members: Mapping[str, Node])
     found: dict[str, str] = {}
     for tensor in (tensor for piece in pieces for tensor in piece.graded):
         name = tensor.name.removesuffix(".graded")
-        if isinstance(members.get(tensor.name), nodes.Conv | nodes.Linear) and name != tensor.name:
+        if isinstance(members.get(tensor.name), ops.ConvNode | ops.LinearNode) and name != tensor.name:
             found |= {tensor.name: name, name: f"{name}.trained_unit"}
     return found
 
@@ -169,8 +169,8 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[
         case "nir":
             from neurodeploy_exporters.nir.reading import read
 
-            last = (nodes.Output,) if piece.name == "body" else ()
-            first = (nodes.Input,) if before else ()
+            last = (ops.OutputNode,) if piece.name == "body" else ()
+            first = (ops.InputNode,) if before else ()
             inside = tuple(node for node in read(path).nodes if not isinstance(node, (*first, *last)))
         case "net" | "circuit":
             inside = _on_a_chip(bundle, piece, before)
@@ -184,7 +184,7 @@ def _on_a_chip(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tupl
 
     manifest, path = bundle.manifest, bundle.path(piece.file)
     shapes: dict[str, Any] = {layer.name: layer.shape for layer in manifest.spiking_layers}
-    entry = nodes.Input(name=manifest.input_name, shape=manifest.input_shape, timed=manifest.timed_input)
+    entry = ops.InputNode(name=manifest.input_name, shape=manifest.input_shape, timed=manifest.timed_input)
     try:
         found = circuit_nodes(open_circuit(path), manifest, piece, shapes.get(piece.inputs[0], entry.shape))
     except UserError as error:

@@ -300,7 +300,7 @@ def _digest(graph: Graph) -> str:
     for node in graph.nodes:
         weights = [(key, value) for key, value in vars(node).items() if hasattr(value, "tobytes")]
         rest = {key: repr(value) for key, value in vars(node).items() if not hasattr(value, "tobytes")}
-        digest.update(json.dumps([type(node).__name__, rest]).encode())
+        digest.update(json.dumps([node.kind, rest]).encode())
         for key, value in weights:
             digest.update(f"{key}{value.shape}".encode() + value.tobytes())
     return digest.hexdigest()

@@ -18,7 +18,7 @@ from neurodeploy.app.targets import HeadCut
 from neurodeploy.data import DataSet
 from neurodeploy.dynamics import layers
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
@@ -140,7 +140,7 @@ class ArtefactModule(GraphModule):
 class _Recorded(layers.Neuron):
     """A spiking layer that fires what was recorded."""
 
-    def __init__(self, name: str, node: nodes.Node, spikes_of: Callable[[str], Tensor]) -> None:
+    def __init__(self, name: str, node: ops.Node, spikes_of: Callable[[str], Tensor]) -> None:
         super().__init__(_constants(node))
         self._name, self._spikes_of = name, spikes_of
 
@@ -152,10 +152,10 @@ class _Recorded(layers.Neuron):
         return spikes.to(current)
 
 
-def _constants(node: nodes.Node) -> NeuronParameters:
-    if isinstance(node, nodes.Neuron):
+def _constants(node: ops.Node) -> NeuronParameters:
+    if isinstance(node, ops.NeuronNode):
         return node.parameters
-    assert isinstance(node, nodes.FixedPointNeuron)
+    assert isinstance(node, ops.FixedPointNeuronNode)
     return NeuronParameters(1 - node.v_decay / 4096, node.threshold, "hard")
 
 

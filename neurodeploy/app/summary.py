@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from neurodeploy import __version__
 from neurodeploy.app.targets import HeadCut
 from neurodeploy.data import DataSet
-from neurodeploy.graph import Graph, Part, nodes, partition
+from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import mean_and_interval
 from neurodeploy_energy.deployment import Place
@@ -90,7 +90,7 @@ def parts(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, str]:
     cut = partition(graph, spikes_only=False)
     taken = moved(graph, cut.head, readouts(graph, cut.head)) if head_cut == "last-synapse" else frozenset()
     places = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
-    costly = nodes.Conv | nodes.Linear | nodes.Spiking
+    costly = ops.ConvNode | ops.LinearNode | ops.Spiking
     return {
         places[part.name]: ", ".join(name for name in members if isinstance(graph[name], costly)) or "nothing"
         for part in cut.parts

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from neurodeploy.conversion.thresholds import Probe
 from neurodeploy.conversion.units import Units
-from neurodeploy.graph.nodes import Node
+from neurodeploy.graph.ops import Node
 from neurodeploy.io.errors import UserError
 
 

@@ -16,7 +16,7 @@ from neurodeploy.dynamics.encodings import DirectEncoding, PoissonEncoding
 from neurodeploy.dynamics.layers import Neuron, ThresholdNeuron
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.surrogates import Surrogate
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
@@ -173,7 +173,7 @@ def initialise(
                 if method.shift:
                     calibration.shift(units, node, neuron.constants.threshold, steps)
         if method.calibrate:
-            for relu in graph.of(nodes.Relu):
+            for relu in graph.of(ops.ReluNode):
                 calibration.calibrate_biases(student, teacher, units, relu, probe)
     return student
 
@@ -199,14 +199,14 @@ def _graph(teacher: nn.Module, samples: Tensor) -> Graph:
     graph = trace(teacher, tuple(samples.shape[1:]))
     if graph.spiking:
         raise UserError(f"teacher: its layer {graph.spiking[0]} is spiking already; a ReLU network is expected")
-    if not graph.of(nodes.Relu):
+    if not graph.of(ops.ReluNode):
         raise UserError("teacher: no ReLU layer found; only firing rates of ReLU activations can be converted")
     return graph
 
 
-def _neuron(student: nn.Module, node: nodes.Node) -> ThresholdNeuron | None:
+def _neuron(student: nn.Module, node: ops.Node) -> ThresholdNeuron | None:
     """The spiking layer that stands for a node; None if the node is no ReLU, or still one (RepAct)."""
-    if not isinstance(node, nodes.Relu):
+    if not isinstance(node, ops.ReluNode):
         return None
     module = student.get_submodule(node.name)
     if isinstance(module, nn.ReLU):

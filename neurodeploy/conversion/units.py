@@ -24,13 +24,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
-from neurodeploy.graph.nodes import Node
+from neurodeploy.graph.ops import Node
 from neurodeploy.io.errors import UserError
 
-_SYNAPSES = (nodes.Conv, nodes.Linear)
-_KEEP_UNITS = (nodes.AvgPool, nodes.Flatten, nodes.TimeMean)
+_SYNAPSES = (ops.ConvNode, ops.LinearNode)
+_KEEP_UNITS = (ops.AvgPoolNode, ops.FlattenNode, ops.TimeMeanNode)
 
 
 class Units:
@@ -58,28 +58,28 @@ class Units:
             UserError: a layer that firing rates cannot pass, or a sum whose branches cannot be brought to one unit.
         """
         match node:
-            case nodes.Input():
+            case ops.InputNode():
                 self._units[node.name] = 1.0
-            case nodes.Conv() | nodes.Linear():
+            case ops.ConvNode() | ops.LinearNode():
                 self._synapse(node)
-            case nodes.BatchNorm():
+            case ops.BatchNormNode():
                 _absorb(self._module(node), self._units[node.inputs[0]], node.name)
                 self._units[node.name] = 1.0
-            case nodes.Add():
+            case ops.AddNode():
                 self._level(node)
-            case nodes.Output():
+            case ops.OutputNode():
                 self._units[node.name] = self._units[node.inputs[0]]
                 if self._classifier is None and self._units[node.name] != 1:
                     raise UserError("network: its answer is made of spikes; end it with a linear layer as a classifier")
-            case nodes.Relu() | nodes.AvgPool() | nodes.Flatten() | nodes.TimeMean():
+            case ops.ReluNode() | ops.AvgPoolNode() | ops.FlattenNode() | ops.TimeMeanNode():
                 self._units[node.name] = self._units[node.inputs[0]]
-            case nodes.MaxPool():
+            case ops.MaxPoolNode():
                 raise UserError(
                     f"layer {node.name} (MaxPool): the maximum of spikes is not the maximum of firing rates; "
                     "train the teacher with average pooling or strides"
                 )
             case _:
-                raise UserError(f"layer {node.name} ({type(node).__name__}): has no place in a ReLU network to convert")
+                raise UserError(f"layer {node.name} ({node.kind}): has no place in a ReLU network to convert")
 
     def fire(self, layer: str, threshold: float) -> None:
         """A spiking layer has its threshold now: its spikes stand for θ times what its current stands for."""
@@ -90,10 +90,10 @@ class Units:
         node = self._graph[tensor]
         if len(self._graph.consumers(tensor)) > 1:
             return None
-        if isinstance(node, (*_SYNAPSES, nodes.BatchNorm)):
+        if isinstance(node, (*_SYNAPSES, ops.BatchNormNode)):
             bias: Tensor | None = self._module(node).bias
             return bias
-        if isinstance(node, nodes.Add | nodes.AvgPool):
+        if isinstance(node, ops.AddNode | ops.AvgPoolNode):
             found = (self.offset_before(source) for source in dict.fromkeys(node.inputs))
             return next((bias for bias in found if bias is not None), None)
         return None
@@ -101,7 +101,7 @@ class Units:
     def _module(self, node: Node) -> Any:
         return self._student.get_submodule(node.name)
 
-    def _synapse(self, node: nodes.Conv | nodes.Linear) -> None:
+    def _synapse(self, node: ops.ConvNode | ops.LinearNode) -> None:
         module, unit = self._module(node), self._units[node.inputs[0]]
         if node is self._classifier:
             module.weight.mul_(unit)
@@ -110,7 +110,7 @@ class Units:
             module.bias.div_(unit)
         self._units[node.name] = unit
 
-    def _level(self, node: nodes.Add) -> None:
+    def _level(self, node: ops.AddNode) -> None:
         first, second = node.inputs
         if not isclose(self._units[first], self._units[second], rel_tol=1e-6):
             fixed, moved = (second, first) if self._source(second) is None else (first, second)
@@ -134,7 +134,7 @@ class Units:
         """The synapse or batch norm that alone decides the scale of a tensor, and whose output nothing else reads."""
         node = self._graph[tensor]
         while len(self._graph.consumers(node.name)) == 1:
-            if isinstance(node, (*_SYNAPSES, nodes.BatchNorm)):
+            if isinstance(node, (*_SYNAPSES, ops.BatchNormNode)):
                 return node
             if not isinstance(node, _KEEP_UNITS):
                 return None

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from neurodeploy.graph import nodes
-from neurodeploy.graph.nodes import Node, Shape
+from neurodeploy.graph import ops
+from neurodeploy.graph.ops import Node, Shape
 from neurodeploy.graph.shapes import output_shape
 from neurodeploy.io.errors import UserError
 
@@ -32,9 +32,10 @@ class Graph:
         self._timed: dict[str, bool] = {}
         for node in self.nodes:
             self._admit(node)
-        for kind in (nodes.Input, nodes.Output):
+        for kind in (ops.InputNode, ops.OutputNode):
             if len(self.of(kind)) != 1:
-                raise UserError(f"graph: {len(self.of(kind))} {kind.__name__} nodes found, exactly one expected")
+                name = kind.__name__.removesuffix("Node")
+                raise UserError(f"graph: {len(self.of(kind))} {name} nodes found, exactly one expected")
 
     def _admit(self, node: Node) -> None:
         if node.name in self._by_name:
@@ -44,17 +45,19 @@ class Graph:
                 raise UserError(f"node {node.name}: reads {source}, which is no earlier node")
         self._shapes[node.name] = output_shape(node, [self._shapes[source] for source in node.inputs])
         timed = [self._timed[source] for source in node.inputs]
-        if isinstance(node, nodes.Encode | nodes.TimeMean | nodes.Recurrent) and timed != [not isinstance(node, nodes.Encode)]:
+        if isinstance(node, ops.EncodeNode | ops.TimeMeanNode | ops.Recurrent) and timed != [
+            not isinstance(node, ops.EncodeNode)
+        ]:
             found, expected = ("a sequence", "a static value") if timed[0] else ("a static value", "a sequence over time")
-            raise UserError(f"node {node.name} ({type(node).__name__}): {found} found at its input, {expected} expected")
+            raise UserError(f"node {node.name} ({node.kind}): {found} found at its input, {expected} expected")
         if len(set(timed)) > 1:
             raise UserError(f"node {node.name}: one input is a sequence over time and the other is static")
         match node:
-            case nodes.Input():
+            case ops.InputNode():
                 self._timed[node.name] = node.timed
-            case nodes.Encode():
+            case ops.EncodeNode():
                 self._timed[node.name] = True
-            case nodes.TimeMean():
+            case ops.TimeMeanNode():
                 self._timed[node.name] = False
             case _:
                 self._timed[node.name] = timed[0]
@@ -71,22 +74,22 @@ class Graph:
         return tuple(node for node in self.nodes if isinstance(node, kind))
 
     @property
-    def input(self) -> nodes.Input:
-        return self.of(nodes.Input)[0]
+    def input(self) -> ops.InputNode:
+        return self.of(ops.InputNode)[0]
 
     @property
-    def output(self) -> nodes.Output:
-        return self.of(nodes.Output)[0]
+    def output(self) -> ops.OutputNode:
+        return self.of(ops.OutputNode)[0]
 
     @property
     def spiking(self) -> tuple[str, ...]:
         """Names of the spiking layers, in order."""
-        return tuple(node.name for node in self.nodes if isinstance(node, nodes.Spiking))
+        return tuple(node.name for node in self.nodes if isinstance(node, ops.Spiking))
 
     @property
     def steps(self) -> int | None:
         """T that a statically fed network was trained with; None if the input itself is a sequence."""
-        encoders = self.of(nodes.Encode)
+        encoders = self.of(ops.EncodeNode)
         return encoders[0].steps if encoders else None
 
     def shape(self, name: str) -> Shape:

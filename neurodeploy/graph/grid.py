@@ -12,7 +12,7 @@ from math import floor, log2
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.io.errors import UserError
 
@@ -60,9 +60,9 @@ def to_grid(graph: Graph) -> Graph:
     if not before:
         raise UserError("graph: no spiking layer found, nothing to put on the exact grid")
     ranges: dict[str, _Range] = {}
-    rounded: list[nodes.Node] = []
+    rounded: list[ops.Node] = []
     for node in graph.nodes:
-        rounded.append(_rounded(node) if node.name in before and isinstance(node, nodes.Conv | nodes.Linear) else node)
+        rounded.append(_rounded(node) if node.name in before and isinstance(node, ops.ConvNode | ops.LinearNode) else node)
         if node.name in before:
             ranges[node.name] = _range(rounded[-1], [ranges[source] for source in node.inputs])
             if ranges[node.name].largest > _EXACT:
@@ -70,7 +70,7 @@ def to_grid(graph: Graph) -> Graph:
                     f"node {node.name}: its sums could reach {ranges[node.name].largest:,} grid units, above the {_EXACT:,} "
                     "that float32 holds exactly; use fewer inputs per neuron, or export without the exact grid"
                 )
-        if isinstance(node, nodes.LowPass) and node.name in before:
+        if isinstance(node, ops.LowPassNode) and node.name in before:
             _check_readers(graph, node)
     return Graph(rounded)
 
@@ -95,53 +95,57 @@ def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
     found = []
     for node in graph.nodes:
         other = rounded[node.name]
-        if isinstance(node, nodes.Conv | nodes.Linear) and isinstance(other, nodes.Conv | nodes.Linear) and other is not node:
+        if (
+            isinstance(node, ops.ConvNode | ops.LinearNode)
+            and isinstance(other, ops.ConvNode | ops.LinearNode)
+            and other is not node
+        ):
             error = float(np.abs(other.weight - node.weight).max())
             found.append(GridLayer(node.name, exponent(node.weight), error))
     return tuple(found)
 
 
-def _check_readers(graph: Graph, node: nodes.LowPass) -> None:
+def _check_readers(graph: Graph, node: ops.LowPassNode) -> None:
     """The current leaves the grid as it decays: what reads it must be no sum, whose order would matter."""
     for reader in graph.consumers(node.name):
-        if not isinstance(reader, nodes.Neuron):
+        if not isinstance(reader, ops.NeuronNode):
             raise UserError(
                 f"node {reader.name}: reads the synaptic current {node.name}, which decays off the exact grid; "
                 "let neurons alone read it"
             )
 
 
-def _range(node: nodes.Node, inputs: list[_Range]) -> _Range:
+def _range(node: ops.Node, inputs: list[_Range]) -> _Range:
     match node:
-        case nodes.Input():
+        case ops.InputNode():
             return _Range(_INPUT_BITS, 1 << _INPUT_BITS)
-        case nodes.Neuron() | nodes.FixedPointNeuron():
+        case ops.NeuronNode() | ops.FixedPointNeuronNode():
             return _Range(0, 1)
-        case nodes.LowPass():
+        case ops.LowPassNode():
             return _Range(0, 0)  # no number of a grid; neurons alone read it
-        case nodes.Encode() | nodes.Delay() | nodes.Flatten() | nodes.Relu() | nodes.MaxPool():
+        case ops.EncodeNode() | ops.DelayNode() | ops.FlattenNode() | ops.ReluNode() | ops.MaxPoolNode():
             return inputs[0]
-        case nodes.AvgPool():
+        case ops.AvgPoolNode():
             return _pooled(node, inputs[0])
-        case nodes.Add():
+        case ops.AddNode():
             exponent = max(one.exponent for one in inputs)
             return _Range(exponent, sum(one.largest << (exponent - one.exponent) for one in inputs))
-        case nodes.Conv() | nodes.Linear():
+        case ops.ConvNode() | ops.LinearNode():
             return _summed(node, inputs[0])
-        case nodes.BatchNorm():
+        case ops.BatchNormNode():
             raise UserError(f"node {node.name}: batch norm found; fold it into the synapse before it (fold_batch_norm)")
         case _:
-            raise UserError(f"node {node.name} ({type(node).__name__}): has no exact form before a spiking layer")
+            raise UserError(f"node {node.name} ({node.kind}): has no exact form before a spiking layer")
 
 
-def _pooled(node: nodes.AvgPool, values: _Range) -> _Range:
+def _pooled(node: ops.AvgPoolNode, values: _Range) -> _Range:
     size = int(np.prod(node.kernel))
     if size & (size - 1):
         raise UserError(f"node {node.name}: an average over {size} values is no binary fraction; pool over 2, 4, 8, … values")
     return _Range(values.exponent + size.bit_length() - 1, values.largest * size)
 
 
-def _summed(node: nodes.Conv | nodes.Linear, values: _Range) -> _Range:
+def _summed(node: ops.ConvNode | ops.LinearNode, values: _Range) -> _Range:
     unit = 2.0 ** (exponent(node.weight) + 1)
     sums = np.abs(node.weight.astype(np.float64)).reshape(len(node.weight), -1).sum(1) * unit * values.largest
     if node.bias is not None:
@@ -155,7 +159,7 @@ def exponent(weight: NDArray[np.float32]) -> int:
     return floor(log2((2 ** (_WEIGHT_BITS - 1) - 0.5) / largest)) if largest else 0
 
 
-def _rounded(node: nodes.Conv | nodes.Linear) -> nodes.Conv | nodes.Linear:
+def _rounded(node: ops.ConvNode | ops.LinearNode) -> ops.ConvNode | ops.LinearNode:
     if not np.isfinite(node.weight).all() or not (node.bias is None or np.isfinite(node.bias).all()):
         raise UserError(f"node {node.name}: weights that are not finite found; train the network again")
     step = 2.0 ** -exponent(node.weight)

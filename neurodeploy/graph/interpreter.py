@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from neurodeploy.dynamics.neurons import CubaParameters, cuba_step, neuron_step, synapse_step
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.io.errors import UserError
 
@@ -37,9 +37,9 @@ def run(graph: Graph, samples: Array, *, steps: int | None = None) -> dict[str, 
         raise UserError(f"input: shape {samples.shape} found, [{expected}] expected")
     tensors: dict[str, Array] = {}
     for node in graph.nodes:
-        if isinstance(node, nodes.Input):
+        if isinstance(node, ops.InputNode):
             tensors[node.name] = samples.astype(np.float32)
-        elif isinstance(node, nodes.Encode):
+        elif isinstance(node, ops.EncodeNode):
             x = tensors[node.inputs[0]]
             tensors[node.name] = np.broadcast_to(x, (steps or node.steps, *x.shape))
         else:
@@ -50,11 +50,11 @@ def run(graph: Graph, samples: Array, *, steps: int | None = None) -> dict[str, 
 
 def spikes(graph: Graph, tensors: Mapping[str, Array]) -> dict[str, Array]:
     """Of the tensors of `run`, those that spiking layers made: layer name → `[T, B, …]`."""
-    return {node.name: tensors[node.name] for node in graph.nodes if isinstance(node, nodes.Spiking)}
+    return {node.name: tensors[node.name] for node in graph.nodes if isinstance(node, ops.Spiking)}
 
 
-def _apply(node: nodes.Node, inputs: list[Array], *, folded: bool) -> Array:
-    if isinstance(node, nodes.Recurrent | nodes.TimeMean):
+def _apply(node: ops.Node, inputs: list[Array], *, folded: bool) -> Array:
+    if isinstance(node, ops.Recurrent | ops.TimeMeanNode):
         return _RULES[type(node)](node, *inputs)
     if not folded:
         return _RULES[type(node)](node, *inputs)
@@ -75,8 +75,8 @@ def _per_channel(values: Array, like: Array) -> Array:
     return values.reshape(1, -1, *(1,) * (like.ndim - 2))
 
 
-@_rule(nodes.Conv)
-def _conv(node: nodes.Conv, x: Array) -> Array:
+@_rule(ops.ConvNode)
+def _conv(node: ops.ConvNode, x: Array) -> Array:
     kernel, axes = node.weight.shape[2:], tuple(range(2, x.ndim))
     padded = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in node.padding)])
     extent = tuple(d * (k - 1) + 1 for k, d in zip(kernel, node.dilation, strict=True))
@@ -95,42 +95,42 @@ def _conv(node: nodes.Conv, x: Array) -> Array:
     return y if node.bias is None else y + _per_channel(node.bias, y)
 
 
-@_rule(nodes.Linear)
-def _linear(node: nodes.Linear, x: Array) -> Array:
+@_rule(ops.LinearNode)
+def _linear(node: ops.LinearNode, x: Array) -> Array:
     y = x @ node.weight.T
     return y if node.bias is None else y + node.bias
 
 
-@_rule(nodes.BatchNorm)
-def _batch_norm(node: nodes.BatchNorm, x: Array) -> Array:
+@_rule(ops.BatchNormNode)
+def _batch_norm(node: ops.BatchNormNode, x: Array) -> Array:
     return x * _per_channel(node.scale, x) + _per_channel(node.shift, x)
 
 
-@_rule(nodes.Neuron)
-def _neuron(node: nodes.Neuron, current: Array) -> Array:
+@_rule(ops.NeuronNode)
+def _neuron(node: ops.NeuronNode, current: Array) -> Array:
     v, emitted = np.zeros_like(current[0]), np.empty_like(current)
     for t, current_t in enumerate(current):
         emitted[t], v = neuron_step(v, current_t, node.parameters, lambda h, theta: (h > theta).astype(np.float32))
     return emitted
 
 
-@_rule(nodes.LowPass)
-def _low_pass(node: nodes.LowPass, x: Array) -> Array:
+@_rule(ops.LowPassNode)
+def _low_pass(node: ops.LowPassNode, x: Array) -> Array:
     i, currents = np.zeros_like(x[0]), np.empty_like(x)
     for t, x_t in enumerate(x):
         currents[t] = i = synapse_step(i, x_t, node.decay)
     return currents
 
 
-@_rule(nodes.Delay)
-def _delay(node: nodes.Delay, x: Array) -> Array:
+@_rule(ops.DelayNode)
+def _delay(node: ops.DelayNode, x: Array) -> Array:
     late = np.zeros_like(x)
     late[node.steps :] = x[: max(0, len(x) - node.steps)]
     return late
 
 
-@_rule(nodes.FixedPointNeuron)
-def _fixed_point_neuron(node: nodes.FixedPointNeuron, current: Array) -> Array:
+@_rule(ops.FixedPointNeuronNode)
+def _fixed_point_neuron(node: ops.FixedPointNeuronNode, current: Array) -> Array:
     parameters = CubaParameters(node.i_decay, node.v_decay, node.threshold)
     u, emitted = np.zeros(current.shape[1:], np.int64), np.empty_like(current)
     v = np.zeros_like(u)
@@ -139,44 +139,44 @@ def _fixed_point_neuron(node: nodes.FixedPointNeuron, current: Array) -> Array:
     return emitted
 
 
-@_rule(nodes.Relu)
-def _relu(_: nodes.Relu, x: Array) -> Array:
+@_rule(ops.ReluNode)
+def _relu(_: ops.ReluNode, x: Array) -> Array:
     return np.maximum(x, 0)
 
 
-def _windows(node: nodes.AvgPool | nodes.MaxPool, x: Array) -> Any:
+def _windows(node: ops.AvgPoolNode | ops.MaxPoolNode, x: Array) -> Any:
     windows = sliding_window_view(x, node.kernel, axis=tuple(range(2, x.ndim)))
     return windows[(slice(None), slice(None), *(slice(None, None, s) for s in node.stride))]
 
 
-@_rule(nodes.AvgPool)
-def _avg_pool(node: nodes.AvgPool, x: Array) -> Array:
+@_rule(ops.AvgPoolNode)
+def _avg_pool(node: ops.AvgPoolNode, x: Array) -> Array:
     mean: Array = _windows(node, x).mean(tuple(range(-len(node.kernel), 0)), dtype=np.float32)
     return mean
 
 
-@_rule(nodes.MaxPool)
-def _max_pool(node: nodes.MaxPool, x: Array) -> Array:
+@_rule(ops.MaxPoolNode)
+def _max_pool(node: ops.MaxPoolNode, x: Array) -> Array:
     largest: Array = _windows(node, x).max(tuple(range(-len(node.kernel), 0)))
     return largest
 
 
-@_rule(nodes.Flatten)
-def _flatten(_: nodes.Flatten, x: Array) -> Array:
+@_rule(ops.FlattenNode)
+def _flatten(_: ops.FlattenNode, x: Array) -> Array:
     return x.reshape(len(x), -1)
 
 
-@_rule(nodes.Add)
-def _add(_: nodes.Add, a: Array, b: Array) -> Array:
+@_rule(ops.AddNode)
+def _add(_: ops.AddNode, a: Array, b: Array) -> Array:
     return a + b
 
 
-@_rule(nodes.TimeMean)
-def _time_mean(_: nodes.TimeMean, x: Array) -> Array:
+@_rule(ops.TimeMeanNode)
+def _time_mean(_: ops.TimeMeanNode, x: Array) -> Array:
     mean: Array = x.mean(0, dtype=np.float32)
     return mean
 
 
-@_rule(nodes.Output)
-def _output(_: nodes.Output, x: Array) -> Array:
+@_rule(ops.OutputNode)
+def _output(_: ops.OutputNode, x: Array) -> Array:
     return x

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neurodeploy.dynamics import layers
 from neurodeploy.dynamics.encodings import DirectEncoding
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.io.errors import UserError
 
@@ -31,7 +31,7 @@ class GraphModule(nn.Module):
         super().__init__()
         self.graph, self.batch_first, self.host_encoding = graph, batch_first, encoding
         for node in graph.nodes:
-            if not isinstance(node, nodes.Input | nodes.Output):
+            if not isinstance(node, ops.InputNode | ops.OutputNode):
                 layer = _make(node)
                 try:
                     self._place(node.name, layer)
@@ -45,17 +45,17 @@ class GraphModule(nn.Module):
         if self.host_encoding is not None:
             samples = self.host_encoding(samples)
         for node in self.graph.nodes:
-            if isinstance(node, nodes.Input):
+            if isinstance(node, ops.InputNode):
                 sequence = samples.transpose(0, 1) if self.batch_first else samples
                 tensors[node.name] = sequence if node.timed else samples.unsqueeze(0)
-            elif isinstance(node, nodes.Output):
+            elif isinstance(node, ops.OutputNode):
                 answer = tensors[node.inputs[0]]
                 return answer.squeeze(0) if answer.ndim > 1 + len(self.graph.shape(node.name)) else answer
             else:
                 layer = self.get_submodule(node.name)
                 made = layer(*(tensors[source] for source in node.inputs))
                 # static values have a time axis of one step, as the input has, for the layers after them
-                tensors[node.name] = made.unsqueeze(0) if isinstance(node, nodes.TimeMean) else made
+                tensors[node.name] = made.unsqueeze(0) if isinstance(node, ops.TimeMeanNode) else made
         raise AssertionError("a graph has exactly one output")
 
     def _place(self, name: str, layer: nn.Module) -> None:
@@ -71,10 +71,10 @@ class GraphModule(nn.Module):
         parent.add_module(last, layer)
 
 
-def _make(node: nodes.Node) -> nn.Module:
+def _make(node: ops.Node) -> nn.Module:
     maker = _MAKERS.get(type(node))
     if maker is None:
-        raise UserError(f"node {node.name} ({type(node).__name__}): has no torch layer")
+        raise UserError(f"node {node.name} ({node.kind}): has no torch layer")
     return maker(node)
 
 
@@ -86,8 +86,8 @@ def _maker(kind: type) -> Callable[[Callable[[Any], nn.Module]], Callable[[Any],
     return register
 
 
-@_maker(nodes.Conv)
-def _conv(node: nodes.Conv) -> nn.Module:
+@_maker(ops.ConvNode)
+def _conv(node: ops.ConvNode) -> nn.Module:
     outputs, inputs, *kernel = node.weight.shape
     layer_type: Any = {1: layers.Conv1d, 2: layers.Conv2d}[len(kernel)]
     layer = layer_type(
@@ -103,13 +103,13 @@ def _conv(node: nodes.Conv) -> nn.Module:
     return _with_weights(layer, node)
 
 
-@_maker(nodes.Linear)
-def _linear(node: nodes.Linear) -> nn.Module:
+@_maker(ops.LinearNode)
+def _linear(node: ops.LinearNode) -> nn.Module:
     outputs, inputs = node.weight.shape
     return _with_weights(nn.Linear(inputs, outputs, bias=node.bias is not None), node)
 
 
-def _with_weights(layer: Any, node: nodes.Conv | nodes.Linear) -> nn.Module:
+def _with_weights(layer: Any, node: ops.ConvNode | ops.LinearNode) -> nn.Module:
     layer.weight = nn.Parameter(torch.from_numpy(node.weight.copy()), requires_grad=False)
     if node.bias is not None:
         layer.bias = nn.Parameter(torch.from_numpy(node.bias.copy()), requires_grad=False)
@@ -123,57 +123,57 @@ class _BatchNorm(layers.BatchNorm2d):
         pass
 
 
-@_maker(nodes.BatchNorm)
-def _batch_norm(node: nodes.BatchNorm) -> nn.Module:
+@_maker(ops.BatchNormNode)
+def _batch_norm(node: ops.BatchNormNode) -> nn.Module:
     layer = _BatchNorm(len(node.scale), eps=0.0)
     layer.weight = nn.Parameter(torch.from_numpy(node.scale.copy()), requires_grad=False)
     layer.bias = nn.Parameter(torch.from_numpy(node.shift.copy()), requires_grad=False)
     return layer
 
 
-@_maker(nodes.Neuron)
-def _neuron(node: nodes.Neuron) -> nn.Module:
+@_maker(ops.NeuronNode)
+def _neuron(node: ops.NeuronNode) -> nn.Module:
     return layers.Neuron(node.parameters)
 
 
-@_maker(nodes.LowPass)
-def _low_pass(node: nodes.LowPass) -> nn.Module:
+@_maker(ops.LowPassNode)
+def _low_pass(node: ops.LowPassNode) -> nn.Module:
     return layers.Integrator() if node.decay == 1 else layers.LowPass(node.decay)
 
 
-@_maker(nodes.Delay)
-def _delay(node: nodes.Delay) -> nn.Module:
+@_maker(ops.DelayNode)
+def _delay(node: ops.DelayNode) -> nn.Module:
     return layers.Delay(node.steps)
 
 
-@_maker(nodes.FixedPointNeuron)
-def _fixed_point_neuron(node: nodes.FixedPointNeuron) -> nn.Module:
+@_maker(ops.FixedPointNeuronNode)
+def _fixed_point_neuron(node: ops.FixedPointNeuronNode) -> nn.Module:
     return layers.FixedPointNeuron(node.v_decay, node.threshold, node.i_decay)
 
 
-@_maker(nodes.Encode)
-def _encode(node: nodes.Encode) -> nn.Module:
+@_maker(ops.EncodeNode)
+def _encode(node: ops.EncodeNode) -> nn.Module:
     return DirectEncoding(node.steps)
 
 
-def _pool(node: nodes.AvgPool | nodes.MaxPool, kinds: dict[int, Any]) -> nn.Module:
+def _pool(node: ops.AvgPoolNode | ops.MaxPoolNode, kinds: dict[int, Any]) -> nn.Module:
     if len(node.kernel) not in kinds:
         raise UserError(f"node {node.name}: pooling over {len(node.kernel)} axes found, 1 or 2 expected")
     layer: nn.Module = kinds[len(node.kernel)](node.kernel, node.stride)
     return layer
 
 
-@_maker(nodes.AvgPool)
-def _avg_pool(node: nodes.AvgPool) -> nn.Module:
+@_maker(ops.AvgPoolNode)
+def _avg_pool(node: ops.AvgPoolNode) -> nn.Module:
     return _pool(node, {1: layers.AvgPool1d, 2: layers.AvgPool2d})
 
 
-@_maker(nodes.MaxPool)
-def _max_pool(node: nodes.MaxPool) -> nn.Module:
+@_maker(ops.MaxPoolNode)
+def _max_pool(node: ops.MaxPoolNode) -> nn.Module:
     return _pool(node, {1: layers.MaxPool1d, 2: layers.MaxPool2d})
 
 
-_MAKERS[nodes.Relu] = lambda _: nn.ReLU()
-_MAKERS[nodes.Flatten] = lambda _: layers.Flatten()
-_MAKERS[nodes.Add] = lambda _: layers.Add()
-_MAKERS[nodes.TimeMean] = lambda _: layers.TimeMean()
+_MAKERS[ops.ReluNode] = lambda _: nn.ReLU()
+_MAKERS[ops.FlattenNode] = lambda _: layers.Flatten()
+_MAKERS[ops.AddNode] = lambda _: layers.Add()
+_MAKERS[ops.TimeMeanNode] = lambda _: layers.TimeMean()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.io.errors import UserError
 
@@ -64,7 +64,7 @@ def partition(graph: Graph, *, spikes_only: bool = True) -> Partition:
     before_last = {name for neuron in spiking for name in upstream[neuron]} | spiking
     where = {}
     for node in graph.nodes:
-        if isinstance(node, nodes.Input):
+        if isinstance(node, ops.InputNode):
             continue
         if not graph.input.timed and not upstream[node.name] & spiking:
             where[node.name] = "encoder"
@@ -113,7 +113,7 @@ def _is_sum_of_spikes(graph: Graph, tensor: str, spiking: set[str]) -> bool:
         name = pending.pop()
         if name in spiking:
             continue
-        if not isinstance(graph[name], nodes.Add):
+        if not isinstance(graph[name], ops.AddNode):
             return False
         pending += graph[name].inputs
     return True

@@ -10,9 +10,9 @@ from torch import Tensor, fx, nn
 
 from neurodeploy.dynamics import layers
 from neurodeploy.dynamics.encodings import DirectEncoding, EventInput, LatencyEncoding, PoissonEncoding, StaticInput
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
-from neurodeploy.graph.nodes import Node, Shape, Weights
+from neurodeploy.graph.ops import Node, Shape, Weights
 from neurodeploy.graph.shapes import output_shape
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
@@ -84,7 +84,7 @@ def _translate(
     if node.op == "placeholder":
         if builder.nodes:
             raise UserError(f"{type(network).__name__}: takes a second input, {node.name}; one is expected")
-        return builder.add(nodes.Input(name="input", shape=sample_shape, timed=timed), timed=timed)
+        return builder.add(ops.InputNode(name="input", shape=sample_shape, timed=timed), timed=timed)
     sources = [names[argument] for argument in node.all_input_nodes]
     if node.op == "call_module":
         module, name = network.get_submodule(str(node.target)), str(node.target)
@@ -126,7 +126,7 @@ def _answer(node: fx.Node, names: dict[fx.Node, str]) -> str:
 
 
 def _finished(builder: _Builder, answer: str) -> Graph:
-    builder.add(nodes.Output(name="logits", inputs=(answer,)))
+    builder.add(ops.OutputNode(name="logits", inputs=(answer,)))
     needed, pending = set(), ["logits", "input"]
     while pending:
         name = pending.pop()
@@ -165,7 +165,7 @@ def _conv(builder: _Builder, module: nn.Conv2d, name: str, sources: list[str]) -
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         raise UserError(f"layer {name}: padding {module.padding!r} ({module.padding_mode}) found, a number of zeros expected")
     return builder.add(
-        nodes.Conv(
+        ops.ConvNode(
             name=name,
             inputs=tuple(sources),
             weight=_required(module.weight),
@@ -181,7 +181,7 @@ def _conv(builder: _Builder, module: nn.Conv2d, name: str, sources: list[str]) -
 @_layer(nn.Linear)
 def _linear(builder: _Builder, module: nn.Linear, name: str, sources: list[str]) -> str:
     return builder.add(
-        nodes.Linear(name=name, inputs=tuple(sources), weight=_required(module.weight), bias=_array(module.bias))
+        ops.LinearNode(name=name, inputs=tuple(sources), weight=_required(module.weight), bias=_array(module.bias))
     )
 
 
@@ -193,40 +193,40 @@ def _batch_norm(builder: _Builder, module: nn.BatchNorm2d, name: str, sources: l
     shift = -module.running_mean.double() * scale
     if module.affine:
         scale, shift = scale * module.weight.double(), shift * module.weight.double() + module.bias.double()
-    return builder.add(nodes.BatchNorm(name=name, inputs=tuple(sources), scale=_required(scale), shift=_required(shift)))
+    return builder.add(ops.BatchNormNode(name=name, inputs=tuple(sources), scale=_required(scale), shift=_required(shift)))
 
 
 @_layer(layers.Neuron)
 def _neuron(builder: _Builder, module: layers.Neuron, name: str, sources: list[str]) -> str:
-    return builder.add(nodes.Neuron(name=name, inputs=tuple(sources), parameters=module.constants))
+    return builder.add(ops.NeuronNode(name=name, inputs=tuple(sources), parameters=module.constants))
 
 
 @_layer(layers.FixedPointNeuron)
 def _fixed_point_neuron(builder: _Builder, module: layers.FixedPointNeuron, name: str, sources: list[str]) -> str:
     c = module.cuba
     constants = {"v_decay": c.v_decay, "threshold": c.threshold, "i_decay": c.i_decay}
-    return builder.add(nodes.FixedPointNeuron(name=name, inputs=tuple(sources), **constants))
+    return builder.add(ops.FixedPointNeuronNode(name=name, inputs=tuple(sources), **constants))
 
 
 @_layer(layers.CubaNeuron)
 def _cuba_neuron(builder: _Builder, module: layers.CubaNeuron, name: str, sources: list[str]) -> str:
-    low_pass = nodes.LowPass(name=f"{name}.current", inputs=tuple(sources), decay=module.current_decay)
+    low_pass = ops.LowPassNode(name=f"{name}.current", inputs=tuple(sources), decay=module.current_decay)
     return _neuron(builder, module, name, [builder.add(low_pass)])
 
 
 @_layer(layers.LowPass)
 def _low_pass(builder: _Builder, module: layers.LowPass, name: str, sources: list[str]) -> str:
-    return builder.add(nodes.LowPass(name=name, inputs=tuple(sources), decay=module.decay))
+    return builder.add(ops.LowPassNode(name=name, inputs=tuple(sources), decay=module.decay))
 
 
 @_layer(layers.Delay)
 def _delay(builder: _Builder, module: layers.Delay, name: str, sources: list[str]) -> str:
-    return builder.add(nodes.Delay(name=name, inputs=tuple(sources), steps=module.steps))
+    return builder.add(ops.DelayNode(name=name, inputs=tuple(sources), steps=module.steps))
 
 
 @_layer(nn.ReLU)
 def _relu(builder: _Builder, _: nn.ReLU, name: str, sources: list[str]) -> str:
-    return builder.add(nodes.Relu(name=name, inputs=tuple(sources)))
+    return builder.add(ops.ReluNode(name=name, inputs=tuple(sources)))
 
 
 @_layer(nn.AvgPool1d, nn.MaxPool1d, nn.AvgPool2d, nn.MaxPool2d)
@@ -235,27 +235,27 @@ def _pool(builder: _Builder, module: _Pool, name: str, sources: list[str]) -> st
     plain = not any(_each(module.padding, axes)) and not module.ceil_mode
     if not plain or set(_each(getattr(module, "dilation", 1), axes)) != {1} or getattr(module, "divisor_override", None):
         raise UserError(f"layer {name}: pooling with padding, dilation, ceil_mode or divisor_override has no form in a graph")
-    kind = nodes.AvgPool if isinstance(module, nn.AvgPool1d | nn.AvgPool2d) else nodes.MaxPool
+    kind = ops.AvgPoolNode if isinstance(module, nn.AvgPool1d | nn.AvgPool2d) else ops.MaxPoolNode
     kernel, stride = _each(module.kernel_size, axes), _each(module.stride, axes)
     return builder.add(kind(name=name, inputs=tuple(sources), kernel=kernel, stride=stride))
 
 
 @_layer(layers.GlobalAvgPool1d, layers.GlobalMaxPool1d, layers.GlobalAvgPool2d)
 def _global_pool(builder: _Builder, module: nn.Module, name: str, sources: list[str]) -> str:
-    kind = nodes.MaxPool if isinstance(module, layers.GlobalMaxPool1d) else nodes.AvgPool
+    kind = ops.MaxPoolNode if isinstance(module, layers.GlobalMaxPool1d) else ops.AvgPoolNode
     kernel = builder.shapes[sources[0]][1:]
     pooled = builder.add(kind(name=name, inputs=tuple(sources), kernel=kernel, stride=kernel))
-    return builder.add(nodes.Flatten(name=f"{name}.flatten", inputs=(pooled,)))
+    return builder.add(ops.FlattenNode(name=f"{name}.flatten", inputs=(pooled,)))
 
 
 @_layer(layers.Flatten)
 def _flatten(builder: _Builder, _: layers.Flatten, name: str, sources: list[str]) -> str:
-    return builder.add(nodes.Flatten(name=name, inputs=tuple(sources)))
+    return builder.add(ops.FlattenNode(name=name, inputs=tuple(sources)))
 
 
 @_layer(layers.Add)
 def _add(builder: _Builder, _: layers.Add, name: str, sources: list[str]) -> str:
-    return builder.add(nodes.Add(name=name, inputs=tuple(sources) * (2 // len(sources))))
+    return builder.add(ops.AddNode(name=name, inputs=tuple(sources) * (2 // len(sources))))
 
 
 @_layer(StaticInput, EventInput)
@@ -276,14 +276,14 @@ def _spikes_of_the_host(_builder: _Builder, module: nn.Module, name: str, _sourc
 
 @_layer(DirectEncoding)
 def _encode(builder: _Builder, module: DirectEncoding, name: str, sources: list[str]) -> str:
-    return builder.add(nodes.Encode(name=name, inputs=tuple(sources), steps=module.steps), timed=True)
+    return builder.add(ops.EncodeNode(name=name, inputs=tuple(sources), steps=module.steps), timed=True)
 
 
 @_layer(layers.TimeMean)
 def _time_mean(builder: _Builder, _: layers.TimeMean, name: str, sources: list[str]) -> str:
     if not builder.timed[sources[0]]:
         return sources[0]  # the mean over one step, as in a teacher
-    return builder.add(nodes.TimeMean(name=name, inputs=tuple(sources)), timed=False)
+    return builder.add(ops.TimeMeanNode(name=name, inputs=tuple(sources)), timed=False)
 
 
 @_layer(nn.Identity, nn.Dropout, nn.Dropout2d)
@@ -295,7 +295,7 @@ def _nothing(_builder: _Builder, _module: nn.Module, _name: str, sources: list[s
 def _add_function(builder: _Builder, node: fx.Node, sources: list[str]) -> str:
     if node.kwargs or len(node.args) != 2 or not all(isinstance(argument, fx.Node) for argument in node.args):
         raise UserError(f"operation {node.name}: a sum of two tensors is expected")
-    return builder.add(nodes.Add(name=node.name, inputs=tuple(sources) * (2 // len(sources))))
+    return builder.add(ops.AddNode(name=node.name, inputs=tuple(sources) * (2 // len(sources))))
 
 
 @_function("unsqueeze")

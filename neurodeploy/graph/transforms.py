@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
-from neurodeploy.graph.nodes import Node
+from neurodeploy.graph.ops import Node
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -20,9 +20,9 @@ def fold_batch_norm(graph: Graph) -> Graph:
     merged: dict[str, str] = {}
     for node in graph.nodes:
         current = replace(node, inputs=tuple(merged.get(source, source) for source in node.inputs))
-        if isinstance(current, nodes.BatchNorm):
+        if isinstance(current, ops.BatchNormNode):
             before = folded[current.inputs[0]]
-            if isinstance(before, nodes.Conv | nodes.Linear) and len(graph.consumers(before.name)) == 1:
+            if isinstance(before, ops.ConvNode | ops.LinearNode) and len(graph.consumers(before.name)) == 1:
                 folded[before.name] = _merge(before, current)
                 merged[node.name] = before.name
                 continue
@@ -30,7 +30,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
     return Graph(folded.values())
 
 
-def _merge(synapse: nodes.Conv | nodes.Linear, norm: nodes.BatchNorm) -> nodes.Conv | nodes.Linear:
+def _merge(synapse: ops.ConvNode | ops.LinearNode, norm: ops.BatchNormNode) -> ops.ConvNode | ops.LinearNode:
     scale = norm.scale.astype(np.float64)
     weight = synapse.weight * scale.reshape(-1, *(1,) * (synapse.weight.ndim - 1))
     bias = norm.shift + scale * (0 if synapse.bias is None else synapse.bias)
@@ -47,7 +47,7 @@ def differences(one: Graph, other: Graph) -> tuple[str, ...]:
     for node in one.nodes:
         twin = other[node.name]
         if type(node) is not type(twin):
-            found.append(f"node {node.name}: {type(node).__name__} and {type(twin).__name__}")
+            found.append(f"node {node.name}: {node.kind} and {twin.kind}")
             continue
         for field in fields(node):
             if not _equal(getattr(node, field.name), getattr(twin, field.name)):

@@ -11,7 +11,7 @@ from benchmarks import onnx as benchmark
 from benchmarks.eager import Eager
 from benchmarks.results import ExportResult
 from checks import exact_onnx
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.networks import ResNetSpec, VggSpec
 
@@ -52,7 +52,7 @@ def test_a_run_compares_times_and_keeps_its_numbers(monkeypatch, capsys, tmp_pat
 @pytest.mark.parametrize("layout", benchmark.LAYOUTS)
 def test_both_layouts_of_plain_torch_compute_the_network(name, layout):
     graph = benchmark.network(name)
-    steps = graph.of(nodes.Encode)[0].steps
+    steps = graph.of(ops.EncodeNode)[0].steps
     x = torch.randint(0, 257, (2, 3, 32, 32)) / 256
     with torch.no_grad():
         *spikes, logits = Eager(graph, steps, layout, graph.spiking)(x)

@@ -14,7 +14,7 @@ from neurodeploy.data import Digits
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.dynamics.surrogates import Rectangle
-from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
+from neurodeploy.graph import Graph, fold_batch_norm, interpreter, ops, partition
 from neurodeploy.graph.tracing import trace
 from neurodeploy.networks import ConvNetSpec, NetworkSpec, ResNetSpec, Spiking
 from neurodeploy_exporters import lava, onnx
@@ -77,10 +77,10 @@ def graph() -> Callable[..., Graph]:
 
 
 def _as_stored(graph: Graph) -> Graph:
-    def stored(node: nodes.Node) -> nodes.Node:
-        if isinstance(node, nodes.LowPass):
+    def stored(node: ops.Node) -> ops.Node:
+        if isinstance(node, ops.LowPassNode):
             return replace(node, decay=float(np.float32(node.decay)))
-        if not isinstance(node, nodes.Neuron):
+        if not isinstance(node, ops.NeuronNode):
             return node
         p = node.parameters
         return replace(node, parameters=NeuronParameters(float(np.float32(p.decay)), float(np.float32(p.threshold)), p.reset))
@@ -133,20 +133,20 @@ def at_threshold() -> tuple[Graph, np.ndarray]:
 def _dense(threshold: float) -> Graph:
     rng = np.random.default_rng(0)
 
-    def linear(name: str, source: str, *shape: int) -> nodes.Linear:
-        return nodes.Linear(name=name, inputs=(source,), weight=rng.normal(0, 0.3, shape).astype(np.float32))
+    def linear(name: str, source: str, *shape: int) -> ops.LinearNode:
+        return ops.LinearNode(name=name, inputs=(source,), weight=rng.normal(0, 0.3, shape).astype(np.float32))
 
     neuron = NeuronParameters(0.5, threshold, "hard")
     return Graph(
         [
-            nodes.Input(name="input", shape=(64,)),
+            ops.InputNode(name="input", shape=(64,)),
             linear("fc", "input", 16, 64),
-            nodes.Encode(name="encode", inputs=("fc",), steps=4),
-            nodes.Neuron(name="first", inputs=("encode",), parameters=neuron),
+            ops.EncodeNode(name="encode", inputs=("fc",), steps=4),
+            ops.NeuronNode(name="first", inputs=("encode",), parameters=neuron),
             linear("inner", "first", 16, 16),
-            nodes.Neuron(name="second", inputs=("inner",), parameters=neuron),
+            ops.NeuronNode(name="second", inputs=("inner",), parameters=neuron),
             linear("classifier", "second", 3, 16),
-            nodes.TimeMean(name="mean", inputs=("classifier",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.TimeMeanNode(name="mean", inputs=("classifier",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )

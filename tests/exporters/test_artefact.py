@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import sha256
 from neurodeploy_exporters import lava
@@ -30,8 +30,8 @@ def test_the_graph_has_the_integers_of_the_chip_and_the_names_of_the_network(bun
     assert weight.shape == trained["conv2"].weight.shape
     assert np.array_equal(weight, 2 * np.rint(weight / 2))
     assert np.abs(weight).max() > 16
-    assert isinstance(found["act2"], nodes.FixedPointNeuron)
-    assert isinstance(found["act1"], nodes.Neuron)
+    assert isinstance(found["act2"], ops.FixedPointNeuronNode)
+    assert isinstance(found["act1"], ops.NeuronNode)
 
 
 def test_a_last_synapse_on_the_chip_has_its_trained_name_and_its_place(bundles, graph, digits, tmp_path):
@@ -40,7 +40,7 @@ def test_a_last_synapse_on_the_chip_has_its_trained_name_and_its_place(bundles, 
     assert artefact.places["conv1"] == "encoder"
     folder = lava.export(graph("conv", repact=True), digits[0][:3], tmp_path / "b", name="n", head_cut="last-synapse")
     every_step = read_artefact(folder)
-    assert isinstance(every_step.graph["conv3"], nodes.Conv)
+    assert isinstance(every_step.graph["conv3"], ops.ConvNode)
     assert every_step.places["conv3"] == "body"
     assert every_step.places["conv3.trained_unit"] == every_step.places["classifier"] == "head"
 

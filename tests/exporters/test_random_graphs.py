@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.shapes import output_shape
@@ -29,11 +29,11 @@ class _Growing:
     """A graph in the making: its nodes, their shapes, and which of them are sequences over time."""
 
     def __init__(self, draw: Draw) -> None:
-        self.draw, self.members = draw, list[nodes.Node]()
+        self.draw, self.members = draw, list[ops.Node]()
         self.shapes, self.timed = dict[str, tuple[int, ...]](), dict[str, bool]()
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
-    def add(self, node: nodes.Node, *, timed: bool = True) -> str:
+    def add(self, node: ops.Node, *, timed: bool = True) -> str:
         self.shapes[node.name] = output_shape(node, [self.shapes[source] for source in node.inputs])
         self.timed[node.name] = timed
         self.members.append(node)
@@ -46,13 +46,13 @@ class _Growing:
         return f"{kind}{len(self.members)}"
 
 
-def _conv(g: _Growing, source: str) -> nodes.Node:
+def _conv(g: _Growing, source: str) -> ops.Node:
     channels, axes = g.shapes[source][0], len(g.shapes[source]) - 1
     groups = g.draw(st.sampled_from([n for n in (1, 2, 3, 4) if channels % n == 0]))
     outputs = groups * g.draw(st.integers(1, 3))
     each = st.tuples(*[st.integers(1, 3)] * axes)
     few = st.tuples(*[st.integers(1, 2)] * axes)
-    return nodes.Conv(
+    return ops.ConvNode(
         name=g.name("conv"),
         inputs=(source,),
         weight=g.weights(outputs, channels // groups, *g.draw(each)),
@@ -64,44 +64,44 @@ def _conv(g: _Growing, source: str) -> nodes.Node:
     )
 
 
-def _avg_pool(g: _Growing, source: str) -> nodes.Node:
+def _avg_pool(g: _Growing, source: str) -> ops.Node:
     axes = len(g.shapes[source]) - 1
     kernel = g.draw(st.tuples(*[st.sampled_from((1, 2))] * axes))  # averages over 2 or 4 values are exact
-    return nodes.AvgPool(
+    return ops.AvgPoolNode(
         name=g.name("avg"), inputs=(source,), kernel=kernel, stride=g.draw(st.tuples(*[st.integers(1, 2)] * axes))
     )
 
 
-def _max_pool(g: _Growing, source: str) -> nodes.Node:
+def _max_pool(g: _Growing, source: str) -> ops.Node:
     each = st.tuples(*[st.integers(1, 3)] * (len(g.shapes[source]) - 1))
-    return nodes.MaxPool(name=g.name("max"), inputs=(source,), kernel=g.draw(each), stride=g.draw(each))
+    return ops.MaxPoolNode(name=g.name("max"), inputs=(source,), kernel=g.draw(each), stride=g.draw(each))
 
 
-def _neuron(g: _Growing, source: str) -> nodes.Node:
+def _neuron(g: _Growing, source: str) -> ops.Node:
     parameters = NeuronParameters(
         g.draw(st.sampled_from((0.0, 0.3, 0.5, 0.9, 1.0))),
         g.draw(st.sampled_from((0.25, 0.5, 1.0))),
         g.draw(st.sampled_from(RESETS)),
     )
-    return nodes.Neuron(name=g.name("fire"), inputs=(source,), parameters=parameters)
+    return ops.NeuronNode(name=g.name("fire"), inputs=(source,), parameters=parameters)
 
 
-def _cuba(g: _Growing, source: str) -> nodes.Node:
-    low_pass = nodes.LowPass(name=g.name("current"), inputs=(source,), decay=g.draw(st.sampled_from((0.0, 0.5, 0.7, 1.0))))
+def _cuba(g: _Growing, source: str) -> ops.Node:
+    low_pass = ops.LowPassNode(name=g.name("current"), inputs=(source,), decay=g.draw(st.sampled_from((0.0, 0.5, 0.7, 1.0))))
     return _neuron(g, g.add(low_pass))
 
 
-def _delay(g: _Growing, source: str) -> nodes.Node:
-    return nodes.Delay(name=g.name("late"), inputs=(source,), steps=g.draw(st.integers(1, 3)))
+def _delay(g: _Growing, source: str) -> ops.Node:
+    return ops.DelayNode(name=g.name("late"), inputs=(source,), steps=g.draw(st.integers(1, 3)))
 
 
-def _relu(g: _Growing, source: str) -> nodes.Node:
-    return nodes.Relu(name=g.name("relu"), inputs=(source,))
+def _relu(g: _Growing, source: str) -> ops.Node:
+    return ops.ReluNode(name=g.name("relu"), inputs=(source,))
 
 
-def _add(g: _Growing, source: str) -> nodes.Node:
+def _add(g: _Growing, source: str) -> ops.Node:
     alike = [name for name, shape in g.shapes.items() if shape == g.shapes[source] and g.timed[name]]
-    return nodes.Add(name=g.name("sum"), inputs=(source, g.draw(st.sampled_from(alike))))
+    return ops.AddNode(name=g.name("sum"), inputs=(source, g.draw(st.sampled_from(alike))))
 
 
 _KINDS = (_conv, _conv, _neuron, _neuron, _add, _avg_pool, _max_pool, _cuba, _delay, _relu)
@@ -113,11 +113,11 @@ def graphs(draw: Draw) -> Graph:
     g = _Growing(draw)
     sizes = draw(st.sampled_from([(6,), (5, 4), (4, 6)]))
     static = draw(st.booleans())
-    source = g.add(nodes.Input(name="input", shape=(draw(st.integers(1, 4)), *sizes), timed=not static), timed=not static)
+    source = g.add(ops.InputNode(name="input", shape=(draw(st.integers(1, 4)), *sizes), timed=not static), timed=not static)
     if static:
         if draw(st.booleans()):
             source = g.add(_fitting(g, _conv, source), timed=False)
-        source = g.add(nodes.Encode(name="encode", inputs=(source,), steps=3))
+        source = g.add(ops.EncodeNode(name="encode", inputs=(source,), steps=3))
     source = g.add(_fitting(g, _conv, source))
     source = g.add(_neuron(g, source))
     for _ in range(draw(st.integers(0, 8))):
@@ -126,16 +126,16 @@ def graphs(draw: Draw) -> Graph:
     read = {name for node in g.members for name in node.inputs}
     total = None
     for end in [name for name in g.shapes if name not in read]:
-        flat = g.add(nodes.Flatten(name=g.name("flat"), inputs=(end,)))
-        values = g.add(nodes.Linear(name=g.name("fc"), inputs=(flat,), weight=g.weights(3, g.shapes[flat][0])))
-        total = values if total is None else g.add(nodes.Add(name=g.name("total"), inputs=(total, values)))
-    mean = nodes.TimeMean(name="mean", inputs=(total,))
+        flat = g.add(ops.FlattenNode(name=g.name("flat"), inputs=(end,)))
+        values = g.add(ops.LinearNode(name=g.name("fc"), inputs=(flat,), weight=g.weights(3, g.shapes[flat][0])))
+        total = values if total is None else g.add(ops.AddNode(name=g.name("total"), inputs=(total, values)))
+    mean = ops.TimeMeanNode(name="mean", inputs=(total,))
     g.add(mean, timed=False)
-    g.add(nodes.Output(name="logits", inputs=("mean",)), timed=False)
+    g.add(ops.OutputNode(name="logits", inputs=("mean",)), timed=False)
     return Graph(g.members)
 
 
-def _fitting(g: _Growing, make: Callable[[_Growing, str], nodes.Node], source: str) -> nodes.Node:
+def _fitting(g: _Growing, make: Callable[[_Growing, str], ops.Node], source: str) -> ops.Node:
     node = make(g, source)
     try:
         output_shape(node, [g.shapes[name] for name in node.inputs])

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.graph import Graph, nodes
-from neurodeploy.graph.nodes import Node, Shape
+from neurodeploy.graph import Graph, ops
+from neurodeploy.graph.ops import Node, Shape
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.network import Network
@@ -36,8 +36,8 @@ def _in_plane(shape: Shape) -> Shape:
     return (*shape, 1) if len(shape) == 2 else shape
 
 
-def _connection(node: nodes.Conv | nodes.Linear, weight: Any) -> Convolution | Matrix:
-    if isinstance(node, nodes.Linear):
+def _connection(node: ops.ConvNode | ops.LinearNode, weight: Any) -> Convolution | Matrix:
+    if isinstance(node, ops.LinearNode):
         return Matrix(weight=weight)
     one_axis = weight.ndim == 3
     return Convolution(
@@ -122,19 +122,19 @@ def _population_nodes(placed: Placed) -> Iterator[Node]:
         name = whole if whole and not last else afferent.node.name
         source = f"{name}.flat" if afferent.flatten else afferent.source
         if afferent.flatten:
-            yield nodes.Flatten(name=source, inputs=(afferent.source,))
+            yield ops.FlattenNode(name=source, inputs=(afferent.source,))
         bias = None if number or rounded.bias is None else rounded.bias.astype(np.float32)
         yield replace(afferent.node, name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
         before, total = total, name
         if number:
             total = whole if whole and number == last else f"{stage.name}.sum{number}"
-            yield nodes.Add(name=total, inputs=(before, name))
+            yield ops.AddNode(name=total, inputs=(before, name))
     if isinstance(stage, Stage):
         decay, threshold = int(placed.neuron.v_decay), placed.neuron.threshold
-        yield nodes.FixedPointNeuron(name=stage.name, inputs=(total,), v_decay=decay, threshold=threshold)
+        yield ops.FixedPointNeuronNode(name=stage.name, inputs=(total,), v_decay=decay, threshold=threshold)
         return
     if stage.integrates:
-        yield nodes.TimeMean(name=stage.graded, inputs=(total,))
+        yield ops.TimeMeanNode(name=stage.graded, inputs=(total,))
     scale = np.full(stage.shape[0], 1 / rounded.scale, np.float32)
     shift = np.zeros_like(scale) if stage.bias is None else stage.bias.astype(np.float32)
-    yield nodes.BatchNorm(name=stage.name, inputs=(stage.graded,), scale=scale, shift=shift)
+    yield ops.BatchNormNode(name=stage.name, inputs=(stage.graded,), scale=scale, shift=shift)

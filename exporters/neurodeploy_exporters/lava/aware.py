@@ -16,10 +16,10 @@ from torch.nn.functional import avg_pool2d
 from torch.nn.utils import parametrize
 
 from neurodeploy.dynamics.layers import Conv2d, Neuron
-from neurodeploy.graph import Graph, nodes, partition
+from neurodeploy.graph import Graph, ops, partition
 from neurodeploy.graph.grid import exponent
 from neurodeploy.graph.module import GraphModule
-from neurodeploy.graph.nodes import Node, Shape
+from neurodeploy.graph.ops import Node, Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.hardware import BIAS_MAX, WEIGHT_MAX
 from neurodeploy_exporters.lava.quantize import QuantizedBody
@@ -35,7 +35,7 @@ class PoolFirst(Conv2d):
         window: `(y, x)`, as `window_of` finds it.
     """
 
-    def __init__(self, folded: nodes.Conv, window: Shape) -> None:
+    def __init__(self, folded: ops.ConvNode, window: Shape) -> None:
         (y, x), (outputs, inputs, *_) = window, folded.weight.shape
         weight = torch.from_numpy(folded.weight[:, :, ::y, ::x].copy())
         super().__init__(
@@ -57,7 +57,7 @@ class PoolFirst(Conv2d):
         return super().forward(sums.unflatten(0, x.shape[:2]))
 
 
-def window_of(graph: Graph, folded: nodes.Conv | nodes.Linear, weight: NDArray[Any]) -> Shape | None:
+def window_of(graph: Graph, folded: ops.ConvNode | ops.LinearNode, weight: NDArray[Any]) -> Shape | None:
     """The pooling that was folded into a convolution; None if there is none, or its windows overlap.
 
     Args:
@@ -68,7 +68,7 @@ def window_of(graph: Graph, folded: nodes.Conv | nodes.Linear, weight: NDArray[A
     if folded.name not in graph:
         return None
     node = graph[folded.name]
-    if not isinstance(node, nodes.Conv) or not isinstance(folded, nodes.Conv) or len(node.stride) != 2:
+    if not isinstance(node, ops.ConvNode) or not isinstance(folded, ops.ConvNode) or len(node.stride) != 2:
         return None
     y, x = (after // before for after, before in zip(folded.stride, node.stride, strict=True))
     repeated = np.repeat(np.repeat(node.weight.astype(np.float64), y, 2), x, 3) / (y * x)
@@ -105,7 +105,7 @@ def hard_reset(graph: Graph) -> Graph:
         raise UserError("body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead")
 
     def converted(node: Node) -> Node:
-        if not isinstance(node, nodes.Neuron) or node.name not in body.members:
+        if not isinstance(node, ops.NeuronNode) or node.name not in body.members:
             return node
         return replace(node, parameters=replace(node.parameters, reset="hard"))
 
@@ -135,15 +135,17 @@ class LoihiAware(GraphModule):
         assert parts.body is not None
         folded = {a.node.name: a.node.weight for stage in stages(graph, parts.body) for a in stage.afferents}
         for node in self.graph.nodes:
-            window = window_of(graph, node, folded[node.name]) if isinstance(node, nodes.Conv) and node.name in folded else None
-            if isinstance(node, nodes.Conv) and window is not None:
+            window = (
+                window_of(graph, node, folded[node.name]) if isinstance(node, ops.ConvNode) and node.name in folded else None
+            )
+            if isinstance(node, ops.ConvNode) and window is not None:
                 self._place(node.name, PoolFirst(node, window))
         self._populations = tuple(
             _Population({name: self.get_submodule(name) for name in _afferents(self.graph, layer)}, scale, folded)
             for layer, scale in self.scales.items()
         )
         hosted = [graph[name] for name in parts.encoder.members] if exact and parts.encoder is not None else []
-        synapses = [node for node in hosted if isinstance(node, nodes.Conv | nodes.Linear)]
+        synapses = [node for node in hosted if isinstance(node, ops.ConvNode | ops.LinearNode)]
         self._encoder = tuple(_OnGrid(self.get_submodule(node.name), node.weight) for node in synapses)
         self.requires_grad_(True)
 
@@ -161,9 +163,9 @@ class LoihiAware(GraphModule):
         scale_of = {name: population.scale for population in self._populations for name in population.names}
 
         def tuned(node: Node) -> Node:
-            if isinstance(node, nodes.FixedPointNeuron):
+            if isinstance(node, ops.FixedPointNeuronNode):
                 return replace(self._trained[node.name], inputs=node.inputs)
-            if not isinstance(node, nodes.Conv | nodes.Linear):
+            if not isinstance(node, ops.ConvNode | ops.LinearNode):
                 return node
             layer: Any = self.get_submodule(node.name)
             weight, bias = (_array(value, scale_of.get(node.name, 1.0)) for value in (refolded(layer), layer.bias))
@@ -178,7 +180,7 @@ def _afferents(graph: Graph, name: str) -> tuple[str, ...]:
     pending = list(graph[name].inputs)
     while pending:
         source = pending.pop()
-        if isinstance(graph[source], nodes.Add):
+        if isinstance(graph[source], ops.AddNode):
             pending += graph[source].inputs
         else:
             found.append(source)

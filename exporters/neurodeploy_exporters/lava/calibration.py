@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurodeploy.dynamics.neurons import CubaParameters, cuba_step, neuron_step
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.rounding import Rounded, Target, at_scale
 from neurodeploy_exporters.lava.wiring import Afferent, Stage
@@ -30,7 +30,7 @@ def delivered(afferent: Afferent, spikes: Tensor, weight: Any) -> Tensor:
     x = spikes.flatten(0, 1).to(torch.float32)
     w = torch.from_numpy(np.asarray(weight, np.float32))
     node = afferent.node
-    if isinstance(node, nodes.Linear):
+    if isinstance(node, ops.LinearNode):
         y = functional.linear(x.flatten(1), w)
     else:
         convolve: Any = functional.conv1d if w.ndim == 3 else functional.conv2d

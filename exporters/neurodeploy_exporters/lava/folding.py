@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.graph import nodes
-from neurodeploy.graph.nodes import Shape
+from neurodeploy.graph import ops
+from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 
 
-def fold_into_conv(pools: Sequence[nodes.AvgPool], shapes: Sequence[Shape], conv: nodes.Conv) -> nodes.Conv:
+def fold_into_conv(pools: Sequence[ops.AvgPoolNode], shapes: Sequence[Shape], conv: ops.ConvNode) -> ops.ConvNode:
     """One convolution, with a float64 kernel, that does what the pools and the convolution do one after the other.
 
     Args:
@@ -54,7 +54,7 @@ def fold_into_conv(pools: Sequence[nodes.AvgPool], shapes: Sequence[Shape], conv
     return conv
 
 
-def fold_into_linear(pools: Sequence[nodes.AvgPool], shapes: Sequence[Shape], weight: Any) -> Any:
+def fold_into_linear(pools: Sequence[ops.AvgPoolNode], shapes: Sequence[Shape], weight: Any) -> Any:
     """The matrix `[N_out, C·H·W]`, float64, that does what the pools, a flatten and the matrix `weight` do.
 
     Args:
@@ -74,7 +74,7 @@ def fold_into_linear(pools: Sequence[nodes.AvgPool], shapes: Sequence[Shape], we
     return folded.reshape(outputs, -1)
 
 
-def _check_padding(pool: nodes.AvgPool, shape: Shape, conv: nodes.Conv) -> None:
+def _check_padding(pool: ops.AvgPoolNode, shape: Shape, conv: ops.ConvNode) -> None:
     for size, k, q, p in zip(shape[1:], pool.kernel, pool.stride, conv.padding, strict=True):
         covered = (size - k) // q * q + q
         if p and (k > q or covered < size):

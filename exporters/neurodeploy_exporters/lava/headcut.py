@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurodeploy.graph import Graph, Part, Partition, nodes, partition
+from neurodeploy.graph import Graph, Part, Partition, ops, partition
 from neurodeploy_exporters.bundle import HeadCost, HeadCut
 from neurodeploy_exporters.lava.calibration import delivered
 from neurodeploy_exporters.lava.rounding import at_scale, candidates, readout_target
@@ -64,7 +64,7 @@ def _back(graph: Graph, tensors: Collection[str], *, stop: Collection[str]) -> s
 
 
 def _enters(graph: Graph, name: str) -> bool:
-    return isinstance(graph[name], nodes.Input)
+    return isinstance(graph[name], ops.InputNode)
 
 
 def _in_order(graph: Graph, names: Collection[str]) -> tuple[str, ...]:
@@ -141,8 +141,8 @@ def _on_chip(
     )
 
 
-def _dense(graph: Graph, node: nodes.Node) -> int:
+def _dense(graph: Graph, node: ops.Node) -> int:
     """Multiply-accumulates of one evaluation, padding included, as ONNX Runtime computes it."""
-    if isinstance(node, nodes.Conv):
+    if isinstance(node, ops.ConvNode):
         return prod(graph.shape(node.name)) * prod(node.weight.shape[1:])
-    return node.weight.size if isinstance(node, nodes.Linear) else 0
+    return node.weight.size if isinstance(node, ops.LinearNode) else 0

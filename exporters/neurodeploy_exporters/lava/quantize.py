@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.graph import Graph, Part
-from neurodeploy.graph.nodes import Shape
+from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.arrangement import arranged, integer_graph
 from neurodeploy_exporters.lava.calibration import Calibration

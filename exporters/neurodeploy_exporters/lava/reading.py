@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.graph import nodes
-from neurodeploy.graph.nodes import Node, Shape
+from neurodeploy.graph import ops
+from neurodeploy.graph.ops import Node, Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import GradedTensor, Manifest, Piece, SpikingLayer, read_bundle
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Population, Synapse
@@ -69,7 +69,7 @@ def _population(
         if isinstance(synapse.connection, Convolution):
             axes = len(layer.shape) - 1  # one axis is two, of which the second has one value
             plan = synapse.connection
-            yield nodes.Conv(
+            yield ops.ConvNode(
                 name=made,
                 inputs=(source,),
                 weight=weight.reshape(weight.shape[: 2 + axes]),
@@ -81,22 +81,22 @@ def _population(
             )
         else:
             if len(shapes[source]) > 1:
-                yield nodes.Flatten(name=f"{source}.flat", inputs=(source,))
+                yield ops.FlattenNode(name=f"{source}.flat", inputs=(source,))
                 source = f"{source}.flat"
-            yield nodes.Linear(name=made, inputs=(source,), weight=weight, bias=bias)
+            yield ops.LinearNode(name=made, inputs=(source,), weight=weight, bias=bias)
         before, total = total, made
         if number:
             total = whole if whole and number == last else f"{layer.name}.sum{number}"
-            yield nodes.Add(name=total, inputs=(before, made))
+            yield ops.AddNode(name=total, inputs=(before, made))
     if isinstance(layer, SpikingLayer):
         decay, current, threshold = population.neuron.v_decay, population.neuron.i_decay, population.neuron.threshold
         if np.ndim(decay) or np.ndim(current):
             raise UserError(f"population {population.key}: decays of their own for every channel found, one number expected")
-        yield nodes.FixedPointNeuron(
+        yield ops.FixedPointNeuronNode(
             name=layer.name, inputs=(total,), v_decay=int(decay), threshold=threshold, i_decay=int(current)
         )
     elif not whole:
-        yield nodes.TimeMean(name=layer.name, inputs=(total,))
+        yield ops.TimeMeanNode(name=layer.name, inputs=(total,))
 
 
 def _told(manifest: Manifest, layer: str, count: int) -> list[str]:

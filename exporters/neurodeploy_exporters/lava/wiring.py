@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.graph import Graph, Part, nodes
-from neurodeploy.graph.nodes import Shape
+from neurodeploy.graph import Graph, Part, ops
+from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.folding import fold_into_conv, fold_into_linear
 
@@ -37,7 +37,7 @@ class Afferent:
     """
 
     source: str
-    node: nodes.Conv | nodes.Linear
+    node: ops.ConvNode | ops.LinearNode
     flatten: bool
     input_shape: Shape
     windows: NDArray[np.int64] | None = None
@@ -54,7 +54,7 @@ class Stage:
         shape: of its spikes, per sample and step.
     """
 
-    neuron: nodes.Neuron
+    neuron: ops.NeuronNode
     afferents: tuple[Afferent, ...]
     bias: NDArray[np.float64] | None
     shape: Shape
@@ -93,9 +93,9 @@ class _Way:
     """From the spikes of `source` to some node; `synapse` has the pools before it folded in."""
 
     source: str
-    pools: tuple[nodes.AvgPool, ...] = ()
+    pools: tuple[ops.AvgPoolNode, ...] = ()
     flatten: bool = False
-    synapse: nodes.Conv | nodes.Linear | None = None
+    synapse: ops.ConvNode | ops.LinearNode | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +121,10 @@ def stages(graph: Graph, body: Part) -> tuple[Stage, ...]:
     values = {body.inputs[0]: _Current((_Way(body.inputs[0]),))}
     for name in body.members:
         node = graph[name]
-        if type(node) not in _RULES and not isinstance(node, nodes.Neuron):
-            raise UserError(f"node {name}: {_REFUSALS.get(type(node), type(node).__name__ + ' has no form on Loihi')}")
+        if type(node) not in _RULES and not isinstance(node, ops.NeuronNode):
+            raise UserError(f"node {name}: {_REFUSALS.get(type(node), node.kind + ' has no form on Loihi')}")
         inputs = [values[source] for source in node.inputs]
-        if isinstance(node, nodes.Neuron):
+        if isinstance(node, ops.NeuronNode):
             found.append(_stage(graph, node, inputs[0]))
             values[name] = _Current((_Way(name),))
         else:
@@ -151,7 +151,7 @@ def readouts(graph: Graph, head: Part) -> tuple[Readout, ...]:
             if source in values and any(way.synapse is not None for way in values[source].ways):
                 ends.append(source)
             elif source in values:
-                obstacles.append(f"{name} ({type(node).__name__})")
+                obstacles.append(f"{name} ({node.kind})")
     if not ends:
         raise UserError(
             f"head: {', '.join(obstacles)} stands between the last spikes and the last synapse, and has no form on Loihi; "
@@ -160,20 +160,20 @@ def readouts(graph: Graph, head: Part) -> tuple[Readout, ...]:
     found = []
     for end in dict.fromkeys(ends):
         consumers = graph.consumers(end)
-        integrates = [type(node) for node in consumers] == [nodes.TimeMean]
+        integrates = [type(node) for node in consumers] == [ops.TimeMeanNode]
         name = consumers[0].name if integrates else end
         shape, value = graph.shape(end), values[end]
         found.append(Readout(name, _afferents(graph, value, end, shape), value.bias, shape, integrates))
     return tuple(replace(readout, afferents=named) for readout, named in zip(found, _named(graph, found), strict=True))
 
 
-def _goes_on(node: nodes.Node, inputs: Sequence[_Current]) -> bool:
+def _goes_on(node: ops.Node, inputs: Sequence[_Current]) -> bool:
     """Whether a node of the head can still be computed by the synapses that a sum over ways stands for."""
     sent = any(way.synapse is not None for value in inputs for way in value.ways)
-    return type(node) in _RULES and (isinstance(node, nodes.Add) or not sent)
+    return type(node) in _RULES and (isinstance(node, ops.AddNode) or not sent)
 
 
-def _pooled(_: Graph, node: nodes.AvgPool, value: _Current) -> _Current:
+def _pooled(_: Graph, node: ops.AvgPoolNode, value: _Current) -> _Current:
     for way in value.ways:
         if way.synapse is not None:
             raise UserError(
@@ -183,13 +183,13 @@ def _pooled(_: Graph, node: nodes.AvgPool, value: _Current) -> _Current:
     return _Current(tuple(replace(way, pools=(*way.pools, node)) for way in value.ways))
 
 
-def _flattened(_: Graph, node: nodes.Flatten, value: _Current) -> _Current:
+def _flattened(_: Graph, node: ops.FlattenNode, value: _Current) -> _Current:
     if any(way.flatten or way.synapse is not None for way in value.ways):
         raise UserError(f"node {node.name}: a flatten right before a Linear synapse expected")
     return _Current(tuple(replace(way, flatten=True) for way in value.ways))
 
 
-def _sent(graph: Graph, node: nodes.Conv | nodes.Linear, value: _Current) -> _Current:
+def _sent(graph: Graph, node: ops.ConvNode | ops.LinearNode, value: _Current) -> _Current:
     for way in value.ways:
         if way.synapse is not None:
             raise UserError(
@@ -200,45 +200,45 @@ def _sent(graph: Graph, node: nodes.Conv | nodes.Linear, value: _Current) -> _Cu
     return _Current(tuple(_through(graph, way, node) for way in value.ways), bias)
 
 
-def _summed(_: Graph, __: nodes.Add, one: _Current, other: _Current) -> _Current:
+def _summed(_: Graph, __: ops.AddNode, one: _Current, other: _Current) -> _Current:
     biases = [value.bias for value in (one, other) if value.bias is not None]
     return _Current((*one.ways, *other.ways), sum(biases) if biases else None)
 
 
 _RULES: dict[type, Callable[..., _Current]] = {
-    nodes.AvgPool: _pooled,
-    nodes.Flatten: _flattened,
-    nodes.Conv: _sent,
-    nodes.Linear: _sent,
-    nodes.Add: _summed,
+    ops.AvgPoolNode: _pooled,
+    ops.FlattenNode: _flattened,
+    ops.ConvNode: _sent,
+    ops.LinearNode: _sent,
+    ops.AddNode: _summed,
 }
 
 _REFUSALS: dict[type, str] = {
-    nodes.MaxPool: "max pooling cannot be done by spiking neurons; retrain with average pooling or a stride",
-    nodes.Relu: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
-    nodes.BatchNorm: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear layer",
-    nodes.LowPass: "a synaptic current with a leak of its own is not exported to Loihi; train LIF neurons, or export to ONNX",
-    nodes.Delay: "a delay of its own is not exported to Loihi; take it out, or export to ONNX",
-    nodes.FixedPointNeuron: "the network is quantised already; quantise the floating-point network",
-    nodes.Encode: "direct coding inside the body; encode before the first spiking layer",
-    nodes.TimeMean: "a mean over time inside the body; leave it to the head",
+    ops.MaxPoolNode: "max pooling cannot be done by spiking neurons; retrain with average pooling or a stride",
+    ops.ReluNode: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
+    ops.BatchNormNode: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear",
+    ops.LowPassNode: "a synaptic current with a leak of its own is not exported to Loihi; train LIF neurons, or export to ONNX",
+    ops.DelayNode: "a delay of its own is not exported to Loihi; take it out, or export to ONNX",
+    ops.FixedPointNeuronNode: "the network is quantised already; quantise the floating-point network",
+    ops.EncodeNode: "direct coding inside the body; encode before the first spiking layer",
+    ops.TimeMeanNode: "a mean over time inside the body; leave it to the head",
 }
 
 
-def _through(graph: Graph, way: _Way, node: nodes.Conv | nodes.Linear) -> _Way:
+def _through(graph: Graph, way: _Way, node: ops.ConvNode | ops.LinearNode) -> _Way:
     """The way continued by a synapse, into which its pools are folded."""
     shapes = [graph.shape(pool.inputs[0]) for pool in way.pools]
     weight: Any = np.asarray(node.weight, np.float64)
-    if isinstance(node, nodes.Conv):
+    if isinstance(node, ops.ConvNode):
         folded = fold_into_conv(way.pools, shapes, replace(node, weight=weight))
         return replace(way, synapse=replace(folded, inputs=(way.source,), bias=None))
     weight = fold_into_linear(way.pools, shapes, weight)
     return replace(way, synapse=replace(node, inputs=(way.source,), weight=weight, bias=None))
 
 
-def _windows(graph: Graph, way: _Way, synapse: nodes.Conv | nodes.Linear) -> NDArray[np.int64] | None:
+def _windows(graph: Graph, way: _Way, synapse: ops.ConvNode | ops.LinearNode) -> NDArray[np.int64] | None:
     apart = all(k <= q for pool in way.pools for k, q in zip(pool.kernel, pool.stride, strict=True))
-    if not way.pools or not apart or not isinstance(synapse, nodes.Linear):
+    if not way.pools or not apart or not isinstance(synapse, ops.LinearNode):
         return None
     shapes = [graph.shape(pool.inputs[0]) for pool in way.pools]
     numbers = np.arange(1, 1 + prod(graph.shape(way.pools[-1].name)))[None]
@@ -246,7 +246,7 @@ def _windows(graph: Graph, way: _Way, synapse: nodes.Conv | nodes.Linear) -> NDA
     return np.asarray(np.rint(spread), np.int64) - 1
 
 
-def _stage(graph: Graph, node: nodes.Neuron, current: _Current) -> Stage:
+def _stage(graph: Graph, node: ops.NeuronNode, current: _Current) -> Stage:
     if node.parameters.reset != "hard":
         raise UserError(
             f'node {node.name}: reset "{node.parameters.reset}" found; Loihi\'s neurons reset to 0, so retrain the network '
@@ -276,14 +276,14 @@ def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tupl
     return tuple(found)
 
 
-def _unit(name: str, shape: Shape) -> nodes.Conv | nodes.Linear:
+def _unit(name: str, shape: Shape) -> ops.ConvNode | ops.LinearNode:
     """The synapse that passes on what `name` would have read without one; it has no name of its own yet."""
     if len(shape) == 1:
         matrix: Any = np.eye(shape[0])
-        return nodes.Linear(name=name, inputs=(name,), weight=matrix)
+        return ops.LinearNode(name=name, inputs=(name,), weight=matrix)
     one, none = (1,) * (len(shape) - 1), (0,) * (len(shape) - 1)
     weight: Any = np.ones((shape[0], 1, *one))
-    return nodes.Conv(name=name, inputs=(name,), weight=weight, stride=one, padding=none, dilation=one, groups=shape[0])
+    return ops.ConvNode(name=name, inputs=(name,), weight=weight, stride=one, padding=none, dilation=one, groups=shape[0])
 
 
 def _alike(one: Afferent, other: Afferent) -> bool:
@@ -291,7 +291,7 @@ def _alike(one: Afferent, other: Afferent) -> bool:
 
     def geometry(afferent: Afferent) -> tuple[Any, ...]:
         node = afferent.node
-        plan = (node.stride, node.padding, node.dilation, node.groups) if isinstance(node, nodes.Conv) else ()
+        plan = (node.stride, node.padding, node.dilation, node.groups) if isinstance(node, ops.ConvNode) else ()
         return (afferent.source, type(node), afferent.flatten, node.weight.shape, plan)
 
     return geometry(one) == geometry(other)
@@ -304,7 +304,7 @@ def _named(graph: Graph, found: Sequence[Stage] | Sequence[Readout]) -> list[tup
 
     def named(afferent: Afferent) -> Afferent:
         name = afferent.node.name
-        if counts[name] > 1 or not isinstance(graph[name], nodes.Conv | nodes.Linear):
+        if counts[name] > 1 or not isinstance(graph[name], ops.ConvNode | ops.LinearNode):
             base = name = f"{afferent.source}>{name}"
             number = 1
             while name in taken:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph.nodes import Shape
+from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Primitive
 from neurodeploy_exporters.nir.conventions import Convention

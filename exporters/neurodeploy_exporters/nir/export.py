@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from neurodeploy.graph import Graph, Part, interpreter, nodes, partition
+from neurodeploy.graph import Graph, Part, interpreter, ops, partition
 from neurodeploy.graph.grid import GridLayer, check_inputs, grid_layers, to_grid
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.accuracy import LOGITS_ATOL, RightAnswers, disagreement, measure
@@ -129,7 +129,7 @@ def _run(
 ) -> Run:
     """All that the pieces compute of samples: the parts one after the other, or the whole where there are none."""
     sessions = {
-        part.name: Session(host[part.name], also=[m for m in part.members if isinstance(graph[m], nodes.Spiking)])
+        part.name: Session(host[part.name], also=[m for m in part.members if isinstance(graph[m], ops.Spiking)])
         for part in chain
         if part.name != "body"
     }
@@ -176,7 +176,7 @@ def _notes(graph: Graph, reason: str | None, encoding: str | None, allowed: int 
         f"Neurons are written for forward Euler with dt = {DT:g} s: tau = dt / (1 - decay), R = 1; they fire at "
         "v > v_threshold. The metadata of each neuron tell dt, decay and reset, those of the graph give it back exactly."
     ]
-    if any(node.parameters.reset == "soft" for node in graph.of(nodes.Neuron)):
+    if any(node.parameters.reset == "soft" for node in graph.of(ops.NeuronNode)):
         notes.append("NIR has no reset that subtracts: other readers reset these neurons to 0, unless they read the metadata.")
     if graph.steps is not None and reason is None:
         notes.append(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodeploy.graph.nodes import Shape
+from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Content, Primitive, Value
 

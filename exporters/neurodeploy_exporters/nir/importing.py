@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, fold_batch_norm, nodes
-from neurodeploy.graph.nodes import Shape
+from neurodeploy.graph import Graph, fold_batch_norm, ops
+from neurodeploy.graph.ops import Shape
 from neurodeploy.graph.shapes import output_shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Primitive
@@ -45,7 +45,7 @@ def imported(content: Flat, convention: Convention, path: Path, *, shape: Shape 
 class _Importer:
     def __init__(self, content: Flat, convention: Convention, path: Path) -> None:
         self.content, self.convention, self.path = content, convention, path
-        self.made: list[nodes.Node] = []
+        self.made: list[ops.Node] = []
         self.shapes: dict[str, Shape] = {}
         self.tensors: dict[str, str] = {}  # NIR node → the tensor of our graph that it makes
         self.notes: list[str] = []
@@ -58,7 +58,7 @@ class _Importer:
             entered, notes = input_shape(self.content, name, node, shape)
             self.notes += notes
             entry = plain if node.kind == "Input" else self.unused("input")
-            sources = [self.add(nodes.Input(name=entry, shape=entered, timed=True))]
+            sources = [self.add(ops.InputNode(name=entry, shape=entered, timed=True))]
             plain = plain if node.kind != "Input" else name
         tensor = self.summed(plain, sources)
         if node.kind not in ("Input", "Output"):
@@ -69,19 +69,19 @@ class _Importer:
 
     def answer(self, name: str, tensor: str) -> None:
         """The mean over time of the last node, which is the output."""
-        mean = self.add(nodes.TimeMean(name=self.unused("mean"), inputs=(tensor,)))
+        mean = self.add(ops.TimeMeanNode(name=self.unused("mean"), inputs=(tensor,)))
         self.add(
-            nodes.Output(name=self.unused(name if self.content.nodes[name].kind == "Output" else "output"), inputs=(mean,))
+            ops.OutputNode(name=self.unused(name if self.content.nodes[name].kind == "Output" else "output"), inputs=(mean,))
         )
 
     def summed(self, name: str, tensors: Sequence[str]) -> str:
         """Several edges into one node add up, in the file's order."""
         total = tensors[0]
         for tensor in tensors[1:]:
-            total = self.add(nodes.Add(name=self.unused(f"{name}.sum"), inputs=(total, tensor)))
+            total = self.add(ops.AddNode(name=self.unused(f"{name}.sum"), inputs=(total, tensor)))
         return total
 
-    def add(self, node: nodes.Node) -> str:
+    def add(self, node: ops.Node) -> str:
         shape = output_shape(node, [self.shapes[source] for source in node.inputs])
         if not shape or min(shape) < 1 or prod(shape) > _MOST_VALUES:
             raise UserError(f"node {node.name}: shape {shape} found, from 1 to {_MOST_VALUES} values expected")
@@ -105,7 +105,7 @@ class _Importer:
         channels = self.shapes[tensor][0]
         values = (np.broadcast_to(each, (channels,)).astype(np.float32) for each in (scale, shift))
         factor, offset = values
-        return self.add(nodes.BatchNorm(name=self.unused(f"{name}.scale"), inputs=(tensor,), scale=factor, shift=offset))
+        return self.add(ops.BatchNormNode(name=self.unused(f"{name}.scale"), inputs=(tensor,), scale=factor, shift=offset))
 
 
 def _rule(
@@ -123,7 +123,7 @@ def _linear(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     weight = _weights(name, node, "weight")
     if weight.ndim != 2 or not weight.size:
         raise UserError(f"node {name}: weight of shape {weight.shape} found, (outputs, inputs) expected")
-    return builder.add(nodes.Linear(name=name, inputs=(source,), weight=weight, bias=_bias(name, node, len(weight))))
+    return builder.add(ops.LinearNode(name=name, inputs=(source,), weight=weight, bias=_bias(name, node, len(weight))))
 
 
 @_rule("Conv1d", "Conv2d")
@@ -137,7 +137,7 @@ def _conv(builder: _Importer, name: str, node: Primitive, source: str) -> str:
         raise UserError(f"node {name}: {groups} groups found for {len(weight)} channels, a divisor expected")
     padding = _padding(name, node, weight.shape[2:], stride, dilation)
     return builder.add(
-        nodes.Conv(
+        ops.ConvNode(
             name=name,
             inputs=(source,),
             weight=weight,
@@ -157,12 +157,12 @@ def _pool(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     if len(shape) != 3 or any(k > n + 2 * p for k, n, p in zip(kernel, shape[1:], padding, strict=True)):
         raise UserError(f"node {name}: input of shape {shape} does not fit a pooling window of {kernel}")
     if node.kind == "AvgPool2d" and padding == (0, 0):
-        return builder.add(nodes.AvgPool(name=name, inputs=(source,), kernel=kernel, stride=stride))
+        return builder.add(ops.AvgPoolNode(name=name, inputs=(source,), kernel=kernel, stride=stride))
     if shape[0] * prod(kernel) > _MOST_VALUES:
         raise UserError(f"node {name}: a window of {kernel} over {shape[0]} channels found, a smaller one expected")
     weight = np.full((shape[0], 1, *kernel), 1 if node.kind == "SumPool2d" else 1 / prod(kernel), np.float32)
     geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": (1, 1), "groups": shape[0]}
-    return builder.add(nodes.Conv(name=name, inputs=(source,), weight=weight, **geometry))
+    return builder.add(ops.ConvNode(name=name, inputs=(source,), weight=weight, **geometry))
 
 
 @_rule("Flatten")
@@ -174,7 +174,7 @@ def _flatten(builder: _Importer, name: str, node: Primitive, source: str) -> str
         raise UserError(f"node {name}: axes {start} to {end} of {axes} found, all of a sample's expected")
     if start == 1 and axes > 1:
         builder.notes.append(f"{name} flattens from axis 1: taken to count a batch axis that NIR does not have")
-    return builder.add(nodes.Flatten(name=name, inputs=(source,)))
+    return builder.add(ops.FlattenNode(name=name, inputs=(source,)))
 
 
 @_rule("Scale")
@@ -191,7 +191,7 @@ def _delay(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     if steps.size > 1 or not 0 <= whole[0] <= 1 << 31 or abs(steps[0] - whole[0]) > 1e-3 * max(1.0, whole[0]):
         shown = ", ".join(f"{value:g}" for value in steps[:4])
         raise UserError(f"node {name}: a delay of {shown} time steps found, one whole number expected; give another dt")
-    return builder.add(nodes.Delay(name=name, inputs=(source,), steps=int(whole[0]))) if whole[0] else source
+    return builder.add(ops.DelayNode(name=name, inputs=(source,), steps=int(whole[0]))) if whole[0] else source
 
 
 @_rule("Threshold")
@@ -203,7 +203,7 @@ def _threshold(builder: _Importer, name: str, node: Primitive, source: str) -> s
     one = threshold.size == 1
     before = source if one else builder.scaled(name, source, 1 / threshold, np.zeros(1))
     parameters = NeuronParameters(0.0, float(threshold[0]) if one else 1.0, "hard")
-    return builder.add(nodes.Neuron(name=name, inputs=(before,), parameters=parameters))
+    return builder.add(ops.NeuronNode(name=name, inputs=(before,), parameters=parameters))
 
 
 @_rule(*NEURONS)
@@ -213,15 +213,17 @@ def _neuron(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     nothing, tensor = np.zeros(1), source
     if found.current_decay is not None:  # the scale is applied before the current leaks, the shift after it
         tensor = builder.scaled(name, tensor, found.scale, nothing)
-        tensor = builder.add(nodes.LowPass(name=builder.unused(f"{name}.current"), inputs=(tensor,), decay=found.current_decay))
+        tensor = builder.add(
+            ops.LowPassNode(name=builder.unused(f"{name}.current"), inputs=(tensor,), decay=found.current_decay)
+        )
         if found.late:
-            tensor = builder.add(nodes.Delay(name=builder.unused(f"{name}.late"), inputs=(tensor,), steps=1))
+            tensor = builder.add(ops.DelayNode(name=builder.unused(f"{name}.late"), inputs=(tensor,), steps=1))
         tensor = builder.scaled(name, tensor, np.ones(1), found.shift)
     else:
         tensor = builder.scaled(name, tensor, found.scale, found.shift)
     if found.neuron is None:
-        return builder.add(nodes.LowPass(name=name, inputs=(tensor,), decay=found.decay))
-    return builder.add(nodes.Neuron(name=name, inputs=(tensor,), parameters=found.neuron))
+        return builder.add(ops.LowPassNode(name=name, inputs=(tensor,), decay=found.decay))
+    return builder.add(ops.NeuronNode(name=name, inputs=(tensor,), parameters=found.neuron))
 
 
 def _array(name: str, node: Primitive, field: str) -> NDArray[Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurodeploy.graph import Graph, Part, nodes
+from neurodeploy.graph import Graph, Part, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.errors import UserError
 
@@ -20,11 +20,11 @@ def graph_of(graph: Graph, part: Part) -> Graph:
     """
     if len(part.inputs) != 1:
         raise UserError(f"{part.name}: {', '.join(part.inputs)} enter it, one tensor expected; export to ONNX instead")
-    entry = nodes.Input(name=part.inputs[0], shape=graph.shape(part.inputs[0]), timed=True)
+    entry = ops.InputNode(name=part.inputs[0], shape=graph.shape(part.inputs[0]), timed=True)
     name = "output"
     while name in graph:
         name += "_"
-    return Graph([entry, *(graph[member] for member in part.members), nodes.Output(name=name, inputs=(part.outputs[-1],))])
+    return Graph([entry, *(graph[member] for member in part.members), ops.OutputNode(name=name, inputs=(part.outputs[-1],))])
 
 
 def torch_run(graph: Graph) -> Callable[[NDArray[np.float32], Sequence[str]], dict[str, NDArray[np.float32]]]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.graph import Graph, nodes
-from neurodeploy.graph.nodes import Shape
+from neurodeploy.graph import Graph, ops
+from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Primitive, Value, dense
 
@@ -45,7 +45,7 @@ class Context:
     binary: frozenset[str] = frozenset()
 
 
-def primitives(context: Context, node: nodes.Node) -> list[Primitive]:
+def primitives(context: Context, node: ops.Node) -> list[Primitive]:
     """The NIR nodes of one of ours, the first reading its inputs, each later one the one before it.
 
     Raises:
@@ -53,7 +53,7 @@ def primitives(context: Context, node: nodes.Node) -> list[Primitive]:
     """
     rule = _RULES.get(type(node))
     if rule is None:
-        raise NoNirForm(f"node {node.name} ({type(node).__name__}): has no form in NIR; export to ONNX instead")
+        raise NoNirForm(f"node {node.name} ({node.kind}): has no form in NIR; export to ONNX instead")
     return rule(context, node)
 
 
@@ -69,20 +69,20 @@ def _shape(shape: Shape) -> NDArray[np.int64]:
     return np.array(shape, np.int64)
 
 
-@_rule(nodes.Input)
-def _input(_: Context, node: nodes.Input) -> list[Primitive]:
+@_rule(ops.InputNode)
+def _input(_: Context, node: ops.InputNode) -> list[Primitive]:
     return [Primitive("Input", {"shape": _shape(node.shape)})]
 
 
-@_rule(nodes.Linear)
-def _linear(_: Context, node: nodes.Linear) -> list[Primitive]:
+@_rule(ops.LinearNode)
+def _linear(_: Context, node: ops.LinearNode) -> list[Primitive]:
     """With zeros where there is no bias: sinabs passes over Linear nodes without a word."""
     bias = np.zeros(len(node.weight), np.float32) if node.bias is None else node.bias
     return [Primitive("Affine", {"weight": node.weight, "bias": bias})]
 
 
-@_rule(nodes.Conv)
-def _conv(context: Context, node: nodes.Conv) -> list[Primitive]:
+@_rule(ops.ConvNode)
+def _conv(context: Context, node: ops.ConvNode) -> list[Primitive]:
     bias = np.zeros(len(node.weight), np.float32) if node.bias is None else node.bias
     return [
         _convolution(
@@ -95,8 +95,8 @@ def _conv(context: Context, node: nodes.Conv) -> list[Primitive]:
     ]
 
 
-@_rule(nodes.BatchNorm)
-def _batch_norm(context: Context, node: nodes.BatchNorm) -> list[Primitive]:
+@_rule(ops.BatchNormNode)
+def _batch_norm(context: Context, node: ops.BatchNormNode) -> list[Primitive]:
     """One multiplication and one addition per value: a convolution of kernel 1 that keeps the channels apart."""
     shape = context.graph.shape(node.inputs[0])
     axes = len(shape) - 1
@@ -135,8 +135,8 @@ def _convolution(
     return Primitive(f"Conv{axes}d", fields)
 
 
-@_rule(nodes.Neuron)
-def _neuron(context: Context, node: nodes.Neuron) -> list[Primitive]:
+@_rule(ops.NeuronNode)
+def _neuron(context: Context, node: ops.NeuronNode) -> list[Primitive]:
     p, dt, shape = node.parameters, context.dt, context.graph.shape(node.name)
     if p.reset == "none":
         raise NoNirForm(f"node {node.name}: neurons without reset found, which NIR does not have; export to ONNX instead")
@@ -164,8 +164,8 @@ def _neuron(context: Context, node: nodes.Neuron) -> list[Primitive]:
     return [Primitive("CubaLIF", {**synapse, **leaking}, metadata | {"current_decay": np.array(decay)})]
 
 
-@_rule(nodes.LowPass)
-def _low_pass(context: Context, node: nodes.LowPass) -> list[Primitive]:
+@_rule(ops.LowPassNode)
+def _low_pass(context: Context, node: ops.LowPassNode) -> list[Primitive]:
     dt, shape = context.dt, context.graph.shape(node.name)
     metadata = _stepping(dt) | {"decay": np.array(node.decay)}
     if node.decay == 1:
@@ -178,27 +178,27 @@ def _stepping(dt: float) -> dict[str, Value]:
     return {"dt": np.array(dt), "discretisation": "forward Euler"}
 
 
-@_rule(nodes.Delay)
-def _delay(context: Context, node: nodes.Delay) -> list[Primitive]:
+@_rule(ops.DelayNode)
+def _delay(context: Context, node: ops.DelayNode) -> list[Primitive]:
     shape = context.graph.shape(node.name)
     return [Primitive("Delay", {"delay": np.full(shape, node.steps * context.dt)}, {"steps": np.array(node.steps)})]
 
 
-@_rule(nodes.Flatten)
-def _flatten(context: Context, node: nodes.Flatten) -> list[Primitive]:
+@_rule(ops.FlattenNode)
+def _flatten(context: Context, node: ops.FlattenNode) -> list[Primitive]:
     shape = _shape(context.graph.shape(node.inputs[0]))
     return [Primitive("Flatten", {"input_type": shape, "start_dim": np.array(0), "end_dim": np.array(-1)})]
 
 
-@_rule(nodes.AvgPool)
-def _avg_pool(context: Context, node: nodes.AvgPool) -> list[Primitive]:
+@_rule(ops.AvgPoolNode)
+def _avg_pool(context: Context, node: ops.AvgPoolNode) -> list[Primitive]:
     if len(node.kernel) == 2:
         return [_pool("AvgPool2d", node)]
     return [_as_convolution(context, node, 1 / prod(node.kernel))]
 
 
-@_rule(nodes.MaxPool)
-def _max_pool(context: Context, node: nodes.MaxPool) -> list[Primitive]:
+@_rule(ops.MaxPoolNode)
+def _max_pool(context: Context, node: ops.MaxPoolNode) -> list[Primitive]:
     """Of zeros and ones: the largest is 1 where their sum is above 1/2."""
     if node.inputs[0] not in context.binary:
         raise NoNirForm(
@@ -209,12 +209,12 @@ def _max_pool(context: Context, node: nodes.MaxPool) -> list[Primitive]:
     return [summed, Primitive("Threshold", {"threshold": np.full(context.graph.shape(node.name), 0.5)})]
 
 
-def _pool(kind: str, node: nodes.AvgPool | nodes.MaxPool) -> Primitive:
+def _pool(kind: str, node: ops.AvgPoolNode | ops.MaxPoolNode) -> Primitive:
     fields: dict[str, Value] = {"kernel_size": _shape(node.kernel), "stride": _shape(node.stride), "padding": _shape((0, 0))}
     return Primitive(kind, fields)
 
 
-def _as_convolution(context: Context, node: nodes.AvgPool | nodes.MaxPool, weight: float) -> Primitive:
+def _as_convolution(context: Context, node: ops.AvgPoolNode | ops.MaxPoolNode, weight: float) -> Primitive:
     """NIR has no pools over one axis: equal weights, the channels apart."""
     shape = context.graph.shape(node.inputs[0])
     weights = np.full((shape[0], 1, *node.kernel), weight, np.float32)
@@ -222,6 +222,6 @@ def _as_convolution(context: Context, node: nodes.AvgPool | nodes.MaxPool, weigh
     return _convolution(shape, weights, np.zeros(shape[0], np.float32), geometry, shape[0])
 
 
-@_rule(nodes.Relu)
-def _relu(_: Context, node: nodes.Relu) -> list[Primitive]:
+@_rule(ops.ReluNode)
+def _relu(_: Context, node: ops.ReluNode) -> list[Primitive]:
     raise NoNirForm(f"node {node.name}: a ReLU found, which NIR does not have; export to ONNX instead")

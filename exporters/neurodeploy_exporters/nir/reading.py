@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from neurodeploy.graph import Graph
-from neurodeploy.graph.nodes import Shape
+from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.hdf5 import LocatedError, printable
 from neurodeploy_exporters.nir.content import Content, Primitive, unequal

@@ -12,28 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Content, Primitive, grouped
 
 KEY = "neurodeploy"
-_KINDS: dict[str, type[nodes.Node]] = {
-    kind.__name__: kind
+_KINDS: dict[str, type[ops.Node]] = {
+    kind.__name__.removesuffix("Node"): kind
     for kind in (
-        nodes.Input,
-        nodes.Encode,
-        nodes.Conv,
-        nodes.Linear,
-        nodes.BatchNorm,
-        nodes.Neuron,
-        nodes.LowPass,
-        nodes.Delay,
-        nodes.AvgPool,
-        nodes.MaxPool,
-        nodes.Flatten,
-        nodes.Add,
-        nodes.TimeMean,
-        nodes.Output,
+        ops.InputNode,
+        ops.EncodeNode,
+        ops.ConvNode,
+        ops.LinearNode,
+        ops.BatchNormNode,
+        ops.NeuronNode,
+        ops.LowPassNode,
+        ops.DelayNode,
+        ops.AvgPoolNode,
+        ops.MaxPoolNode,
+        ops.FlattenNode,
+        ops.AddNode,
+        ops.TimeMeanNode,
+        ops.OutputNode,
     )
 }
 _ARRAYS = {"weight", "bias", "scale", "shift"}
@@ -43,7 +43,7 @@ class Member(BaseModel):
     """One node of the graph.
 
     Attributes:
-        kind, name, inputs: as in `neurodeploy.graph.nodes`.
+        kind, name, inputs: as in `neurodeploy.graph.ops`.
         written: the last of the NIR nodes that stand for it; None where it needs none.
         has_bias: of a Conv or Linear; NIR's convolutions always have one.
         constants: the other fields.
@@ -78,14 +78,12 @@ class Structure(BaseModel):
     members: tuple[Member, ...]
 
 
-def member(node: nodes.Node, written: str | None) -> Member:
+def member(node: ops.Node, written: str | None) -> Member:
     """What is to be told of one node."""
     told = {field.name: getattr(node, field.name) for field in fields(node) if field.name not in ("name", "inputs", *_ARRAYS)}
     constants = json.loads(TypeAdapter(dict[str, Any]).dump_json(told))
     has_bias = getattr(node, "bias", None) is not None
-    return Member(
-        kind=type(node).__name__, name=node.name, inputs=node.inputs, written=written, has_bias=has_bias, constants=constants
-    )
+    return Member(kind=node.kind, name=node.name, inputs=node.inputs, written=written, has_bias=has_bias, constants=constants)
 
 
 def as_json(structure: Structure) -> str:
@@ -106,7 +104,7 @@ def parsed(text: str) -> Structure:
         raise UserError(f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}") from None
 
 
-def rebuilt(one: Member, content: Content) -> nodes.Node:
+def rebuilt(one: Member, content: Content) -> ops.Node:
     """The node that was told of, with its weights.
 
     Raises:
@@ -126,7 +124,7 @@ def rebuilt(one: Member, content: Content) -> nodes.Node:
         except (ValidationError, UserError) as error:
             reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
             raise UserError(f"node {one.name}: {name}: {reason}") from None
-    node: nodes.Node = kind(**values, **_arrays(one, content, {field.name for field in fields(kind)} & _ARRAYS))
+    node: ops.Node = kind(**values, **_arrays(one, content, {field.name for field in fields(kind)} & _ARRAYS))
     return node
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import neurodeploy
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Content, Primitive, Value
 from neurodeploy_exporters.nir.files import store
@@ -16,7 +16,7 @@ from neurodeploy_exporters.nir.primitives import Context, primitives
 from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, member
 
 DT = 1e-4  # seconds; what SpikingJelly and snnTorch take without being told
-_WITHOUT_NODE = (nodes.Encode, nodes.Add, nodes.TimeMean)  # sums are edges, and NIR knows nothing but sequences
+_WITHOUT_NODE = (ops.EncodeNode, ops.AddNode, ops.TimeMeanNode)  # sums are edges, and NIR knows nothing but sequences
 
 
 def write(
@@ -54,7 +54,7 @@ def content_of(
     for node in graph.nodes:
         if isinstance(node, _WITHOUT_NODE) or node.name in merged:
             continue
-        if isinstance(node, nodes.Output):
+        if isinstance(node, ops.OutputNode):
             writer.leave(node.name, node.inputs)
             continue
         inputs = graph[node.inputs[0]].inputs if node.name in currents else node.inputs
@@ -71,7 +71,7 @@ def content_of(
     metadata: dict[str, Value] = {
         "created_by": structure.created_by,
         "dt": np.array(dt),
-        "logits": "the mean of the output over time" if graph.of(nodes.TimeMean) else "the output",
+        "logits": "the mean of the output over time" if graph.of(ops.TimeMeanNode) else "the output",
         KEY: as_json(structure),
     }
     if graph.steps is not None:
@@ -131,10 +131,10 @@ class _Writer:
 def _currents(graph: Graph) -> dict[str, float]:
     """Neuron → decay of its synaptic current, where both can be one CubaLIF: it alone reads the current, and both leak."""
     found = {}
-    for node in graph.of(nodes.Neuron):
+    for node in graph.of(ops.NeuronNode):
         source = graph[node.inputs[0]]
         alone = len(graph.consumers(source.name)) == 1
-        if isinstance(source, nodes.LowPass) and alone and source.decay < 1 and node.parameters.decay < 1:
+        if isinstance(source, ops.LowPassNode) and alone and source.decay < 1 and node.parameters.decay < 1:
             found[node.name] = source.decay
     return found
 
@@ -142,7 +142,7 @@ def _currents(graph: Graph) -> dict[str, float]:
 def _binary(graph: Graph) -> frozenset[str]:
     found: set[str] = set()
     for node in graph.nodes:
-        passes = isinstance(node, nodes.Delay | nodes.Flatten | nodes.MaxPool) and node.inputs[0] in found
-        if passes or isinstance(node, nodes.Spiking):
+        passes = isinstance(node, ops.DelayNode | ops.FlattenNode | ops.MaxPoolNode) and node.inputs[0] in found
+        if passes or isinstance(node, ops.Spiking):
             found.add(node.name)
     return frozenset(found)

@@ -9,7 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 
 import neurodeploy
-from neurodeploy.graph import Graph, Part, nodes, partition
+from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.neuron import DOMAIN
 from neurodeploy_exporters.onnx.operators import emit
@@ -55,7 +55,7 @@ def build(
     """
     if STEPS in graph:
         raise UserError(f"node {STEPS}: this name is taken by the model's input for the number of steps; rename the layer")
-    members = tuple(node.name for node in graph.nodes if not isinstance(node, nodes.Input)) if part is None else part.members
+    members = tuple(node.name for node in graph.nodes if not isinstance(node, ops.InputNode)) if part is None else part.members
     inputs = (graph.input.name,) if part is None else part.inputs
     outputs = (graph.output.name,) if part is None else part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
@@ -67,7 +67,7 @@ def build(
         emit(writer, graph[member])
     counts = {layer: _count(writer, layer) for layer in graph.spiking if layer in members} if spike_counts else {}
     declared = [_value(writer, tensor) for tensor in inputs]
-    if any(isinstance(graph[member], nodes.Encode) for member in members):
+    if any(isinstance(graph[member], ops.EncodeNode) for member in members):
         declared.append(helper.make_tensor_value_info(STEPS, TensorProto.INT64, [1]))
     counted = [helper.make_tensor_value_info(count, TensorProto.INT64, ["T", "B"]) for count in counts.values()]
     body = helper.make_graph(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.build import STATES, STEPS
 from neurodeploy_exporters.onnx.model import named_tensors, read
@@ -34,8 +34,8 @@ class Members:
         nodes: in order of computation; a model that makes logits ends with an Output.
     """
 
-    inputs: tuple[nodes.Input, ...]
-    nodes: tuple[nodes.Node, ...]
+    inputs: tuple[ops.InputNode, ...]
+    nodes: tuple[ops.Node, ...]
 
 
 def read_graph(path: Path) -> Graph:
@@ -93,9 +93,9 @@ class _Reader:
             shape = tuple(int(dim.dim_value) for dim in dims[1 + timed :])
             if not dims or dims[timed].dim_param != "B" or min(shape, default=1) < 1:
                 raise UserError(f"{self.path}: input {value.name}: [B, ...] or [T, B, ...] of known sizes expected")
-            yield nodes.Input(name=value.name, shape=shape, timed=timed)
+            yield ops.InputNode(name=value.name, shape=shape, timed=timed)
 
-    def _node(self, op: onnx.NodeProto) -> nodes.Node | None:
+    def _node(self, op: onnx.NodeProto) -> ops.Node | None:
         what = f"{self.path}: operator {op.name or '?'} ({op.op_type})"
         kind = op.op_type if op.domain == "" else op.op_type.split("_")[0] if op.domain == DOMAIN else ""
         rule = _RULES.get(kind)
@@ -144,7 +144,7 @@ class _Reader:
         return self.constant(tensor).astype(np.float32)
 
 
-_Rule = Callable[[_Reader, onnx.NodeProto], nodes.Node | None]
+_Rule = Callable[[_Reader, onnx.NodeProto], ops.Node | None]
 _RULES: dict[str, _Rule] = dict.fromkeys(("Shape", "ConstantOfShape", "Cast", "ReduceSum", "Neg"), lambda _reader, _op: None)
 
 
@@ -177,14 +177,14 @@ def _from_integers(reader: _Reader, op: onnx.NodeProto) -> None:
 
 
 @_rule("Expand")
-def _encode(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
-    return nodes.Encode(name=reader.named(op), inputs=reader.source(op), steps=int(reader.metadata[_TRAINED_STEPS]))
+def _encode(reader: _Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.EncodeNode(name=reader.named(op), inputs=reader.source(op), steps=int(reader.metadata[_TRAINED_STEPS]))
 
 
 @_rule("Conv")
-def _conv(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
+def _conv(reader: _Reader, op: onnx.NodeProto) -> ops.Node:
     plan, axes = _attributes(op), len(reader.constant(op.input[1]).shape) - 2
-    return nodes.Conv(
+    return ops.ConvNode(
         name=reader.named(op),
         inputs=reader.source(op),
         weight=reader.weights(op.input[1]),
@@ -197,11 +197,11 @@ def _conv(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
 
 
 @_rule("Gemm")
-def _linear(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
+def _linear(reader: _Reader, op: onnx.NodeProto) -> ops.Node:
     weight = reader.weights(op.input[1])
     bias = reader.weights(op.input[2]) if len(op.input) > 2 else None
     stored = weight if _attributes(op)["transB"] else np.ascontiguousarray(weight.T)
-    return nodes.Linear(name=reader.named(op), inputs=reader.source(op), weight=stored, bias=bias)
+    return ops.LinearNode(name=reader.named(op), inputs=reader.source(op), weight=stored, bias=bias)
 
 
 @_rule("Mul")
@@ -210,32 +210,32 @@ def _scaled(reader: _Reader, op: onnx.NodeProto) -> None:
 
 
 @_rule("Add")
-def _add(reader: _Reader, op: onnx.NodeProto) -> nodes.Node | None:
+def _add(reader: _Reader, op: onnx.NodeProto) -> ops.Node | None:
     if op.output[0] in reader.states.values():  # steps so far, of a stream
         return None
     if op.input[0] in reader.scaled:
         source, scale = reader.scaled[op.input[0]]
         shift = reader.weights(op.input[1]).reshape(-1)
-        return nodes.BatchNorm(name=reader.named(op), inputs=(source,), scale=scale, shift=shift)
-    return nodes.Add(name=reader.named(op), inputs=(*reader.source(op), *reader.source(op, 1)))
+        return ops.BatchNormNode(name=reader.named(op), inputs=(source,), scale=scale, shift=shift)
+    return ops.AddNode(name=reader.named(op), inputs=(*reader.source(op), *reader.source(op, 1)))
 
 
 @_rule("LIF")
-def _neuron(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
+def _neuron(reader: _Reader, op: onnx.NodeProto) -> ops.Node:
     reset = next(reset for reset in RESETS if reset == op.op_type.split("_")[1])
     constants = _attributes(op)
     parameters = NeuronParameters(constants["decay"], constants["threshold"], reset)
     if constants != neuron_attributes(parameters):
         raise ValueError("constants that do not belong together")
-    return nodes.Neuron(name=reader.named(op), inputs=reader.source(op), parameters=parameters)
+    return ops.NeuronNode(name=reader.named(op), inputs=reader.source(op), parameters=parameters)
 
 
 @_rule("LowPass")
-def _low_pass(reader: _Reader, op: onnx.NodeProto) -> nodes.Node | None:
+def _low_pass(reader: _Reader, op: onnx.NodeProto) -> ops.Node | None:
     if op.output[1] in reader.dividends:  # the sum over time of a stream's mean
         reader.totals[op.output[1]] = reader.maker(op.input[0])
         return None
-    return nodes.LowPass(name=reader.named(op), inputs=reader.source(op), decay=_attributes(op)["decay"])
+    return ops.LowPassNode(name=reader.named(op), inputs=reader.source(op), decay=_attributes(op)["decay"])
 
 
 @_rule("Concat")
@@ -245,36 +245,36 @@ def _before_a_sequence(reader: _Reader, op: onnx.NodeProto) -> None:
 
 
 @_rule("Slice")
-def _delay(reader: _Reader, op: onnx.NodeProto) -> nodes.Node | None:
+def _delay(reader: _Reader, op: onnx.NodeProto) -> ops.Node | None:
     if op.output[0] in reader.states.values():
         return None
     steps = -int(reader.constant(op.input[2])[0])
-    return nodes.Delay(name=reader.named(op), inputs=(reader.padded[op.input[0]],), steps=steps)
+    return ops.DelayNode(name=reader.named(op), inputs=(reader.padded[op.input[0]],), steps=steps)
 
 
 @_rule("Relu")
-def _relu(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
-    return nodes.Relu(name=reader.named(op), inputs=reader.source(op))
+def _relu(reader: _Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.ReluNode(name=reader.named(op), inputs=reader.source(op))
 
 
 @_rule("AveragePool", "MaxPool")
-def _pool(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
-    plan, kind = _attributes(op), nodes.AvgPool if op.op_type == "AveragePool" else nodes.MaxPool
+def _pool(reader: _Reader, op: onnx.NodeProto) -> ops.Node:
+    plan, kind = _attributes(op), ops.AvgPoolNode if op.op_type == "AveragePool" else ops.MaxPoolNode
     kernel, stride = tuple(plan["kernel_shape"]), tuple(plan["strides"])
     return kind(name=reader.named(op), inputs=reader.source(op), kernel=kernel, stride=stride)
 
 
 @_rule("Flatten")
-def _flatten(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
-    return nodes.Flatten(name=reader.named(op), inputs=reader.source(op))
+def _flatten(reader: _Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.FlattenNode(name=reader.named(op), inputs=reader.source(op))
 
 
 @_rule("ReduceMean", "Div")
-def _time_mean(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
+def _time_mean(reader: _Reader, op: onnx.NodeProto) -> ops.Node:
     source = reader.source(op) if op.op_type == "ReduceMean" else (reader.totals[op.input[0]],)
-    return nodes.TimeMean(name=reader.named(op), inputs=source)
+    return ops.TimeMeanNode(name=reader.named(op), inputs=source)
 
 
 @_rule("Identity")
-def _output(reader: _Reader, op: onnx.NodeProto) -> nodes.Node:
-    return nodes.Output(name=reader.named(op), inputs=reader.source(op))
+def _output(reader: _Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.OutputNode(name=reader.named(op), inputs=reader.source(op))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.build import build
 from neurodeploy_exporters.onnx.runtime import Session
@@ -44,9 +44,9 @@ def calibrate(graph: Graph, inputs: NDArray[np.float32], steps: int) -> dict[str
         tensor → its grid: currents of convolutions by the name of the node, and what they read.
     """
     made_of_spikes = _made_of_spikes(graph, inputs)
-    synapses = graph.of(nodes.Conv) + graph.of(nodes.Linear)
+    synapses = graph.of(ops.ConvNode) + graph.of(ops.LinearNode)
     grids = {node.inputs[0]: _exact(made_of_spikes[node.inputs[0]]) for node in synapses if node.inputs[0] in made_of_spikes}
-    currents = [node.name for node in graph.of(nodes.Conv) if node.inputs[0] in grids]
+    currents = [node.name for node in graph.of(ops.ConvNode) if node.inputs[0] in grids]
     return grids | _ranges(graph, currents, inputs, steps)
 
 
@@ -64,20 +64,20 @@ def _made_of_spikes(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, _Mul
     return found
 
 
-def _values(node: nodes.Node, sources: list[_Multiples | None], inputs: NDArray[np.float32]) -> _Multiples | None:
-    if isinstance(node, nodes.Spiking):
+def _values(node: ops.Node, sources: list[_Multiples | None], inputs: NDArray[np.float32]) -> _Multiples | None:
+    if isinstance(node, ops.Spiking):
         return _Multiples(1.0, 1)
-    if isinstance(node, nodes.Input) and node.timed and np.array_equal(inputs, np.rint(inputs)) and inputs.min() >= 0:
+    if isinstance(node, ops.InputNode) and node.timed and np.array_equal(inputs, np.rint(inputs)) and inputs.min() >= 0:
         return _Multiples(1.0, int(inputs.max()))
     known = [source for source in sources if source is not None]
     if not known or len(known) < len(sources):
         return None
-    if isinstance(node, nodes.Delay | nodes.Flatten | nodes.MaxPool | nodes.Relu):
+    if isinstance(node, ops.DelayNode | ops.FlattenNode | ops.MaxPoolNode | ops.ReluNode):
         return known[0]
-    if isinstance(node, nodes.AvgPool):
+    if isinstance(node, ops.AvgPoolNode):
         size = int(np.prod(node.kernel))
         return _Multiples(known[0].step / size, known[0].largest * size)
-    if isinstance(node, nodes.Add) and known[0].step == known[1].step:
+    if isinstance(node, ops.AddNode) and known[0].step == known[1].step:
         return _Multiples(known[0].step, known[0].largest + known[1].largest)
     return None
 

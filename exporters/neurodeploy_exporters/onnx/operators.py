@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.neuron import low_pass_function, neuron_attributes, neuron_function
 from neurodeploy_exporters.onnx.writer import Writer, on_grid, synapse
@@ -14,7 +14,7 @@ from neurodeploy_exporters.onnx.writer import Writer, on_grid, synapse
 _RULES: dict[type, Callable[[Writer, Any], None]] = {}
 
 
-def emit(writer: Writer, node: nodes.Node) -> None:
+def emit(writer: Writer, node: ops.Node) -> None:
     """Add the operators of one node to the model.
 
     Raises:
@@ -22,7 +22,7 @@ def emit(writer: Writer, node: nodes.Node) -> None:
     """
     rule = _RULES.get(type(node))
     if rule is None:
-        raise UserError(f"node {node.name} ({type(node).__name__}): has no form in the ONNX export")
+        raise UserError(f"node {node.name} ({node.kind}): has no form in the ONNX export")
     rule(writer, node)
 
 
@@ -34,16 +34,16 @@ def _rule(*kinds: type) -> Callable[[Callable[[Writer, Any], None]], Callable[[W
     return register
 
 
-@_rule(nodes.Encode)
-def _encode(writer: Writer, node: nodes.Encode) -> None:
+@_rule(ops.EncodeNode)
+def _encode(writer: Writer, node: ops.EncodeNode) -> None:
     source = node.inputs[0]
     shape = writer.operator("Shape", [source], f"{node.name}.sample_shape")
     target = writer.operator("Concat", [writer.steps, shape], f"{node.name}.shape", axis=0)
     writer.operator("Expand", [source, target], node.name)
 
 
-@_rule(nodes.Conv)
-def _conv(writer: Writer, node: nodes.Conv) -> None:
+@_rule(ops.ConvNode)
+def _conv(writer: Writer, node: ops.ConvNode) -> None:
     current = None if writer.grids is None else writer.grids.get(node.name)
     writer.operator(
         "Conv",
@@ -59,12 +59,12 @@ def _conv(writer: Writer, node: nodes.Conv) -> None:
         on_grid(writer, f"{node.name}.sums", current, node.name)
 
 
-@_rule(nodes.Linear)
-def _linear(writer: Writer, node: nodes.Linear) -> None:
+@_rule(ops.LinearNode)
+def _linear(writer: Writer, node: ops.LinearNode) -> None:
     writer.operator("Gemm", _synapse(writer, node), node.name, transB=int(writer.grids is None))
 
 
-def _synapse(writer: Writer, node: nodes.Conv | nodes.Linear) -> list[str]:
+def _synapse(writer: Writer, node: ops.ConvNode | ops.LinearNode) -> list[str]:
     """What a layer reads: its input, weights and bias, as numbers or as integers with their scales."""
     source = node.inputs[0]
     if writer.grids is not None:
@@ -77,8 +77,8 @@ def _synapse(writer: Writer, node: nodes.Conv | nodes.Linear) -> list[str]:
     return inputs
 
 
-@_rule(nodes.BatchNorm)
-def _batch_norm(writer: Writer, node: nodes.BatchNorm) -> None:
+@_rule(ops.BatchNormNode)
+def _batch_norm(writer: Writer, node: ops.BatchNormNode) -> None:
     axes = (1,) * (len(writer.graph.shape(node.name)) - 1)
     scale, shift = (values.reshape(-1, *axes) for values in (node.scale, node.shift))
     factor, offset = writer.constant(f"{node.name}.scale", scale), writer.constant(f"{node.name}.shift", shift)
@@ -86,8 +86,8 @@ def _batch_norm(writer: Writer, node: nodes.BatchNorm) -> None:
     writer.operator("Add", [scaled, offset], node.name)
 
 
-@_rule(nodes.Neuron)
-def _neuron(writer: Writer, node: nodes.Neuron) -> None:
+@_rule(ops.NeuronNode)
+def _neuron(writer: Writer, node: ops.NeuronNode) -> None:
     try:
         attributes = neuron_attributes(node.parameters)
     except ValueError as error:
@@ -104,16 +104,16 @@ def _neuron(writer: Writer, node: nodes.Neuron) -> None:
         writer.operator("Neg", [after], v)
 
 
-@_rule(nodes.LowPass)
-def _low_pass(writer: Writer, node: nodes.LowPass) -> None:
+@_rule(ops.LowPassNode)
+def _low_pass(writer: Writer, node: ops.LowPassNode) -> None:
     x = writer.timed(node.inputs[0])
     i0 = writer.initial(f"{node.name}.i0", f"{node.name}.i", x, node.name)
     function = low_pass_function(2 + len(writer.graph.shape(node.name)))
     writer.call(function, [x, i0], node.name, f"{node.name}.i", decay=node.decay)
 
 
-@_rule(nodes.Delay)
-def _delay(writer: Writer, node: nodes.Delay) -> None:
+@_rule(ops.DelayNode)
+def _delay(writer: Writer, node: ops.DelayNode) -> None:
     """The last `steps` values come before the sequence; as many at its end wait for the next one."""
     x, before, after = writer.timed(node.inputs[0]), f"{node.name}.waiting0", f"{node.name}.waiting"
     if writer.streaming:
@@ -133,30 +133,30 @@ def _delay(writer: Writer, node: nodes.Delay) -> None:
         writer.operator("Slice", [both, cut, end, first], after)
 
 
-@_rule(nodes.Relu)
-def _relu(writer: Writer, node: nodes.Relu) -> None:
+@_rule(ops.ReluNode)
+def _relu(writer: Writer, node: ops.ReluNode) -> None:
     writer.operator("Relu", [writer.folded(node.inputs[0])], node.name)
 
 
-@_rule(nodes.AvgPool, nodes.MaxPool)
-def _pool(writer: Writer, node: nodes.AvgPool | nodes.MaxPool) -> None:
-    kind = "AveragePool" if isinstance(node, nodes.AvgPool) else "MaxPool"
+@_rule(ops.AvgPoolNode, ops.MaxPoolNode)
+def _pool(writer: Writer, node: ops.AvgPoolNode | ops.MaxPoolNode) -> None:
+    kind = "AveragePool" if isinstance(node, ops.AvgPoolNode) else "MaxPool"
     source = writer.folded(node.inputs[0])
     writer.operator(kind, [source], node.name, kernel_shape=list(node.kernel), strides=list(node.stride))
 
 
-@_rule(nodes.Flatten)
-def _flatten(writer: Writer, node: nodes.Flatten) -> None:
+@_rule(ops.FlattenNode)
+def _flatten(writer: Writer, node: ops.FlattenNode) -> None:
     writer.operator("Flatten", [writer.folded(node.inputs[0])], node.name, axis=1)
 
 
-@_rule(nodes.Add)
-def _add(writer: Writer, node: nodes.Add) -> None:
+@_rule(ops.AddNode)
+def _add(writer: Writer, node: ops.AddNode) -> None:
     writer.operator("Add", [writer.folded(source) for source in node.inputs], node.name)
 
 
-@_rule(nodes.TimeMean)
-def _time_mean(writer: Writer, node: nodes.TimeMean) -> None:
+@_rule(ops.TimeMeanNode)
+def _time_mean(writer: Writer, node: ops.TimeMeanNode) -> None:
     x = writer.timed(node.inputs[0])
     if not writer.streaming:
         axes = writer.constant(f"{node.name}.axes", np.array([0], np.int64))
@@ -173,7 +173,7 @@ def _time_mean(writer: Writer, node: nodes.TimeMean) -> None:
     writer.operator("Div", [total, steps], node.name)
 
 
-@_rule(nodes.Output)
-def _output(writer: Writer, node: nodes.Output) -> None:
+@_rule(ops.OutputNode)
+def _output(writer: Writer, node: ops.OutputNode) -> None:
     source = node.inputs[0]
     writer.operator("Identity", [writer.timed(source) if writer.graph.timed(source) else source], node.name)

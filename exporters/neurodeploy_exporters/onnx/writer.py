@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
 
 
@@ -152,7 +152,7 @@ class Writer:
         return target
 
     def _timed_by_kind(self, name: str) -> bool:
-        return isinstance(self.graph[name], nodes.Input | nodes.Encode | nodes.Recurrent | nodes.Output)
+        return isinstance(self.graph[name], ops.InputNode | ops.EncodeNode | ops.Recurrent | ops.OutputNode)
 
     def _take(self, name: str) -> None:
         if name in self._taken:
@@ -160,7 +160,7 @@ class Writer:
         self._taken.add(name)
 
 
-def _label(shape: nodes.Shape) -> str:
+def _label(shape: ops.Shape) -> str:
     return "x".join(map(str, shape))
 
 
@@ -178,7 +178,7 @@ def on_grid(writer: Writer, name: str, grid: Grid, result: str) -> str:
     return result
 
 
-def synapse(writer: Writer, node: nodes.Conv | nodes.Linear, source: Grid | None) -> list[str]:
+def synapse(writer: Writer, node: ops.ConvNode | ops.LinearNode, source: Grid | None) -> list[str]:
     """Weights and bias of a layer: signed 8-bit integers with one scale per output, and 32-bit ones where the input has a grid.
 
     Of a Linear the weights are `[N_in, N_out]`: ONNX Runtime takes its scales along the last axis.
@@ -190,7 +190,7 @@ def synapse(writer: Writer, node: nodes.Conv | nodes.Linear, source: Grid | None
         scale = np.maximum(scale, np.abs(node.bias) / source.scale / _LARGEST_BIAS)
     scale = scale.astype(np.float32)
     integers = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1))).astype(np.int8)
-    axis = 0 if isinstance(node, nodes.Conv) else 1
+    axis = 0 if isinstance(node, ops.ConvNode) else 1
     made = [_integers(writer, f"{node.name}.weight", integers if axis == 0 else integers.T, scale, axis)]
     if node.bias is None:
         return made

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.layers import CubaConstants
 
@@ -75,7 +75,7 @@ def _branching(draw) -> tuple[Graph, np.ndarray]:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     axes = draw(st.integers(1, 2))
     shape = (2, *(draw(st.integers(4, 7)) for _ in range(axes)))
-    members: list[nodes.Node] = []
+    members: list[ops.Node] = []
     spikes = ["x"]
 
     def put(node):
@@ -86,7 +86,7 @@ def _branching(draw) -> tuple[Graph, np.ndarray]:
         chosen = draw(st.lists(st.sampled_from(spikes), min_size=1, max_size=3))
         total = chosen[0]
         for number, other in enumerate(chosen[1:]):
-            total = put(nodes.Add(name=f"sum{index}.{part}.{number}", inputs=(total, other)))
+            total = put(ops.AddNode(name=f"sum{index}.{part}.{number}", inputs=(total, other)))
         return total
 
     for index in range(draw(st.integers(1, 4))):
@@ -96,7 +96,7 @@ def _branching(draw) -> tuple[Graph, np.ndarray]:
             kind = draw(st.sampled_from(["conv", "pool", "nothing"]))
             name = f"way{index}.{part}"
             if kind == "pool":
-                source = put(nodes.AvgPool(name=name, inputs=(source,), kernel=(1,) * axes, stride=(1,) * axes))
+                source = put(ops.AvgPoolNode(name=name, inputs=(source,), kernel=(1,) * axes, stride=(1,) * axes))
             if kind == "conv":
                 weight = rng.normal(0, 0.5, (2, draw(st.integers(1, 2)), *(3,) * axes))
                 bias = rng.normal(0, 0.2, 2) if draw(st.booleans()) else None
@@ -104,16 +104,16 @@ def _branching(draw) -> tuple[Graph, np.ndarray]:
             ways.append(source)
         total = ways[0]
         for number, other in enumerate(ways[1:]):
-            total = put(nodes.Add(name=f"total{index}.{number}", inputs=(total, other)))
+            total = put(ops.AddNode(name=f"total{index}.{number}", inputs=(total, other)))
         spikes.append(put(_neurons(draw, f"n{index}", total)))
     samples = (rng.random((5, 2, *shape)) < 0.4).astype(np.float32)
-    x, mean = nodes.Input(name="x", shape=shape, timed=True), nodes.TimeMean(name="mean", inputs=(members[-1].name,))
-    return Graph([x, *members, mean, nodes.Output(name="out", inputs=("mean",))]), samples
+    x, mean = ops.InputNode(name="x", shape=shape, timed=True), ops.TimeMeanNode(name="mean", inputs=(members[-1].name,))
+    return Graph([x, *members, mean, ops.OutputNode(name="out", inputs=("mean",))]), samples
 
 
-def _conv(name: str, source: str, weight: np.ndarray, bias: np.ndarray | None) -> nodes.Conv:
+def _conv(name: str, source: str, weight: np.ndarray, bias: np.ndarray | None) -> ops.ConvNode:
     one = (1,) * (weight.ndim - 2)
-    return nodes.Conv(
+    return ops.ConvNode(
         name=name,
         inputs=(source,),
         weight=weight.astype(np.float32),
@@ -125,9 +125,9 @@ def _conv(name: str, source: str, weight: np.ndarray, bias: np.ndarray | None) -
     )
 
 
-def _neurons(draw: Any, name: str, source: str) -> nodes.Neuron:
+def _neurons(draw: Any, name: str, source: str) -> ops.NeuronNode:
     decay, threshold = draw(st.sampled_from([0.0, 0.5, 0.77, 1.0])), draw(st.sampled_from([0.3, 0.5, 1.0]))
-    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(decay, threshold, "hard"))
+    return ops.NeuronNode(name=name, inputs=(source,), parameters=NeuronParameters(decay, threshold, "hard"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import torch
 from neurodeploy.dynamics.layers import FixedPointNeuron, Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.surrogates import Rectangle
-from neurodeploy.graph import Graph, fold_batch_norm, nodes, partition
+from neurodeploy.graph import Graph, fold_batch_norm, ops, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
@@ -75,28 +75,28 @@ def pooled() -> Graph:
     rng = np.random.default_rng(0)
 
     def neuron(name, source, threshold, decay):
-        return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(decay, threshold, "hard"))
+        return ops.NeuronNode(name=name, inputs=(source,), parameters=NeuronParameters(decay, threshold, "hard"))
 
     def linear(name, source, outputs, inputs):
         weight, bias = rng.normal(0, 1 / inputs**0.5, (outputs, inputs)), rng.normal(0.1, 0.1, outputs)
-        return nodes.Linear(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+        return ops.LinearNode(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias.astype(np.float32))
 
     plan = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
     weight = rng.normal(0, 0.4, (4, 1, 3, 3)).astype(np.float32)
     return Graph(
         [
-            nodes.Input(name="x", shape=(1, 8, 8), timed=True),
-            nodes.Conv(name="conv", inputs=("x",), weight=weight, **plan),
+            ops.InputNode(name="x", shape=(1, 8, 8), timed=True),
+            ops.ConvNode(name="conv", inputs=("x",), weight=weight, **plan),
             neuron("n1", "conv", 0.3, 0.77),
-            nodes.AvgPool(name="pool", inputs=("n1",), kernel=(2, 2), stride=(2, 2)),
-            nodes.Flatten(name="flat", inputs=("pool",)),
+            ops.AvgPoolNode(name="pool", inputs=("n1",), kernel=(2, 2), stride=(2, 2)),
+            ops.FlattenNode(name="flat", inputs=("pool",)),
             linear("fc1", "flat", 20, 64),
             neuron("n2", "fc1", 0.25, 0.9),
             linear("fc2", "n2", 20, 20),
             neuron("n3", "fc2", 0.25, 0.0),
             linear("classifier", "n3", 10, 20),
-            nodes.TimeMean(name="mean", inputs=("classifier",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.TimeMeanNode(name="mean", inputs=("classifier",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
 
@@ -131,18 +131,18 @@ def test_every_kind_of_network_fires_as_on_the_chip_while_it_learns(name, small_
 def test_pooling_folded_into_a_convolution_is_computed_first_where_its_windows_do_not_overlap(digits, window, stride, first):
     rng = np.random.default_rng(1)
     plan = {"stride": (1, 2), "padding": (1, 0) if first and window == (2, 2) else (0, 0), "dilation": (1, 1), "groups": 2}
-    pool = nodes.AvgPool(name="pool", inputs=("x",), kernel=window, stride=stride)
+    pool = ops.AvgPoolNode(name="pool", inputs=("x",), kernel=window, stride=stride)
     members = [
-        nodes.Input(name="x", shape=(2, 8, 8), timed=True),
+        ops.InputNode(name="x", shape=(2, 8, 8), timed=True),
         pool,
-        nodes.Conv(name="conv", inputs=("pool",), weight=rng.normal(0.2, 1, (6, 1, 2, 3)).astype(np.float32), **plan),
-        nodes.Neuron(name="n", inputs=("conv",), parameters=NeuronParameters(0.5, 0.5, "hard")),
-        nodes.Flatten(name="flat", inputs=("n",)),
+        ops.ConvNode(name="conv", inputs=("pool",), weight=rng.normal(0.2, 1, (6, 1, 2, 3)).astype(np.float32), **plan),
+        ops.NeuronNode(name="n", inputs=("conv",), parameters=NeuronParameters(0.5, 0.5, "hard")),
+        ops.FlattenNode(name="flat", inputs=("n",)),
     ]
-    size = Graph([*members, nodes.Output(name="o", inputs=("flat",))]).shape("flat")[0]
-    classifier = nodes.Linear(name="fc", inputs=("flat",), weight=rng.normal(0, 0.3, (10, size)).astype(np.float32))
-    mean = nodes.TimeMean(name="mean", inputs=("fc",))
-    module = aware(Graph([*members, classifier, mean, nodes.Output(name="logits", inputs=("mean",))]))
+    size = Graph([*members, ops.OutputNode(name="o", inputs=("flat",))]).shape("flat")[0]
+    classifier = ops.LinearNode(name="fc", inputs=("flat",), weight=rng.normal(0, 0.3, (10, size)).astype(np.float32))
+    mean = ops.TimeMeanNode(name="mean", inputs=("fc",))
+    module = aware(Graph([*members, classifier, mean, ops.OutputNode(name="logits", inputs=("mean",))]))
     assert isinstance(module.get_submodule("conv"), PoolFirst) == first
     x = (digits[0][:40].repeat(2, 1)[None] > rng.random((5, 40, 2, 8, 8))).astype(np.float32)
     before = written(module).graph["conv"].weight
@@ -177,7 +177,7 @@ def test_the_start_is_the_quantised_network_itself_and_what_it_keeps_are_the_tra
     again = written(module)
     assert [layer.scale for layer in again.layers] == [layer.scale for layer in body.layers]
     for one, other in zip(again.graph.nodes, body.graph.nodes, strict=True):
-        if isinstance(one, nodes.Conv | nodes.Linear):
+        if isinstance(one, ops.ConvNode | ops.LinearNode):
             assert np.array_equal(one.weight, other.weight)
             assert (one.bias is None) == (other.bias is None)
 
@@ -233,14 +233,14 @@ def test_sums_that_could_wrap_are_brought_below_the_bound_for_the_neurons_concer
     weight = np.full((2, 700), sign, np.float32)
     weight[1, :] *= 0.1
     bias = np.array([sign, 0], np.float32)
-    neuron = nodes.Neuron(name="n", inputs=("fc",), parameters=NeuronParameters(0.5, 5.0, "hard"))
+    neuron = ops.NeuronNode(name="n", inputs=("fc",), parameters=NeuronParameters(0.5, 5.0, "hard"))
     graph = Graph(
         [
-            nodes.Input(name="x", shape=(700,), timed=True),
-            nodes.Linear(name="fc", inputs=("x",), weight=weight, bias=bias),
+            ops.InputNode(name="x", shape=(700,), timed=True),
+            ops.LinearNode(name="fc", inputs=("x",), weight=weight, bias=bias),
             neuron,
-            nodes.TimeMean(name="mean", inputs=("n",)),
-            nodes.Output(name="out", inputs=("mean",)),
+            ops.TimeMeanNode(name="mean", inputs=("n",)),
+            ops.OutputNode(name="out", inputs=("mean",)),
         ]
     )
     module = aware(graph)
@@ -264,16 +264,16 @@ def test_weights_that_are_no_numbers_do_not_stop_the_clock(graph):
 
 def test_only_the_bodys_soft_resets_become_hard_ones(graph):
     source = graph("conv", "soft")
-    resets = {node.name: node.parameters.reset for node in hard_reset(source).of(nodes.Neuron)}
+    resets = {node.name: node.parameters.reset for node in hard_reset(source).of(ops.NeuronNode)}
     assert resets == {"act1": "soft", "act2": "hard", "act3": "hard"}
     assert all(one is other for one, other in zip(hard_reset(source).nodes, source.nodes, strict=True) if one.name == "conv2")
     alone = Graph(
         [
-            nodes.Input(name="x", shape=(2,)),
-            nodes.Encode(name="encode", inputs=("x",), steps=3),
-            nodes.Neuron(name="n", inputs=("encode",), parameters=NeuronParameters(0.5, 0.5, "soft")),
-            nodes.TimeMean(name="mean", inputs=("n",)),
-            nodes.Output(name="out", inputs=("mean",)),
+            ops.InputNode(name="x", shape=(2,)),
+            ops.EncodeNode(name="encode", inputs=("x",), steps=3),
+            ops.NeuronNode(name="n", inputs=("encode",), parameters=NeuronParameters(0.5, 0.5, "soft")),
+            ops.TimeMeanNode(name="mean", inputs=("n",)),
+            ops.OutputNode(name="out", inputs=("mean",)),
         ]
     )
     with pytest.raises(UserError, match="body: only the first layer spikes"):

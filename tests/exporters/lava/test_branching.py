@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit, Matrix, Population, Synapse
@@ -27,20 +27,20 @@ def conv(name, source, weight, bias=None):
     padding = tuple(k // 2 for k in weight.shape[2:])
     geometry = {"stride": (1, 1), "padding": padding, "dilation": (1, 1)}
     bias = None if bias is None else bias.astype(np.float32)
-    return nodes.Conv(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias, **geometry)
+    return ops.ConvNode(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias, **geometry)
 
 
 def lif(name, source, threshold=0.5):
-    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(0.5, threshold, "hard"))
+    return ops.NeuronNode(name=name, inputs=(source,), parameters=NeuronParameters(0.5, threshold, "hard"))
 
 
 def add(name, one, other):
-    return nodes.Add(name=name, inputs=(one, other))
+    return ops.AddNode(name=name, inputs=(one, other))
 
 
 def closed(*members, shape=(2, 6, 6)) -> Graph:
-    x, mean = nodes.Input(name="x", shape=shape, timed=True), nodes.TimeMean(name="mean", inputs=(members[-1].name,))
-    return Graph([x, *members, mean, nodes.Output(name="out", inputs=("mean",))])
+    x, mean = ops.InputNode(name="x", shape=shape, timed=True), ops.TimeMeanNode(name="mean", inputs=(members[-1].name,))
+    return Graph([x, *members, mean, ops.OutputNode(name="out", inputs=("mean",))])
 
 
 def quantized(graph: Graph) -> QuantizedBody:
@@ -180,10 +180,10 @@ def test_residual_networks_on_the_exact_grid_lose_nothing(graph, digits):
 def test_integers_of_parallel_synapses_are_one_convolution_in_the_graph():
     body = shortcut_beside(0.05)
     shortcut = body.graph["x>m"]
-    assert isinstance(shortcut, nodes.Conv)
+    assert isinstance(shortcut, ops.ConvNode)
     assert shortcut.groups == 2
     np.testing.assert_allclose(shortcut.weight, body.layers[1].scale, atol=1)
-    assert isinstance(body.graph["m"], nodes.FixedPointNeuron)
+    assert isinstance(body.graph["m"], ops.FixedPointNeuronNode)
 
 
 def test_sums_of_spikes_that_the_head_reads_stay_in_the_graph_and_others_go():
@@ -207,7 +207,7 @@ def test_sums_of_spikes_that_the_head_reads_stay_in_the_graph_and_others_go():
 
 
 def test_a_shortcut_past_more_layers_than_a_delay_can_hold_is_refused_by_name():
-    members: list[nodes.Node] = []
+    members: list[ops.Node] = []
     source = "x"
     for index in range(64):
         members += [conv(f"c{index}", source, np.eye(2).reshape(2, 2, 1, 1)), lif(f"n{index}", f"c{index}")]

@@ -34,13 +34,13 @@ def test_every_population_alone_fires_at_least_as_nearly_as_with_the_least_round
 def _differing(stage, rounded, tensors) -> int:
     """Spikes that differ from the trained population's when both read the trained network's spikes, in plain numpy."""
     from neurodeploy.dynamics.neurons import CubaParameters, cuba_step
-    from neurodeploy.graph import Graph, nodes
+    from neurodeploy.graph import Graph, ops
 
     current = 0
     for afferent, weight in zip(stage.afferents, rounded.weights, strict=True):
-        entry = nodes.Input(name=afferent.source, shape=afferent.input_shape, timed=True)
+        entry = ops.InputNode(name=afferent.source, shape=afferent.input_shape, timed=True)
         node = type(afferent.node)(**{**vars(afferent.node), "weight": weight.astype(np.float32)})
-        out = nodes.Output(name="out", inputs=(node.name,))
+        out = ops.OutputNode(name="out", inputs=(node.name,))
         current = current + interpreter.run(Graph([entry, node, out]), tensors[afferent.source])["out"]
     current = (current + rounded.bias.reshape(-1, 1, 1)).astype(np.int64)
     decay = round(4096 * (1 - stage.neuron.parameters.decay))

@@ -12,7 +12,7 @@ import onnx as onnx_format
 import pytest
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava, onnx
@@ -181,23 +181,23 @@ def test_a_potential_at_the_encoders_threshold_is_counted_and_allowed_at_its_ver
 # --- networks fed by events --------------------------------------------------------------------------------------------
 
 
-def neuron(name: str, source: str, threshold: float = 0.5) -> nodes.Neuron:
-    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(0.5, threshold, "hard"))
+def neuron(name: str, source: str, threshold: float = 0.5) -> ops.NeuronNode:
+    return ops.NeuronNode(name=name, inputs=(source,), parameters=NeuronParameters(0.5, threshold, "hard"))
 
 
-def linear(name: str, source: str, weight: np.ndarray, bias: np.ndarray | None = None) -> nodes.Linear:
-    return nodes.Linear(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
+def linear(name: str, source: str, weight: np.ndarray, bias: np.ndarray | None = None) -> ops.LinearNode:
+    return ops.LinearNode(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
 
 
-def conv(name: str, source: str, weight: np.ndarray, padding: int = 0) -> nodes.Conv:
+def conv(name: str, source: str, weight: np.ndarray, padding: int = 0) -> ops.ConvNode:
     geometry = {"stride": (1, 1), "padding": (padding,) * 2, "dilation": (1, 1)}
-    return nodes.Conv(name=name, inputs=(source,), weight=weight.astype(np.float32), **geometry)
+    return ops.ConvNode(name=name, inputs=(source,), weight=weight.astype(np.float32), **geometry)
 
 
-def fed_by_events(shape: tuple[int, ...], *members: nodes.Node) -> Graph:
-    mean = nodes.TimeMean(name="mean", inputs=(members[-1].name,))
-    events = nodes.Input(name="events", shape=shape, timed=True)
-    return Graph([events, *members, mean, nodes.Output(name="logits", inputs=("mean",))])
+def fed_by_events(shape: tuple[int, ...], *members: ops.Node) -> Graph:
+    mean = ops.TimeMeanNode(name="mean", inputs=(members[-1].name,))
+    events = ops.InputNode(name="events", shape=shape, timed=True)
+    return Graph([events, *members, mean, ops.OutputNode(name="logits", inputs=("mean",))])
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -208,8 +208,8 @@ EVENTS = fed_by_events(
     (2, 6, 6),
     conv("c", "events", normal(3, 2, 3, 3)),
     neuron("n", "c"),
-    nodes.AvgPool(name="pool", inputs=("n",), kernel=(2, 2), stride=(2, 2)),
-    nodes.Flatten(name="flat", inputs=("pool",)),
+    ops.AvgPoolNode(name="pool", inputs=("n",), kernel=(2, 2), stride=(2, 2)),
+    ops.FlattenNode(name="flat", inputs=("pool",)),
     linear("fc", "flat", normal(8, 12)),
     neuron("m", "fc"),
     linear("classifier", "m", normal(3, 8)),
@@ -259,39 +259,39 @@ def test_a_trained_network_without_a_form_on_the_chip_is_refused_by_its_layer(
     assert list(tmp_path.iterdir()) == []
 
 
-def static(*members: nodes.Node) -> Graph:
+def static(*members: ops.Node) -> Graph:
     """A network fed by images `[2, 6, 6]`, whose first spiking layer `first` the host computes."""
-    image = nodes.Input(name="image", shape=(2, 6, 6))
-    encode = nodes.Encode(name="encode", inputs=("image",), steps=3)
-    mean = nodes.TimeMean(name="mean", inputs=(members[-1].name,))
-    return Graph([image, encode, neuron("first", "encode"), *members, mean, nodes.Output(name="logits", inputs=("mean",))])
+    image = ops.InputNode(name="image", shape=(2, 6, 6))
+    encode = ops.EncodeNode(name="encode", inputs=("image",), steps=3)
+    mean = ops.TimeMeanNode(name="mean", inputs=(members[-1].name,))
+    return Graph([image, encode, neuron("first", "encode"), *members, mean, ops.OutputNode(name="logits", inputs=("mean",))])
 
 
-def ending(*members: nodes.Node, size: int) -> Graph:
+def ending(*members: ops.Node, size: int) -> Graph:
     """`static`, with a classifier after the last member."""
-    flat = nodes.Flatten(name="end", inputs=(members[-1].name,))
+    flat = ops.FlattenNode(name="end", inputs=(members[-1].name,))
     return static(*members, flat, linear("classifier", "end", normal(3, size)))
 
 
 SQUARE = normal(2, 2, 3, 3)
 TWO_ENCODED = Graph(
     [
-        nodes.Input(name="image", shape=(2, 6, 6)),
-        nodes.Encode(name="encode", inputs=("image",), steps=3),
+        ops.InputNode(name="image", shape=(2, 6, 6)),
+        ops.EncodeNode(name="encode", inputs=("image",), steps=3),
         neuron("first", "encode"),
         neuron("other", "encode", 0.25),
-        nodes.Add(name="add", inputs=("first", "other")),
+        ops.AddNode(name="add", inputs=("first", "other")),
         conv("c", "add", SQUARE),
         neuron("n", "c"),
-        nodes.Flatten(name="end", inputs=("n",)),
-        nodes.TimeMean(name="mean", inputs=("end",)),
-        nodes.Output(name="logits", inputs=("mean",)),
+        ops.FlattenNode(name="end", inputs=("n",)),
+        ops.TimeMeanNode(name="mean", inputs=("end",)),
+        ops.OutputNode(name="logits", inputs=("mean",)),
     ]
 )
 REFUSED = {
     "max pooling": (
         ending(
-            nodes.MaxPool(name="max", inputs=("first",), kernel=(2, 2), stride=(2, 2)),
+            ops.MaxPoolNode(name="max", inputs=("first",), kernel=(2, 2), stride=(2, 2)),
             conv("c", "max", SQUARE),
             neuron("n", "c"),
             size=2,
@@ -300,7 +300,7 @@ REFUSED = {
     ),
     "overlapping pooling before a padded convolution": (
         ending(
-            nodes.AvgPool(name="avg", inputs=("first",), kernel=(2, 2), stride=(1, 1)),
+            ops.AvgPoolNode(name="avg", inputs=("first",), kernel=(2, 2), stride=(1, 1)),
             conv("c", "avg", SQUARE, padding=1),
             neuron("n", "c"),
             size=50,
@@ -309,7 +309,7 @@ REFUSED = {
     ),
     "pooling that leaves a border before a padded convolution": (
         ending(
-            nodes.AvgPool(name="avg", inputs=("first",), kernel=(4, 4), stride=(4, 4)),
+            ops.AvgPoolNode(name="avg", inputs=("first",), kernel=(4, 4), stride=(4, 4)),
             conv("c", "avg", normal(2, 2, 1, 1), padding=1),
             neuron("n", "c"),
             size=18,
@@ -319,14 +319,14 @@ REFUSED = {
     "pooling between synapse and neurons": (
         ending(
             conv("c", "first", SQUARE),
-            nodes.AvgPool(name="avg", inputs=("c",), kernel=(2, 2), stride=(2, 2)),
+            ops.AvgPoolNode(name="avg", inputs=("c",), kernel=(2, 2), stride=(2, 2)),
             neuron("n", "avg"),
             size=8,
         ),
         r"node avg: average pooling after the synapse c and before its neurons; move it behind the neurons",
     ),
     "a ReLU": (
-        ending(conv("c", "first", SQUARE), nodes.Relu(name="relu", inputs=("c",)), neuron("n", "relu"), size=32),
+        ending(conv("c", "first", SQUARE), ops.ReluNode(name="relu", inputs=("c",)), neuron("n", "relu"), size=32),
         r"node relu: a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
     ),
     "weights of zero": (ending(conv("c", "first", SQUARE * 0), neuron("n", "c"), size=32), r"node c: all weights are zero"),
@@ -340,14 +340,14 @@ REFUSED = {
     ),
     "a bias beyond 13 bits of the weights": (
         static(
-            nodes.Flatten(name="flat", inputs=("first",)),
+            ops.FlattenNode(name="flat", inputs=("first",)),
             linear("fc", "flat", normal(3, 72) * 1e-6, np.full(3, 9, np.float32)),
             neuron("n", "fc"),
         ),
         r"node fc: its weights \(up to .*\) all round to zero next to its bias or the threshold 0\.5 of n",
     ),
     "no body": (
-        static(nodes.Flatten(name="end", inputs=("first",))),
+        static(ops.FlattenNode(name="end", inputs=("first",))),
         r"body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead",
     ),
     "an encoder with two outputs": (
@@ -374,7 +374,7 @@ def test_the_networks_above_can_be_exported_once_they_are_changed_as_the_message
     allowed = (
         ending(conv("c", "first", SQUARE), neuron("n", "c"), size=32),
         ending(
-            nodes.AvgPool(name="avg", inputs=("first",), kernel=(2, 2), stride=(2, 2)),
+            ops.AvgPoolNode(name="avg", inputs=("first",), kernel=(2, 2), stride=(2, 2)),
             conv("c", "avg", SQUARE, padding=1),
             neuron("n", "c"),
             size=18,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle
@@ -25,20 +25,20 @@ STEPS = 4
 
 def conv(name, source, weight, bias=None, padding=0, stride=1):
     geometry = {"stride": (stride,) * 2, "padding": (padding,) * 2, "dilation": (1, 1)}
-    return nodes.Conv(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias, **geometry)
+    return ops.ConvNode(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias, **geometry)
 
 
 def linear(name, source, weight, bias=None):
-    return nodes.Linear(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
+    return ops.LinearNode(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
 
 
 def lif(name, source):
-    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(0.5, 0.5, "hard"))
+    return ops.NeuronNode(name=name, inputs=(source,), parameters=NeuronParameters(0.5, 0.5, "hard"))
 
 
 def closed(*members, shape=(2, 6, 6)) -> Graph:
-    x, mean = nodes.Input(name="x", shape=shape, timed=True), nodes.TimeMean(name="mean", inputs=(members[-1].name,))
-    return Graph([x, *members, mean, nodes.Output(name="out", inputs=("mean",))])
+    x, mean = ops.InputNode(name="x", shape=shape, timed=True), ops.TimeMeanNode(name="mean", inputs=(members[-1].name,))
+    return Graph([x, *members, mean, ops.OutputNode(name="out", inputs=("mean",))])
 
 
 def cut_late(graph: Graph, steps: int = STEPS):
@@ -50,17 +50,17 @@ RNG = np.random.default_rng(0)
 POOLED = closed(
     conv("c", "x", RNG.normal(0, 0.5, (4, 2, 3, 3)), padding=1),
     lif("n", "c"),
-    nodes.AvgPool(name="pool", inputs=("n",), kernel=(2, 2), stride=(2, 2)),
-    nodes.Flatten(name="flat", inputs=("pool",)),
+    ops.AvgPoolNode(name="pool", inputs=("n",), kernel=(2, 2), stride=(2, 2)),
+    ops.FlattenNode(name="flat", inputs=("pool",)),
     linear("classifier", "flat", RNG.normal(0, 0.3, (5, 36)), RNG.normal(0, 0.3, 5).astype(np.float32)),
 )
 REPACT = closed(
     conv("c", "x", RNG.normal(0, 0.5, (4, 2, 3, 3)), padding=1),
     lif("n", "c"),
     conv("d", "n", RNG.normal(0, 0.5, (3, 4, 3, 3)), RNG.normal(0, 0.3, 3).astype(np.float32), padding=1, stride=2),
-    nodes.Relu(name="relu", inputs=("d",)),
-    nodes.AvgPool(name="pool", inputs=("relu",), kernel=(3, 3), stride=(3, 3)),
-    nodes.Flatten(name="flat", inputs=("pool",)),
+    ops.ReluNode(name="relu", inputs=("d",)),
+    ops.AvgPoolNode(name="pool", inputs=("relu",), kernel=(3, 3), stride=(3, 3)),
+    ops.FlattenNode(name="flat", inputs=("pool",)),
     linear("classifier", "flat", RNG.normal(0, 0.3, (5, 3)), RNG.normal(0, 0.3, 5).astype(np.float32)),
 )
 
@@ -156,14 +156,14 @@ def test_no_sum_over_all_steps_leaves_the_chips_registers_even_if_every_input_sp
 # --- what it costs -----------------------------------------------------------------------------------------------------
 
 
-def fan_out(node: nodes.Conv, shape) -> np.ndarray:
+def fan_out(node: ops.ConvNode, shape) -> np.ndarray:
     """Synapses of every input position of a convolution, position by position."""
     found = np.zeros(shape)
     for place in np.ndindex(*shape):
         x = np.zeros((1, 1, *shape), np.float32)
         x[(0, 0, *place)] = 1
         ones = type(node)(**{**vars(node), "inputs": ("x",), "weight": np.ones_like(node.weight), "bias": None})
-        entry, out = nodes.Input(name="x", shape=shape, timed=True), nodes.Output(name="out", inputs=(node.name,))
+        entry, out = ops.InputNode(name="x", shape=shape, timed=True), ops.OutputNode(name="out", inputs=(node.name,))
         found[place] = interpreter.run(Graph([entry, ones, out]), x)["out"].sum()
     return found
 
@@ -218,8 +218,8 @@ def test_spikes_that_the_head_still_reads_cross_beside_the_graded_values(small_n
 MAXED = closed(
     conv("c", "x", RNG.normal(0, 0.5, (4, 2, 3, 3)), padding=1),
     lif("n", "c"),
-    nodes.MaxPool(name="pool", inputs=("n",), kernel=(6, 6), stride=(6, 6)),
-    nodes.Flatten(name="flat", inputs=("pool",)),
+    ops.MaxPoolNode(name="pool", inputs=("n",), kernel=(6, 6), stride=(6, 6)),
+    ops.FlattenNode(name="flat", inputs=("pool",)),
     linear("classifier", "flat", RNG.normal(0, 0.3, (5, 4))),
 )
 
@@ -241,8 +241,8 @@ def averaged(channels: int, size: int, classes: int) -> Graph:
     return closed(
         conv("c", "x", np.eye(channels).reshape(channels, channels, 1, 1)),
         lif("n", "c"),
-        nodes.AvgPool(name="pool", inputs=("n",), kernel=(size, size), stride=(size, size)),
-        nodes.Flatten(name="flat", inputs=("pool",)),
+        ops.AvgPoolNode(name="pool", inputs=("n",), kernel=(size, size), stride=(size, size)),
+        ops.FlattenNode(name="flat", inputs=("pool",)),
         linear("classifier", "flat", rng.uniform(-1, 1, (classes, channels)) / 16),
         shape=(channels, size, size),
     )
@@ -275,14 +275,14 @@ def test_answers_of_a_wide_pooled_classifier_stay_near_those_of_the_trained_one_
 def test_whatever_windows_are_pooled_all_their_inputs_get_a_share_and_no_others(kernel, gap, pools, channels, seed):
     rng = np.random.default_rng(seed)
     size = (kernel + gap - 1) ** pools + 2
-    members: list[nodes.Node] = [conv("c", "x", rng.normal(0, 1, (channels, 1, 1, 1))), lif("n", "c")]
+    members: list[ops.Node] = [conv("c", "x", rng.normal(0, 1, (channels, 1, 1, 1))), lif("n", "c")]
     for number in range(pools):
         before, stride = members[-1].name, kernel + gap - 1
         if size < kernel:
             break
-        members.append(nodes.AvgPool(name=f"p{number}", inputs=(before,), kernel=(kernel,) * 2, stride=(stride,) * 2))
+        members.append(ops.AvgPoolNode(name=f"p{number}", inputs=(before,), kernel=(kernel,) * 2, stride=(stride,) * 2))
         size = (size - kernel) // stride + 1
-    members.append(nodes.Flatten(name="flat", inputs=(members[-1].name,)))
+    members.append(ops.FlattenNode(name="flat", inputs=(members[-1].name,)))
     weight = rng.uniform(0.5, 1, (2, channels * size * size))
     first = (kernel + gap - 1) ** pools + 2
     graph = closed(*members, linear("classifier", "flat", weight), shape=(1, first, first))

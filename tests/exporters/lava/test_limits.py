@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.netfile import read, write
@@ -34,8 +34,8 @@ def exported() -> tuple[QuantizedBody, np.ndarray, dict[str, np.ndarray]]:
     neuron = NeuronParameters(0.75, 0.5, "hard")
     graph = Graph(
         [
-            nodes.Input(name="x", shape=(4, 7, 6), timed=True),
-            nodes.Conv(
+            ops.InputNode(name="x", shape=(4, 7, 6), timed=True),
+            ops.ConvNode(
                 name="conv",
                 inputs=("x",),
                 weight=rng.normal(0, 0.4, (6, 2, 3, 3)).astype(np.float32),
@@ -45,17 +45,17 @@ def exported() -> tuple[QuantizedBody, np.ndarray, dict[str, np.ndarray]]:
                 dilation=(1, 2),
                 groups=2,
             ),
-            nodes.Neuron(name="first", inputs=("conv",), parameters=neuron),
-            nodes.Flatten(name="flat", inputs=("first",)),
-            nodes.Linear(
+            ops.NeuronNode(name="first", inputs=("conv",), parameters=neuron),
+            ops.FlattenNode(name="flat", inputs=("first",)),
+            ops.LinearNode(
                 name="dense",
                 inputs=("flat",),
                 weight=rng.normal(0, 0.3, (5, 120)).astype(np.float32),
                 bias=rng.normal(0, 0.2, 5).astype(np.float32),
             ),
-            nodes.Neuron(name="second", inputs=("dense",), parameters=neuron),
-            nodes.TimeMean(name="mean", inputs=("second",)),
-            nodes.Output(name="out", inputs=("mean",)),
+            ops.NeuronNode(name="second", inputs=("dense",), parameters=neuron),
+            ops.TimeMeanNode(name="mean", inputs=("second",)),
+            ops.OutputNode(name="out", inputs=("mean",)),
         ]
     )
     body = quantize_body(graph, partition(graph).body)

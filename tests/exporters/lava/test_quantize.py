@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.hardware import check_hardware
 from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer
@@ -23,7 +23,7 @@ from neurodeploy_exporters.lava.wiring import stages
 def conv(name, source, weight, bias=None, *, stride=None, padding=None, dilation=None, groups=1):
     axes = weight.ndim - 2
     one, none = (1,) * axes, (0,) * axes
-    return nodes.Conv(
+    return ops.ConvNode(
         name=name,
         inputs=(source,),
         weight=weight.astype(np.float32),
@@ -37,21 +37,21 @@ def conv(name, source, weight, bias=None, *, stride=None, padding=None, dilation
 
 def linear(name, source, weight, bias=None):
     bias = None if bias is None else bias.astype(np.float32)
-    return nodes.Linear(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
+    return ops.LinearNode(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
 
 
 def lif(name, source, decay=0.5, threshold=0.5, reset="hard"):
-    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(decay, threshold, reset))
+    return ops.NeuronNode(name=name, inputs=(source,), parameters=NeuronParameters(decay, threshold, reset))
 
 
 def events(shape):
-    return nodes.Input(name="x", shape=shape, timed=True)
+    return ops.InputNode(name="x", shape=shape, timed=True)
 
 
 def closed(*members):
     """A graph of `members` with a mean over time as its head."""
     last = members[-1].name
-    return Graph([*members, nodes.TimeMean(name="mean", inputs=(last,)), nodes.Output(name="out", inputs=("mean",))])
+    return Graph([*members, ops.TimeMeanNode(name="mean", inputs=(last,)), ops.OutputNode(name="out", inputs=("mean",))])
 
 
 def quantized(graph: Graph) -> QuantizedBody:
@@ -64,11 +64,11 @@ def chains(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     axes = draw(st.integers(1, 2))
     shape = (draw(st.integers(1, 3)), *(draw(st.integers(4, 7)) for _ in range(axes)))
-    members: list[nodes.Node] = [events(shape)]
+    members: list[ops.Node] = [events(shape)]
 
     def add(node):
         members.append(node)
-        return Graph([*members, nodes.Output(name="out", inputs=(node.name,))]).shape(node.name)
+        return Graph([*members, ops.OutputNode(name="out", inputs=(node.name,))]).shape(node.name)
 
     def neurons(index):
         decay = draw(st.sampled_from([0.0, 0.25, 0.5, 0.77, 1.0]))
@@ -79,7 +79,7 @@ def chains(draw):
             window = draw(st.sampled_from([2, 3]))
             stride = draw(st.integers(1, window))
             pool = {"kernel": (window,) * axes, "stride": (stride,) * axes}
-            shape = add(nodes.AvgPool(name=f"p{index}", inputs=(members[-1].name,), **pool))
+            shape = add(ops.AvgPoolNode(name=f"p{index}", inputs=(members[-1].name,), **pool))
             padding = 0
         else:
             padding = draw(st.integers(0, 2))
@@ -106,11 +106,11 @@ def chains(draw):
     if len(members) == 1 or draw(st.booleans()):
         if draw(st.booleans()) and min(shape[1:]) >= 2:
             shape = add(
-                nodes.AvgPool(
+                ops.AvgPoolNode(
                     name="p", inputs=(members[-1].name,), kernel=(2,) * axes, stride=(draw(st.integers(1, 2)),) * axes
                 )
             )
-        shape = add(nodes.Flatten(name="flat", inputs=(members[-1].name,)))
+        shape = add(ops.FlattenNode(name="flat", inputs=(members[-1].name,)))
         for index in range(10, 10 + draw(st.integers(1, 2))):
             weight = rng.normal(0, 0.6, (draw(st.integers(1, 6)), shape[0]))
             bias = rng.normal(0, 0.2, len(weight)) if draw(st.booleans()) else None
@@ -175,8 +175,8 @@ def test_a_network_in_integers_keeps_nearly_all_spikes_of_the_trained_one():
         events((2, 8, 8)),
         conv("c", "x", rng.normal(0, 0.3, (6, 2, 3, 3)), rng.normal(0, 0.1, 6), padding=(1, 1)),
         lif("n", "c"),
-        nodes.AvgPool(name="pool", inputs=("n",), kernel=(2, 2), stride=(2, 2)),
-        nodes.Flatten(name="flat", inputs=("pool",)),
+        ops.AvgPoolNode(name="pool", inputs=("n",), kernel=(2, 2), stride=(2, 2)),
+        ops.FlattenNode(name="flat", inputs=("pool",)),
         linear("fc", "flat", rng.normal(0, 0.3, (10, 96))),
         lif("m", "fc"),
     )
@@ -191,19 +191,19 @@ def test_a_network_in_integers_keeps_nearly_all_spikes_of_the_trained_one():
 def test_average_pooling_folded_into_the_next_synapse_gives_the_same_currents():
     rng = np.random.default_rng(4)
     shape = (2, 9, 8)
-    first = nodes.AvgPool(name="first", inputs=("x",), kernel=(3, 2), stride=(3, 2))
-    second = nodes.AvgPool(name="second", inputs=("first",), kernel=(2, 2), stride=(1, 1))
+    first = ops.AvgPoolNode(name="first", inputs=("x",), kernel=(3, 2), stride=(3, 2))
+    second = ops.AvgPoolNode(name="second", inputs=("first",), kernel=(2, 2), stride=(1, 1))
     weight, padded = rng.normal(size=(4, 2, 2, 2)), rng.normal(size=(4, 1, 3, 3))
     dense = rng.normal(size=(5, 2 * 2 * 3))
     for members in (
         [first, second, conv("y", "second", weight, dilation=(1, 2))],
         [first, conv("y", "first", padded, stride=(2, 1), padding=(1, 2), groups=2)],
-        [first, second, nodes.Flatten(name="flat", inputs=("second",)), linear("y", "flat", dense)],
+        [first, second, ops.FlattenNode(name="flat", inputs=("second",)), linear("y", "flat", dense)],
     ):
         plain = closed(events(shape), *members, lif("n", "y"))
         (stage,) = stages(plain, partition(plain).body)
         (afferent,) = stage.afferents
-        flatten = [nodes.Flatten(name="flat", inputs=("x",))] if afferent.flatten else []
+        flatten = [ops.FlattenNode(name="flat", inputs=("x",))] if afferent.flatten else []
         source = "flat" if afferent.flatten else "x"
         synapse = dataclasses.replace(afferent.node, inputs=(source,), weight=afferent.node.weight.astype(np.float32))
         folded = closed(events(shape), *flatten, synapse, lif("n", "y"))
@@ -217,17 +217,17 @@ def test_encoder_and_head_are_left_as_they_are():
     rng = np.random.default_rng(0)
     graph = Graph(
         [
-            nodes.Input(name="x", shape=(3, 6, 6)),
+            ops.InputNode(name="x", shape=(3, 6, 6)),
             conv("stem", "x", rng.normal(0, 0.5, (4, 3, 3, 3))),
-            nodes.Encode(name="encode", inputs=("stem",), steps=5),
+            ops.EncodeNode(name="encode", inputs=("stem",), steps=5),
             lif("first", "encode"),
             conv("c", "first", rng.normal(0, 0.5, (4, 4, 3, 3))),
             lif("second", "c"),
             conv("rep", "second", rng.normal(0, 0.5, (4, 4, 1, 1))),
-            nodes.Relu(name="relu", inputs=("rep",)),
-            nodes.Flatten(name="flat", inputs=("relu",)),
-            nodes.TimeMean(name="mean", inputs=("flat",)),
-            nodes.Output(name="out", inputs=("mean",)),
+            ops.ReluNode(name="relu", inputs=("rep",)),
+            ops.FlattenNode(name="flat", inputs=("relu",)),
+            ops.TimeMeanNode(name="mean", inputs=("flat",)),
+            ops.OutputNode(name="out", inputs=("mean",)),
         ]
     )
     body = quantized(graph)
@@ -244,7 +244,7 @@ def test_encoder_and_head_are_left_as_they_are():
 
 def test_a_flatten_before_the_first_synapse_is_done_by_the_host():
     graph = closed(
-        events((2, 3, 3)), nodes.Flatten(name="flat", inputs=("x",)), linear("fc", "flat", np.eye(4, 18)), lif("n", "fc")
+        events((2, 3, 3)), ops.FlattenNode(name="flat", inputs=("x",)), linear("fc", "flat", np.eye(4, 18)), lif("n", "fc")
     )
     body = quantized(graph)
     assert body.network.input_shape == (18,)
@@ -281,19 +281,19 @@ REFUSED = {
         [
             conv("c", "x", SQUARE),
             lif("n", "c"),
-            nodes.MaxPool(name="max", inputs=("n",), kernel=(2, 2), stride=(2, 2)),
+            ops.MaxPoolNode(name="max", inputs=("n",), kernel=(2, 2), stride=(2, 2)),
             conv("d", "max", RNG.normal(size=(2, 2, 1, 1))),
             lif("m", "d"),
         ],
         r"node max: max pooling .* average pooling",
     ),
     "ReLU": (
-        [conv("c", "x", SQUARE), nodes.Relu(name="relu", inputs=("c",)), lif("n", "relu")],
+        [conv("c", "x", SQUARE), ops.ReluNode(name="relu", inputs=("c",)), lif("n", "relu")],
         r"node relu: a ReLU .* spiking neurons",
     ),
     "batch norm": (
         [
-            nodes.BatchNorm(name="bn", inputs=("x",), scale=np.ones(2, np.float32), shift=np.ones(2, np.float32)),
+            ops.BatchNormNode(name="bn", inputs=("x",), scale=np.ones(2, np.float32), shift=np.ones(2, np.float32)),
             conv("c", "bn", SQUARE),
             lif("n", "c"),
         ],
@@ -302,14 +302,14 @@ REFUSED = {
     "pooling before the neurons": (
         [
             conv("c", "x", SQUARE),
-            nodes.AvgPool(name="avg", inputs=("c",), kernel=(2, 2), stride=(2, 2)),
+            ops.AvgPoolNode(name="avg", inputs=("c",), kernel=(2, 2), stride=(2, 2)),
             lif("n", "avg"),
         ],
         r"node avg: average pooling after the synapse c",
     ),
     "pooling next to padding": (
         [
-            nodes.AvgPool(name="avg", inputs=("x",), kernel=(2, 2), stride=(1, 1)),
+            ops.AvgPoolNode(name="avg", inputs=("x",), kernel=(2, 2), stride=(1, 1)),
             conv("c", "avg", SQUARE, padding=(1, 1)),
             lif("n", "c"),
         ],
@@ -339,12 +339,12 @@ def test_a_body_without_a_form_on_loihi_is_refused_by_the_name_of_its_layer(case
 def test_a_network_without_a_body_is_refused():
     graph = Graph(
         [
-            nodes.Input(name="x", shape=(4,)),
+            ops.InputNode(name="x", shape=(4,)),
             linear("fc", "x", np.eye(4)),
-            nodes.Encode(name="encode", inputs=("fc",), steps=3),
+            ops.EncodeNode(name="encode", inputs=("fc",), steps=3),
             lif("n", "encode"),
-            nodes.TimeMean(name="mean", inputs=("n",)),
-            nodes.Output(name="out", inputs=("mean",)),
+            ops.TimeMeanNode(name="mean", inputs=("n",)),
+            ops.OutputNode(name="out", inputs=("mean",)),
         ]
     )
     with pytest.raises(UserError, match="only the first layer spikes"):

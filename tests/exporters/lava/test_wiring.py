@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
+from neurodeploy.graph import Graph, fold_batch_norm, interpreter, ops, partition
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.wiring import Afferent, Stage, stages
@@ -20,30 +20,30 @@ def conv(name, source, weight, bias=None, *, stride=1, padding=0, groups=1):
     axes = weight.ndim - 2
     plan = {"stride": (stride,) * axes, "padding": (padding,) * axes, "dilation": (1,) * axes, "groups": groups}
     bias = None if bias is None else np.asarray(bias, np.float32)
-    return nodes.Conv(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias, **plan)
+    return ops.ConvNode(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias, **plan)
 
 
 def linear(name, source, weight, bias=None):
     bias = None if bias is None else np.asarray(bias, np.float32)
-    return nodes.Linear(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
+    return ops.LinearNode(name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
 
 
 def lif(name, source, reset="hard"):
-    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(0.5, 0.5, reset))
+    return ops.NeuronNode(name=name, inputs=(source,), parameters=NeuronParameters(0.5, 0.5, reset))
 
 
 def add(name, one, other):
-    return nodes.Add(name=name, inputs=(one, other))
+    return ops.AddNode(name=name, inputs=(one, other))
 
 
 def pool(name, source, kernel=2, stride=2, axes=2):
-    return nodes.AvgPool(name=name, inputs=(source,), kernel=(kernel,) * axes, stride=(stride,) * axes)
+    return ops.AvgPoolNode(name=name, inputs=(source,), kernel=(kernel,) * axes, stride=(stride,) * axes)
 
 
 def closed(*members, shape=(2, 8, 8)) -> Graph:
     """A graph fed by events `x`, with a mean over time as its head."""
-    x, mean = nodes.Input(name="x", shape=shape, timed=True), nodes.TimeMean(name="mean", inputs=(members[-1].name,))
-    return Graph([x, *members, mean, nodes.Output(name="out", inputs=("mean",))])
+    x, mean = ops.InputNode(name="x", shape=shape, timed=True), ops.TimeMeanNode(name="mean", inputs=(members[-1].name,))
+    return Graph([x, *members, mean, ops.OutputNode(name="out", inputs=("mean",))])
 
 
 def wired(graph: Graph) -> tuple[Stage, ...]:
@@ -61,12 +61,12 @@ def current_of(stage: Stage, tensors: dict[str, Any]) -> np.ndarray:
 
 
 def _delivered(afferent: Afferent, spikes: np.ndarray) -> np.ndarray:
-    members: list[nodes.Node] = [nodes.Input(name=afferent.source, shape=afferent.input_shape, timed=True)]
+    members: list[ops.Node] = [ops.InputNode(name=afferent.source, shape=afferent.input_shape, timed=True)]
     node = afferent.node
     if afferent.flatten:
-        members.append(nodes.Flatten(name="flat", inputs=(afferent.source,)))
+        members.append(ops.FlattenNode(name="flat", inputs=(afferent.source,)))
         node = type(node)(**{**vars(node), "inputs": ("flat",)})
-    members += [node, nodes.Output(name="out", inputs=(node.name,))]
+    members += [node, ops.OutputNode(name="out", inputs=(node.name,))]
     return interpreter.run(Graph(members), spikes)["out"]
 
 
@@ -153,7 +153,7 @@ def test_a_pool_alone_is_a_strided_convolution_for_each_channel():
 
 def test_a_shortcut_between_layers_of_one_axis_is_a_unit_matrix():
     members = [
-        nodes.Flatten(name="flat", inputs=("x",)),
+        ops.FlattenNode(name="flat", inputs=("x",)),
         linear("fc", "flat", RNG.normal(size=(128, 128))),
         add("sum", "fc", "flat"),
         lif("n", "sum"),

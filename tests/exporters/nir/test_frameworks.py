@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neurodeploy.graph import interpreter, nodes
+from neurodeploy.graph import interpreter, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir import CONVENTIONS, read_with_conventions
 
@@ -18,7 +18,7 @@ EQUAL = {
 def last(graph):
     """What the file's output is, before the mean over time."""
     mean = graph[graph.output.inputs[0]]
-    assert isinstance(mean, nodes.TimeMean)
+    assert isinstance(mean, ops.TimeMeanNode)
     return mean.inputs[0]
 
 
@@ -101,5 +101,5 @@ def test_what_was_assumed_is_stated(theirs):
 
 def test_a_threshold_of_at_least_becomes_the_float32_below_it(theirs):
     graph = read_with_conventions(theirs("sinabs-if")[0]).graph
-    (neuron,) = graph.of(nodes.Neuron)
+    (neuron,) = graph.of(ops.NeuronNode)
     assert neuron.parameters.threshold == float(np.nextafter(np.float32(1), np.float32(0)))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from checks.fuzzing.content import damage_content
 from checks.fuzzing.members import damage_members
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir import read, write
 
@@ -29,16 +29,16 @@ def network():
     weight, fc = rng.normal(size=(4, 2, 3, 3)).astype(np.float32), rng.normal(size=(5, 36)).astype(np.float32)
     return Graph(
         [
-            nodes.Input(name="input", shape=(2, 6, 6), timed=True),
-            nodes.Conv(name="conv", inputs=("input",), weight=weight, bias=None, **conv),
-            nodes.Neuron(name="lif", inputs=("conv",), **neuron),
-            nodes.MaxPool(name="pool", inputs=("lif",), kernel=(2, 2), stride=(2, 2)),
-            nodes.Flatten(name="flatten", inputs=("pool",)),
-            nodes.Linear(name="fc", inputs=("flatten",), weight=fc),
-            nodes.LowPass(name="current", inputs=("fc",), decay=0.5),
-            nodes.Neuron(name="cuba", inputs=("current",), **neuron),
-            nodes.TimeMean(name="mean", inputs=("cuba",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.InputNode(name="input", shape=(2, 6, 6), timed=True),
+            ops.ConvNode(name="conv", inputs=("input",), weight=weight, bias=None, **conv),
+            ops.NeuronNode(name="lif", inputs=("conv",), **neuron),
+            ops.MaxPoolNode(name="pool", inputs=("lif",), kernel=(2, 2), stride=(2, 2)),
+            ops.FlattenNode(name="flatten", inputs=("pool",)),
+            ops.LinearNode(name="fc", inputs=("flatten",), weight=fc),
+            ops.LowPassNode(name="current", inputs=("fc",), decay=0.5),
+            ops.NeuronNode(name="cuba", inputs=("current",), **neuron),
+            ops.TimeMeanNode(name="mean", inputs=("cuba",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
 

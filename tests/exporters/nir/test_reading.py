@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.graph import interpreter, nodes
+from neurodeploy.graph import interpreter, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir import CONVENTIONS, read, read_with_conventions
 
@@ -74,7 +74,7 @@ def test_gain_leak_and_reset_of_a_neuron_reduce_to_ours(saved, constants):
     assert 0.1 < found.mean() < 0.9
     assert np.array_equal(found, euler(node, x))
     one_gain = np.ndim(constants.get("threshold", 0)) == 0 and np.ndim(constants.get("r", 0)) == 0
-    assert bool(graph.of(nodes.BatchNorm)) is not (one_gain and constants.get("v_leak", 0) == constants.get("v_reset", 0))
+    assert bool(graph.of(ops.BatchNormNode)) is not (one_gain and constants.get("v_leak", 0) == constants.get("v_reset", 0))
 
 
 def test_a_gain_per_channel_is_folded_into_the_synapse_before(saved):
@@ -87,9 +87,9 @@ def test_a_gain_per_channel_is_folded_into_the_synapse_before(saved):
 def test_the_current_of_the_step_before_is_a_delay(saved):
     node = nir.CubaLIF(*(np.full(3, value) for value in (2 * DT, 2 * DT, 2.0, 0.0, 1.0, 0.0, 2.0)))
     path = saved({"cuba": node})
-    assert not read(path, convention="nir").of(nodes.Delay)
+    assert not read(path, convention="nir").of(ops.DelayNode)
     reading = read_with_conventions(path, convention=replace(CONVENTIONS["nir"], late_current=True))
-    assert [delay.steps for delay in reading.graph.of(nodes.Delay)] == [1]
+    assert [delay.steps for delay in reading.graph.of(ops.DelayNode)] == [1]
     assert "the membrane sees the synaptic current of the step before" in reading.statements
 
 
@@ -111,7 +111,7 @@ def test_a_graph_in_a_graph_is_opened_and_self_loops_and_loose_ends_are_left_out
 def test_several_edges_into_a_node_add_up(saved):
     edges = [("input", "a"), ("input", "b"), ("a", "c"), ("b", "c"), ("input", "c"), ("c", "output")]
     graph = read(saved({"a": affine(3, 3), "b": affine(3, 3, 1), "c": lif(3)}, edges), convention="nir")
-    assert len(graph.of(nodes.Add)) == 2
+    assert len(graph.of(ops.AddNode)) == 2
     x = spikes(9, 4, 3)
     a, b = (graph[name] for name in "ab")
     total = x @ a.weight.T + a.bias + (x @ b.weight.T + b.bias) + x
@@ -211,9 +211,9 @@ def test_a_file_of_ours_that_was_changed_elsewhere_is_refused_unless_a_conventio
     from neurodeploy.graph import Graph
     from neurodeploy_exporters.nir import write
 
-    entry = nodes.Input(name="input", shape=(3,), timed=True)
-    neuron = nodes.Neuron(name="n", inputs=("input",), parameters=NeuronParameters(0.5, 1.0, "soft"))
-    write(Graph([entry, neuron, nodes.Output(name="out", inputs=("n",))]), tmp_path / "x.nir")
+    entry = ops.InputNode(name="input", shape=(3,), timed=True)
+    neuron = ops.NeuronNode(name="n", inputs=("input",), parameters=NeuronParameters(0.5, 1.0, "soft"))
+    write(Graph([entry, neuron, ops.OutputNode(name="out", inputs=("n",))]), tmp_path / "x.nir")
     with h5py.File(tmp_path / "x.nir", "r+") as file:
         file["node/nodes/n/tau"][:] = 1e-3
     with pytest.raises(UserError, match="node n, field tau is not what the metadata of neurodeploy tell"):

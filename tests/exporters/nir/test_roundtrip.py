@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from neurodeploy.dynamics.layers import CubaNeuron, ParametricNeuron
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
+from neurodeploy.graph import Graph, fold_batch_norm, interpreter, ops, partition
 from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.graph.tracing import trace
 from neurodeploy.graph.transforms import differences
@@ -34,7 +34,9 @@ def traced(small, activations, timed=False):
 
 def expressible(graph):
     """The graph, or where NIR cannot express all of it, its spiking body; and what leaves it beside its output."""
-    if graph.of(nodes.Relu) or any(not isinstance(graph[node.inputs[0]], nodes.Neuron) for node in graph.of(nodes.MaxPool)):
+    if graph.of(ops.ReluNode) or any(
+        not isinstance(graph[node.inputs[0]], ops.NeuronNode) for node in graph.of(ops.MaxPoolNode)
+    ):
         body = partition(graph).body
         return graph_of(graph, body), body.outputs[:-1]
     return graph, ()
@@ -124,10 +126,10 @@ def test_metadata_tell_step_decay_and_reset(small_named, spiking, tmp_path):
 
 
 def chain(*members):
-    made = [nodes.Input(name="input", shape=members[0][1], timed=True)]
+    made = [ops.InputNode(name="input", shape=members[0][1], timed=True)]
     for kind, fields in ((member[0], member[2]) for member in members):
         made.append(kind(name=f"n{len(made)}", inputs=(made[-1].name,), **fields))
-    return Graph([*made, nodes.Output(name="out", inputs=(made[-1].name,))])
+    return Graph([*made, ops.OutputNode(name="out", inputs=(made[-1].name,))])
 
 
 NEURON = {"parameters": NeuronParameters(0.5, 1.0, "hard")}
@@ -136,12 +138,12 @@ NEURON = {"parameters": NeuronParameters(0.5, 1.0, "hard")}
 @pytest.mark.parametrize(
     "graph",
     [
-        chain((nodes.Neuron, (4, 6), NEURON), (nodes.MaxPool, None, {"kernel": (2,), "stride": (2,)})),
-        chain((nodes.Neuron, (4, 6, 6), NEURON), (nodes.MaxPool, None, {"kernel": (3, 2), "stride": (2, 1)})),
-        chain((nodes.AvgPool, (4, 9), {"kernel": (3,), "stride": (2,)})),
-        chain((nodes.LowPass, (5,), {"decay": 1.0}), (nodes.LowPass, None, {"decay": 0.3})),
-        chain((nodes.Delay, (5,), {"steps": 3})),
-        chain((nodes.BatchNorm, (3, 4, 4), {"scale": np.float32([1, 2, 3]), "shift": np.float32([0, -1, 0.5])})),
+        chain((ops.NeuronNode, (4, 6), NEURON), (ops.MaxPoolNode, None, {"kernel": (2,), "stride": (2,)})),
+        chain((ops.NeuronNode, (4, 6, 6), NEURON), (ops.MaxPoolNode, None, {"kernel": (3, 2), "stride": (2, 1)})),
+        chain((ops.AvgPoolNode, (4, 9), {"kernel": (3,), "stride": (2,)})),
+        chain((ops.LowPassNode, (5,), {"decay": 1.0}), (ops.LowPassNode, None, {"decay": 0.3})),
+        chain((ops.DelayNode, (5,), {"steps": 3})),
+        chain((ops.BatchNormNode, (3, 4, 4), {"scale": np.float32([1, 2, 3]), "shift": np.float32([0, -1, 0.5])})),
     ],
 )
 def test_pools_filters_delays_and_norms_come_back_equal_and_compute_the_same_for_others(graph, tmp_path):
@@ -168,7 +170,7 @@ def convolutions(draw):
         "dilation": dilation,
         "groups": groups,
     }
-    return chain((nodes.Conv, (inputs, *size(6, 8)), fields), (nodes.Neuron, None, NEURON))
+    return chain((ops.ConvNode, (inputs, *size(6, 8)), fields), (ops.NeuronNode, None, NEURON))
 
 
 @given(graph=convolutions())
@@ -185,29 +187,29 @@ def test_convolutions_of_any_geometry_come_back_equal_and_compute_the_same_for_o
 def branching(draw):
     """Layers of one width, each reading one earlier tensor or the sum of several."""
     width, rng = 4, np.random.default_rng(draw(st.integers(0, 99)))
-    made = [nodes.Input(name="input", shape=(width,), timed=True)]
+    made = [ops.InputNode(name="input", shape=(width,), timed=True)]
     for number in range(draw(st.integers(1, 6))):
         source = draw(st.sampled_from(made)).name
         for term in range(draw(st.integers(0, 2))):
-            made.append(nodes.Add(name=f"add{number}.{term}", inputs=(source, draw(st.sampled_from(made)).name)))
+            made.append(ops.AddNode(name=f"add{number}.{term}", inputs=(source, draw(st.sampled_from(made)).name)))
             source = made[-1].name
         decay = draw(st.sampled_from([0.0, 0.3, 0.5, 1.0]))
         neuron = NeuronParameters(decay, draw(st.sampled_from([0.5, 1.0])), draw(st.sampled_from(["hard", "soft"])))
         layer = draw(
             st.sampled_from(
                 [
-                    nodes.Linear(
+                    ops.LinearNode(
                         name=f"n{number}", inputs=(source,), weight=rng.normal(size=(width, width)).astype(np.float32)
                     ),
-                    nodes.Neuron(name=f"n{number}", inputs=(source,), parameters=neuron),
-                    nodes.LowPass(name=f"n{number}", inputs=(source,), decay=decay),
-                    nodes.Delay(name=f"n{number}", inputs=(source,), steps=2),
+                    ops.NeuronNode(name=f"n{number}", inputs=(source,), parameters=neuron),
+                    ops.LowPassNode(name=f"n{number}", inputs=(source,), decay=decay),
+                    ops.DelayNode(name=f"n{number}", inputs=(source,), steps=2),
                 ]
             )
         )
         made.append(layer)
-    made.append(nodes.TimeMean(name="mean", inputs=(made[-1].name,)))
-    return Graph([*made, nodes.Output(name="out", inputs=("mean",))])
+    made.append(ops.TimeMeanNode(name="mean", inputs=(made[-1].name,)))
+    return Graph([*made, ops.OutputNode(name="out", inputs=("mean",))])
 
 
 @given(graph=branching())
@@ -216,16 +218,16 @@ def test_branching_graphs_come_back_equal(graph, tmp_path_factory):
     write(graph, path)
     assert differences(graph, read(path)) == ()
     x = np.random.default_rng(0).random((5, 2, 4), np.float32)
-    if all(node.parameters.reset == "hard" for node in graph.of(nodes.Neuron)):
+    if all(node.parameters.reset == "hard" for node in graph.of(ops.NeuronNode)):
         strange = read(path, convention="nir")  # what is on no way to the output is left out there
         np.testing.assert_allclose(interpreter.run(strange, x)["out"], interpreter.run(graph, x)["out"], atol=1e-4)
 
 
 def test_a_tensor_added_to_itself_and_several_sums_are_edges(tmp_path):
-    made = [nodes.Input(name="input", shape=(4,), timed=True)]
+    made = [ops.InputNode(name="input", shape=(4,), timed=True)]
     for name, a, b in (("twice", "input", "input"), ("thrice", "twice", "input"), ("all", "thrice", "twice")):
-        made.append(nodes.Add(name=name, inputs=(a, b)))
-    graph = Graph([*made, nodes.Neuron(name="n", inputs=("all",), **NEURON), nodes.Output(name="out", inputs=("n",))])
+        made.append(ops.AddNode(name=name, inputs=(a, b)))
+    graph = Graph([*made, ops.NeuronNode(name="n", inputs=("all",), **NEURON), ops.OutputNode(name="out", inputs=("n",))])
     write(graph, tmp_path / "x.nir")
     assert differences(graph, read(tmp_path / "x.nir")) == ()
     strange = read(tmp_path / "x.nir", convention="nir")
@@ -234,8 +236,8 @@ def test_a_tensor_added_to_itself_and_several_sums_are_edges(tmp_path):
 
 
 def test_names_that_hdf5_cannot_hold_come_back(tmp_path):
-    made = [nodes.Input(name="a/b", shape=(2,), timed=True), nodes.Neuron(name="a_b", inputs=("a/b",), **NEURON)]
-    graph = Graph([*made, nodes.Neuron(name=".", inputs=("a_b",), **NEURON), nodes.Output(name="out", inputs=(".",))])
+    made = [ops.InputNode(name="a/b", shape=(2,), timed=True), ops.NeuronNode(name="a_b", inputs=("a/b",), **NEURON)]
+    graph = Graph([*made, ops.NeuronNode(name=".", inputs=("a_b",), **NEURON), ops.OutputNode(name="out", inputs=(".",))])
     write(graph, tmp_path / "x.nir")
     assert differences(graph, read(tmp_path / "x.nir")) == ()
 
@@ -243,10 +245,13 @@ def test_names_that_hdf5_cannot_hold_come_back(tmp_path):
 @pytest.mark.parametrize(
     ("graph", "message"),
     [
-        (chain((nodes.Relu, (4,), {})), "node n1: a ReLU found, which NIR does not have"),
-        (chain((nodes.MaxPool, (4, 6), {"kernel": (2,), "stride": (2,)})), "node n1: the largest of values other than 0 and 1"),
-        (chain((nodes.Neuron, (4,), {"parameters": NeuronParameters(1.0, 1.0, "none")})), "node n1: neurons without reset"),
-        (chain((nodes.FixedPointNeuron, (4,), {"v_decay": 0, "threshold": 64})), "FixedPointNeuron.: has no form in NIR"),
+        (chain((ops.ReluNode, (4,), {})), "node n1: a ReLU found, which NIR does not have"),
+        (
+            chain((ops.MaxPoolNode, (4, 6), {"kernel": (2,), "stride": (2,)})),
+            "node n1: the largest of values other than 0 and 1",
+        ),
+        (chain((ops.NeuronNode, (4,), {"parameters": NeuronParameters(1.0, 1.0, "none")})), "node n1: neurons without reset"),
+        (chain((ops.FixedPointNeuronNode, (4,), {"v_decay": 0, "threshold": 64})), "FixedPointNeuron.: has no form in NIR"),
     ],
 )
 def test_what_nir_cannot_express_is_refused_by_name_and_leaves_no_file(graph, message, tmp_path):
@@ -257,7 +262,7 @@ def test_what_nir_cannot_express_is_refused_by_name_and_leaves_no_file(graph, me
 
 def test_a_time_step_that_is_none_is_refused(tmp_path):
     with pytest.raises(UserError, match="dt: 0 found, a positive number of seconds expected"):
-        write(chain((nodes.Neuron, (4,), NEURON)), tmp_path / "x.nir", dt=0)
+        write(chain((ops.NeuronNode, (4,), NEURON)), tmp_path / "x.nir", dt=0)
 
 
 def test_the_same_graph_makes_the_same_bytes(small_named, spiking, tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx.external_data_helper import uses_external_data
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build
@@ -101,30 +101,30 @@ def test_layers_keep_their_names_and_the_model_says_how_many_steps_it_was_traine
     assert [d.dim_param for d in model.graph.input[0].type.tensor_type.shape.dim][:1] == ["B"]
 
 
-def events(*members: nodes.Node, shape: tuple[int, ...] = (2, 6, 5), head: int = 3) -> Graph:
+def events(*members: ops.Node, shape: tuple[int, ...] = (2, 6, 5), head: int = 3) -> Graph:
     """A network fed by events: `members`, then a classifier and a mean over time."""
-    body = [nodes.Input(name="input", shape=shape, timed=True), *members]
-    if len(Graph([*body, nodes.Output(name="o", inputs=(body[-1].name,))]).shape(body[-1].name)) > 1:
-        body.append(nodes.Flatten(name="flatten", inputs=(body[-1].name,)))
-    size = Graph([*body, nodes.Output(name="o", inputs=(body[-1].name,))]).shape(body[-1].name)[0]
+    body = [ops.InputNode(name="input", shape=shape, timed=True), *members]
+    if len(Graph([*body, ops.OutputNode(name="o", inputs=(body[-1].name,))]).shape(body[-1].name)) > 1:
+        body.append(ops.FlattenNode(name="flatten", inputs=(body[-1].name,)))
+    size = Graph([*body, ops.OutputNode(name="o", inputs=(body[-1].name,))]).shape(body[-1].name)[0]
     weight = np.random.default_rng(0).integers(-8, 9, (head, size)).astype(np.float32) / 8
-    classifier = nodes.Linear(name="classifier", inputs=(body[-1].name,), weight=weight)
-    mean = nodes.TimeMean(name="mean", inputs=("classifier",))
-    return Graph([*body, classifier, mean, nodes.Output(name="logits", inputs=("mean",))])
+    classifier = ops.LinearNode(name="classifier", inputs=(body[-1].name,), weight=weight)
+    mean = ops.TimeMeanNode(name="mean", inputs=("classifier",))
+    return Graph([*body, classifier, mean, ops.OutputNode(name="logits", inputs=("mean",))])
 
 
-def lif(name: str, source: str, reset: str = "hard") -> nodes.Neuron:
-    return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(0.5, 0.5, reset))
+def lif(name: str, source: str, reset: str = "hard") -> ops.NeuronNode:
+    return ops.NeuronNode(name=name, inputs=(source,), parameters=NeuronParameters(0.5, 0.5, reset))
 
 
 def weights(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).integers(-8, 9, shape).astype(np.float32) / 8
 
 
-def conv(name: str, source: str, weight: np.ndarray, **fields: Any) -> nodes.Conv:
+def conv(name: str, source: str, weight: np.ndarray, **fields: Any) -> ops.ConvNode:
     axes = weight.ndim - 2
     geometry = {"stride": (1,) * axes, "padding": (0,) * axes, "dilation": (1,) * axes} | fields
-    return nodes.Conv(name=name, inputs=(source,), weight=weight, **geometry)
+    return ops.ConvNode(name=name, inputs=(source,), weight=weight, **geometry)
 
 
 NETWORKS = {
@@ -136,28 +136,28 @@ NETWORKS = {
     ),
     "one axis": events(conv("c", "input", weights(4, 2, 3), stride=(2,)), lif("n", "c"), shape=(2, 9)),
     "pools": events(
-        nodes.AvgPool(name="avg", inputs=("input",), kernel=(2, 2), stride=(2, 1)),
+        ops.AvgPoolNode(name="avg", inputs=("input",), kernel=(2, 2), stride=(2, 1)),
         conv("c", "avg", weights(4, 2, 2, 2)),
         lif("n", "c"),
-        nodes.MaxPool(name="max", inputs=("n",), kernel=(2, 2), stride=(1, 1)),
+        ops.MaxPoolNode(name="max", inputs=("n",), kernel=(2, 2), stride=(1, 1)),
     ),
     "batch norm without a synapse": events(
-        nodes.BatchNorm(name="bn", inputs=("input",), scale=np.array([2, 0.5], "f"), shift=np.array([0.25, -0.5], "f")),
+        ops.BatchNormNode(name="bn", inputs=("input",), scale=np.array([2, 0.5], "f"), shift=np.array([0.25, -0.5], "f")),
         lif("n", "bn"),
     ),
     "no synapse at all": events(lif("n", "input")),
     "flattened events": events(
-        nodes.Flatten(name="flat", inputs=("input",)),
-        nodes.Linear(name="fc", inputs=("flat",), weight=weights(5, 60), bias=weights(5)),
+        ops.FlattenNode(name="flat", inputs=("input",)),
+        ops.LinearNode(name="fc", inputs=("flat",), weight=weights(5, 60), bias=weights(5)),
         lif("n", "fc"),
     ),
     "a branch and a ReLU": events(
         conv("c", "input", weights(2, 2, 3, 3), padding=(1, 1), bias=weights(2)),
-        nodes.Relu(name="relu", inputs=("c",)),
-        nodes.Add(name="sum", inputs=("relu", "input")),
+        ops.ReluNode(name="relu", inputs=("c",)),
+        ops.AddNode(name="sum", inputs=("relu", "input")),
         lif("n", "sum"),
     ),
-    "the same tensor twice": events(nodes.Add(name="twice", inputs=("input", "input")), lif("n", "twice")),
+    "the same tensor twice": events(ops.AddNode(name="twice", inputs=("input", "input")), lif("n", "twice")),
     "neurons after neurons": events(lif("n", "input"), lif("m", "n", "soft")),
 }
 
@@ -190,7 +190,7 @@ def test_a_sequence_may_have_any_length(steps, batch, seed):
 
 
 def test_a_node_without_a_form_is_refused_by_name():
-    network = events(nodes.FixedPointNeuron(name="chip", inputs=("input",), v_decay=0, threshold=1))
+    network = events(ops.FixedPointNeuronNode(name="chip", inputs=("input",), v_decay=0, threshold=1))
     with pytest.raises(UserError, match=r"node chip \(FixedPointNeuron\): has no form in the ONNX export"):
         build(network, name="n")
 
@@ -198,11 +198,11 @@ def test_a_node_without_a_form_is_refused_by_name():
 def test_a_layer_named_like_the_input_of_the_steps_is_refused():
     renamed = Graph(
         [
-            nodes.Input(name="input", shape=(3,)),
-            nodes.Encode(name="encode", inputs=("input",), steps=2),
+            ops.InputNode(name="input", shape=(3,)),
+            ops.EncodeNode(name="encode", inputs=("input",), steps=2),
             lif("steps", "encode"),
-            nodes.TimeMean(name="mean", inputs=("steps",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.TimeMeanNode(name="mean", inputs=("steps",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
     with pytest.raises(UserError, match=r"node steps: this name is taken .* rename the layer"):

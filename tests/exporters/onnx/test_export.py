@@ -11,7 +11,7 @@ import pytest
 
 from neurodeploy import __version__
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy_exporters import lava
@@ -159,20 +159,22 @@ def test_the_same_export_gives_the_same_bytes_and_replaces_an_older_bundle(graph
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
-def timed(*members: nodes.Node, shape: tuple[int, ...] = (6,)) -> Graph:
+def timed(*members: ops.Node, shape: tuple[int, ...] = (6,)) -> Graph:
     """A network fed by events that ends with the mean over time of its last member."""
-    mean = nodes.TimeMean(name="mean", inputs=(members[-1].name,))
-    events = nodes.Input(name="input", shape=shape, timed=True)
-    return Graph([events, *members, mean, nodes.Output(name="logits", inputs=("mean",))])
+    mean = ops.TimeMeanNode(name="mean", inputs=(members[-1].name,))
+    events = ops.InputNode(name="input", shape=shape, timed=True)
+    return Graph([events, *members, mean, ops.OutputNode(name="logits", inputs=("mean",))])
 
 
-def linear(name: str, source: str, *shape: int) -> nodes.Linear:
+def linear(name: str, source: str, *shape: int) -> ops.LinearNode:
     weight = np.random.default_rng(len(name)).normal(0, 0.5, shape).astype(np.float32)
-    return nodes.Linear(name=name, inputs=(source,), weight=weight)
+    return ops.LinearNode(name=name, inputs=(source,), weight=weight)
 
 
 NEURON = NeuronParameters(0.5, 0.5, "hard")
-EVENTS = timed(linear("fc", "input", 5, 6), nodes.Neuron(name="n", inputs=("fc",), parameters=NEURON), linear("out", "n", 3, 5))
+EVENTS = timed(
+    linear("fc", "input", 5, 6), ops.NeuronNode(name="n", inputs=("fc",), parameters=NEURON), linear("out", "n", 3, 5)
+)
 
 
 def test_a_network_fed_by_events_has_no_encoder_and_its_accuracy_is_measured_over_all_samples(tmp_path):
@@ -189,16 +191,16 @@ def test_a_network_fed_by_events_has_no_encoder_and_its_accuracy_is_measured_ove
 
 REFUSED = {
     "a node without a form": (
-        timed(nodes.FixedPointNeuron(name="chip", inputs=("input",), v_decay=0, threshold=1)),
+        timed(ops.FixedPointNeuronNode(name="chip", inputs=("input",), v_decay=0, threshold=1)),
         "none",
         (2, 3, 6),
         r"node chip \(FixedPointNeuron\): has no form in the ONNX export",
     ),
     "no exact form": (
         timed(
-            nodes.AvgPool(name="pool", inputs=("input",), kernel=(3,), stride=(3,)),
-            nodes.Neuron(name="n", inputs=("pool",), parameters=NEURON),
-            nodes.Flatten(name="flat", inputs=("n",)),
+            ops.AvgPoolNode(name="pool", inputs=("input",), kernel=(3,), stride=(3,)),
+            ops.NeuronNode(name="n", inputs=("pool",), parameters=NEURON),
+            ops.FlattenNode(name="flat", inputs=("n",)),
             shape=(1, 6),
         ),
         "exact",
@@ -207,7 +209,7 @@ REFUSED = {
     ),
     "no spiking layer": (timed(linear("fc", "input", 5, 6)), "none", (2, 3, 6), "no spiking layer found"),
     "an answer that is no vector": (
-        timed(nodes.Neuron(name="n", inputs=("input",), parameters=NEURON), shape=(2, 6)),
+        timed(ops.NeuronNode(name="n", inputs=("input",), parameters=NEURON), shape=(2, 6)),
         "none",
         (2, 3, 2, 6),
         r"node logits: an answer of shape \(2, 6\) found, one logit per class expected",

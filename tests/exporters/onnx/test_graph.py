@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from neurodeploy.graph import Graph, nodes, partition
+from neurodeploy.graph import Graph, ops, partition
 from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import build
@@ -28,7 +28,7 @@ def test_every_network_comes_back_from_its_model_bit_for_bit(zoo, small, neuron,
 
 def test_the_parts_of_a_network_together_are_the_network(zoo, small, as_stored, tmp_path):
     graph = as_stored(zoo(small))
-    found: dict[str, nodes.Node] = {"input": graph.input}
+    found: dict[str, ops.Node] = {"input": graph.input}
     for part in partition(graph, spikes_only=False).parts:
         members = read_members(saved(build(graph, part, name="n"), tmp_path / f"{part.name}.onnx"))
         assert tuple((entry.name, entry.shape, entry.timed) for entry in members.inputs) == tuple(
@@ -47,7 +47,7 @@ def test_integers_come_back_as_the_numbers_that_they_stand_for(zoo, small_named,
     found = read_graph(saved(model, tmp_path / "whole.onnx"))
     assert [node.name for node in found.nodes] == [node.name for node in graph.nodes]
     assert [node.inputs for node in found.nodes] == [node.inputs for node in graph.nodes]
-    synapses = graph.of(nodes.Conv) + graph.of(nodes.Linear)
+    synapses = graph.of(ops.ConvNode) + graph.of(ops.LinearNode)
     for node in synapses:
         rounded = found[node.name].weight
         step = np.abs(node.weight).reshape(len(node.weight), -1).max(1) / 127

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes
+from neurodeploy.graph import Graph, interpreter, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle
@@ -21,30 +21,32 @@ def wide(channels: int = 48) -> Graph:
     """Large enough that weights are most of the file."""
     rng = np.random.default_rng(0)
 
-    def conv(name: str, source: str, inputs: int) -> nodes.Conv:
+    def conv(name: str, source: str, inputs: int) -> ops.ConvNode:
         weight = rng.normal(0, 0.5 / np.sqrt(inputs), (channels, inputs, 3, 3)).astype(np.float32)
         geometry = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
-        return nodes.Conv(name=name, inputs=(source,), weight=weight, bias=rng.normal(0, 0.1, channels).astype("f"), **geometry)
+        return ops.ConvNode(
+            name=name, inputs=(source,), weight=weight, bias=rng.normal(0, 0.1, channels).astype("f"), **geometry
+        )
 
-    def neuron(name: str, source: str) -> nodes.Neuron:
-        return nodes.Neuron(name=name, inputs=(source,), parameters=NeuronParameters(0.5, 0.5, "soft"))
+    def neuron(name: str, source: str) -> ops.NeuronNode:
+        return ops.NeuronNode(name=name, inputs=(source,), parameters=NeuronParameters(0.5, 0.5, "soft"))
 
     return Graph(
         [
-            nodes.Input(name="input", shape=(1, 8, 8)),
+            ops.InputNode(name="input", shape=(1, 8, 8)),
             conv("first", "input", 1),
-            nodes.Encode(name="encode", inputs=("first",), steps=4),
+            ops.EncodeNode(name="encode", inputs=("first",), steps=4),
             neuron("a", "encode"),
             conv("second", "a", channels),
             neuron("b", "second"),
-            nodes.AvgPool(name="pool", inputs=("b",), kernel=(2, 2), stride=(2, 2)),
+            ops.AvgPoolNode(name="pool", inputs=("b",), kernel=(2, 2), stride=(2, 2)),
             conv("third", "pool", channels),
             neuron("c", "third"),
-            nodes.Add(name="sum", inputs=("c", "c")),
-            nodes.Flatten(name="flatten", inputs=("sum",)),
-            nodes.Linear(name="classifier", inputs=("flatten",), weight=rng.normal(0, 0.05, (10, channels * 16)).astype("f")),
-            nodes.TimeMean(name="mean", inputs=("classifier",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.AddNode(name="sum", inputs=("c", "c")),
+            ops.FlattenNode(name="flatten", inputs=("sum",)),
+            ops.LinearNode(name="classifier", inputs=("flatten",), weight=rng.normal(0, 0.05, (10, channels * 16)).astype("f")),
+            ops.TimeMeanNode(name="mean", inputs=("classifier",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
 
@@ -98,7 +100,7 @@ def test_the_weights_are_off_by_half_a_step_of_their_channel_at_most(digits):
     tensors = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for layer in ("first", "second", "third", "classifier"):
         node, steps = network[layer], tensors[f"{layer}.weight.scale"]
-        integers = tensors[f"{layer}.weight"] if isinstance(node, nodes.Conv) else tensors[f"{layer}.weight"].T
+        integers = tensors[f"{layer}.weight"] if isinstance(node, ops.ConvNode) else tensors[f"{layer}.weight"].T
         error = np.abs(integers.reshape(len(steps), -1) * steps[:, None] - node.weight.reshape(len(steps), -1))
         assert (error <= steps[:, None] / 2 * 1.001).all()
         assert np.abs(integers).max() == 127
@@ -121,8 +123,8 @@ def test_a_channel_of_zeros_and_one_of_mere_bias_survive(digits):
 def test_events_of_whole_numbers_lose_nothing_either():
     network = Graph(
         [
-            nodes.Input(name="input", shape=(2, 6, 6), timed=True),
-            nodes.Conv(
+            ops.InputNode(name="input", shape=(2, 6, 6), timed=True),
+            ops.ConvNode(
                 name="conv",
                 inputs=("input",),
                 weight=np.random.default_rng(0).normal(0, 0.5, (4, 2, 3, 3)).astype("f"),
@@ -130,10 +132,10 @@ def test_events_of_whole_numbers_lose_nothing_either():
                 padding=(0, 0),
                 dilation=(1, 1),
             ),
-            nodes.Neuron(name="n", inputs=("conv",), parameters=NeuronParameters(0.5, 0.5, "hard")),
-            nodes.Flatten(name="flatten", inputs=("n",)),
-            nodes.TimeMean(name="mean", inputs=("flatten",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.NeuronNode(name="n", inputs=("conv",), parameters=NeuronParameters(0.5, 0.5, "hard")),
+            ops.FlattenNode(name="flatten", inputs=("n",)),
+            ops.TimeMeanNode(name="mean", inputs=("flatten",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
     events = np.random.default_rng(1).integers(0, 4, (5, 3, 2, 6, 6)).astype(np.float32)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import RESETS, NeuronParameters, neuron_step
-from neurodeploy.graph import Graph, nodes
+from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build
 
@@ -17,10 +17,10 @@ floats = st.floats(2.0**-90, 2.0**90, width=32)
 def neurons(parameters: NeuronParameters, count: int) -> Graph:
     return Graph(
         [
-            nodes.Input(name="input", shape=(count,), timed=True),
-            nodes.Neuron(name="act", inputs=("input",), parameters=parameters),
-            nodes.TimeMean(name="mean", inputs=("act",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.InputNode(name="input", shape=(count,), timed=True),
+            ops.NeuronNode(name="act", inputs=("input",), parameters=parameters),
+            ops.TimeMeanNode(name="mean", inputs=("act",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
 

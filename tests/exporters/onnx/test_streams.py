@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build, export
@@ -20,18 +20,18 @@ def late(delay: int = 2) -> Graph:
     parameters = NeuronParameters(0.5, 0.5, "soft")
     return Graph(
         [
-            nodes.Input(name="input", shape=(6,), timed=True),
-            nodes.Linear(name="fc", inputs=("input",), weight=weights(5, 6)),
-            nodes.LowPass(name="n.current", inputs=("fc",), decay=0.5),
-            nodes.Neuron(name="n", inputs=("n.current",), parameters=parameters),
-            nodes.Delay(name="later", inputs=("n",), steps=delay),
-            nodes.Linear(name="inner", inputs=("n",), weight=weights(5, 5)),
-            nodes.Add(name="sum", inputs=("inner", "later")),
-            nodes.Neuron(name="m", inputs=("sum",), parameters=parameters),
-            nodes.Linear(name="classifier", inputs=("m",), weight=weights(3, 5)),
-            nodes.LowPass(name="integrator", inputs=("classifier",), decay=1.0),
-            nodes.TimeMean(name="mean", inputs=("integrator",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.InputNode(name="input", shape=(6,), timed=True),
+            ops.LinearNode(name="fc", inputs=("input",), weight=weights(5, 6)),
+            ops.LowPassNode(name="n.current", inputs=("fc",), decay=0.5),
+            ops.NeuronNode(name="n", inputs=("n.current",), parameters=parameters),
+            ops.DelayNode(name="later", inputs=("n",), steps=delay),
+            ops.LinearNode(name="inner", inputs=("n",), weight=weights(5, 5)),
+            ops.AddNode(name="sum", inputs=("inner", "later")),
+            ops.NeuronNode(name="m", inputs=("sum",), parameters=parameters),
+            ops.LinearNode(name="classifier", inputs=("m",), weight=weights(3, 5)),
+            ops.LowPassNode(name="integrator", inputs=("classifier",), decay=1.0),
+            ops.TimeMeanNode(name="mean", inputs=("integrator",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
 
@@ -51,7 +51,7 @@ def streaming(graph, digits, tmp_path_factory):
 @pytest.mark.parametrize("chunks", [[16], [4, 4, 4, 4], [1] * 16, [7, 1, 8]], ids=str)
 def test_currents_delays_and_integrators_give_the_interpreters_tensors_in_chunks_of_any_length(delay, chunks):
     network, x = late(delay), events()
-    layers = [node.name for node in network.nodes if isinstance(node, nodes.Recurrent)]
+    layers = [node.name for node in network.nodes if isinstance(node, ops.Recurrent)]
     expected = interpreter.run(network, x)
     stream = Session(build(network, name="n", streaming=True), also=layers).stream()
     starts = np.cumsum([0, *chunks[:-1]])
@@ -199,11 +199,11 @@ def test_a_layer_named_like_a_state_is_refused():
     parameters = NeuronParameters(0.5, 0.5, "hard")
     network = Graph(
         [
-            nodes.Input(name="input", shape=(3,), timed=True),
-            nodes.Neuron(name="n", inputs=("input",), parameters=parameters),
-            nodes.Neuron(name="n.v", inputs=("n",), parameters=parameters),
-            nodes.TimeMean(name="mean", inputs=("n.v",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.InputNode(name="input", shape=(3,), timed=True),
+            ops.NeuronNode(name="n", inputs=("input",), parameters=parameters),
+            ops.NeuronNode(name="n.v", inputs=("n",), parameters=parameters),
+            ops.TimeMeanNode(name="mean", inputs=("n.v",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
     with pytest.raises(UserError, match=r"node n\.v: another tensor of the ONNX model has this name; rename the layer"):

@@ -20,7 +20,7 @@ from neurodeploy.data import DataSet, Digits
 from neurodeploy.dynamics.layers import Neuron, ThresholdNeuron
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.surrogates import Rectangle
-from neurodeploy.graph import Graph, fold_batch_norm, nodes, partition
+from neurodeploy.graph import Graph, fold_batch_norm, ops, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
@@ -220,7 +220,7 @@ def test_soft_reset_is_refused_and_with_reset_the_network_recovers_what_the_chip
     result = tuned(tmp_path / "reset", graph, settings)
     assert accuracy(result.start) < accuracy(GraphModule(graph))
     assert accuracy(result.module) > accuracy(result.start) + 30
-    assert [node.parameters.reset for node in result.graph.of(nodes.Neuron)] == ["soft", "hard", "hard"]
+    assert [node.parameters.reset for node in result.graph.of(ops.NeuronNode)] == ["soft", "hard", "hard"]
 
 
 def test_a_loss_that_is_not_finite_is_a_failure_that_says_what_to_do(tmp_path):

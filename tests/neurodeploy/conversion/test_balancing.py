@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from neurodeploy.conversion import Method, convert
 from neurodeploy.conversion.thresholds import positive_percentile
-from neurodeploy.graph import interpreter, nodes
+from neurodeploy.graph import interpreter, ops
 from neurodeploy.graph.tracing import trace
 from neurodeploy.networks import Relu, VggSpec
 
@@ -32,7 +32,7 @@ def currents(network, samples) -> dict[str, np.ndarray]:
     """Activation layer → what it reads, computed by the reference interpreter."""
     graph = trace(network, (1, 8, 8))
     tensors = interpreter.run(graph, samples.numpy())
-    return {node.name: tensors[node.inputs[0]] for node in graph.nodes if isinstance(node, nodes.Neuron | nodes.Relu)}
+    return {node.name: tensors[node.inputs[0]] for node in graph.nodes if isinstance(node, ops.NeuronNode | ops.ReluNode)}
 
 
 @pytest.mark.parametrize("percentile", [100.0, 99.0, 50.0])

@@ -9,7 +9,7 @@ from torch import nn
 from neurodeploy.conversion import Method, convert, initialise
 from neurodeploy.dynamics.layers import Conv2d, Flatten, MaxPool2d, Neuron, ThresholdNeuron, TimeMean
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import interpreter, nodes
+from neurodeploy.graph import interpreter, ops
 from neurodeploy.graph.tracing import trace
 from neurodeploy.graph.transforms import fold_batch_norm
 from neurodeploy.io.errors import UserError
@@ -118,7 +118,7 @@ def test_a_state_dict_carries_all_that_a_rebuilt_network_needs(teacher, spec, sa
 def test_a_graph_sees_the_thresholds_and_makes_the_same_spikes(teacher, spec, samples, data):
     network = convert(teacher, spec, samples, steps=8)
     graph = fold_batch_norm(trace(network, (1, 8, 8)))
-    neurons = {node.name: node.parameters for node in graph.of(nodes.Neuron)}
+    neurons = {node.name: node.parameters for node in graph.of(ops.NeuronNode)}
     assert neurons == {name: network.get_submodule(name).constants for name in ("act1", "act2", "act3")}
     assert len({parameters.threshold for parameters in neurons.values()}) == 3
     assert all((p.decay, p.reset) == (1.0, "soft") for p in neurons.values())

@@ -9,7 +9,7 @@ from neurodeploy.conversion import Method, convert
 from neurodeploy.dynamics.layers import ThresholdNeuron
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.surrogates import ArcTangent
-from neurodeploy.graph import nodes
+from neurodeploy.graph import ops
 from neurodeploy.graph.tracing import trace
 from neurodeploy.networks import Spiking
 
@@ -35,6 +35,6 @@ def test_a_converted_network_trains_on_and_beats_both_itself_and_a_fresh_one(
         moved = [before.get_submodule(f"act{i}").constants != after.get_submodule(f"act{i}").constants for i in (1, 2, 3)]
         assert moved == [learn_threshold] * 3
     graph = trace(hybrid[0], (1, 8, 8))
-    assert [node.parameters for node in graph.of(nodes.Neuron)] == [
+    assert [node.parameters for node in graph.of(ops.NeuronNode)] == [
         hybrid[0].get_submodule(f"act{i}").constants for i in (1, 2, 3)
     ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import CubaParameters, NeuronParameters, cuba_step, neuron_step
-from neurodeploy.graph import Graph, interpreter, nodes, partition
+from neurodeploy.graph import Graph, interpreter, ops, partition
 
 LIMIT = 1 << 23
 
@@ -78,18 +78,18 @@ def test_without_synaptic_memory_it_is_the_lif_neuron_of_the_toolkit(seed, v_dec
 
 def test_the_interpreter_and_the_partition_take_fixed_point_neurons_for_spiking_layers():
     def members(spiking):
-        synapse = nodes.Linear(name="fc", inputs=("x",), weight=np.eye(3, dtype=np.float32) * 64)
-        mean = nodes.TimeMean(name="mean", inputs=("n",))
+        synapse = ops.LinearNode(name="fc", inputs=("x",), weight=np.eye(3, dtype=np.float32) * 64)
+        mean = ops.TimeMeanNode(name="mean", inputs=("n",))
         return [
-            nodes.Input(name="x", shape=(3,), timed=True),
+            ops.InputNode(name="x", shape=(3,), timed=True),
             synapse,
             spiking,
             mean,
-            nodes.Output(name="out", inputs=("mean",)),
+            ops.OutputNode(name="out", inputs=("mean",)),
         ]
 
-    trained = Graph(members(nodes.Neuron(name="n", inputs=("fc",), parameters=NeuronParameters(0.5, 100))))
-    integers = Graph(members(nodes.FixedPointNeuron(name="n", inputs=("fc",), v_decay=2048, threshold=100)))
+    trained = Graph(members(ops.NeuronNode(name="n", inputs=("fc",), parameters=NeuronParameters(0.5, 100))))
+    integers = Graph(members(ops.FixedPointNeuronNode(name="n", inputs=("fc",), v_decay=2048, threshold=100)))
     x = (np.random.default_rng(0).random((9, 4, 3)) < 0.7).astype(np.float32)
     assert partition(integers) == partition(trained)
     expected = interpreter.spikes(trained, interpreter.run(trained, x))

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, nodes
+from neurodeploy.graph import Graph, interpreter, ops
 from neurodeploy.io.errors import UserError
 
-INPUT = nodes.Input(name="input", shape=(2, 6, 5))
+INPUT = ops.InputNode(name="input", shape=(2, 6, 5))
 
 
 @given(
@@ -25,7 +25,7 @@ def test_the_interpreters_convolution_equals_torchs(groups, kernel, stride, padd
     weight = rng.integers(-8, 8, (4, 4 // groups, *kernel)).astype(np.float32)
     offset = rng.integers(-8, 8, 4).astype(np.float32) if bias else None
     x = rng.integers(0, 3, (3, 4, 9, 8)).astype(np.float32)
-    conv = nodes.Conv(
+    conv = ops.ConvNode(
         name="conv",
         inputs=("input",),
         weight=weight,
@@ -35,7 +35,7 @@ def test_the_interpreters_convolution_equals_torchs(groups, kernel, stride, padd
         dilation=dilation,
         groups=groups,
     )
-    graph = Graph([nodes.Input(name="input", shape=(4, 9, 8)), conv, nodes.Output(name="logits", inputs=("conv",))])
+    graph = Graph([ops.InputNode(name="input", shape=(4, 9, 8)), conv, ops.OutputNode(name="logits", inputs=("conv",))])
     expected = torch.conv2d(
         torch.from_numpy(x),
         torch.from_numpy(weight),
@@ -52,14 +52,14 @@ def test_the_interpreters_convolution_equals_torchs(groups, kernel, stride, padd
 def test_one_axis_convolutions_and_pools_equal_torchs():
     rng = np.random.default_rng(0)
     weight, x = rng.normal(size=(3, 2, 3)).astype(np.float32), rng.normal(size=(4, 2, 12)).astype(np.float32)
-    conv = nodes.Conv(name="conv", inputs=("input",), weight=weight, stride=(2,), padding=(1,), dilation=(1,))
+    conv = ops.ConvNode(name="conv", inputs=("input",), weight=weight, stride=(2,), padding=(1,), dilation=(1,))
     graph = Graph(
         [
-            nodes.Input(name="input", shape=(2, 12)),
+            ops.InputNode(name="input", shape=(2, 12)),
             conv,
-            nodes.MaxPool(name="max", inputs=("conv",), kernel=(2,), stride=(1,)),
-            nodes.AvgPool(name="mean", inputs=("max",), kernel=(2,), stride=(2,)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.MaxPoolNode(name="max", inputs=("conv",), kernel=(2,), stride=(1,)),
+            ops.AvgPoolNode(name="mean", inputs=("max",), kernel=(2,), stride=(2,)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
     y = torch.conv1d(torch.from_numpy(x), torch.from_numpy(weight), None, 2, 1)
@@ -71,32 +71,32 @@ def test_one_axis_convolutions_and_pools_equal_torchs():
     ("members", "message"),
     [
         ([INPUT, INPUT], "two nodes are named input"),
-        ([INPUT, nodes.Relu(name="r", inputs=("later",))], "reads later, which is no earlier node"),
+        ([INPUT, ops.ReluNode(name="r", inputs=("later",))], "reads later, which is no earlier node"),
         ([INPUT], "0 Output nodes found"),
-        ([INPUT, nodes.Add(name="a", inputs=("input",))], "1 inputs found, 2 expected"),
+        ([INPUT, ops.AddNode(name="a", inputs=("input",))], "1 inputs found, 2 expected"),
         (
-            [INPUT, nodes.Flatten(name="f", inputs=("input",)), nodes.Add(name="a", inputs=("f", "input"))],
+            [INPUT, ops.FlattenNode(name="f", inputs=("input",)), ops.AddNode(name="a", inputs=("f", "input"))],
             "equal shapes expected",
         ),
-        ([INPUT, nodes.TimeMean(name="m", inputs=("input",))], r"m \(TimeMean\): a static value found"),
+        ([INPUT, ops.TimeMeanNode(name="m", inputs=("input",))], r"m \(TimeMean\): a static value found"),
         (
             [
                 INPUT,
-                nodes.Encode(name="e", inputs=("input",), steps=2),
-                nodes.Encode(name="twice", inputs=("e",), steps=2),
+                ops.EncodeNode(name="e", inputs=("input",), steps=2),
+                ops.EncodeNode(name="twice", inputs=("e",), steps=2),
             ],
             r"twice \(Encode\): a sequence found",
         ),
         (
             [
                 INPUT,
-                nodes.Encode(name="e", inputs=("input",), steps=2),
-                nodes.Add(name="a", inputs=("e", "input")),
+                ops.EncodeNode(name="e", inputs=("input",), steps=2),
+                ops.AddNode(name="a", inputs=("e", "input")),
             ],
             "one input is a sequence over time and the other is static",
         ),
         (
-            [INPUT, nodes.BatchNorm(name="n", inputs=("input",), scale=np.ones(3, "f"), shift=np.ones(3, "f"))],
+            [INPUT, ops.BatchNormNode(name="n", inputs=("input",), scale=np.ones(3, "f"), shift=np.ones(3, "f"))],
             "2 channels found, 3 expected",
         ),
     ],
@@ -107,7 +107,7 @@ def test_a_graph_that_cannot_run_is_refused_by_node(members, message):
 
 
 def test_samples_of_another_shape_are_refused():
-    graph = Graph([INPUT, nodes.Output(name="logits", inputs=("input",))])
+    graph = Graph([INPUT, ops.OutputNode(name="logits", inputs=("input",))])
     with pytest.raises(UserError, match=r"input: shape \(3, 2, 6, 6\) found, \[B, 2, 6, 5\] expected"):
         interpreter.run(graph, np.zeros((3, 2, 6, 6), np.float32))
 
@@ -116,11 +116,11 @@ def test_ancestors_and_consumers_follow_the_edges():
     graph = Graph(
         [
             INPUT,
-            nodes.Encode(name="encode", inputs=("input",), steps=3),
-            nodes.Neuron(name="fire", inputs=("encode",), parameters=NeuronParameters()),
-            nodes.Add(name="sum", inputs=("fire", "encode")),
-            nodes.TimeMean(name="mean", inputs=("sum",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.EncodeNode(name="encode", inputs=("input",), steps=3),
+            ops.NeuronNode(name="fire", inputs=("encode",), parameters=NeuronParameters()),
+            ops.AddNode(name="sum", inputs=("fire", "encode")),
+            ops.TimeMeanNode(name="mean", inputs=("sum",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
     assert graph.ancestors("sum") == {"input", "encode", "fire"}
@@ -134,7 +134,7 @@ def test_ancestors_and_consumers_follow_the_edges():
 def test_a_name_that_no_torch_layer_can_have_is_refused(name):
     from neurodeploy.graph.module import GraphModule
 
-    relu = nodes.Relu(name=name, inputs=("input",))
-    graph = Graph([nodes.Input(name="input", shape=(2,)), relu, nodes.Output(name="out", inputs=(name,))])
+    relu = ops.ReluNode(name=name, inputs=("input",))
+    graph = Graph([ops.InputNode(name="input", shape=(2,)), relu, ops.OutputNode(name="out", inputs=(name,))])
     with pytest.raises(UserError, match="its name cannot be that of a torch layer; rename it"):
         GraphModule(graph)

@@ -12,7 +12,7 @@ from torch import nn
 
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
-from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes
+from neurodeploy.graph import Graph, fold_batch_norm, interpreter, ops
 from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
@@ -50,7 +50,7 @@ def networks(draw) -> Graph:
 class Builder:
     """A graph made node by node; every method adds one and remembers it as the last."""
 
-    def __init__(self, entry: nodes.Node, seed: int) -> None:
+    def __init__(self, entry: ops.Node, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.members = [entry]
 
@@ -60,7 +60,7 @@ class Builder:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return Graph([*self.members, nodes.Output(name="probe", inputs=(self.last,))]).shape(self.last)
+        return Graph([*self.members, ops.OutputNode(name="probe", inputs=(self.last,))]).shape(self.last)
 
     def add(self, kind: type, *sources: str, **fields: object) -> str:
         name = f"{kind.__name__.lower()}{len(self.members)}"
@@ -79,46 +79,46 @@ class Builder:
         source: str | None = None,
     ) -> str:
         source = source or self.last
-        inputs = Graph([*self.members, nodes.Output(name="probe", inputs=(source,))]).shape(source)[0] // groups
+        inputs = Graph([*self.members, ops.OutputNode(name="probe", inputs=(source,))]).shape(source)[0] // groups
         weight = self.rng.normal(size=(channels, inputs, kernel, kernel)) / np.sqrt(inputs * kernel**2) * 2
         offset = self.rng.normal(size=channels).astype(np.float32) / 4 if bias else None
         pair = {"stride": stride, "padding": padding, "dilation": dilation}
         spread = {name: (value, value) for name, value in pair.items()}
-        return self.add(nodes.Conv, source, weight=weight.astype(np.float32), bias=offset, groups=groups, **spread)
+        return self.add(ops.ConvNode, source, weight=weight.astype(np.float32), bias=offset, groups=groups, **spread)
 
     def linear(self, outputs: int, step: float = 0.0) -> str:
         inputs = self.shape[0]
         weight, bias = self.rng.normal(size=(outputs, inputs)) / np.sqrt(inputs) * 2, self.rng.normal(size=outputs) / 4
         if step:
             weight, bias = np.rint(weight / step) * step, np.rint(bias / step) * step
-        return self.add(nodes.Linear, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+        return self.add(ops.LinearNode, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
 
 
 @st.composite
 def graphs(draw) -> Graph:
     """Convolutions in groups, strides, dilation, branches, pools, ReLU; static or event input; a head of dyadic weights."""
     timed, groups = draw(st.booleans()), draw(st.integers(1, 2))
-    b = Builder(nodes.Input(name="input", shape=(2, 7, 8), timed=timed), draw(seeds))
+    b = Builder(ops.InputNode(name="input", shape=(2, 7, 8), timed=timed), draw(seeds))
     if not timed and draw(st.booleans()):
-        b.add(nodes.Encode, steps=4)
+        b.add(ops.EncodeNode, steps=4)
     for _ in range(draw(st.integers(1, 3))):
         source, kernel, dilation = b.last, draw(st.integers(1, 3)), draw(st.integers(1, 2))
         geometry = (4, kernel, draw(st.integers(1, 2)), dilation * (kernel - 1), dilation, groups)
         b.conv(*geometry, draw(st.booleans()))
         if draw(st.booleans()):
             first, second = b.last, b.conv(*geometry, True, source=source)
-            b.add(nodes.Add, first, second)
+            b.add(ops.AddNode, first, second)
             if draw(st.booleans()):
-                b.add(nodes.Relu)
+                b.add(ops.ReluNode)
         if min(b.shape[1:]) >= 4 and draw(st.booleans()):
-            b.add(draw(st.sampled_from([nodes.AvgPool, nodes.MaxPool])), kernel=(2, 2), stride=(2, 1))
-        if not timed and not any(isinstance(node, nodes.Encode) for node in b.members):
-            b.add(nodes.Encode, steps=4)
-        b.add(nodes.Neuron, parameters=draw(neurons))
-    b.add(nodes.Flatten)
+            b.add(draw(st.sampled_from([ops.AvgPoolNode, ops.MaxPoolNode])), kernel=(2, 2), stride=(2, 1))
+        if not timed and not any(isinstance(node, ops.EncodeNode) for node in b.members):
+            b.add(ops.EncodeNode, steps=4)
+        b.add(ops.NeuronNode, parameters=draw(neurons))
+    b.add(ops.FlattenNode)
     b.linear(3, step=2**-6)
-    b.add(nodes.TimeMean)
-    b.add(nodes.Output)
+    b.add(ops.TimeMeanNode)
+    b.add(ops.OutputNode)
     return Graph(b.members)
 
 
@@ -187,7 +187,7 @@ def test_weights_have_eight_bits_and_biases_lie_on_half_steps(graph):
     layers = grid_layers(graph, exact)
     before = {name for neuron in graph.spiking for name in graph.ancestors(neuron)}
     assert [layer.name for layer in layers] == [
-        n.name for n in graph.of(nodes.Conv) + graph.of(nodes.Linear) if n.name in before
+        n.name for n in graph.of(ops.ConvNode) + graph.of(ops.LinearNode) if n.name in before
     ]
     for layer in layers:
         node, trained, step = exact[layer.name], graph[layer.name], 2.0**-layer.exponent
@@ -206,17 +206,17 @@ def test_a_network_on_the_grid_stays_as_it_is(graph):
     exact = to_grid(graph)
     again = to_grid(exact)
     for node in exact.nodes:
-        if isinstance(node, nodes.Conv | nodes.Linear):
+        if isinstance(node, ops.ConvNode | ops.LinearNode):
             assert np.array_equal(node.weight, again[node.name].weight)
 
 
 def test_the_head_keeps_its_trained_weights():
-    b = Builder(nodes.Input(name="input", shape=(5,), timed=True), 0)
+    b = Builder(ops.InputNode(name="input", shape=(5,), timed=True), 0)
     body = b.linear(4)
-    b.add(nodes.Neuron, parameters=NeuronParameters())
+    b.add(ops.NeuronNode, parameters=NeuronParameters())
     head = b.linear(3)
-    b.add(nodes.TimeMean)
-    b.add(nodes.Output)
+    b.add(ops.TimeMeanNode)
+    b.add(ops.OutputNode)
     graph = Graph(b.members)
     exact = to_grid(graph)
     assert exact[head] is graph[head]
@@ -225,16 +225,16 @@ def test_the_head_keeps_its_trained_weights():
 
 def wide(inputs: int, *, timed: bool) -> Graph:
     """One neuron that reads `inputs` values with weights of 127 units."""
-    b = Builder(nodes.Input(name="input", shape=(inputs,), timed=timed), 0)
-    b.add(nodes.Linear, weight=np.full((1, inputs), 127, np.float32))
+    b = Builder(ops.InputNode(name="input", shape=(inputs,), timed=timed), 0)
+    b.add(ops.LinearNode, weight=np.full((1, inputs), 127, np.float32))
     if not timed:
-        b.add(nodes.Encode, steps=1)
+        b.add(ops.EncodeNode, steps=1)
     else:
-        b.add(nodes.Neuron, parameters=NeuronParameters())
-        b.add(nodes.Linear, weight=np.ones((1, 1), np.float32))
-    b.add(nodes.Neuron, parameters=NeuronParameters())
-    b.add(nodes.TimeMean)
-    b.add(nodes.Output)
+        b.add(ops.NeuronNode, parameters=NeuronParameters())
+        b.add(ops.LinearNode, weight=np.ones((1, 1), np.float32))
+    b.add(ops.NeuronNode, parameters=NeuronParameters())
+    b.add(ops.TimeMeanNode)
+    b.add(ops.OutputNode)
     return Graph(b.members)
 
 
@@ -261,24 +261,24 @@ def test_the_widest_accepted_layer_adds_up_exactly_in_any_order():
 
 
 def test_a_bias_that_dwarfs_the_weights_is_refused():
-    b = Builder(nodes.Input(name="input", shape=(2,), timed=True), 0)
-    b.add(nodes.Linear, weight=np.full((1, 2), 1e-6, np.float32), bias=np.ones(1, np.float32))
-    b.add(nodes.Neuron, parameters=NeuronParameters())
-    b.add(nodes.TimeMean)
-    b.add(nodes.Output)
+    b = Builder(ops.InputNode(name="input", shape=(2,), timed=True), 0)
+    b.add(ops.LinearNode, weight=np.full((1, 2), 1e-6, np.float32), bias=np.ones(1, np.float32))
+    b.add(ops.NeuronNode, parameters=NeuronParameters())
+    b.add(ops.TimeMeanNode)
+    b.add(ops.OutputNode)
     with pytest.raises(UserError, match="node linear1: its sums could reach"):
         to_grid(Graph(b.members))
 
 
 def test_residual_sums_add_the_ranges_of_both_branches():
     """Each branch fits; their sum, on the finer of the two grids, does not."""
-    b = Builder(nodes.Input(name="input", shape=(4,), timed=True), 0)
-    fine = b.add(nodes.Linear, weight=np.full((4, 4), 127 / 2**14, np.float32))
-    coarse = b.add(nodes.Linear, "input", weight=np.full((4, 4), 127 * 2**5, np.float32))
-    b.add(nodes.Add, fine, coarse)
-    b.add(nodes.Neuron, parameters=NeuronParameters())
-    b.add(nodes.TimeMean)
-    b.add(nodes.Output)
+    b = Builder(ops.InputNode(name="input", shape=(4,), timed=True), 0)
+    fine = b.add(ops.LinearNode, weight=np.full((4, 4), 127 / 2**14, np.float32))
+    coarse = b.add(ops.LinearNode, "input", weight=np.full((4, 4), 127 * 2**5, np.float32))
+    b.add(ops.AddNode, fine, coarse)
+    b.add(ops.NeuronNode, parameters=NeuronParameters())
+    b.add(ops.TimeMeanNode)
+    b.add(ops.OutputNode)
     with pytest.raises(UserError, match="node add3: its sums could reach"):
         to_grid(Graph(b.members))
 
@@ -289,10 +289,14 @@ ONE = np.ones(2, np.float32)
 @pytest.mark.parametrize(
     ("kind", "fields", "message"),
     [
-        (nodes.BatchNorm, {"scale": ONE, "shift": ONE}, "node batchnorm1: batch norm found; fold it"),
-        (nodes.AvgPool, {"kernel": (3, 3), "stride": (3, 3)}, "node avgpool1: an average over 9 values is no binary fraction"),
+        (ops.BatchNormNode, {"scale": ONE, "shift": ONE}, "node batchnorm1: batch norm found; fold it"),
         (
-            nodes.Conv,
+            ops.AvgPoolNode,
+            {"kernel": (3, 3), "stride": (3, 3)},
+            "node avgpool1: an average over 9 values is no binary fraction",
+        ),
+        (
+            ops.ConvNode,
             {
                 "weight": np.full((2, 2, 1, 1), np.nan, np.float32),
                 "stride": (1, 1),
@@ -304,51 +308,51 @@ ONE = np.ones(2, np.float32)
     ],
 )
 def test_a_node_without_an_exact_form_is_refused_by_name(kind, fields, message):
-    b = Builder(nodes.Input(name="input", shape=(2, 6, 6), timed=True), 0)
+    b = Builder(ops.InputNode(name="input", shape=(2, 6, 6), timed=True), 0)
     b.add(kind, **fields)
-    b.add(nodes.Neuron, parameters=NeuronParameters())
-    b.add(nodes.TimeMean)
-    b.add(nodes.Output)
+    b.add(ops.NeuronNode, parameters=NeuronParameters())
+    b.add(ops.TimeMeanNode)
+    b.add(ops.OutputNode)
     with pytest.raises(UserError, match=message):
         to_grid(Graph(b.members))
 
 
 def test_a_mean_over_time_before_a_spiking_layer_has_no_exact_form():
-    b = Builder(nodes.Input(name="input", shape=(2,), timed=True), 0)
-    b.add(nodes.TimeMean)
-    b.add(nodes.Encode, steps=3)
-    b.add(nodes.Neuron, parameters=NeuronParameters())
-    b.add(nodes.TimeMean)
-    b.add(nodes.Output)
+    b = Builder(ops.InputNode(name="input", shape=(2,), timed=True), 0)
+    b.add(ops.TimeMeanNode)
+    b.add(ops.EncodeNode, steps=3)
+    b.add(ops.NeuronNode, parameters=NeuronParameters())
+    b.add(ops.TimeMeanNode)
+    b.add(ops.OutputNode)
     with pytest.raises(UserError, match=r"node timemean1 \(TimeMean\): has no exact form before a spiking layer"):
         to_grid(Graph(b.members))
 
 
 def test_a_network_without_spikes_has_no_grid():
-    b = Builder(nodes.Input(name="input", shape=(2,)), 0)
+    b = Builder(ops.InputNode(name="input", shape=(2,)), 0)
     b.linear(2)
-    b.add(nodes.Output)
+    b.add(ops.OutputNode)
     with pytest.raises(UserError, match="no spiking layer found"):
         to_grid(Graph(b.members))
 
 
 def test_a_layer_of_zeros_is_left_alone():
-    b = Builder(nodes.Input(name="input", shape=(2,), timed=True), 0)
-    b.add(nodes.Linear, weight=np.zeros((2, 2), np.float32), bias=np.array([0.5, -1.0], np.float32))
-    b.add(nodes.Neuron, parameters=NeuronParameters())
-    b.add(nodes.TimeMean)
-    b.add(nodes.Output)
+    b = Builder(ops.InputNode(name="input", shape=(2,), timed=True), 0)
+    b.add(ops.LinearNode, weight=np.zeros((2, 2), np.float32), bias=np.array([0.5, -1.0], np.float32))
+    b.add(ops.NeuronNode, parameters=NeuronParameters())
+    b.add(ops.TimeMeanNode)
+    b.add(ops.OutputNode)
     exact = to_grid(Graph(b.members))["linear1"]
     assert not exact.weight.any()
     assert exact.bias.tolist() == [0.5, -1.0]
 
 
 def test_the_grid_leaves_the_graph_that_it_was_given_unchanged():
-    b = Builder(nodes.Input(name="input", shape=(3,), timed=True), 1)
+    b = Builder(ops.InputNode(name="input", shape=(3,), timed=True), 1)
     name = b.linear(2)
-    b.add(nodes.Neuron, parameters=NeuronParameters())
-    b.add(nodes.TimeMean)
-    b.add(nodes.Output)
+    b.add(ops.NeuronNode, parameters=NeuronParameters())
+    b.add(ops.TimeMeanNode)
+    b.add(ops.OutputNode)
     graph = Graph(b.members)
     before = graph[name].weight.copy()
     to_grid(graph)
@@ -361,15 +365,15 @@ def with_current(reader):
     other = rng.normal(size=(4, 3 if reader == "input" else 4)).astype(np.float32)
     return Graph(
         [
-            nodes.Input(name="input", shape=(3,), timed=True),
-            nodes.Linear(name="first", inputs=("input",), weight=weight),
-            nodes.LowPass(name="current", inputs=("first",), decay=0.7),
-            nodes.Linear(name="synapse", inputs=(reader,), weight=other),
-            nodes.Neuron(name="cuba", inputs=("current",), parameters=NeuronParameters(0.9, 0.5)),
-            nodes.Add(name="sum", inputs=("cuba", "synapse")),
-            nodes.Neuron(name="last", inputs=("sum",), parameters=NeuronParameters()),
-            nodes.TimeMean(name="mean", inputs=("last",)),
-            nodes.Output(name="logits", inputs=("mean",)),
+            ops.InputNode(name="input", shape=(3,), timed=True),
+            ops.LinearNode(name="first", inputs=("input",), weight=weight),
+            ops.LowPassNode(name="current", inputs=("first",), decay=0.7),
+            ops.LinearNode(name="synapse", inputs=(reader,), weight=other),
+            ops.NeuronNode(name="cuba", inputs=("current",), parameters=NeuronParameters(0.9, 0.5)),
+            ops.AddNode(name="sum", inputs=("cuba", "synapse")),
+            ops.NeuronNode(name="last", inputs=("sum",), parameters=NeuronParameters()),
+            ops.TimeMeanNode(name="mean", inputs=("last",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
         ]
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.graph import Graph, interpreter, nodes
+from neurodeploy.graph import Graph, interpreter, ops
 from neurodeploy.graph.module import GraphModule
 
 
@@ -15,21 +15,21 @@ def test_layers_with_channels_may_follow_the_mean_over_time(timed):
     def weights(*shape):
         return rng.normal(0, 1, shape).astype(np.float32)
 
-    entry = nodes.Input(name="input", shape=(2, 6, 6), timed=timed)
-    encode = () if timed else (nodes.Encode(name="encode", inputs=("input",), steps=3),)
+    entry = ops.InputNode(name="input", shape=(2, 6, 6), timed=timed)
+    encode = () if timed else (ops.EncodeNode(name="encode", inputs=("input",), steps=3),)
     plan = {"stride": (1, 1), "padding": (1, 1), "dilation": (1, 1)}
     graph = Graph(
         [
             entry,
             *encode,
-            nodes.TimeMean(name="mean", inputs=((*encode, entry)[0].name,)),
-            nodes.Conv(name="conv", inputs=("mean",), weight=weights(4, 2, 3, 3), **plan),
-            nodes.BatchNorm(name="norm", inputs=("conv",), scale=weights(4), shift=weights(4)),
-            nodes.AvgPool(name="pool", inputs=("norm",), kernel=(2, 2), stride=(2, 2)),
-            nodes.Flatten(name="flat", inputs=("pool",)),
-            nodes.Linear(name="fc", inputs=("flat",), weight=weights(5, 36)),
-            nodes.BatchNorm(name="unit", inputs=("fc",), scale=weights(5), shift=weights(5)),
-            nodes.Output(name="logits", inputs=("unit",)),
+            ops.TimeMeanNode(name="mean", inputs=((*encode, entry)[0].name,)),
+            ops.ConvNode(name="conv", inputs=("mean",), weight=weights(4, 2, 3, 3), **plan),
+            ops.BatchNormNode(name="norm", inputs=("conv",), scale=weights(4), shift=weights(4)),
+            ops.AvgPoolNode(name="pool", inputs=("norm",), kernel=(2, 2), stride=(2, 2)),
+            ops.FlattenNode(name="flat", inputs=("pool",)),
+            ops.LinearNode(name="fc", inputs=("flat",), weight=weights(5, 36)),
+            ops.BatchNormNode(name="unit", inputs=("fc",), scale=weights(5), shift=weights(5)),
+            ops.OutputNode(name="logits", inputs=("unit",)),
         ]
     )
     x = weights(*((3, 4) if timed else (4,)), 2, 6, 6)

@@ -8,7 +8,7 @@ from torch import nn
 from neurodeploy.dynamics import layers
 from neurodeploy.dynamics.layers import CubaNeuron, Delay, Integrator, LowPass, Neuron, ParametricNeuron
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, fold_batch_norm, interpreter, nodes, partition
+from neurodeploy.graph import Graph, fold_batch_norm, interpreter, ops, partition
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
@@ -39,8 +39,8 @@ def test_interpreter_folded_graph_and_module_compute_what_the_traced_network_com
     expected = network(x).logits.detach().numpy()
     graph = trace(network, (1, 8, 8))
     folded = fold_batch_norm(graph)
-    assert graph.of(nodes.BatchNorm)
-    assert not folded.of(nodes.BatchNorm)
+    assert graph.of(ops.BatchNormNode)
+    assert not folded.of(ops.BatchNormNode)
     for answer in (
         interpreter.run(graph, x.numpy())["logits"],
         interpreter.run(folded, x.numpy())["logits"],
@@ -51,11 +51,11 @@ def test_interpreter_folded_graph_and_module_compute_what_the_traced_network_com
 
 
 RECURRENT = {
-    "a CUBA neuron": (CubaNeuron(NeuronParameters(0.75, 0.5, "soft"), current_decay=0.5), (nodes.LowPass, nodes.Neuron)),
-    "a leaky current": (LowPass(0.5), (nodes.LowPass,)),
-    "an integrator": (Integrator(), (nodes.LowPass,)),
-    "a delay": (Delay(2), (nodes.Delay,)),
-    "a delay longer than the sequence": (Delay(7), (nodes.Delay,)),
+    "a CUBA neuron": (CubaNeuron(NeuronParameters(0.75, 0.5, "soft"), current_decay=0.5), (ops.LowPassNode, ops.NeuronNode)),
+    "a leaky current": (LowPass(0.5), (ops.LowPassNode,)),
+    "an integrator": (Integrator(), (ops.LowPassNode,)),
+    "a delay": (Delay(2), (ops.DelayNode,)),
+    "a delay longer than the sequence": (Delay(7), (ops.DelayNode,)),
 }
 
 
@@ -75,10 +75,10 @@ def test_what_carries_a_state_computes_in_a_graph_what_it_computes_in_torch(kind
     ("node", "reason"),
     [
         (
-            lambda: nodes.LowPass(name="low", inputs=("input",), decay=1.5),
+            lambda: ops.LowPassNode(name="low", inputs=("input",), decay=1.5),
             "node low: a decay of 1.5 found, a number from 0 to 1",
         ),
-        (lambda: nodes.Delay(name="late", inputs=("input",), steps=0), "node late: a delay of 0 steps found, at least 1"),
+        (lambda: ops.DelayNode(name="late", inputs=("input",), steps=0), "node late: a delay of 0 steps found, at least 1"),
     ],
 )
 def test_impossible_constants_are_refused_by_name(node, reason):
@@ -153,12 +153,12 @@ def test_a_relu_network_and_an_analog_skip_have_no_partition():
         partition(trace(trained("conv", "relu"), (1, 8, 8)))
     p = NeuronParameters()
     members = [
-        nodes.Input(name="input", shape=(3,)),
-        nodes.Encode(name="encode", inputs=("input",), steps=2),
-        nodes.Neuron(name="fire", inputs=("encode",), parameters=p),
-        nodes.Add(name="sum", inputs=("fire", "encode")),
-        nodes.TimeMean(name="mean", inputs=("sum",)),
-        nodes.Output(name="logits", inputs=("mean",)),
+        ops.InputNode(name="input", shape=(3,)),
+        ops.EncodeNode(name="encode", inputs=("input",), steps=2),
+        ops.NeuronNode(name="fire", inputs=("encode",), parameters=p),
+        ops.AddNode(name="sum", inputs=("fire", "encode")),
+        ops.TimeMeanNode(name="mean", inputs=("sum",)),
+        ops.OutputNode(name="logits", inputs=("mean",)),
     ]
     with pytest.raises(UserError, match="node encode: its values are not spikes and leave the encoder for sum"):
         partition(Graph(members))
@@ -246,14 +246,14 @@ def test_a_batch_norm_whose_synapse_is_read_elsewhere_stays():
     weight = np.ones((2, 2), np.float32)
     graph = Graph(
         [
-            nodes.Input(name="input", shape=(2,)),
-            nodes.Linear(name="linear", inputs=("input",), weight=weight),
-            nodes.BatchNorm(name="norm", inputs=("linear",), scale=weight[0] * 2, shift=weight[0]),
-            nodes.Add(name="sum", inputs=("norm", "linear")),
-            nodes.Output(name="logits", inputs=("sum",)),
+            ops.InputNode(name="input", shape=(2,)),
+            ops.LinearNode(name="linear", inputs=("input",), weight=weight),
+            ops.BatchNormNode(name="norm", inputs=("linear",), scale=weight[0] * 2, shift=weight[0]),
+            ops.AddNode(name="sum", inputs=("norm", "linear")),
+            ops.OutputNode(name="logits", inputs=("sum",)),
         ]
     )
-    assert fold_batch_norm(graph).of(nodes.BatchNorm)
+    assert fold_batch_norm(graph).of(ops.BatchNormNode)
 
 
 def test_the_refusal_of_a_layer_names_those_that_have_a_form_and_no_other():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.graph import fold_batch_norm, interpreter, nodes, partition
+from neurodeploy.graph import fold_batch_norm, interpreter, ops, partition
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
@@ -23,7 +23,7 @@ def test_interpreter_folded_graph_and_module_compute_what_the_network_computes(s
     assert expected.std(0).min() > 0, "the answer does not depend on the sample"
     graph = trace(network, small.shape)
     folded = fold_batch_norm(graph)
-    assert not folded.of(nodes.BatchNorm)
+    assert not folded.of(ops.BatchNormNode)
     for answer in (
         interpreter.run(graph, x.numpy())["logits"],
         interpreter.run(folded, x.numpy())["logits"],
@@ -63,7 +63,7 @@ def test_networks_whose_sums_are_fired_on_have_encoder_body_and_head(small_named
     assert parts.encoder.outputs == (first,)
     assert set(parts.body.outputs) == set(parts.head.inputs) <= set(graph.spiking)
     assert len(parts.head.inputs) == (2 if repact and name in RESIDUAL else 1)
-    assert any(isinstance(graph[member], nodes.Relu) for member in parts.head.members) is repact
+    assert any(isinstance(graph[member], ops.ReluNode) for member in parts.head.members) is repact
 
 
 @pytest.mark.parametrize("repact", [False, True])

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from neurodeploy.dynamics import layers
-from neurodeploy.graph import Graph, interpreter, nodes
+from neurodeploy.graph import Graph, interpreter, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
@@ -57,6 +57,8 @@ def test_pools_over_length_that_a_graph_cannot_hold_are_refused_by_layer():
 
 
 def test_a_pool_over_three_axes_has_no_torch_layer():
-    pool = nodes.AvgPool(name="pool", inputs=("input",), kernel=(2, 2, 2), stride=(2, 2, 2))
+    pool = ops.AvgPoolNode(name="pool", inputs=("input",), kernel=(2, 2, 2), stride=(2, 2, 2))
     with pytest.raises(UserError, match="node pool: pooling over 3 axes found, 1 or 2 expected"):
-        GraphModule(Graph([nodes.Input(name="input", shape=(1, 4, 4, 4)), pool, nodes.Output(name="out", inputs=("pool",))]))
+        GraphModule(
+            Graph([ops.InputNode(name="input", shape=(1, 4, 4, 4)), pool, ops.OutputNode(name="out", inputs=("pool",))])
+        )

@@ -18,7 +18,7 @@ Weights: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Node:
+class _Operation:
     """What every node has.
 
     Attributes:
@@ -30,9 +30,14 @@ class _Node:
     name: str
     inputs: tuple[str, ...]
 
+    @property
+    def kind(self) -> str:
+        """The operation's name in messages and files, such as "Conv"."""
+        return type(self).__name__.removesuffix("Node")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Input(_Node):
+class InputNode(_Operation):
     """Where samples enter.
 
     Attributes:
@@ -47,7 +52,7 @@ class Input(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Encode(_Node):
+class EncodeNode(_Operation):
     """Direct coding: `y[t] = x` for t = 1 … T. Makes a static value a sequence.
 
     Attributes:
@@ -58,7 +63,7 @@ class Encode(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Conv(_Node):
+class ConvNode(_Operation):
     """`y[o] = b[o] + Σ_c,k w[o, c, k] x[c, stride·i + dilation·k − padding]`, zero-padded cross-correlation as in torch.
 
     Attributes:
@@ -77,7 +82,7 @@ class Conv(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Linear(_Node):
+class LinearNode(_Operation):
     """`y = W x + b`, with `weight` `[N_out, N_in]` and `bias` `[N_out]` or None."""
 
     weight: Weights
@@ -85,7 +90,7 @@ class Linear(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class BatchNorm(_Node):
+class BatchNormNode(_Operation):
     """Batch normalisation at inference, per channel: `y = scale · x + shift` (both `[C]`)."""
 
     scale: Weights
@@ -93,14 +98,14 @@ class BatchNorm(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Neuron(_Node):
+class NeuronNode(_Operation):
     """A layer of IF or LIF neurons (`neurodeploy.dynamics.neurons.neuron_step`), starting from membrane potential 0."""
 
     parameters: NeuronParameters
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LowPass(_Node):
+class LowPassNode(_Operation):
     """A synaptic current with a leak, `i[t] = α i[t−1] + x[t]` (`neurodeploy.dynamics.neurons.synapse_step`), starting from 0.
 
     Before a Neuron it makes a current-based (CUBA) one; with α = 1 it is an output that integrates without leak.
@@ -120,7 +125,7 @@ class LowPass(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Delay(_Node):
+class DelayNode(_Operation):
     """`y[t] = x[t − steps]`, and 0 in the first steps.
 
     Attributes:
@@ -138,7 +143,7 @@ class Delay(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FixedPointNeuron(_Node):
+class FixedPointNeuronNode(_Operation):
     """A layer of a Loihi chip's CUBA-LIF neurons (`neurodeploy.dynamics.neurons.cuba_step`), starting from u = v = 0.
 
     Its input is the integer sum of the synapses and the bias, in units of the threshold.
@@ -155,12 +160,12 @@ class FixedPointNeuron(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Relu(_Node):
+class ReluNode(_Operation):
     """`y = max(x, 0)`."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AvgPool(_Node):
+class AvgPoolNode(_Operation):
     """Mean over windows of size `kernel`, moved by `stride`, without padding."""
 
     kernel: Shape
@@ -168,7 +173,7 @@ class AvgPool(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MaxPool(_Node):
+class MaxPoolNode(_Operation):
     """Maximum over windows of size `kernel`, moved by `stride`, without padding."""
 
     kernel: Shape
@@ -176,69 +181,69 @@ class MaxPool(_Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Flatten(_Node):
+class FlattenNode(_Operation):
     """`(C, H, W)` → `(C·H·W,)` in C order."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Add(_Node):
+class AddNode(_Operation):
     """`y = a + b`, two inputs of one shape."""
 
     arity: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TimeMean(_Node):
+class TimeMeanNode(_Operation):
     """`y = (1/T) Σ_t x[t]`. Makes a sequence a static value."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Output(_Node):
+class OutputNode(_Operation):
     """What the network answers: one logit per class."""
 
 
 Node: TypeAlias = (
-    Input
-    | Encode
-    | Conv
-    | Linear
-    | BatchNorm
-    | Neuron
-    | LowPass
-    | Delay
-    | FixedPointNeuron
-    | Relu
-    | AvgPool
-    | MaxPool
-    | Flatten
-    | Add
-    | TimeMean
-    | Output
+    InputNode
+    | EncodeNode
+    | ConvNode
+    | LinearNode
+    | BatchNormNode
+    | NeuronNode
+    | LowPassNode
+    | DelayNode
+    | FixedPointNeuronNode
+    | ReluNode
+    | AvgPoolNode
+    | MaxPoolNode
+    | FlattenNode
+    | AddNode
+    | TimeMeanNode
+    | OutputNode
 )
-Spiking: TypeAlias = Neuron | FixedPointNeuron
-Recurrent: TypeAlias = Spiking | LowPass | Delay
+Spiking: TypeAlias = NeuronNode | FixedPointNeuronNode
+Recurrent: TypeAlias = Spiking | LowPassNode | DelayNode
 """Nodes that carry something from one time step to the next."""
 
 __all__ = [
-    "Add",
-    "AvgPool",
-    "BatchNorm",
-    "Conv",
-    "Delay",
-    "Encode",
-    "FixedPointNeuron",
-    "Flatten",
-    "Input",
-    "Linear",
-    "LowPass",
-    "MaxPool",
-    "Neuron",
+    "AddNode",
+    "AvgPoolNode",
+    "BatchNormNode",
+    "ConvNode",
+    "DelayNode",
+    "EncodeNode",
+    "FixedPointNeuronNode",
+    "FlattenNode",
+    "InputNode",
+    "LinearNode",
+    "LowPassNode",
+    "MaxPoolNode",
+    "NeuronNode",
     "Node",
-    "Output",
+    "OutputNode",
     "Recurrent",
-    "Relu",
+    "ReluNode",
     "Shape",
     "Spiking",
-    "TimeMean",
+    "TimeMeanNode",
     "Weights",
 ]
