@@ -6,10 +6,13 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from typer import Context
 from typer.models import OptionInfo, ParameterInfo
 
 from docs.hooks.tables import table
+from neurodeploy.cli import export
 from neurodeploy.cli.main import app
+from neurodeploy.cli.target_options import with_target_options
 
 MARKER = "<!-- commands -->"
 _WORDS = {bool: "", int: "N", float: "X", Path: "PATH", str: "NAME"}
@@ -28,9 +31,12 @@ def text() -> str:
 
 
 def _section(name: str, told: str, epilog: str, command: Callable[..., Any]) -> str:
+    command = with_target_options(command) if command is export.command else command
     hints, signature = get_type_hints(command, include_extras=True), inspect.signature(command)
     options, arguments = [], []
     for parameter in signature.parameters.values():
+        if hints[parameter.name] is Context:
+            continue
         kind, information = get_args(hints[parameter.name])
         row = _row(parameter, kind, information)
         (options if isinstance(information, OptionInfo) else arguments).append(row)

@@ -7,7 +7,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from pkgutil import iter_modules
+from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 from pydantic import BaseModel
@@ -98,8 +99,9 @@ def _explained(docstring: str, package: str) -> tuple[str, dict[str, str]]:
 def _classes(package: str, name: str) -> Iterator[type]:
     """Classes of that name in the modules of a package, where each is defined."""
     root = import_module(package)
-    for module in iter_modules(root.__path__, f"{package}."):
-        if module.ispkg or module.name.endswith("__main__"):
+    for module in walk_packages(root.__path__, f"{package}."):
+        source = Path(root.__path__[0], *module.name.split(".")[1:]).with_suffix(".py")
+        if not source.is_file() or f"class {name}" not in source.read_text("utf-8"):
             continue
         found = getattr(import_module(module.name), name, None)
         if isinstance(found, type) and found.__module__ == module.name:

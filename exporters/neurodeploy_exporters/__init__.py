@@ -1,1 +1,5 @@
-"""Deployment artefacts from a `neurodeploy.graph.Graph`: ONNX, Lava `.net`, bundles and their verification."""
+"""Deployment artefacts from a `neurodeploy.graph.Graph`: export targets, their bundles, and verification."""
+
+from neurodeploy_exporters.target import Format, Subject, Target, TargetOptions, Tuning, find, names
+
+__all__ = ["Format", "Subject", "Target", "TargetOptions", "Tuning", "find", "names"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,9 @@ from neurodeploy.graph.ops import Node
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import sha256
 from neurodeploy_exporters.bundle import MANIFEST, Bundle, Piece, read_bundle
-from neurodeploy_exporters.replay import Tensors, replay
+from neurodeploy_exporters.target import Place, Tensors, find
 
-Place: TypeAlias = Literal["encoder", "body", "head"]
 Spikes: TypeAlias = dict[str, NDArray[np.uint8]]
-_RUNTIMES = {
-    "onnx": "ONNX Runtime",
-    "net": "the fixed-point simulator",
-    "circuit": "the fixed-point simulator",
-    "nir": "the reference interpreter",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +37,9 @@ class Artefact:
     @property
     def origin(self) -> str:
         """Who fires the spikes, in a few words."""
-        runtimes: dict[str, list[str]] = {}
+        target, runtimes = find(self.bundle.manifest.target), dict[str, list[str]]()
         for piece in self.pieces:
-            runtimes.setdefault(_RUNTIMES[piece.format], []).append(piece.file)
+            runtimes.setdefault(target.format_of(self.bundle, piece).runtime, []).append(piece.file)
         return " and ".join(f"{runtime} ({', '.join(files)})" for runtime, files in runtimes.items())
 
     def fire(self, inputs: NDArray[np.float32]) -> Spikes:
@@ -61,11 +54,11 @@ class Artefact:
         Raises:
             UserError: an artefact cannot be run, or a runtime is not installed.
         """
-        manifest = self.bundle.manifest
+        manifest, target = self.bundle.manifest, find(self.bundle.manifest.target)
         tensors: Tensors = {manifest.input_name: inputs}
         spikes: Spikes = {}
         for piece in self.pieces:
-            made = replay(self.bundle, piece, tensors, _firing(self.bundle, piece))
+            made = target.replay(self.bundle, piece, tensors, _firing(self.bundle, piece))
             tensors |= made
             spikes |= {layer: made[layer].astype(np.uint8) for layer in _firing(self.bundle, piece)}
         return spikes
@@ -79,7 +72,7 @@ def read_artefact(folder: Path) -> Artefact:
             line, which names the file.
     """
     bundle = read_bundle(folder)
-    manifest = bundle.manifest
+    manifest, target = bundle.manifest, find(bundle.manifest.target)
     pieces = manifest.chain if manifest.whole is None else (manifest.whole,)
     _check_parts(bundle, {piece.name for piece in pieces})
     for file in (*(piece.file for piece in pieces), manifest.sample.file):
@@ -87,7 +80,7 @@ def read_artefact(folder: Path) -> Artefact:
     members: dict[str, Node] = {}
     places: dict[str, Place] = {}
     for piece in pieces:
-        for node in _members(bundle, piece, members):
+        for node in target.members(bundle, piece, members):
             members.setdefault(node.name, node)  # a sum of spikes may be a member of two parts
             if piece.name != "whole":
                 places.setdefault(node.name, piece.name)
@@ -154,39 +147,3 @@ def _check_layers(bundle: Bundle, graph: Graph) -> None:
         raise UserError(f"{path}: input_shape: {entry[0]} found, {graph.input.shape} as in the artefacts expected")
     if graph.steps not in (None, bundle.manifest.steps):
         raise UserError(f"{path}: steps: {bundle.manifest.steps} found, {graph.steps} as in the artefacts expected")
-
-
-def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:
-    """The nodes of a piece; the network's Input too, if it is the first one, and its Output, if it is the last one."""
-    path = bundle.path(piece.file)
-    inside: tuple[Node, ...]
-    match piece.format:
-        case "onnx":
-            from neurodeploy_exporters.onnx.graph import read_members
-
-            found = read_members(path)
-            inside = (*(() if before else found.inputs), *found.nodes)
-        case "nir":
-            from neurodeploy_exporters.nir.reading import read
-
-            last = (ops.OutputNode,) if piece.name == "body" else ()
-            first = (ops.InputNode,) if before else ()
-            inside = tuple(node for node in read(path).nodes if not isinstance(node, (*first, *last)))
-        case "net" | "circuit":
-            inside = _on_a_chip(bundle, piece, before)
-        case other:
-            raise UserError(f"{path}: format {other!r} found, one of {', '.join(_RUNTIMES)} expected")
-    return inside
-
-
-def _on_a_chip(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:
-    from neurodeploy_exporters.lava.reading import circuit_nodes, open_circuit
-
-    manifest, path = bundle.manifest, bundle.path(piece.file)
-    shapes: dict[str, Any] = {layer.name: layer.shape for layer in manifest.spiking_layers}
-    entry = ops.InputNode(name=manifest.input_name, shape=manifest.input_shape, timed=manifest.timed_input)
-    try:
-        found = circuit_nodes(open_circuit(path), manifest, piece, shapes.get(piece.inputs[0], entry.shape))
-    except UserError as error:
-        raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
-    return found if before else (entry, *found)

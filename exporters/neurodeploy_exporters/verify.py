@@ -9,11 +9,9 @@ import numpy as np
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import sha256
 from neurodeploy_exporters.bundle import MANIFEST, Bundle, Manifest, Sample, SampleEntry, read_bundle
-from neurodeploy_exporters.replay import Tensors, replay, replay_each_step
+from neurodeploy_exporters.target import Target, Tensors, find
 
 _STEPWISE = " step by step"
-
-_SAME_STEP = {"onnx", "nir"}  # formats of pieces that answer in the step of their input
 
 
 @dataclass(frozen=True)
@@ -21,13 +19,14 @@ class Verification:
     """What a replay found.
 
     Attributes:
-        mismatched_spikes: spiking layer → number of values (neuron, step, sample) that differ, over all ways of running it.
+        mismatched_spikes: spiking layer → number of values (neuron, step, sample) that differ, over all ways of running it;
+            None for a layer that was not compared.
         spikes_compared: number of values compared, spiking or silent.
         logits_max_difference: largest difference of a logit; NaN if none was compared.
         findings: what differs, one sentence each, with the file, layer or tensor; empty if the bundle is sound.
     """
 
-    mismatched_spikes: dict[str, int]
+    mismatched_spikes: dict[str, int | None]
     spikes_compared: int
     logits_max_difference: float
     findings: tuple[str, ...]
@@ -36,32 +35,38 @@ class Verification:
     def passed(self) -> bool:
         return not self.findings
 
+    @property
+    def mismatches(self) -> int:
+        """Values that differ, over all layers that were compared."""
+        return sum(count or 0 for count in self.mismatched_spikes.values())
+
 
 def verify(folder: Path) -> Verification:
     """Check a bundle's files against their hashes, then its artefacts against its sample.
 
-    An ONNX bundle is run twice, as a whole and in pieces, which must agree bit for bit, and if it streams once more whole,
-    step by step; a Lava bundle with ONNX Runtime on the host parts and the fixed-point simulator on the body; NIR files with
-    the reference interpreter. The artefacts are replayed even if a hash differs, so that the report says what the change does.
+    Every way of running it is replayed by its target's own runtimes: as a whole and in pieces, which must agree bit for bit
+    where one runtime runs both, and if it streams once more whole, step by step. The artefacts are replayed even if a hash
+    differs, so that the report says what the change does.
 
     Raises:
         UserError: there is no readable manifest, or ONNX Runtime is not installed.
     """
     bundle = read_bundle(folder)
-    findings = list(_changed_files(bundle))
-    mismatches, compared, gaps = dict.fromkeys((layer.name for layer in bundle.manifest.spiking_layers), 0), 0, []
+    target, findings = find(bundle.manifest.target), list(_changed_files(bundle))
+    mismatches: dict[str, int | None] = {layer.name: None for layer in bundle.manifest.spiking_layers}
+    compared, gaps = 0, list[float]()
     try:
         sample = bundle.sample()
-        unfit = [*_unfit(bundle.manifest, sample), *_unfounded(bundle.manifest)]
+        unfit = [*_unfit(bundle.manifest, sample), *_unfounded(bundle, target)]
         findings += unfit
-        runs = {} if unfit else dict(_runs(bundle, sample))
+        runs = {} if unfit else dict(_runs(bundle, target, sample))
     except UserError as error:
         return Verification(mismatches, 0, float("nan"), (*findings, str(error)))
     for way, tensors in runs.items():
         comparison = _compare(tensors, sample, bundle.manifest.output_name)
         findings += comparison.findings(way, bundle.manifest.sample)
         for layer, (wrong, size) in comparison.wrong.items():
-            mismatches[layer] += wrong
+            mismatches[layer] = (mismatches[layer] or 0) + wrong
             compared += size
         gaps.append(comparison.gap)
     if len({piece.format for piece in bundle.manifest.pieces}) == 1:  # other programs take their sums in other orders
@@ -146,13 +151,14 @@ def _unfit(manifest: Manifest, sample: Sample) -> list[str]:
     ]
 
 
-def _unfounded(manifest: Manifest) -> Iterator[str]:
+def _unfounded(bundle: Bundle, target: Target) -> Iterator[str]:
     """A latency that no piece can have; those of a body on a chip are checked where it is replayed."""
-    if manifest.latency_steps and all(piece.format in _SAME_STEP for piece in manifest.pieces):
+    manifest = bundle.manifest
+    late = {piece.name for piece in manifest.pieces if target.format_of(bundle, piece).late}
+    if manifest.latency_steps and not late:
         yield f"{MANIFEST}: latency_steps: {manifest.latency_steps} found, 0 expected of pieces that answer in the same step"
-    formats = {piece.name: piece.format for piece in manifest.pieces}
     for layer in manifest.spiking_layers:
-        if layer.latency_steps and formats.get(layer.part, "onnx") in _SAME_STEP:
+        if layer.latency_steps and layer.part not in late:
             yield f"{MANIFEST}: layer {layer.name}: latency_steps: {layer.latency_steps} found, 0 expected on the host"
 
 
@@ -160,23 +166,23 @@ def _shown(shape: tuple[int, ...] | None) -> str:
     return "nothing" if shape is None else f"shape {shape}"
 
 
-def _runs(bundle: Bundle, sample: Sample) -> Iterator[tuple[str, Tensors]]:
+def _runs(bundle: Bundle, target: Target, sample: Sample) -> Iterator[tuple[str, Tensors]]:
     """Every way in which the bundle can be run, with all spikes and the logits."""
     manifest = bundle.manifest
     tensors: Tensors = {manifest.input_name: sample.inputs}
     layers = [layer.name for layer in manifest.spiking_layers]
     if manifest.whole is not None:
-        yield manifest.whole.file, replay(bundle, manifest.whole, tensors, layers)
+        yield manifest.whole.file, target.replay(bundle, manifest.whole, tensors, layers)
     for piece in manifest.chain:
         inside = [layer.name for layer in manifest.spiking_layers if layer.part == piece.name]
-        tensors |= replay(bundle, piece, tensors, inside)
+        tensors |= target.replay(bundle, piece, tensors, inside)
     if manifest.chain:
         absent = [layer.name for layer in manifest.spiking_layers if layer.name not in tensors]
         if absent:
             raise UserError(f"{bundle.path(MANIFEST)}: layer {absent[0]}: in no piece of the bundle")
         yield ", ".join(piece.file for piece in manifest.chain), tensors
     if manifest.whole is not None and manifest.streaming:
-        found = replay_each_step(bundle, manifest.whole, sample.inputs, layers)
+        found = target.replay_each_step(bundle, manifest.whole, sample.inputs, layers)
         yield f"{manifest.whole.file}{_STEPWISE}", found
 
 

@@ -1,20 +1,49 @@
 """A trained network as exporters take it: a graph, and samples in the form in which they enter it."""
 
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurodeploy.app.targets import calibration_inputs
 from neurodeploy.data import DataSet
 from neurodeploy.dynamics.encodings import EventInput, LatencyEncoding, PoissonEncoding
-from neurodeploy.graph import Graph, fold_batch_norm
+from neurodeploy.graph import Graph, fold_batch_norm, ops
 from neurodeploy.graph.interpreter import Array
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
+from neurodeploy.recipe import Recipe
+from neurodeploy.training.evaluation import Accuracy
+from neurodeploy_exporters.target import Place, Subject, Target, TargetOptions, places_of
+
+Targets: TypeAlias = Mapping[str, tuple[Target, TargetOptions]]
+
+
+def headline(targets: Targets) -> tuple[Target, TargetOptions] | None:
+    """The target whose network a report counts: the first one of the recipe that has parts off the host, or else the first."""
+    chips = (found for found in targets.values() if any(kind.late for kind in found[0].formats.values()))
+    return next(chips, next(iter(targets.values()), None))
+
+
+def deployed_graph(graph: Graph, targets: Targets) -> Graph:
+    """The graph as the headline's target computes it; as it is where nothing is exported."""
+    found = headline(targets)
+    return graph if found is None else found[0].deployed(graph, found[1])
+
+
+def deployed_places(graph: Graph, targets: Targets) -> dict[str, Place]:
+    """Layer → part, as the headline's target cuts the graph.
+
+    Raises:
+        UserError: it cannot be cut.
+    """
+    found = headline(targets)
+    return places_of(graph) if found is None else found[0].places(graph, found[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +84,41 @@ class Deployment:
         return calibration_inputs(self.data, count, self._encoded)
 
     @property
-    def test(self) -> tuple[Any, Array]:
+    def test(self) -> tuple[Any, NDArray[np.int64]]:
         """The inputs and labels of the test set; where a host encodes, one batch after the other."""
         samples, labels = self.data.test_samples, self.data.test_labels.numpy()
         return (self.inputs(samples) if self.code is None else _Encoded(self)), labels
+
+    def subject(
+        self,
+        name: str,
+        *,
+        samples: int,
+        calibration: int,
+        accuracy: Mapping[str, Accuracy],
+        graph: Graph | None = None,
+        tuned: Any = None,
+    ) -> Subject:
+        """The network and its data as an export target takes them.
+
+        Args:
+            name: of the network.
+            samples: so many test samples go into the bundle.
+            calibration: so many training samples are there to round by.
+            accuracy: measured before the export.
+            graph: of the network once it was fine-tuned; `self.graph` if None.
+            tuned: see `Subject.tuned`.
+        """
+        return Subject(
+            graph=graph or self.graph,
+            sample_inputs=self.inputs(self.data.test_samples[:samples]),
+            name=name,
+            accuracy=accuracy,
+            test=self.test,
+            calibration=self.calibration(calibration),
+            encoding=self.encoding,
+            tuned=tuned,
+        )
 
     def module(self, graph: Graph | None = None) -> GraphModule:
         """The deployed network, or another graph of it, in torch: takes samples of the data set."""
@@ -82,6 +142,43 @@ class _Encoded:
         steps, batch = index
         inputs: Array = self._deployment.inputs(self._deployment.data.test_samples[batch])[steps]
         return inputs
+
+
+def calibration_inputs(data: DataSet, count: int, entering: Callable[[Tensor], Tensor] | None = None) -> Array | None:
+    """So many training samples, spread over the whole set, as a graph takes them; None for 0.
+
+    Args:
+        data: the set.
+        count: number of samples.
+        entering: makes of samples what enters the graph, where it is not just them.
+    """
+    if not count:
+        return None
+    every = max(1, len(data.train_labels) // count)
+    inputs: Array = (entering or data.sequences)(data.train_samples[::every][:count]).numpy()
+    return inputs
+
+
+def check_targets(recipe: Recipe, data: DataSet) -> None:
+    """Refuse, before anything is trained, what a target of the recipe cannot export.
+
+    Raises:
+        UserError: a target is not installed, or cannot express the deployed student; the message names the layer.
+    """
+    targets, tuning = recipe.export.target_options(), recipe.export.finetune
+    with torch.random.fork_rng(devices=[]):
+        network = recipe.network_of(recipe.deployed)
+        student = network.build(data.sample_shape[0], data.classes, recipe.activations(recipe.deployed))
+    # what is checked is the structure: no sum of untrained weights must be taken for one that leaves its range
+    graph = Graph(map(_without_weights, deploy(student.eval(), data).graph.nodes))
+    for target, options in targets.values():
+        target.check(graph, options, calibrated=recipe.export.calibration > 0, reset=tuning is not None and tuning.reset)
+
+
+def _without_weights(node: ops.Node) -> ops.Node:
+    if not isinstance(node, ops.ConvNode | ops.LinearNode):
+        return node
+    return replace(node, weight=np.zeros_like(node.weight), bias=None if node.bias is None else np.zeros_like(node.bias))
 
 
 def deploy(network: nn.Module, data: DataSet) -> Deployment:

@@ -1,4 +1,4 @@
-"""Fine-tuning for Loihi: a trained student learns on in the chip's integers, from labels and from its own answers in float."""
+"""Fine-tuning for a target: a trained student learns on in its arithmetic, from labels and its own answers in float."""
 
 import hashlib
 import json
@@ -6,19 +6,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from neurodeploy.app.targets import calibration_inputs
+from neurodeploy.app.deployment import calibration_inputs
 from neurodeploy.augmentation import AnyAugmentation, augment
 from neurodeploy.data import DataSet
 from neurodeploy.distillation.term import label_loss, soft_divergence
 from neurodeploy.dynamics.layers import Neuron
-from neurodeploy.graph import Graph, partition
-from neurodeploy.graph.grid import to_grid
+from neurodeploy.graph import Graph
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io import tensors
 from neurodeploy.io.errors import Failure, UserError
@@ -31,11 +30,9 @@ from neurodeploy.training.metrics import Metrics
 from neurodeploy.training.optimisation import build_optimizer, learning_rate, restore, state_of
 from neurodeploy.training.parallel import determined
 from neurodeploy.training.stopping import Split, split
-from neurodeploy_exporters.lava.aware import LoihiAware, hard_reset
-from neurodeploy_exporters.lava.export import entering_spikes
-from neurodeploy_exporters.lava.quantize import quantize_body
+from neurodeploy_exporters.target import Target, TuningSettings
 
-_KEY = "neurodeploy.app.finetune"
+_KEY = "neurodeploy.finetuning"  # of files written before too
 _FORMAT = 1
 _HELD_OUT, _MOST_HELD_OUT = 0.1, 2000
 
@@ -45,14 +42,14 @@ class Tuned:
     """A network that has been fine-tuned.
 
     Attributes:
-        graph: in float, its weights rounded to the chip's integers divided by `scales`; what the Lava exporter is given.
-        scales: of each spiking layer of the body.
+        graph: in float, its weights rounded as the target rounds them; what its export is given.
+        tuned: see `neurodeploy_exporters.Subject.tuned`.
         start: the network as it was quantised, before its fine-tuning; takes samples as data sets hold them.
         module: the same after it; its spikes are those of the exported artefact.
     """
 
     graph: Graph
-    scales: dict[str, float]
+    tuned: Any
     start: GraphModule
     module: GraphModule
 
@@ -89,6 +86,7 @@ def finetune_student(
     folder: Path,
     settings: FinetuneSettings,
     *,
+    target: Target,
     data: DataSet,
     quantize: Literal["none", "exact"],
     calibration: int,
@@ -104,7 +102,7 @@ def finetune_student(
         UserError: as `finetune`, or the network is not a student.
     """
     if role in recipe.relu_roles:
-        raise UserError(f"{role}: a ReLU network, which has no body for the chip; give a student's checkpoint")
+        raise UserError(f"{role}: a ReLU network, and only spiking ones are fine-tuned; give a student's checkpoint")
     student, count = recipe.student_named(role), len(data.train_labels)
     held_out = student.training.validation_samples or min(_MOST_HELD_OUT, int(_HELD_OUT * count))
     with watcher(f"seed {seed} · {role}, fine-tuning", settings.epochs, count - held_out) as watch:
@@ -113,6 +111,7 @@ def finetune_student(
             data,
             folder,
             settings,
+            target=target,
             seed=seed,
             held_out=held_out,
             neuron=(student.neuron or recipe.neuron).build(),
@@ -131,6 +130,7 @@ def finetune(
     folder: Path,
     settings: FinetuneSettings,
     *,
+    target: Target,
     seed: int,
     held_out: int,
     neuron: Neuron,
@@ -141,7 +141,7 @@ def finetune(
     watch: Watch | None = None,
     device: str | torch.device = "cpu",
 ) -> Tuned:
-    """Train a student in the integers in which it will run on the chip.
+    """Train a student in the arithmetic in which it will run on a target.
 
     As in `training.train`, every random draw of an epoch depends on nothing but the seed and the epoch's number, so a run that
     was killed and resumed ends with the same weights as one that was not. The best epoch is kept: the one with the highest
@@ -152,6 +152,7 @@ def finetune(
         data: the training set.
         folder: receives `checkpoint.safetensors`, `metrics.jsonl` (one line per epoch) and curves for TensorBoard.
         settings: length, rate and loss.
+        target: in whose arithmetic it learns.
         seed: of the batches, and of the choice of samples that are held out.
         held_out: number of training samples that choose the epoch; with the student's own seed and number, they are those that
             its training held out too.
@@ -164,7 +165,7 @@ def finetune(
         device: where to compute.
 
     Raises:
-        UserError: the network has no form on the chip, or nothing would be left to train on, or the folder holds a
+        UserError: the network has no form on the target, or nothing would be left to train on, or the folder holds a
             checkpoint and `resume` is False, or it belongs to another fine-tuning.
         Failure: the loss is not finite, or the disk is full.
     """
@@ -180,7 +181,7 @@ def finetune(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with sole_writer(folder):
-        run = _FinetuneRun(graph, data, origin, neuron, torch.device(device))
+        run = _FinetuneRun(graph, data, origin, target, neuron, torch.device(device))
         run.train(folder, watch, resume=resume)
     return run.result()
 
@@ -188,17 +189,27 @@ def finetune(
 class _FinetuneRun:
     """One fine-tuning in progress."""
 
-    def __init__(self, graph: Graph, data: DataSet, progress: FinetuneProgress, neuron: Neuron, device: torch.device) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        data: DataSet,
+        progress: FinetuneProgress,
+        target: Target,
+        neuron: Neuron,
+        device: torch.device,
+    ) -> None:
         self.progress, self.data, self.device = progress, data, device
         self.split: Split = split(data, progress.held_out, progress.seed)
         exact = progress.quantize == "exact"
-        source = hard_reset(graph) if progress.settings.reset else graph
-        rounded, parts = to_grid(source) if exact else source, partition(source)
-        samples = None if exact else calibration_inputs(data, progress.calibration)
-        spikes = None if samples is None else entering_spikes(source, parts, samples, source.steps or len(samples))
-        body = quantize_body(rounded, parts.body, calibration=spikes)
-        self.start = GraphModule(body.graph, batch_first=data.timed)
-        self.module = LoihiAware(source, body, exact=exact, neuron=neuron, batch_first=data.timed).to(device)
+        settings = TuningSettings(
+            exact=exact,
+            reset=progress.settings.reset,
+            calibration=None if exact else calibration_inputs(data, progress.calibration),
+            neuron=neuron,
+            batch_first=data.timed,
+        )
+        self.tuning = target.tuning(graph, settings)
+        self.module: nn.Module = self.tuning.module.to(device)
         self.teacher = GraphModule(graph, batch_first=data.timed).to(device)
         self.optimizer = build_optimizer(self.module, progress.settings.optimization)
         self.best: dict[str, Tensor] = {}
@@ -217,10 +228,9 @@ class _FinetuneRun:
         self.module.load_state_dict(self.best)
 
     def result(self) -> Tuned:
-        module = self.module.cpu()
-        graph = module.tuned_graph()
-        body = quantize_body(graph, partition(graph).body, scales=module.scales)
-        return Tuned(graph, module.scales, self.start, GraphModule(body.graph, batch_first=self.data.timed))
+        self.module.cpu()
+        graph, tuned, module = self.tuning.result()
+        return Tuned(graph, tuned, self.tuning.start, module)
 
     def _resume(self, path: Path, *, resume: bool) -> None:
         if not resume:
@@ -277,7 +287,7 @@ class _FinetuneRun:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        self.module.constrain()
+        self.tuning.constrain()
         right = (logits.argmax(-1) == y).to(torch.float64).mean()
         return torch.tensor([by_labels.item(), by_answers.item(), right.item()], dtype=torch.float64)
 

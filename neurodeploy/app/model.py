@@ -12,9 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.app.deployment import deploy
-from neurodeploy.app.summary import places_of
-from neurodeploy.app.targets import HeadCut
+from neurodeploy.app.deployment import deploy, deployed_places
 from neurodeploy.data import DataSet
 from neurodeploy.dynamics import layers
 from neurodeploy.dynamics.neurons import NeuronParameters
@@ -23,9 +21,9 @@ from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
 from neurodeploy.training import checkpoint
-from neurodeploy_energy.deployment import Place
 from neurodeploy_exporters.artefact import Artefact, read_artefact
 from neurodeploy_exporters.nir import Reading, read_with_conventions
+from neurodeploy_exporters.target import Place, places_of
 
 
 @dataclass(frozen=True)
@@ -268,15 +266,15 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
     places: dict[str, Place] = {}
     if progress.role not in progress.recipe.relu_roles:
         with suppress(UserError):  # a network without a form as a graph is counted all the same
-            places = _places(deploy(loaded.network, data).graph, progress.recipe.export.head_cut)
+            places = deployed_places(deploy(loaded.network, data).graph, progress.recipe.export.target_options())
     name = checkpoint.describe(progress)
     return Model(name, loaded.network, data.test_samples, data.note, data.test_labels, places)
 
 
-def _places(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, Place]:
+def _places(graph: Graph) -> dict[str, Place]:
     """Layer name → part of the deployed network; empty for one that cannot be cut."""
     try:
-        return places_of(graph, head_cut)
+        return places_of(graph)
     except UserError:
         return {}
 

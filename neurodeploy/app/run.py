@@ -12,20 +12,20 @@ from torch import Tensor, nn
 
 from neurodeploy.app import summary
 from neurodeploy.app.accounting import BATCH, completed
-from neurodeploy.app.deployment import Deployment, deploy
+from neurodeploy.app.deployment import Deployment, Targets, check_targets, deploy, deployed_graph, deployed_places
 from neurodeploy.app.finetune import Tuned, finetune_student
-from neurodeploy.app.targets import find, further_options
 from neurodeploy.data import DataSet
 from neurodeploy.graph import Graph
-from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import Failure
 from neurodeploy.io.files import write_text
-from neurodeploy.recipe import Recipe
+from neurodeploy.recipe import FinetuneSettings, Recipe
 from neurodeploy.training.evaluation import Accuracy, Evaluation, evaluate
 from neurodeploy.training.experiment import Watcher, folder_of, silent, train_all
 from neurodeploy_energy import Report, profile, write_report
 from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.target import Target, TargetOptions
 from neurodeploy_exporters.verify import Verification, verify
 
 SUMMARY = "summary.json"
@@ -53,6 +53,13 @@ class Deployed:
     result: Evaluation
     tuned: Tuned | None = None
     quantised: Evaluation | None = None
+
+    def module_for(self, target: Target, options: TargetOptions) -> nn.Module:
+        """The network in torch as one target computes it."""
+        if self.tuned is not None:
+            return self.module
+        graph = target.deployed(self.graph, options)
+        return self.module if not differences(graph, self.module.graph) else self.deployment.module(graph)
 
     @property
     def accuracies(self) -> dict[str, Accuracy]:
@@ -113,36 +120,21 @@ def run(
         UserError: `root` is in use, or the recipe asks for what is not there.
         Failure: an exported artefact does not reproduce the network's spikes.
     """
-    exporters = {target: find(target) for target in recipe.export.targets}
+    targets = recipe.export.target_options()
     data = recipe.data.load()
-    chosen: dict[str, Any] = {
-        "head_cut": recipe.export.head_cut,
-        "streaming": recipe.export.streaming,
-        "spike_counts": recipe.export.spike_counts,
-    }
-    further_options(exporters, **chosen)  # what cannot be exported is said before the training
+    check_targets(recipe, data)
     results: list[SeedResult] = []
     device = "cpu" if fabric is None else fabric.device
-    tune = partial(
-        finetune_student,
-        recipe,
-        recipe.deployed,
-        data=data,
-        quantize="exact" if recipe.export.quantize == "exact" else "none",
-        calibration=recipe.export.calibration,
-        resume=resume,
-        watcher=watcher,
-        device=device,
-    )
+    tune = partial(_tuned, recipe, data=data, resume=resume, watcher=watcher, device=device)
     for seed, networks in _by_seed(train_all(recipe, root, data, fabric=fabric, watcher=watcher, resume=resume), recipe):
-        result = _one_seed(recipe, root, data, seed, networks, partial(further_options, exporters, **chosen), tune, say)
+        result = _one_seed(recipe, root, data, seed, networks, targets, tune, say)
         results.append(result)
     content = summary.of_run(recipe, data, results)
     write_report(
         results[0].report,
         root,
         title=f"{recipe.name}: {recipe.deployed} against {recipe.baseline}",
-        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph, recipe.export.head_cut),
+        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph, targets),
         notices=summary.notices(recipe),
     )
     write_text(root / SUMMARY, summary.as_json(content))
@@ -164,44 +156,39 @@ def _one_seed(
     data: DataSet,
     seed: int,
     networks: dict[str, nn.Module],
-    options_of: Callable[..., dict[str, dict[str, Any]]],
+    targets: Targets,
     tune: Callable[..., Tuned],
     say: Callable[[str], None],
 ) -> SeedResult:
     samples = data.test_samples
     teacher = evaluate(networks["teacher"].cpu(), samples, data.test_labels).accuracy
     say(f"seed {seed} · teacher: test accuracy {teacher}")
-    baseline = _deploy(recipe, networks[recipe.baseline].cpu(), data)
+    baseline = _deploy(targets, networks[recipe.baseline].cpu(), data)
     tuning, folder = recipe.export.finetune, folder_of(root, seed, recipe.deployed) / FINETUNING
     tuner = None if tuning is None else partial(tune, seed, folder=folder, settings=tuning)
-    student = _deploy(recipe, networks[recipe.deployed].cpu(), data, tuner)
+    student = _deploy(targets, networks[recipe.deployed].cpu(), data, tuner)
     for role, deployed in ((recipe.baseline, baseline), (recipe.deployed, student)):
         spikes = deployed.result.spikes_per_sample
         say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
     bundles, verifications = {}, {}
-    scales: dict[str, Any] = {} if student.tuned is None else {"scales": student.tuned.scales}
-    deployment = student.deployment
-    further = options_of(calibration=deployment.calibration(recipe.export.calibration), encoding=deployment.encoding)
-    for target, options in further.items():
-        folder = folder_of(root, seed, "bundles") / target
-        bundles[target] = find(target)(
-            student.graph,
-            deployment.inputs(samples[: recipe.export.samples]),
-            folder,
-            name=f"{recipe.name}-{recipe.deployed}",
-            quantize=recipe.export.quantize,
-            accuracy=student.accuracies,
-            test=deployment.test,
-            **options,
-            **scales,
-        )
-        verifications[target] = _verified(folder, student, samples[: recipe.export.samples], say)
-    baseline_report, report = _reports(recipe, samples, networks["teacher"], baseline, student)
+    subject = student.deployment.subject(
+        f"{recipe.name}-{recipe.deployed}",
+        samples=recipe.export.samples,
+        calibration=recipe.export.calibration,
+        accuracy=student.accuracies,
+        graph=student.graph,
+        tuned=None if student.tuned is None else student.tuned.tuned,
+    )
+    for name, (target, options) in targets.items():
+        bundles[name] = target.export(subject, folder_of(root, seed, "bundles") / name, options)
+        module = student.module_for(target, options)
+        verifications[name] = _verified(bundles[name], module, samples[: recipe.export.samples], say)
+    baseline_report, report = _reports(recipe, targets, samples, networks["teacher"], baseline, student)
     return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
 
 
 def _reports(
-    recipe: Recipe, samples: Tensor, teacher: nn.Module, baseline: Deployed, student: Deployed
+    recipe: Recipe, targets: Targets, samples: Tensor, teacher: nn.Module, baseline: Deployed, student: Deployed
 ) -> tuple[Report, Report]:
     """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
     batches, profiles = samples.split(BATCH), recipe.energy.profiles
@@ -210,14 +197,15 @@ def _reports(
 
     def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
         report = profile(deployed.module, batches, name=name, profiles=profiles)
-        places, accuracy = summary.places_of(deployed.graph, recipe.export.head_cut), deployed.result.accuracy
+        places, accuracy = deployed_places(deployed.graph, targets), deployed.result.accuracy
         return completed(report, places=places, accuracy=accuracy, baseline=before, twin=twin)
 
     before = counted(recipe.baseline, baseline, None)
     return before, counted(recipe.deployed, student, before)
 
 
-def _deploy(recipe: Recipe, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:
+def _deploy(targets: Targets, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:
+    """A network as the headline's target computes it."""
     test = data.test_samples, data.test_labels
     trained = evaluate(network, *test)
     deployment = deploy(network, data)
@@ -226,19 +214,35 @@ def _deploy(recipe: Recipe, network: nn.Module, data: DataSet, tune: Callable[..
         tuned = tune(graph=graph)
         quantised, result = (evaluate(module, *test) for module in (tuned.start, tuned.module))
         return Deployed(trained, deployment, tuned.graph, tuned.module, result, tuned, quantised)
-    module = deployment.module(to_grid(graph) if recipe.export.quantize == "exact" else graph)
+    module = deployment.module(deployed_graph(graph, targets))
     return Deployed(trained, deployment, graph, module, evaluate(module, *test))
 
 
-def _verified(folder: Path, student: Deployed, samples: Tensor, say: Callable[[str], None]) -> Verification:
+def _tuned(recipe: Recipe, seed: int, settings: FinetuneSettings, **others: Any) -> Tuned:
+    """The deployed student, fine-tuned for the one target of the recipe."""
+    ((target, options),) = recipe.export.target_options().values()
+    exact = getattr(options, "quantize", "none") == "exact"
+    return finetune_student(
+        recipe,
+        recipe.deployed,
+        seed,
+        settings=settings,
+        target=target,
+        quantize="exact" if exact else "none",
+        calibration=recipe.export.calibration,
+        **others,
+    )
+
+
+def _verified(folder: Path, module: nn.Module, samples: Tensor, say: Callable[[str], None]) -> Verification:
     outcome = verify(folder)
     if not outcome.passed:
         raise Failure(f"{folder}: the exported artefact differs: {'; '.join(outcome.findings)}")
     expected = read_bundle(folder).sample().spikes
     with torch.no_grad():
-        reported = evaluate(student.module, samples, torch.zeros(len(samples), dtype=torch.long)).spikes
+        reported = evaluate(module, samples, torch.zeros(len(samples), dtype=torch.long)).spikes
     for layer, count in reported.items():
         if layer in expected and int(expected[layer].sum()) != round(count * len(samples)):
             raise Failure(f"{folder}: layer {layer}: its spikes differ from those that the energy report counts")
-    say(f"{folder}: verified, {outcome.spikes_compared:,} spikes compared, {sum(outcome.mismatched_spikes.values())} differ")
+    say(f"{folder}: verified, {outcome.spikes_compared:,} spikes compared, {outcome.mismatches} differ")
     return outcome

@@ -2,17 +2,16 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from neurodeploy import __version__
-from neurodeploy.app.targets import HeadCut
+from neurodeploy.app.deployment import Targets, deployed_places, headline
 from neurodeploy.data import DataSet
-from neurodeploy.graph import Graph, Part, ops, partition
+from neurodeploy.graph import Graph, ops, partition
+from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import mean_and_interval
-from neurodeploy_energy.deployment import Place
-from neurodeploy_exporters.lava.headcut import moved
-from neurodeploy_exporters.lava.wiring import readouts
+from neurodeploy_exporters.target import Place
 
 if TYPE_CHECKING:
     from neurodeploy.app.run import Deployed, SeedResult
@@ -73,50 +72,36 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
     }
 
 
-def places_of(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, Place]:
-    """Which part of the deployed network each layer belongs to."""
-    cut = partition(graph)
-    taken = moved(graph, cut.head, readouts(graph, cut.head)) if head_cut == "last-synapse" else frozenset()
-    found: dict[str, Place] = {}
-    placed: tuple[tuple[Part | None, Place], ...] = ((cut.encoder, "encoder"), (cut.body, "body"), (cut.head, "head"))
-    for part, place in placed:
-        for name in () if part is None else _members(graph, part, taken):
-            found.setdefault(name, place)
-    return found
-
-
-def parts(graph: Graph, head_cut: HeadCut = "last-spike") -> dict[str, str]:
+def parts(graph: Graph, targets: Targets) -> dict[str, str]:
     """Which layers of the deployed network run where."""
-    cut = partition(graph, spikes_only=False)
-    taken = moved(graph, cut.head, readouts(graph, cut.head)) if head_cut == "last-synapse" else frozenset()
-    places = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
+    headings = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
     costly = ops.ConvNode | ops.LinearNode | ops.Spiking
+    cut = partition(graph, spikes_only=False)
+    try:
+        places = deployed_places(graph, targets)
+    except UserError:  # more than spikes crosses its cuts, as a host allows
+        places = {name: cast(Place, part.name) for part in reversed(cut.parts) for name in part.members}
     return {
-        places[part.name]: ", ".join(name for name in members if isinstance(graph[name], costly)) or "nothing"
+        headings[part.name]: ", ".join(
+            node.name for node in graph.nodes if places.get(node.name) == part.name and isinstance(node, costly)
+        )
+        or "nothing"
         for part in cut.parts
-        for members in (_members(graph, part, taken),)
     }
-
-
-def _members(graph: Graph, part: Part, taken: frozenset[str]) -> list[str]:
-    """Nodes of a part, when the chip has taken some of the head's."""
-    if part.name == "body":
-        return [node.name for node in graph.nodes if node.name in {*part.members} | taken]
-    return [name for name in part.members if name not in taken]
 
 
 def notices(recipe: Recipe) -> list[str]:
     """What a reader of the report must know to read it rightly."""
+    counted = headline(recipe.export.target_options())
     found = [
         f"Tables and figures show seed {recipe.seeds[0]}; the list at the end gives means over all seeds with 95 % intervals.",
-        "Counts are those of the deployed networks: batch norm folded"
-        + (", weights on an 8-bit power-of-two grid." if recipe.export.quantize == "exact" else ".")
-        + (f" {recipe.deployed} has been fine-tuned in Loihi's integers, and is counted so." if recipe.export.finetune else ""),
+        "Counts are those of the deployed networks, batch norm folded.",
+        *(() if counted is None else counted[0].notices(counted[1])),
         "In the totals every spike-driven layer is costed by its synaptic operations, also where the bundle runs it densely on "
         "the host; the table of chip and host costs encoder and head as the dense work that they are there.",
     ]
-    if recipe.export.quantize == "int8":
-        found.append("The exported artefact computes in 8-bit integers; counts are those of the network with float weights.")
+    if recipe.export.finetune is not None:
+        found.insert(2, f"{recipe.deployed} has been fine-tuned for {recipe.export.targets[0]}, and is counted so.")
     if recipe.student_named(recipe.deployed).repact:
         found.append(
             f"RepAct: the last activation of {recipe.deployed} is a ReLU, so that layer emits no spikes and the classifier "
@@ -156,7 +141,7 @@ def _verification(results: "Sequence[SeedResult]") -> dict[str, Any]:
     answer: dict[str, Any] = {}
     for target in results[0].verifications:
         outcomes = [result.verifications[target] for result in results]
-        answer[f"{target}_mismatched_spikes"] = sum(sum(o.mismatched_spikes.values()) for o in outcomes)
+        answer[f"{target}_mismatched_spikes"] = sum(o.mismatches for o in outcomes)
         answer[f"{target}_spikes_compared"] = sum(o.spikes_compared for o in outcomes)
         answer[f"{target}_bundles"] = [str(result.bundles[target]) for result in results]
     return answer

@@ -39,8 +39,8 @@ _OPTIONAL = {
 def command() -> None:
     import torch
 
-    from neurodeploy.app.targets import names
     from neurodeploy_exporters.onnx.providers import CLASH
+    from neurodeploy_exporters.target import names
 
     installed = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}
     table = Table("package", "version", "note")

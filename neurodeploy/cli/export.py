@@ -1,55 +1,47 @@
 """Turn a checkpoint or NIR file into a bundle for each target: artefacts, a sample with its spikes, and a manifest."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurodeploy.cli.choices import Convention, Device, InputShape, NirReset, Output, Steps, TimeStep, fabric_on, nir_choices
 from neurodeploy.cli.console import err, out
+from neurodeploy.cli.target_options import given
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from neurodeploy.app.deployment import Targets
+    from neurodeploy.app.model import NirChoices
     from neurodeploy.recipe import FinetuneSettings
     from neurodeploy_exporters.bundle import Agreement
+    from neurodeploy_exporters.target import Target
 
 EXAMPLE = """neurodeploy export runs/demo/seed-0/student/checkpoint.safetensors \\
     --target onnx --target lava --quantize exact --output runs/bundles"""
 
 
 def command(
+    ctx: typer.Context,
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `train` or `run`, or a NIR file.", show_default=False)],
     target: Annotated[list[str], typer.Option("--target", help="onnx, lava, nir or another installed target; repeatable.")],
     output: Output = None,
-    quantize: Annotated[
-        Literal["none", "exact", "int8"],
-        typer.Option(
-            help="exact: 8-bit weights on a power-of-two grid, on which every sum is exact. int8: ONNX in integers, faster and "
-            "smaller, not exact. Lava is always 8-bit."
-        ),
-    ] = "none",
     samples: Annotated[int, typer.Option(min=1, help="Test samples that the bundle carries for its verification.")] = 16,
     calibration: Annotated[
         int,
         typer.Option(
             min=0,
-            help="Training samples on which Lava's layers, or int8's, get their scales without --quantize exact; 0: none.",
+            help="Training samples on which a target may choose how it rounds (without --quantize exact); 0: none.",
         ),
     ] = 64,
-    streaming: Annotated[
-        bool, typer.Option("--streaming", help="ONNX: states are inputs and outputs, a sequence may come in chunks.")
-    ] = False,
-    spike_counts: Annotated[
-        bool, typer.Option("--spike-counts", help="ONNX: spikes per layer, step and sample as further outputs.")
-    ] = False,
-    head_cut: Annotated[
-        Literal["last-spike", "last-synapse"],
-        typer.Option(help="Lava: spikes leave the chip, or graded values of the last synapse, which it then computes too."),
-    ] = "last-spike",
     finetune: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Train so many epochs in Loihi's integers first; for `--target lava` alone.", show_default=False
+            min=1,
+            help="Train so many epochs in the target's arithmetic first; with one target that can (lava).",
+            show_default=False,
         ),
     ] = None,
     finetune_learning_rate: Annotated[
@@ -71,67 +63,76 @@ def command(
     input_shape: InputShape = None,
     steps: Steps = None,
 ) -> None:
+    from neurodeploy_exporters.target import find, shared_options
+
+    targets = {name: find(name) for name in target}
+    options = shared_options(target, given(ctx))
+    chosen = {name: (one, one.options(options[name])) for name, one in targets.items()}
+    if str(checkpoint).endswith(".nir"):
+        if finetune is not None:
+            raise UserError(f"{checkpoint}: a NIR file brings no training data, leave out --finetune")
+        choices = nir_choices(convention, dt, reset, input_shape, steps)
+        _export_nir(checkpoint, choices, chosen, inputs, output, count=samples, calibration=calibration)
+        return
+    settings = _settings(targets, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
+    _export_checkpoint(
+        checkpoint,
+        chosen,
+        output,
+        settings,
+        samples=samples,
+        calibration=calibration,
+        resume=resume,
+        device=device,
+        profiles=(chip_profile, host_profile),
+    )
+
+
+def _export_checkpoint(
+    checkpoint: Path,
+    targets: "Targets",
+    output: Path | None,
+    settings: "FinetuneSettings | None",
+    *,
+    samples: int,
+    calibration: int,
+    resume: bool,
+    device: str,
+    profiles: tuple[str, str],
+) -> None:
     from neurodeploy.app.deployment import deploy
     from neurodeploy.app.finetune import finetune_student
-    from neurodeploy.app.model import is_nir
     from neurodeploy.app.run import FINETUNING
-    from neurodeploy.app.targets import find, further_options
     from neurodeploy.cli.console import training_bar
     from neurodeploy.cli.head_cut import head_cut_table
-    from neurodeploy.cli.imported import export_imported
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import Accuracy, evaluate
     from neurodeploy_energy.cost import load
     from neurodeploy_exporters.bundle import read_bundle
 
-    exporters = {name: find(name) for name in target}
-    chosen: dict[str, Any] = {"head_cut": head_cut, "streaming": streaming, "spike_counts": spike_counts}
-    further_options(exporters, **chosen)
-    if quantize == "int8" and "lava" in target:
-        raise UserError("--quantize int8: for --target onnx alone; lava has 8-bit weights always, take none or exact")
-    if is_nir(checkpoint):
-        if finetune is not None:
-            raise UserError(f"{checkpoint}: a NIR file brings no training data, leave out --finetune")
-        choices = nir_choices(convention, dt, reset, input_shape, steps)
-        export_imported(
-            checkpoint,
-            choices,
-            exporters,
-            inputs,
-            output,
-            quantize=quantize,
-            count=samples,
-            calibration=calibration,
-            chosen=chosen,
-        )
-        return
-    settings = _settings(target, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
-    chip, host = load(chip_profile), load(host_profile)
+    chip, host = (load(profile) for profile in profiles)
     loaded = checkpoints.load(checkpoint)
     recipe, role, seed = loaded.progress.recipe, loaded.progress.role, loaded.progress.seed
     data = recipe.data.load()
     test = data.test_samples, data.test_labels
     deployment = deploy(loaded.network, data)
-    options = further_options(
-        exporters, **chosen, calibration=deployment.calibration(calibration), encoding=deployment.encoding
-    )
-    graph = deployment.graph
+    graph, tuned_with = deployment.graph, None
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
-    further: dict[str, Any] = {}
     if settings is not None:
         if deployment.code is not None:
             raise UserError(f"--finetune: for direct codes and events, a {recipe.code_of(role)} code found; export without it")
-        folder = checkpoint.parent / FINETUNING
+        ((target, options),) = targets.values()
         try:
             tuned = finetune_student(
                 recipe,
                 role,
                 seed,
                 graph,
-                folder,
+                checkpoint.parent / FINETUNING,
                 settings,
+                target=target,
                 data=data,
-                quantize="exact" if quantize == "exact" else "none",
+                quantize="exact" if getattr(options, "quantize", "none") == "exact" else "none",
                 calibration=calibration,
                 resume=resume,
                 watcher=training_bar,
@@ -140,23 +141,16 @@ def command(
         except KeyboardInterrupt:
             err.print("interrupted; continue with the same command and --resume")
             raise typer.Exit(130) from None
-        graph, further = tuned.graph, {"scales": tuned.scales}
+        graph, tuned_with = tuned.graph, tuned.tuned
         accuracy |= {
             "quantised": evaluate(tuned.start, *test).accuracy,
             "tuned": evaluate(tuned.module, *test).accuracy,
         }
-    for name, exporter in exporters.items():
-        folder = exporter(
-            graph,
-            deployment.inputs(data.test_samples[:samples]),
-            (output or checkpoint.parent / "bundles") / name,
-            name=f"{recipe.name}-{role}",
-            quantize=quantize,
-            accuracy=accuracy,
-            test=deployment.test,
-            **options[name],
-            **further,
-        )
+    subject = deployment.subject(
+        f"{recipe.name}-{role}", samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
+    )
+    for name, (target, options) in targets.items():
+        folder = target.export(subject, (output or checkpoint.parent / "bundles") / name, options)
         out.print(f"{folder}: written; check it with: neurodeploy verify {folder}")
         manifest = read_bundle(folder).manifest
         if manifest.head_cut is not None:
@@ -165,6 +159,39 @@ def command(
             out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
         if manifest.agreement is not None:
             out.print(_agreement(manifest.agreement))
+
+
+def _export_nir(
+    path: Path,
+    choices: "NirChoices",
+    targets: "Targets",
+    inputs: Path | None,
+    output: Path | None,
+    *,
+    count: int,
+    calibration: int,
+) -> None:
+    """Write a bundle for each target, and say what was assumed of the file.
+
+    The bundles carry the first `count` samples of `inputs`; those after them, `calibration` at most, are for targets that
+    choose how they round.
+    """
+    from neurodeploy.app.model import inputs_for, load_model
+    from neurodeploy_exporters.target import Subject
+
+    model = load_model(str(path), choices)
+    for statement in model.statements:
+        err.print(f"{path}: {statement}")
+    if model.graph is None:
+        raise UserError(f"{path}: not a NIR file")
+    samples = inputs_for(model, inputs)
+    timed = model.graph.input.timed
+    carried, rest = samples[:count], samples[count : count + calibration]
+    layout = [part.transpose(0, 1).contiguous().numpy() if timed else part.numpy() for part in (carried, rest)]
+    subject = Subject(graph=model.graph, sample_inputs=layout[0], name=model.name, calibration=layout[1] if len(rest) else None)
+    for name, (target, options) in targets.items():
+        folder = target.export(subject, (output or path.parent / "bundles") / name, options)
+        out.print(f"{folder}: written; check it with: neurodeploy verify {folder}")
 
 
 def _agreement(found: "Agreement") -> str:
@@ -181,16 +208,19 @@ def _agreement(found: "Agreement") -> str:
 
 
 def _settings(
-    targets: list[str], epochs: int | None, learning_rate: float | None, *, reset: bool, resume: bool
+    targets: "Mapping[str, Target]", epochs: int | None, learning_rate: float | None, *, reset: bool, resume: bool
 ) -> "FinetuneSettings | None":
     from neurodeploy.recipe import FinetuneSettings
 
     if epochs is None:
-        given = {"--finetune-learning-rate": learning_rate is not None, "--finetune-reset": reset, "--resume": resume}
-        for option in (option for option, used in given.items() if used):
+        unused = {"--finetune-learning-rate": learning_rate is not None, "--finetune-reset": reset, "--resume": resume}
+        for option in (option for option, used in unused.items() if used):
             raise UserError(f"{option}: belongs to a fine-tuning; give its epochs with --finetune")
         return None
-    if targets != ["lava"]:
-        raise UserError(f"--finetune: for --target lava alone, {', '.join(targets)} found; export the other targets without it")
+    if not (len(targets) == 1 and all(target.tunable for target in targets.values())):
+        raise UserError(
+            f"--finetune: for one target that can be fine-tuned for, such as lava, {', '.join(targets)} found; export the "
+            "other targets without it"
+        )
     rate: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
     return FinetuneSettings(epochs=epochs, reset=reset, **rate)

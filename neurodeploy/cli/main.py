@@ -2,9 +2,10 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import neurodeploy
 from neurodeploy.cli import (
@@ -23,10 +24,26 @@ from neurodeploy.cli import (
     verify,
 )
 from neurodeploy.cli.console import err, out
+from neurodeploy.cli.target_options import with_target_options
 from neurodeploy.io.errors import Failure, UserError
+
+
+class Commands(TyperGroup):
+    """The commands; `export` gets the options of the installed targets when it is called, since that imports all of them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name == "export":
+            whole = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+            described: Any = command
+            whole.command(name, help=described.help, epilog=described.epilog)(with_target_options(export.command))
+            command = typer.main.get_command(whole)
+        return name, command, rest
+
 
 app = typer.Typer(
     name="neurodeploy",
+    cls=Commands,
     help="Train distilled spiking networks, export them to ONNX and Loihi, and account for their energy.",
     epilog="\b\nExample:\n  neurodeploy run digits --output runs/demo",
     no_args_is_help=True,
@@ -37,7 +54,7 @@ app = typer.Typer(
 
 for _module in (run, train, evaluate, export, verify, simulate, map, energy, compare, sweep, profiles, recipes, doctor):
     _name = _module.__name__.rpartition(".")[2]
-    app.command(name=_name, help=_module.__doc__, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
+    app.command(_name, help=_module.__doc__, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
 
 
 def _print_version(wanted: bool) -> None:

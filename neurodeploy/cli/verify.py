@@ -35,7 +35,7 @@ def command(
         table = Table("spiking layer", "mismatched spikes")
         table.columns[1].justify = "right"
         for layer, count in outcome.mismatched_spikes.items():
-            table.add_row(layer, f"{count:,}")
+            table.add_row(layer, "–" if count is None else f"{count:,}")
         out.print(table)
         logits = (
             f"logits differ by {outcome.logits_max_difference:.2g} at most" if outcome.spikes_compared else "no logits either"

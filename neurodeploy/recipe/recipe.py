@@ -1,11 +1,12 @@
 """The whole experiment."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import AnyDataSet
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
 from neurodeploy.recipe.sections import (
     FinetuneSettings,
@@ -17,6 +18,8 @@ from neurodeploy.recipe.sections import (
     TeacherSettings,
     TrainingSettings,
 )
+from neurodeploy_exporters.target import Target, TargetOptions, find, option_defaults, shared_options
+from neurodeploy_exporters.target import names as target_names
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -24,43 +27,69 @@ Precision = Literal["float32", "bfloat16", "float16"]
 class ExportSettings(Section):
     """`[export]`: what `neurodeploy run` makes of the deployed student.
 
+    Options of the targets stand here for every target that has them, or in a table of one target, such as `[export.onnx]`.
+
     Attributes:
-        targets: names of export targets.
-        quantize: "exact" puts the weights on a power-of-two grid first; "int8" makes 8-bit integers of them, which run faster
-            and are counted, but not exact: for the target "onnx" alone.
+        targets: names of export targets; empty for none.
         samples: test samples that a bundle carries for its verification.
-        calibration: training samples on which a chip's layers get their scales, where `quantize` is "none", and currents
-            theirs, where it is "int8"; 0 for none.
-        streaming: ONNX models take and give the state of every layer.
-        spike_counts: ONNX models count the spikes of every layer.
-        head_cut: whether spikes leave a chip, or what its last synapse makes of them.
-        finetune: train it in Loihi's integers first; only where "lava" is the one target, since others hold other weights.
+        calibration: training samples on which a target may choose how it rounds; 0 for none.
+        finetune: train it in the target's arithmetic first; only with one target, since others hold other weights.
+        options: target → its options. `quantize`, where a target has it, is "exact" if nothing else is said.
     """
 
     targets: tuple[str, ...] = ("onnx",)
-    quantize: Literal["none", "exact", "int8"] = "exact"
     samples: int = Field(default=16, ge=1, le=1024)
     calibration: int = Field(default=64, ge=0, le=4096)
-    head_cut: Literal["last-spike", "last-synapse"] = "last-spike"
-    streaming: bool = False
-    spike_counts: bool = False
     finetune: FinetuneSettings | None = None
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _integers_have_what_they_need(self) -> "ExportSettings":
-        if self.quantize == "int8" and "lava" in self.targets:
+    @model_validator(mode="before")
+    @classmethod
+    def _options_find_their_target(cls, content: Any) -> Any:
+        """Sort what is no field of this section into the options of the targets; a target that is not installed keeps all."""
+        if not isinstance(content, dict) or not isinstance(content.get("targets", ()), list | tuple):
+            return content
+        targets = [str(name) for name in content.get("targets", ("onnx",))]
+        installed, own = target_names(), content.get("options", {})
+        tables = {name: content[name] for name in content if name in {*targets, *installed} and isinstance(content[name], dict)}
+        flat = {key: value for key, value in content.items() if key not in cls.model_fields and key not in tables}
+        for name in tables.keys() - {*targets}:
             raise ValueError(
-                'quantize: "int8" is for the target onnx; lava has 8-bit weights always: "none" or "exact" expected'
+                f"{name}: options of a target that is none of {', '.join(targets)}; add it to targets, or remove them"
             )
-        if self.quantize == "int8" and not self.calibration:
-            raise ValueError('calibration: 0 found, at least 1 training sample expected by quantize = "int8"')
-        return self
+        known = [name for name in targets if name in installed]
+        try:
+            # recipes of version 0.1 that were stored say every option, also those that none of their targets has
+            unsaid = {key for key, value in flat.items() if value in option_defaults().get(key, ())}
+            taken = {key for name in known for key in find(name).Options.model_fields}
+            shared = shared_options(known, {key: value for key, value in flat.items() if key in taken or key not in unsaid})
+            options = {
+                name: ({"quantize": "exact"} if name in known and "quantize" in find(name).Options.model_fields else {})
+                | shared.get(name, flat)
+                | own.get(name, {})
+                | tables.get(name, {})
+                for name in targets
+            }
+            options |= {name: find(name).options(options[name]).model_dump() for name in known}
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return {key: value for key, value in content.items() if key in cls.model_fields} | {"options": options}
 
     @model_validator(mode="after")
     def _what_is_tuned_is_exported(self) -> "ExportSettings":
-        if self.finetune is not None and self.targets != ("lava",):
-            raise ValueError(f'finetune: for targets = ["lava"] alone, {", ".join(self.targets)} found')
+        if self.finetune is not None and not (len(self.targets) == 1 and find(self.targets[0]).tunable):
+            tunable = " or ".join(f'["{name}"]' for name in target_names() if find(name).tunable)
+            raise ValueError(f"finetune: for targets = {tunable} alone, {', '.join(self.targets)} found")
         return self
+
+    def target_options(self) -> dict[str, tuple[Target, TargetOptions]]:
+        """Target by name, with its options.
+
+        Raises:
+            UserError: a target is not installed.
+        """
+        found = {name: find(name) for name in self.targets}
+        return {name: (target, target.options(self.options.get(name, {}))) for name, target in found.items()}
 
 
 class EnergySettings(Section):

@@ -57,7 +57,7 @@ def test_every_command_and_every_option_is_described():
 def test_choices_defaults_and_switches_are_told():
     text = commands.text()
     assert "| `--quantize NAME` |" in text
-    assert "One of `none`, `exact`, `int8`. | `none` |" in text
+    assert "[default: none] One of `none`, `exact`, `int8`. |" in text
     assert "| `--resume` | Continue a run that was interrupted. |  |" in text
     assert "| `RUNS …` |" in text
 

@@ -107,7 +107,7 @@ SYNAPSES = ("quantization", "layers", "act2", "synapses")
         (_set("input_shape", [1, 8, 9]), r"manifest.json: input_shape: \(1, 8, 9\) found, \(1, 8, 8\) as in the artefacts"),
         (_set("steps", 5), r"manifest.json: steps: 5 found, 4 as in the artefacts expected$"),
         (_set("spiking_layers", 0, "name", "act9"), r"layer act9: shape \(4, 8, 8\) found, None as in the artefacts expected$"),
-        (_set("pieces", 1, "format", "hex"), r"body.net: format 'hex' found, one of onnx, net, circuit, nir expected$"),
+        (_set("pieces", 1, "format", "hex"), r"body.net: format 'hex' found, one of net, circuit, onnx expected$"),
     ],
 )
 def test_a_manifest_that_does_not_fit_its_files_is_refused_in_one_line(bundle, change, message):

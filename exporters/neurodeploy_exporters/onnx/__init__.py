@@ -1,7 +1,10 @@
 """ONNX export: time loops as `Scan`, dynamic in steps and batch."""
 
 from neurodeploy_exporters.onnx.build import build
-from neurodeploy_exporters.onnx.export import export
+from neurodeploy_exporters.onnx.pieces import FORMAT
 from neurodeploy_exporters.onnx.runtime import Answer, Session, Stream
+from neurodeploy_exporters.onnx.target import OnnxTarget
 
-__all__ = ["Answer", "Session", "Stream", "build", "export"]
+export = OnnxTarget().write
+
+__all__ = ["FORMAT", "Answer", "OnnxTarget", "Session", "Stream", "build", "export"]

@@ -286,7 +286,7 @@ def test_a_tuned_network_is_exported_with_the_integers_that_it_learned_with(grap
     module = aware(graph("conv"), exact=quantize == "exact")
     learn(module, x, labels, 0.02)
     tuned = module.tuned_graph()
-    folder = lava.export(tuned, x[:20], tmp_path / "b", name="n", quantize=quantize, test=(x, labels), scales=module.scales)
+    folder = lava.export(tuned, x[:20], tmp_path / "b", name="n", quantize=quantize, test=(x, labels), tuned=module.scales)
     bundle = read_bundle(folder)
     expected = fired(module, torch.from_numpy(x))
     for layer, spikes in bundle.sample().spikes.items():

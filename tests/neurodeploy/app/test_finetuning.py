@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from neurodeploy.app import finetune as finetuning
+from neurodeploy.app.deployment import calibration_inputs
 from neurodeploy.app.finetune import Tuned, finetune, finetune_student
-from neurodeploy.app.targets import calibration_inputs
 from neurodeploy.conversion import Method, initialise
 from neurodeploy.data import DataSet, Digits
 from neurodeploy.dynamics.layers import Neuron, ThresholdNeuron
@@ -30,7 +30,7 @@ from neurodeploy.recipe import FinetuneSettings, parse, text_of
 from neurodeploy.training import CHECKPOINT, METRICS
 from neurodeploy.training.evaluation import Accuracy, Evaluation, evaluate
 from neurodeploy_exporters.bundle import read_bundle
-from neurodeploy_exporters.lava import export
+from neurodeploy_exporters.lava import LavaTarget, export
 from neurodeploy_exporters.lava.quantize import quantize_body
 
 ALL = Digits().load()
@@ -68,7 +68,7 @@ def converted() -> Graph:
 
 
 def tuned(folder: Path, graph: Graph | None = None, settings: FinetuneSettings = SHORT, **options) -> Tuned:
-    given = {"seed": 0, "held_out": 100, "neuron": NEURON} | options
+    given = {"seed": 0, "held_out": 100, "neuron": NEURON, "target": LavaTarget()} | options
     return finetune(trained() if graph is None else graph, DATA, folder, settings, **given)
 
 
@@ -83,7 +83,7 @@ def lines(folder: Path) -> list[dict[str, object]]:
 def same(one: Tuned, other: Tuned) -> bool:
     states = one.module.state_dict(), other.module.state_dict()
     heads = all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    return heads and one.scales == other.scales and states[0].keys() == states[1].keys()
+    return heads and one.tuned == other.tuned and states[0].keys() == states[1].keys()
 
 
 def test_it_learns_and_writes_one_line_of_metrics_per_epoch(tmp_path):
@@ -101,7 +101,7 @@ def test_it_learns_and_writes_one_line_of_metrics_per_epoch(tmp_path):
 @pytest.mark.parametrize("quantize", ["none", "exact"])
 def test_the_tuned_network_in_torch_is_what_its_graph_and_scales_quantise_to(tmp_path, quantize):
     result = tuned(tmp_path, quantize=quantize)
-    body = quantize_body(result.graph, partition(result.graph).body, scales=result.scales)
+    body = quantize_body(result.graph, partition(result.graph).body, scales=result.tuned)
     for node in body.graph.nodes:
         if hasattr(node, "weight"):
             assert torch.equal(result.module.get_submodule(node.name).weight, torch.from_numpy(node.weight))
@@ -113,8 +113,8 @@ def test_the_scales_are_those_that_an_export_without_fine_tuning_chooses_on_the_
     result = tuned(tmp_path, calibration=16)
     plain = export(trained(), DATA.test_samples[:2].numpy(), tmp_path / "b", name="n", calibration=calibration_inputs(DATA, 16))
     layers = read_bundle(plain).manifest.quantization["layers"]
-    assert {name: layer["scale"] for name, layer in layers.items()} == result.scales
-    assert result.scales != tuned(tmp_path / "other", calibration=0).scales
+    assert {name: layer["scale"] for name, layer in layers.items()} == result.tuned
+    assert result.tuned != tuned(tmp_path / "other", calibration=0).tuned
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
@@ -233,12 +233,18 @@ def test_a_student_is_tuned_with_the_augmentation_and_the_surrogate_of_its_recip
     monkeypatch.setattr(finetuning, "finetune", lambda *_, **options: seen.update(options))
     text = text_of("digits").replace("[network]", '[[augmentation]]\nkind = "crop"\npadding = 1\n\n[network]')
     recipe = parse(text, origin="cropped")
-    finetune_student(recipe, "student", 7, trained(), tmp_path, SHORT, data=DATA, quantize="exact", calibration=8)
+    finetune_student(
+        recipe, "student", 7, trained(), tmp_path, SHORT, target=LavaTarget(), data=DATA, quantize="exact", calibration=8
+    )
     assert (seen["seed"], seen["held_out"], seen["quantize"], seen["calibration"]) == (7, 70, "exact", 8)
     assert seen["neuron"].surrogate == Rectangle(1.0)
     assert [one.kind for one in seen["augmentation"]] == ["crop"]
-    with pytest.raises(UserError, match="teacher: a ReLU network, which has no body for the chip; give a student's checkpoint"):
-        finetune_student(recipe, "teacher", 7, trained(), tmp_path, SHORT, data=DATA, quantize="exact", calibration=8)
+    with pytest.raises(
+        UserError, match="teacher: a ReLU network, and only spiking ones are fine-tuned; give a student's checkpoint"
+    ):
+        finetune_student(
+            recipe, "teacher", 7, trained(), tmp_path, SHORT, target=LavaTarget(), data=DATA, quantize="exact", calibration=8
+        )
 
 
 def test_event_frames_are_tuned_too(tmp_path):
@@ -248,6 +254,6 @@ def test_event_frames_are_tuned_too(tmp_path):
     activations = Spiking(lambda: Neuron(NeuronParameters(0.5, 1.0, "hard"), Rectangle()), 4, False, "events")
     network = learn(SPEC.build(1, 10, activations), 5, frames)
     graph = fold_batch_norm(trace(network, (1, 8, 8), timed=True))
-    result = finetune(graph, data, tmp_path, SHORT, seed=0, held_out=100, neuron=NEURON)
+    result = finetune(graph, data, tmp_path, SHORT, target=LavaTarget(), seed=0, held_out=100, neuron=NEURON)
     found, before = (evaluate(module, tests, DATA.test_labels).accuracy.percent for module in (result.module, network))
     assert found > before - 5 > 60

@@ -143,7 +143,7 @@ def test_a_profile_without_a_cost_that_is_needed_gives_no_energy(cli, tmp_path, 
 def test_a_head_cut_behind_the_last_synapse_needs_a_target_with_a_chip(cli, tmp_path, student):
     outcome = cli("export", student, "--target", "onnx", "--output", tmp_path, "--head-cut", "last-synapse")
     assert outcome.code == 2
-    assert 'head cut "last-synapse": no chip among the targets onnx' in outcome.err
+    assert "head-cut: no option of onnx; add the target lava, or leave it out" in outcome.err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -296,7 +296,10 @@ def test_export_fine_tunes_on_request_and_its_manifest_tells_every_accuracy_on_t
         (("--target", "lava", "--resume"), "--resume: belongs to a fine-tuning; give its epochs with --finetune"),
         (("--target", "lava", "--finetune-reset"), "--finetune-reset: belongs to a fine-tuning"),
         (("--target", "lava", "--finetune-learning-rate", 1e-3), "--finetune-learning-rate: belongs to a fine-tuning"),
-        (("--target", "lava", "--target", "onnx", "--finetune", 1), "--finetune: for --target lava alone, lava, onnx found"),
+        (
+            ("--target", "lava", "--target", "onnx", "--finetune", 1),
+            "--finetune: for one target that can be fine-tuned for, such as lava, lava, onnx found",
+        ),
     ],
 )
 def test_options_of_a_fine_tuning_that_does_not_take_place_are_refused(cli, student, options, message):
@@ -308,7 +311,7 @@ def test_options_of_a_fine_tuning_that_does_not_take_place_are_refused(cli, stud
 def test_a_teacher_is_not_fine_tuned(cli, finished):
     outcome = cli("export", finished / "seed-0" / "teacher" / "checkpoint.safetensors", "--target", "lava", "--finetune", 1)
     assert outcome.code == 2
-    assert "teacher: a ReLU network, which has no body for the chip" in " ".join(outcome.err.split())
+    assert "teacher: a ReLU network, and only spiking ones are fine-tuned" in " ".join(outcome.err.split())
 
 
 @pytest.mark.parametrize("command", ["evaluate", "export", "energy"])

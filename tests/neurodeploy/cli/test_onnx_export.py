@@ -43,9 +43,12 @@ def test_a_float_bundle_says_how_many_spikes_differ_from_the_interpreters(cli, t
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--target", "lava", "--streaming"), "streaming: the target onnx alone can stream, lava found"),
-        (("--target", "lava", "--spike-counts"), "spike counts: the target onnx alone can count spikes, lava found"),
-        (("--target", "onnx", "--target", "lava", "--quantize", "int8"), "--quantize int8: for --target onnx alone"),
+        (("--target", "lava", "--streaming"), "streaming: no option of lava; add the target onnx"),
+        (("--target", "lava", "--spike-counts"), "spike-counts: no option of lava; add the target onnx"),
+        (
+            ("--target", "onnx", "--target", "lava", "--quantize", "int8"),
+            "quantize: 'int8' found, \"int8\" is for the target onnx; lava has 8-bit weights always",
+        ),
         (("--target", "onnx", "--quantize", "int8", "--calibration", 0), "int8: no calibration inputs found"),
     ],
 )
@@ -148,8 +151,8 @@ def test_a_recipe_may_stream_count_and_use_integers(latency):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (('targets = ["onnx", "lava"]', 'quantize = "int8"'), 'export: quantize: "int8" is for the target onnx'),
-        (('targets = ["onnx"]', 'quantize = "int8"\ncalibration = 0'), "export: calibration: 0 found, at least 1"),
+        (('targets = ["onnx", "lava"]', 'quantize = "int8"'), "quantize: 'int8' found, \"int8\" is for the target onnx"),
+        (('targets = ["onnx"]', 'quantize = "int8"\ncalibration = 0'), "int8: no calibration inputs found"),
     ],
 )
 def test_a_recipe_that_asks_for_what_does_not_go_together_is_refused(cli, tmp_path, recipe_file, change, message):
@@ -159,6 +162,7 @@ def test_a_recipe_that_asks_for_what_does_not_go_together_is_refused(cli, tmp_pa
     text = text[:start] + targets + text[text.index("\n", start) :]
     path = tmp_path / "recipe.toml"
     path.write_text(text.replace('quantize = "exact"', quantize))
-    outcome = cli("train", path, "--output", tmp_path / "run")
+    outcome = cli("run", path, "--output", tmp_path / "run")
     assert outcome.code == 2
     assert message in outcome.err
+    assert not (tmp_path / "run").exists()

@@ -70,7 +70,7 @@ def test_a_recipe_whose_targets_have_no_chip_cannot_put_the_last_synapse_on_it(c
     recipe.write_text(text)
     outcome = cli("run", recipe, "--output", tmp_path / "run")
     assert outcome.code == 2
-    assert "no chip among the targets onnx" in outcome.err
+    assert "head-cut: no option of onnx; add the target lava" in outcome.err
     assert not (tmp_path / "run").exists()
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_target_is_refused_before_any_training(cli, tmp_path, recipe_
     recipe.write_text(recipe_file.read_text().replace('"lava"]', '"abacus"]'))
     outcome = cli("run", recipe, "--output", tmp_path / "run")
     assert outcome.code == 2
-    assert "'abacus': not known" in outcome.err
+    assert "'abacus': unknown" in outcome.err
     assert not (tmp_path / "run").exists()
 
 

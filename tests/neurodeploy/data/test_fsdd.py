@@ -124,7 +124,7 @@ def test_a_split_without_recordings_is_refused(folder):
 def test_the_release_is_downloaded_and_known_by_its_recordings(official, served, tmp_path, monkeypatch):
     publisher, address = served
     _release(official("fsdd") / "recordings", publisher / "release.tar.gz")
-    monkeypatch.setattr(speech, "_ARCHIVE", replace(speech._ARCHIVE, url=f"{address}/release.tar.gz"))
+    monkeypatch.setattr(speech, "_FSDD_ARCHIVE", replace(speech._FSDD_ARCHIVE, url=f"{address}/release.tar.gz"))
     data = Fsdd(folder=tmp_path / "new", download=True, train_limit=2, test_limit=1).load()
     assert data.train_samples.shape == (20, 1, 49, 40)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["recordings"]
@@ -135,7 +135,7 @@ def test_a_release_with_other_recordings_is_refused_and_not_kept(folder, served,
     publisher, address = served
     (folder / "recordings" / "0_ann_0.wav").rename(folder / "recordings" / "0_george_0.wav")
     _release(folder / "recordings", publisher / "release.tar.gz")
-    monkeypatch.setattr(speech, "_ARCHIVE", replace(speech._ARCHIVE, url=f"{address}/release.tar.gz"))
+    monkeypatch.setattr(speech, "_FSDD_ARCHIVE", replace(speech._FSDD_ARCHIVE, url=f"{address}/release.tar.gz"))
     with pytest.raises(UserError, match=r"1.0.10.tar.gz: its files are not the official ones \(SHA-256 1801eae0"):
         Fsdd(folder=tmp_path / "new", download=True).load()
     assert list((tmp_path / "new").iterdir()) == []

@@ -114,8 +114,8 @@ def test_a_download_unpacks_an_archive_whose_members_lie_at_the_top(folder, tmp_
         for name in (*WORDS, "_background_noise_", "testing_list.txt", "validation_list.txt"):
             tar.add(folder / name, f"./{name}")
     checksum = f"sha256:{sha256((publisher / 'commands.tar.gz').read_bytes()).hexdigest()}"
-    source = replace(speech._ARCHIVE, url=f"{address}/commands.tar.gz", checksum=checksum)
-    monkeypatch.setattr(speech, "_ARCHIVE", source)
+    source = replace(speech._COMMANDS_ARCHIVE, url=f"{address}/commands.tar.gz", checksum=checksum)
+    monkeypatch.setattr(speech, "_COMMANDS_ARCHIVE", source)
     data = SpeechCommands(folder=tmp_path / "new", download=True).load()
     assert torch.equal(data.train_samples, SpeechCommands(folder=folder).load().train_samples)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["speech_commands_v0.02"]

@@ -6,7 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy_exporters.bundle import MeasuredAccuracy, Sample
+from neurodeploy_exporters.bundle.bundle import Sample
+from neurodeploy_exporters.bundle.manifest import MeasuredAccuracy
 
 _BATCH = 250
 LOGITS_ATOL = 1e-4

@@ -1,0 +1,178 @@
+"""The deployment bundle: a folder with the artefacts, a sample that verifies them, and a manifest that describes both."""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+import neurodeploy
+from neurodeploy.graph import Graph, interpreter, partition
+from neurodeploy.io.arrays import read_arrays
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import atomic_folder, sha256
+from neurodeploy_exporters.bundle.manifest import MANIFEST, SAMPLE, Manifest, SpikingLayer
+
+_SPIKES = "spikes/"
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Inputs, and what the network answers to them.
+
+    Attributes:
+        inputs: float32 `[B, …]` (or `[T, B, …]`).
+        spikes: spiking layer → uint8 `[T, B, …]`.
+        logits: float32 `[B, K]`.
+    """
+
+    inputs: NDArray[np.float32]
+    spikes: dict[str, NDArray[np.uint8]]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, whose manifest has been read and checked."""
+
+    folder: Path
+    manifest: Manifest
+
+    def path(self, name: str) -> Path:
+        return self.folder / name
+
+    def sample(self) -> Sample:
+        """Read the sample.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        return _read_sample(self.path(self.manifest.sample.file))
+
+
+def sample_of(graph: Graph, inputs: NDArray[np.float32], *, steps: int | None = None) -> Sample:
+    """What the reference interpreter computes for `inputs`: the answer that every artefact must reproduce.
+
+    Raises:
+        UserError: there is no sample or no step in `inputs`, or they do not have the shape that the graph expects.
+    """
+    if 0 in inputs.shape:
+        raise UserError(f"sample: inputs of shape {inputs.shape} found, at least one sample and one step expected")
+    tensors = interpreter.run(graph, inputs, steps=steps)
+    spikes = {name: tensors[name].astype(np.uint8) for name in graph.spiking}
+    return Sample(inputs.astype(np.float32), spikes, tensors[graph.output.name])
+
+
+def describe(graph: Graph, *, target: str, name: str, latencies: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """The fields of a manifest that follow from the graph alone.
+
+    Args:
+        graph: the network that the bundle holds.
+        target: of the export.
+        name: of the network.
+        latencies: spiking layer on a chip → steps from an input to its answer.
+
+    Raises:
+        UserError: the network does not end with one logit per class.
+    """
+    answer = graph.shape(graph.output.name)
+    if len(answer) != 1:
+        raise UserError(
+            f"node {graph.output.name}: an answer of shape {answer} found, one logit per class expected; "
+            "end the network with a Flatten or Linear layer"
+        )
+    where = {member: part.name for part in partition(graph, spikes_only=False).parts for member in part.members}
+    late = latencies or {}
+    return {
+        "target": target,
+        "model": name,
+        "created_by": f"neurodeploy {neurodeploy.__version__}",
+        "input_shape": graph.input.shape,
+        "timed_input": graph.input.timed,
+        "classes": answer[0],
+        "spiking_layers": tuple(
+            SpikingLayer.model_validate(
+                {"name": layer, "shape": graph.shape(layer), "part": where[layer], "latency_steps": late.get(layer, 0)}
+            )
+            for layer in graph.spiking
+        ),
+    }
+
+
+def write_bundle(folder: Path, manifest: Manifest, writers: Mapping[str, Callable[[Path], None]], sample: Sample) -> Path:
+    """Write a bundle as a whole or not at all.
+
+    Args:
+        folder: replaced if it is a bundle already.
+        manifest: without the files' hashes.
+        writers: file name → writes that file.
+        sample: written as `sample.npz`.
+
+    Raises:
+        UserError: `folder` holds something other than a bundle.
+    """
+    with atomic_folder(folder, marker=MANIFEST) as temporary:
+        for name, write in writers.items():
+            write(temporary / name)
+        _write_sample(temporary / SAMPLE, sample)
+        hashes = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
+        complete = manifest.model_copy(update={"files": hashes})
+        (temporary / MANIFEST).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read a bundle's manifest.
+
+    Raises:
+        UserError: it is missing, damaged or of another version; the message names the field.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{folder}: no {MANIFEST} found, so this is no bundle; make one with `neurodeploy export`")
+    try:
+        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path}: not a valid manifest: {_fault(error)}") from None
+    named = {piece.file for piece in manifest.pieces} | {manifest.sample.file}
+    unlisted = sorted(named - manifest.files.keys())
+    if unlisted:
+        raise UserError(f"{path}: field files: {unlisted[0]} is used by the bundle but not listed")
+    return Bundle(folder, manifest)
+
+
+def _fault(error: ValidationError | UnicodeDecodeError | OSError) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        text = f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
+        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)  # the names are the file's
+    return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
+
+
+def _write_sample(path: Path, sample: Sample) -> None:
+    arrays: dict[str, NDArray[Any]] = {"inputs": sample.inputs, "logits": sample.logits}
+    arrays |= {f"{_SPIKES}{layer}": spikes for layer, spikes in sample.spikes.items()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            memory = io.BytesIO()
+            np.save(memory, array, allow_pickle=False)
+            # a fixed date, so that the same network gives the same bytes
+            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            archive.writestr(entry, memory.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def _read_sample(path: Path) -> Sample:
+    arrays = read_arrays(path)
+    for name in ("inputs", "logits"):
+        if name not in arrays:
+            raise UserError(f"{path}: array {name} is missing")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise UserError(f"{path}: array {name}: {array.dtype} found, numbers expected")
+    spikes = {name.removeprefix(_SPIKES): array for name, array in arrays.items() if name.startswith(_SPIKES)}
+    return Sample(arrays["inputs"].astype(np.float32), spikes, arrays["logits"].astype(np.float32))

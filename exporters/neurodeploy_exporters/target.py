@@ -1,0 +1,351 @@
+"""What an export target is: its options, the bundle that it writes, and how that is run again and read back.
+
+A target is one class in one folder, found through the entry-point group `neurodeploy.exporters`. Bundles, verification, energy
+counts, recipes and the command line know this interface and no target's name, so one of another package is a full citizen.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from neurodeploy.graph import Graph, partition
+from neurodeploy.graph.ops import Node
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.bundle import Bundle, Piece
+from neurodeploy_exporters.bundle.measuring import Inputs, RightAnswers
+
+GROUP = "neurodeploy.exporters"
+ON_GRID = "Weights are on an 8-bit power-of-two grid."
+
+Place: TypeAlias = Literal["encoder", "body", "head"]
+Tensors: TypeAlias = dict[str, NDArray[Any]]
+
+
+class TargetOptions(BaseModel):
+    """The options of a target. A field is a key in recipes (`[export]`, or `[export.NAME]` for one target) and a command-line
+    option of `neurodeploy export`; its description is the help text.
+
+    Fields are booleans, numbers, texts or a `Literal` of texts, each with a default.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subject:
+    """A network to be exported, and what is known of it.
+
+    Attributes:
+        graph: batch norm folded.
+        sample_inputs: float32 `[B, …]`, or `[T, B, …]` where the graph takes sequences: inputs of the bundle's sample.
+        name: of the network, for the manifest.
+        accuracy: measured before export, by label.
+        test: inputs and labels on which the accuracy of the exported artefact is measured. The inputs can be indexed like
+            `sample_inputs`, one batch after the other.
+        calibration: as `sample_inputs`, of the training set: inputs on which a target may choose how it rounds.
+        encoding: a sentence on how a host makes the inputs of samples; None where it does not.
+        tuned: what `Tuning.result` gave, where the network was fine-tuned for the target.
+    """
+
+    graph: Graph
+    sample_inputs: NDArray[np.float32]
+    name: str
+    accuracy: Mapping[str, RightAnswers] = field(default_factory=dict)
+    test: tuple[Inputs, NDArray[np.int64]] | None = None
+    calibration: NDArray[np.float32] | None = None
+    encoding: str | None = None
+    tuned: Any = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TuningSettings:
+    """How a network is made trainable in a target's arithmetic.
+
+    Attributes:
+        exact: the host's part stays on the power-of-two grid.
+        reset: neurons trained with another reset learn the target's.
+        calibration: training inputs, as `Subject.calibration`.
+        neuron: a layer of `neurodeploy.dynamics.layers` that gives every spiking layer its surrogate gradient.
+        batch_first: the module takes timed inputs as `[B, T, …]`.
+    """
+
+    exact: bool
+    reset: bool
+    calibration: NDArray[np.float32] | None
+    neuron: Any
+    batch_first: bool
+
+
+class Tuning(ABC):
+    """A network as a target will run it, in torch, that learns: what `neurodeploy export --finetune` trains.
+
+    Attributes:
+        start: the network before its fine-tuning, as the target would run it.
+        module: the same, trainable; calls `constrain` after each update of the weights.
+    """
+
+    start: Any
+    module: Any
+
+    @abstractmethod
+    def constrain(self) -> None:
+        """Bring weights that left the target's range back to it."""
+
+    @abstractmethod
+    def result(self) -> tuple[Graph, Any, Any]:
+        """The tuned graph in float, what `Subject.tuned` is to be, and the tuned network in torch as the target runs it."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of artefact file: how one is run again, and how the network in it is read back.
+
+    Attributes:
+        runtime: who runs it, in a few words: "ONNX Runtime".
+        replay: runs a piece: bundle, piece, tensors by name (at least its inputs), spiking layers inside it whose spikes
+            are wanted, in order. Returns tensor name → value in floating point, for the piece's outputs and those layers.
+        members: bundle, piece and the nodes of the pieces before it → the nodes in its file, under the names of the trained
+            network; the first piece has the network's Input too, the last one its Output.
+        late: whether a piece may answer later than in the step of its input, as a chip does.
+        replay_each_step: as `replay` with the inputs alone, step after step with the states passed on, where a bundle streams.
+
+    All three raise a UserError in one line that names the file, where it cannot be read or run, or does not fit the manifest.
+    """
+
+    runtime: str
+    replay: Callable[[Bundle, Piece, Mapping[str, NDArray[Any]], Sequence[str]], Tensors]
+    members: Callable[[Bundle, Piece, Mapping[str, Node]], tuple[Node, ...]]
+    late: bool = False
+    replay_each_step: Callable[[Bundle, Piece, NDArray[Any], Sequence[str]], Tensors] | None = None
+
+
+class Target(ABC):
+    """An export target.
+
+    Attributes:
+        name: of the entry point.
+        Options: its options; see `TargetOptions`.
+        formats: format of a piece, as the manifest has it → what is known of it. Parts that run on a host as ONNX files have
+            `neurodeploy_exporters.onnx.FORMAT`.
+        tunable: whether networks can be fine-tuned for it (`tuning`).
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[TargetOptions]] = TargetOptions
+    formats: ClassVar[Mapping[str, Format]]
+    tunable: ClassVar[bool] = False
+
+    def check(  # noqa: B027 - a target may take any graph
+        self, graph: Graph, options: Any, *, calibrated: bool = True, reset: bool = False
+    ) -> None:
+        """Refuse what cannot be exported, from the structure alone: called before a network is trained.
+
+        Args:
+            graph: batch norm folded; its weights may be untrained.
+            options: of this target.
+            calibrated: whether there will be calibration inputs.
+            reset: whether neurons trained with another reset learn the target's in a fine-tuning first.
+
+        Raises:
+            UserError: the message names the layer or option, and says what to do.
+        """
+
+    @abstractmethod
+    def export(self, subject: Subject, folder: Path, options: Any) -> Path:
+        """Write a bundle into `folder`, which is replaced if it is a bundle already.
+
+        Raises:
+            UserError: as `check`, or the weights or samples do not fit.
+        """
+
+    def write(
+        self,
+        graph: Graph,
+        sample_inputs: NDArray[np.float32],
+        folder: str | Path,
+        *,
+        name: str,
+        accuracy: Mapping[str, RightAnswers] | None = None,
+        test: tuple[Inputs, NDArray[np.int64]] | None = None,
+        calibration: NDArray[np.float32] | None = None,
+        encoding: str | None = None,
+        tuned: Any = None,
+        **options: Any,
+    ) -> Path:
+        """`export` of a graph, with the options as keywords; see `Subject` for the other arguments.
+
+        Raises:
+            UserError: as `export`, or an option is unknown or has no such value.
+        """
+        subject = Subject(
+            graph=graph,
+            sample_inputs=sample_inputs,
+            name=name,
+            accuracy=accuracy or {},
+            test=test,
+            calibration=calibration,
+            encoding=encoding,
+            tuned=tuned,
+        )
+        return self.export(subject, Path(folder), self.options(options))
+
+    def options(self, given: Mapping[str, Any]) -> TargetOptions:
+        """Options by name, checked.
+
+        Raises:
+            UserError: an option is unknown or has no such value.
+        """
+        try:
+            return self.Options(**given)
+        except ValidationError as error:
+            raise UserError(self._fault(error)) from None
+
+    def _fault(self, error: ValidationError) -> str:
+        first = error.errors()[0]
+        where, text = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            having = ", ".join(self.Options.model_fields) or "none"
+            return f"{where}: no option of the target {self.name}, which has: {having}"
+        return f"{where}: {first['input']!r} found, {text[0].lower()}{text[1:]} (target {self.name})" if where else text
+
+    def format_of(self, bundle: Bundle, piece: Piece) -> Format:
+        """What is known of a piece's format.
+
+        Raises:
+            UserError: the target has no such format.
+        """
+        found = self.formats.get(piece.format)
+        if found is None:
+            expected = ", ".join(self.formats)
+            raise UserError(f"{bundle.path(piece.file)}: format {piece.format!r} found, one of {expected} expected")
+        return found
+
+    def replay(self, bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+        """Run one piece of a bundle; see `Format.replay`.
+
+        Raises:
+            UserError: the artefact cannot be read or run, or does not make what the manifest says.
+        """
+        made = self.format_of(bundle, piece).replay(bundle, piece, tensors, layers)
+        for name in (*piece.outputs, *layers):
+            value = made.get(name)
+            if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+                raise UserError(
+                    f"{bundle.path(piece.file)}: tensor {name}: the manifest's output is not made as floating point"
+                )
+        return made
+
+    def replay_each_step(self, bundle: Bundle, piece: Piece, inputs: NDArray[Any], layers: Sequence[str]) -> Tensors:
+        """Run a piece of a bundle that streams one step after the other, its states passed on; otherwise as `replay`.
+
+        Raises:
+            UserError: as `replay`, or pieces of this format do not stream.
+        """
+        step_by_step = self.format_of(bundle, piece).replay_each_step
+        if step_by_step is None:
+            raise UserError(f"{bundle.path(piece.file)}: a piece that streams expected; {piece.format} files do not")
+        return step_by_step(bundle, piece, inputs, layers)
+
+    def members(self, bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:
+        """The nodes in a piece's file; see `Format.members`.
+
+        Raises:
+            UserError: the file cannot be read, or is of another network than the manifest says.
+        """
+        return self.format_of(bundle, piece).members(bundle, piece, before)
+
+    def deployed(self, graph: Graph, options: Any) -> Graph:  # noqa: ARG002
+        """The network that the artefact computes, as far as it can be counted in torch: its weights as they are rounded."""
+        return graph
+
+    def places(self, graph: Graph, options: Any) -> dict[str, Place]:  # noqa: ARG002
+        """Layer → part of the deployed network that it runs in: host, chip, host.
+
+        Raises:
+            UserError: the graph has no spiking layer, or cannot be cut so that only spikes cross.
+        """
+        return places_of(graph)
+
+    def notices(self, options: Any) -> tuple[str, ...]:  # noqa: ARG002
+        """What a reader of an energy report must know of how this target computes, in sentences."""
+        return ()
+
+    def tuning(self, graph: Graph, settings: TuningSettings) -> Tuning:  # noqa: ARG002
+        """The network, in float with its batch norm folded, as this target runs it, trainable.
+
+        Raises:
+            UserError: nothing can be fine-tuned for this target, or the network has no form on it.
+        """
+        raise UserError(f"target {self.name}: networks are exported as they were trained; leave out the fine-tuning")
+
+
+def places_of(graph: Graph) -> dict[str, Place]:
+    """Layer → part of the deployed network, cut at its first and last spiking layers; see `Target.places`."""
+    found: dict[str, Place] = {}
+    for part in partition(graph).parts:
+        for name in part.members:
+            found.setdefault(name, cast(Place, part.name))
+    return found
+
+
+def names() -> tuple[str, ...]:
+    """All targets that are installed."""
+    return tuple(sorted(entry_points(group=GROUP).names))
+
+
+def find(name: str) -> Target:
+    """The target of a name.
+
+    Raises:
+        UserError: there is none, it cannot be imported, or it is no `Target`.
+    """
+    found = entry_points(group=GROUP, name=name)
+    if not found:
+        raise UserError(f"target {name!r}: unknown; installed are: {', '.join(names())}")
+    point = next(iter(found))
+    try:
+        kind = point.load()
+    except Exception as error:  # another package's code may raise anything
+        raise UserError(f"target {name!r}: {point.value} cannot be imported ({type(error).__name__}: {error})") from None
+    if not (isinstance(kind, type) and issubclass(kind, Target)):
+        raise UserError(
+            f"target {name!r}: {point.value} is {kind!r}, a class derived from neurodeploy_exporters.Target expected"
+        )
+    target: Target = kind()
+    target_name = getattr(target, "name", None)
+    if target_name != name:
+        raise UserError(
+            f"target {name!r}: {point.value} calls itself {target_name!r}; entry point and class need the same name"
+        )
+    return target
+
+
+def shared_options(targets: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Target → those of the options that it has.
+
+    Raises:
+        UserError: a target is unknown, or no target has one of the options.
+    """
+    fields = {target: find(target).Options.model_fields for target in targets}
+    for option in given:
+        if not any(option in having for having in fields.values()):
+            others = [name for name in names() if option in find(name).Options.model_fields]
+            hint = f"; add the target {' or '.join(others)}, or leave it out" if others else ""
+            raise UserError(f"{option.replace('_', '-')}: no option of {', '.join(targets)}{hint}")
+    return {target: {key: given[key] for key in given if key in having} for target, having in fields.items()}
+
+
+def option_defaults() -> dict[str, set[Any]]:
+    """Option → the default values that it has in any installed target."""
+    values: dict[str, set[Any]] = {}
+    for name in names():
+        for option, info in find(name).Options.model_fields.items():
+            values.setdefault(option, set()).add(info.default)
+    return values
