@@ -1,31 +1,36 @@
 """Layer-wise spike and energy accounting for any torch module."""
 
-from neurodeploy_energy.comparison import Comparison, compare, with_twin
-from neurodeploy_energy.contest import Contender, Contest, contest
-from neurodeploy_energy.cost import Profile
-from neurodeploy_energy.deployment import Deployment, deployment
-from neurodeploy_energy.estimate import EnergyBreakdown
-from neurodeploy_energy.neurons import register_neuron
-from neurodeploy_energy.profiling import profile
-from neurodeploy_energy.recording import record
-from neurodeploy_energy.report import read_report, write_report
-from neurodeploy_energy.result import LayerRow, Report
-from neurodeploy_energy.twins import Verdict, verdicts
+from neurodeploy_energy.count import LayerRow, record, register_neuron
+from neurodeploy_energy.price import (
+    Comparison,
+    Contender,
+    Contest,
+    DeploymentEnergy,
+    EnergyBreakdown,
+    Profile,
+    Verdict,
+    compare,
+    contest,
+    deployment,
+    verdicts,
+    with_twin,
+)
+from neurodeploy_energy.report import Report, account, read_report, write_report
 
 __all__ = [
     "Comparison",
     "Contender",
     "Contest",
-    "Deployment",
+    "DeploymentEnergy",
     "EnergyBreakdown",
     "LayerRow",
     "Profile",
     "Report",
     "Verdict",
+    "account",
     "compare",
     "contest",
     "deployment",
-    "profile",
     "read_report",
     "record",
     "register_neuron",

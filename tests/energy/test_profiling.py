@@ -8,7 +8,7 @@ from neurodeploy.errors import UserError
 from neurodeploy.kernels import reference
 from neurodeploy.layers import Add, Neuron
 from neurodeploy.neurons import NeuronParameters
-from neurodeploy_energy import profile, register_neuron
+from neurodeploy_energy import account, register_neuron
 
 
 def hooks(model):
@@ -16,7 +16,7 @@ def hooks(model):
 
 
 def test_spikes_and_updates_equal_those_of_the_update_equation(model, digits):
-    report = profile(model, [digits])
+    report = account(model, [digits])
     with torch.no_grad():
         current = model.encode(model.conv1(digits[None]))
         spikes, _ = reference.multi_step(current, torch.zeros_like(current[0]), model.act1.constants, model.act1.surrogate)
@@ -31,7 +31,7 @@ def test_spikes_and_updates_equal_those_of_the_update_equation(model, digits):
 
 
 def test_a_direct_coded_first_layer_is_counted_once_per_sample(model, digits):
-    row = profile(model, [digits]).layer("conv1")
+    row = account(model, [digits]).layer("conv1")
     assert (row.steps, row.macs, row.sops) == (1, 3 * 64 * 9, 0)
     assert row.effective_macs < row.macs
     assert "every step would cost 4 times as much" in row.note
@@ -39,9 +39,9 @@ def test_a_direct_coded_first_layer_is_counted_once_per_sample(model, digits):
 
 @pytest.mark.parametrize("size", [1, 7, 40])
 def test_the_counts_do_not_depend_on_how_the_data_are_cut_into_batches(model, digits, size):
-    whole = profile(model, [digits])
-    assert profile(model, digits.split(size)) == whole
-    assert profile(model, [(batch, "labels") for batch in digits.split(size)]) == whole
+    whole = account(model, [digits])
+    assert account(model, digits.split(size)) == whole
+    assert account(model, [(batch, "labels") for batch in digits.split(size)]) == whole
 
 
 class Branches(nn.Module):
@@ -57,12 +57,12 @@ class Branches(nn.Module):
 
 def test_the_spikes_of_a_shortcut_are_accumulations_and_its_currents_are_none():
     spikes = torch.tensor([[[1.0, 1, 0], [1, 0, 0]], [[0.0, 0, 0], [0, 2, 1]]])
-    row = profile(Branches(), [spikes]).layer("add")
+    row = account(Branches(), [spikes]).layer("add")
     assert row.adds == (2 + 1 + 3) / 2
     assert row.note == "each spike of the shortcut is one accumulation"
     currents = spikes + torch.tensor([0.5, 0.0])[:, None]
     for batches in ([currents], currents.split(1), [currents.flip(0)]):
-        row = profile(Branches(), batches).layer("add")
+        row = account(Branches(), batches).layer("add")
         assert row.adds == (1 + 3) / 2
         assert "currents meet in the neuron" in row.note
 
@@ -84,15 +84,15 @@ class Meeting(nn.Module):
 def test_currents_of_integer_weights_are_no_spikes():
     spikes = torch.tensor([[[1.0, 1, 0], [1, 0, 0]], [[0.0, 0, 0], [0, 1, 1]]])
     for batches in ([spikes], spikes.split(1)):
-        report = profile(Meeting(), batches)
+        report = account(Meeting(), batches)
         assert (report.layer("currents").adds, report.layer("shortcut").adds) == (0, 3 / 2)
         assert report.layer("currents").note == "currents meet in the neuron: no operation of their own"
 
 
 def test_a_sum_whose_operand_is_a_current_in_one_batch_alone_is_the_same_in_any_order():
     x = torch.tensor([[[1.0, 0, 0], [1, 1, 0]], [[0.5, 0, 0], [0, 1, 0]]])
-    forwards, backwards = profile(Branches(), x.split(1)), profile(Branches(), x.flip(0).split(1))
-    assert forwards == backwards == profile(Branches(), [x])
+    forwards, backwards = account(Branches(), x.split(1)), account(Branches(), x.flip(0).split(1))
+    assert forwards == backwards == account(Branches(), [x])
     assert forwards.layer("add").adds == 3 / 2
 
 
@@ -100,13 +100,13 @@ def test_a_pool_is_folded_in_every_sample_without_analog_values_whatever_the_oth
     x = torch.randint(0, 2, (4, 2, 4, 4), generator=torch.Generator().manual_seed(0)).float()
     x[2, 0, 0, 0] = 0.25
     model = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(2, 3, 1))
-    whole = profile(model, [x])
+    whole = account(model, [x])
     assert whole.layer("0").analog_adds == 32 / 4
     spikes, means = x[[0, 1, 3]], model[0](x[2])
     assert whole.layer("1").sops == (3 * spikes.sum() + 3 * (means == 1).sum()) / 4
     assert whole.layer("1").macs == 3 * ((means != 0) & (means != 1)).sum() / 4
     for batches in (x.split(1), x.flip(0).split(3)):
-        assert profile(model, batches) == whole
+        assert account(model, batches) == whole
 
 
 def test_the_model_is_left_as_it_was(digits):
@@ -114,7 +114,7 @@ def test_the_model_is_left_as_it_was(digits):
     for training in (True, False):
         model.train(training)
         before = {name: value.clone() for name, value in model.state_dict().items()}
-        profile(model, [digits])
+        account(model, [digits])
         assert hooks(model) == 0
         assert model.training is training
         assert model[1].training is training
@@ -131,14 +131,14 @@ class Interrupted(nn.Linear):
 def test_no_hook_stays_behind_when_the_forward_pass_fails(digits, last, error):
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), last).train()
     with pytest.raises(error):
-        profile(model, [digits])
+        account(model, [digits])
     assert hooks(model) == 0
     assert model.training
 
 
 def test_a_model_that_does_not_run_on_the_samples_is_reported_with_their_shape(digits):
     with pytest.raises(UserError, match=r"^mine: does not run on an input of shape \(40, 1, 8, 8\): mat1 and mat2 shapes"):
-        profile(nn.Linear(9, 3), [digits], name="mine")
+        account(nn.Linear(9, 3), [digits], name="mine")
 
 
 class Squashing(nn.Module):
@@ -158,11 +158,11 @@ class Scaled(nn.Module):
 
 
 def test_what_is_not_counted_is_listed_by_name_with_the_reason(digits):
-    report = profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 4), Squashing(), nn.GELU(), nn.Linear(4, 1)), [digits])
+    report = account(nn.Sequential(nn.Flatten(), nn.Linear(64, 4), Squashing(), nn.GELU(), nn.Linear(4, 1)), [digits])
     assert list(report.uncounted) == ["2", "3"]
     assert report.uncounted["2"].endswith("test_profiling.Squashing is not known to the counter")
     assert report.uncounted["3"] == "torch.nn.modules.activation.GELU is not known to the counter"
-    report = profile(Scaled(), [digits])
+    report = account(Scaled(), [digits])
     assert report.uncounted == {
         "Scaled": "has weights of its own, outside of its layers",
         "unused": "was never called",
@@ -176,7 +176,7 @@ def test_subclasses_are_counted_as_what_they_derive_from(digits):
     class Firing(Neuron):
         pass
 
-    report = profile(nn.Sequential(nn.Flatten(), nn.Unflatten(0, (1, 40)), Mine(64, 2), Firing(NeuronParameters())), [digits])
+    report = account(nn.Sequential(nn.Flatten(), nn.Unflatten(0, (1, 40)), Mine(64, 2), Firing(NeuronParameters())), [digits])
     assert [row.kind for row in report.layers] == ["synapse", "neuron"]
     assert not report.uncounted
 
@@ -190,9 +190,9 @@ class Foreign(nn.Module):
 
 def test_neurons_of_other_frameworks_are_counted_once_they_are_registered(digits):
     model = nn.Sequential(nn.Flatten(), nn.Unflatten(0, (1, 40)), nn.Linear(64, 5), Foreign())
-    assert list(profile(model, [digits]).uncounted) == ["3"]
+    assert list(account(model, [digits]).uncounted) == ["3"]
     register_neuron(f"{Foreign.__module__}.Foreign")
-    row = profile(model, [digits]).layer("3")
+    row = account(model, [digits]).layer("3")
     with torch.no_grad():
         assert row.spikes == (model[2](digits.flatten(1)) > 0.5).sum().item() / 40
     assert (row.kind, row.neurons) == ("neuron", 5)
@@ -200,23 +200,23 @@ def test_neurons_of_other_frameworks_are_counted_once_they_are_registered(digits
 
 def test_no_data_and_nothing_to_count_are_refused(digits):
     with pytest.raises(UserError, match="m: no samples given"):
-        profile(nn.Linear(3, 3), [], name="m")
+        account(nn.Linear(3, 3), [], name="m")
     with pytest.raises(UserError, match="no layer that can be counted was called"):
-        profile(nn.Sequential(nn.ReLU()), [digits])
+        account(nn.Sequential(nn.ReLU()), [digits])
 
 
 def test_samples_may_lie_on_any_axis():
     x = torch.ones(5, 2, 3)
-    assert profile(nn.Linear(3, 4), [x], batch_axis=1).samples == 2
-    assert profile(nn.Linear(3, 4), [x]).samples == 5
+    assert account(nn.Linear(3, 4), [x], batch_axis=1).samples == 2
+    assert account(nn.Linear(3, 4), [x]).samples == 5
 
 
 def test_more_synaptic_operations_than_a_double_can_hold_are_an_error_and_not_a_wrong_number():
     layer = nn.Linear(1, 2)
     with pytest.raises(OverflowError, match=r"2\^53"):
-        profile(nn.Sequential(layer), [torch.full((1, 1), 2.0**53)])
+        account(nn.Sequential(layer), [torch.full((1, 1), 2.0**53)])
 
 
 def test_a_model_of_one_layer_is_counted_under_its_class_or_no_name():
-    report = profile(nn.Linear(3, 2), [torch.ones(1, 3)])
+    report = account(nn.Linear(3, 2), [torch.ones(1, 3)])
     assert report.total.sops == 6

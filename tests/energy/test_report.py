@@ -16,8 +16,8 @@ from rich.console import Console
 from torch import nn
 
 from neurodeploy.errors import Failure, UserError
-from neurodeploy_energy import LayerRow, Report, compare, profile, write_report
-from neurodeploy_energy.cost import load, parse
+from neurodeploy_energy import LayerRow, Report, account, compare, write_report
+from neurodeploy_energy.price.profiles import load, parse
 from neurodeploy_energy.report import (
     as_csv,
     as_json,
@@ -71,7 +71,7 @@ def test_each_format_reads_as_the_golden_file(report, name):
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_each_format_without_a_baseline_reads_as_the_golden_file(model, digits, name):
-    matches_golden(f"alone_{name}", FORMATS[name](profile(model, [digits], name="calm", profiles=["loihi1"])))
+    matches_golden(f"alone_{name}", FORMATS[name](account(model, [digits], name="calm", profiles=["loihi1"])))
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_the_json_holds_all_numbers_unrounded_and_marks_energies_as_estimates(re
 
 
 def test_what_was_not_counted_is_in_every_format(digits):
-    report = profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.GELU()), [digits])
+    report = account(nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.GELU()), [digits])
     assert "GELU" in as_json(report)
     assert "Not counted: layer 2: torch.nn.modules.activation.GELU" in page(report)
     assert "GELU" in as_markdown(report, title="t")
@@ -200,7 +200,7 @@ def test_a_report_is_written_whole_with_pictures_that_are_pictures(report, tmp_p
 def test_odd_reports_are_drawn_without_a_warning(hostile, digits, tmp_path):
     own = parse("title='t'\nsource='s'\nyear=2020\nscope='core'\nbasis='measured'", name="empty", origin="test")
     silent = Report("silent", 1, 1, (LayerRow("n", "neuron", neurons=1, steps=1),), {}, (own, load("loihi1")))
-    dense = profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits], profiles=["loihi1"])
+    dense = account(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits], profiles=["loihi1"])
     many = Report("deep", 1, 1, tuple(LayerRow(f"layer{i}", "neuron", spikes=i) for i in range(40)), {}, (load("loihi1"),))
     for i, one in enumerate((hostile, silent, dense, many)):
         write_report(one, tmp_path / str(i), title="t")

@@ -1,13 +1,25 @@
-"""The tables of a report, once for every format: a format draws them and adds nothing."""
+"""The tables of a report and what is said beside them, once for every format: a format draws them and adds nothing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from neurodeploy_energy.deployment import deployment
-from neurodeploy_energy.joules import Measurement
-from neurodeploy_energy.report.columns import COLUMNS, energies, microjoule, number, percent
-from neurodeploy_energy.result import LayerRow, Report
-from neurodeploy_energy.twins import Verdict, flips, has_twins, verdicts
+from neurodeploy_energy.count.layer import LayerRow
+from neurodeploy_energy.price.account import Account, deployment, has_twins, verdicts
+from neurodeploy_energy.price.estimate import Verdict, flips
+from neurodeploy_energy.price.joules import Measurement
+
+CONVENTIONS = (
+    "All counts are means per sample. Spikes, synaptic operations and updates are counted on the data; energies are estimates: "
+    "counts times the constants of a profile.",
+    "A synaptic operation (SOP) is one accumulation caused by one spike at one synapse: the exact fan-out of the neuron, with "
+    "borders, strides and groups, weights of zero included.",
+    "An input value that is no whole number costs multiply-accumulates (MACs); a layer all of whose non-zero inputs are "
+    "analog, or that reads the sample or a ReLU, costs dense ones. A direct-coded first layer is computed once per sample.",
+    "Static power, memory accesses and host work are in a total only where its profile says so; memory accesses are added by "
+    "the profiles that end in the name of a memory model.",
+    "Batch norm is folded. Average pools of spikes are folded into the next synapse layer. Biases, ReLU, max pooling and the "
+    "mean over time are not counted.",
+)
 
 
 @dataclass(frozen=True)
@@ -19,6 +31,8 @@ class Cell:
 
 
 Row = tuple[Cell, ...]
+
+
 NOTHING = Cell("")
 
 
@@ -43,7 +57,54 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-def layers(report: Report, profile: str, *, against: bool = True) -> Table:
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, what it means, and a row's value as a reader sees it."""
+
+    heading: str
+    meaning: str
+    value: Callable[[LayerRow], float | None]
+    form: Callable[[float], str]
+
+
+def number(value: float) -> str:
+    """`1,234.5`: thousands separated, one decimal only where it says something."""
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:,.1f}"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def microjoule(value: float) -> str:
+    """Four significant digits, in µJ."""
+    return f"{value:,.4g}"
+
+
+COLUMNS = (
+    Column("steps", "time steps in which the layer is evaluated", lambda row: row.steps or None, number),
+    Column("neurons", "neurons of a spiking layer", lambda row: row.neurons or None, number),
+    Column("spikes", "spikes emitted per sample", lambda row: row.spikes if row.neurons else None, number),
+    Column("rate", "firing rate; of a synapse layer, share of non-zero inputs", lambda row: row.rate or None, percent),
+    Column("SOPs", "synaptic operations per sample: spikes times true fan-out", lambda row: row.sops or None, number),
+    Column("MACs", "multiply-accumulates per sample on analog inputs", lambda row: row.macs or None, number),
+)
+
+
+def cells(row: LayerRow) -> list[str]:
+    """A row's values as text; what does not apply to the layer is empty."""
+    values = ((column, column.value(row)) for column in COLUMNS)
+    return ["" if value is None else column.form(value) for column, value in values]
+
+
+def energies(report: Account, profile: str) -> dict[str, float]:
+    """Layer → estimated µJ per sample."""
+    return {layer.name: layer.total * 1e-6 for layer in report.energy(profile).layers}
+
+
+def layers(report: Account, profile: str, *, against: bool = True) -> Table:
     """Layers and their total, with the estimated energy under one profile; beside the baseline's spikes if `against` one."""
     per_layer = energies(report, profile)
     baseline = {row.name: row for row in report.comparison.baseline.layers} if report.comparison and against else {}
@@ -82,7 +143,7 @@ def _baseline_only(row: LayerRow) -> Row:
     return (Cell(f"{row.name} (baseline alone)"), *before, spikes, *(NOTHING,) * (len(COLUMNS) + 1 - len(before)))
 
 
-def profiles(report: Report) -> Table:
+def profiles(report: Account) -> Table:
     """Estimated energy under every profile, against the baseline if there is one."""
     title = "estimated energy per sample, µJ"
     if report.comparison is None:
@@ -95,7 +156,7 @@ def profiles(report: Report) -> Table:
     return Table(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
 
 
-def twins(report: Report) -> Table | None:
+def twins(report: Account) -> Table | None:
     """Where the verdict flips: the model against its twins under every profile; None for a network without spikes."""
     if not has_twins(report):
         return None
@@ -137,7 +198,7 @@ def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str]
     return Table(title, (*model, *headings, "break-even rate"), tuple(rows), text=1 + len(model), notes=notes)
 
 
-def deployments(report: Report) -> Table | None:
+def deployments(report: Account) -> Table | None:
     """Chip and host, part by part, of the model and of its baseline; None if nobody said which layers run where."""
     both = [report] if report.comparison is None else [report, report.comparison.baseline]
     if report.host is None or not all(one.places for one in both):
@@ -168,7 +229,7 @@ def _part(part: str, profile: str, values: Sequence[float], form: Callable[[floa
     return (Cell(part), Cell(profile), *(Cell(form(value), value) for value in values), *change)
 
 
-def measurements(report: Report) -> Table | None:
+def measurements(report: Account) -> Table | None:
     """Joules from counters, apart from every estimate; None if nobody tried to measure."""
     if not report.measured:
         return None
@@ -196,7 +257,7 @@ def measurements(report: Report) -> Table | None:
     return Table("measured energy per sample", headings, tuple(rows), text=2, notes=tuple(notes))
 
 
-def all_tables(report: Report, profile: str) -> list[Table]:
+def all_tables(report: Account, profile: str) -> list[Table]:
     """Every table of a report, the layers under one profile."""
     found = [layers(report, profile), profiles(report), twins(report), deployments(report), measurements(report)]
     return [table for table in found if table is not None]
@@ -216,3 +277,29 @@ def _twin(value: float | None, reason: str) -> Cell:
 
 def _factor(value: float | None) -> Cell:
     return NOTHING if value is None else Cell(f"{value:.3g} × ({'less' if value < 1 else 'more'})", value)
+
+
+def caveats(report: Account) -> list[str]:
+    """What this report leaves out, in sentences."""
+    found = [f"Not counted: layer {name}: {reason}." for name, reason in report.uncounted.items()]
+    for profile in report.profiles:
+        left = report.energy(profile.name).left_out
+        if left:
+            found.append(f"Not in the total of {profile.name}, which gives no cost for it, per sample: {'; '.join(left)}.")
+        static = report.energy(profile.name).static_uj
+        if static is not None:
+            found.append(
+                f"Static energy under {profile.name}, not in its total: {static:,.4g} µJ per sample, estimated from "
+                f"{profile.static_mw:g} mW over {report.steps} steps of {profile.step_us:g} µs."
+            )
+    return found
+
+
+def spike_line(report: Account) -> str:
+    """Spikes per sample in one sentence."""
+    spikes = f"{number(report.total.spikes)} spikes per sample"
+    if report.comparison is None or not report.comparison.baseline.total.spikes:
+        return spikes
+    baseline = report.comparison.baseline
+    change = 100 * (report.total.spikes / baseline.total.spikes - 1)
+    return f"{spikes}, {number(baseline.total.spikes)} of {baseline.name}: {change:+.1f} %"

@@ -7,16 +7,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neurodeploy.files import atomic_file, write_text
-from neurodeploy_energy.bootstrap import CONFIDENCE, Interval
-from neurodeploy_energy.contest import Contest, Standing
-from neurodeploy_energy.report import latex, markdown, shell, spreadsheet
-from neurodeploy_energy.report.charts import Bar, Point, bars, scatter
-from neurodeploy_energy.report.columns import microjoule, number
-from neurodeploy_energy.report.conventions import CONVENTIONS
+from neurodeploy_energy.price.contest import CONFIDENCE, Contest, Interval, Standing
+from neurodeploy_energy.price.estimate import flips
+from neurodeploy_energy.report import formats, page
+from neurodeploy_energy.report.charts import Bar, Point
+from neurodeploy_energy.report.document import AnswersPart, Number, ProfilePart, ReportPart
 from neurodeploy_energy.report.figures import pareto
-from neurodeploy_energy.report.schema import AnswersPart, Number, Part, ProfilePart
-from neurodeploy_energy.report.tables import NOTHING, Cell, Row, Table, change_cell, energy_cell, verdict_table
-from neurodeploy_energy.twins import flips
+from neurodeploy_energy.report.svg import bars, scatter
+from neurodeploy_energy.report.tables import (
+    CONVENTIONS,
+    NOTHING,
+    Cell,
+    Row,
+    Table,
+    change_cell,
+    energy_cell,
+    microjoule,
+    number,
+    verdict_table,
+)
 
 SCHEMA_VERSION = 1
 _FEW = 5
@@ -109,7 +118,7 @@ def all_tables(contest: Contest) -> list[Table]:
     return [models(contest), profiles(contest), twins(contest), layers(contest)]
 
 
-class IntervalPart(Part):
+class IntervalPart(ReportPart):
     """95 %, by bootstrap over what `over` says."""
 
     low: Number
@@ -117,7 +126,7 @@ class IntervalPart(Part):
     over: str
 
 
-class StandingPart(Part):
+class StandingPart(ReportPart):
     """One model under one profile; see `Standing`."""
 
     profile: str
@@ -132,7 +141,7 @@ class StandingPart(Part):
     on_front: bool
 
 
-class ContenderPart(Part):
+class ContenderPart(ReportPart):
     """One model."""
 
     name: str
@@ -144,7 +153,7 @@ class ContenderPart(Part):
     energy: list[StandingPart]
 
 
-class LayerChangePart(Part):
+class LayerChangePart(ReportPart):
     """See `LayerChange`."""
 
     layer: str
@@ -154,7 +163,7 @@ class LayerChangePart(Part):
     interval: IntervalPart | None
 
 
-class ContestDocument(Part):
+class ContestDocument(ReportPart):
     """The whole comparison; energies in µJ per sample."""
 
     schema_version: Literal[1]
@@ -197,18 +206,23 @@ def as_json(contest: Contest) -> str:
 
 def as_markdown(contest: Contest, *, title: str) -> str:
     """Headings and tables."""
-    lines = [f"# {markdown.escaped(title)}"]
+    lines = [f"# {formats.escape_markdown(title)}"]
     for table in all_tables(contest):
-        lines += ["", f"## {markdown.escaped(table.title[0].upper() + table.title[1:])}", "", *markdown.table_lines(table)]
+        lines += [
+            "",
+            f"## {formats.escape_markdown(table.title[0].upper() + table.title[1:])}",
+            "",
+            *formats.markdown_table(table),
+        ]
     return "\n".join([*lines, "", "## Conventions", "", *(f"- {line}" for line in CONVENTIONS)]) + "\n"
 
 
 def as_latex(contest: Contest) -> str:
     """One `table` environment for each table."""
     sources = [f"{p.name}: {p.source}." for p in contest.profiles]
-    lines = [latex.PREAMBLE]
+    lines = [formats.LATEX_PREAMBLE]
     for table in all_tables(contest):
-        lines += latex.table_lines(table, sources)
+        lines += formats.latex_table(table, sources)
     return "\n".join(lines) + "\n"
 
 
@@ -233,12 +247,12 @@ def as_page(contest: Contest, *, title: str, facts: Mapping[str, str] | None = N
     """One self-contained page."""
     names = ", ".join(one.name for one in contest.contenders[1:])
     first, *others = all_tables(contest)
-    body = shell.heading(title, f"{names} against {contest.baseline.name}.", notices)
-    body += [shell.profile_choice(contest.profiles), *(_front(contest, p.name) for p in contest.profiles)]
-    body += [*shell.section(first), *(part for table in others for part in shell.section(table)), _spikes(contest)]
-    body += ["<h2>Where the numbers come from</h2>", shell.facts(facts or {}), shell.sentences(CONVENTIONS)]
-    body += ["<h2>Profiles</h2>", shell.profile_list(contest.profiles)]
-    return shell.framed(title, body)
+    body = page.heading(title, f"{names} against {contest.baseline.name}.", notices)
+    body += [page.profile_choice(contest.profiles), *(_front(contest, p.name) for p in contest.profiles)]
+    body += [*page.section(first), *(part for table in others for part in page.section(table)), _spikes(contest)]
+    body += ["<h2>Where the numbers come from</h2>", page.fact_list(facts or {}), page.sentences(CONVENTIONS)]
+    body += ["<h2>Profiles</h2>", page.profile_list(contest.profiles)]
+    return page.framed(title, body)
 
 
 def write_contest(
@@ -252,7 +266,7 @@ def write_contest(
     texts = {
         "html": as_page(contest, title=title, facts=facts, notices=notices),
         "json": as_json(contest),
-        "csv": spreadsheet.table_as_csv(profiles(contest)),
+        "csv": formats.table_as_csv(profiles(contest)),
         "md": as_markdown(contest, title=title),
         "tex": as_latex(contest),
     }
@@ -274,7 +288,7 @@ def _front(contest: Contest, profile: str) -> str:
         return ""
     caption = f"Test accuracy against estimated energy ({profile}), with 95 % intervals; the dashed line is the Pareto front"
     figure = scatter(found, caption=caption, x_unit=f"estimated energy, µJ per sample ({profile})", y_unit="test accuracy, %")
-    return shell.belonging(figure, profile)
+    return page.belonging(figure, profile)
 
 
 def _spikes(contest: Contest) -> str:

@@ -4,18 +4,10 @@ A synapse layer and the neurons behind it share the potentials: a layer's access
 those of every step. The two together are the paper's formulas for one layer.
 """
 
-import tomllib
-from dataclasses import dataclass, fields
-from importlib import resources
+from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
-from neurodeploy_energy.geometry import Geometry
-
-if TYPE_CHECKING:
-    from neurodeploy_energy.result import LayerRow
-
-_BUILT_IN = resources.files("neurodeploy_energy") / "memory_models"
+from neurodeploy_energy.count.layer import LayerRow, SynapseGeometry
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ class ModelAccesses:
         return sum(n * model.access_pj(getattr(self, f"{kind}_size"), widths[kind]) for kind, n in counts.items() if n)
 
 
-def spike_driven(layer: Geometry, spikes: float) -> ModelAccesses:
+def spike_accesses(layer: SynapseGeometry, spikes: float) -> ModelAccesses:
     """Of a synapse layer that `spikes` reach per sample (θ_in): each reads its weights, and reads and writes potentials."""
     touched = spikes * (layer.out_channels // layer.groups) * prod(layer.kernel)
     return ModelAccesses(
@@ -94,7 +86,7 @@ def spike_driven(layer: Geometry, spikes: float) -> ModelAccesses:
     )
 
 
-def dense(layer: Geometry, macs: float, evaluations: float) -> ModelAccesses:
+def dense_accesses(layer: SynapseGeometry, macs: float, evaluations: float) -> ModelAccesses:
     """Of a synapse layer on analog values: every multiplication reads an input and a weight; biases are read, outputs written.
 
     Args:
@@ -115,7 +107,7 @@ def dense(layer: Geometry, macs: float, evaluations: float) -> ModelAccesses:
     )
 
 
-def neurons(count: int, updates: float, spikes: float, *, leaky: bool) -> ModelAccesses:
+def neuron_accesses(count: int, updates: float, spikes: float, *, leaky: bool) -> ModelAccesses:
     """Of spiking neurons: every update reads and writes a potential, every spike is written.
 
     Args:
@@ -134,27 +126,15 @@ def neurons(count: int, updates: float, spikes: float, *, leaky: bool) -> ModelA
     )
 
 
-def accesses_of(row: "LayerRow", *, leaky: bool) -> tuple[ModelAccesses, ...]:
+def accesses_of(row: LayerRow, *, leaky: bool) -> tuple[ModelAccesses, ...]:
     """Of one layer of a report; none for pools and sums, which the model does not know.
 
     A layer with inputs of both kinds has the accesses of its spikes, and those of the multiply-accumulates on the rest.
     """
     if row.kind == "neuron":
-        return (neurons(row.neurons, row.updates_active + row.updates_idle, row.spikes, leaky=leaky),)
+        return (neuron_accesses(row.neurons, row.updates_active + row.updates_idle, row.spikes, leaky=leaky),)
     if row.geometry is None:
         return ()
     spikes = row.inputs.spikes + row.inputs.graded
-    found = (spike_driven(row.geometry, spikes),) if row.sops else ()
-    return (*found, dense(row.geometry, row.macs, row.steps)) if row.macs else found
-
-
-def names() -> list[str]:
-    """Of the memory models that the package carries."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".toml"))
-
-
-def load(name: str) -> MemoryModel:
-    """One that the package carries."""
-    content = tomllib.loads((_BUILT_IN / f"{name}.toml").read_text("utf-8"))
-    values = {**content, **content["access_pj"], "name": name}
-    return MemoryModel(**{field.name: values[field.name] for field in fields(MemoryModel)})
+    found = (spike_accesses(row.geometry, spikes),) if row.sops else ()
+    return (*found, dense_accesses(row.geometry, row.macs, row.steps)) if row.macs else found

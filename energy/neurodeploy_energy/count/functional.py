@@ -7,22 +7,20 @@ those that it does not know, and carries what is known of a tensor (see `provena
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
-from neurodeploy_energy.fanout import Synapses
-from neurodeploy_energy.product import product_of, weighted_sum
-from neurodeploy_energy.recognition import sum_keeping_axes, sum_over_last
-
-if TYPE_CHECKING:
-    from neurodeploy_energy.counting import Counter
+from neurodeploy_energy.count.counter import Counter
+from neurodeploy_energy.count.fanout import Synapses
+from neurodeploy_energy.count.recognition import sum_keeping_axes, sum_over_last
+from neurodeploy_energy.count.rules import product_of, weighted_sum
 
 aten = torch.ops.aten
 Arguments = Sequence[Any]
-Handler = Callable[["Counter", Arguments, dict[str, Any], Any], None]
+Handler = Callable[[Counter, Arguments, dict[str, Any], Any], None]
 _SYNAPTIC = re.compile(
     r"(^|_)(conv\w*|mm|bmm|matmul|mv|vdot|dot|linear|bilinear|einsum|attention\w*|rnn\w*|lstm\w*|gru\w*|cdist|fft\w*|grouped)(_|$)"
 )
@@ -31,7 +29,7 @@ _SYNAPTIC = re.compile(
 class FunctionalOperations(TorchDispatchMode):
     """Hands every operation to its handler while a `Counter` is attached to a model."""
 
-    def __init__(self, counter: "Counter") -> None:
+    def __init__(self, counter: Counter) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._counter = counter
 
@@ -76,7 +74,7 @@ def _unknown(func: Any) -> bool:
     return _UNKNOWN[func]
 
 
-def _carry(counter: "Counter", func: Any, args: Arguments, output: Any) -> None:
+def _carry(counter: Counter, func: Any, args: Arguments, output: Any) -> None:
     """What elementwise operations, copies and joins make of currents is currents, and so on."""
     made = output[0] if isinstance(output, tuple | list) and output else output
     if not isinstance(made, Tensor) or made.numel() == 0 or not args:
@@ -103,7 +101,7 @@ def _carry(counter: "Counter", func: Any, args: Arguments, output: Any) -> None:
         counter.provenance.mark(made, "spikes", changes=int(changed))
 
 
-def _convolution(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _convolution(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     x, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args
     axes = weight.dim() - 2
 
@@ -123,7 +121,7 @@ def _convolution(counter: "Counter", args: Arguments, _named: dict[str, Any], ou
     counter.provenance.mark(output, "currents", (name,))
 
 
-def _matrices(counter: "Counter", one: Tensor, other: Tensor, output: Tensor, *, bias: bool = False) -> None:
+def _matrices(counter: Counter, one: Tensor, other: Tensor, output: Tensor, *, bias: bool = False) -> None:
     """`[N, K]` by `[K, M]`: a layer of synapses if one of them is a parameter, else a product of activations."""
     if counter.is_parameter(other) or counter.is_parameter(one):
         x, weight = (one, other.t()) if counter.is_parameter(other) else (other.t(), one)
@@ -134,7 +132,7 @@ def _matrices(counter: "Counter", one: Tensor, other: Tensor, output: Tensor, *,
         _activations(counter, one[None], other[None], output)
 
 
-def _batched(counter: "Counter", one: Tensor, other: Tensor, output: Tensor) -> None:
+def _batched(counter: Counter, one: Tensor, other: Tensor, output: Tensor) -> None:
     """`[P, M, K]` by `[P, K, N]`; a parameter that is the same in all P is that of a layer."""
     if counter.is_parameter(other) and (len(other) == 1 or other.stride(0) == 0):
         _matrices(counter, one.flatten(0, 1), other[0], output)
@@ -145,7 +143,7 @@ def _batched(counter: "Counter", one: Tensor, other: Tensor, output: Tensor) -> 
     _activations(counter, one, other, output)
 
 
-def _activations(counter: "Counter", one: Tensor, other: Tensor, output: Tensor) -> None:
+def _activations(counter: Counter, one: Tensor, other: Tensor, output: Tensor) -> None:
     name, tally = counter.operation("matmul", "matmul")
     origins = [counter.provenance.of(x) for x in (one, other)]
     dense = all(origin is not None and origin.role == "dense" for origin in origins)
@@ -153,40 +151,40 @@ def _activations(counter: "Counter", one: Tensor, other: Tensor, output: Tensor)
     counter.provenance.mark(output, "currents", (name,))
 
 
-def _mm(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _mm(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     _matrices(counter, args[0], args[1], output)
 
 
-def _addmm(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _addmm(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     _matrices(counter, args[1], args[2], output, bias=counter.is_parameter(args[0]))
 
 
-def _linear(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _linear(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     x, weight = args[0], args[1]
     _matrices(counter, x.reshape(-1, x.shape[-1]), weight.t(), output, bias=len(args) > 2 and args[2] is not None)
 
 
-def _bmm(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _bmm(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     _batched(counter, args[0], args[1], output)
 
 
-def _baddbmm(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _baddbmm(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     _batched(counter, args[1], args[2], output)
 
 
-def _mv(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _mv(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     _matrices(counter, args[0], args[1][:, None], output)
 
 
-def _addmv(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _addmv(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     _matrices(counter, args[1], args[2][:, None], output)
 
 
-def _dot(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _dot(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     _matrices(counter, args[0][None], args[1][:, None], output)
 
 
-def _attention(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Any) -> None:
+def _attention(counter: Counter, args: Arguments, _named: dict[str, Any], output: Any) -> None:
     query, key, value = (x.flatten(0, -3) for x in args[:3])
     made = output[0]
     dense = all(origin is not None and origin.role == "dense" for origin in map(counter.provenance.of, args[:2]))
@@ -198,13 +196,13 @@ def _attention(counter: "Counter", args: Arguments, _named: dict[str, Any], outp
     counter.provenance.mark(made, "currents", (name,))
 
 
-def _activation(counter: "Counter", _args: Arguments, _named: dict[str, Any], output: Tensor, *, changes: int = 0) -> None:
+def _activation(counter: Counter, _args: Arguments, _named: dict[str, Any], output: Tensor, *, changes: int = 0) -> None:
     if not counter.inside_neurons:
         counter.provenance.mark(output, "dense", changes=changes)
         counter.fires()
 
 
-def _add(counter: "Counter", args: Arguments, named: dict[str, Any], output: Tensor, *, changes: int = 0) -> None:
+def _add(counter: Counter, args: Arguments, named: dict[str, Any], output: Tensor, *, changes: int = 0) -> None:
     if counter.inside_neurons:
         return
     operands = list(args[:2])
@@ -223,7 +221,7 @@ def _add(counter: "Counter", args: Arguments, named: dict[str, Any], output: Ten
     del named
 
 
-def _pool(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Any) -> None:
+def _pool(counter: Counter, args: Arguments, _named: dict[str, Any], output: Any) -> None:
     """A pool by average over windows, other than by a layer: counted, and not folded."""
     origin = counter.provenance.of(args[0])
     if origin is not None and origin.role in ("spikes", "dense") and not counter.inside_neurons:
@@ -231,7 +229,7 @@ def _pool(counter: "Counter", args: Arguments, _named: dict[str, Any], output: A
         counter.pool(name, tally, args[0], output, None)
 
 
-def _mean(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
+def _mean(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     """A mean over the last axes is a global average pool."""
     x, axes, keeps = args[0], args[1], len(args) > 2 and args[2]
     origin = counter.provenance.of(x)
@@ -246,7 +244,7 @@ def _mean(counter: "Counter", args: Arguments, _named: dict[str, Any], output: T
         counter.pool(name, tally, x, output, (1 + len(places), sums))
 
 
-def _maximum(counter: "Counter", args: Arguments, _named: dict[str, Any], output: Any) -> None:
+def _maximum(counter: Counter, args: Arguments, _named: dict[str, Any], output: Any) -> None:
     origin = counter.provenance.of(args[0])
     if origin is not None and not counter.inside_neurons:
         counter.provenance.mark(output[0] if isinstance(output, tuple) else output, origin.role, origin.layers)

@@ -4,13 +4,17 @@ A tensor is known by its storage, so that views and reshapes are known too, and 
 that was changed in place is taken for what it was.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
-from neurodeploy_energy.signals import Signal, rows_of, signal_of
+from neurodeploy_energy.count.signals import Signal, rows_of, signal_of
 
 Role = Literal["spikes", "currents", "dense"]
 
@@ -75,3 +79,33 @@ class Provenance:
         if origin.signal is None:
             origin.signal = signal
         return signal
+
+
+@dataclass(eq=False)
+class Pooled:
+    """Spikes on their way through an average pool: what went in, kept until the end of the batch for those who read it.
+
+    Rows that are `analog`, if there are any, went through it as analog values and are not folded.
+    Holding the output keeps its memory from being given to another tensor, so that its address identifies it.
+    """
+
+    layer: str
+    spikes: Tensor
+    signal: Signal
+    axes: int
+    sums: Callable[[Tensor], Tensor]
+    output: Tensor
+    version: int
+    analog: NDArray[np.bool_] | None = None
+    folded: bool = False
+
+    def is_read_as(self, x: Tensor) -> bool:
+        """Whether `x` is the pool's output as it was made, at most reshaped: same values in the same order."""
+        same_order = x.shape == self.output.shape and x.stride() == self.output.stride()
+        reshaped = x.is_contiguous() and self.output.is_contiguous() and x.numel() == self.output.numel()
+        return x._version == self.version and (same_order or reshaped)
+
+    def is_copied_to(self, x: Tensor) -> bool:
+        """Whether `x` holds the pool's output in memory of its own: so does a reshape of channels that lie last in memory."""
+        made = self.output
+        return x.numel() == made.numel() and made._version == self.version and torch.equal(x.reshape(-1), made.reshape(-1))

@@ -1,21 +1,15 @@
-"""Counting while a model runs: hooks on its modules, a mode that sees what runs outside of them, no second forward pass."""
+"""Where in a model a pass is, and which tally an operation there belongs to."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import _disable_current_modes
 
-from neurodeploy_energy.functional import FunctionalOperations
-from neurodeploy_energy.neurons import neurons_of
-from neurodeploy_energy.recognition import Kind, kind_of
-from neurodeploy_energy.rules import Rules
-from neurodeploy_energy.tally import Tally
+from neurodeploy_energy.count.recognition import Kind, kind_of, neurons_of
+from neurodeploy_energy.count.rules import Rule, Rules
+from neurodeploy_energy.count.tally import Tally
 
 _COUNTED = {"synapse", "average pool", "max pool", "sum", "recurrent", "activation"}
 """Modules whose own operations are known, so that what runs inside is no operation of its own."""
@@ -39,25 +33,25 @@ class _Frame:
 
 
 class Counter(Rules):
-    """Counts the operations of a model's layers while it runs; see `attached`.
+    """Counts the operations of a model's layers while it runs; `running.py` tells it which module runs.
 
     Attributes:
         uncounted: layer name → why its operations are not counted.
+        modules: of the model, each once, with its name.
         raised_in: innermost layer that has raised an error in this batch.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.uncounted: dict[str, str] = {}
+        self.modules: list[tuple[str, nn.Module]] = []
         self.raised_in: str | None = None
-        self._mode = FunctionalOperations(self)
         self._root = type(model).__name__
         self._frames: list[_Frame] = []
         self._quiet = self._firing = 0
         self._started: dict[str, int] = {}
         self._finished: dict[str, int] = {}
         self._kinds: dict[str, Kind | None] = {}
-        self._modules: list[tuple[str, nn.Module]] = []
         self._neurons: list[str] = []
         self._sites: dict[tuple[str, str, tuple[tuple[CodeType, int], ...]], str] = {}
         self._order: dict[str, float] = {}
@@ -81,7 +75,7 @@ class Counter(Rules):
         if kind is None and (inside_neurons or "parametrizations" in raw.split(".")):
             kind = "free"  # such as a surrogate gradient, or what makes a weight
         self._kinds[name] = kind
-        self._modules.append((name, module))
+        self.modules.append((name, module))
         if kind == "neuron":
             self._neurons.append(raw)
             neurons = neurons_of(module)
@@ -97,29 +91,6 @@ class Counter(Rules):
         elif kind not in ("free", "activation", "seen inside"):
             self.tallies[name] = Tally(kind)
             self._order[name] = float(len(self._order) + 1)
-
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        """Hooks are on the model inside, and off it afterwards, whatever happens."""
-        handles = []
-        fast_attention = torch.backends.mha.get_fastpath_enabled()
-        try:
-            torch.backends.mha.set_fastpath_enabled(False)  # it hides the layers of a transformer in one operation
-            for name, module in self._modules:
-                handles.append(module.register_forward_pre_hook(self._before(name, module)))
-                handles.append(module.register_forward_hook(self._after(name), with_kwargs=True, always_call=True))
-            with self._mode:
-                try:
-                    yield
-                finally:
-                    while self._frames:  # of modules that were interrupted, which torch tells nobody
-                        if self._leave(self._frames[-1].name):
-                            self._mode.resume()
-        finally:
-            torch.backends.mha.set_fastpath_enabled(fast_attention)
-            for handle in handles:
-                handle.remove()
-            self._forget()
 
     def begin_batch(self, batch: int) -> None:
         """Samples that the next calls of the model work on."""
@@ -137,7 +108,7 @@ class Counter(Rules):
             tally.dense = tally.dense and self._fired
         self.tallies = {name: self.tallies[name] for name in sorted(self.tallies, key=self._order.__getitem__)}
         by_weight: dict[int, str] = {}
-        for name, module in self._modules:
+        for name, module in self.modules:
             self._finish_module(name, module)
             weight = getattr(module, "weight", None)
             if name in self.tallies and self.tallies[name].calls and isinstance(weight, nn.Parameter):
@@ -165,45 +136,38 @@ class Counter(Rules):
         if failed:
             self.uncounted[name] = f"raised an error in {failed} of {self._started[name]} calls, which the model went on from"
 
-    def _before(self, name: str, module: nn.Module) -> Callable[..., None]:
+    def enter(self, name: str, *, paused: bool) -> None:
+        """A module begins to run; `paused`: operations inside are not looked at."""
         kind = self._kinds[name]
-        counted, neuron = kind in _COUNTED, kind == "neuron"
-        unknown = name in self.uncounted
-        elementwise = neuron and all(weight.dim() < 2 for weight in module.parameters())
+        self._frames.append(_Frame(name, kind in _COUNTED, kind == "neuron", paused))
+        self._quiet += self._frames[-1].counted
+        self._firing += self._frames[-1].neuron
+        self._started[name] = self._started.get(name, 0) + 1
+        if name in self.uncounted and not self._fired_now:
+            self.fires()
 
-        def hook(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
-            paused = (counted or elementwise) and self._mode.pause()
-            self._frames.append(_Frame(name, counted, neuron, paused))
-            self._quiet += counted
-            self._firing += neuron
-            self._started[name] = self._started.get(name, 0) + 1
-            if unknown and not self._fired_now:
-                self.fires()
+    def is_known_whole(self, name: str, module: nn.Module) -> bool:
+        """Whether the kind of a module says all of what it computes, so that no operation inside needs a look."""
+        kind = self._kinds[name]
+        return kind in _COUNTED or (kind == "neuron" and all(weight.dim() < 2 for weight in module.parameters()))
 
-        return hook
+    def ran(self, name: str, output: Any) -> Rule | None:
+        """A module has run, or raised an error if its `output` is None; what counts it, if anything does."""
+        self._latest = self._order.get(name, self._latest)
+        if output is None:
+            self.raised_in = self.raised_in or name
+            return None
+        self._finished[name] = self._finished.get(name, 0) + 1
+        return None if self._quiet else self.rule(self._kinds[name])
 
-    def _after(self, name: str) -> Callable[..., None]:
-        rule = self.rule(self._kinds[name])
+    def leave_all(self) -> bool:
+        """Close every module that was interrupted, which torch tells nobody; whether operations inside were not looked at."""
+        paused = False
+        while self._frames:
+            paused |= self.leave(self._frames[-1].name)
+        return paused
 
-        def hook(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-            paused = self._leave(name)
-            try:
-                self._latest = self._order.get(name, self._latest)
-                if output is None:  # torch calls this hook so when the module raised
-                    self.raised_in = self.raised_in or name
-                    return
-                self._finished[name] = self._finished.get(name, 0) + 1
-                if rule is None or self._quiet:
-                    return
-                with nullcontext() if paused else _disable_current_modes():
-                    rule(name, module, (*inputs, *named.values()), output[0] if isinstance(output, tuple | list) else output)
-            finally:
-                if paused:
-                    self._mode.resume()
-
-        return hook
-
-    def _leave(self, name: str) -> bool:
+    def leave(self, name: str) -> bool:
         """Close a module and whatever it left open; whether operations inside were not looked at."""
         paused = False
         while self._frames:

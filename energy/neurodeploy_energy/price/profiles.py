@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neurodeploy.errors import UserError
-from neurodeploy_energy.memory_model import MemoryModel
-from neurodeploy_energy.memory_model import load as load_memory
-from neurodeploy_energy.memory_model import names as memory_names
+from neurodeploy_energy.price.memory import MemoryModel
 
 _BUILT_IN = resources.files("neurodeploy_energy") / "profiles"
+_MEMORY_MODELS = resources.files("neurodeploy_energy") / "memory_models"
 _COSTS = ("mac", "ac", "multiply", "neuron_update_active", "neuron_update_idle", "spike")
 _STATIC = {"power_mw": "static_mw", "step_us": "step_us"}
 _OPTIONAL: dict[str, Any] = {
@@ -123,7 +122,7 @@ def load(name_or_path: str) -> Profile:
         UserError: no such profile or file, or a key is unknown, missing or of the wrong type; the message names it.
     """
     place, plus, memory = name_or_path.rpartition("+")
-    if plus and memory in memory_names():
+    if plus and memory in memory_model_names():
         return with_memory(load(place), memory)
     if not name_or_path.endswith(".toml"):
         return parse(text_of(name_or_path), name=name_or_path, origin=name_or_path)
@@ -149,7 +148,7 @@ def with_memory(profile: Profile, model: str) -> Profile:
         )
     if profile.bits is None or profile.mac is None or profile.ac is None:
         raise UserError(f"profile {profile.name}: +{model} needs its bits, cost_pj.mac and cost_pj.ac; add them to the file")
-    found = load_memory(model)
+    found = load_memory_model(model)
     note = f"{profile.note} {found.note}".strip()
     title, source = f"{profile.title}, with memory", f"{profile.source}; memory: {found.source}"
     return replace(profile, name=f"{profile.name}+{model}", title=title, source=source, note=note, memory=found)
@@ -231,3 +230,15 @@ def _described(origin: str, key: str, value: object) -> object:
     elif key == "source" and not value.strip():
         raise UserError(f"{origin}: source: empty; say where the constants come from")
     return value
+
+
+def memory_model_names() -> list[str]:
+    """Of the memory models that the package carries."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _MEMORY_MODELS.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_memory_model(name: str) -> MemoryModel:
+    """One that the package carries."""
+    content = tomllib.loads((_MEMORY_MODELS / f"{name}.toml").read_text("utf-8"))
+    values = {**content, **content["access_pj"], "name": name}
+    return MemoryModel(**{field.name: values[field.name] for field in fields(MemoryModel)})

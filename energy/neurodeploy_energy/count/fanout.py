@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurodeploy_energy.geometry import Geometry
-from neurodeploy_energy.signals import count_nonzero, is_zero, sum_masks
+from neurodeploy_energy.count.layer import SynapseGeometry
+from neurodeploy_energy.count.signals import count_nonzero, is_zero, sum_masks
 
 _MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 """Padding of torch's convolutions → that of numpy, for an array of indices."""
@@ -62,7 +62,7 @@ class FanOut:
     all: Tensor
     zeros: tuple[Tensor, Tensor] | None
     dense: int
-    geometry: Geometry
+    geometry: SynapseGeometry
 
     def by_position(self) -> Tensor:
         """`[C, S]`, float64: `all` in every channel."""
@@ -125,7 +125,7 @@ def fan_out(
     device, sizes = weight.device, shape[1:]
     if synapses.kind == "linear":
         every = torch.full((1,), float(weight.shape[0]), dtype=torch.float64, device=device)
-        geometry = Geometry("linear", weight.shape[1], weight.shape[0], bias=bias)
+        geometry = SynapseGeometry("linear", weight.shape[1], weight.shape[0], bias=bias)
         return FanOut(every, _zeros(weight, 0, 1, []), weight.numel(), geometry)
     transposed, kernel = synapses.kind == "transposed", tuple(weight.shape[2:])
     axes = _transposed_taps(synapses, sizes, kernel, output) if transposed else _taps(synapses, sizes, kernel)
@@ -136,7 +136,7 @@ def fan_out(
     for taps in met:
         every = (every[:, None] * taps.sum(1)).reshape(-1)
     out_channels = outputs * synapses.groups
-    geometry = Geometry(
+    geometry = SynapseGeometry(
         "transposed" if transposed else "conv",
         shape[0],
         out_channels,

@@ -1,4 +1,7 @@
-"""The values of a tensor, told apart one by one: zeros, spikes, graded spikes and analog values, and where they are."""
+"""The values of a tensor, told apart one by one: zeros, spikes, graded spikes and analog values, and where they are.
+
+All counts are exact: sums of whole numbers in float64, checked to stay below 2⁵³.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +9,10 @@ from math import prod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Counts = NDArray[np.int64]
 
 _EXACT_FLOAT32, _EXACT_FLOAT64 = 2**24, 2**53
 _PIECE = 2**18
@@ -247,3 +253,24 @@ def _over_channels(x: Tensor, places: int) -> Tensor:
 def _over_rows(x: Tensor) -> Tensor:
     exact = torch.float64 if x.dtype == torch.float64 or len(x) >= _EXACT_FLOAT32 else torch.float32
     return x.sum(0, dtype=exact).double()
+
+
+def per_row(counts: Tensor, fan: Tensor) -> Counts:
+    """`[R, S]` counts · `[S]` fan-out → `[R]`, exact."""
+    return whole_numbers(counts[:, 0] * fan[0] if len(fan) == 1 else counts @ fan)
+
+
+def whole_numbers(rows: Tensor) -> Counts:
+    """Whole numbers in float64 as int64, checked to have stayed below 2⁵³, where float64 is exact."""
+    values = rows.cpu().numpy()
+    if values.size and values.max() >= _EXACT_FLOAT64:
+        raise OverflowError("more than 2^53 synaptic operations in one sample's step; use smaller values")
+    return values.astype(np.int64)
+
+
+def dot(counts: Tensor, fan: Tensor) -> int:
+    """Σ count · fan-out, exact: both are whole numbers in float64, and the sum is checked to stay below 2⁵³."""
+    total = float((counts * fan).sum())
+    if total >= _EXACT_FLOAT64:
+        raise OverflowError("more than 2^53 synaptic operations in one batch; use smaller batches")
+    return int(total)

@@ -1,0 +1,221 @@
+"""Charts of a page as SVG: every mark tells its value under the pointer or, with the arrow keys, from the keyboard.
+
+Colours come from the page's style sheet (Okabe and Ito's palette; cividis for the heat map), so that they suit its ground.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import pairwise
+from math import ceil, floor, log10
+
+from neurodeploy_energy.report.charts import Bar, Point
+
+_WIDTH, _LABEL, _RIGHT, _ROW, _TOP = 900, 210, 110, 15, 8
+_CIVIDIS = ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838")
+
+
+def bars(
+    rows: Mapping[str, Sequence[Bar]],
+    *,
+    caption: str,
+    unit: str,
+    legend: Sequence[str],
+    stacked: bool = False,
+    log: bool = False,
+) -> str:
+    """Horizontal bars, one group or one stack for each row.
+
+    Args:
+        rows: label → bars.
+        caption: what the chart shows.
+        unit: of the values, with what they are.
+        legend: what each colour stands for; empty for none.
+        stacked: bars of a row follow one another instead of standing below each other.
+        log: a logarithmic axis, for values that span decades; not with stacks.
+    """
+    values = [bar.value for found in rows.values() for bar in found if bar.value > 0]
+    lengths = [sum(bar.value for bar in found) for found in rows.values()] if stacked else values
+    axis = _Log.of(values) if log and values else _Linear.of(max(lengths, default=0.0))
+    body, y = [], _TOP
+    for label, found in rows.items():
+        height = _ROW if stacked else max(1, len(found)) * _ROW
+        middle = y + height / 2 + 3
+        body.append(f'<text class="label" x="{_LABEL - 8}" y="{middle:.1f}" text-anchor="end">{escape(_short(label))}</text>')
+        start = 0.0
+        for place, bar in enumerate(found):
+            top = y if stacked else y + place * _ROW
+            length = _span(axis.at(start + bar.value) - axis.at(start)) if bar.value > 0 else 0.0
+            body.append(
+                f'<rect class="mark s{bar.style}" x="{_LABEL + _span(axis.at(start)):.1f}" y="{top}" '
+                f'width="{max(length, 1.0):.1f}" height="{_ROW - 2}" data-tip="{escape(bar.tip)}"/>'
+            )
+            start += bar.value if stacked else 0.0
+        y += height + 7
+    return _svg([*axis.grid(y), *body, _unit(unit, y + 32)], y + 40, caption, legend)
+
+
+def heat_map(rows: Mapping[str, Sequence[float]], *, caption: str, unit: str, tip: str) -> str:
+    """One line of fields for each row, from 0 to the largest value.
+
+    Args:
+        rows: label → values from left to right.
+        caption: what the chart shows.
+        unit: of the horizontal axis.
+        tip: sentence with the fields {row}, {place} (from 1) and {value:.1%}.
+    """
+    most = max((value for values in rows.values() for value in values), default=0.0) or 1.0
+    columns = max((len(values) for values in rows.values()), default=1)
+    width, size = (_WIDTH - _LABEL - _RIGHT) / columns, 18
+    body = []
+    for i, (label, values) in enumerate(rows.items()):
+        y = _TOP + i * size
+        body.append(f'<text class="label" x="{_LABEL - 8}" y="{y + 13}" text-anchor="end">{escape(_short(label))}</text>')
+        for step, value in enumerate(values):
+            colour = _CIVIDIS[min(len(_CIVIDIS) - 1, int(value / most * len(_CIVIDIS)))]
+            told = escape(tip.format(row=label, place=step + 1, value=value))
+            body.append(
+                f'<rect class="mark" fill="{colour}" x="{_LABEL + step * width:.1f}" y="{y}" width="{width - 1:.1f}" '
+                f'height="{size - 1}" data-tip="{told}"/>'
+            )
+    bottom = _TOP + len(rows) * size
+    every = ceil(columns / 16)
+    body += [_tick(_LABEL + (step + 0.5) * width, bottom + 14, str(step + 1)) for step in range(0, columns, every)]
+    body += [_unit(unit, bottom + 32)]
+    for i, colour in enumerate(_CIVIDIS):
+        body.append(f'<rect fill="{colour}" x="{_WIDTH - _RIGHT + 20 + 7 * i}" y="{bottom + 4}" width="7" height="10"/>')
+    body.append(_tick(_WIDTH - _RIGHT + 20, bottom + 28, "0"))
+    body.append(_tick(_WIDTH - 22, bottom + 28, f"{most:.1%}"))
+    return _svg(body, bottom + 40, caption, ())
+
+
+def scatter(points: Sequence[Point], *, caption: str, x_unit: str, y_unit: str) -> str:
+    """Points with their intervals; those of the front are joined by a line."""
+    height = 380
+    xs = [x for p in points for x in (p.x, *(p.across or ()))]
+    ys = [y for p in points for y in (p.y, *(p.up or ()))]
+    decades = min(xs) > 0 and max(xs) > 10 * min(xs)
+    axis = _Log.of(xs) if decades else _Between.of(min(xs), max(xs))
+    low, high = _padded(min(ys), max(ys))
+
+    def across(x: float) -> float:
+        return _LABEL + _span(axis.at(x))
+
+    def up(y: float) -> float:
+        return _TOP + (height - _TOP) * (high - y) / (high - low)
+
+    step = _nice((high - low) / 5)
+    body = []
+    for i in range(ceil(low / step), floor(high / step) + 1):
+        y, text = up(i * step), f"{i * step:.10g}"
+        body.append(f'<line class="grid" x1="{_LABEL}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
+        body.append(f'<text class="tick" x="{_LABEL - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+    front = sorted((p for p in points if p.front), key=lambda p: p.x)
+    for a, b in pairwise(front):
+        corner = f"M{across(a.x):.1f} {up(a.y):.1f}H{across(b.x):.1f}V{up(b.y):.1f}"
+        body.append(f'<path class="front" d="{corner}"/>')
+    for p in points:
+        x, y = across(p.x), up(p.y)
+        if p.across is not None:
+            body.append(f'<path class="whisker" d="M{across(p.across[0]):.1f} {y:.1f}H{across(p.across[1]):.1f}"/>')
+        if p.up is not None:
+            body.append(f'<path class="whisker" d="M{x:.1f} {up(p.up[0]):.1f}V{up(p.up[1]):.1f}"/>')
+        body.append(f'<circle class="mark s{p.style}" cx="{x:.1f}" cy="{y:.1f}" r="6" data-tip="{escape(p.tip)}"/>')
+        if p.label:
+            body.append(f'<text class="label" x="{x + 10:.1f}" y="{y - 7:.1f}">{escape(_short(p.label))}</text>')
+    body.append(f'<text class="unit" transform="translate({_LABEL - 60} {height / 2:.0f}) rotate(-90)">{escape(y_unit)}</text>')
+    return _svg([*axis.grid(height), *body, _unit(x_unit, height + 32)], height + 40, caption, ())
+
+
+class _Linear:
+    def __init__(self, top: float) -> None:
+        self.top = top
+
+    @classmethod
+    def of(cls, largest: float) -> "_Linear":
+        return cls(largest or 1.0)
+
+    def at(self, value: float) -> float:
+        """From 0 at the left to 1 at the right."""
+        return value / self.top
+
+    def grid(self, bottom: float) -> list[str]:
+        step = _nice(self.top / 5)
+        return [_line(self.at(i * step), bottom, f"{i * step:,.10g}") for i in range(floor(self.top / step + 1e-9) + 1)]
+
+
+class _Between:
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    @classmethod
+    def of(cls, low: float, high: float) -> "_Between":
+        return cls(*_padded(low, high))
+
+    def at(self, value: float) -> float:
+        return (value - self.low) / (self.high - self.low)
+
+    def grid(self, bottom: float) -> list[str]:
+        step = _nice((self.high - self.low) / 5)
+        first, last = ceil(self.low / step), floor(self.high / step)
+        return [_line(self.at(i * step), bottom, f"{i * step:,.10g}") for i in range(first, last + 1)]
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    """With some room at both ends."""
+    room = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
+    return low - room, high + room
+
+
+class _Log:
+    def __init__(self, low: int, high: int) -> None:
+        self.low, self.high = low, high
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "_Log":
+        low = floor(log10(min(values)) - 1e-9)
+        return cls(low, max(ceil(log10(max(values))), low + 1))
+
+    def at(self, value: float) -> float:
+        return max(0.0, (log10(value) - self.low) / (self.high - self.low)) if value > 0 else 0.0
+
+    def grid(self, bottom: float) -> list[str]:
+        every = ceil((self.high - self.low) / 8)
+        return [_line(self.at(10.0**e), bottom, f"{10.0**e:,.10g}") for e in range(self.low, self.high + 1, every)]
+
+
+def _nice(step: float) -> float:
+    """1, 2 or 5 times a power of ten, at least `step`."""
+    power = 10.0 ** floor(log10(step)) if step > 0 else 1.0
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= step * (1 - 1e-9))
+
+
+def _span(share: float) -> float:
+    return share * (_WIDTH - _LABEL - _RIGHT)
+
+
+def _line(share: float, bottom: float, text: str) -> str:
+    x = _LABEL + _span(share)
+    return f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom:.0f}"/>{_tick(x, bottom + 14, text)}'
+
+
+def _tick(x: float, y: float, text: str) -> str:
+    return f'<text class="tick" x="{x:.1f}" y="{y:.0f}" text-anchor="middle">{escape(text)}</text>'
+
+
+def _unit(text: str, y: float) -> str:
+    return f'<text class="unit" x="{(_LABEL + _WIDTH - _RIGHT) / 2:.0f}" y="{y:.0f}">{escape(text)}</text>'
+
+
+def _short(label: str) -> str:
+    """What fits beside the chart: of a long name its end, which tells layers apart."""
+    return label if len(label) <= 28 else f"…{label[-27:]}"
+
+
+def _svg(body: Sequence[str], height: float, caption: str, legend: Sequence[str]) -> str:
+    keys = "".join(f'<span><i class="key s{i}"></i>{escape(text)}</span>' for i, text in enumerate(legend) if text)
+    legends = f'<span class="legend">{keys}</span>' if keys else ""
+    return (
+        f"<figure><figcaption>{escape(caption)}{legends}</figcaption>"
+        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height:.0f}" role="group" tabindex="0" '
+        f'aria-label="{escape(caption)}; left and right arrow keys go through its values">{"".join(body)}</svg></figure>'
+    )
