@@ -210,7 +210,7 @@ def test_each_format_reads_as_the_golden_file(found, name):
 
 
 def test_the_json_is_of_the_written_schema_and_names_estimates(found):
-    document = ContestDocument.model_validate_json(contest_json(found))
+    document = ContestDocument.from_json(contest_json(found))
     assert all(one.estimate for model in document.models for one in model.energy)
     assert [one.on_front for model in document.models for one in model.energy if one.profile == "cmos45-fp32"] == [
         True,

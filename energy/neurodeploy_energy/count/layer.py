@@ -7,9 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from neurodeploy_energy.declared import Count, Declared, Positive
+
 
 @dataclass(frozen=True)
-class InputKinds:
+class InputKinds(Declared):
     """Input values of a layer per sample, all steps together, by kind. A value that is not finite is analog.
 
     Attributes:
@@ -19,10 +21,10 @@ class InputKinds:
         analog: no whole number.
     """
 
-    zeros: float = 0.0
-    spikes: float = 0.0
-    graded: float = 0.0
-    analog: float = 0.0
+    zeros: Count = 0.0
+    spikes: Count = 0.0
+    graded: Count = 0.0
+    analog: Count = 0.0
 
     def __add__(self, other: "InputKinds") -> "InputKinds":
         return InputKinds(
@@ -31,7 +33,7 @@ class InputKinds:
 
 
 @dataclass(frozen=True)
-class MemoryAccesses:
+class MemoryAccesses(Declared):
     """Reads and writes of one layer per sample, in values (not bits), from the counts of the very data that were run.
 
     A synapse layer driven by spikes reads each spike once, then for each synaptic operation one weight, and reads and writes
@@ -45,11 +47,11 @@ class MemoryAccesses:
         output_writes: spikes, or analog values.
     """
 
-    input_reads: float = 0.0
-    weight_reads: float = 0.0
-    potential_reads: float = 0.0
-    potential_writes: float = 0.0
-    output_writes: float = 0.0
+    input_reads: Count = 0.0
+    weight_reads: Count = 0.0
+    potential_reads: Count = 0.0
+    potential_writes: Count = 0.0
+    output_writes: Count = 0.0
 
     def __add__(self, other: "MemoryAccesses") -> "MemoryAccesses":
         return MemoryAccesses(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
@@ -61,7 +63,7 @@ class MemoryAccesses:
 
 
 @dataclass(frozen=True)
-class SynapseGeometry:
+class SynapseGeometry(Declared):
     """A synapse layer at the input it was given.
 
     Attributes:
@@ -80,7 +82,7 @@ class SynapseGeometry:
     kernel: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
-    groups: int = 1
+    groups: Positive = 1
     input: tuple[int, ...] = ()
     output: tuple[int, ...] = ()
     bias: bool = False
@@ -103,7 +105,7 @@ class SynapseGeometry:
 
 
 @dataclass(frozen=True)
-class LayerRow:
+class LayerRow(Declared):
     """One layer, per sample: the mean over the data set.
 
     Attributes:
@@ -137,23 +139,23 @@ class LayerRow:
     name: str
     kind: str
     neurons: int = 0
-    steps: float = 0.0
-    spikes: float = 0.0
-    rate: float = 0.0
-    sops: float = 0.0
-    sops_nonzero_weights: float = 0.0
-    sops_by_rate: float = 0.0
-    dense_macs: float = 0.0
-    macs: float = 0.0
-    effective_macs: float = 0.0
-    adds: float = 0.0
-    analog_adds: float = 0.0
-    updates_active: float = 0.0
-    updates_idle: float = 0.0
+    steps: Count = 0.0
+    spikes: Count = 0.0
+    rate: Count = 0.0
+    sops: Count = 0.0
+    sops_nonzero_weights: Count = 0.0
+    sops_by_rate: Count = 0.0
+    dense_macs: Count = 0.0
+    macs: Count = 0.0
+    effective_macs: Count = 0.0
+    adds: Count = 0.0
+    analog_adds: Count = 0.0
+    updates_active: Count = 0.0
+    updates_idle: Count = 0.0
     note: str = ""
-    spikes_in: float = 0.0
-    spikes_out: float = 0.0
-    spikes_value: float = 0.0
+    spikes_in: Count = 0.0
+    spikes_out: Count = 0.0
+    spikes_value: Count = 0.0
     drives: str = ""
     inputs: InputKinds = field(default_factory=InputKinds)
     memory: MemoryAccesses = field(default_factory=MemoryAccesses)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.errors import UserError
+from neurodeploy_energy.declared import Declared, Number
 from neurodeploy_energy.price.account import Account, energy_per_sample, verdicts
 from neurodeploy_energy.price.estimate import Verdict
 from neurodeploy_energy.price.profiles import Profile
@@ -21,7 +22,7 @@ DRAWS, CONFIDENCE = 2000, 0.95
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(Declared):
     """A percentile interval.
 
     Attributes:
@@ -29,8 +30,8 @@ class Interval:
         over: what was drawn: "seeds", "samples", or "seeds and samples".
     """
 
-    low: float
-    high: float
+    low: Number
+    high: Number
     over: str
 
 
@@ -132,7 +133,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class LayerChange:
+class LayerChange(Declared):
     """Spikes per sample of one spiking layer in one model and in the baseline, means over seeds; None where it does not spike.
 
     Attributes:
@@ -143,8 +144,8 @@ class LayerChange:
 
     layer: str
     model: str
-    spikes: float | None
-    baseline: float | None
+    spikes: Number | None
+    baseline: Number | None
     interval: Interval | None
 
     @property

@@ -14,6 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from neurodeploy_energy.declared import Count, Declared, Number
+
 POWERCAP = Path("/sys/class/powercap")
 _T975 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
 _T975_FAR = 2.12
@@ -37,7 +39,7 @@ class Meter(Protocol):
 
 
 @dataclass(frozen=True)
-class Unmeasured:
+class Unmeasured(Declared):
     """Why a device's energy was not measured."""
 
     device: str
@@ -48,7 +50,7 @@ class Unmeasured:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Measurement(Declared):
     """Energy of one device per sample, µJ, beyond what it draws when idle.
 
     Attributes:
@@ -64,12 +66,12 @@ class Measurement:
 
     device: str
     counter: str
-    uj: float
-    half_width: float
-    gross_uj: float
-    idle_w: float
+    uj: Number
+    half_width: Number
+    gross_uj: Number
+    idle_w: Number
     repeats: int
-    seconds: float
+    seconds: Count
     samples: int
 
     def __str__(self) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from math import prod
 
 from neurodeploy_energy.count.layer import LayerRow, SynapseGeometry
+from neurodeploy_energy.declared import Count, Declared
 
 
 @dataclass(frozen=True)
-class MemoryModel:
+class MemoryModel(Declared):
     """What one access costs, by the size of the memory: `per_bit · size + fixed`, in pJ.
 
     Attributes:
@@ -25,8 +26,8 @@ class MemoryModel:
     title: str
     source: str
     note: str
-    per_bit: float
-    fixed: float
+    per_bit: Count
+    fixed: Count
 
     def access_pj(self, elements: float, bits: int) -> float:
         """Of one access to a memory of so many elements of `bits` each."""

@@ -1,37 +1,24 @@
 """Energy profiles: what an operation costs on a technology, as data files with provenance, never as code."""
 
+import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from neurodeploy.errors import UserError
+from neurodeploy_energy.declared import Count, Declared, FaultyField, Positive
 from neurodeploy_energy.price.memory import MemoryModel
 
-_BUILT_IN = resources.files("neurodeploy_energy") / "profiles"
-_MEMORY_MODELS = resources.files("neurodeploy_energy") / "memory_models"
-_COSTS = ("mac", "ac", "multiply", "neuron_update_active", "neuron_update_idle", "spike")
-_STATIC = {"power_mw": "static_mw", "step_us": "step_us"}
-_OPTIONAL: dict[str, Any] = {
-    "note": "",
-    "process": "",
-    "voltage": "",
-    "numbers": "",
-    "bits": None,
-    "all_in": False,
-    "template": "",
-}
-_CHOICES = {
-    "scope": ("operation", "core", "system"),
-    "basis": ("measured", "simulated", "estimated"),
-    "numbers": ("float", "integer"),
-}
+_PROFILES, _MEMORY_MODELS = (resources.files("neurodeploy_energy") / folder for folder in ("profiles", "memory_models"))
+_TABLES = {"cost_pj": ("costs in pJ", "cost", "pJ"), "static": ("power_mw and step_us", "key", "mW or µs")}
+"""Table of a profile's file → what is in it, what one entry is called, and their unit."""
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, kw_only=True)
+class Profile(Declared):
     """What operations cost. A cost that the source does not give is None and is left out of totals, which then say so.
 
     Attributes:
@@ -59,23 +46,23 @@ class Profile:
     name: str
     title: str
     source: str
-    year: int
-    process: str
-    voltage: str
+    year: Positive
+    process: str = ""
+    voltage: str = ""
     scope: Literal["operation", "core", "system"]
     basis: Literal["measured", "simulated", "estimated"]
-    mac: float | None
-    ac: float | None
-    neuron_update_active: float | None
-    neuron_update_idle: float | None
-    spike: float | None
-    note: str
+    mac: Count | None = None
+    ac: Count | None = None
+    neuron_update_active: Count | None = None
+    neuron_update_idle: Count | None = None
+    spike: Count | None = None
+    note: str = ""
     all_in: bool = False
     numbers: Literal["float", "integer", ""] = ""
-    bits: int | None = None
-    multiply: float | None = None
-    static_mw: float | None = None
-    step_us: float | None = None
+    bits: Positive | None = None
+    multiply: Count | None = None
+    static_mw: Count | None = None
+    step_us: Count | None = None
     memory: MemoryModel | None = None
 
     @property
@@ -91,9 +78,15 @@ class Profile:
         return {name: cost for name, cost in named.items() if cost is not None}
 
 
+_COSTS = ("mac", "ac", "multiply", "neuron_update_active", "neuron_update_idle", "spike")
+_PATHS = {f"cost_pj.{name}": name for name in _COSTS} | {"static.power_mw": "static_mw", "static.step_us": "step_us"}
+_PATHS |= {one.name: one.name for one in fields(Profile) if one.name not in ("name", "memory", *_PATHS.values())}
+"""Path in a profile's file → field."""
+
+
 def built_in() -> dict[str, Profile]:
     """Name → profile, for every profile with constants that the package carries."""
-    return {name: parse(text_of(name), name=name, origin=name) for name in _names() if name not in templates()}
+    return {name: _embedded(name) for name in _names() if name not in templates()}
 
 
 def templates() -> dict[str, str]:
@@ -110,10 +103,10 @@ def text_of(name: str) -> str:
     """
     if name not in _names():
         raise UserError(f"profile {name!r}: not known; there are: {', '.join(_names())}; or give the path of a TOML file")
-    return (_BUILT_IN / f"{name}.toml").read_text("utf-8")
+    return (_PROFILES / f"{name}.toml").read_text("utf-8")
 
 
-def load(name_or_path: str) -> Profile:
+def load(name_or_path: str | Path) -> Profile:
     """An embedded profile by its name, or the user's own by the path of its TOML file.
 
     `NAME+MODEL` adds the memory accesses of an embedded memory model: `cmos45-int8+lemaire`.
@@ -121,12 +114,13 @@ def load(name_or_path: str) -> Profile:
     Raises:
         UserError: no such profile or file, or a key is unknown, missing or of the wrong type; the message names it.
     """
-    place, plus, memory = name_or_path.rpartition("+")
+    given = str(name_or_path)
+    profile, plus, memory = given.rpartition("+")
     if plus and memory in memory_model_names():
-        return with_memory(load(place), memory)
-    if not name_or_path.endswith(".toml"):
-        return parse(text_of(name_or_path), name=name_or_path, origin=name_or_path)
-    path = Path(name_or_path)
+        return with_memory(load(profile), memory)
+    if not given.endswith(".toml"):
+        return _embedded(given)
+    path = Path(given)
     try:
         return parse(path.read_text("utf-8"), name=path.stem, origin=str(path))
     except FileNotFoundError:
@@ -155,81 +149,24 @@ def with_memory(profile: Profile, model: str) -> Profile:
 
 
 def parse(text: str, *, name: str, origin: str) -> Profile:
-    """Validate TOML text; `origin` is what error messages call it.
+    """Check TOML text; `origin` is what error messages call it.
 
     Raises:
         UserError: see `load`.
     """
+    values, template = _values(text, origin)
+    defaults = {one.name: one.default for one in fields(Profile) if one.default is not MISSING}
     try:
-        found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{origin}: not valid TOML: {error}") from None
-    values: dict[str, Any] = {"name": name, **_OPTIONAL, **dict.fromkeys((*_COSTS, *_STATIC.values()))}
-    values |= _table(origin, found, "cost_pj", {key: key for key in _COSTS}, "costs in pJ", "pJ")
-    values |= _table(origin, found, "static", _STATIC, "power_mw and step_us", "mW or µs")
-    allowed = {field.name for field in fields(Profile)} | {"template"}
-    allowed -= {"name", "memory", *_COSTS, *_STATIC.values()}
-    for key, value in found.items():
-        if key not in allowed:
-            keys = ", ".join(sorted(allowed))
-            raise UserError(f"{origin}: {key}: unknown key; allowed are {keys} and the tables cost_pj and static")
-        values[key] = _described(origin, key, value)
-    missing = sorted({field.name for field in fields(Profile)} - values.keys() - {"memory"})
-    if missing:
-        raise UserError(f"{origin}: {missing[0]}: missing; a profile states its title, source, year, scope and basis")
-    for fault in _contradictions(values):
-        raise UserError(f"{origin}: {fault}")
-    del values["template"]
-    return Profile(**values)
+        profile = Profile.from_values(defaults | values | {"name": name})
+    except FaultyField as fault:
+        raise UserError(f"{origin}: {_described(fault)}") from None
+    return _possible(profile, template, origin)
 
 
-def _names() -> list[str]:
-    return sorted(entry.name.removesuffix(".toml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".toml"))
-
-
-def _contradictions(values: dict[str, Any]) -> Iterator[str]:
-    """What cannot be true of one profile."""
-    given = [key for key in _COSTS if values[key] is not None]
-    if values["template"] and not given:
-        yield f"{values['template']}; write your own constants into the table cost_pj of a copy, and say where they come from"
-    if values["all_in"] and given != ["ac"]:
-        yield f"all_in: the one cost of such a profile is cost_pj.ac, {', '.join(given) or 'none'} found"
-    if values["all_in"] and values["static_mw"] is not None:
-        yield "all_in: static power is part of cost_pj.ac already; remove static.power_mw"
-    if values["multiply"] is not None and (values["mac"] is None or values["multiply"] > values["mac"]):
-        yield "cost_pj.multiply: is a part of cost_pj.mac, which is less or missing"
-    if values["static_mw"] is not None and values["step_us"] is None:
-        yield "static.step_us: missing; static energy is power times the duration of a time step"
-
-
-def _table(origin: str, found: dict[str, Any], table: str, keys: dict[str, str], expected: str, unit: str) -> dict[str, float]:
-    """The numbers of one table, taken out of `found`, under the names of their fields."""
-    content = found.pop(table, {})
-    if not isinstance(content, dict):
-        raise UserError(f"{origin}: {table}: a table of {expected} expected")
-    for key, value in content.items():
-        if key not in keys:
-            kind = "cost" if table == "cost_pj" else "key"
-            raise UserError(f"{origin}: {table}.{key}: unknown {kind}; allowed are {', '.join(keys)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-            raise UserError(f"{origin}: {table}.{key}: {value!r} found, a number of {unit} from 0 upwards expected")
-    return {keys[key]: float(value) for key, value in content.items()}
-
-
-def _described(origin: str, key: str, value: object) -> object:
-    if key in ("year", "bits"):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"{origin}: {key}: {value!r} found, a whole number expected")
-    elif key == "all_in":
-        if not isinstance(value, bool):
-            raise UserError(f"{origin}: {key}: {value!r} found, true or false expected")
-    elif not isinstance(value, str):
-        raise UserError(f"{origin}: {key}: {value!r} found, text expected")
-    elif key in _CHOICES and value not in _CHOICES[key]:
-        raise UserError(f"{origin}: {key}: {value!r} found, one of {', '.join(_CHOICES[key])} expected")
-    elif key == "source" and not value.strip():
-        raise UserError(f"{origin}: source: empty; say where the constants come from")
-    return value
+def _embedded(name: str) -> Profile:
+    """One that the package carries, and whose types its tests have checked."""
+    values, template = _values(text_of(name), name)
+    return _possible(Profile(name=name, **values), template, name)
 
 
 def memory_model_names() -> list[str]:
@@ -240,5 +177,73 @@ def memory_model_names() -> list[str]:
 def load_memory_model(name: str) -> MemoryModel:
     """One that the package carries."""
     content = tomllib.loads((_MEMORY_MODELS / f"{name}.toml").read_text("utf-8"))
-    values = {**content, **content["access_pj"], "name": name}
-    return MemoryModel(**{field.name: values[field.name] for field in fields(MemoryModel)})
+    return MemoryModel(name=name, **content.pop("access_pj"), **content)
+
+
+def _names() -> list[str]:
+    return sorted(entry.name.removesuffix(".toml") for entry in _PROFILES.iterdir() if entry.name.endswith(".toml"))
+
+
+def _values(text: str, origin: str) -> tuple[dict[str, Any], object]:
+    """Field → value, as the file has it, and why it is a template, if it is one."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{origin}: not valid TOML: {error}") from None
+    template, values = content.pop("template", ""), {}
+    for key, value in content.items():
+        if key not in _TABLES:
+            if key not in _PATHS:
+                allowed = ", ".join(sorted([path for path in _PATHS if "." not in path] + ["template"]))
+                raise UserError(f"{origin}: {key}: unknown key; allowed are {allowed} and the tables cost_pj and static")
+            values[_PATHS[key]] = value
+            continue
+        holds, entry, _ = _TABLES[key]
+        if not isinstance(value, dict):
+            raise UserError(f"{origin}: {key}: a table of {holds} expected")
+        for inner, number in value.items():
+            if f"{key}.{inner}" not in _PATHS:
+                known = ", ".join(path.removeprefix(f"{key}.") for path in _PATHS if path.startswith(f"{key}."))
+                raise UserError(f"{origin}: {key}.{inner}: unknown {entry}; allowed are {known}")
+            values[_PATHS[f"{key}.{inner}"]] = number
+    return values, template
+
+
+def _described(fault: FaultyField) -> str:
+    """What is wrong with a field, in the words of the file."""
+    path = next(path for path, name in _PATHS.items() if name == fault.path.partition(".")[0])
+    if fault.kind == "missing":
+        return f"{path}: missing; a profile states its title, source, year, scope and basis"
+    table = path.partition(".")[0]
+    expected = f"a number of {_TABLES[table][2]} from 0 upwards" if table in _TABLES else "a whole number"
+    if fault.kind == "literal_error":
+        choices = re.findall("'(.+?)'", fault.choices)
+        expected = f"one of {', '.join(choices)}"
+    expected = {"string_type": "text", "bool_type": "true or false"}.get(fault.kind, expected)
+    return f"{path}: {fault.value!r} found, {expected} expected"
+
+
+def _possible(profile: Profile, template: object, origin: str) -> Profile:
+    """The profile, if all of it can be true together."""
+    for contradiction in _contradictions(profile, template):
+        raise UserError(f"{origin}: {contradiction}")
+    return profile
+
+
+def _contradictions(p: Profile, template: object) -> Iterator[str]:
+    """What cannot be true of one profile."""
+    given = [name for name in _COSTS if getattr(p, name) is not None]
+    if not isinstance(template, str):
+        yield f"template: {template!r} found, text expected"
+    if template and not given:
+        yield f"{template}; write your own constants into the table cost_pj of a copy, and say where they come from"
+    if not p.source.strip():
+        yield "source: empty; say where the constants come from"
+    if p.all_in and given != ["ac"]:
+        yield f"all_in: the one cost of such a profile is cost_pj.ac, {', '.join(given) or 'none'} found"
+    if p.all_in and p.static_mw is not None:
+        yield "all_in: static power is part of cost_pj.ac already; remove static.power_mw"
+    if p.multiply is not None and (p.mac is None or p.multiply > p.mac):
+        yield "cost_pj.multiply: is a part of cost_pj.mac, which is less or missing"
+    if p.static_mw is not None and p.step_us is None:
+        yield "static.step_us: missing; static energy is power times the duration of a time step"

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from neurodeploy.files import atomic_file, write_text
-from neurodeploy_energy.price.contest import CONFIDENCE, Contest, Interval, Standing
+from neurodeploy_energy.declared import Declared, Number
+from neurodeploy_energy.price.contest import CONFIDENCE, Contender, Contest, Interval, LayerChange
 from neurodeploy_energy.price.estimate import flips
+from neurodeploy_energy.price.profiles import Profile
 from neurodeploy_energy.report import formats, page
 from neurodeploy_energy.report.charts import Bar, Point
-from neurodeploy_energy.report.document import AnswersPart, Number, ProfilePart, ReportPart
+from neurodeploy_energy.report.document import Answers, Estimate
 from neurodeploy_energy.report.figures import pareto
 from neurodeploy_energy.report.svg import bars, scatter
 from neurodeploy_energy.report.tables import (
@@ -27,7 +29,7 @@ from neurodeploy_energy.report.tables import (
     verdict_table,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 _FEW = 5
 
 
@@ -118,90 +120,76 @@ def all_tables(contest: Contest) -> list[Table]:
     return [models(contest), profiles(contest), twins(contest), layers(contest)]
 
 
-class IntervalPart(ReportPart):
-    """95 %, by bootstrap over what `over` says."""
-
-    low: Number
-    high: Number
-    over: str
-
-
-class StandingPart(ReportPart):
+@dataclass(frozen=True)
+class StandingEntry(Declared):
     """One model under one profile; see `Standing`."""
 
     profile: str
-    estimate: Literal[True]
+    estimate: Estimate
     uj: Number
-    interval: IntervalPart | None
+    interval: Interval | None
     change_percent: Number | None
-    change_interval: IntervalPart | None
+    change_interval: Interval | None
     dense_twin_uj: Number | None
     quantised_twin_uj: Number | None
     break_even_rate: Number | None
     on_front: bool
 
 
-class ContenderPart(ReportPart):
-    """One model."""
+@dataclass(frozen=True)
+class ContenderEntry(Declared):
+    """One model; `accuracy` in percent."""
 
     name: str
     seeds: int
-    answers: list[AnswersPart | None]
+    answers: tuple[Answers | None, ...]
     accuracy: Number | None
-    accuracy_interval: IntervalPart | None
+    accuracy_interval: Interval | None
     spikes: Number
-    energy: list[StandingPart]
+    energy: tuple[StandingEntry, ...]
 
 
-class LayerChangePart(ReportPart):
-    """See `LayerChange`."""
-
-    layer: str
-    model: str
-    spikes: Number | None
-    baseline: Number | None
-    interval: IntervalPart | None
-
-
-class ContestDocument(ReportPart):
+@dataclass(frozen=True)
+class ContestDocument(Declared):
     """The whole comparison; energies in µJ per sample."""
 
     schema_version: Literal[1]
     unit: Literal["per sample"]
     baseline: str
-    profiles: list[ProfilePart]
-    models: list[ContenderPart]
-    layers: list[LayerChangePart]
+    profiles: tuple[Profile, ...]
+    models: tuple[ContenderEntry, ...]
+    layers: tuple[LayerChange, ...]
 
 
-def as_document(contest: Contest) -> dict[str, Any]:
-    """Plain dictionaries and lists, as `ContestDocument` says."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "unit": "per sample",
-        "baseline": contest.baseline.name,
-        "profiles": [asdict(profile) for profile in contest.profiles],
-        "models": [
-            {
-                "name": one.name,
-                "seeds": len(one.reports),
-                "answers": [
-                    None if report.answers is None else dict(zip(("correct", "samples"), report.answers, strict=True))
-                    for report in one.reports
-                ],
-                "accuracy": one.accuracy,
-                "accuracy_interval": _interval(one.accuracy_interval()),
-                "spikes": one.spikes,
-                "energy": [_standing(contest, s) for s in contest.standings if s.model == one.name],
-            }
-            for one in contest.contenders
-        ],
-        "layers": [asdict(change) for change in contest.layers],
-    }
+def document_of(contest: Contest) -> ContestDocument:
+    """What is written."""
+    models = tuple(_contender(contest, one) for one in contest.contenders)
+    return ContestDocument(SCHEMA_VERSION, "per sample", contest.baseline.name, contest.profiles, models, contest.layers)
+
+
+def _contender(contest: Contest, one: Contender) -> ContenderEntry:
+    answers = tuple(None if report.answers is None else Answers(*report.answers) for report in one.reports)
+    standings = tuple(
+        StandingEntry(
+            profile=s.profile.name,
+            estimate=True,
+            uj=s.uj,
+            interval=s.interval,
+            change_percent=s.change_percent,
+            change_interval=s.change_interval,
+            dense_twin_uj=s.verdict.dense_uj,
+            quantised_twin_uj=s.verdict.quantised_uj,
+            break_even_rate=s.verdict.break_even_rate,
+            on_front=s.model in contest.front(s.profile.name),
+        )
+        for s in contest.standings
+        if s.model == one.name
+    )
+    return ContenderEntry(one.name, len(one.reports), answers, one.accuracy, one.accuracy_interval(), one.spikes, standings)
 
 
 def as_json(contest: Contest) -> str:
-    return json.dumps(as_document(contest), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(asdict(document_of(contest)), indent=2, ensure_ascii=False) + "\n"
 
 
 def as_markdown(contest: Contest, *, title: str) -> str:
@@ -304,25 +292,6 @@ def _spikes(contest: Contest) -> str:
             rows[change.layer].append(Bar(change.spikes, style, f"{change.layer}: {number(change.spikes)} ({change.model})"))
     legend = [one.name for one in contest.contenders][:6]
     return bars(rows, caption="Spikes per sample of every spiking layer", unit="spikes per sample", legend=legend)
-
-
-def _standing(contest: Contest, s: Standing) -> dict[str, Any]:
-    return {
-        "profile": s.profile.name,
-        "estimate": True,
-        "uj": s.uj,
-        "interval": _interval(s.interval),
-        "change_percent": s.change_percent,
-        "change_interval": _interval(s.change_interval),
-        "dense_twin_uj": s.verdict.dense_uj,
-        "quantised_twin_uj": s.verdict.quantised_uj,
-        "break_even_rate": s.verdict.break_even_rate,
-        "on_front": s.model in contest.front(s.profile.name),
-    }
-
-
-def _interval(found: Interval | None) -> dict[str, Any] | None:
-    return None if found is None else asdict(found)
 
 
 def _between(found: Interval | None, form: str) -> Cell:
