@@ -5,12 +5,10 @@ from html import escape
 from importlib import resources
 
 from neurodeploy_energy.count.layer import LayerRow
-from neurodeploy_energy.price.account import Account, has_twins, verdicts
-from neurodeploy_energy.price.estimate import CAUSES
+from neurodeploy_energy.price.account import Account
 from neurodeploy_energy.price.profiles import Profile
-from neurodeploy_energy.report import tables
-from neurodeploy_energy.report.charts import Bar, rates_by_step
-from neurodeploy_energy.report.svg import bars, heat_map
+from neurodeploy_energy.report import svg, tables
+from neurodeploy_energy.report.charts import charts_of
 from neurodeploy_energy.report.tables import CONVENTIONS, Cell, Table, caveats, microjoule, number
 
 _FOLDER = resources.files("neurodeploy_energy.report")
@@ -99,11 +97,6 @@ def profile_list(profiles: Iterable[Profile]) -> str:
     return fact_list({p.name: _about(p) for p in profiles})
 
 
-def belonging(figure: str, profile: str) -> str:
-    """A figure that is shown for one profile alone."""
-    return figure.replace("<figure>", f'<figure data-profile="{escape(profile)}">', 1)
-
-
 def sentences(found: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in found)}</ul>"
 
@@ -145,7 +138,7 @@ def as_page(report: Account, *, title: str, facts: Mapping[str, str], notices: S
             table(tables.profiles(report)),
             *(part for table in further if table is not None for part in section(table)),
             "<h2>Figures</h2>",
-            *_figures(report),
+            *map(svg.drawn, charts_of(report).values()),
             "<h2>Where the numbers come from</h2>",
             fact_list(facts),
             sentences((*CONVENTIONS, *caveats(report))),
@@ -210,65 +203,3 @@ def _layer_table(report: Account) -> str:
         f'<th class="text">note</th></tr></thead><tbody>{"".join(body)}</tbody><tfoot><tr>{"".join(foot)}<td></td></tr></tfoot>'
         "</table></div>"
     )
-
-
-def _figures(report: Account) -> list[str]:
-    figures = [_spikes(report), _every_profile(report), *(_energy(report, p.name) for p in report.profiles)]
-    rates = rates_by_step(report)
-    if rates:
-        told = "{row}, step {place}: {value:.2%} of its neurons fire"
-        caption = "Firing rate of every spiking layer in each time step"
-        figures.append(heat_map(rates, caption=caption, unit="time step", tip=told))
-    return figures
-
-
-def _spikes(report: Account) -> str:
-    baseline = report.comparison.baseline if report.comparison else None
-    both = [report] if baseline is None else [report, baseline]
-    names = dict.fromkeys(row.name for one in both for row in one.layers if row.kind == "neuron")
-    rows: dict[str, list[Bar]] = {name: [] for name in names}
-    for style, one in enumerate(both):
-        for row in one.layers:
-            if row.kind == "neuron":
-                told = f"{row.name}: {number(row.spikes)} spikes per sample ({one.name})"
-                rows[row.name].append(Bar(row.spikes, style, told))
-    legend = [one.name for one in both]
-    return bars(rows, caption="Spikes per sample of every spiking layer", unit="spikes per sample", legend=legend)
-
-
-def _every_profile(report: Account) -> str:
-    baseline = report.comparison.baseline.name if report.comparison else None
-    rows: dict[str, list[Bar]] = {}
-    for i, verdict in enumerate(verdicts(report)):
-        found = [(0, report.name, verdict.model_uj)]
-        if report.comparison is not None and baseline is not None:
-            found.append((1, baseline, report.comparison.energies[i].baseline))
-        twins = has_twins(report)
-        found += [(2, "dense ReLU twin", verdict.dense_uj or 0.0)] if twins and verdict.dense_uj else []
-        found += [(3, f"{verdict.bits}-bit twin", verdict.quantised_uj or 0.0)] if twins and verdict.quantised_uj else []
-        name = verdict.profile.name
-        rows[name] = [Bar(uj, style, f"{label} under {name}: {microjoule(uj)} µJ per sample") for style, label, uj in found]
-    used = {bar.style for found in rows.values() for bar in found}
-    names = [report.name, baseline or "", "dense ReLU twin", "quantised twin"]
-    legend = [name if style in used else "" for style, name in enumerate(names)]
-    unit = "estimated energy, µJ per sample, logarithmic"
-    return bars(rows, caption="Estimated energy under each profile", unit=unit, legend=legend, log=True)
-
-
-def _energy(report: Account, profile: str) -> str:
-    breakdown = report.energy(profile)
-    rows = {
-        layer.name: [
-            Bar(getattr(layer, field) * 1e-6, style, f"{layer.name}, {cause}: {microjoule(getattr(layer, field) * 1e-6)} µJ")
-            for style, (cause, field) in enumerate(CAUSES.items())
-            if getattr(layer, field) > 0
-        ]
-        for layer in breakdown.layers
-        if layer.total > 0
-    }
-    used = [any(getattr(layer, field) for layer in breakdown.layers) for field in CAUSES.values()]
-    legend = [cause if found else "" for cause, found in zip(CAUSES, used, strict=True)]
-    caption = f"Estimated energy of every layer under {profile}, by cause: {microjoule(breakdown.total_uj)} µJ"
-    unit = f"estimated energy, µJ per sample ({profile})"
-    figure = bars(rows, caption=caption, unit=unit, legend=legend, stacked=True)
-    return belonging(figure, profile)

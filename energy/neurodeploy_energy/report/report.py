@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from neurodeploy.files import atomic_file, write_text
+from neurodeploy.files import write_text
 from neurodeploy_energy.count.running import Batches, count
 from neurodeploy_energy.price.account import Account, compare
 from neurodeploy_energy.price.profiles import load
@@ -99,8 +99,9 @@ def write_report(
     Returns:
         Format or figure name → path.
     """
+    from neurodeploy_energy.report.charts import charts_of
     from neurodeploy_energy.report.document import as_json
-    from neurodeploy_energy.report.figures import all_figures, raster
+    from neurodeploy_energy.report.figures import drawn, raster, write_png
     from neurodeploy_energy.report.formats import as_csv, as_latex, as_markdown
     from neurodeploy_energy.report.page import as_page
 
@@ -115,11 +116,10 @@ def write_report(
     paths = {ending: folder / f"report.{ending}" for ending in texts}
     for ending, text in texts.items():
         write_text(paths[ending], text)
-    figures = all_figures(report)
+    figures = {name: drawn(chart) for name, chart in charts_of(report).items()}
     if spikes:
         figures["raster"] = raster(spikes, title=f"{report.name}: spikes of single neurons, one sample")
     for name, figure in figures.items():
         paths[name] = folder / "figures" / f"{name}.png"
-        with atomic_file(paths[name]) as temporary:
-            figure.savefig(temporary, format="png", dpi=150)
+        write_png(figure, paths[name])
     return paths

@@ -3,39 +3,29 @@
 Colours come from the page's style sheet (Okabe and Ito's palette; cividis for the heat map), so that they suit its ground.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 from math import ceil, floor, log10
 
-from neurodeploy_energy.report.charts import Bar, Point
+from neurodeploy_energy.report.charts import BarChart, Chart, HeatMap, Scatter
 
 _WIDTH, _LABEL, _RIGHT, _ROW, _TOP = 900, 210, 110, 15, 8
 _CIVIDIS = ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838")
 
 
-def bars(
-    rows: Mapping[str, Sequence[Bar]],
-    *,
-    caption: str,
-    unit: str,
-    legend: Sequence[str],
-    stacked: bool = False,
-    log: bool = False,
-) -> str:
-    """Horizontal bars, one group or one stack for each row.
+def drawn(chart: Chart) -> str:
+    """A `<figure>`; one that belongs to a profile says so."""
+    if isinstance(chart, BarChart):
+        return _bars(chart)
+    return _heat_map(chart) if isinstance(chart, HeatMap) else _scatter(chart)
 
-    Args:
-        rows: label → bars.
-        caption: what the chart shows.
-        unit: of the values, with what they are.
-        legend: what each colour stands for; empty for none.
-        stacked: bars of a row follow one another instead of standing below each other.
-        log: a logarithmic axis, for values that span decades; not with stacks.
-    """
+
+def _bars(chart: BarChart) -> str:
+    rows, stacked = chart.rows, chart.stacked
     values = [bar.value for found in rows.values() for bar in found if bar.value > 0]
     lengths = [sum(bar.value for bar in found) for found in rows.values()] if stacked else values
-    axis = _Log.of(values) if log and values else _Linear.of(max(lengths, default=0.0))
+    axis = _Log.of(values) if chart.log and values else _Linear.of(max(lengths, default=0.0))
     body, y = [], _TOP
     for label, found in rows.items():
         height = _ROW if stacked else max(1, len(found)) * _ROW
@@ -51,18 +41,11 @@ def bars(
             )
             start += bar.value if stacked else 0.0
         y += height + 7
-    return _svg([*axis.grid(y), *body, _unit(unit, y + 32)], y + 40, caption, legend)
+    return _svg([*axis.grid(y), *body, _unit(chart.unit, y + 32)], y + 40, chart, chart.legend)
 
 
-def heat_map(rows: Mapping[str, Sequence[float]], *, caption: str, unit: str, tip: str) -> str:
-    """One line of fields for each row, from 0 to the largest value.
-
-    Args:
-        rows: label → values from left to right.
-        caption: what the chart shows.
-        unit: of the horizontal axis.
-        tip: sentence with the fields {row}, {place} (from 1) and {value:.1%}.
-    """
+def _heat_map(chart: HeatMap) -> str:
+    rows = chart.rows
     most = max((value for values in rows.values() for value in values), default=0.0) or 1.0
     columns = max((len(values) for values in rows.values()), default=1)
     width, size = (_WIDTH - _LABEL - _RIGHT) / columns, 18
@@ -72,7 +55,7 @@ def heat_map(rows: Mapping[str, Sequence[float]], *, caption: str, unit: str, ti
         body.append(f'<text class="label" x="{_LABEL - 8}" y="{y + 13}" text-anchor="end">{escape(_short(label))}</text>')
         for step, value in enumerate(values):
             colour = _CIVIDIS[min(len(_CIVIDIS) - 1, int(value / most * len(_CIVIDIS)))]
-            told = escape(tip.format(row=label, place=step + 1, value=value))
+            told = escape(chart.tip.format(row=label, place=step + 1, value=value))
             body.append(
                 f'<rect class="mark" fill="{colour}" x="{_LABEL + step * width:.1f}" y="{y}" width="{width - 1:.1f}" '
                 f'height="{size - 1}" data-tip="{told}"/>'
@@ -80,16 +63,16 @@ def heat_map(rows: Mapping[str, Sequence[float]], *, caption: str, unit: str, ti
     bottom = _TOP + len(rows) * size
     every = ceil(columns / 16)
     body += [_tick(_LABEL + (step + 0.5) * width, bottom + 14, str(step + 1)) for step in range(0, columns, every)]
-    body += [_unit(unit, bottom + 32)]
+    body += [_unit(chart.unit, bottom + 32)]
     for i, colour in enumerate(_CIVIDIS):
         body.append(f'<rect fill="{colour}" x="{_WIDTH - _RIGHT + 20 + 7 * i}" y="{bottom + 4}" width="7" height="10"/>')
     body.append(_tick(_WIDTH - _RIGHT + 20, bottom + 28, "0"))
     body.append(_tick(_WIDTH - 22, bottom + 28, f"{most:.1%}"))
-    return _svg(body, bottom + 40, caption, ())
+    return _svg(body, bottom + 40, chart, ())
 
 
-def scatter(points: Sequence[Point], *, caption: str, x_unit: str, y_unit: str) -> str:
-    """Points with their intervals; those of the front are joined by a line."""
+def _scatter(chart: Scatter) -> str:
+    points = chart.points
     height = 380
     xs = [x for p in points for x in (p.x, *(p.across or ()))]
     ys = [y for p in points for y in (p.y, *(p.up or ()))]
@@ -122,8 +105,10 @@ def scatter(points: Sequence[Point], *, caption: str, x_unit: str, y_unit: str) 
         body.append(f'<circle class="mark s{p.style}" cx="{x:.1f}" cy="{y:.1f}" r="6" data-tip="{escape(p.tip)}"/>')
         if p.label:
             body.append(f'<text class="label" x="{x + 10:.1f}" y="{y - 7:.1f}">{escape(_short(p.label))}</text>')
-    body.append(f'<text class="unit" transform="translate({_LABEL - 60} {height / 2:.0f}) rotate(-90)">{escape(y_unit)}</text>')
-    return _svg([*axis.grid(height), *body, _unit(x_unit, height + 32)], height + 40, caption, ())
+    body.append(
+        f'<text class="unit" transform="translate({_LABEL - 60} {height / 2:.0f}) rotate(-90)">{escape(chart.y_unit)}</text>'
+    )
+    return _svg([*axis.grid(height), *body, _unit(chart.x_unit, height + 32)], height + 40, chart, ())
 
 
 class _Linear:
@@ -211,11 +196,12 @@ def _short(label: str) -> str:
     return label if len(label) <= 28 else f"…{label[-27:]}"
 
 
-def _svg(body: Sequence[str], height: float, caption: str, legend: Sequence[str]) -> str:
+def _svg(body: Sequence[str], height: float, chart: Chart, legend: Sequence[str]) -> str:
     keys = "".join(f'<span><i class="key s{i}"></i>{escape(text)}</span>' for i, text in enumerate(legend) if text)
     legends = f'<span class="legend">{keys}</span>' if keys else ""
+    caption, belongs = escape(chart.caption), f' data-profile="{escape(chart.profile)}"' if chart.profile else ""
     return (
-        f"<figure><figcaption>{escape(caption)}{legends}</figcaption>"
+        f"<figure{belongs}><figcaption>{caption}{legends}</figcaption>"
         f'<svg class="chart" viewBox="0 0 {_WIDTH} {height:.0f}" role="group" tabindex="0" '
-        f'aria-label="{escape(caption)}; left and right arrow keys go through its values">{"".join(body)}</svg></figure>'
+        f'aria-label="{caption}; left and right arrow keys go through its values">{"".join(body)}</svg></figure>'
     )

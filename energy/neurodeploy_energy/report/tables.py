@@ -79,8 +79,8 @@ def percent(value: float) -> str:
 
 
 def microjoule(value: float) -> str:
-    """Four significant digits, in µJ."""
-    return f"{value:,.4g}"
+    """At least four significant digits, in µJ; large values in full rather than with an exponent."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,.4g}"
 
 
 COLUMNS = (

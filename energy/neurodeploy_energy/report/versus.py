@@ -6,16 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from neurodeploy.files import atomic_file, write_text
+from neurodeploy.files import write_text
 from neurodeploy_energy.declared import Declared, Number
 from neurodeploy_energy.price.contest import CONFIDENCE, Contender, Contest, Interval, LayerChange
 from neurodeploy_energy.price.estimate import flips
 from neurodeploy_energy.price.profiles import Profile
-from neurodeploy_energy.report import formats, page
-from neurodeploy_energy.report.charts import Bar, Point
+from neurodeploy_energy.report import formats, page, svg
+from neurodeploy_energy.report.charts import Bar, BarChart, Point, Scatter
 from neurodeploy_energy.report.document import Answers, Estimate
-from neurodeploy_energy.report.figures import pareto
-from neurodeploy_energy.report.svg import bars, scatter
 from neurodeploy_energy.report.tables import (
     CONVENTIONS,
     NOTHING,
@@ -214,21 +212,42 @@ def as_latex(contest: Contest) -> str:
     return "\n".join(lines) + "\n"
 
 
-def points(contest: Contest, profile: str) -> list[Point]:
-    """Models whose accuracy is known, in the plane of energy and accuracy."""
-    front, found = contest.front(profile), []
+def front_of(contest: Contest, profile: str) -> Scatter | None:
+    """Models in the plane of energy and accuracy; None if no accuracy is known."""
+    front, points = contest.front(profile), []
     for one in contest.contenders:
         if one.accuracy is None:
             continue
         s, up = contest.standing(one.name, profile), one.accuracy_interval()
-        told = f"{one.name}: {one.accuracy:.2f} %, {microjoule(s.uj)} µJ under {profile}"
-        across = None if s.interval is None else (s.interval.low, s.interval.high)
-        on_front = one.name in front
-        style = 0 if on_front else 4
-        found.append(
-            Point(one.name, s.uj, one.accuracy, told, style, across, None if up is None else (up.low, up.high), on_front)
+        points.append(
+            Point(
+                one.name,
+                s.uj,
+                one.accuracy,
+                tip=f"{one.name}: {one.accuracy:.2f} %, {microjoule(s.uj)} µJ under {profile}",
+                style=0 if one.name in front else 4,
+                across=None if s.interval is None else (s.interval.low, s.interval.high),
+                up=None if up is None else (up.low, up.high),
+                front=one.name in front,
+            )
         )
-    return found
+    caption = f"Test accuracy against estimated energy ({profile}), with 95 % intervals; the dashed line is the Pareto front"
+    unit = f"estimated energy, µJ per sample ({profile})"
+    return Scatter(points, caption, unit, "test accuracy, %", profile) if points else None
+
+
+def spikes_of(contest: Contest) -> BarChart:
+    """Spikes of every spiking layer of every model, the baseline's first."""
+    names, base = [one.name for one in contest.contenders], contest.baseline.name
+    rows: dict[str, list[Bar]] = {}
+    for change in contest.layers:
+        if change.layer not in rows:
+            found = change.baseline
+            rows[change.layer] = [] if found is None else [Bar(found, 0, f"{change.layer}: {number(found)} ({base})")]
+        if change.spikes is not None:
+            style = 1 + (names.index(change.model) - 1) % 5
+            rows[change.layer].append(Bar(change.spikes, style, f"{change.layer}: {number(change.spikes)} ({change.model})"))
+    return BarChart(rows, "Spikes per sample of every spiking layer", "spikes per sample", names[:6])
 
 
 def as_page(contest: Contest, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()) -> str:
@@ -236,21 +255,25 @@ def as_page(contest: Contest, *, title: str, facts: Mapping[str, str] | None = N
     names = ", ".join(one.name for one in contest.contenders[1:])
     first, *others = all_tables(contest)
     body = page.heading(title, f"{names} against {contest.baseline.name}.", notices)
-    body += [page.profile_choice(contest.profiles), *(_front(contest, p.name) for p in contest.profiles)]
-    body += [*page.section(first), *(part for table in others for part in page.section(table)), _spikes(contest)]
+    fronts = [front for p in contest.profiles if (front := front_of(contest, p.name)) is not None]
+    body += [page.profile_choice(contest.profiles), *map(svg.drawn, fronts)]
+    body += [*page.section(first), *(part for table in others for part in page.section(table)), svg.drawn(spikes_of(contest))]
     body += ["<h2>Where the numbers come from</h2>", page.fact_list(facts or {}), page.sentences(CONVENTIONS)]
     body += ["<h2>Profiles</h2>", page.profile_list(contest.profiles)]
     return page.framed(title, body)
 
 
 def write_contest(
-    contest: Contest, folder: Path, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()
+    contest: Contest, folder: str | Path, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()
 ) -> dict[str, Path]:
     """Write `comparison.html`, `.json`, `.csv`, `.md`, `.tex`, and `figures/pareto_PROFILE.png` where accuracies are known.
 
     Returns:
         Format or figure name → path.
     """
+    from neurodeploy_energy.report.figures import drawn, write_png
+
+    folder = Path(folder)
     texts = {
         "html": as_page(contest, title=title, facts=facts, notices=notices),
         "json": as_json(contest),
@@ -262,36 +285,11 @@ def write_contest(
     for ending, text in texts.items():
         write_text(paths[ending], text)
     for profile in contest.profiles:
-        found = points(contest, profile.name)
-        if found:
+        front = front_of(contest, profile.name)
+        if front is not None:
             paths[f"pareto_{profile.name}"] = folder / "figures" / f"pareto_{profile.name}.png"
-            with atomic_file(paths[f"pareto_{profile.name}"]) as temporary:
-                pareto(found, profile=profile.name).savefig(temporary, format="png", dpi=150)
+            write_png(drawn(front), paths[f"pareto_{profile.name}"])
     return paths
-
-
-def _front(contest: Contest, profile: str) -> str:
-    found = points(contest, profile)
-    if not found:
-        return ""
-    caption = f"Test accuracy against estimated energy ({profile}), with 95 % intervals; the dashed line is the Pareto front"
-    figure = scatter(found, caption=caption, x_unit=f"estimated energy, µJ per sample ({profile})", y_unit="test accuracy, %")
-    return page.belonging(figure, profile)
-
-
-def _spikes(contest: Contest) -> str:
-    rows: dict[str, list[Bar]] = {}
-    for change in contest.layers:
-        base = contest.baseline.name
-        if change.layer not in rows:
-            rows[change.layer] = []
-            if change.baseline is not None:
-                rows[change.layer].append(Bar(change.baseline, 0, f"{change.layer}: {number(change.baseline)} ({base})"))
-        style = 1 + [one.name for one in contest.contenders[1:]].index(change.model) % 5
-        if change.spikes is not None:
-            rows[change.layer].append(Bar(change.spikes, style, f"{change.layer}: {number(change.spikes)} ({change.model})"))
-    legend = [one.name for one in contest.contenders][:6]
-    return bars(rows, caption="Spikes per sample of every spiking layer", unit="spikes per sample", legend=legend)
 
 
 def _between(found: Interval | None, form: str) -> Cell:
