@@ -1,6 +1,9 @@
 """Layer-wise spike and energy accounting for any torch module."""
 
+from typing import Any
+
 from neurodeploy_energy.count import LayerRow, record, register_neuron
+from neurodeploy_energy.moved import renamed, stand_in
 from neurodeploy_energy.price import (
     Comparison,
     Contender,
@@ -38,3 +41,9 @@ __all__ = [
     "with_twin",
     "write_report",
 ]
+
+stand_in(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return renamed(__name__, name)

@@ -53,8 +53,8 @@ def count(model: nn.Module, batches: Batches, *, steps: int | None, name: str, b
         raise UserError(f"{name}: steps: {steps} found, a number of at least 1 expected")
     counter, samples = Counter(model), 0
     with _evaluating(model), _eager(model), _attached(counter), torch.no_grad():
-        for batch in batches:
-            x = batch if isinstance(batch, Tensor) else batch[0]
+        for batch in [batches] if isinstance(batches, Tensor) else batches:
+            x = _input_of(batch, name)
             counter.begin_batch(x.shape[batch_axis])
             reset_states(model)
             _run(model, x, steps, counter, name)
@@ -69,6 +69,14 @@ def count(model: nn.Module, batches: Batches, *, steps: int | None, name: str, b
     steps_seen = max((tally.rows // samples for tally in tallies.values() if tally.kind == "neuron"), default=1)
     series = {layer: one for layer, tally in tallies.items() if (one := tally.series()) is not None}
     return Counted(samples, steps_seen, layer_rows(tallies, samples, steps_seen), series, dict(counter.uncounted))
+
+
+def _input_of(batch: object, name: str) -> Tensor:
+    x = batch[0] if isinstance(batch, tuple | list) and batch else batch
+    if not isinstance(x, Tensor) or x.dim() == 0:
+        kind = "number" if isinstance(x, Tensor) else type(x).__name__
+        raise UserError(f"{name}: a batch is a {kind}, a tensor or a tuple that begins with one expected")
+    return x
 
 
 @contextmanager

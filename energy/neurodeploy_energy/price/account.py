@@ -78,8 +78,15 @@ class Account:
         return replace(LayerRow("total", "total"), **sums, inputs=inputs, memory=memory, steps=float(self.steps), rate=rate)
 
     def layer(self, name: str) -> LayerRow:
-        """One row by its name."""
-        return next(row for row in self.layers if row.name == name)
+        """One row by its name.
+
+        Raises:
+            UserError: there is no such layer; those that there are are named.
+        """
+        for row in self.layers:
+            if row.name == name:
+                return row
+        raise UserError(f"layer {name!r}: not in this report, which has {', '.join(row.name for row in self.layers)}")
 
     def energy(self, profile: str) -> EnergyBreakdown:
         """Estimated energy under one of the report's profiles: see `estimate`.

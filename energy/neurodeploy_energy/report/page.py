@@ -15,6 +15,17 @@ _FOLDER = resources.files("neurodeploy_energy.report")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
+def as_fragment(report: Account, sentences: Sequence[str]) -> str:
+    """A table of the layers and what is said of it, for a notebook: without scripts or styles of its own."""
+    found = tables.layers(report, report.profiles[0].name, against=False)
+    head = "".join(f"<th>{escape(text)}</th>" for text in found.headings)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell.text)}</td>' for cell in row)}</tr>" for row in found.rows)
+    foot = "".join(f"<th>{escape(cell.text)}</th>" for cell in found.foot or ())
+    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody><tfoot><tr>{foot}</tr></tfoot></table>"
+    return f"<div><p><b>{escape(found.title)}</b></p>{table}<ul>{said}</ul></div>"
+
+
 def framed(title: str, body: Iterable[str]) -> str:
     """A whole page.
 

@@ -1,4 +1,4 @@
-"""Profiling: hooks come and go, nothing is skipped in silence, and the counts do not depend on the batches."""
+"""Accounting: hooks come and go, nothing is skipped in silence, and the counts do not depend on the batches."""
 
 import pytest
 import torch
@@ -160,7 +160,7 @@ class Scaled(nn.Module):
 def test_what_is_not_counted_is_listed_by_name_with_the_reason(digits):
     report = account(nn.Sequential(nn.Flatten(), nn.Linear(64, 4), Squashing(), nn.GELU(), nn.Linear(4, 1)), [digits])
     assert list(report.uncounted) == ["2", "3"]
-    assert report.uncounted["2"].endswith("test_profiling.Squashing is not known to the counter")
+    assert report.uncounted["2"].endswith("test_accounting.Squashing is not known to the counter")
     assert report.uncounted["3"] == "torch.nn.modules.activation.GELU is not known to the counter"
     report = account(Scaled(), [digits])
     assert report.uncounted == {
@@ -203,6 +203,22 @@ def test_no_data_and_nothing_to_count_are_refused(digits):
         account(nn.Linear(3, 3), [], name="m")
     with pytest.raises(UserError, match="no layer that can be counted was called"):
         account(nn.Sequential(nn.ReLU()), [digits])
+
+
+def test_one_tensor_is_one_batch_whatever_its_rows_look_like(model, digits):
+    assert account(model, digits) == account(model, [digits])
+    plain, pictures = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3)), torch.rand(16, 3, 8, 8)
+    assert account(plain, pictures).samples == 16
+    assert account(plain, pictures) == account(plain, [pictures])
+    assert account(nn.Linear(20, 2), torch.rand(32, 20)).samples == 32
+
+
+@pytest.mark.parametrize(
+    ("batch", "kind"), [({"x": torch.ones(2, 3)}, "dict"), ("samples", "str"), (torch.tensor(1.0), "number")]
+)
+def test_a_batch_that_is_none_is_refused_by_its_kind(batch, kind):
+    with pytest.raises(UserError, match=f"^m: a batch is a {kind}, a tensor or a tuple that begins with one expected"):
+        account(nn.Linear(3, 2), [batch], name="m")
 
 
 def test_samples_may_lie_on_any_axis():
