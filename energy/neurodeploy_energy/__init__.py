@@ -2,23 +2,15 @@
 
 from typing import Any
 
-from neurodeploy_energy.count import LayerRow, record, register_neuron
+from neurodeploy_energy.count.layer import LayerRow
+from neurodeploy_energy.count.recognition import register_neuron
+from neurodeploy_energy.count.running import record
 from neurodeploy_energy.moved import renamed, stand_in
-from neurodeploy_energy.price import (
-    Comparison,
-    Contender,
-    Contest,
-    DeploymentEnergy,
-    EnergyBreakdown,
-    Profile,
-    Verdict,
-    compare,
-    contest,
-    deployment,
-    verdicts,
-    with_twin,
-)
-from neurodeploy_energy.report import Report, account, read_report, write_report
+from neurodeploy_energy.price.account import Comparison, DeploymentEnergy, compare, deployment, verdicts, with_twin
+from neurodeploy_energy.price.contest import Contender, Contest, contest
+from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict
+from neurodeploy_energy.price.profiles import Profile
+from neurodeploy_energy.report.report import Report, account, read_report, write_report
 
 __all__ = [
     "Comparison",

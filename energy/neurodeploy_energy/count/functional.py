@@ -5,7 +5,7 @@ those that it does not know, and carries what is known of a tensor (see `provena
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -151,37 +151,19 @@ def _activations(counter: Counter, one: Tensor, other: Tensor, output: Tensor) -
     counter.provenance.mark(output, "currents", (name,))
 
 
-def _mm(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
-    _matrices(counter, args[0], args[1], output)
-
-
-def _addmm(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
-    _matrices(counter, args[1], args[2], output, bias=counter.is_parameter(args[0]))
+def _product(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor, *, summand: int = 0) -> None:
+    """Of matrices, of batches of them, or with a vector, which is a matrix of one row or column; 1 `summand` comes first."""
+    one, other = args[summand : summand + 2]
+    if one.dim() == 3:
+        _batched(counter, one, other, output)
+        return
+    one, other = one if one.dim() == 2 else one[None], other if other.dim() == 2 else other[:, None]
+    _matrices(counter, one, other, output, bias=bool(summand) and counter.is_parameter(args[0]))
 
 
 def _linear(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
     x, weight = args[0], args[1]
     _matrices(counter, x.reshape(-1, x.shape[-1]), weight.t(), output, bias=len(args) > 2 and args[2] is not None)
-
-
-def _bmm(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
-    _batched(counter, args[0], args[1], output)
-
-
-def _baddbmm(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
-    _batched(counter, args[1], args[2], output)
-
-
-def _mv(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
-    _matrices(counter, args[0], args[1][:, None], output)
-
-
-def _addmv(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
-    _matrices(counter, args[1], args[2][:, None], output)
-
-
-def _dot(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:
-    _matrices(counter, args[0][None], args[1][:, None], output)
 
 
 def _attention(counter: Counter, args: Arguments, _named: dict[str, Any], output: Any) -> None:
@@ -252,35 +234,23 @@ def _maximum(counter: Counter, args: Arguments, _named: dict[str, Any], output: 
 
 _COPIES = {aten.clone.default, aten._to_copy.default, aten.repeat.default, aten.copy_.default, aten.contiguous.default}
 HANDLERS: dict[Any, Handler] = {
-    aten.convolution.default: _convolution,
-    aten.mm.default: _mm,
-    aten.addmm.default: _addmm,
-    aten.linear.default: _linear,
-    aten.bmm.default: _bmm,
-    aten.baddbmm.default: _baddbmm,
-    aten.mv.default: _mv,
-    aten.addmv.default: _addmv,
-    aten.dot.default: _dot,
-    aten._scaled_dot_product_flash_attention_for_cpu.default: _attention,
-    aten._scaled_dot_product_flash_attention.default: _attention,
-    aten._scaled_dot_product_efficient_attention.default: _attention,
-    aten._scaled_dot_product_cudnn_attention.default: _attention,
     aten.add.Tensor: _add,
     aten.add_.Tensor: partial(_add, changes=1),
-    aten.avg_pool2d.default: _pool,
-    aten.avg_pool3d.default: _pool,
-    aten._adaptive_avg_pool2d.default: _pool,
-    aten._adaptive_avg_pool3d.default: _pool,
     aten.mean.dim: _mean,
-    aten.max_pool2d_with_indices.default: _maximum,
-    aten.max_pool3d_with_indices.default: _maximum,
-    aten.adaptive_max_pool2d.default: _maximum,
-    aten.amax.default: _maximum,
     aten.max.dim: _maximum,
 }
 """Operation → what counts it or follows it."""
-for _name in ("relu", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "leaky_relu", "elu", "hardswish", "hardsigmoid", "mish"):
-    HANDLERS[getattr(aten, _name).default] = _activation
-    if hasattr(aten, f"{_name}_"):
-        HANDLERS[getattr(aten, f"{_name}_").default] = partial(_activation, changes=1)
-HANDLERS |= {aten.softplus.default: _activation, aten._softmax.default: _activation}
+_ATTENTIONS = ("flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention")
+_ACTIVATIONS = ("relu", "gelu", "silu", "sigmoid", "tanh", "hardtanh", "leaky_relu", "elu", "hardswish", "hardsigmoid", "mish")
+_BY_NAME: tuple[tuple[Handler, Iterable[str]], ...] = (
+    (_convolution, ("convolution",)),
+    (_linear, ("linear",)),
+    (_product, ("mm", "bmm", "mv", "dot")),
+    (partial(_product, summand=1), ("addmm", "baddbmm", "addmv")),
+    (_attention, (f"_scaled_dot_product_{name}" for name in _ATTENTIONS)),
+    (_pool, ("avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")),
+    (_maximum, ("max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "amax")),
+    (_activation, (*_ACTIVATIONS, "softplus", "_softmax")),
+    (partial(_activation, changes=1), (f"{name}_" for name in _ACTIVATIONS if hasattr(aten, f"{name}_"))),
+)
+HANDLERS |= {getattr(aten, name).default: handler for handler, names in _BY_NAME for name in names}

@@ -211,58 +211,26 @@ _SUMS = {"neurodeploy.Add", "sinabs.layers.merge.Merge"}
 _GLOBAL_POOLS = {"neurodeploy.GlobalAvgPool1d": 1, "neurodeploy.GlobalAvgPool2d": 2}
 """Class of a global average pool → number of spatial axes that it sums over."""
 _GLOBAL_MAX_POOLS = {"neurodeploy.GlobalMaxPool1d"}
-_FREE_NAMES = {
-    "neurodeploy.DirectEncoding",
-    "neurodeploy.EventInput",
-    "neurodeploy.StaticInput",
-    "neurodeploy.Delay",
-    "neurodeploy.Flatten",
-    "neurodeploy.LowPass",  # the synaptic current of the neurons that read it, part of their update
-    "neurodeploy.TimeMean",
-    "sinabs.layers.pool2d.SumPool2d",
-    "sinabs.layers.reshape.UnflattenTime",
-    "snntorch._layers.bntt.BatchNormTT1d",
-    "snntorch._layers.bntt.BatchNormTT2d",
-    "spikingjelly.activation_based.layer.dropout.Dropout",
-    "spikingjelly.activation_based.layer.dropout.Dropout2d",
-}
-_FREE: tuple[type[nn.Module], ...] = (
-    nn.Identity,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
-    nn.Dropout3d,
-    nn.AlphaDropout,
-    nn.BatchNorm1d,
-    nn.BatchNorm2d,
-    nn.BatchNorm3d,
-    nn.SyncBatchNorm,
-    nn.ZeroPad1d,
-    nn.ZeroPad2d,
-    nn.ZeroPad3d,
-    nn.ChannelShuffle,
-    nn.PixelShuffle,
-    nn.Embedding,
+_FREE_NAMES = _names(
+    "neurodeploy.DirectEncoding neurodeploy.EventInput neurodeploy.StaticInput neurodeploy.Delay neurodeploy.Flatten "
+    "neurodeploy.TimeMean sinabs.layers.pool2d.SumPool2d sinabs.layers.reshape.UnflattenTime "
+    "snntorch._layers.bntt.BatchNormTT1d snntorch._layers.bntt.BatchNormTT2d "
+    "spikingjelly.activation_based.layer.dropout.Dropout spikingjelly.activation_based.layer.dropout.Dropout2d "
+    "neurodeploy.LowPass"  # the synaptic current of the neurons that read it, part of their update
 )
-_MAX_POOLS: tuple[type[nn.Module], ...] = (
-    nn.MaxPool1d,
-    nn.MaxPool2d,
-    nn.MaxPool3d,
-    nn.AdaptiveMaxPool1d,
-    nn.AdaptiveMaxPool2d,
-    nn.AdaptiveMaxPool3d,
+
+
+def _torch(text: str) -> tuple[type[nn.Module], ...]:
+    return tuple(getattr(nn, name) for name in text.split())
+
+
+_FREE = _torch(
+    "Identity Flatten Unflatten Dropout Dropout1d Dropout2d Dropout3d AlphaDropout BatchNorm1d BatchNorm2d BatchNorm3d "
+    "SyncBatchNorm ZeroPad1d ZeroPad2d ZeroPad3d ChannelShuffle PixelShuffle Embedding"
 )
-_AVERAGE_POOLS: tuple[type[nn.Module], ...] = (
-    nn.AvgPool1d,
-    nn.AvgPool2d,
-    nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveAvgPool3d,
-)
-_SEEN_INSIDE: tuple[type[nn.Module], ...] = (nn.MultiheadAttention, nn.RNNCellBase, nn.Bilinear)
+_MAX_POOLS = _torch("MaxPool1d MaxPool2d MaxPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d")
+_AVERAGE_POOLS = _torch("AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d")
+_SEEN_INSIDE = _torch("MultiheadAttention RNNCellBase Bilinear")
 
 
 def kind_of(module: nn.Module) -> Kind | None:

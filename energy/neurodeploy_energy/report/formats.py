@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from neurodeploy.errors import UserError
 from neurodeploy_energy.count.layer import LayerRow, SynapseGeometry
 from neurodeploy_energy.price.account import Account
+from neurodeploy_energy.price.profiles import Profile
 from neurodeploy_energy.report import tables
 from neurodeploy_energy.report.tables import CONVENTIONS, Row, Table, caveats, energies, spike_line
 
@@ -32,8 +33,7 @@ def as_markdown(report: Account, *, title: str) -> str:
     lines += markdown_table(first)
     notes = {row.name: row.note for row in report.layers if row.note}
     lines += ["", *(f"- {escape_markdown(name)}: {escape_markdown(note)}" for name, note in notes.items())]
-    for table in others:
-        lines += ["", f"## {escape_markdown(table.title[0].upper() + table.title[1:])}", "", *markdown_table(table)]
+    lines += markdown_sections(others)
     lines += ["", "## Conventions", "", *(f"- {line}" for line in CONVENTIONS)]
     found = caveats(report)
     if found:
@@ -44,6 +44,11 @@ def as_markdown(report: Account, *, title: str) -> str:
         for p in report.profiles
     ]
     return "\n".join(lines) + "\n"
+
+
+def markdown_sections(found: Iterable[Table]) -> list[str]:
+    """Tables, each below its title."""
+    return [line for table in found for line in ("", f"## {escape_markdown(table.heading)}", "", *markdown_table(table))]
 
 
 def markdown_table(table: Table) -> list[str]:
@@ -102,21 +107,23 @@ _LATEX = {
 
 def as_latex(report: Account) -> str:
     """One `table` environment for each table of the report."""
-    lines = [LATEX_PREAMBLE]
-    for table in tables.all_tables(report, report.profiles[0].name):
-        lines += latex_table(table, sources=[f"{p.name}: {p.source}." for p in report.profiles])
-    lines += [f"% {' '.join(line.split())}" for line in caveats(report)]
-    return "\n".join(lines) + "\n"
+    return latex_document(tables.all_tables(report, report.profiles[0].name), report.profiles, caveats(report))
+
+
+def latex_document(found: Iterable[Table], profiles: Iterable[Profile], remarks: Iterable[str] = ()) -> str:
+    """Tables whose captions name the sources of the profiles, and remarks as comments."""
+    sources = [f"{p.name}: {p.source}." for p in profiles]
+    lines = [LATEX_PREAMBLE, *(line for table in found for line in latex_table(table, sources))]
+    return "\n".join([*lines, *(f"% {' '.join(line.split())}" for line in remarks)]) + "\n"
 
 
 def latex_table(table: Table, sources: Iterable[str] = ()) -> list[str]:
     """A `table` environment; notes and sources are in its caption."""
     columns = "".join("l" if place < table.text else "r" for place in range(len(table.headings)))
-    title = f"{table.title[0].upper()}{table.title[1:]}."
     lines = [
         "",
         r"\begin{table}",
-        rf"\caption{{{escape_latex(' '.join((title, *table.notes, *sources)))}}}",
+        rf"\caption{{{escape_latex(' '.join((f'{table.heading}.', *table.notes, *sources)))}}}",
         r"\centering",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",

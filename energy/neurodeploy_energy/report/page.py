@@ -81,7 +81,7 @@ def table(found: Table, *, profile: str | None = None) -> str:
 
 def section(found: Table) -> list[str]:
     """A table below its title."""
-    return [f"<h2>{escape(found.title[0].upper() + found.title[1:])}</h2>", table(found)]
+    return [f"<h2>{escape(found.heading)}</h2>", table(found)]
 
 
 def heading_cell(heading: str, *, text: bool, extra: str = "") -> str:

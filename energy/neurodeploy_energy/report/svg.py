@@ -25,7 +25,7 @@ def _bars(chart: BarChart) -> str:
     rows, stacked = chart.rows, chart.stacked
     values = [bar.value for found in rows.values() for bar in found if bar.value > 0]
     lengths = [sum(bar.value for bar in found) for found in rows.values()] if stacked else values
-    axis = _Log.of(values) if chart.log and values else _Linear.of(max(lengths, default=0.0))
+    axis = _Log.of(values) if chart.log and values else _Linear(0.0, max(lengths, default=0.0) or 1.0)
     body, y = [], _TOP
     for label, found in rows.items():
         height = _ROW if stacked else max(1, len(found)) * _ROW
@@ -77,7 +77,7 @@ def _scatter(chart: Scatter) -> str:
     xs = [x for p in points for x in (p.x, *(p.across or ()))]
     ys = [y for p in points for y in (p.y, *(p.up or ()))]
     decades = min(xs) > 0 and max(xs) > 10 * min(xs)
-    axis = _Log.of(xs) if decades else _Between.of(min(xs), max(xs))
+    axis = _Log.of(xs) if decades else _Linear(*_padded(min(xs), max(xs)))
     low, high = _padded(min(ys), max(ys))
 
     def across(x: float) -> float:
@@ -112,36 +112,16 @@ def _scatter(chart: Scatter) -> str:
 
 
 class _Linear:
-    def __init__(self, top: float) -> None:
-        self.top = top
-
-    @classmethod
-    def of(cls, largest: float) -> "_Linear":
-        return cls(largest or 1.0)
-
-    def at(self, value: float) -> float:
-        """From 0 at the left to 1 at the right."""
-        return value / self.top
-
-    def grid(self, bottom: float) -> list[str]:
-        step = _nice(self.top / 5)
-        return [_line(self.at(i * step), bottom, f"{i * step:,.10g}") for i in range(floor(self.top / step + 1e-9) + 1)]
-
-
-class _Between:
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = low, high
 
-    @classmethod
-    def of(cls, low: float, high: float) -> "_Between":
-        return cls(*_padded(low, high))
-
     def at(self, value: float) -> float:
+        """From 0 at the left to 1 at the right."""
         return (value - self.low) / (self.high - self.low)
 
     def grid(self, bottom: float) -> list[str]:
         step = _nice((self.high - self.low) / 5)
-        first, last = ceil(self.low / step), floor(self.high / step)
+        first, last = ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9)
         return [_line(self.at(i * step), bottom, f"{i * step:,.10g}") for i in range(first, last + 1)]
 
 

@@ -56,6 +56,11 @@ class Table:
     text: int = 1
     notes: tuple[str, ...] = ()
 
+    @property
+    def heading(self) -> str:
+        """The title as the beginning of a line."""
+        return self.title[0].upper() + self.title[1:]
+
 
 @dataclass(frozen=True)
 class Column:
@@ -91,12 +96,6 @@ COLUMNS = (
     Column("SOPs", "synaptic operations per sample: spikes times true fan-out", lambda row: row.sops or None, number),
     Column("MACs", "multiply-accumulates per sample on analog inputs", lambda row: row.macs or None, number),
 )
-
-
-def cells(row: LayerRow) -> list[str]:
-    """A row's values as text; what does not apply to the layer is empty."""
-    values = ((column, column.value(row)) for column in COLUMNS)
-    return ["" if value is None else column.form(value) for column, value in values]
 
 
 def energies(report: Account, profile: str) -> dict[str, float]:

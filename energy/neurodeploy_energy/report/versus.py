@@ -192,24 +192,13 @@ def as_json(contest: Contest) -> str:
 
 def as_markdown(contest: Contest, *, title: str) -> str:
     """Headings and tables."""
-    lines = [f"# {formats.escape_markdown(title)}"]
-    for table in all_tables(contest):
-        lines += [
-            "",
-            f"## {formats.escape_markdown(table.title[0].upper() + table.title[1:])}",
-            "",
-            *formats.markdown_table(table),
-        ]
+    lines = [f"# {formats.escape_markdown(title)}", *formats.markdown_sections(all_tables(contest))]
     return "\n".join([*lines, "", "## Conventions", "", *(f"- {line}" for line in CONVENTIONS)]) + "\n"
 
 
 def as_latex(contest: Contest) -> str:
     """One `table` environment for each table."""
-    sources = [f"{p.name}: {p.source}." for p in contest.profiles]
-    lines = [formats.LATEX_PREAMBLE]
-    for table in all_tables(contest):
-        lines += formats.latex_table(table, sources)
-    return "\n".join(lines) + "\n"
+    return formats.latex_document(all_tables(contest), contest.profiles)
 
 
 def front_of(contest: Contest, profile: str) -> Scatter | None:
