@@ -176,7 +176,7 @@ def _zeros(weight: Tensor, out_axis: int, groups: int, met: list[Tensor]) -> tup
 
 def _taps(synapses: Synapses, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> list[tuple[np.ndarray, int]]:
     """Per axis, `[size, kernel]` outputs that meet a position at a tap, and the number of outputs."""
-    found = []
+    axes = []
     for axis, size in enumerate(sizes):
         before, after = synapses.padding[axis]
         mode = _MODES[synapses.mode]
@@ -188,22 +188,22 @@ def _taps(synapses: Synapses, sizes: tuple[int, ...], kernel: tuple[int, ...]) -
         for tap in range(kernel[axis]):
             read = place[tap * dilation : tap * dilation + (outputs - 1) * stride + 1 : stride]
             taps[:, tap] = np.bincount(read[read >= 0], minlength=size)
-        found.append((taps, outputs))
-    return found
+        axes.append((taps, outputs))
+    return axes
 
 
 def _transposed_taps(
     synapses: Synapses, sizes: tuple[int, ...], kernel: tuple[int, ...], output: tuple[int, ...] | None
 ) -> list[tuple[np.ndarray, int]]:
     """The same for a transposed convolution: whether a position reaches an output by a tap."""
-    found = []
+    axes = []
     for axis, size in enumerate(sizes):
         (before, _), stride, dilation = synapses.padding[axis], synapses.stride[axis], synapses.dilation[axis]
         outputs = (size - 1) * stride - 2 * before + dilation * (kernel[axis] - 1) + synapses.output_padding[axis] + 1
         outputs = outputs if output is None else output[axis]
         at = np.arange(size)[:, None] * stride - before + np.arange(kernel[axis])[None] * dilation
-        found.append((((at >= 0) & (at < outputs)).astype(np.int64), outputs))
-    return found
+        axes.append((((at >= 0) & (at < outputs)).astype(np.int64), outputs))
+    return axes
 
 
 def through_pool(pool: Callable[[Tensor], Tensor], shape: tuple[int, ...], after: Tensor) -> Tensor:

@@ -181,7 +181,7 @@ def record(model: nn.Module, sample: Tensor, neurons: Mapping[str, Sequence[int]
     Raises:
         UserError: there is no spiking layer, none of that name, or no neuron of that number.
     """
-    layers = {name: (module, found) for name, module in model.named_modules() if (found := neurons_of(module)) and found.fires}
+    layers = {name: (module, layer) for name, module in model.named_modules() if (layer := neurons_of(module)) and layer.fires}
     wanted = layers if isinstance(neurons, int) else neurons
     if not layers:
         raise UserError("no spiking layer found; teach the counter its class with register_neuron")

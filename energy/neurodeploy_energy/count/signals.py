@@ -239,8 +239,8 @@ def count_either(one: Tensor, other: Tensor) -> int:
     count = 0
     for first, second in _pieces(one.detach(), other.detach()):
         here = is_nonzero(first)
-        found = count_true(here)
-        count += found if found == first.numel() else found + count_true(is_nonzero(second) & ~here)
+        ours = count_true(here)
+        count += ours if ours == first.numel() else ours + count_true(is_nonzero(second) & ~here)
     return count
 
 

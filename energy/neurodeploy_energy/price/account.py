@@ -97,11 +97,11 @@ class Account:
         Raises:
             UserError: the report was not made for this profile.
         """
-        found = next((p for p in self.profiles if p.name == profile), None)
-        if found is None:
+        asked = next((p for p in self.profiles if p.name == profile), None)
+        if asked is None:
             names = ", ".join(p.name for p in self.profiles)
             raise UserError(f"profile {profile!r}: not in this report, which has {names}")
-        return estimate(self.layers, found, self.steps)
+        return estimate(self.layers, asked, self.steps)
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def compare(report: Account, baseline: Account) -> Comparison:
     pairs = tuple(LayerPair(name, ours.get(name), theirs.get(name)) for name in names)
     known = replace(baseline, profiles=report.profiles, comparison=None)
     energies = tuple(
-        EnergyPair(found.profile, found.model_uj, known.energy(found.profile.name).total_uj, found)
-        for found in verdicts(report)
+        EnergyPair(verdict.profile, verdict.model_uj, known.energy(verdict.profile.name).total_uj, verdict)
+        for verdict in verdicts(report)
     )
     return Comparison(known, pairs, energies)
 
@@ -276,17 +276,17 @@ def energy_per_sample(report: Account, profile: Profile) -> NDArray[np.float64]:
     Neuron updates and sums stand at their mean, and memory accesses by spikes follow the synaptic operations, so that the mean
     over the samples is the report's total.
     """
-    found, kept = estimate(report.layers, profile, report.steps), model_series(report)
+    breakdown, kept = estimate(report.layers, profile, report.steps), model_series(report)
     if kept is None:
-        return np.array([found.total_uj])
+        return np.array([breakdown.total_uj])
     driven = {row.name for row in report.layers if row.sops}
-    memory = sum(layer.memory + layer.addresses for layer in found.layers if layer.name in driven)
+    memory = sum(layer.memory + layer.addresses for layer in breakdown.layers if layer.name in driven)
     sops = _around_mean(kept.sops_per_sample)
     mean = float(kept.sops_per_sample.double().mean())
     picojoules = (profile.ac or 0.0) * sops + (memory / mean * sops if mean else 0.0)
     picojoules += (profile.mac or 0.0) * _around_mean(kept.macs_per_sample)
     picojoules += (profile.spike or 0.0) * _around_mean(kept.spikes_per_sample)
-    return np.asarray(found.total_uj + picojoules * 1e-6)
+    return np.asarray(breakdown.total_uj + picojoules * 1e-6)
 
 
 def _around_mean(counts: Tensor) -> NDArray[np.float64]:

@@ -221,9 +221,9 @@ def contest(
 
 def _standings(contenders: Sequence[Contender], profile: Profile, seed: int) -> list[Standing]:
     values = [[energy_per_sample(report, profile) for report in one.reports] for one in contenders]
-    draws = [mean_draws(found, seed=seed) for found in values]
+    draws = [mean_draws(samples, seed=seed) for samples in values]
     means = [fmean(report.energy(profile.name).total_uj for report in one.reports) for one in contenders]
-    found = []
+    standings = []
     for i, one in enumerate(contenders):
         drawn, before = draws[i], draws[0]
         change = change_interval = None
@@ -232,31 +232,31 @@ def _standings(contenders: Sequence[Contender], profile: Profile, seed: int) -> 
             if drawn is not None and before is not None and before[0].min() > 0:
                 change_interval = interval(100 * (drawn[0] / before[0] - 1), drawn[1])
         mean = None if drawn is None else interval(*drawn)
-        found.append(Standing(one.name, profile, means[i], mean, change, change_interval, _mean_verdict(one, profile)))
-    return found
+        standings.append(Standing(one.name, profile, means[i], mean, change, change_interval, _mean_verdict(one, profile)))
+    return standings
 
 
 def _mean_verdict(one: Contender, profile: Profile) -> Verdict:
     """From the mean of each energy over the seeds."""
-    found = [next(v for v in verdicts(report) if v.profile == profile) for report in one.reports]
+    each = [next(v for v in verdicts(report) if v.profile == profile) for report in one.reports]
 
     def mean(name: str) -> float | None:
-        known = [getattr(v, name) for v in found if getattr(v, name) is not None]
+        known = [getattr(v, name) for v in each if getattr(v, name) is not None]
         return fmean(known) if known else None
 
     return replace(
-        found[0],
-        model_uj=fmean(v.model_uj for v in found),
+        each[0],
+        model_uj=fmean(v.model_uj for v in each),
         dense_uj=mean("dense_uj"),
         quantised_uj=mean("quantised_uj"),
-        sparsity=fmean(v.sparsity for v in found),
+        sparsity=fmean(v.sparsity for v in each),
         break_even_rate=mean("break_even_rate"),
     )
 
 
 def _layers(contenders: Sequence[Contender], seed: int) -> list[LayerChange]:
     names = dict.fromkeys(row.name for one in contenders for r in one.reports for row in r.layers if row.kind == "neuron")
-    found = []
+    changes = []
     for name in names:
         before = _spikes(contenders[0], name)
         for one in contenders[1:]:
@@ -267,17 +267,17 @@ def _layers(contenders: Sequence[Contender], seed: int) -> list[LayerChange]:
                 drawn = mean_draws(ours, seed=seed), mean_draws(before, seed=seed)
                 if drawn[0] is not None and drawn[1] is not None:
                     between = interval(drawn[0][0] - drawn[1][0], drawn[0][1])
-            found.append(LayerChange(name, one.name, means[0], means[1], between))
-    return found
+            changes.append(LayerChange(name, one.name, means[0], means[1], between))
+    return changes
 
 
 def _spikes(one: Contender, layer: str) -> list[Values]:
     """For each seed the spikes of every sample, or their mean alone; empty if the layer does not spike in this model."""
-    found = []
+    seeds = []
     for report in one.reports:
         row = next((row for row in report.layers if row.name == layer and row.kind == "neuron"), None)
         series = report.series.get(layer)
         if row is not None:
             known = series is not None and series.spikes_per_sample.numel() > 0
-            found.append(series.spikes_per_sample.double().numpy() if series and known else np.array([row.spikes]))
-    return found
+            seeds.append(series.spikes_per_sample.double().numpy() if series and known else np.array([row.spikes]))
+    return seeds

@@ -92,10 +92,10 @@ def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
     ) * row.updates_idle
     memory = addresses = 0.0
     if profile.memory is not None and profile.bits is not None:
-        for found in accesses_of(row, leaky=leaky):
-            memory += found.energy_pj(profile.memory, profile.bits)
-            addresses += mac * found.address_macs + ac * found.address_acs
-            updates += mac * found.macs + ac * found.acs
+        for accesses in accesses_of(row, leaky=leaky):
+            memory += accesses.energy_pj(profile.memory, profile.bits)
+            addresses += mac * accesses.address_macs + ac * accesses.address_acs
+            updates += mac * accesses.macs + ac * accesses.acs
     return LayerEnergy(
         row.name,
         ac * (row.sops + row.adds),
@@ -163,11 +163,11 @@ class Verdict:
         return self.model_uj / self.quantised_uj if self.quantised_uj else None
 
 
-def flips(found: Sequence[Verdict]) -> list[str]:
+def flips(judged: Sequence[Verdict]) -> list[str]:
     """Where the answer depends on the price list: one sentence for each twin under which it does."""
     sentences = []
     for twin, field in (("dense ReLU twin", "dense_factor"), ("quantised twin", "quantised_factor")):
-        factors = {v.profile.name: getattr(v, field) for v in found if getattr(v, field) is not None}
+        factors = {v.profile.name: getattr(v, field) for v in judged if getattr(v, field) is not None}
         less = [name for name, factor in factors.items() if factor < 1]
         more = [name for name in factors if name not in less]
         if less and more:

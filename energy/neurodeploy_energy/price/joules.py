@@ -120,7 +120,7 @@ def measure(
         for place in range(len(meters)):
             taken[place].append((busy[place], span, idle[place] / idle_span, done[0]))
     samples = total_samples // repeats
-    return [_measurement(meter, found, fmean(spans), samples) for meter, found in zip(meters, taken, strict=True)]
+    return [_measurement(meter, repeated, fmean(spans), samples) for meter, repeated in zip(meters, taken, strict=True)]
 
 
 def _spent(meters: Sequence[Meter], clock: Callable[[], float], work: Callable[[], None]) -> tuple[float, list[float]]:
@@ -205,11 +205,11 @@ def meters(kind: str, *, uuid: str | None = None, powercap: Path = POWERCAP) -> 
         uuid: of the GPU.
         powercap: where Linux keeps the counters of CPUs.
     """
-    found: list[Meter] = []
+    readable: list[Meter] = []
     missing: list[Unmeasured] = []
     if kind == "cuda":
         try:
-            found.append(Nvml(uuid))
+            readable.append(Nvml(uuid))
         except ImportError:
             missing.append(Unmeasured("GPU", 'nvidia-ml-py is not installed; pip install "neurodeploy[measure]"'))
         except RuntimeError as error:
@@ -217,13 +217,13 @@ def meters(kind: str, *, uuid: str | None = None, powercap: Path = POWERCAP) -> 
     packages = sorted(path for path in powercap.glob("intel-rapl:*") if path.name.count(":") == 1)
     for path in packages:
         try:
-            found.append(Rapl(path, f"CPU {(path / 'name').read_text().strip()}"))
+            readable.append(Rapl(path, f"CPU {(path / 'name').read_text().strip()}"))
         except (OSError, ValueError) as error:
-            told = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            missing.append(Unmeasured("CPU", f"RAPL: {path / 'energy_uj'}: {told}"))
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            missing.append(Unmeasured("CPU", f"RAPL: {path / 'energy_uj'}: {reason}"))
     if not packages:
         missing.append(Unmeasured("CPU", f"RAPL: no counter under {powercap}"))
-    return found, missing
+    return readable, missing
 
 
 def measured_on(
@@ -238,8 +238,8 @@ def measured_on(
         repeats, seconds: see `measure`.
     """
     uuid = str(torch.cuda.get_device_properties(device).uuid) if device.type == "cuda" else None
-    found, missing = meters(device.type, uuid=uuid)
-    if not found:
+    readable, missing = meters(device.type, uuid=uuid)
+    if not readable:
         return tuple(missing)
     home = next((parameter.device for parameter in model.parameters()), device)
     was_training = model.training
@@ -254,6 +254,6 @@ def measured_on(
         return len(x)
 
     try:
-        return (*measure(run, found, repeats=repeats, seconds=seconds), *missing)
+        return (*measure(run, readable, repeats=repeats, seconds=seconds), *missing)
     finally:
         model.to(home).train(was_training)

@@ -137,5 +137,5 @@ def accesses_of(row: LayerRow, *, leaky: bool) -> tuple[ModelAccesses, ...]:
     if row.geometry is None:
         return ()
     spikes = row.inputs.spikes + row.inputs.graded
-    found = (spike_accesses(row.geometry, spikes),) if row.sops else ()
-    return (*found, dense_accesses(row.geometry, row.macs, row.steps)) if row.macs else found
+    driven = (spike_accesses(row.geometry, spikes),) if row.sops else ()
+    return (*driven, dense_accesses(row.geometry, row.macs, row.steps)) if row.macs else driven

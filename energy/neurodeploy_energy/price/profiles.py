@@ -91,8 +91,8 @@ def built_in() -> dict[str, Profile]:
 
 def templates() -> dict[str, str]:
     """Name → why there are no constants, for every embedded file that asks for the user's own."""
-    found = {name: tomllib.loads(text_of(name)) for name in _names()}
-    return {name: content["template"] for name, content in found.items() if "template" in content}
+    contents = {name: tomllib.loads(text_of(name)) for name in _names()}
+    return {name: content["template"] for name, content in contents.items() if "template" in content}
 
 
 def text_of(name: str) -> str:
@@ -142,10 +142,10 @@ def with_memory(profile: Profile, model: str) -> Profile:
         )
     if profile.bits is None or profile.mac is None or profile.ac is None:
         raise UserError(f"profile {profile.name}: +{model} needs its bits, cost_pj.mac and cost_pj.ac; add them to the file")
-    found = load_memory_model(model)
-    note = f"{profile.note} {found.note}".strip()
-    title, source = f"{profile.title}, with memory", f"{profile.source}; memory: {found.source}"
-    return replace(profile, name=f"{profile.name}+{model}", title=title, source=source, note=note, memory=found)
+    memory = load_memory_model(model)
+    note = f"{profile.note} {memory.note}".strip()
+    title, source = f"{profile.title}, with memory", f"{profile.source}; memory: {memory.source}"
+    return replace(profile, name=f"{profile.name}+{model}", title=title, source=source, note=note, memory=memory)
 
 
 def parse(text: str, *, name: str, origin: str) -> Profile:

@@ -147,16 +147,16 @@ def energy_by_profile(report: Account) -> BarChart:
     twins, names = has_twins(report), [report.name, "", "dense ReLU twin", "quantised twin"]
     rows: dict[str, list[Bar]] = {}
     for place, verdict in enumerate(verdicts(report)):
-        found = [(0, report.name, verdict.model_uj)]
+        energies = [(0, report.name, verdict.model_uj)]
         if report.comparison is not None:
             names[1] = report.comparison.baseline.name
-            found.append((1, names[1], report.comparison.energies[place].baseline))
+            energies.append((1, names[1], report.comparison.energies[place].baseline))
         if twins:
-            found += [(2, names[2], verdict.dense_uj or 0.0), (3, f"{verdict.bits}-bit twin", verdict.quantised_uj or 0.0)]
+            energies += [(2, names[2], verdict.dense_uj or 0.0), (3, f"{verdict.bits}-bit twin", verdict.quantised_uj or 0.0)]
         profile = verdict.profile.name
         rows[profile] = [
             Bar(uj, style, f"{label} under {profile}: {microjoule(uj)} µJ per sample")
-            for style, label, uj in found
+            for style, label, uj in energies
             if uj or style < 2
         ]
     used = {bar.style for bars in rows.values() for bar in bars}

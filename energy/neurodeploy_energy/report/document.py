@@ -172,9 +172,9 @@ def as_json(report: Account) -> str:
 
 
 def _energy(report: Account, profile: str) -> EnergyEntry:
-    found = report.energy(profile)
-    layers = {layer.name: layer.total * 1e-6 for layer in found.layers}
-    return EnergyEntry(found.profile, True, found.total_uj, found.static_uj, layers, found.left_out)
+    breakdown = report.energy(profile)
+    layers = {layer.name: layer.total * 1e-6 for layer in breakdown.layers}
+    return EnergyEntry(breakdown.profile, True, breakdown.total_uj, breakdown.static_uj, layers, breakdown.left_out)
 
 
 def _verdicts(report: Account) -> tuple[VerdictEntry, ...]:

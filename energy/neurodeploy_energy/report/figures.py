@@ -165,17 +165,15 @@ def grouped_bars(
     """
     if len(series) > len(_STYLES):
         raise UserError(f"grouped bars: {len(series)} series found, at most {len(_STYLES)} expected")
-    names = list(dict.fromkeys(group for found in series.values() for group in found))
+    names = list(dict.fromkeys(group for bars in series.values() for group in bars))
     figure = Figure(figsize=(max(7.0, 0.34 * len(names) * max(1, len(series)) + 2.0), 4.2), layout="constrained")
     axes = figure.add_subplot()
     width = 0.84 / max(1, len(series))
-    for i, ((label, found), colour, hatch) in enumerate(zip(series.items(), _STYLES, _HATCHES, strict=False)):
-        places = [names.index(group) + (i - (len(series) - 1) / 2) * width for group in found]
-        heights = [value for value, _ in found.values()]
+    for i, ((label, bars), colour, hatch) in enumerate(zip(series.items(), _STYLES, _HATCHES, strict=False)):
+        places = [names.index(group) + (i - (len(series) - 1) / 2) * width for group in bars]
+        heights = [value for value, _ in bars.values()]
         axes.bar(places, heights, 0.94 * width, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=label)
-        spreads = [
-            (place, value, half) for place, (value, half) in zip(places, found.values(), strict=True) if half is not None
-        ]
+        spreads = [(place, value, half) for place, (value, half) in zip(places, bars.values(), strict=True) if half is not None]
         if spreads:
             across, up, halves = zip(*spreads, strict=True)
             axes.errorbar(across, up, yerr=halves, fmt="none", ecolor="#222222", elinewidth=1.2, capsize=3)
@@ -198,15 +196,15 @@ def raster(spikes: Mapping[str, Tensor], *, title: str = "Spikes of single neuro
         spikes: layer → `[T, neurons]`, of one sample; see `neurodeploy_energy.recording.record`.
         title: above it.
     """
-    counts = {name: found.shape[1] for name, found in spikes.items()}
+    counts = {name: fired.shape[1] for name, fired in spikes.items()}
     figure = Figure(figsize=(8.0, 0.12 * sum(counts.values()) + 0.3 * len(counts) + 1.6), layout="constrained")
     axes = figure.add_subplot()
     start, middles, steps = 0, [], 1
-    for place, (_name, found) in enumerate(spikes.items()):
-        when, who = (found != 0).nonzero(as_tuple=True)
+    for place, (_name, fired) in enumerate(spikes.items()):
+        when, who = (fired != 0).nonzero(as_tuple=True)
         axes.plot(when.numpy() + 1, who.numpy() + start, "|", color=_STYLES[place % len(_STYLES)], markersize=6)
-        middles.append(start + (found.shape[1] - 1) / 2)
-        start, steps = start + found.shape[1] + 1, max(steps, len(found))
+        middles.append(start + (fired.shape[1] - 1) / 2)
+        start, steps = start + fired.shape[1] + 1, max(steps, len(fired))
     axes.set_yticks(middles, [f"{name} ({count})" for name, count in counts.items()], fontsize=10, parse_math=False)
     axes.set_xlim(0.5, steps + 0.5)
     axes.set_ylim(start - 0.5, -1)
@@ -248,24 +246,24 @@ _LESS = "#EBF6F2"
 """Ground where the spiking network costs less."""
 
 
-def verdict_by_profile(found: Sequence[Verdict], *, name: str = "spiking network", elsewhere: Verdict | None = None) -> Figure:
+def verdict_by_profile(judged: Sequence[Verdict], *, name: str = "spiking network", elsewhere: Verdict | None = None) -> Figure:
     """Dots: one row for each profile, energy of the spiking network as a multiple of its twins'; a line at 1.
 
     Args:
-        found: the verdicts of one network.
+        judged: the verdicts of one network.
         name: of the network.
         elsewhere: under another profile: profiles that have no cost of a multiply-accumulate, and so no twin of their own, are
             held against its dense twin. Such a dot compares two technologies, and is hollow.
     """
-    figure = Figure(figsize=(8.5, 0.42 * len(found) + 2.1), layout="constrained")
+    figure = Figure(figsize=(8.5, 0.42 * len(judged) + 2.1), layout="constrained")
     axes = figure.add_subplot()
-    rows = list(reversed(found))
+    rows = list(reversed(judged))
     foreign = None if elsewhere is None else elsewhere.dense_uj
     dense = [(row, v.dense_factor) for row, v in enumerate(rows) if v.dense_factor is not None]
     quantised = [(row - 0.32, v.quantised_factor) for row, v in enumerate(rows) if v.quantised_factor is not None]
     abroad = [(row, v.model_uj / foreign) for row, v in enumerate(rows) if foreign and v.dense_uj is None]
     _dots(axes, dense, _STYLES[0], "o", "against its dense ReLU twin")
-    _dots(axes, quantised, _STYLES[1], "s", f"against its {found[0].bits if found else 0}-bit twin")
+    _dots(axes, quantised, _STYLES[1], "s", f"against its {judged[0].bits if judged else 0}-bit twin")
     if elsewhere is not None:
         label = f"against the dense twin under {elsewhere.profile.name}: another technology"
         _dots(axes, abroad, _OTHER, "D", label, hollow=True)

@@ -14,7 +14,7 @@ from neurodeploy_energy.count.layer import LayerRow, SynapseGeometry
 from neurodeploy_energy.price.account import Account
 from neurodeploy_energy.price.profiles import Profile
 from neurodeploy_energy.report import tables
-from neurodeploy_energy.report.tables import CONVENTIONS, Row, Table, caveats, energies, spike_line
+from neurodeploy_energy.report.tables import CONVENTIONS, ReportTable, Row, caveats, energies, spike_line
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,9 +35,9 @@ def as_markdown(report: Account, *, title: str) -> str:
     lines += ["", *(f"- {escape_markdown(name)}: {escape_markdown(note)}" for name, note in notes.items())]
     lines += markdown_sections(others)
     lines += ["", "## Conventions", "", *(f"- {line}" for line in CONVENTIONS)]
-    found = caveats(report)
-    if found:
-        lines += ["", "## Left out", "", *(f"- {escape_markdown(line)}" for line in found)]
+    missing = caveats(report)
+    if missing:
+        lines += ["", "## Left out", "", *(f"- {escape_markdown(line)}" for line in missing)]
     lines += ["", "## Profiles", ""]
     lines += [
         f"- **{escape_markdown(p.name)}** ({p.basis}, {p.scope}, {p.year}): {escape_markdown(f'{p.source}. {p.note}')}"
@@ -46,14 +46,14 @@ def as_markdown(report: Account, *, title: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def markdown_sections(found: Iterable[Table]) -> list[str]:
+def markdown_sections(shown: Iterable[ReportTable]) -> list[str]:
     """Tables, each below its title."""
-    return [line for table in found for line in ("", f"## {escape_markdown(table.heading)}", "", *markdown_table(table))]
+    return [line for table in shown for line in ("", f"## {escape_markdown(table.heading)}", "", *markdown_table(table))]
 
 
-def markdown_table(table: Table) -> list[str]:
+def markdown_table(table: ReportTable) -> list[str]:
     """A table and its notes."""
-    rules = ["---" if place < table.text else "---:" for place in range(len(table.headings))]
+    rules = ["---" if column < table.text else "---:" for column in range(len(table.headings))]
     lines = [
         _markdown_line(escape_markdown(heading) for heading in table.headings),
         _markdown_line(rules),
@@ -110,14 +110,14 @@ def as_latex(report: Account) -> str:
     return latex_document(tables.all_tables(report, report.profiles[0].name), report.profiles, caveats(report))
 
 
-def latex_document(found: Iterable[Table], profiles: Iterable[Profile], remarks: Iterable[str] = ()) -> str:
+def latex_document(shown: Iterable[ReportTable], profiles: Iterable[Profile], remarks: Iterable[str] = ()) -> str:
     """Tables whose captions name the sources of the profiles, and remarks as comments."""
     sources = [f"{p.name}: {p.source}." for p in profiles]
-    lines = [LATEX_PREAMBLE, *(line for table in found for line in latex_table(table, sources))]
+    lines = [LATEX_PREAMBLE, *(line for table in shown for line in latex_table(table, sources))]
     return "\n".join([*lines, *(f"% {' '.join(line.split())}" for line in remarks)]) + "\n"
 
 
-def latex_table(table: Table, sources: Iterable[str] = ()) -> list[str]:
+def latex_table(table: ReportTable, sources: Iterable[str] = ()) -> list[str]:
     """A `table` environment; notes and sources are in its caption."""
     columns = "".join("l" if place < table.text else "r" for place in range(len(table.headings)))
     lines = [
@@ -162,7 +162,7 @@ def as_csv(report: Account) -> str:
     return target.getvalue()
 
 
-def table_as_csv(table: Table) -> str:
+def table_as_csv(table: ReportTable) -> str:
     """A table as a reader sees it, its numbers unrounded."""
     target = io.StringIO()
     writer = csv.writer(target, lineterminator="\n")
@@ -209,31 +209,31 @@ def energy_table(report: Account) -> "RichTable":
 
 def further_tables(report: Account) -> list["RichTable"]:
     """The twins without spikes, and chip and host, and measured joules where there are any."""
-    found = (tables.twins(report), tables.deployments(report), tables.measurements(report))
-    return [drawn(table) for table in found if table is not None]
+    further = (tables.twins(report), tables.deployments(report), tables.measurements(report))
+    return [drawn(table) for table in further if table is not None]
 
 
-def drawn(table: Table) -> "RichTable":
+def drawn(table: ReportTable) -> "RichTable":
     """For a terminal; the notes are its caption."""
     from rich.table import Table as RichTable
 
-    found = RichTable(
+    rich_table = RichTable(
         title=table.title,
         title_justify="left",
         caption="\n".join(table.notes) or None,
         caption_justify="left",
     )
-    for place, heading in enumerate(table.headings):
-        text = place < table.text
-        cells = [row[place].text for row in (*table.rows, *filter(None, (table.foot,)))]
+    for column, heading in enumerate(table.headings):
+        text = column < table.text
+        cells = [row[column].text for row in (*table.rows, *filter(None, (table.foot,)))]
         width = None if text else max(map(len, cells), default=0)  # headings break before numbers do
-        found.add_column(heading, justify="left" if text else "right", overflow="fold", min_width=width)
+        rich_table.add_column(heading, justify="left" if text else "right", overflow="fold", min_width=width)
     for row in table.rows:
-        found.add_row(*(cell.text for cell in row))
+        rich_table.add_row(*(cell.text for cell in row))
     if table.foot is not None:
-        found.add_section()
-        found.add_row(*(cell.text for cell in table.foot))
-    return found
+        rich_table.add_section()
+        rich_table.add_row(*(cell.text for cell in table.foot))
+    return rich_table
 
 
 def as_frame(report: Account) -> "DataFrame":

@@ -9,7 +9,7 @@ from neurodeploy_energy.price.account import Account
 from neurodeploy_energy.price.profiles import Profile
 from neurodeploy_energy.report import svg, tables
 from neurodeploy_energy.report.charts import charts_of
-from neurodeploy_energy.report.tables import CONVENTIONS, Cell, Table, caveats, microjoule, number
+from neurodeploy_energy.report.tables import CONVENTIONS, Cell, ReportTable, caveats, microjoule, number
 
 _FOLDER = resources.files("neurodeploy_energy.report")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -17,13 +17,13 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 def as_fragment(report: Account, sentences: Sequence[str]) -> str:
     """A table of the layers and what is said of it, for a notebook: without scripts or styles of its own."""
-    found = tables.layers(report, report.profiles[0].name, against=False)
-    head = "".join(f"<th>{escape(text)}</th>" for text in found.headings)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell.text)}</td>' for cell in row)}</tr>" for row in found.rows)
-    foot = "".join(f"<th>{escape(cell.text)}</th>" for cell in found.foot or ())
+    layers = tables.layers(report, report.profiles[0].name, against=False)
+    head = "".join(f"<th>{escape(text)}</th>" for text in layers.headings)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell.text)}</td>' for cell in row)}</tr>" for row in layers.rows)
+    foot = "".join(f"<th>{escape(cell.text)}</th>" for cell in layers.foot or ())
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody><tfoot><tr>{foot}</tr></tfoot></table>"
-    return f"<div><p><b>{escape(found.title)}</b></p>{table}<ul>{said}</ul></div>"
+    return f"<div><p><b>{escape(layers.title)}</b></p>{table}<ul>{said}</ul></div>"
 
 
 def framed(title: str, body: Iterable[str]) -> str:
@@ -65,23 +65,25 @@ def profile_choice(profiles: Sequence[Profile]) -> str:
     return f'<p><label>Energy profile <select id="profile">{"".join(options)}</select></label></p>'
 
 
-def table(found: Table, *, profile: str | None = None) -> str:
+def table(shown: ReportTable, *, profile: str | None = None) -> str:
     """A table that its headings sort, and the notes below it."""
     belongs = "" if profile is None else f' data-profile="{escape(profile)}"'
-    head = "".join(heading_cell(text, text=place < found.text) for place, text in enumerate(found.headings))
-    body = "".join(f"<tr>{''.join(cell(c, text=place < found.text) for place, c in enumerate(row))}</tr>" for row in found.rows)
+    head = "".join(heading_cell(text, text=column < shown.text) for column, text in enumerate(shown.headings))
+    body = "".join(
+        f"<tr>{''.join(cell(c, text=column < shown.text) for column, c in enumerate(row))}</tr>" for row in shown.rows
+    )
     foot = ""
-    if found.foot is not None:
-        cells = "".join(cell(c, text=place < found.text) for place, c in enumerate(found.foot))
+    if shown.foot is not None:
+        cells = "".join(cell(c, text=column < shown.text) for column, c in enumerate(shown.foot))
         foot = f"<tfoot><tr>{cells}</tr></tfoot>"
-    notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in found.notes)
+    notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in shown.notes)
     inside = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>{foot}</table>"
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(found.title)}"{belongs}>{inside}</div>{notes}'
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(shown.title)}"{belongs}>{inside}</div>{notes}'
 
 
-def section(found: Table) -> list[str]:
+def section(shown: ReportTable) -> list[str]:
     """A table below its title."""
-    return [f"<h2>{escape(found.heading)}</h2>", table(found)]
+    return [f"<h2>{escape(shown.heading)}</h2>", table(shown)]
 
 
 def heading_cell(heading: str, *, text: bool, extra: str = "") -> str:
@@ -89,18 +91,18 @@ def heading_cell(heading: str, *, text: bool, extra: str = "") -> str:
     return f'<th scope="col"{_text(text)}{extra}><button type="button">{escape(heading)}</button></th>'
 
 
-def cell(found: Cell, *, text: bool, extra: str = "", share: float = 0.0) -> str:
+def cell(shown: Cell, *, text: bool, extra: str = "", share: float = 0.0) -> str:
     """One field of a table; `share`: of the largest value of its column, as a bar."""
-    value = "" if found.value is None else f' data-value="{found.value!r}"'
+    value = "" if shown.value is None else f' data-value="{shown.value!r}"'
     bar = f'<span class="bar" style="width:{max(1, round(60 * share))}px"></span>' if share else ""
-    return f"<td{_text(text)}{value}{extra}>{escape(found.text)}{bar}</td>"
+    return f"<td{_text(text)}{value}{extra}>{escape(shown.text)}{bar}</td>"
 
 
-def fact_list(found: Mapping[str, str]) -> str:
+def fact_list(facts: Mapping[str, str]) -> str:
     """Headings and values."""
-    if not found:
+    if not facts:
         return ""
-    return f"<dl>{''.join(f'<dt>{escape(key)}</dt><dd>{escape(value)}</dd>' for key, value in found.items())}</dl>"
+    return f"<dl>{''.join(f'<dt>{escape(key)}</dt><dd>{escape(value)}</dd>' for key, value in facts.items())}</dl>"
 
 
 def profile_list(profiles: Iterable[Profile]) -> str:
@@ -108,8 +110,8 @@ def profile_list(profiles: Iterable[Profile]) -> str:
     return fact_list({p.name: _about(p) for p in profiles})
 
 
-def sentences(found: Iterable[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in found)}</ul>"
+def sentences(lines: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
 def _about(p: Profile) -> str:
@@ -196,18 +198,18 @@ def _layer_table(report: Account) -> str:
         under = tables.layers(report, profile.name)
         most = max((row[-1].value or 0.0 for row in under.rows), default=0.0) or 1.0
         energies.append((f' data-profile="{escape(profile.name)}"', under, most))
-    head = "".join(heading_cell(text, text=place == 0) for place, text in enumerate(counts.headings[:-1]))
+    head = "".join(heading_cell(text, text=column == 0) for column, text in enumerate(counts.headings[:-1]))
     head += "".join(heading_cell(under.headings[-1], text=False, extra=extra) for extra, under, _ in energies)
     notes = {row.name: row.note for row in report.layers}
     body = []
     for i, row in enumerate(counts.rows):
-        cells = [cell(found, text=place == 0) for place, found in enumerate(row[:-1])]
+        cells = [cell(shown, text=column == 0) for column, shown in enumerate(row[:-1])]
         for extra, under, most in energies:
             energy = under.rows[i][-1]
             cells.append(cell(energy, text=False, extra=extra, share=(energy.value or 0.0) / most))
         body.append(f'<tr>{"".join(cells)}<td class="note">{escape(notes.get(row[0].text, ""))}</td></tr>')
     total = counts.foot or ()
-    foot = [cell(found, text=place == 0) for place, found in enumerate(total[:-1])]
+    foot = [cell(shown, text=column == 0) for column, shown in enumerate(total[:-1])]
     foot += [cell((under.foot or (Cell(""),))[-1], text=False, extra=extra) for extra, under, _ in energies]
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Layer by layer"><table><thead><tr>{head}'

@@ -88,8 +88,8 @@ def account(
             number of steps, or a profile is not known.
     """
     costs = tuple(one if isinstance(one, Profile) else load(one) for one in profiles)
-    found = count(model, batches, steps=steps, name=name, batch_axis=batch_axis)
-    report = Report(name, found.samples, found.steps, found.layers, found.uncounted, costs, series=found.series)
+    counted = count(model, batches, steps=steps, name=name, batch_axis=batch_axis)
+    report = Report(name, counted.samples, counted.steps, counted.layers, counted.uncounted, costs, series=counted.series)
     return report if baseline is None else replace(report, comparison=compare(report, baseline))
 
 
@@ -163,23 +163,23 @@ def as_text(report: Account) -> str:
 
 def summary(report: Account) -> list[str]:
     """Energies, verdict, and what is missing, one sentence each."""
-    found = [f"Estimated energy per sample: {_energies(report)}."]
+    sentences = [f"Estimated energy per sample: {_energies(report)}."]
     if has_twins(report):
         judged = verdicts(report)
         for twin, field in (("dense ReLU twin", "dense_factor"), (f"{judged[0].bits}-bit twin", "quantised_factor")):
             factors = [(v.profile.name, factor) for v in judged if (factor := getattr(v, field)) is not None]
             under = [f"{factor:.3g} × ({'less' if factor < 1 else 'more'}) under {profile}" for profile, factor in factors]
-            found += [f"Against its {twin}: {_some(under)}."] if under else []
+            sentences += [f"Against its {twin}: {_some(under)}."] if under else []
     for profile in report.profiles[:1]:
         left = report.energy(profile.name).left_out
-        found += [f"Not in the total of {profile.name}: {_some(left)}."] if left else []
+        sentences += [f"Not in the total of {profile.name}: {_some(left)}."] if left else []
         parts = None if report.host is None else deployment(report, profile, report.host)
         if parts is not None:
             chip, host = microjoule(parts.chip_uj), microjoule(parts.host_uj)
-            found.append(f"As deployed: chip {chip} µJ ({parts.chip.name}), host {host} µJ ({parts.host.name}).")
+            sentences.append(f"As deployed: chip {chip} µJ ({parts.chip.name}), host {host} µJ ({parts.host.name}).")
     if report.uncounted:
-        found.append(f"Not counted: {_some([f'{layer} ({reason})' for layer, reason in report.uncounted.items()])}.")
-    return [*found, *(f"{measured}." for measured in report.measured)]
+        sentences.append(f"Not counted: {_some([f'{layer} ({reason})' for layer, reason in report.uncounted.items()])}.")
+    return [*sentences, *(f"{measured}." for measured in report.measured)]
 
 
 def _energies(report: Account) -> str:

@@ -23,17 +23,17 @@ def drawn(chart: Chart) -> str:
 
 def _bars(chart: BarChart) -> str:
     rows, stacked = chart.rows, chart.stacked
-    values = [bar.value for found in rows.values() for bar in found if bar.value > 0]
-    lengths = [sum(bar.value for bar in found) for found in rows.values()] if stacked else values
+    values = [bar.value for row in rows.values() for bar in row if bar.value > 0]
+    lengths = [sum(bar.value for bar in row) for row in rows.values()] if stacked else values
     axis = _Log.of(values) if chart.log and values else _Linear(0.0, max(lengths, default=0.0) or 1.0)
     body, y = [], _TOP
-    for label, found in rows.items():
-        height = _ROW if stacked else max(1, len(found)) * _ROW
+    for label, row in rows.items():
+        height = _ROW if stacked else max(1, len(row)) * _ROW
         middle = y + height / 2 + 3
         body.append(f'<text class="label" x="{_LABEL - 8}" y="{middle:.1f}" text-anchor="end">{escape(_short(label))}</text>')
         start = 0.0
-        for place, bar in enumerate(found):
-            top = y if stacked else y + place * _ROW
+        for nth, bar in enumerate(row):
+            top = y if stacked else y + nth * _ROW
             length = _span(axis.at(start + bar.value) - axis.at(start)) if bar.value > 0 else 0.0
             body.append(
                 f'<rect class="mark s{bar.style}" x="{_LABEL + _span(axis.at(start)):.1f}" y="{top}" '
@@ -55,10 +55,10 @@ def _heat_map(chart: HeatMap) -> str:
         body.append(f'<text class="label" x="{_LABEL - 8}" y="{y + 13}" text-anchor="end">{escape(_short(label))}</text>')
         for step, value in enumerate(values):
             colour = _CIVIDIS[min(len(_CIVIDIS) - 1, int(value / most * len(_CIVIDIS)))]
-            told = escape(chart.tip.format(row=label, place=step + 1, value=value))
+            tip = escape(chart.tip.format(row=label, place=step + 1, value=value))
             body.append(
                 f'<rect class="mark" fill="{colour}" x="{_LABEL + step * width:.1f}" y="{y}" width="{width - 1:.1f}" '
-                f'height="{size - 1}" data-tip="{told}"/>'
+                f'height="{size - 1}" data-tip="{tip}"/>'
             )
     bottom = _TOP + len(rows) * size
     every = ceil(columns / 16)

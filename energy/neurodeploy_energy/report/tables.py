@@ -37,7 +37,7 @@ NOTHING = Cell("")
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table of text.
 
     Attributes:
@@ -103,7 +103,7 @@ def energies(report: Account, profile: str) -> dict[str, float]:
     return {layer.name: layer.total * 1e-6 for layer in report.energy(profile).layers}
 
 
-def layers(report: Account, profile: str, *, against: bool = True) -> Table:
+def layers(report: Account, profile: str, *, against: bool = True) -> ReportTable:
     """Layers and their total, with the estimated energy under one profile; beside the baseline's spikes if `against` one."""
     per_layer = energies(report, profile)
     baseline = {row.name: row for row in report.comparison.baseline.layers} if report.comparison and against else {}
@@ -117,7 +117,7 @@ def layers(report: Account, profile: str, *, against: bool = True) -> Table:
         spikes = sum(row.spikes for row in baseline.values())
         total = (*total[:_AFTER_SPIKES], Cell(number(spikes), spikes), *total[_AFTER_SPIKES:])
     title = f"{report.name}: per sample, mean over {report.samples:,} samples"
-    return Table(title, (*headings, f"µJ ({profile}, estimate)"), tuple(rows), total)
+    return ReportTable(title, (*headings, f"µJ ({profile}, estimate)"), tuple(rows), total)
 
 
 _AFTER_SPIKES = 1 + next(i for i, column in enumerate(COLUMNS) if column.heading == "spikes") + 1
@@ -142,34 +142,34 @@ def _baseline_only(row: LayerRow) -> Row:
     return (Cell(f"{row.name} (baseline alone)"), *before, spikes, *(NOTHING,) * (len(COLUMNS) + 1 - len(before)))
 
 
-def profiles(report: Account) -> Table:
+def profiles(report: Account) -> ReportTable:
     """Estimated energy under every profile, against the baseline if there is one."""
     title = "estimated energy per sample, µJ"
     if report.comparison is None:
         alone = tuple((Cell(p.name), energy_cell(report.energy(p.name).total_uj)) for p in report.profiles)
-        return Table(title, ("profile", report.name), alone)
+        return ReportTable(title, ("profile", report.name), alone)
     rows = tuple(
         (Cell(pair.profile.name), energy_cell(pair.model), energy_cell(pair.baseline), change_cell(pair.change_percent))
         for pair in report.comparison.energies
     )
-    return Table(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
+    return ReportTable(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
 
 
-def twins(report: Account) -> Table | None:
+def twins(report: Account) -> ReportTable | None:
     """Where the verdict flips: the model against its twins under every profile; None for a network without spikes."""
     if not has_twins(report):
         return None
-    found = verdicts(report)
-    return verdict_table([(report.name, verdict) for verdict in found], flips(found), measured=report.twin is not None)
+    judged = verdicts(report)
+    return verdict_table([(report.name, verdict) for verdict in judged], flips(judged), measured=report.twin is not None)
 
 
-def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str], *, measured: bool) -> Table:
+def verdict_table(judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str], *, measured: bool) -> ReportTable:
     """Models against their twins; one model has no column of its own."""
-    single, bits = len({name for name, _ in found}) == 1, {verdict.bits for _, verdict in found}
+    single, bits = len({name for name, _ in judged}) == 1, {verdict.bits for _, verdict in judged}
     width = f"{min(bits)}" if len(bits) == 1 else f"{min(bits)} to {max(bits)}"
     headings = ["profile", "spiking", "dense ReLU twin", "spiking / dense", f"{width}-bit twin", "spiking / quantised"]
     rows = []
-    for name, v in found:
+    for name, v in judged:
         cells = [
             Cell(v.profile.name),
             energy_cell(v.model_uj),
@@ -182,7 +182,7 @@ def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str]
         ]
         cells += [NOTHING if v.break_even_rate is None else Cell(percent(v.break_even_rate), v.break_even_rate)]
         rows.append(tuple(cells if single else [Cell(name), *cells]))
-    gamma = found[0][1].sparsity
+    gamma = judged[0][1].sparsity
     skipped = "computes every zero too"
     if measured:
         skipped = "skips the zeros of its ReLUs and weights" + (f" ({percent(gamma)} of its work)" if single else "")
@@ -194,18 +194,18 @@ def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str]
     )
     title = "estimated energy per sample against twins without spikes, µJ"
     model = () if single else ("model",)
-    return Table(title, (*model, *headings, "break-even rate"), tuple(rows), text=1 + len(model), notes=notes)
+    return ReportTable(title, (*model, *headings, "break-even rate"), tuple(rows), text=1 + len(model), notes=notes)
 
 
-def deployments(report: Account) -> Table | None:
+def deployments(report: Account) -> ReportTable | None:
     """Chip and host, part by part, of the model and of its baseline; None if nobody said which layers run where."""
     both = [report] if report.comparison is None else [report, report.comparison.baseline]
     if report.host is None or not all(one.places for one in both):
         return None
     rows = []
     for profile in report.profiles:
-        found = [deployment(one, profile, report.host) for one in both]
-        parts = [one for one in found if one is not None]
+        both_parts = [deployment(one, profile, report.host) for one in both]
+        parts = [one for one in both_parts if one is not None]
         rows.append(_part("chip", profile.name, [one.chip_uj for one in parts], microjoule))
         static = [one.static_uj for one in parts if one.static_uj is not None]
         if static:
@@ -220,7 +220,7 @@ def deployments(report: Account) -> Table | None:
         "As deployed: the layers between encoder and head on the chip, those two as dense work on a host, zeros computed too. "
         "Chip, static and host energy are estimates of different technologies or causes, and are not added up.",
     )
-    return Table("estimated energy per sample on chip and host, µJ", headings, tuple(rows), text=2, notes=notes)
+    return ReportTable("estimated energy per sample on chip and host, µJ", headings, tuple(rows), text=2, notes=notes)
 
 
 def _part(part: str, profile: str, values: Sequence[float], form: Callable[[float], str]) -> Row:
@@ -228,7 +228,7 @@ def _part(part: str, profile: str, values: Sequence[float], form: Callable[[floa
     return (Cell(part), Cell(profile), *(Cell(form(value), value) for value in values), *change)
 
 
-def measurements(report: Account) -> Table | None:
+def measurements(report: Account) -> ReportTable | None:
     """Joules from counters, apart from every estimate; None if nobody tried to measure."""
     if not report.measured:
         return None
@@ -236,30 +236,30 @@ def measurements(report: Account) -> Table | None:
         [],
         ["Read from the machine's counters while the model ran on it; not comparable with an estimate for a chip."],
     )
-    for found in report.measured:
-        if not isinstance(found, Measurement):
-            rows.append((Cell(found.device), Cell("not measured"), *(NOTHING,) * 5))
-            notes.append(f"{found}.")
+    for measured in report.measured:
+        if not isinstance(measured, Measurement):
+            rows.append((Cell(measured.device), Cell("not measured"), *(NOTHING,) * 5))
+            notes.append(f"{measured}.")
             continue
         rows.append(
             (
-                Cell(found.device),
-                Cell(found.counter),
-                energy_cell(found.uj),
-                energy_cell(found.half_width),
-                energy_cell(found.gross_uj),
-                Cell(f"{found.idle_w:,.4g}", found.idle_w),
-                Cell(f"{found.repeats} × {found.seconds:.3g} s"),
+                Cell(measured.device),
+                Cell(measured.counter),
+                energy_cell(measured.uj),
+                energy_cell(measured.half_width),
+                energy_cell(measured.gross_uj),
+                Cell(f"{measured.idle_w:,.4g}", measured.idle_w),
+                Cell(f"{measured.repeats} × {measured.seconds:.3g} s"),
             )
         )
     headings = ("device", "counter", "measured µJ", "± (95 %)", "measured µJ with idle", "measured idle W", "repeats")
-    return Table("measured energy per sample", headings, tuple(rows), text=2, notes=tuple(notes))
+    return ReportTable("measured energy per sample", headings, tuple(rows), text=2, notes=tuple(notes))
 
 
-def all_tables(report: Account, profile: str) -> list[Table]:
+def all_tables(report: Account, profile: str) -> list[ReportTable]:
     """Every table of a report, the layers under one profile."""
-    found = [layers(report, profile), profiles(report), twins(report), deployments(report), measurements(report)]
-    return [table for table in found if table is not None]
+    every = [layers(report, profile), profiles(report), twins(report), deployments(report), measurements(report)]
+    return [table for table in every if table is not None]
 
 
 def energy_cell(value: float) -> Cell:
@@ -280,18 +280,18 @@ def _factor(value: float | None) -> Cell:
 
 def caveats(report: Account) -> list[str]:
     """What this report leaves out, in sentences."""
-    found = [f"Not counted: layer {name}: {reason}." for name, reason in report.uncounted.items()]
+    sentences = [f"Not counted: layer {name}: {reason}." for name, reason in report.uncounted.items()]
     for profile in report.profiles:
         left = report.energy(profile.name).left_out
         if left:
-            found.append(f"Not in the total of {profile.name}, which gives no cost for it, per sample: {'; '.join(left)}.")
+            sentences.append(f"Not in the total of {profile.name}, which gives no cost for it, per sample: {'; '.join(left)}.")
         static = report.energy(profile.name).static_uj
         if static is not None:
-            found.append(
+            sentences.append(
                 f"Static energy under {profile.name}, not in its total: {static:,.4g} µJ per sample, estimated from "
                 f"{profile.static_mw:g} mW over {report.steps} steps of {profile.step_us:g} µs."
             )
-    return found
+    return sentences
 
 
 def spike_line(report: Account) -> str:

@@ -18,8 +18,8 @@ from neurodeploy_energy.report.tables import (
     CONVENTIONS,
     NOTHING,
     Cell,
+    ReportTable,
     Row,
-    Table,
     change_cell,
     energy_cell,
     microjoule,
@@ -31,7 +31,7 @@ SCHEMA_VERSION: Literal[1] = 1
 _FEW = 5
 
 
-def models(contest: Contest) -> Table:
+def models(contest: Contest) -> ReportTable:
     """Accuracy, spikes and energy under the headline profile, with intervals; the front is marked."""
     profile, rows = contest.profiles[0].name, []
     front = contest.front(profile)
@@ -74,10 +74,10 @@ def models(contest: Contest) -> Table:
     sizes = {report.samples for one in contest.contenders for report in one.reports}
     if len(sizes) > 1:
         notes.append(f"The models were counted on different numbers of samples: {', '.join(f'{n:,}' for n in sorted(sizes))}.")
-    return Table("accuracy against estimated energy", headings, tuple(rows), notes=tuple(notes))
+    return ReportTable("accuracy against estimated energy", headings, tuple(rows), notes=tuple(notes))
 
 
-def profiles(contest: Contest) -> Table:
+def profiles(contest: Contest) -> ReportTable:
     """Every model under every profile."""
     rows = []
     for profile in contest.profiles:
@@ -87,22 +87,22 @@ def profiles(contest: Contest) -> Table:
             cells = (energy_cell(s.uj), _between(s.interval, ",.4g"), change, _between(s.change_interval, "+.1f"))
             rows.append((Cell(profile.name), Cell(one.name), *cells))
     headings = ("profile", "model", "µJ", "µJ, 95 %", f"change against {contest.baseline.name}", "change, 95 %")
-    return Table("estimated energy per sample under every profile, µJ", headings, tuple(rows), text=2)
+    return ReportTable("estimated energy per sample under every profile, µJ", headings, tuple(rows), text=2)
 
 
-def twins(contest: Contest) -> Table:
+def twins(contest: Contest) -> ReportTable:
     """Every model against its twins without spikes, and where the verdict flips."""
-    found = [(s.model, s.verdict) for s in contest.standings]
+    judged = [(s.model, s.verdict) for s in contest.standings]
     lines = [
         f"{one.name}: {sentence}"
         for one in contest.contenders
-        for sentence in flips([verdict for name, verdict in found if name == one.name])
+        for sentence in flips([verdict for name, verdict in judged if name == one.name])
     ]
     measured = any(report.twin is not None for one in contest.contenders for report in one.reports)
-    return verdict_table(found, lines, measured=measured)
+    return verdict_table(judged, lines, measured=measured)
 
 
-def layers(contest: Contest) -> Table:
+def layers(contest: Contest) -> ReportTable:
     """Spikes of each spiking layer, against the baseline."""
     rows: list[Row] = []
     for change in contest.layers:
@@ -110,10 +110,10 @@ def layers(contest: Contest) -> Table:
         difference = NOTHING if change.difference is None else Cell(f"{change.difference:+,.1f}", change.difference)
         rows.append((Cell(change.layer), Cell(change.model), *spikes, difference, _between(change.interval, "+,.1f")))
     headings = ("layer", "model", "spikes", f"spikes of {contest.baseline.name}", "difference", "difference, 95 %")
-    return Table("spikes per sample, layer by layer", headings, tuple(rows), text=2)
+    return ReportTable("spikes per sample, layer by layer", headings, tuple(rows), text=2)
 
 
-def all_tables(contest: Contest) -> list[Table]:
+def all_tables(contest: Contest) -> list[ReportTable]:
     """In the order in which every format shows them."""
     return [models(contest), profiles(contest), twins(contest), layers(contest)]
 
@@ -231,8 +231,8 @@ def spikes_of(contest: Contest) -> BarChart:
     rows: dict[str, list[Bar]] = {}
     for change in contest.layers:
         if change.layer not in rows:
-            found = change.baseline
-            rows[change.layer] = [] if found is None else [Bar(found, 0, f"{change.layer}: {number(found)} ({base})")]
+            before = change.baseline
+            rows[change.layer] = [] if before is None else [Bar(before, 0, f"{change.layer}: {number(before)} ({base})")]
         if change.spikes is not None:
             style = 1 + (names.index(change.model) - 1) % 5
             rows[change.layer].append(Bar(change.spikes, style, f"{change.layer}: {number(change.spikes)} ({change.model})"))
@@ -281,5 +281,5 @@ def write_contest(
     return paths
 
 
-def _between(found: Interval | None, form: str) -> Cell:
-    return NOTHING if found is None else Cell(f"{found.low:{form}} to {found.high:{form}}", found.low)
+def _between(ends: Interval | None, form: str) -> Cell:
+    return NOTHING if ends is None else Cell(f"{ends.low:{form}} to {ends.high:{form}}", ends.low)
