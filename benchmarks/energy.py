@@ -35,7 +35,7 @@ from benchmarks.timing import interleaved
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.networks import ResNetSpec, Spiking, VggSpec
-from neurodeploy_energy import LayerRow, profile, register_neuron
+from neurodeploy_energy import LayerRow, account, register_neuron
 
 PARTS = ("agreement", "overhead", "memory")
 PLAIN = "plain pass"
@@ -151,7 +151,7 @@ def _differences(subject: Subject, setting: Setting, images: Tensor) -> list[Dif
     network = build(subject, setting).eval()
     with subject.running():
         theirs = neurobench.by_layer(network, images)
-        report = profile(network, [images], profiles=[])
+        report = account(network, [images], profiles=[])
     found = []
     for row in report.layers:
         if row.kind != "synapse":
@@ -236,7 +236,7 @@ def _plain(network: nn.Module, images: Tensor) -> None:
 
 
 def _count(network: nn.Module, images: Tensor) -> None:
-    profile(network, [images], profiles=[])
+    account(network, [images], profiles=[])
 
 
 def _neurobench(network: nn.Module, images: Tensor) -> None:
@@ -283,7 +283,7 @@ def _peak_of_pass(what: str, samples: int) -> int:
 
     def run() -> None:
         if what == COUNTING:
-            profile(network, batches(), profiles=[], batch_axis=1)
+            account(network, batches(), profiles=[], batch_axis=1)
         else:
             for x in batches():
                 _plain(network, x)

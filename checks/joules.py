@@ -16,8 +16,8 @@ from torch import nn
 from neurodeploy.dynamics.encodings import DirectEncoding
 from neurodeploy.dynamics.layers import Conv2d, Flatten, Neuron, TimeMean
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy_energy import profile
-from neurodeploy_energy.joules import Measurement, measured_on
+from neurodeploy_energy import account
+from neurodeploy_energy.price.joules import Measurement, measured_on
 from neurodeploy_energy.report import further_tables
 
 
@@ -55,7 +55,7 @@ def main() -> int:
     found = {}
     for steps in (4, 16):
         model = network(steps)
-        report = profile(model, [samples[:16]], name=f"T = {steps}")
+        report = account(model, [samples[:16]], name=f"T = {steps}")
         measured = measured_on(model, samples, device, repeats=options.repeats, seconds=options.seconds)
         found[steps] = [one for one in measured if isinstance(one, Measurement)]
         console = Console(width=140)

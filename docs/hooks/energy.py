@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from neurodeploy_energy.cost import Profile, built_in, templates
-from neurodeploy_energy.memory_model import load, names
-from neurodeploy_energy.report.conventions import CONVENTIONS
+from neurodeploy_energy.price.profiles import Profile, built_in, load_memory_model, memory_model_names, templates
+from neurodeploy_energy.report.tables import CONVENTIONS
 
 _COSTS = ("mac", "ac", "neuron_update_active", "neuron_update_idle", "spike")
 
@@ -30,7 +29,7 @@ def profiles_table() -> str:
         *(f"- `{name}`: {reason}." for name, reason in templates().items()),
         *(
             f"- `+{model.name}`, behind a profile: {model.title.rstrip('.')}. {model.source}. {model.note}"
-            for model in map(load, names())
+            for model in map(load_memory_model, memory_model_names())
         ),
     ]
     return "\n".join(lines)

@@ -1,31 +1,31 @@
 """Layer-wise spike and energy accounting for any torch module."""
 
-from neurodeploy_energy.comparison import Comparison, compare, with_twin
-from neurodeploy_energy.contest import Contender, Contest, contest
-from neurodeploy_energy.cost import Profile
-from neurodeploy_energy.deployment import Deployment, deployment
-from neurodeploy_energy.estimate import EnergyBreakdown
-from neurodeploy_energy.neurons import register_neuron
-from neurodeploy_energy.profiling import profile
-from neurodeploy_energy.recording import record
-from neurodeploy_energy.report import read_report, write_report
-from neurodeploy_energy.result import LayerRow, Report
-from neurodeploy_energy.twins import Verdict, verdicts
+from typing import Any
+
+from neurodeploy_energy.count.layer import LayerRow
+from neurodeploy_energy.count.recognition import register_neuron
+from neurodeploy_energy.count.running import record
+from neurodeploy_energy.moved import renamed, stand_in
+from neurodeploy_energy.price.account import Comparison, DeploymentEnergy, compare, deployment, verdicts, with_twin
+from neurodeploy_energy.price.contest import Contender, Contest, contest
+from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict
+from neurodeploy_energy.price.profiles import Profile
+from neurodeploy_energy.report.report import Report, account, read_report, write_report
 
 __all__ = [
     "Comparison",
     "Contender",
     "Contest",
-    "Deployment",
+    "DeploymentEnergy",
     "EnergyBreakdown",
     "LayerRow",
     "Profile",
     "Report",
     "Verdict",
+    "account",
     "compare",
     "contest",
     "deployment",
-    "profile",
     "read_report",
     "record",
     "register_neuron",
@@ -33,3 +33,9 @@ __all__ = [
     "with_twin",
     "write_report",
 ]
+
+stand_in(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return renamed(__name__, name)

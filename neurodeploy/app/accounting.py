@@ -8,13 +8,12 @@ from torch import Tensor, nn
 from neurodeploy.app.model import BATCH as BATCH
 from neurodeploy.app.model import Model
 from neurodeploy.training.evaluation import Accuracy, evaluate
-from neurodeploy_energy import Report, profile
-from neurodeploy_energy.comparison import compare, with_twin
-from neurodeploy_energy.cost import load
-from neurodeploy_energy.deployment import HOST, Place
+from neurodeploy_energy import Report, account
+from neurodeploy_energy.price.account import HOST, Place, compare, with_twin
+from neurodeploy_energy.price.profiles import load
 
 
-def account(
+def energy_report(
     model: Model,
     samples: Tensor,
     profiles: Sequence[str],
@@ -36,7 +35,7 @@ def account(
     Raises:
         UserError: see `neurodeploy_energy.profile`.
     """
-    report = profile(model.module, samples.split(model.batch), name=model.name, profiles=profiles)
+    report = account(model.module, samples.split(model.batch), name=model.name, profiles=profiles)
     accuracy = None
     if model.test_labels is not None and samples is model.test_samples:
         accuracy = evaluate(model.module, samples, model.test_labels).accuracy
@@ -45,7 +44,7 @@ def account(
 
 def energy_of(network: nn.Module, samples: Tensor, profiles: Sequence[str]) -> dict[str, float]:
     """Estimated µJ per sample of a network that was just trained, on samples `[N, …]`, under each of the profiles."""
-    report = profile(network, samples.split(BATCH), profiles=profiles)
+    report = account(network, samples.split(BATCH), profiles=profiles)
     return {given: report.energy(cost.name).total_uj for given, cost in zip(profiles, report.profiles, strict=True)}
 
 
@@ -58,7 +57,7 @@ def completed(
     baseline: Report | None = None,
     twin: Report | None = None,
 ) -> Report:
-    """A report with what the counter cannot know: see `account`."""
+    """A report with what the counter cannot know: see `energy_report`."""
     answers = None if accuracy is None else (accuracy.correct, accuracy.samples)
     report = replace(report, places=places, host=load(host) if places else None, answers=answers)
     if twin is not None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from neurodeploy.app.accounting import account
+from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.model import of_checkpoint
 from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
@@ -12,9 +12,9 @@ from neurodeploy.recipe import Recipe, parse_json
 from neurodeploy.training import checkpoint
 from neurodeploy.training.checkpoint import Checkpoint
 from neurodeploy.training.experiment import RECIPE, checkpoint_of
-from neurodeploy_energy import Report
-from neurodeploy_energy.contest import Contender
-from neurodeploy_energy.cost import load
+from neurodeploy_energy.price.account import Account
+from neurodeploy_energy.price.contest import Contender
+from neurodeploy_energy.price.profiles import load
 from neurodeploy_energy.report import read_report
 
 
@@ -30,7 +30,7 @@ class Gathering:
         self._profiles, self._host = tuple(profiles), host
         self._costs = tuple(load(name) for name in profiles)
         self._data: dict[str, DataSet] = {}
-        self._reports: dict[Path, Report] = {}
+        self._reports: dict[Path, Account] = {}
 
     def contenders(self, places: Sequence[Path]) -> list[Contender]:
         """One for each model, with a report for each of its seeds.
@@ -46,7 +46,7 @@ class Gathering:
         Raises:
             UserError: one of them is none of these, or occurs twice.
         """
-        found: dict[str, list[Report]] = {}
+        found: dict[str, list[Account]] = {}
         if len(set(map(Path.resolve, places))) != len(places):
             raise UserError(f"{', '.join(map(str, places))}: one of them occurs twice, each once expected")
         folders = sum(place.is_dir() for place in places)
@@ -63,7 +63,7 @@ class Gathering:
                 found.setdefault(name, []).append(self._counted(place, loaded))
         return [Contender(name, tuple(reports)) for name, reports in found.items()]
 
-    def _of_run(self, folder: Path) -> list[tuple[str, Report]]:
+    def _of_run(self, folder: Path) -> list[tuple[str, Account]]:
         recipe = _recipe(folder)
         found = []
         for seed in recipe.seeds:
@@ -79,12 +79,12 @@ class Gathering:
             raise UserError(f"{folder}: no checkpoint of a student found; train one with: neurodeploy train")
         return found
 
-    def _of_file(self, path: Path) -> list[Report]:
+    def _of_file(self, path: Path) -> list[Account]:
         report = read_report(path)
         both = [report] if report.comparison is None else [report, report.comparison.baseline]
         return [replace(one, profiles=self._costs, comparison=None) for one in both]
 
-    def _counted(self, place: Path, loaded: Checkpoint, twin: Report | None = None) -> Report:
+    def _counted(self, place: Path, loaded: Checkpoint, twin: Account | None = None) -> Account:
         if place not in self._reports:
             recipe = loaded.progress.recipe
             key = recipe.data.model_dump_json()
@@ -92,7 +92,7 @@ class Gathering:
                 self._data[key] = recipe.data.load()
             model = of_checkpoint(loaded, data=self._data[key])
             assert model.test_samples is not None
-            self._reports[place] = account(model, model.test_samples, self._profiles, host=self._host, twin=twin)
+            self._reports[place] = energy_report(model, model.test_samples, self._profiles, host=self._host, twin=twin)
         return self._reports[place]
 
 

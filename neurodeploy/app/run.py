@@ -23,7 +23,7 @@ from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
 from neurodeploy.training.evaluation import Accuracy, Evaluation, evaluate
 from neurodeploy.training.experiment import Watcher, folder_of, silent, train_all
-from neurodeploy_energy import Report, profile, write_report
+from neurodeploy_energy import Report, account, write_report
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.target import Target, TargetOptions
 from neurodeploy_exporters.verify import Verification, verify
@@ -193,10 +193,10 @@ def _reports(
     """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
     batches, profiles = samples.split(BATCH), recipe.energy.profiles
     own = recipe.network_of("teacher") == recipe.network
-    twin = profile(teacher, batches, name="teacher", profiles=profiles) if own else None
+    twin = account(teacher, batches, name="teacher", profiles=profiles) if own else None
 
     def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
-        report = profile(deployed.module, batches, name=name, profiles=profiles)
+        report = account(deployed.module, batches, name=name, profiles=profiles)
         places, accuracy = deployed_places(deployed.graph, targets), deployed.result.accuracy
         return completed(report, places=places, accuracy=accuracy, baseline=before, twin=twin)
 

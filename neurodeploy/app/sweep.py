@@ -28,8 +28,8 @@ from neurodeploy.training import CHECKPOINT, Watch, freeze, train
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import RECIPE, Watcher, folder_of, silent
 from neurodeploy.training.stopping import split
-from neurodeploy_energy import profile
-from neurodeploy_energy.cost import load
+from neurodeploy_energy import account
+from neurodeploy_energy.price.profiles import load
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -272,7 +272,7 @@ class _Work:
             relu = self._relu(recipe, seed, known)
             student = self._train(recipe, recipe.deployed, seed, folder_of(folder, seed, recipe.deployed), known, relu).cpu()
             result = evaluate(student, known.test_samples, known.test_labels)
-            report = profile(student, known.test_samples.split(250), profiles=[self._space.settings.profile])
+            report = account(student, known.test_samples.split(250), profiles=[self._space.settings.profile])
             accuracies.append(result.accuracy.percent)
             energies.append(report.energy(report.profiles[0].name).total_uj)
             spikes.append(report.total.spikes)

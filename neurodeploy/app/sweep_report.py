@@ -9,18 +9,18 @@ from typing import Any
 from neurodeploy.app.sweep import Found, Outcome, shown
 from neurodeploy.io.files import atomic_file, write_text
 from neurodeploy.recipe.sweep import Space, Value
-from neurodeploy_energy.cost import load
-from neurodeploy_energy.report import markdown, shell, spreadsheet
-from neurodeploy_energy.report.charts import Point, scatter
-from neurodeploy_energy.report.columns import microjoule, number
-from neurodeploy_energy.report.conventions import CONVENTIONS
+from neurodeploy_energy.price.profiles import load
+from neurodeploy_energy.report import page
+from neurodeploy_energy.report.charts import Point, Scatter
 from neurodeploy_energy.report.figures import pareto
-from neurodeploy_energy.report.tables import Cell, Table, energy_cell
+from neurodeploy_energy.report.formats import escape_markdown, markdown_table, table_as_csv
+from neurodeploy_energy.report.svg import drawn
+from neurodeploy_energy.report.tables import CONVENTIONS, Cell, ReportTable, energy_cell, microjoule, number
 
 SCHEMA_VERSION = 1
 
 
-def table_of(outcome: Outcome, trials: tuple[Found, ...], title: str) -> Table:
+def table_of(outcome: Outcome, trials: tuple[Found, ...], title: str) -> ReportTable:
     """Trials with their settings."""
     paths = list(dict.fromkeys(path for one in outcome.found for path in one.values))
     rows = tuple(
@@ -44,7 +44,7 @@ def table_of(outcome: Outcome, trials: tuple[Found, ...], title: str) -> Table:
     ]
     if outcome.failed:
         notes.append(f"{len(outcome.failed)} trials failed: {'; '.join(dict.fromkeys(outcome.failed.values()))}")
-    return Table(title, (*headings, *_short(paths)), rows, text=0, notes=tuple(notes))
+    return ReportTable(title, (*headings, *_short(paths)), rows, text=0, notes=tuple(notes))
 
 
 def as_document(outcome: Outcome) -> dict[str, Any]:
@@ -60,9 +60,9 @@ def as_json(outcome: Outcome) -> str:
 
 def as_markdown(outcome: Outcome) -> str:
     """Both tables."""
-    lines = [f"# {markdown.escaped(_title(outcome))}"]
+    lines = [f"# {escape_markdown(_title(outcome))}"]
     for table in _tables(outcome):
-        lines += ["", f"## {markdown.escaped(table.title)}", "", *markdown.table_lines(table)]
+        lines += ["", f"## {escape_markdown(table.title)}", "", *markdown_table(table)]
     return "\n".join([*lines, "", "## Conventions", "", *(f"- {line}" for line in CONVENTIONS)]) + "\n"
 
 
@@ -70,12 +70,12 @@ def as_page(outcome: Outcome, facts: Mapping[str, str]) -> str:
     """One self-contained page."""
     caption = "Accuracy against estimated energy of every trial; the dashed line is the Pareto front"
     unit = f"estimated energy, µJ per sample ({outcome.profile})"
-    figure = scatter(_points(outcome, labels=False), caption=caption, x_unit=unit, y_unit="accuracy on held-out samples, %")
-    body = shell.heading(_title(outcome), f"{len(outcome.found)} trials of {outcome.recipe}.", ())
-    body += [figure, *(part for table in _tables(outcome) for part in shell.section(table))]
-    body += ["<h2>Where the numbers come from</h2>", shell.facts(facts), shell.sentences(CONVENTIONS)]
-    body += ["<h2>Profile</h2>", shell.profile_list([load(outcome.profile)])]
-    return shell.framed(_title(outcome), body)
+    figure = drawn(Scatter(_points(outcome, labels=False), caption, unit, "accuracy on held-out samples, %"))
+    body = page.heading(_title(outcome), f"{len(outcome.found)} trials of {outcome.recipe}.", ())
+    body += [figure, *(part for table in _tables(outcome) for part in page.section(table))]
+    body += ["<h2>Where the numbers come from</h2>", page.fact_list(facts), page.sentences(CONVENTIONS)]
+    body += ["<h2>Profile</h2>", page.profile_list([load(outcome.profile)])]
+    return page.framed(_title(outcome), body)
 
 
 def write_sweep(outcome: Outcome, space: Space, root: Path) -> dict[str, Path]:
@@ -89,7 +89,7 @@ def write_sweep(outcome: Outcome, space: Space, root: Path) -> dict[str, Path]:
     texts = {
         "html": as_page(outcome, facts),
         "json": as_json(outcome),
-        "csv": spreadsheet.table_as_csv(table_of(outcome, outcome.found, "trials")),
+        "csv": table_as_csv(table_of(outcome, outcome.found, "trials")),
         "md": as_markdown(outcome),
     }
     paths = {ending: root / f"sweep.{ending}" for ending in texts}
@@ -106,7 +106,7 @@ def _title(outcome: Outcome) -> str:
     return f"Sweep of {outcome.recipe}: {outcome.student}"
 
 
-def _tables(outcome: Outcome) -> list[Table]:
+def _tables(outcome: Outcome) -> list[ReportTable]:
     return [table_of(outcome, outcome.front, "Pareto front"), table_of(outcome, outcome.found, "All trials")]
 
 

@@ -28,9 +28,9 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     from neurodeploy.app.compare import Gathering
-    from neurodeploy_energy.contest import contest
-    from neurodeploy_energy.profiling import PROFILES
-    from neurodeploy_energy.report.terminal import drawn
+    from neurodeploy_energy.price.contest import contest
+    from neurodeploy_energy.report.formats import drawn
+    from neurodeploy_energy.report.report import PROFILES
     from neurodeploy_energy.report.versus import all_tables, write_contest
     from neurodeploy_energy.report.versus import as_json as document
 

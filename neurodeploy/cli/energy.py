@@ -61,13 +61,13 @@ def command(
     from dataclasses import replace
 
     import neurodeploy_energy as energy
-    from neurodeploy.app.accounting import account
+    from neurodeploy.app.accounting import energy_report
     from neurodeploy.app.model import inputs_for, load_model
     from neurodeploy.io.errors import UserError
-    from neurodeploy_energy.joules import measured_on
-    from neurodeploy_energy.profiling import PROFILES
+    from neurodeploy_energy.price.joules import measured_on
     from neurodeploy_energy.report import as_json as document
     from neurodeploy_energy.report import energy_table, further_tables, layer_table, spike_line
+    from neurodeploy_energy.report.report import PROFILES
 
     profiles, where = tuple(profile or PROFILES), fabric_on(device).device
     choices = nir_choices(convention, dt, reset, input_shape, steps)
@@ -79,11 +79,11 @@ def command(
         for statement in () if found is None else found.statements:
             err.print(f"{place}: {statement}")
     x = inputs_for(subject, samples)
-    relu = None if twin is None else account(load_model(twin), x, profiles)
+    relu = None if twin is None else energy_report(load_model(twin), x, profiles)
     reference = None
     if other is not None:
-        reference = account(other, x, profiles, host=host_profile, twin=relu)
-    report = account(subject, x, profiles, host=host_profile, baseline=reference, twin=relu)
+        reference = energy_report(other, x, profiles, host=host_profile, twin=relu)
+    report = energy_report(subject, x, profiles, host=host_profile, baseline=reference, twin=relu)
     if measure:
         report = replace(report, measured=measured_on(subject.module, x.split(subject.batch)[0], where))
     if output is not None:

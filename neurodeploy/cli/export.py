@@ -107,7 +107,7 @@ def _export_checkpoint(
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import Accuracy, evaluate
-    from neurodeploy_energy.cost import load
+    from neurodeploy_energy.price.profiles import load
     from neurodeploy_exporters.bundle import read_bundle
 
     chip, host = (load(profile) for profile in profiles)

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from neurodeploy_energy.cost import Profile
+from neurodeploy_energy.price.profiles import Profile
 from neurodeploy_exporters.bundle import HeadCost, HeadCut
 
 _CAPTION = "Energies are estimates: chip {chip}, host {host}; a graded value on its way is taken for a spike."

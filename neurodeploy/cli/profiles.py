@@ -13,9 +13,9 @@ EXAMPLE = "neurodeploy profiles"
 def command(
     name: Annotated[str | None, typer.Argument(help="Print this profile's TOML.", show_default=False)] = None,
 ) -> None:
-    from neurodeploy_energy.cost import built_in, templates, text_of
-    from neurodeploy_energy.memory_model import load as load_model
-    from neurodeploy_energy.memory_model import names as models
+    from neurodeploy_energy.price.profiles import built_in, templates, text_of
+    from neurodeploy_energy.price.profiles import load_memory_model as load_model
+    from neurodeploy_energy.price.profiles import memory_model_names as models
 
     if name is not None:
         typer.echo(text_of(name), nl=False)

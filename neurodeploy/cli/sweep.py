@@ -36,7 +36,7 @@ def command(
     from neurodeploy.app.sweep_report import table_of, write_sweep
     from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe.sweep import load_space
-    from neurodeploy_energy.report.terminal import drawn
+    from neurodeploy_energy.report.formats import drawn
 
     if processes() > 1:
         raise UserError("sweep: each worker is one process; start the command several times instead of with torchrun")

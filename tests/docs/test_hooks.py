@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from neurodeploy.cli.main import app
 from neurodeploy.recipe import Recipe
-from neurodeploy_energy.cost import built_in
+from neurodeploy_energy.price.profiles import built_in
 from neurodeploy_exporters.bundle import Manifest
 
 pytest.importorskip("mkdocs", reason="the extra docs is not installed")

@@ -8,7 +8,7 @@ from neurodeploy.data import Digits
 from neurodeploy.dynamics.encodings import DirectEncoding
 from neurodeploy.dynamics.layers import AvgPool2d, Conv2d, Flatten, Neuron, TimeMean
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy_energy import Report, profile
+from neurodeploy_energy import Report, account
 
 
 class Small(nn.Module):
@@ -45,5 +45,5 @@ def model() -> Small:
 @pytest.fixture(scope="session")
 def report(digits) -> Report:
     """A model that fires less, against a baseline that fires more."""
-    baseline = profile(Small(threshold=0.5), [digits], name="eager")
-    return profile(Small(threshold=1.0), [digits], name="calm", baseline=baseline)
+    baseline = account(Small(threshold=0.5), [digits], name="eager")
+    return account(Small(threshold=1.0), [digits], name="calm", baseline=baseline)

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from neurodeploy_energy import LayerRow, Report
-from neurodeploy_energy.comparison import compare
-from neurodeploy_energy.contest import Contender, contest
-from neurodeploy_energy.cost import built_in, load
+from neurodeploy_energy.count.layer import Series
+from neurodeploy_energy.price.account import compare
+from neurodeploy_energy.price.contest import Contender, contest
+from neurodeploy_energy.price.profiles import built_in, load
 from neurodeploy_energy.report import as_page
 from neurodeploy_energy.report.versus import as_page as contest_page
-from neurodeploy_energy.series import Series
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 HOSTILE = '</script><img src=x onerror="throw 1">'

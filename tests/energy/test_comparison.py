@@ -3,9 +3,9 @@
 import pytest
 from torch import nn
 
-from neurodeploy_energy import LayerRow, Report, compare, profile
-from neurodeploy_energy.cost import load
-from neurodeploy_energy.twins import verdicts
+from neurodeploy_energy import LayerRow, Report, account, compare
+from neurodeploy_energy.price.account import verdicts
+from neurodeploy_energy.price.profiles import load
 
 PROFILES = ("cmos45-fp32", "loihi1")
 
@@ -41,7 +41,7 @@ def test_against_a_silent_baseline_there_is_no_change_in_percent():
 
 
 def test_the_dense_twin_evaluates_every_synapse_layer_once(model, digits):
-    report = profile(model, [digits])
+    report = account(model, [digits])
     once = 3 * 64 * 9 + 4 * 16 * 27 + 3 * 16
     found = {v.profile.name: v for v in verdicts(report)}
     assert found["cmos45-fp32"].dense_uj == pytest.approx(4.6e-6 * once)
@@ -78,4 +78,4 @@ def test_the_total_adds_the_layers_and_its_rate_is_over_all_neurons(report):
 
 
 def test_a_network_without_spikes_has_a_total_without_a_rate(digits):
-    assert profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits]).total.rate == 0
+    assert account(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits]).total.rate == 0

@@ -17,13 +17,12 @@ from rich.console import Console
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report
-from neurodeploy_energy.bootstrap import interval, mean_draws
-from neurodeploy_energy.contest import Contender, contest, dominates
-from neurodeploy_energy.cost import load
-from neurodeploy_energy.persample import energy_per_sample
+from neurodeploy_energy.count.layer import Series
+from neurodeploy_energy.price.account import energy_per_sample
+from neurodeploy_energy.price.contest import Contender, contest, dominates, interval, mean_draws
+from neurodeploy_energy.price.profiles import load
 from neurodeploy_energy.report import as_json, read_report
-from neurodeploy_energy.report.spreadsheet import table_as_csv
-from neurodeploy_energy.report.terminal import drawn
+from neurodeploy_energy.report.formats import drawn, table_as_csv
 from neurodeploy_energy.report.versus import (
     ContestDocument,
     all_tables,
@@ -34,7 +33,6 @@ from neurodeploy_energy.report.versus import (
     write_contest,
 )
 from neurodeploy_energy.report.versus import as_json as contest_json
-from neurodeploy_energy.series import Series
 
 GOLDEN = Path(__file__).parent / "golden"
 COSTS = tuple(load(name) for name in ("cmos45-fp32", "cmos45-int8", "loihi1"))
@@ -115,15 +113,15 @@ def test_what_cannot_be_compared_is_refused(names, baseline, message):
 
 
 def test_the_energy_of_each_sample_has_the_report_s_total_as_its_mean(model, digits):
-    from neurodeploy_energy import profile
+    from neurodeploy_energy import account
 
-    report = profile(model, [digits], profiles=("cmos45-fp32", "loihi1", "cmos45-int8+lemaire"))
+    report = account(model, [digits], profiles=("cmos45-fp32", "loihi1", "cmos45-int8+lemaire"))
     for costs in report.profiles:
         values = energy_per_sample(report, costs)
         assert len(values) == len(digits)
         assert values.mean() == pytest.approx(report.energy(costs.name).total_uj)
         assert values.std() > 0
-    alone = profile(model, [digits[3:4]], profiles=("cmos45-fp32",))
+    alone = account(model, [digits[3:4]], profiles=("cmos45-fp32",))
     assert energy_per_sample(report, report.profiles[0])[3] == pytest.approx(alone.energy("cmos45-fp32").total_uj)
 
 
@@ -212,7 +210,7 @@ def test_each_format_reads_as_the_golden_file(found, name):
 
 
 def test_the_json_is_of_the_written_schema_and_names_estimates(found):
-    document = ContestDocument.model_validate_json(contest_json(found))
+    document = ContestDocument.from_json(contest_json(found))
     assert all(one.estimate for model in document.models for one in model.energy)
     assert [one.on_front for model in document.models for one in model.energy if one.profile == "cmos45-fp32"] == [
         True,

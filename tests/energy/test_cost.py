@@ -4,7 +4,7 @@ import pytest
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report
-from neurodeploy_energy.cost import built_in, load, parse, text_of
+from neurodeploy_energy.price.profiles import built_in, load, parse, text_of
 
 OWN = """
 title = "My chip"

@@ -6,12 +6,11 @@ import torch
 from torch import nn
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy import profile
-from neurodeploy_energy.recording import record
+from neurodeploy_energy import account
+from neurodeploy_energy.count.running import record
 from neurodeploy_energy.report import as_frame
-from neurodeploy_energy.report.charts import Point
+from neurodeploy_energy.report.charts import Point, rates_by_step
 from neurodeploy_energy.report.figures import grouped_bars, pareto, raster, rates_over_time
-from neurodeploy_energy.report.rates import rates_by_step
 
 pytestmark = pytest.mark.filterwarnings("error")
 POINTS = [
@@ -27,7 +26,7 @@ def labels(figure):
 
 
 def test_rates_over_time_are_the_counted_ones(model, digits):
-    report = profile(model, [digits], name="calm")
+    report = account(model, [digits], name="calm")
     rates = rates_by_step(report)
     assert list(rates) == ["act1", "act2"]
     for name, steps in rates.items():
@@ -41,7 +40,7 @@ def test_rates_over_time_are_the_counted_ones(model, digits):
 
 
 def test_without_spiking_layers_there_is_no_heat_map(digits):
-    assert rates_over_time(profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits])) is None
+    assert rates_over_time(account(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits])) is None
 
 
 def test_the_front_is_joined_and_the_axes_say_what_they_are():
@@ -71,7 +70,7 @@ def test_a_raster_has_a_mark_for_every_spike(model, digits):
 
 def test_recorded_spikes_are_those_that_are_counted(model, digits):
     every = record(model, digits[:1], 10_000)
-    report = profile(model, [digits[:1]])
+    report = account(model, [digits[:1]])
     for name, found in every.items():
         assert found.shape[1] == report.layer(name).neurons
         assert int(found.sum()) == report.layer(name).spikes

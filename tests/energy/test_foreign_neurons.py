@@ -10,7 +10,7 @@ from benchmarks.subjects import SUBJECTS, installed_version
 from neurodeploy.dynamics.layers import CubaNeuron, Integrator, LowPass, Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy import profile, register_neuron
+from neurodeploy_energy import account, register_neuron
 
 T, B = 3, 4
 WEIGHT = (torch.arange(30).reshape(5, 6) * 7 % 11 - 4) / 8
@@ -179,7 +179,7 @@ def test_neurons_of_every_framework_are_counted_alike_step_by_step_and_sample_by
     if "squeezed" in name and B % size:
         size = 2
     expected_spikes = Several()(SPIKES @ WEIGHT.T)
-    report = profile(network(name), SPIKES.transpose(0, 1).split(size), profiles=[])
+    report = account(network(name), SPIKES.transpose(0, 1).split(size), profiles=[])
     assert not report.uncounted
     first, fire, last = (report.layer(layer) for layer in ("linear", "neurons", "last"))
     assert report.steps == fire.steps == first.steps == last.steps == T
@@ -204,17 +204,17 @@ def test_a_model_of_one_step_is_called_as_often_as_there_are_steps_from_a_state_
     spikes = Several()(model[0](x).expand(T, -1, -1).detach())
     assert spikes.sum() > 0
     for _ in range(2):
-        report = profile(model, x.split(3), steps=T, profiles=[])
+        report = account(model, x.split(3), steps=T, profiles=[])
         assert (report.steps, report.layer("1").spikes) == (T, spikes.sum() / B)
     assert report.layer("0").macs == T * 30
 
 
 def test_another_number_of_steps_than_the_neurons_see_is_refused():
     with pytest.raises(UserError, match=r"m: its neurons run for 3 time steps, steps=4 given"):
-        profile(network("sinabs"), [SPIKES.transpose(0, 1)], steps=4, name="m")
+        account(network("sinabs"), [SPIKES.transpose(0, 1)], steps=4, name="m")
     with pytest.raises(UserError, match="m: steps: 0 found"):
-        profile(network("sinabs"), [SPIKES.transpose(0, 1)], steps=0, name="m")
-    assert profile(network("sinabs"), [SPIKES.transpose(0, 1)], steps=3, profiles=[]).steps == 3
+        account(network("sinabs"), [SPIKES.transpose(0, 1)], steps=0, name="m")
+    assert account(network("sinabs"), [SPIKES.transpose(0, 1)], steps=3, profiles=[]).steps == 3
 
 
 @pytest.mark.parametrize(
@@ -233,13 +233,13 @@ def test_a_row_says_whether_the_neurons_that_it_drives_leak(package, names, leak
     for name in reversed(names):
         kind = named(package, name, kind)
     x = torch.ones(2, 1, 6) if package == "sinabs.layers" else torch.ones(2, 6)
-    report = profile(nn.Sequential(nn.Linear(6, 5), kind()), [x], profiles=[])
+    report = account(nn.Sequential(nn.Linear(6, 5), kind()), [x], profiles=[])
     assert report.layer("0").geometry.leaky is leaky
 
 
 def test_neurons_that_integrate_and_never_fire_have_updates_and_no_spikes():
     kind = named(f"{NORSE}.leaky_integrator", "LICell", named(f"{NORSE}.snn", "SNNCell", StepsWithState))
-    report = profile(nn.Sequential(nn.Linear(6, 5), kind()), [torch.rand(2, 6)], profiles=[])
+    report = account(nn.Sequential(nn.Linear(6, 5), kind()), [torch.rand(2, 6)], profiles=[])
     row = report.layer("1")
     assert (row.spikes, row.updates_active + row.updates_idle) == (0, 5)
     assert row.note == "integrates and never fires"
@@ -248,14 +248,14 @@ def test_neurons_that_integrate_and_never_fire_have_updates_and_no_spikes():
 def test_a_class_of_ones_own_is_registered_with_the_axes_that_it_takes():
     mine = named("my_package", "MyNeuron", Steps)
     register_neuron("my_package.MyNeuron", axes="step")
-    report = profile(Net(mine(), "step"), [SPIKES.transpose(0, 1)], profiles=[])
+    report = account(Net(mine(), "step"), [SPIKES.transpose(0, 1)], profiles=[])
     assert (report.steps, report.layer("neurons").spikes) == (T, Several()(SPIKES @ WEIGHT.T).sum() / B)
 
 
 def test_parts_of_a_neuron_are_not_listed_as_layers_of_their_own():
     neurons = CLASSES["snnTorch, hidden state"]()
     neurons.surrogate = named("anywhere", "Sigmoid", nn.Module, forward=torch.sigmoid)()
-    assert not profile(Net(neurons, "step"), [SPIKES.transpose(0, 1)], profiles=[]).uncounted
+    assert not account(Net(neurons, "step"), [SPIKES.transpose(0, 1)], profiles=[]).uncounted
 
 
 @pytest.mark.parametrize("key", [*SUBJECTS, "plain torch"])
@@ -271,7 +271,7 @@ def test_the_same_network_in_every_framework_that_is_installed_has_the_same_coun
         model = one.network(setting)
         model.load(weights(setting))
         with one.running():
-            report = profile(model, [images], profiles=[])
+            report = account(model, [images], profiles=[])
         assert not report.uncounted
         rows.append({row.name: row for row in report.layers if "pool" not in row.kind})
     ours, theirs = rows
@@ -286,13 +286,13 @@ def test_a_current_based_neuron_counts_alike_as_one_layer_and_as_a_current_and_a
     x = torch.randint(0, 2, (4, 3, 6)).float()
     torch.manual_seed(0)
     linear = nn.Linear(6, 5)
-    whole = profile(nn.Sequential(linear, CubaNeuron(parameters, current_decay=0.5)), [x], batch_axis=1)
-    parts = profile(nn.Sequential(linear, LowPass(0.5), Neuron(parameters)), [x], batch_axis=1)
+    whole = account(nn.Sequential(linear, CubaNeuron(parameters, current_decay=0.5)), [x], batch_axis=1)
+    parts = account(nn.Sequential(linear, LowPass(0.5), Neuron(parameters)), [x], batch_axis=1)
     assert whole.total.spikes == parts.total.spikes > 0
     assert whole.total.updates_active + whole.total.updates_idle == parts.total.updates_active + parts.total.updates_idle == 20
     assert not parts.uncounted
 
 
 def test_an_integrator_is_updated_at_every_step_and_never_fires():
-    report = profile(nn.Sequential(nn.Linear(6, 5), Integrator()), [torch.ones(4, 3, 6)], batch_axis=1)
+    report = account(nn.Sequential(nn.Linear(6, 5), Integrator()), [torch.ones(4, 3, 6)], batch_axis=1)
     assert (report.layer("1").spikes, report.layer("1").updates_active) == (0, 20)

@@ -7,7 +7,7 @@ from torch import nn
 from neurodeploy.dynamics.layers import GlobalAvgPool1d, GlobalMaxPool1d, Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.networks import Relu, ResNet1dSpec
-from neurodeploy_energy import profile
+from neurodeploy_energy import account
 
 CURRENTS = torch.tensor([[[[1.0, 1, 0, 1], [0, 0, 1, 0]]], [[[0.0, 0, 0, 0], [1, 1, 0, 0]]]])
 """`[T, B, C, L]` = [2, 1, 2, 4]: six spikes at threshold 0.5."""
@@ -22,12 +22,12 @@ CURRENTS = torch.tensor([[[[1.0, 1, 0, 1], [0, 0, 1, 0]]], [[[0.0, 0, 0, 0], [1,
 )
 def test_spikes_behind_a_global_pool_are_counted_where_they_cost(pool, kind, operations, note):
     model = nn.Sequential(Neuron(NeuronParameters(0.0, 0.5)), pool, nn.Linear(2, 3))
-    report = profile(model, [CURRENTS], batch_axis=1)
+    report = account(model, [CURRENTS], batch_axis=1)
     assert report.layer("0").spikes == 6
     assert (report.layer("1").kind, report.layer("1").note) == (kind, note)
     assert report.layer("2").sops == operations
 
 
 def test_no_layer_of_a_network_is_unknown_to_the_counter():
-    report = profile(ResNet1dSpec(channels=(4, 4), blocks=(1,)).build(3, 5, Relu()), [torch.rand(4, 3, 9)])
+    report = account(ResNet1dSpec(channels=(4, 4), blocks=(1,)).build(3, 5, Relu()), [torch.rand(4, 3, 9)])
     assert not report.uncounted

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from neurodeploy_energy import LayerRow, Report
-from neurodeploy_energy.cost import load
-from neurodeploy_energy.joules import Measurement, Nvml, Rapl, Unmeasured, measure, measured_on, meters
+from neurodeploy_energy.price.joules import Measurement, Nvml, Rapl, Unmeasured, measure, measured_on, meters
+from neurodeploy_energy.price.profiles import load
 from neurodeploy_energy.report import as_json, as_markdown, as_page, read_report
 
 IDLE, BUSY = 50.0, 130.0
@@ -150,7 +150,9 @@ def test_a_gpu_without_a_counter_or_its_package_is_named_with_the_reason(monkeyp
 
 def test_a_model_is_measured_where_it_runs_and_left_as_it_was(monkeypatch):
     machine = Machine()
-    monkeypatch.setattr("neurodeploy_energy.joules.meters", lambda _kind, **_options: ([machine], [Unmeasured("GPU", "none")]))
+    monkeypatch.setattr(
+        "neurodeploy_energy.price.joules.meters", lambda _kind, **_options: ([machine], [Unmeasured("GPU", "none")])
+    )
     model = nn.Sequential(nn.Linear(3, 2), nn.Dropout())
     seen = []
 
@@ -168,7 +170,7 @@ def test_a_model_is_measured_where_it_runs_and_left_as_it_was(monkeypatch):
 
 
 def test_without_counters_nothing_is_run(monkeypatch):
-    monkeypatch.setattr("neurodeploy_energy.joules.meters", lambda _kind, **_options: ([], [Unmeasured("CPU", "none")]))
+    monkeypatch.setattr("neurodeploy_energy.price.joules.meters", lambda _kind, **_options: ([], [Unmeasured("CPU", "none")]))
     assert measured_on(nn.Identity(), torch.zeros(1), torch.device("cpu")) == (Unmeasured("CPU", "none"),)
 
 

@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy import LayerRow, Report, profile
-from neurodeploy_energy.cost import load
-from neurodeploy_energy.geometry import Geometry
-from neurodeploy_energy.inputs import InputKinds
-from neurodeploy_energy.memory_model import accesses_of, dense, neurons, spike_driven
-from neurodeploy_energy.memory_model import load as load_model
+from neurodeploy_energy import LayerRow, Report, account
+from neurodeploy_energy.count.layer import InputKinds, SynapseGeometry
+from neurodeploy_energy.price.memory import accesses_of, dense_accesses, neuron_accesses, spike_accesses
+from neurodeploy_energy.price.profiles import load
+from neurodeploy_energy.price.profiles import load_memory_model as load_model
 
 SIZES = st.integers(1, 7)
 
@@ -22,14 +21,14 @@ def convolutions(draw):
     groups = draw(st.integers(1, 3))
     kernel, output = (draw(st.tuples(SIZES, SIZES)) for _ in range(2))
     channels = (groups * draw(SIZES), groups * draw(SIZES))
-    return Geometry("conv", *channels, kernel, (1, 1), (1, 1), groups, (9, 9), output)
+    return SynapseGeometry("conv", *channels, kernel, (1, 1), (1, 1), groups, (9, 9), output)
 
 
 @given(convolutions(), st.integers(0, 500), st.integers(0, 500), st.integers(1, 8), st.booleans())
 def test_a_layer_and_its_neurons_have_the_accesses_of_the_papers_formulas(layer, spikes_in, spikes_out, steps, leaky):
     each = spikes_in * layer.out_channels // layer.groups * prod(layer.kernel)
     updates = steps * layer.output_positions
-    synapses, body = spike_driven(layer, spikes_in), neurons(layer.output_positions, updates, spikes_out, leaky=leaky)
+    synapses, body = spike_accesses(layer, spikes_in), neuron_accesses(layer.output_positions, updates, spikes_out, leaky=leaky)
     assert synapses.inputs == spikes_in
     assert synapses.weights == each
     assert synapses.potentials + body.potentials == 2 * (each + updates)
@@ -41,7 +40,7 @@ def test_a_layer_and_its_neurons_have_the_accesses_of_the_papers_formulas(layer,
 @given(convolutions())
 def test_a_dense_layer_reads_an_input_and_a_weight_per_multiplication_and_writes_each_output(layer):
     macs = layer.weights * prod(layer.output)
-    found = dense(layer, macs, 1)
+    found = dense_accesses(layer, macs, 1)
     assert (found.inputs, found.weights) == (macs, macs)
     assert (found.potentials, found.outputs) == (layer.output_positions, layer.output_positions)
     assert found.address_macs == found.acs == found.macs == 0
@@ -55,22 +54,22 @@ def test_the_energy_of_an_access_follows_the_published_memories(kib, published):
 def test_the_size_of_a_memory_is_its_elements_times_their_width():
     model = load_model("lemaire")
     assert model.access_pj(1000, 32) == pytest.approx(1.09e-5 * 32000 + 13.2)
-    one = neurons(10, 10, 0, leaky=False)
+    one = neuron_accesses(10, 10, 0, leaky=False)
     assert one.energy_pj(model, 8) == pytest.approx(20 * model.access_pj(10, 8))
-    narrow = spike_driven(Geometry("linear", 4, 3), 5)
+    narrow = spike_accesses(SynapseGeometry("linear", 4, 3), 5)
     expected = 5 * model.access_pj(4, 3) + 15 * model.access_pj(12, 8) + 30 * model.access_pj(3, 8)
     assert narrow.energy_pj(model, 8, 3) == pytest.approx(expected)
 
 
 def test_a_layer_with_inputs_of_both_kinds_has_the_accesses_of_both():
-    geometry = Geometry("linear", 4, 3)
+    geometry = SynapseGeometry("linear", 4, 3)
     row = LayerRow("l", "synapse", steps=2, sops=6, macs=12, inputs=InputKinds(spikes=2, analog=4), geometry=geometry)
-    assert accesses_of(row, leaky=True) == (spike_driven(geometry, 2), dense(geometry, 12, 2))
+    assert accesses_of(row, leaky=True) == (spike_accesses(geometry, 2), dense_accesses(geometry, 12, 2))
     assert accesses_of(LayerRow("p", "average pool", adds=3), leaky=True) == ()
 
 
 def test_a_profile_with_memory_adds_accesses_addresses_and_updates_to_the_arithmetic():
-    geometry = Geometry("linear", 4, 3, leaky=False)
+    geometry = SynapseGeometry("linear", 4, 3, leaky=False)
     rows = (
         LayerRow("fc", "synapse", steps=2, sops=6, dense_macs=24, inputs=InputKinds(spikes=2), geometry=geometry, drives="n"),
         LayerRow("n", "neuron", neurons=3, steps=2, spikes=1, updates_active=4, updates_idle=2),
@@ -80,9 +79,9 @@ def test_a_profile_with_memory_adds_accesses_addresses_and_updates_to_the_arithm
     fc, n = energy.layers
     assert fc.synaptic_operations == pytest.approx(6 * 0.03)
     assert fc.addresses == pytest.approx(4 * 0.23 + 6 * 0.03)
-    assert fc.memory == pytest.approx(spike_driven(geometry, 2).energy_pj(costs.memory, 8))
+    assert fc.memory == pytest.approx(spike_accesses(geometry, 2).energy_pj(costs.memory, 8))
     assert n.neuron_updates == pytest.approx((6 + 1) * 0.03)  # no leak: no multiplication
-    assert n.memory == pytest.approx(neurons(3, 6, 1, leaky=False).energy_pj(costs.memory, 8))
+    assert n.memory == pytest.approx(neuron_accesses(3, 6, 1, leaky=False).energy_pj(costs.memory, 8))
     assert energy.left_out == ("1 spikes sent",)
 
 
@@ -93,7 +92,7 @@ def test_a_layer_whose_shape_is_not_known_is_named_as_left_out():
 
 
 def test_memory_turns_the_verdict_over_on_a_real_network(model, digits):
-    found = profile(model, [digits], profiles=("cmos45-int8", "cmos45-int8+lemaire"))
+    found = account(model, [digits], profiles=("cmos45-int8", "cmos45-int8+lemaire"))
     bare, memory = (found.energy(p.name).total_uj for p in found.profiles)
     assert memory > 10 * bare
 

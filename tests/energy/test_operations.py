@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from neurodeploy.dynamics.layers import AvgPool2d, Flatten, GlobalAvgPool2d
-from neurodeploy_energy import profile
-from neurodeploy_energy.inputs import InputKinds
+from neurodeploy_energy import account
+from neurodeploy_energy.count.layer import InputKinds
 
 Edges = list[tuple[tuple[int, ...], float]]
 
@@ -193,7 +193,7 @@ def counted(row, samples):
 def test_a_layer_counts_what_a_loop_over_its_synapses_counts(layer, values, seed):
     module, shape = layer
     x = VALUES[values](np.random.default_rng(seed), (2, *shape))
-    row = profile(nn.Sequential(module), [torch.from_numpy(x)], profiles=[]).layer("0")
+    row = account(nn.Sequential(module), [torch.from_numpy(x)], profiles=[]).layer("0")
     assert counted(row, 2) == expected(module, x, len(shape))
 
 
@@ -235,7 +235,7 @@ class Whole(PerStep):
 )
 def test_time_may_be_a_loop_of_calls_or_an_axis_or_folded_into_the_batch(wrapper, layer, shape, values):
     x = VALUES[values](np.random.default_rng(3), (4, 2, *shape))
-    row = profile(wrapper(layer), [torch.from_numpy(x)], batch_axis=1).layer("layer")
+    row = account(wrapper(layer), [torch.from_numpy(x)], batch_axis=1).layer("layer")
     assert counted(row, 2) == expected(layer, x, len(shape))
     assert row.steps == 4
 
@@ -261,7 +261,7 @@ def test_a_pool_before_a_linear_layer_equals_spikes_times_synapses_reached(memor
     linear = nn.Linear(flat, 3)
     with torch.no_grad():
         linear.weight[0, ::2] = 0
-    report = profile(nn.Sequential(module, between, Flatten(), linear), [spikes], batch_axis=1)
+    report = account(nn.Sequential(module, between, Flatten(), linear), [spikes], batch_axis=1)
     row = report.layer("3")
     edges, dense = edges_of(linear, (flat,))
     want = pooled_operations(edges, x.reshape(-1, 2, 6, 7), kernel, stride)
@@ -275,7 +275,7 @@ def test_a_pool_before_a_convolution_equals_spikes_times_synapses_reached(layers
     kernel, stride, padding, groups = layers
     convolution = nn.Conv2d(2, 4, kernel, stride=stride, padding=padding, groups=groups)
     x = VALUES["binary"](np.random.default_rng(seed), (4, 2, 7, 6))
-    report = profile(nn.Sequential(nn.AvgPool2d(2), convolution), [torch.from_numpy(x)])
+    report = account(nn.Sequential(nn.AvgPool2d(2), convolution), [torch.from_numpy(x)])
     edges, dense = edges_of(convolution, (2, 3, 3))
     want = pooled_operations(edges, x, (2, 2), (2, 2))
     assert counted(report.layer("1"), 4) == {**want, "macs": 0, "effective_macs": 0, "dense_macs": dense * 4}
@@ -295,7 +295,7 @@ class TwoReaders(nn.Module):
 
 def test_a_pool_that_two_layers_read_is_folded_into_both():
     model, x = TwoReaders(), VALUES["binary"](np.random.default_rng(1), (2, 2, 6, 6))
-    report = profile(model, [torch.from_numpy(x)])
+    report = account(model, [torch.from_numpy(x)])
     for name, layer in (("left", model.left), ("right", model.right)):
         want = pooled_operations(edges_of(layer, (2, 3, 3))[0], x, (2, 2), (2, 2))
         assert counted(report.layer(name), 2)["sops"] == want["sops"], name
@@ -307,9 +307,9 @@ def test_a_pool_that_no_layer_reads_is_counted_for_itself():
     x = torch.from_numpy(VALUES["binary"](np.random.default_rng(1), (2, 2, 6, 6)))
     conv = nn.Conv2d(2, 2, 1)
     torch.nn.init.constant_(conv.weight, 0.3)
-    report = profile(nn.Sequential(conv, nn.Threshold(0.0, 0.0), nn.AvgPool2d(2)), [x])
+    report = account(nn.Sequential(conv, nn.Threshold(0.0, 0.0), nn.AvgPool2d(2)), [x])
     assert report.layer("2").analog_adds == 2 * 6 * 6
-    report = profile(TwoHeads(), [x])
+    report = account(TwoHeads(), [x])
     assert report.layer("pool").adds == x.sum().item() / 2
     assert "summed by the pool itself" in report.layer("pool").note
 
@@ -330,7 +330,7 @@ class TwoHeads(nn.Module):
 )
 def test_a_pool_whose_windows_overlap_or_are_padded_is_counted_for_itself(pool):
     x = torch.from_numpy(VALUES["binary"](np.random.default_rng(1), (2, 2, 7, 7)))
-    report = profile(nn.Sequential(pool, nn.Conv2d(2, 3, 1)), [x])
+    report = account(nn.Sequential(pool, nn.Conv2d(2, 3, 1)), [x])
     assert report.layer("0").adds == x.sum().item() / 2
     assert "not folded" in report.layer("0").note
     means = pool(x).numpy()
@@ -339,7 +339,7 @@ def test_a_pool_whose_windows_overlap_or_are_padded_is_counted_for_itself(pool):
 
 
 def test_a_pool_of_analog_values_costs_one_addition_per_value_and_leaves_the_layer_analog():
-    report = profile(nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(2, 3, 1)), [torch.rand(3, 2, 6, 6)])
+    report = account(nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(2, 3, 1)), [torch.rand(3, 2, 6, 6)])
     assert report.layer("0").analog_adds == 2 * 6 * 6
     assert report.layer("0").adds == 0
     assert report.layer("1").macs == 3 * 2 * 9
@@ -355,7 +355,7 @@ def test_a_pool_whose_output_was_rearranged_or_changed_is_not_folded(change):
 
     x = torch.from_numpy(VALUES["binary"](np.random.default_rng(1), (2, 2, 6, 6)))
     model = Model()
-    report = profile(model, [x])
+    report = account(model, [x])
     assert counted(report.layer("left"), 2) == expected(model.left, change(model.pool(x)).numpy(), 3)
     assert report.layer("left").macs > 0
     assert report.layer("pool").adds == x.sum().item() / 2
@@ -364,17 +364,17 @@ def test_a_pool_whose_output_was_rearranged_or_changed_is_not_folded(change):
 def test_one_analog_value_in_the_data_costs_its_own_multiply_accumulates_and_no_more():
     whole, analog = torch.ones(1, 3), torch.tensor([[0.0, 0.5, 1.0]])
     layer = nn.Sequential(nn.Linear(3, 2))
-    row = profile(layer, [whole, analog]).layer("0")
+    row = account(layer, [whole, analog]).layer("0")
     assert (row.sops, row.macs, row.effective_macs) == (8 / 2, 2 / 2, 2 / 2)
     assert row.inputs == InputKinds(zeros=1 / 2, spikes=4 / 2, graded=0, analog=1 / 2)
     assert row.note == "mixed input: 20.0% of the non-zero values are analog, and cost multiply-accumulates"
-    assert profile(layer, [torch.cat([whole, analog])]).layer("0") == row
-    assert profile(layer, [analog, whole]).layer("0") == row
+    assert account(layer, [torch.cat([whole, analog])]).layer("0") == row
+    assert account(layer, [analog, whole]).layer("0") == row
 
 
 def test_values_that_are_not_finite_are_analog():
     x = torch.tensor([[float("inf"), float("nan"), -float("inf"), 1.0]])
-    row = profile(nn.Sequential(nn.Linear(4, 2)), [x]).layer("0")
+    row = account(nn.Sequential(nn.Linear(4, 2)), [x]).layer("0")
     assert (row.sops, row.macs, row.inputs.analog) == (2, 6, 3)
 
 
@@ -382,8 +382,8 @@ def test_values_that_are_not_finite_are_analog():
 def test_the_counts_do_not_depend_on_the_number_format(dtype):
     x = torch.tensor([[0, 1, -1, 3, 0.5, 0.25]])
     layer = nn.Linear(6, 4)
-    row = profile(nn.Sequential(layer), [x]).layer("0")
-    assert profile(nn.Sequential(layer.to(dtype)), [x.to(dtype)]).layer("0") == row
+    row = account(nn.Sequential(layer), [x]).layer("0")
+    assert account(nn.Sequential(layer.to(dtype)), [x.to(dtype)]).layer("0") == row
     assert row.inputs == InputKinds(zeros=1, spikes=2, graded=1, analog=2)
 
 
@@ -400,5 +400,5 @@ def test_padding_that_repeats_positions_gives_them_more_synapses(mode, geometry,
     bare = nn.Conv2d(2, 3, kernel, **options)
     bare.weight = layer.weight
     padded = np.pad(x, [(0, 0), (0, 0), (padding,) * 2, (padding,) * 2], mode=PADDED[mode])
-    row = profile(nn.Sequential(layer), [torch.from_numpy(x)], profiles=[]).layer("0")
+    row = account(nn.Sequential(layer), [torch.from_numpy(x)], profiles=[]).layer("0")
     assert counted(row, 2) == expected(bare, padded, 3)

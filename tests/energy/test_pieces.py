@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from neurodeploy.dynamics.layers import AvgPool2d, Flatten, Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy_energy import profile, signals
+from neurodeploy_energy import account
+from neurodeploy_energy.count import signals
 
 KINDS = {
     "spikes": lambda x: (x > 0.7).float(),
@@ -75,9 +76,9 @@ def test_a_report_is_the_same_however_small_the_pieces_are(piece: int, monkeypat
                 frames = layer(frames.flatten(0, 1)).unflatten(0, (3, -1)) if isinstance(layer, nn.Conv2d) else layer(frames)
             return frames
 
-    whole = profile(Steps(), [samples])
+    whole = account(Steps(), [samples])
     monkeypatch.setattr(signals, "_PIECE", piece)
-    cut = profile(Steps(), [samples])
+    cut = account(Steps(), [samples])
     assert cut.layers == whole.layers
     assert cut.total == whole.total
     assert any("folded in" in row.note for row in whole.layers)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy_energy import LayerRow, Report, profile
-from neurodeploy_energy.cost import load
+from neurodeploy_energy import LayerRow, Report, account
+from neurodeploy_energy.price.profiles import load
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def resnet18() -> nn.Sequential:
 
 def test_resnet18_has_the_multiply_accumulates_that_are_published():
     """syops adds two operations a value for batch norm, one for ReLU and pools, which are free here: 1.81 G becomes 1.82 G."""
-    report = profile(
+    report = account(
         resnet18(), [torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))], profiles=["cmos45-fp32"]
     )
     assert not report.uncounted

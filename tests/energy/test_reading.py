@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 import neurodeploy_energy.report as package
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy import LayerRow, Report, compare, profile, read_report, with_twin
-from neurodeploy_energy.cost import load
+from neurodeploy_energy import LayerRow, Report, account, compare, read_report, with_twin
+from neurodeploy_energy.price.profiles import load
 from neurodeploy_energy.report import as_csv, as_json, as_latex, as_page
-from neurodeploy_energy.report.schema import json_schema
+from neurodeploy_energy.report.document import json_schema
 
 HOST = load("cmos45-fp32")
 SCHEMA = Path(package.__file__).parent / "report.schema.json"
 
 
 def test_the_written_schema_is_that_of_the_code():
-    """Write it anew with: python -c "import json; from neurodeploy_energy.report.schema import json_schema as s;
+    """Write it anew with: python -c "import json; from neurodeploy_energy.report.document import json_schema as s;
     print(json.dumps(s(), indent=2))" > energy/neurodeploy_energy/report/report.schema.json"""
     assert json.loads(SCHEMA.read_text()) == json_schema()
 
@@ -38,7 +38,7 @@ def test_a_validator_of_json_schema_finds_the_report_valid(report):
 
 def test_a_report_comes_back_as_it_was(report, model, digits, tmp_path):
     costs = ("cmos45-int8+lemaire", "truenorth")
-    other = with_twin(profile(model, [digits], name="calm", profiles=costs), profile(model, [digits], name="twin"))
+    other = with_twin(account(model, [digits], name="calm", profiles=costs), account(model, [digits], name="twin"))
     for one in (report, other):
         path = tmp_path / "report.json"
         path.write_text(as_json(one))

@@ -16,8 +16,8 @@ from rich.console import Console
 from torch import nn
 
 from neurodeploy.io.errors import Failure, UserError
-from neurodeploy_energy import LayerRow, Report, compare, profile, write_report
-from neurodeploy_energy.cost import load, parse
+from neurodeploy_energy import LayerRow, Report, account, compare, read_report, write_report
+from neurodeploy_energy.price.profiles import load, parse
 from neurodeploy_energy.report import (
     as_csv,
     as_json,
@@ -51,6 +51,8 @@ FORMATS = {
     "report.md": lambda report: as_markdown(report, title="Energy of calm"),
     "report.txt": terminal,
     "report.tex": as_latex,
+    "printed.txt": lambda report: f"{report}\n",
+    "notebook.html": lambda report: f"{report._repr_html_()}\n",
     "report.html": lambda report: page(
         report, title="Energy of calm", facts={"Model": "calm, a network", "Data": "40 digits"}, notices=["Look first."]
     ),
@@ -71,7 +73,33 @@ def test_each_format_reads_as_the_golden_file(report, name):
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_each_format_without_a_baseline_reads_as_the_golden_file(model, digits, name):
-    matches_golden(f"alone_{name}", FORMATS[name](profile(model, [digits], name="calm", profiles=["loihi1"])))
+    matches_golden(f"alone_{name}", FORMATS[name](account(model, [digits], name="calm", profiles=["loihi1"])))
+
+
+def test_a_printed_report_fits_a_screen_however_deep_the_model_and_names_what_it_leaves_out():
+    name = "backbone.stage{0}.block{0}.a_rather_long_name_of_a_convolution"
+    rows = tuple(LayerRow(name.format(i), "synapse", sops=1e5 * i, macs=3e12, rate=0.1) for i in range(300))
+    costs = tuple(load(one) for one in ("cmos45-fp32", "cmos45-int8", "loihi1", "truenorth", "odin", "darwin3"))
+    text = str(Report("deep", 1000, 8, rows, {f"layer{i}": "was never called" for i in range(50)}, costs))
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(text.splitlines()) <= 26
+    assert "290 other layers" in text
+    assert "long_name_of_a_convolution " in text
+    assert "and 46 more." in text
+    assert "900 T" in text
+
+
+def test_a_layer_that_is_not_there_is_refused_with_those_that_are(report):
+    with pytest.raises(UserError, match=r"^layer 'conv9': not in this report, which has conv1, act1, conv2, act2, pool"):
+        report.layer("conv9")
+
+
+def test_a_report_saves_itself_in_every_format_and_takes_a_folder_as_text(report, tmp_path):
+    paths = report.save(str(tmp_path / "mine"))
+    assert {"html", "json", "md", "csv", "tex", "spikes_per_layer"} <= set(paths)
+    assert all(path.is_file() for path in paths.values())
+    assert "<h1>Energy of calm</h1>" in paths["html"].read_text()
+    assert read_report(str(paths["json"])) == report
 
 
 @pytest.fixture
@@ -111,6 +139,12 @@ class Reader(HTMLParser):
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
+
+
+def test_what_a_notebook_shows_is_escaped_and_closed(hostile):
+    reader = Reader()
+    reader.feed(hostile._repr_html_())
+    assert (reader.scripts, reader.open, reader.loads) == (0, [], [])
 
 
 def test_a_page_escapes_every_text_and_loads_nothing(hostile, report):
@@ -167,7 +201,7 @@ def test_the_json_holds_all_numbers_unrounded_and_marks_energies_as_estimates(re
 
 
 def test_what_was_not_counted_is_in_every_format(digits):
-    report = profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.GELU()), [digits])
+    report = account(nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.GELU()), [digits])
     assert "GELU" in as_json(report)
     assert "Not counted: layer 2: torch.nn.modules.activation.GELU" in page(report)
     assert "GELU" in as_markdown(report, title="t")
@@ -200,7 +234,7 @@ def test_a_report_is_written_whole_with_pictures_that_are_pictures(report, tmp_p
 def test_odd_reports_are_drawn_without_a_warning(hostile, digits, tmp_path):
     own = parse("title='t'\nsource='s'\nyear=2020\nscope='core'\nbasis='measured'", name="empty", origin="test")
     silent = Report("silent", 1, 1, (LayerRow("n", "neuron", neurons=1, steps=1),), {}, (own, load("loihi1")))
-    dense = profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits], profiles=["loihi1"])
+    dense = account(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits], profiles=["loihi1"])
     many = Report("deep", 1, 1, tuple(LayerRow(f"layer{i}", "neuron", spikes=i) for i in range(40)), {}, (load("loihi1"),))
     for i, one in enumerate((hostile, silent, dense, many)):
         write_report(one, tmp_path / str(i), title="t")

@@ -4,15 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy_energy import profile
-from neurodeploy_energy.accesses import MemoryAccesses
-from neurodeploy_energy.geometry import Geometry
-from neurodeploy_energy.series import Series
+from neurodeploy_energy import account
+from neurodeploy_energy.count.layer import MemoryAccesses, Series, SynapseGeometry
 
 
 @pytest.mark.parametrize("size", [1, 7, 40])
 def test_series_add_up_to_their_rows_whatever_the_batches(model, digits, size):
-    report, whole = profile(model, digits.split(size)), profile(model, [digits])
+    report, whole = account(model, digits.split(size)), account(model, [digits])
     assert report.series == whole.series
     assert set(report.series) == {"conv1", "act1", "conv2", "act2", "classifier"}
     for name, series in report.series.items():
@@ -25,7 +23,7 @@ def test_series_add_up_to_their_rows_whatever_the_batches(model, digits, size):
 
 
 def test_a_sample_has_the_counts_that_it_has_alone(model, digits):
-    report, alone = profile(model, [digits]), profile(model, [digits[3:4]])
+    report, alone = account(model, [digits]), account(model, [digits[3:4]])
     for name, series in report.series.items():
         assert series.spikes_per_sample[3] == alone.series[name].spikes_per_sample[0]
         assert series.sops_per_sample[3] == alone.series[name].sops_per_sample[0]
@@ -39,9 +37,9 @@ def test_series_are_equal_if_all_their_counts_are():
 
 
 def test_rows_that_belong_to_no_sample_have_no_series():
-    report = profile(nn.Sequential(nn.Flatten(0, 1), nn.Linear(2, 3)), [torch.ones(4, 3, 2)], batch_axis=1)
+    report = account(nn.Sequential(nn.Flatten(0, 1), nn.Linear(2, 3)), [torch.ones(4, 3, 2)], batch_axis=1)
     assert len(report.series["1"].spikes_per_step) == 4
-    report = profile(nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (2, -1)), nn.Linear(6, 3)), [torch.ones(3, 4)])
+    report = account(nn.Sequential(nn.Flatten(0), nn.Unflatten(0, (2, -1)), nn.Linear(6, 3)), [torch.ones(3, 4)])
     assert "2" not in report.series
     assert report.layer("2").sops == 36 / 3
 
@@ -56,7 +54,7 @@ def test_accesses_are_those_of_the_operations(report):
 
 def test_a_row_knows_the_shape_of_its_layer_and_the_neurons_that_it_drives(report):
     row = report.layer("conv2")
-    expected = Geometry("conv", 3, 4, (3, 3), (2, 2), (1, 1), 1, (8, 8), (4, 4), bias=True, leaky=True)
+    expected = SynapseGeometry("conv", 3, 4, (3, 3), (2, 2), (1, 1), 1, (8, 8), (4, 4), bias=True, leaky=True)
     assert row.geometry == expected
     assert (row.geometry.input_positions, row.geometry.output_positions, row.geometry.weights) == (192, 64, 108)
     assert (row.drives, row.spikes_in, row.spikes_out) == ("act2", report.layer("act1").spikes, report.layer("act2").spikes)

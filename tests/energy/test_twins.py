@@ -8,16 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from neurodeploy_energy import LayerRow, Report, profile
-from neurodeploy_energy.comparison import compare, with_twin
-from neurodeploy_energy.cost import load
-from neurodeploy_energy.geometry import Geometry
-from neurodeploy_energy.inputs import InputKinds
-from neurodeploy_energy.memory_model import dense
+from neurodeploy_energy import LayerRow, Report, account
+from neurodeploy_energy.count.layer import InputKinds, SynapseGeometry
+from neurodeploy_energy.price.account import compare, verdicts, with_twin
+from neurodeploy_energy.price.estimate import activation_bits, flips
+from neurodeploy_energy.price.memory import dense_accesses
+from neurodeploy_energy.price.profiles import load
 from neurodeploy_energy.report import as_json, as_page, further_tables
-from neurodeploy_energy.twins import activation_bits, flips, verdicts
 
-LAYER = Geometry("linear", 50, 20)
+LAYER = SynapseGeometry("linear", 50, 20)
 
 
 def report_of(sops, *profiles, steps=4):
@@ -57,8 +56,8 @@ def test_a_measured_twin_is_judged_with_its_own_layers_and_zeros():
 
 def test_a_comparison_is_judged_anew_with_a_measured_twin(model, digits):
     relu = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU(), nn.Linear(10, 3))
-    twin, baseline = profile(relu, [digits], name="teacher"), profile(model, [digits], name="b")
-    judged = with_twin(profile(model, [digits], name="m", baseline=baseline), twin)
+    twin, baseline = account(relu, [digits], name="teacher"), account(model, [digits], name="b")
+    judged = with_twin(account(model, [digits], name="m", baseline=baseline), twin)
     assert judged.comparison.energies[0].twin == verdicts(judged)[0].dense_uj
     assert 0 < verdicts(judged)[0].sparsity < 1
     assert verdicts(judged)[0].dense_uj == pytest.approx(4.6e-6 * twin.total.effective_macs)
@@ -75,9 +74,9 @@ def test_at_the_break_even_rate_model_and_sparse_twin_cost_the_same():
 def test_with_memory_the_twin_has_the_accesses_of_one_dense_evaluation():
     (found,) = verdicts(report_of(100, "cmos45-int8+lemaire"))
     costs = found.profile
-    expected = 1000 * 0.23 + dense(LAYER, 1000, 1).energy_pj(costs.memory, 8)
+    expected = 1000 * 0.23 + dense_accesses(LAYER, 1000, 1).energy_pj(costs.memory, 8)
     assert found.dense_uj == pytest.approx(expected * 1e-6)
-    narrow = 1000 * 0.105 + dense(LAYER, 1000, 1).energy_pj(costs.memory, 8, 3)
+    narrow = 1000 * 0.105 + dense_accesses(LAYER, 1000, 1).energy_pj(costs.memory, 8, 3)
     assert found.quantised_uj == pytest.approx(narrow * 1e-6)
 
 
@@ -99,7 +98,7 @@ def test_where_the_verdict_flips_is_said_for_each_twin():
 
 
 def test_a_network_without_spikes_is_its_own_twin_and_is_not_judged():
-    report = profile(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [torch.rand(3, 1, 8, 8)])
+    report = account(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [torch.rand(3, 1, 8, 8)])
     assert further_tables(report) == []
     assert json.loads(as_json(report))["verdicts"] == []
     assert "twin" not in as_page(report, title="t", facts={}, notices=()).partition("</style>")[2].partition("<h2>Where")[0]

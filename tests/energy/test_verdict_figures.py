@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from matplotlib.figure import Figure
 
-from neurodeploy_energy.cost import load
-from neurodeploy_energy.report.verdict_figures import verdict_along, verdict_by_profile
-from neurodeploy_energy.twins import Verdict
+from neurodeploy_energy.price.estimate import Verdict
+from neurodeploy_energy.price.profiles import load
+from neurodeploy_energy.report.figures import verdict_along, verdict_by_profile
 
 pytestmark = pytest.mark.filterwarnings("error")
 INT8 = Verdict(load("cmos45-int8"), 2.0, 4.0, 1.0, 3, 0.5, 0.2)

@@ -1,16 +1,22 @@
 """A report in the formats that people and programs read."""
 
 from neurodeploy_energy.report.document import as_json
-from neurodeploy_energy.report.frames import as_frame
-from neurodeploy_energy.report.latex import as_latex
-from neurodeploy_energy.report.markdown import as_markdown
+from neurodeploy_energy.report.formats import (
+    as_csv,
+    as_frame,
+    as_latex,
+    as_markdown,
+    energy_table,
+    further_tables,
+    layer_table,
+)
 from neurodeploy_energy.report.page import as_page
-from neurodeploy_energy.report.reading import read_report
-from neurodeploy_energy.report.spreadsheet import as_csv
-from neurodeploy_energy.report.terminal import energy_table, further_tables, layer_table, spike_line
-from neurodeploy_energy.report.writing import write_report
+from neurodeploy_energy.report.report import Report, account, read_report, write_report
+from neurodeploy_energy.report.tables import spike_line
 
 __all__ = [
+    "Report",
+    "account",
     "as_csv",
     "as_frame",
     "as_json",

@@ -1,16 +1,15 @@
-"""Charts of a page as SVG: every mark tells its value under the pointer or, with the arrow keys, from the keyboard.
+"""What the charts of a report show: said once, and drawn by `svg.py` for a page and by `figures.py` for print.
 
-Colours come from the page's style sheet (Okabe and Ito's palette; cividis for the heat map), so that they suit its ground.
+A page needs a drawing of its own: its marks tell their values under the pointer and from the keyboard, its colours follow the
+reader's light or dark ground, and it is made without matplotlib.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from itertools import pairwise
-from math import ceil, floor, log10
 
-_WIDTH, _LABEL, _RIGHT, _ROW, _TOP = 900, 210, 110, 15, 8
-_CIVIDIS = ("#00224e", "#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838")
+from neurodeploy_energy.price.account import Account, has_twins, verdicts
+from neurodeploy_energy.price.estimate import CAUSES
+from neurodeploy_energy.report.tables import microjoule, number
 
 
 @dataclass(frozen=True)
@@ -28,78 +27,49 @@ class Bar:
     tip: str
 
 
-def bars(
-    rows: Mapping[str, Sequence[Bar]],
-    *,
-    caption: str,
-    unit: str,
-    legend: Sequence[str],
-    stacked: bool = False,
-    log: bool = False,
-) -> str:
+@dataclass(frozen=True)
+class BarChart:
     """Horizontal bars, one group or one stack for each row.
 
-    Args:
+    Attributes:
         rows: label → bars.
         caption: what the chart shows.
         unit: of the values, with what they are.
         legend: what each colour stands for; empty for none.
+        form: of a value that is written beside its bar.
         stacked: bars of a row follow one another instead of standing below each other.
         log: a logarithmic axis, for values that span decades; not with stacks.
+        profile: that the chart belongs to, where there is one for each.
     """
-    values = [bar.value for found in rows.values() for bar in found if bar.value > 0]
-    lengths = [sum(bar.value for bar in found) for found in rows.values()] if stacked else values
-    axis = _Log.of(values) if log and values else _Linear.of(max(lengths, default=0.0))
-    body, y = [], _TOP
-    for label, found in rows.items():
-        height = _ROW if stacked else max(1, len(found)) * _ROW
-        middle = y + height / 2 + 3
-        body.append(f'<text class="label" x="{_LABEL - 8}" y="{middle:.1f}" text-anchor="end">{escape(_short(label))}</text>')
-        start = 0.0
-        for place, bar in enumerate(found):
-            top = y if stacked else y + place * _ROW
-            length = _span(axis.at(start + bar.value) - axis.at(start)) if bar.value > 0 else 0.0
-            body.append(
-                f'<rect class="mark s{bar.style}" x="{_LABEL + _span(axis.at(start)):.1f}" y="{top}" '
-                f'width="{max(length, 1.0):.1f}" height="{_ROW - 2}" data-tip="{escape(bar.tip)}"/>'
-            )
-            start += bar.value if stacked else 0.0
-        y += height + 7
-    return _svg([*axis.grid(y), *body, _unit(unit, y + 32)], y + 40, caption, legend)
+
+    rows: Mapping[str, Sequence[Bar]]
+    caption: str
+    unit: str
+    legend: Sequence[str]
+    form: Callable[[float], str] = number
+    stacked: bool = False
+    log: bool = False
+    profile: str = ""
 
 
-def heat_map(rows: Mapping[str, Sequence[float]], *, caption: str, unit: str, tip: str) -> str:
+@dataclass(frozen=True)
+class HeatMap:
     """One line of fields for each row, from 0 to the largest value.
 
-    Args:
+    Attributes:
         rows: label → values from left to right.
         caption: what the chart shows.
-        unit: of the horizontal axis.
+        unit, row_unit, value_unit: of the horizontal axis, the vertical one, and the values.
         tip: sentence with the fields {row}, {place} (from 1) and {value:.1%}.
     """
-    most = max((value for values in rows.values() for value in values), default=0.0) or 1.0
-    columns = max((len(values) for values in rows.values()), default=1)
-    width, size = (_WIDTH - _LABEL - _RIGHT) / columns, 18
-    body = []
-    for i, (label, values) in enumerate(rows.items()):
-        y = _TOP + i * size
-        body.append(f'<text class="label" x="{_LABEL - 8}" y="{y + 13}" text-anchor="end">{escape(_short(label))}</text>')
-        for step, value in enumerate(values):
-            colour = _CIVIDIS[min(len(_CIVIDIS) - 1, int(value / most * len(_CIVIDIS)))]
-            told = escape(tip.format(row=label, place=step + 1, value=value))
-            body.append(
-                f'<rect class="mark" fill="{colour}" x="{_LABEL + step * width:.1f}" y="{y}" width="{width - 1:.1f}" '
-                f'height="{size - 1}" data-tip="{told}"/>'
-            )
-    bottom = _TOP + len(rows) * size
-    every = ceil(columns / 16)
-    body += [_tick(_LABEL + (step + 0.5) * width, bottom + 14, str(step + 1)) for step in range(0, columns, every)]
-    body += [_unit(unit, bottom + 32)]
-    for i, colour in enumerate(_CIVIDIS):
-        body.append(f'<rect fill="{colour}" x="{_WIDTH - _RIGHT + 20 + 7 * i}" y="{bottom + 4}" width="7" height="10"/>')
-    body.append(_tick(_WIDTH - _RIGHT + 20, bottom + 28, "0"))
-    body.append(_tick(_WIDTH - 22, bottom + 28, f"{most:.1%}"))
-    return _svg(body, bottom + 40, caption, ())
+
+    rows: Mapping[str, Sequence[float]]
+    caption: str
+    unit: str
+    row_unit: str
+    value_unit: str
+    tip: str
+    profile: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,134 +96,112 @@ class Point:
     front: bool = False
 
 
-def scatter(points: Sequence[Point], *, caption: str, x_unit: str, y_unit: str) -> str:
-    """Points with their intervals; those of the front are joined by a line."""
-    height = 380
-    xs = [x for p in points for x in (p.x, *(p.across or ()))]
-    ys = [y for p in points for y in (p.y, *(p.up or ()))]
-    decades = min(xs) > 0 and max(xs) > 10 * min(xs)
-    axis = _Log.of(xs) if decades else _Between.of(min(xs), max(xs))
-    low, high = _padded(min(ys), max(ys))
+@dataclass(frozen=True)
+class Scatter:
+    """Points with their intervals; those of the front are joined by a line.
 
-    def across(x: float) -> float:
-        return _LABEL + _span(axis.at(x))
+    Attributes:
+        points: at least one.
+        caption: what the chart shows.
+        x_unit, y_unit: of the axes.
+        profile: that the chart belongs to, where there is one for each.
+    """
 
-    def up(y: float) -> float:
-        return _TOP + (height - _TOP) * (high - y) / (high - low)
-
-    step = _nice((high - low) / 5)
-    body = []
-    for i in range(ceil(low / step), floor(high / step) + 1):
-        y, text = up(i * step), f"{i * step:.10g}"
-        body.append(f'<line class="grid" x1="{_LABEL}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        body.append(f'<text class="tick" x="{_LABEL - 8}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
-    front = sorted((p for p in points if p.front), key=lambda p: p.x)
-    for a, b in pairwise(front):
-        corner = f"M{across(a.x):.1f} {up(a.y):.1f}H{across(b.x):.1f}V{up(b.y):.1f}"
-        body.append(f'<path class="front" d="{corner}"/>')
-    for p in points:
-        x, y = across(p.x), up(p.y)
-        if p.across is not None:
-            body.append(f'<path class="whisker" d="M{across(p.across[0]):.1f} {y:.1f}H{across(p.across[1]):.1f}"/>')
-        if p.up is not None:
-            body.append(f'<path class="whisker" d="M{x:.1f} {up(p.up[0]):.1f}V{up(p.up[1]):.1f}"/>')
-        body.append(f'<circle class="mark s{p.style}" cx="{x:.1f}" cy="{y:.1f}" r="6" data-tip="{escape(p.tip)}"/>')
-        if p.label:
-            body.append(f'<text class="label" x="{x + 10:.1f}" y="{y - 7:.1f}">{escape(_short(p.label))}</text>')
-    body.append(f'<text class="unit" transform="translate({_LABEL - 60} {height / 2:.0f}) rotate(-90)">{escape(y_unit)}</text>')
-    return _svg([*axis.grid(height), *body, _unit(x_unit, height + 32)], height + 40, caption, ())
+    points: Sequence[Point]
+    caption: str
+    x_unit: str
+    y_unit: str
+    profile: str = ""
 
 
-class _Linear:
-    def __init__(self, top: float) -> None:
-        self.top = top
-
-    @classmethod
-    def of(cls, largest: float) -> "_Linear":
-        return cls(largest or 1.0)
-
-    def at(self, value: float) -> float:
-        """From 0 at the left to 1 at the right."""
-        return value / self.top
-
-    def grid(self, bottom: float) -> list[str]:
-        step = _nice(self.top / 5)
-        return [_line(self.at(i * step), bottom, f"{i * step:,.10g}") for i in range(floor(self.top / step + 1e-9) + 1)]
+Chart = BarChart | HeatMap | Scatter
 
 
-class _Between:
-    def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
-
-    @classmethod
-    def of(cls, low: float, high: float) -> "_Between":
-        return cls(*_padded(low, high))
-
-    def at(self, value: float) -> float:
-        return (value - self.low) / (self.high - self.low)
-
-    def grid(self, bottom: float) -> list[str]:
-        step = _nice((self.high - self.low) / 5)
-        first, last = ceil(self.low / step), floor(self.high / step)
-        return [_line(self.at(i * step), bottom, f"{i * step:,.10g}") for i in range(first, last + 1)]
+def charts_of(report: Account) -> dict[str, Chart]:
+    """Name of a file → chart: all that a report shows."""
+    charts: dict[str, Chart | None] = {
+        "spikes_per_layer": spikes_per_layer(report),
+        "energy_by_profile": energy_by_profile(report),
+        **{f"energy_by_layer_{profile.name}": energy_by_layer(report, profile.name) for profile in report.profiles},
+        "rates_over_time": rates_over_time(report),
+    }
+    return {name: chart for name, chart in charts.items() if chart is not None and not (_is_empty(chart) and chart.profile)}
 
 
-def _padded(low: float, high: float) -> tuple[float, float]:
-    """With some room at both ends."""
-    room = 0.08 * (high - low) or 0.08 * abs(high) or 1.0
-    return low - room, high + room
+def spikes_per_layer(report: Account) -> BarChart:
+    """Spikes per sample of every spiking layer, beside the baseline's."""
+    both = [report] if report.comparison is None else [report, report.comparison.baseline]
+    names = dict.fromkeys(row.name for one in both for row in one.layers if row.kind == "neuron")
+    rows: dict[str, list[Bar]] = {name: [] for name in names}
+    for style, one in enumerate(both):
+        for row in one.layers:
+            if row.kind == "neuron":
+                tip = f"{row.name}: {number(row.spikes)} spikes per sample ({one.name})"
+                rows[row.name].append(Bar(row.spikes, style, tip))
+    caption = f"Spikes of every spiking layer of {report.name}: mean over {report.samples:,} samples, {report.steps} time steps"
+    return BarChart(rows, caption, "spikes per sample", [one.name for one in both])
 
 
-class _Log:
-    def __init__(self, low: int, high: int) -> None:
-        self.low, self.high = low, high
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "_Log":
-        low = floor(log10(min(values)) - 1e-9)
-        return cls(low, max(ceil(log10(max(values))), low + 1))
-
-    def at(self, value: float) -> float:
-        return max(0.0, (log10(value) - self.low) / (self.high - self.low)) if value > 0 else 0.0
-
-    def grid(self, bottom: float) -> list[str]:
-        every = ceil((self.high - self.low) / 8)
-        return [_line(self.at(10.0**e), bottom, f"{10.0**e:,.10g}") for e in range(self.low, self.high + 1, every)]
-
-
-def _nice(step: float) -> float:
-    """1, 2 or 5 times a power of ten, at least `step`."""
-    power = 10.0 ** floor(log10(step)) if step > 0 else 1.0
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= step * (1 - 1e-9))
-
-
-def _span(share: float) -> float:
-    return share * (_WIDTH - _LABEL - _RIGHT)
+def energy_by_profile(report: Account) -> BarChart:
+    """The model, its baseline and its twins under every profile."""
+    twins, names = has_twins(report), [report.name, "", "dense ReLU twin", "quantised twin"]
+    rows: dict[str, list[Bar]] = {}
+    for place, verdict in enumerate(verdicts(report)):
+        energies = [(0, report.name, verdict.model_uj)]
+        if report.comparison is not None:
+            names[1] = report.comparison.baseline.name
+            energies.append((1, names[1], report.comparison.energies[place].baseline))
+        if twins:
+            energies += [(2, names[2], verdict.dense_uj or 0.0), (3, f"{verdict.bits}-bit twin", verdict.quantised_uj or 0.0)]
+        profile = verdict.profile.name
+        rows[profile] = [
+            Bar(uj, style, f"{label} under {profile}: {microjoule(uj)} µJ per sample")
+            for style, label, uj in energies
+            if uj or style < 2
+        ]
+    used = {bar.style for bars in rows.values() for bar in bars}
+    legend = [name if style in used else "" for style, name in enumerate(names)]
+    unit = "estimated energy, µJ per sample, logarithmic"
+    return BarChart(rows, "Estimated energy under each profile", unit, legend, microjoule, log=True)
 
 
-def _line(share: float, bottom: float, text: str) -> str:
-    x = _LABEL + _span(share)
-    return f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{bottom:.0f}"/>{_tick(x, bottom + 14, text)}'
+def energy_by_layer(report: Account, profile: str) -> BarChart:
+    """Estimated energy of every layer by cause, under one profile."""
+    breakdown = report.energy(profile)
+    rows = {
+        layer.name: [
+            Bar(uj, style, f"{layer.name}, {cause}: {microjoule(uj)} µJ")
+            for style, (cause, field) in enumerate(CAUSES.items())
+            if (uj := getattr(layer, field) * 1e-6) > 0
+        ]
+        for layer in breakdown.layers
+        if layer.total > 0
+    }
+    used = {bar.style for bars in rows.values() for bar in bars}
+    legend = [cause if style in used else "" for style, cause in enumerate(CAUSES)]
+    total = microjoule(breakdown.total_uj)
+    caption = f"Estimated energy of every layer of {report.name} under {profile}, by cause: {total} µJ"
+    unit = f"estimated energy, µJ per sample ({profile})"
+    return BarChart(rows, caption, unit, legend, microjoule, stacked=True, profile=profile)
 
 
-def _tick(x: float, y: float, text: str) -> str:
-    return f'<text class="tick" x="{x:.1f}" y="{y:.0f}" text-anchor="middle">{escape(text)}</text>'
+def rates_over_time(report: Account) -> HeatMap | None:
+    """Firing rate of every spiking layer in every time step; None if it was not counted by step."""
+    rates = rates_by_step(report)
+    tip = "{row}, step {place}: {value:.2%} of its neurons fire"
+    caption = f"Firing rate of every spiking layer of {report.name} in each time step"
+    return HeatMap(rates, caption, "time step", "spiking layer", "neurons that fire", tip) if rates else None
 
 
-def _unit(text: str, y: float) -> str:
-    return f'<text class="unit" x="{(_LABEL + _WIDTH - _RIGHT) / 2:.0f}" y="{y:.0f}">{escape(text)}</text>'
+def rates_by_step(report: Account) -> dict[str, list[float]]:
+    """Spiking layer → share of its neurons that fire in each time step, mean over the samples; empty if not counted by step."""
+    rates = {}
+    for row in report.layers:
+        series = report.series.get(row.name)
+        if row.kind == "neuron" and series is not None and row.neurons:
+            rates[row.name] = [count / (row.neurons * report.samples) for count in series.spikes_per_step.tolist()]
+    return rates
 
 
-def _short(label: str) -> str:
-    """What fits beside the chart: of a long name its end, which tells layers apart."""
-    return label if len(label) <= 28 else f"…{label[-27:]}"
-
-
-def _svg(body: Sequence[str], height: float, caption: str, legend: Sequence[str]) -> str:
-    keys = "".join(f'<span><i class="key s{i}"></i>{escape(text)}</span>' for i, text in enumerate(legend) if text)
-    legends = f'<span class="legend">{keys}</span>' if keys else ""
-    return (
-        f"<figure><figcaption>{escape(caption)}{legends}</figcaption>"
-        f'<svg class="chart" viewBox="0 0 {_WIDTH} {height:.0f}" role="group" tabindex="0" '
-        f'aria-label="{escape(caption)}; left and right arrow keys go through its values">{"".join(body)}</svg></figure>'
-    )
+def _is_empty(chart: Chart) -> bool:
+    return not (chart.points if isinstance(chart, Scatter) else chart.rows)

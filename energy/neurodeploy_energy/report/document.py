@@ -1,114 +1,274 @@
-"""The report as JSON, with a versioned schema: everything that the other formats show, unrounded."""
+"""The report as JSON, with a versioned schema: everything that the other formats show, unrounded; and back from its file.
+
+What is counted and measured is written as its own dataclasses say; the classes here say the rest of the file. The same in JSON
+Schema is `report.schema.json`.
+"""
 
 import json
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, Literal
 
-from neurodeploy_energy.deployment import Deployment, deployment
-from neurodeploy_energy.persample import model_series
-from neurodeploy_energy.report.schema import SCHEMA_VERSION
-from neurodeploy_energy.result import Report
-from neurodeploy_energy.twins import Verdict, has_twins, verdicts
+import torch
+
+from neurodeploy.io.errors import UserError
+from neurodeploy_energy.count.layer import LayerRow, Series
+from neurodeploy_energy.declared import Count, Declared, FaultyField, Natural, Number, Positive
+from neurodeploy_energy.price.account import (
+    Account,
+    AnyAccount,
+    Place,
+    compare,
+    deployment,
+    has_twins,
+    model_series,
+    verdicts,
+)
+from neurodeploy_energy.price.joules import Measurement, Unmeasured
+from neurodeploy_energy.price.profiles import Profile
+
+SCHEMA_VERSION: Literal[2] = 2
+Estimate = Literal[True]
 
 
-def as_document(report: Report) -> dict[str, Any]:
-    """Plain dictionaries and lists. Energies are in µJ per sample; estimates are marked as such, measured ones apart."""
+@dataclass(frozen=True)
+class EnergyEntry(Declared):
+    """Under one profile, in µJ per sample. `static_uj` is not in the total."""
+
+    profile: Profile
+    estimate: Estimate
+    total_uj: Count
+    static_uj: Count | None
+    layers_uj: dict[str, Count]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class VerdictEntry(Declared):
+    """See `Verdict`."""
+
+    profile: str
+    estimate: Estimate
+    spiking_uj: Count
+    dense_twin_uj: Count | None
+    quantised_twin_uj: Count | None
+    quantised_twin_bits: int
+    twin_sparsity: Number
+    twin_measured: bool
+    break_even_rate: Count | None
+
+
+@dataclass(frozen=True)
+class DeploymentEntry(Declared):
+    """See `DeploymentEnergy`."""
+
+    profile: str
+    host_profile: str
+    estimate: Estimate
+    chip_uj: Count
+    chip_static_uj: Count | None
+    encoder_macs: Count
+    head_macs: Count
+    encoder_uj: Count
+    head_uj: Count
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ComparisonEntry(Declared):
+    """The model against the baseline under one profile, µJ per sample."""
+
+    profile: str
+    estimate: Estimate
+    model_uj: Count
+    baseline_uj: Count
+    change_percent: Number | None
+
+
+@dataclass(frozen=True)
+class PerSample(Declared):
+    """Counts of the whole model for every sample, in their order; and spikes of each layer in every step, over all samples."""
+
+    spikes: list[int]
+    sops: list[int]
+    macs: list[int]
+    spikes_per_step: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Answers(Declared):
+    """Right answers of all samples asked."""
+
+    correct: Natural
+    samples: Positive
+
+
+@dataclass(frozen=True)
+class Document(Declared):
+    """A whole report; see `Account`."""
+
+    schema_version: Literal[2]
+    name: str
+    samples: Positive
+    steps: Natural
+    unit: Literal["per sample"]
+    answers: Answers | None
+    layers: tuple[LayerRow, ...]
+    total: LayerRow
+    energy: tuple[EnergyEntry, ...]
+    verdicts: tuple[VerdictEntry, ...]
+    places: dict[str, Place]
+    host: Profile | None
+    deployment: tuple[DeploymentEntry, ...]
+    measured: tuple[Measurement | Unmeasured, ...]
+    uncounted: dict[str, str]
+    per_sample: PerSample | None
+    comparison: tuple[ComparisonEntry, ...] | None
+    baseline: "Document | None"
+    twin: "Document | None"
+
+
+def json_schema() -> dict[str, Any]:
+    """Of a report's file, in JSON Schema, draft 2020-12."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "neurodeploy energy report"}
+    return schema | Document.json_schema()
+
+
+def document_of(report: Account) -> Document:
+    """What is written. Energies are in µJ per sample; estimates are marked as such, measured ones apart."""
     comparison = report.comparison
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": report.name,
-        "samples": report.samples,
-        "steps": report.steps,
-        "unit": "per sample",
-        "answers": None if report.answers is None else dict(zip(("correct", "samples"), report.answers, strict=True)),
-        "layers": [asdict(row) for row in report.layers],
-        "total": asdict(report.total),
-        "energy": [_energy(report, profile.name) for profile in report.profiles],
-        "verdicts": [_verdict(verdict, measured=report.twin is not None) for verdict in verdicts(report) if has_twins(report)],
-        "places": report.places,
-        "host": None if report.host is None else asdict(report.host),
-        "deployment": _deployment(report),
-        "measured": [asdict(one) for one in report.measured],
-        "uncounted": report.uncounted,
-        "per_sample": _per_sample(report),
-        "comparison": None
+    return Document(
+        schema_version=SCHEMA_VERSION,
+        name=report.name,
+        samples=report.samples,
+        steps=report.steps,
+        unit="per sample",
+        answers=None if report.answers is None else Answers(*report.answers),
+        layers=report.layers,
+        total=report.total,
+        energy=tuple(_energy(report, profile.name) for profile in report.profiles),
+        verdicts=_verdicts(report),
+        places=report.places,
+        host=report.host,
+        deployment=_deployments(report),
+        measured=report.measured,
+        uncounted=report.uncounted,
+        per_sample=_per_sample(report),
+        comparison=None
         if comparison is None
-        else [
-            {
-                "profile": pair.profile.name,
-                "estimate": True,
-                "model_uj": pair.model,
-                "baseline_uj": pair.baseline,
-                "change_percent": pair.change_percent,
-            }
+        else tuple(
+            ComparisonEntry(pair.profile.name, True, pair.model, pair.baseline, pair.change_percent)
             for pair in comparison.energies
-        ],
-        "baseline": None if comparison is None else as_document(comparison.baseline),
-        "twin": None if report.twin is None else as_document(report.twin),
-    }
+        ),
+        baseline=None if comparison is None else document_of(comparison.baseline),
+        twin=None if report.twin is None else document_of(report.twin),
+    )
 
 
-def as_json(report: Report) -> str:
-    return json.dumps(as_document(report), indent=2, ensure_ascii=False) + "\n"
+def as_json(report: Account) -> str:
+    """The text of a `report.json`."""
+    return json.dumps(asdict(document_of(report)), indent=2, ensure_ascii=False) + "\n"
 
 
-def _energy(report: Report, profile: str) -> dict[str, Any]:
+def _energy(report: Account, profile: str) -> EnergyEntry:
     breakdown = report.energy(profile)
-    return {
-        "profile": asdict(breakdown.profile),
-        "estimate": True,
-        "total_uj": breakdown.total_uj,
-        "static_uj": breakdown.static_uj,
-        "layers_uj": {layer.name: layer.total * 1e-6 for layer in breakdown.layers},
-        "left_out": list(breakdown.left_out),
-    }
+    layers = {layer.name: layer.total * 1e-6 for layer in breakdown.layers}
+    return EnergyEntry(breakdown.profile, True, breakdown.total_uj, breakdown.static_uj, layers, breakdown.left_out)
 
 
-def _verdict(verdict: Verdict, *, measured: bool) -> dict[str, Any]:
-    return {
-        "profile": verdict.profile.name,
-        "estimate": True,
-        "spiking_uj": verdict.model_uj,
-        "dense_twin_uj": verdict.dense_uj,
-        "quantised_twin_uj": verdict.quantised_uj,
-        "quantised_twin_bits": verdict.bits,
-        "twin_sparsity": verdict.sparsity,
-        "twin_measured": measured,
-        "break_even_rate": verdict.break_even_rate,
-    }
+def _verdicts(report: Account) -> tuple[VerdictEntry, ...]:
+    if not has_twins(report):
+        return ()
+    measured = report.twin is not None
+    return tuple(
+        VerdictEntry(
+            v.profile.name, True, v.model_uj, v.dense_uj, v.quantised_uj, v.bits, v.sparsity, measured, v.break_even_rate
+        )
+        for v in verdicts(report)
+    )
 
 
-def _deployment(report: Report) -> list[dict[str, Any]]:
+def _deployments(report: Account) -> tuple[DeploymentEntry, ...]:
     if report.host is None:
-        return []
-    found = [deployment(report, profile, report.host) for profile in report.profiles]
-    return [_deployed(one) for one in found if one is not None]
+        return ()
+    return tuple(
+        DeploymentEntry(
+            profile=parts.chip.name,
+            host_profile=parts.host.name,
+            estimate=True,
+            chip_uj=parts.chip_uj,
+            chip_static_uj=parts.static_uj,
+            encoder_macs=parts.encoder_macs,
+            head_macs=parts.head_macs,
+            encoder_uj=parts.encoder_uj,
+            head_uj=parts.head_uj,
+            left_out=parts.left_out,
+        )
+        for profile in report.profiles
+        if (parts := deployment(report, profile, report.host)) is not None
+    )
 
 
-def _deployed(one: Deployment) -> dict[str, Any]:
-    return {
-        "profile": one.chip.name,
-        "host_profile": one.host.name,
-        "estimate": True,
-        "chip_uj": one.chip_uj,
-        "chip_static_uj": one.static_uj,
-        "encoder_macs": one.encoder_macs,
-        "head_macs": one.head_macs,
-        "encoder_uj": one.encoder_uj,
-        "head_uj": one.head_uj,
-        "left_out": list(one.left_out),
-    }
-
-
-def _per_sample(report: Report) -> dict[str, Any] | None:
+def _per_sample(report: Account) -> PerSample | None:
     """Sums over the layers, so that a data set of any size stays a small file."""
     total = model_series(report)
     if total is None:
         return None
     neurons = {row.name for row in report.layers if row.kind == "neuron"}
-    return {
-        "spikes": total.spikes_per_sample.tolist(),
-        "sops": total.sops_per_sample.tolist(),
-        "macs": total.macs_per_sample.tolist(),
-        "spikes_per_step": {name: one.spikes_per_step.tolist() for name, one in report.series.items() if name in neurons},
-    }
+    steps = {name: one.spikes_per_step.tolist() for name, one in report.series.items() if name in neurons}
+    return PerSample(total.spikes_per_sample.tolist(), total.sops_per_sample.tolist(), total.macs_per_sample.tolist(), steps)
+
+
+def read_account(path: Path, kind: type[AnyAccount]) -> AnyAccount:
+    """Read a `report.json`, as an account of some kind.
+
+    Spikes of single layers by sample are not in such a file; those of the whole model are, and those of each layer by step.
+
+    Raises:
+        UserError: it is missing, damaged, or of another schema version; the first field at fault is named.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; a report.json written by `neurodeploy energy` is expected") from None
+    try:
+        return _account(Document.from_json(content), kind)
+    except FaultyField as fault:
+        version = f", of schema version {SCHEMA_VERSION}," if fault.path == "schema_version" else ""
+        raise UserError(f"{path}: {fault}; a report.json{version} written by this version is expected") from None
+
+
+def _account(file: Document, kind: type[AnyAccount]) -> AnyAccount:
+    account = kind(
+        name=file.name,
+        samples=file.samples,
+        steps=file.steps,
+        layers=file.layers,
+        uncounted=file.uncounted,
+        profiles=tuple(entry.profile for entry in file.energy),
+        series=_by_step(file),
+        places=file.places,
+        host=file.host,
+        twin=None if file.twin is None else _account(file.twin, kind),
+        answers=None if file.answers is None else (file.answers.correct, file.answers.samples),
+        measured=file.measured,
+        whole=_whole(file),
+    )
+    if file.baseline is None:
+        return account
+    return replace(account, comparison=compare(account, _account(file.baseline, kind)))
+
+
+def _by_step(file: Document) -> dict[str, Series]:
+    """Layers by step; by sample they are not in the file."""
+    kept, none = {} if file.per_sample is None else file.per_sample.spikes_per_step, torch.empty(0, dtype=torch.int64)
+    return {name: Series(torch.tensor(steps, dtype=torch.int64), none, none, none) for name, steps in kept.items()}
+
+
+def _whole(file: Document) -> Series | None:
+    kept = file.per_sample
+    if kept is None:
+        return None
+    steps = [sum(step) for step in zip_longest(*kept.spikes_per_step.values(), fillvalue=0)]
+    return Series(*(torch.tensor(column, dtype=torch.int64) for column in (steps, kept.spikes, kept.sops, kept.macs)))

@@ -1,142 +1,147 @@
 """Figures of a report, as matplotlib Figure objects without global state; colours from Okabe and Ito's palette."""
 
 from collections.abc import Mapping, Sequence
+from math import floor, log10
+from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy.estimate import CAUSES
-from neurodeploy_energy.report.charts import Point
-from neurodeploy_energy.report.columns import energies
-from neurodeploy_energy.report.rates import rates_by_step
-from neurodeploy_energy.result import Report
+from neurodeploy.io.files import atomic_file
+from neurodeploy_energy.price.account import Account
+from neurodeploy_energy.price.estimate import Verdict
+from neurodeploy_energy.report import charts
+from neurodeploy_energy.report.charts import BarChart, Chart, HeatMap, Point, Scatter
 
-MODEL, BASELINE = "#0072B2", "#E69F00"
+_STYLES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7A7A7A", "#D55E00")
+"""Colours by number, those of a page's style sheet on a light ground."""
 _HATCHES = ("", "///", "...", "xxx", "---", "\\\\\\")
-_STACK = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7A7A7A", "#D55E00")
 
 
-def spikes_per_layer(report: Report) -> Figure:
-    """Bars: spikes per sample of every spiking layer, beside the baseline's."""
-    baseline = report.comparison.baseline if report.comparison else None
-    ours = {row.name: row.spikes for row in report.layers if row.kind == "neuron"}
-    theirs = {row.name: row.spikes for row in baseline.layers if row.kind == "neuron"} if baseline else {}
-    names = [*ours, *(name for name in theirs if name not in ours)]
-    figure = Figure(figsize=(max(7.0, 0.9 * len(names) + 2.5), 4.0), layout="constrained")
-    axes = figure.add_subplot()
-    places = range(len(names))
-    if baseline is not None:
-        bars = axes.bar([p - 0.21 for p in places], [theirs.get(n, 0) for n in names], 0.4, color=BASELINE, label=baseline.name)
-        axes.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=2)
-    shift, width = (0.21, 0.4) if baseline else (0.0, 0.6)
-    bars = axes.bar([p + shift for p in places], [ours.get(n, 0) for n in names], width, color=MODEL, label=report.name)
-    labels = [f"{ours[n]:,.0f}" if n in ours else "none" for n in names]
-    axes.bar_label(bars, labels=labels, fontsize=10, padding=2)
-    axes.set_xticks(list(places), names, fontsize=11, rotation=0 if len(names) <= 8 else 60, parse_math=False)
-    axes.set_ylabel("spikes per sample", fontsize=12)
-    axes.set_xlabel("spiking layer", fontsize=12)
-    axes.set_title(f"Spikes per layer, {report.samples:,} samples, {report.steps} time steps", fontsize=13, loc="left")
-    axes.margins(y=0.15)
-    _finish(axes, legend=baseline is not None)
-    return figure
+def drawn(chart: Chart) -> Figure:
+    """A chart for print."""
+    if isinstance(chart, BarChart):
+        return _bars(chart)
+    return _heat_map(chart) if isinstance(chart, HeatMap) else _scatter(chart)
 
 
-def energy_by_layer(report: Report, profile: str) -> Figure:
-    """Stacked bars: estimated energy of every layer by cause, under one profile."""
-    breakdown = report.energy(profile)
-    layers = [layer for layer in breakdown.layers if layer.total > 0]
-    figure = Figure(figsize=(max(7.0, 0.8 * len(layers) + 2.5), 4.0), layout="constrained")
-    axes = figure.add_subplot()
-    below = [0.0] * len(layers)
-    for colour, (label, field) in zip(_STACK, CAUSES.items(), strict=True):
-        heights = [getattr(layer, field) * 1e-6 for layer in layers]
-        if any(heights):
-            axes.bar(range(len(layers)), heights, 0.65, bottom=below, color=colour, label=label)
-        below = [b + h for b, h in zip(below, heights, strict=True)]
-    names = [layer.name for layer in layers]
-    axes.set_xticks(range(len(layers)), names, fontsize=11, rotation=0 if len(layers) <= 8 else 60, parse_math=False)
-    axes.set_ylabel("estimated energy, µJ per sample", fontsize=12)
-    axes.set_xlabel("layer", fontsize=12)
-    axes.set_title(
-        f"{report.name}: {breakdown.total_uj:,.4g} µJ, estimated with {profile}", fontsize=13, loc="left", parse_math=False
-    )
-    axes.set_ylim(0, 1.12 * max(below, default=1.0))  # margins would not: stacked bars stick to their bottoms
-    _finish(axes, legend=True)
-    return figure
+def write_png(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all."""
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
 
 
-def energy_by_profile(report: Report) -> Figure:
-    """Bars on a logarithmic axis: the model, the baseline and the dense twin under every profile."""
-    figure = Figure(figsize=(max(7.0, 2.6 * len(report.profiles) + 1.5), 4.0), layout="constrained")
-    axes = figure.add_subplot()
-    series = {report.name: (MODEL, [report.energy(p.name).total_uj for p in report.profiles])}
-    if report.comparison is not None:
-        pairs = report.comparison.energies
-        series = {report.comparison.baseline.name: (BASELINE, [pair.baseline for pair in pairs]), **series}
-        series["dense ReLU twin"] = ("#999999", [pair.twin or 0.0 for pair in pairs])
-    width = 0.8 / len(series)
-    for i, (label, (colour, values)) in enumerate(series.items()):
-        places = [p + (i - (len(series) - 1) / 2) * width for p in range(len(values))]
-        bars = axes.bar(places, values, width * 0.95, color=colour, label=label)
-        axes.bar_label(bars, labels=[f"{v:,.3g}" if v else "no cost" for v in values], fontsize=9, padding=2)
-    if any(value for _, values in series.values() for value in values):
-        axes.set_yscale("log")
-    axes.set_xticks(range(len(report.profiles)), [p.name for p in report.profiles], fontsize=11, parse_math=False)
-    axes.set_ylabel("estimated energy, µJ per sample", fontsize=12)
-    axes.set_title("Estimated energy under each profile", fontsize=13, loc="left")
-    axes.margins(y=0.15)
-    _finish(axes, legend=len(series) > 1)
-    return figure
+def spikes_per_layer(report: Account) -> Figure:
+    """See `charts.spikes_per_layer`."""
+    return drawn(charts.spikes_per_layer(report))
 
 
-def rates_over_time(report: Report) -> Figure | None:
-    """Heat map: firing rate of every spiking layer in every time step; None if it was not counted by step."""
-    rates = rates_by_step(report)
-    if not rates:
-        return None
-    steps = max(map(len, rates.values()))
-    values = np.full((len(rates), steps), np.nan)
-    for place, found in enumerate(rates.values()):
-        values[place, : len(found)] = 100 * np.array(found)
-    figure = Figure(figsize=(max(7.0, 0.35 * steps + 3.0), max(3.2, 0.32 * len(rates) + 1.9)), layout="constrained")
-    axes = figure.add_subplot()
-    ticks = sorted({0, steps - 1, *range(0, steps, max(1, steps // 12))})
-    image = axes.imshow(values, aspect="auto", cmap="cividis", vmin=0, interpolation="nearest")
-    axes.set_xticks(ticks, [str(step + 1) for step in ticks], fontsize=10)
-    axes.set_yticks(range(len(rates)), list(rates), fontsize=10, parse_math=False)
-    axes.set_xlabel("time step", fontsize=12)
-    axes.set_ylabel("spiking layer", fontsize=12)
-    axes.set_title(f"{report.name}: firing rates, {report.samples:,} samples", fontsize=13, loc="left", parse_math=False)
-    figure.colorbar(image, ax=axes, label="neurons that fire, %")
-    return figure
+def energy_by_layer(report: Account, profile: str) -> Figure:
+    """See `charts.energy_by_layer`."""
+    return drawn(charts.energy_by_layer(report, profile))
+
+
+def energy_by_profile(report: Account) -> Figure:
+    """See `charts.energy_by_profile`."""
+    return drawn(charts.energy_by_profile(report))
+
+
+def rates_over_time(report: Account) -> Figure | None:
+    """See `charts.rates_over_time`."""
+    chart = charts.rates_over_time(report)
+    return None if chart is None else drawn(chart)
 
 
 def pareto(points: Sequence[Point], *, profile: str, accuracy: str = "test accuracy") -> Figure:
     """Accuracy against estimated energy under one profile; the points that no other beats in both are joined."""
-    figure = Figure(figsize=(7.5, 4.8), layout="constrained")
-    axes = figure.add_subplot()
+    unit = f"estimated energy, µJ per sample ({profile})"
+    return drawn(Scatter(points, "Accuracy against estimated energy", unit, f"{accuracy}, %", profile))
+
+
+def _bars(chart: BarChart) -> Figure:
+    tops, count = [], 0.0  # of each row, from the top down; rows are half a bar apart
+    for bars in chart.rows.values():
+        tops.append(count)
+        count += (1 if chart.stacked else max(1, len(bars))) + 0.5
+    figure, axes = _figure(8.0, max(3.2, 0.2 * count + 1.6), chart.caption)
+    for top, bars in zip(tops, chart.rows.values(), strict=True):
+        start = 0.0
+        for place, bar in enumerate(bars):
+            at = top if chart.stacked else top + place
+            axes.barh(at, bar.value, 0.9, left=start, color=_STYLES[bar.style])
+            start += bar.value if chart.stacked else 0.0
+            if not chart.stacked:
+                axes.annotate(
+                    chart.form(bar.value), (bar.value, at), (3, 0), textcoords="offset points", fontsize=9, va="center"
+                )
+        if chart.stacked:
+            axes.annotate(chart.form(start), (start, top), (3, 0), textcoords="offset points", fontsize=9, va="center")
+    middles = [
+        top + (0 if chart.stacked else (max(1, len(bars)) - 1) / 2) for top, bars in zip(tops, chart.rows.values(), strict=True)
+    ]
+    axes.set_yticks(middles, list(chart.rows), fontsize=10, parse_math=False)
+    axes.set_ylim(max(count, 1.0) - 0.75, -0.75)
+    values = [bar.value for bars in chart.rows.values() for bar in bars if bar.value > 0]
+    if chart.log and values:
+        axes.set_xscale("log")
+        room = max(4.0, (max(values) / min(values)) ** 0.16)  # for the number beside the longest bar
+        axes.set_xlim(10 ** floor(log10(min(values)) - 1e-9), room * max(values))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _tick: chart.form(value)))
+    else:
+        axes.margins(x=0.12)
+        axes.set_xlim(left=0)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel(chart.unit, fontsize=11, parse_math=False)
+    keys = [Patch(color=_STYLES[style], label=label) for style, label in enumerate(chart.legend) if label]
+    if len(keys) > 1:
+        legend = figure.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 4), frameon=False, fontsize=10)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+    return figure
+
+
+def _heat_map(chart: HeatMap) -> Figure:
+    steps = max(map(len, chart.rows.values()))
+    values = np.full((len(chart.rows), steps), np.nan)
+    for row, rates in enumerate(chart.rows.values()):
+        values[row, : len(rates)] = 100 * np.array(rates)
+    figure, axes = _figure(max(7.0, 0.35 * steps + 3.0), max(3.2, 0.32 * len(chart.rows) + 1.9), chart.caption)
+    ticks = sorted({0, steps - 1, *range(0, steps, max(1, steps // 12))})
+    image = axes.imshow(values, aspect="auto", cmap="cividis", vmin=0, interpolation="nearest")
+    axes.set_xticks(ticks, [str(step + 1) for step in ticks], fontsize=10)
+    axes.set_yticks(range(len(chart.rows)), list(chart.rows), fontsize=10, parse_math=False)
+    axes.set_xlabel(chart.unit, fontsize=11)
+    axes.set_ylabel(chart.row_unit, fontsize=11)
+    axes.grid(visible=False)
+    figure.colorbar(image, ax=axes, label=f"{chart.value_unit}, %")
+    return figure
+
+
+def _scatter(chart: Scatter) -> Figure:
+    points = chart.points
+    figure, axes = _figure(7.5, 4.8, chart.caption)
     for point in points:
         across, up = (
             None if ends is None else [[max(0.0, at - ends[0])], [max(0.0, ends[1] - at)]]
             for at, ends in ((point.x, point.across), (point.y, point.up))
         )
-        colour, marker = (MODEL, "o") if point.front else ("#7A7A7A", "s")
+        colour, marker = (_STYLES[0], "o") if point.front else (_STYLES[4], "s")
         axes.errorbar(point.x, point.y, xerr=across, yerr=up, fmt=marker, color=colour, capsize=3, markersize=7)
         if point.label:
             axes.annotate(point.label, (point.x, point.y), (7, 5), textcoords="offset points", fontsize=10, parse_math=False)
     front = sorted((p for p in points if p.front), key=lambda p: p.x)
-    axes.step([p.x for p in front], [p.y for p in front], where="post", color=MODEL, linestyle="--", linewidth=1, zorder=0)
+    axes.step([p.x for p in front], [p.y for p in front], where="post", color=_STYLES[0], linestyle="--", linewidth=1, zorder=0)
     if points and min(p.x for p in points) > 0 and max(p.x for p in points) > 5 * min(p.x for p in points):
         axes.set_xscale("log")
-    axes.set_xlabel(f"estimated energy, µJ per sample ({profile})", fontsize=12, parse_math=False)
-    axes.set_ylabel(f"{accuracy}, %", fontsize=12)
-    axes.set_title("Accuracy against estimated energy", fontsize=13, loc="left")
+    axes.set_xlabel(chart.x_unit, fontsize=11, parse_math=False)
+    axes.set_ylabel(chart.y_unit, fontsize=11)
     axes.margins(0.12)
-    _finish(axes, legend=False)
     return figure
 
 
@@ -158,19 +163,17 @@ def grouped_bars(
     Raises:
         UserError: there are more series than colours.
     """
-    if len(series) > len(_STACK):
-        raise UserError(f"grouped bars: {len(series)} series found, at most {len(_STACK)} expected")
-    names = list(dict.fromkeys(group for found in series.values() for group in found))
+    if len(series) > len(_STYLES):
+        raise UserError(f"grouped bars: {len(series)} series found, at most {len(_STYLES)} expected")
+    names = list(dict.fromkeys(group for bars in series.values() for group in bars))
     figure = Figure(figsize=(max(7.0, 0.34 * len(names) * max(1, len(series)) + 2.0), 4.2), layout="constrained")
     axes = figure.add_subplot()
     width = 0.84 / max(1, len(series))
-    for i, ((label, found), colour, hatch) in enumerate(zip(series.items(), _STACK, _HATCHES, strict=False)):
-        places = [names.index(group) + (i - (len(series) - 1) / 2) * width for group in found]
-        heights = [value for value, _ in found.values()]
+    for i, ((label, bars), colour, hatch) in enumerate(zip(series.items(), _STYLES, _HATCHES, strict=False)):
+        places = [names.index(group) + (i - (len(series) - 1) / 2) * width for group in bars]
+        heights = [value for value, _ in bars.values()]
         axes.bar(places, heights, 0.94 * width, color=colour, hatch=hatch, edgecolor="white", linewidth=0, label=label)
-        spreads = [
-            (place, value, half) for place, (value, half) in zip(places, found.values(), strict=True) if half is not None
-        ]
+        spreads = [(place, value, half) for place, (value, half) in zip(places, bars.values(), strict=True) if half is not None]
         if spreads:
             across, up, halves = zip(*spreads, strict=True)
             axes.errorbar(across, up, yerr=halves, fmt="none", ecolor="#222222", elinewidth=1.2, capsize=3)
@@ -178,7 +181,7 @@ def grouped_bars(
     axes.set_xlabel(groups, fontsize=12)
     axes.set_ylabel(values, fontsize=12)
     axes.set_title(title, fontsize=13, loc="left", parse_math=False)
-    _finish(axes, legend=False)
+    _finish(axes)
     if len(series) > 1:
         legend = figure.legend(loc="outside lower center", ncols=min(len(series), 4), frameon=False, fontsize=11)
         for text in legend.get_texts():
@@ -193,15 +196,15 @@ def raster(spikes: Mapping[str, Tensor], *, title: str = "Spikes of single neuro
         spikes: layer → `[T, neurons]`, of one sample; see `neurodeploy_energy.recording.record`.
         title: above it.
     """
-    counts = {name: found.shape[1] for name, found in spikes.items()}
+    counts = {name: fired.shape[1] for name, fired in spikes.items()}
     figure = Figure(figsize=(8.0, 0.12 * sum(counts.values()) + 0.3 * len(counts) + 1.6), layout="constrained")
     axes = figure.add_subplot()
     start, middles, steps = 0, [], 1
-    for place, (_name, found) in enumerate(spikes.items()):
-        when, who = (found != 0).nonzero(as_tuple=True)
-        axes.plot(when.numpy() + 1, who.numpy() + start, "|", color=_STACK[place % len(_STACK)], markersize=6)
-        middles.append(start + (found.shape[1] - 1) / 2)
-        start, steps = start + found.shape[1] + 1, max(steps, len(found))
+    for place, (_name, fired) in enumerate(spikes.items()):
+        when, who = (fired != 0).nonzero(as_tuple=True)
+        axes.plot(when.numpy() + 1, who.numpy() + start, "|", color=_STYLES[place % len(_STYLES)], markersize=6)
+        middles.append(start + (fired.shape[1] - 1) / 2)
+        start, steps = start + fired.shape[1] + 1, max(steps, len(fired))
     axes.set_yticks(middles, [f"{name} ({count})" for name, count in counts.items()], fontsize=10, parse_math=False)
     axes.set_xlim(0.5, steps + 0.5)
     axes.set_ylim(start - 0.5, -1)
@@ -213,23 +216,130 @@ def raster(spikes: Mapping[str, Tensor], *, title: str = "Spikes of single neuro
     return figure
 
 
-def all_figures(report: Report) -> dict[str, Figure]:
-    """File name without ending → figure."""
-    figures = {"spikes_per_layer": spikes_per_layer(report), "energy_by_profile": energy_by_profile(report)}
-    rates = rates_over_time(report)
-    if rates is not None:
-        figures["rates_over_time"] = rates
-    for profile in report.profiles:
-        if any(energies(report, profile.name).values()):
-            figures[f"energy_by_layer_{profile.name}"] = energy_by_layer(report, profile.name)
-    return figures
+def _figure(width: float, height: float, caption: str) -> tuple[Figure, Axes]:
+    """One pair of axes below its caption, with a light grid and no frame."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    figure.suptitle(fill(caption, int(10 * width)), x=0.01, ha="left", fontsize=12, parse_math=False)
+    _finish(axes)
+    return figure, axes
 
 
-def _finish(axes: Axes, *, legend: bool) -> None:
+def _finish(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=11)
-    axes.grid(axis="y", linewidth=0.5, alpha=0.5)
+    axes.tick_params(labelsize=10)
+    axes.grid(linewidth=0.5, alpha=0.5)
     axes.set_axisbelow(True)
-    if legend and axes.get_legend_handles_labels()[0]:
-        for text in axes.legend(frameon=False, fontsize=11).get_texts():
+
+
+_OTHER = "#5A5A5A"
+_LINES = (
+    (_STYLES[0], "o", "-"),
+    (_STYLES[1], "s", "--"),
+    ("#009E73", "^", "-."),
+    ("#CC79A7", "D", ":"),
+    ("#D55E00", "v", (0, (5, 1, 1, 1, 1, 1))),
+    ("#5A5A5A", "P", (0, (1, 1))),
+)
+"""Colour, marker and line style: no line is told by its colour alone."""
+_LESS = "#EBF6F2"
+"""Ground where the spiking network costs less."""
+
+
+def verdict_by_profile(judged: Sequence[Verdict], *, name: str = "spiking network", elsewhere: Verdict | None = None) -> Figure:
+    """Dots: one row for each profile, energy of the spiking network as a multiple of its twins'; a line at 1.
+
+    Args:
+        judged: the verdicts of one network.
+        name: of the network.
+        elsewhere: under another profile: profiles that have no cost of a multiply-accumulate, and so no twin of their own, are
+            held against its dense twin. Such a dot compares two technologies, and is hollow.
+    """
+    figure = Figure(figsize=(8.5, 0.42 * len(judged) + 2.1), layout="constrained")
+    axes = figure.add_subplot()
+    rows = list(reversed(judged))
+    foreign = None if elsewhere is None else elsewhere.dense_uj
+    dense = [(row, v.dense_factor) for row, v in enumerate(rows) if v.dense_factor is not None]
+    quantised = [(row - 0.32, v.quantised_factor) for row, v in enumerate(rows) if v.quantised_factor is not None]
+    abroad = [(row, v.model_uj / foreign) for row, v in enumerate(rows) if foreign and v.dense_uj is None]
+    _dots(axes, dense, _STYLES[0], "o", "against its dense ReLU twin")
+    _dots(axes, quantised, _STYLES[1], "s", f"against its {judged[0].bits if judged else 0}-bit twin")
+    if elsewhere is not None:
+        label = f"against the dense twin under {elsewhere.profile.name}: another technology"
+        _dots(axes, abroad, _OTHER, "D", label, hollow=True)
+    axes.set_yticks(range(len(rows)), [v.profile.name for v in rows], parse_math=False)
+    axes.set_ylim(-0.75, len(rows) - 0.4)
+    factors = [1.0, *(factor for _, factor in (*dense, *quantised, *abroad) if factor > 0)]
+    room = max(2.0, (max(factors) / min(factors)) ** 0.12)  # for the numbers, which stand on the side away from 1
+    low, high = min(factors) / room, max(factors) * room
+    axes.axvline(1, color="black", linewidth=1.2, zorder=1)
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.axvspan(low, 1, color=_LESS, linewidth=0, zorder=0)
+    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.set_xlabel("estimated energy, multiple of the twin's", fontsize=12)
+    axes.set_title(f"{name}: below 1 it costs less than its twin", fontsize=13, loc="left", parse_math=False)
+    _finish(axes)
+    if axes.get_legend_handles_labels()[0]:
+        for text in figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=10).get_texts():
             text.set_parse_math(False)
+    return figure
+
+
+def verdict_along(
+    axes: Axes,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    *,
+    unit: str,
+    rules: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+) -> None:
+    """Lines into `axes`: multiples of a twin's energy along something, one line for each profile or twin; a line at 1.
+
+    Args:
+        axes: whose vertical axis becomes logarithmic.
+        series: label → (x, multiple), measured.
+        unit: of x, for the axis.
+        rules: label of a series → (x, multiple) of a rule that it is held against, a thin line in its colour.
+    """
+    factors = [1.0]
+    for place, (label, points) in enumerate(series.items()):
+        colour, marker, style = _LINES[place % len(_LINES)]
+        ordered = sorted(points)
+        axes.plot(*zip(*ordered, strict=True), color=colour, marker=marker, linestyle=style, markersize=7, label=label)
+        rule = sorted((rules or {}).get(label, ()))
+        if rule:
+            axes.plot(*zip(*rule, strict=True), color=colour, linewidth=0.9)
+        factors += [factor for _, factor in (*points, *rule) if factor > 0]
+    low, high = min(factors) / 1.3, max(factors) * 1.3
+    if not axes.get_autoscaley_on():  # shared with axes that have been drawn into
+        before = axes.get_ylim()
+        low, high = min(low, before[0]), max(high, before[1])
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    axes.axhline(1, color="black", linewidth=1.2, zorder=1)
+    axes.axhspan(1e-12, 1, color=_LESS, linewidth=0, zorder=0)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(_plain))
+    axes.set_xlabel(unit, fontsize=12)
+    axes.set_ylabel("estimated energy,\nmultiple of the twin's", fontsize=12)
+    _finish(axes)
+
+
+def _dots(
+    axes: Axes, points: Sequence[tuple[float, float]], colour: str, marker: str, label: str, *, hollow: bool = False
+) -> None:
+    points = [(row, factor) for row, factor in points if factor > 0]  # a logarithmic axis has no place for 0
+    if not points:
+        return
+    rows, factors = zip(*points, strict=True)
+    fill = "white" if hollow else colour
+    axes.plot(factors, rows, marker, color=colour, markerfacecolor=fill, markersize=8, label=label)
+    for row, factor in points:
+        side, end = (-8, "right") if factor < 1 else (8, "left")
+        axes.annotate(_plain(factor), (factor, row), (side, -4), textcoords="offset points", fontsize=10, ha=end)
+
+
+def _plain(value: float, _place: int | None = None) -> str:
+    """A number without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

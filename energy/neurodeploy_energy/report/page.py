@@ -1,20 +1,130 @@
 """The report as one self-contained HTML page: no requests to anywhere, all text escaped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from importlib import resources
 
-from neurodeploy_energy.estimate import CAUSES
-from neurodeploy_energy.report import shell, tables
-from neurodeploy_energy.report.charts import Bar, bars, heat_map
-from neurodeploy_energy.report.columns import microjoule, number
-from neurodeploy_energy.report.conventions import CONVENTIONS, caveats
-from neurodeploy_energy.report.rates import rates_by_step
-from neurodeploy_energy.report.tables import Cell
-from neurodeploy_energy.result import LayerRow, Report
-from neurodeploy_energy.twins import has_twins, verdicts
+from neurodeploy_energy.count.layer import LayerRow
+from neurodeploy_energy.price.account import Account
+from neurodeploy_energy.price.profiles import Profile
+from neurodeploy_energy.report import svg, tables
+from neurodeploy_energy.report.charts import charts_of
+from neurodeploy_energy.report.tables import CONVENTIONS, Cell, ReportTable, caveats, microjoule, number
+
+_FOLDER = resources.files("neurodeploy_energy.report")
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def as_page(report: Report, *, title: str, facts: Mapping[str, str], notices: Sequence[str]) -> str:
+def as_fragment(report: Account, sentences: Sequence[str]) -> str:
+    """A table of the layers and what is said of it, for a notebook: without scripts or styles of its own."""
+    layers = tables.layers(report, report.profiles[0].name, against=False)
+    head = "".join(f"<th>{escape(text)}</th>" for text in layers.headings)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell.text)}</td>' for cell in row)}</tr>" for row in layers.rows)
+    foot = "".join(f"<th>{escape(cell.text)}</th>" for cell in layers.foot or ())
+    said = "".join(f"<li>{escape(sentence)}</li>" for sentence in sentences)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody><tfoot><tr>{foot}</tr></tfoot></table>"
+    return f"<div><p><b>{escape(layers.title)}</b></p>{table}<ul>{said}</ul></div>"
+
+
+def framed(title: str, body: Iterable[str]) -> str:
+    """A whole page.
+
+    Args:
+        title: of the page.
+        body: HTML, escaped.
+    """
+    css, script = ((_FOLDER / name).read_text("utf-8") for name in ("page.css", "page.js"))
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            f"<title>{escape(title)}</title><style>\n{css}</style></head><body>",
+            *body,
+            '<div id="tip" role="presentation" hidden></div>',
+            '<p id="told" aria-live="polite" style="position:absolute;left:-200vw"></p>',
+            f"<script>\n{script}</script></body></html>",
+            "",
+        ]
+    )
+
+
+def heading(title: str, lead: str, notices: Sequence[str]) -> list[str]:
+    """The top of a page."""
+    return [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="lead">{escape(lead)}</p>',
+        *(f'<p class="notice">{escape(notice)}</p>' for notice in notices),
+    ]
+
+
+def profile_choice(profiles: Sequence[Profile]) -> str:
+    """Switches everything that has a `data-profile`."""
+    options = (f'<option value="{escape(p.name)}">{escape(p.name)}: {escape(p.title)}</option>' for p in profiles)
+    return f'<p><label>Energy profile <select id="profile">{"".join(options)}</select></label></p>'
+
+
+def table(shown: ReportTable, *, profile: str | None = None) -> str:
+    """A table that its headings sort, and the notes below it."""
+    belongs = "" if profile is None else f' data-profile="{escape(profile)}"'
+    head = "".join(heading_cell(text, text=column < shown.text) for column, text in enumerate(shown.headings))
+    body = "".join(
+        f"<tr>{''.join(cell(c, text=column < shown.text) for column, c in enumerate(row))}</tr>" for row in shown.rows
+    )
+    foot = ""
+    if shown.foot is not None:
+        cells = "".join(cell(c, text=column < shown.text) for column, c in enumerate(shown.foot))
+        foot = f"<tfoot><tr>{cells}</tr></tfoot>"
+    notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in shown.notes)
+    inside = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>{foot}</table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(shown.title)}"{belongs}>{inside}</div>{notes}'
+
+
+def section(shown: ReportTable) -> list[str]:
+    """A table below its title."""
+    return [f"<h2>{escape(shown.heading)}</h2>", table(shown)]
+
+
+def heading_cell(heading: str, *, text: bool, extra: str = "") -> str:
+    """A heading that sorts by its column."""
+    return f'<th scope="col"{_text(text)}{extra}><button type="button">{escape(heading)}</button></th>'
+
+
+def cell(shown: Cell, *, text: bool, extra: str = "", share: float = 0.0) -> str:
+    """One field of a table; `share`: of the largest value of its column, as a bar."""
+    value = "" if shown.value is None else f' data-value="{shown.value!r}"'
+    bar = f'<span class="bar" style="width:{max(1, round(60 * share))}px"></span>' if share else ""
+    return f"<td{_text(text)}{value}{extra}>{escape(shown.text)}{bar}</td>"
+
+
+def fact_list(facts: Mapping[str, str]) -> str:
+    """Headings and values."""
+    if not facts:
+        return ""
+    return f"<dl>{''.join(f'<dt>{escape(key)}</dt><dd>{escape(value)}</dd>' for key, value in facts.items())}</dl>"
+
+
+def profile_list(profiles: Iterable[Profile]) -> str:
+    """What each profile is, with its constants and source."""
+    return fact_list({p.name: _about(p) for p in profiles})
+
+
+def sentences(lines: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
+def _about(p: Profile) -> str:
+    costs = ", ".join(f"{name} {cost:,.10g} pJ" for name, cost in p.costs.items())
+    technology = "; ".join(filter(None, (", ".join(filter(None, (p.process, p.voltage))), f"{p.scope}, {p.basis}")))
+    return f"{p.title} ({technology}). {costs or 'No cost given'}. Source: {p.source}. {p.note}"
+
+
+def _text(text: bool) -> str:
+    return ' class="text"' if text else ""
+
+
+def as_page(report: Account, *, title: str, facts: Mapping[str, str], notices: Sequence[str]) -> str:
     """A whole page.
 
     Args:
@@ -29,29 +139,29 @@ def as_page(report: Report, *, title: str, facts: Mapping[str, str], notices: Se
         f"{report.steps} time steps."
     )
     further = (tables.twins(report), tables.deployments(report), tables.measurements(report))
-    return shell.framed(
+    return framed(
         title,
         [
-            *shell.heading(title, lead, notices),
-            shell.profile_choice(report.profiles),
+            *heading(title, lead, notices),
+            profile_choice(report.profiles),
             _tiles(report),
             "<h2>Layer by layer</h2>",
             _layer_table(report),
             "<h2>Every profile side by side</h2>",
-            shell.table(tables.profiles(report)),
-            *(part for table in further if table is not None for part in shell.section(table)),
+            table(tables.profiles(report)),
+            *(part for table in further if table is not None for part in section(table)),
             "<h2>Figures</h2>",
-            *_figures(report),
+            *map(svg.drawn, charts_of(report).values()),
             "<h2>Where the numbers come from</h2>",
-            shell.facts(facts),
-            shell.sentences((*CONVENTIONS, *caveats(report))),
+            fact_list(facts),
+            sentences((*CONVENTIONS, *caveats(report))),
             "<h2>Profiles</h2>",
-            shell.profile_list(report.profiles if report.host is None else dict.fromkeys((*report.profiles, report.host))),
+            profile_list(report.profiles if report.host is None else dict.fromkeys((*report.profiles, report.host))),
         ],
     )
 
 
-def _tiles(report: Report) -> str:
+def _tiles(report: Account) -> str:
     baseline = report.comparison.baseline if report.comparison else None
     total = report.total
     before = baseline.total if baseline else LayerRow("none", "total")
@@ -80,7 +190,7 @@ def _change(value: float, before: float | None) -> str:
     return f'<span class="{kind}">{change:+.1f} %</span> <span class="soft">against the baseline</span>'
 
 
-def _layer_table(report: Report) -> str:
+def _layer_table(report: Account) -> str:
     """Counts once, and a column of energies for each profile, of which one is shown."""
     counts = tables.layers(report, report.profiles[0].name)
     energies = []
@@ -88,83 +198,21 @@ def _layer_table(report: Report) -> str:
         under = tables.layers(report, profile.name)
         most = max((row[-1].value or 0.0 for row in under.rows), default=0.0) or 1.0
         energies.append((f' data-profile="{escape(profile.name)}"', under, most))
-    head = "".join(shell.heading_cell(text, text=place == 0) for place, text in enumerate(counts.headings[:-1]))
-    head += "".join(shell.heading_cell(under.headings[-1], text=False, extra=extra) for extra, under, _ in energies)
+    head = "".join(heading_cell(text, text=column == 0) for column, text in enumerate(counts.headings[:-1]))
+    head += "".join(heading_cell(under.headings[-1], text=False, extra=extra) for extra, under, _ in energies)
     notes = {row.name: row.note for row in report.layers}
     body = []
     for i, row in enumerate(counts.rows):
-        cells = [shell.cell(found, text=place == 0) for place, found in enumerate(row[:-1])]
+        cells = [cell(shown, text=column == 0) for column, shown in enumerate(row[:-1])]
         for extra, under, most in energies:
             energy = under.rows[i][-1]
-            cells.append(shell.cell(energy, text=False, extra=extra, share=(energy.value or 0.0) / most))
+            cells.append(cell(energy, text=False, extra=extra, share=(energy.value or 0.0) / most))
         body.append(f'<tr>{"".join(cells)}<td class="note">{escape(notes.get(row[0].text, ""))}</td></tr>')
     total = counts.foot or ()
-    foot = [shell.cell(found, text=place == 0) for place, found in enumerate(total[:-1])]
-    foot += [shell.cell((under.foot or (Cell(""),))[-1], text=False, extra=extra) for extra, under, _ in energies]
+    foot = [cell(shown, text=column == 0) for column, shown in enumerate(total[:-1])]
+    foot += [cell((under.foot or (Cell(""),))[-1], text=False, extra=extra) for extra, under, _ in energies]
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Layer by layer"><table><thead><tr>{head}'
         f'<th class="text">note</th></tr></thead><tbody>{"".join(body)}</tbody><tfoot><tr>{"".join(foot)}<td></td></tr></tfoot>'
         "</table></div>"
     )
-
-
-def _figures(report: Report) -> list[str]:
-    figures = [_spikes(report), _every_profile(report), *(_energy(report, p.name) for p in report.profiles)]
-    rates = rates_by_step(report)
-    if rates:
-        told = "{row}, step {place}: {value:.2%} of its neurons fire"
-        caption = "Firing rate of every spiking layer in each time step"
-        figures.append(heat_map(rates, caption=caption, unit="time step", tip=told))
-    return figures
-
-
-def _spikes(report: Report) -> str:
-    baseline = report.comparison.baseline if report.comparison else None
-    both = [report] if baseline is None else [report, baseline]
-    names = dict.fromkeys(row.name for one in both for row in one.layers if row.kind == "neuron")
-    rows: dict[str, list[Bar]] = {name: [] for name in names}
-    for style, one in enumerate(both):
-        for row in one.layers:
-            if row.kind == "neuron":
-                told = f"{row.name}: {number(row.spikes)} spikes per sample ({one.name})"
-                rows[row.name].append(Bar(row.spikes, style, told))
-    legend = [one.name for one in both]
-    return bars(rows, caption="Spikes per sample of every spiking layer", unit="spikes per sample", legend=legend)
-
-
-def _every_profile(report: Report) -> str:
-    baseline = report.comparison.baseline.name if report.comparison else None
-    rows: dict[str, list[Bar]] = {}
-    for i, verdict in enumerate(verdicts(report)):
-        found = [(0, report.name, verdict.model_uj)]
-        if report.comparison is not None and baseline is not None:
-            found.append((1, baseline, report.comparison.energies[i].baseline))
-        twins = has_twins(report)
-        found += [(2, "dense ReLU twin", verdict.dense_uj or 0.0)] if twins and verdict.dense_uj else []
-        found += [(3, f"{verdict.bits}-bit twin", verdict.quantised_uj or 0.0)] if twins and verdict.quantised_uj else []
-        name = verdict.profile.name
-        rows[name] = [Bar(uj, style, f"{label} under {name}: {microjoule(uj)} µJ per sample") for style, label, uj in found]
-    used = {bar.style for found in rows.values() for bar in found}
-    names = [report.name, baseline or "", "dense ReLU twin", "quantised twin"]
-    legend = [name if style in used else "" for style, name in enumerate(names)]
-    unit = "estimated energy, µJ per sample, logarithmic"
-    return bars(rows, caption="Estimated energy under each profile", unit=unit, legend=legend, log=True)
-
-
-def _energy(report: Report, profile: str) -> str:
-    breakdown = report.energy(profile)
-    rows = {
-        layer.name: [
-            Bar(getattr(layer, field) * 1e-6, style, f"{layer.name}, {cause}: {microjoule(getattr(layer, field) * 1e-6)} µJ")
-            for style, (cause, field) in enumerate(CAUSES.items())
-            if getattr(layer, field) > 0
-        ]
-        for layer in breakdown.layers
-        if layer.total > 0
-    }
-    used = [any(getattr(layer, field) for layer in breakdown.layers) for field in CAUSES.values()]
-    legend = [cause if found else "" for cause, found in zip(CAUSES, used, strict=True)]
-    caption = f"Estimated energy of every layer under {profile}, by cause: {microjoule(breakdown.total_uj)} µJ"
-    unit = f"estimated energy, µJ per sample ({profile})"
-    figure = bars(rows, caption=caption, unit=unit, legend=legend, stacked=True)
-    return shell.belonging(figure, profile)

@@ -1,13 +1,25 @@
-"""The tables of a report, once for every format: a format draws them and adds nothing."""
+"""The tables of a report and what is said beside them, once for every format: a format draws them and adds nothing."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from neurodeploy_energy.deployment import deployment
-from neurodeploy_energy.joules import Measurement
-from neurodeploy_energy.report.columns import COLUMNS, energies, microjoule, number, percent
-from neurodeploy_energy.result import LayerRow, Report
-from neurodeploy_energy.twins import Verdict, flips, has_twins, verdicts
+from neurodeploy_energy.count.layer import LayerRow
+from neurodeploy_energy.price.account import Account, deployment, has_twins, verdicts
+from neurodeploy_energy.price.estimate import Verdict, flips
+from neurodeploy_energy.price.joules import Measurement
+
+CONVENTIONS = (
+    "All counts are means per sample. Spikes, synaptic operations and updates are counted on the data; energies are estimates: "
+    "counts times the constants of a profile.",
+    "A synaptic operation (SOP) is one accumulation caused by one spike at one synapse: the exact fan-out of the neuron, with "
+    "borders, strides and groups, weights of zero included.",
+    "An input value that is no whole number costs multiply-accumulates (MACs); a layer all of whose non-zero inputs are "
+    "analog, or that reads the sample or a ReLU, costs dense ones. A direct-coded first layer is computed once per sample.",
+    "Static power, memory accesses and host work are in a total only where its profile says so; memory accesses are added by "
+    "the profiles that end in the name of a memory model.",
+    "Batch norm is folded. Average pools of spikes are folded into the next synapse layer. Biases, ReLU, max pooling and the "
+    "mean over time are not counted.",
+)
 
 
 @dataclass(frozen=True)
@@ -19,11 +31,13 @@ class Cell:
 
 
 Row = tuple[Cell, ...]
+
+
 NOTHING = Cell("")
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table of text.
 
     Attributes:
@@ -42,8 +56,54 @@ class Table:
     text: int = 1
     notes: tuple[str, ...] = ()
 
+    @property
+    def heading(self) -> str:
+        """The title as the beginning of a line."""
+        return self.title[0].upper() + self.title[1:]
 
-def layers(report: Report, profile: str, *, against: bool = True) -> Table:
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading, what it means, and a row's value as a reader sees it."""
+
+    heading: str
+    meaning: str
+    value: Callable[[LayerRow], float | None]
+    form: Callable[[float], str]
+
+
+def number(value: float) -> str:
+    """`1,234.5`: thousands separated, one decimal only where it says something."""
+    if value == 0:
+        return "0"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == round(value) else f"{value:,.1f}"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def microjoule(value: float) -> str:
+    """At least four significant digits, in µJ; large values in full rather than with an exponent."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,.4g}"
+
+
+COLUMNS = (
+    Column("steps", "time steps in which the layer is evaluated", lambda row: row.steps or None, number),
+    Column("neurons", "neurons of a spiking layer", lambda row: row.neurons or None, number),
+    Column("spikes", "spikes emitted per sample", lambda row: row.spikes if row.neurons else None, number),
+    Column("rate", "firing rate; of a synapse layer, share of non-zero inputs", lambda row: row.rate or None, percent),
+    Column("SOPs", "synaptic operations per sample: spikes times true fan-out", lambda row: row.sops or None, number),
+    Column("MACs", "multiply-accumulates per sample on analog inputs", lambda row: row.macs or None, number),
+)
+
+
+def energies(report: Account, profile: str) -> dict[str, float]:
+    """Layer → estimated µJ per sample."""
+    return {layer.name: layer.total * 1e-6 for layer in report.energy(profile).layers}
+
+
+def layers(report: Account, profile: str, *, against: bool = True) -> ReportTable:
     """Layers and their total, with the estimated energy under one profile; beside the baseline's spikes if `against` one."""
     per_layer = energies(report, profile)
     baseline = {row.name: row for row in report.comparison.baseline.layers} if report.comparison and against else {}
@@ -57,7 +117,7 @@ def layers(report: Report, profile: str, *, against: bool = True) -> Table:
         spikes = sum(row.spikes for row in baseline.values())
         total = (*total[:_AFTER_SPIKES], Cell(number(spikes), spikes), *total[_AFTER_SPIKES:])
     title = f"{report.name}: per sample, mean over {report.samples:,} samples"
-    return Table(title, (*headings, f"µJ ({profile}, estimate)"), tuple(rows), total)
+    return ReportTable(title, (*headings, f"µJ ({profile}, estimate)"), tuple(rows), total)
 
 
 _AFTER_SPIKES = 1 + next(i for i, column in enumerate(COLUMNS) if column.heading == "spikes") + 1
@@ -82,34 +142,34 @@ def _baseline_only(row: LayerRow) -> Row:
     return (Cell(f"{row.name} (baseline alone)"), *before, spikes, *(NOTHING,) * (len(COLUMNS) + 1 - len(before)))
 
 
-def profiles(report: Report) -> Table:
+def profiles(report: Account) -> ReportTable:
     """Estimated energy under every profile, against the baseline if there is one."""
     title = "estimated energy per sample, µJ"
     if report.comparison is None:
         alone = tuple((Cell(p.name), energy_cell(report.energy(p.name).total_uj)) for p in report.profiles)
-        return Table(title, ("profile", report.name), alone)
+        return ReportTable(title, ("profile", report.name), alone)
     rows = tuple(
         (Cell(pair.profile.name), energy_cell(pair.model), energy_cell(pair.baseline), change_cell(pair.change_percent))
         for pair in report.comparison.energies
     )
-    return Table(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
+    return ReportTable(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
 
 
-def twins(report: Report) -> Table | None:
+def twins(report: Account) -> ReportTable | None:
     """Where the verdict flips: the model against its twins under every profile; None for a network without spikes."""
     if not has_twins(report):
         return None
-    found = verdicts(report)
-    return verdict_table([(report.name, verdict) for verdict in found], flips(found), measured=report.twin is not None)
+    judged = verdicts(report)
+    return verdict_table([(report.name, verdict) for verdict in judged], flips(judged), measured=report.twin is not None)
 
 
-def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str], *, measured: bool) -> Table:
+def verdict_table(judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str], *, measured: bool) -> ReportTable:
     """Models against their twins; one model has no column of its own."""
-    single, bits = len({name for name, _ in found}) == 1, {verdict.bits for _, verdict in found}
+    single, bits = len({name for name, _ in judged}) == 1, {verdict.bits for _, verdict in judged}
     width = f"{min(bits)}" if len(bits) == 1 else f"{min(bits)} to {max(bits)}"
     headings = ["profile", "spiking", "dense ReLU twin", "spiking / dense", f"{width}-bit twin", "spiking / quantised"]
     rows = []
-    for name, v in found:
+    for name, v in judged:
         cells = [
             Cell(v.profile.name),
             energy_cell(v.model_uj),
@@ -122,7 +182,7 @@ def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str]
         ]
         cells += [NOTHING if v.break_even_rate is None else Cell(percent(v.break_even_rate), v.break_even_rate)]
         rows.append(tuple(cells if single else [Cell(name), *cells]))
-    gamma = found[0][1].sparsity
+    gamma = judged[0][1].sparsity
     skipped = "computes every zero too"
     if measured:
         skipped = "skips the zeros of its ReLUs and weights" + (f" ({percent(gamma)} of its work)" if single else "")
@@ -134,18 +194,18 @@ def verdict_table(found: Sequence[tuple[str, Verdict]], sentences: Sequence[str]
     )
     title = "estimated energy per sample against twins without spikes, µJ"
     model = () if single else ("model",)
-    return Table(title, (*model, *headings, "break-even rate"), tuple(rows), text=1 + len(model), notes=notes)
+    return ReportTable(title, (*model, *headings, "break-even rate"), tuple(rows), text=1 + len(model), notes=notes)
 
 
-def deployments(report: Report) -> Table | None:
+def deployments(report: Account) -> ReportTable | None:
     """Chip and host, part by part, of the model and of its baseline; None if nobody said which layers run where."""
     both = [report] if report.comparison is None else [report, report.comparison.baseline]
     if report.host is None or not all(one.places for one in both):
         return None
     rows = []
     for profile in report.profiles:
-        found = [deployment(one, profile, report.host) for one in both]
-        parts = [one for one in found if one is not None]
+        both_parts = [deployment(one, profile, report.host) for one in both]
+        parts = [one for one in both_parts if one is not None]
         rows.append(_part("chip", profile.name, [one.chip_uj for one in parts], microjoule))
         static = [one.static_uj for one in parts if one.static_uj is not None]
         if static:
@@ -160,7 +220,7 @@ def deployments(report: Report) -> Table | None:
         "As deployed: the layers between encoder and head on the chip, those two as dense work on a host, zeros computed too. "
         "Chip, static and host energy are estimates of different technologies or causes, and are not added up.",
     )
-    return Table("estimated energy per sample on chip and host, µJ", headings, tuple(rows), text=2, notes=notes)
+    return ReportTable("estimated energy per sample on chip and host, µJ", headings, tuple(rows), text=2, notes=notes)
 
 
 def _part(part: str, profile: str, values: Sequence[float], form: Callable[[float], str]) -> Row:
@@ -168,7 +228,7 @@ def _part(part: str, profile: str, values: Sequence[float], form: Callable[[floa
     return (Cell(part), Cell(profile), *(Cell(form(value), value) for value in values), *change)
 
 
-def measurements(report: Report) -> Table | None:
+def measurements(report: Account) -> ReportTable | None:
     """Joules from counters, apart from every estimate; None if nobody tried to measure."""
     if not report.measured:
         return None
@@ -176,30 +236,30 @@ def measurements(report: Report) -> Table | None:
         [],
         ["Read from the machine's counters while the model ran on it; not comparable with an estimate for a chip."],
     )
-    for found in report.measured:
-        if not isinstance(found, Measurement):
-            rows.append((Cell(found.device), Cell("not measured"), *(NOTHING,) * 5))
-            notes.append(f"{found}.")
+    for measured in report.measured:
+        if not isinstance(measured, Measurement):
+            rows.append((Cell(measured.device), Cell("not measured"), *(NOTHING,) * 5))
+            notes.append(f"{measured}.")
             continue
         rows.append(
             (
-                Cell(found.device),
-                Cell(found.counter),
-                energy_cell(found.uj),
-                energy_cell(found.half_width),
-                energy_cell(found.gross_uj),
-                Cell(f"{found.idle_w:,.4g}", found.idle_w),
-                Cell(f"{found.repeats} × {found.seconds:.3g} s"),
+                Cell(measured.device),
+                Cell(measured.counter),
+                energy_cell(measured.uj),
+                energy_cell(measured.half_width),
+                energy_cell(measured.gross_uj),
+                Cell(f"{measured.idle_w:,.4g}", measured.idle_w),
+                Cell(f"{measured.repeats} × {measured.seconds:.3g} s"),
             )
         )
     headings = ("device", "counter", "measured µJ", "± (95 %)", "measured µJ with idle", "measured idle W", "repeats")
-    return Table("measured energy per sample", headings, tuple(rows), text=2, notes=tuple(notes))
+    return ReportTable("measured energy per sample", headings, tuple(rows), text=2, notes=tuple(notes))
 
 
-def all_tables(report: Report, profile: str) -> list[Table]:
+def all_tables(report: Account, profile: str) -> list[ReportTable]:
     """Every table of a report, the layers under one profile."""
-    found = [layers(report, profile), profiles(report), twins(report), deployments(report), measurements(report)]
-    return [table for table in found if table is not None]
+    every = [layers(report, profile), profiles(report), twins(report), deployments(report), measurements(report)]
+    return [table for table in every if table is not None]
 
 
 def energy_cell(value: float) -> Cell:
@@ -216,3 +276,29 @@ def _twin(value: float | None, reason: str) -> Cell:
 
 def _factor(value: float | None) -> Cell:
     return NOTHING if value is None else Cell(f"{value:.3g} × ({'less' if value < 1 else 'more'})", value)
+
+
+def caveats(report: Account) -> list[str]:
+    """What this report leaves out, in sentences."""
+    sentences = [f"Not counted: layer {name}: {reason}." for name, reason in report.uncounted.items()]
+    for profile in report.profiles:
+        left = report.energy(profile.name).left_out
+        if left:
+            sentences.append(f"Not in the total of {profile.name}, which gives no cost for it, per sample: {'; '.join(left)}.")
+        static = report.energy(profile.name).static_uj
+        if static is not None:
+            sentences.append(
+                f"Static energy under {profile.name}, not in its total: {static:,.4g} µJ per sample, estimated from "
+                f"{profile.static_mw:g} mW over {report.steps} steps of {profile.step_us:g} µs."
+            )
+    return sentences
+
+
+def spike_line(report: Account) -> str:
+    """Spikes per sample in one sentence."""
+    spikes = f"{number(report.total.spikes)} spikes per sample"
+    if report.comparison is None or not report.comparison.baseline.total.spikes:
+        return spikes
+    baseline = report.comparison.baseline
+    change = 100 * (report.total.spikes / baseline.total.spikes - 1)
+    return f"{spikes}, {number(baseline.total.spikes)} of {baseline.name}: {change:+.1f} %"

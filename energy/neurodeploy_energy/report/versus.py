@@ -2,27 +2,36 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from neurodeploy.io.files import atomic_file, write_text
-from neurodeploy_energy.bootstrap import CONFIDENCE, Interval
-from neurodeploy_energy.contest import Contest, Standing
-from neurodeploy_energy.report import latex, markdown, shell, spreadsheet
-from neurodeploy_energy.report.charts import Bar, Point, bars, scatter
-from neurodeploy_energy.report.columns import microjoule, number
-from neurodeploy_energy.report.conventions import CONVENTIONS
-from neurodeploy_energy.report.figures import pareto
-from neurodeploy_energy.report.schema import AnswersPart, Number, Part, ProfilePart
-from neurodeploy_energy.report.tables import NOTHING, Cell, Row, Table, change_cell, energy_cell, verdict_table
-from neurodeploy_energy.twins import flips
+from neurodeploy.io.files import write_text
+from neurodeploy_energy.declared import Declared, Number
+from neurodeploy_energy.price.contest import CONFIDENCE, Contender, Contest, Interval, LayerChange
+from neurodeploy_energy.price.estimate import flips
+from neurodeploy_energy.price.profiles import Profile
+from neurodeploy_energy.report import formats, page, svg
+from neurodeploy_energy.report.charts import Bar, BarChart, Point, Scatter
+from neurodeploy_energy.report.document import Answers, Estimate
+from neurodeploy_energy.report.tables import (
+    CONVENTIONS,
+    NOTHING,
+    Cell,
+    ReportTable,
+    Row,
+    change_cell,
+    energy_cell,
+    microjoule,
+    number,
+    verdict_table,
+)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 _FEW = 5
 
 
-def models(contest: Contest) -> Table:
+def models(contest: Contest) -> ReportTable:
     """Accuracy, spikes and energy under the headline profile, with intervals; the front is marked."""
     profile, rows = contest.profiles[0].name, []
     front = contest.front(profile)
@@ -65,10 +74,10 @@ def models(contest: Contest) -> Table:
     sizes = {report.samples for one in contest.contenders for report in one.reports}
     if len(sizes) > 1:
         notes.append(f"The models were counted on different numbers of samples: {', '.join(f'{n:,}' for n in sorted(sizes))}.")
-    return Table("accuracy against estimated energy", headings, tuple(rows), notes=tuple(notes))
+    return ReportTable("accuracy against estimated energy", headings, tuple(rows), notes=tuple(notes))
 
 
-def profiles(contest: Contest) -> Table:
+def profiles(contest: Contest) -> ReportTable:
     """Every model under every profile."""
     rows = []
     for profile in contest.profiles:
@@ -78,22 +87,22 @@ def profiles(contest: Contest) -> Table:
             cells = (energy_cell(s.uj), _between(s.interval, ",.4g"), change, _between(s.change_interval, "+.1f"))
             rows.append((Cell(profile.name), Cell(one.name), *cells))
     headings = ("profile", "model", "µJ", "µJ, 95 %", f"change against {contest.baseline.name}", "change, 95 %")
-    return Table("estimated energy per sample under every profile, µJ", headings, tuple(rows), text=2)
+    return ReportTable("estimated energy per sample under every profile, µJ", headings, tuple(rows), text=2)
 
 
-def twins(contest: Contest) -> Table:
+def twins(contest: Contest) -> ReportTable:
     """Every model against its twins without spikes, and where the verdict flips."""
-    found = [(s.model, s.verdict) for s in contest.standings]
+    judged = [(s.model, s.verdict) for s in contest.standings]
     lines = [
         f"{one.name}: {sentence}"
         for one in contest.contenders
-        for sentence in flips([verdict for name, verdict in found if name == one.name])
+        for sentence in flips([verdict for name, verdict in judged if name == one.name])
     ]
     measured = any(report.twin is not None for one in contest.contenders for report in one.reports)
-    return verdict_table(found, lines, measured=measured)
+    return verdict_table(judged, lines, measured=measured)
 
 
-def layers(contest: Contest) -> Table:
+def layers(contest: Contest) -> ReportTable:
     """Spikes of each spiking layer, against the baseline."""
     rows: list[Row] = []
     for change in contest.layers:
@@ -101,158 +110,163 @@ def layers(contest: Contest) -> Table:
         difference = NOTHING if change.difference is None else Cell(f"{change.difference:+,.1f}", change.difference)
         rows.append((Cell(change.layer), Cell(change.model), *spikes, difference, _between(change.interval, "+,.1f")))
     headings = ("layer", "model", "spikes", f"spikes of {contest.baseline.name}", "difference", "difference, 95 %")
-    return Table("spikes per sample, layer by layer", headings, tuple(rows), text=2)
+    return ReportTable("spikes per sample, layer by layer", headings, tuple(rows), text=2)
 
 
-def all_tables(contest: Contest) -> list[Table]:
+def all_tables(contest: Contest) -> list[ReportTable]:
     """In the order in which every format shows them."""
     return [models(contest), profiles(contest), twins(contest), layers(contest)]
 
 
-class IntervalPart(Part):
-    """95 %, by bootstrap over what `over` says."""
-
-    low: Number
-    high: Number
-    over: str
-
-
-class StandingPart(Part):
+@dataclass(frozen=True)
+class StandingEntry(Declared):
     """One model under one profile; see `Standing`."""
 
     profile: str
-    estimate: Literal[True]
+    estimate: Estimate
     uj: Number
-    interval: IntervalPart | None
+    interval: Interval | None
     change_percent: Number | None
-    change_interval: IntervalPart | None
+    change_interval: Interval | None
     dense_twin_uj: Number | None
     quantised_twin_uj: Number | None
     break_even_rate: Number | None
     on_front: bool
 
 
-class ContenderPart(Part):
-    """One model."""
+@dataclass(frozen=True)
+class ContenderEntry(Declared):
+    """One model; `accuracy` in percent."""
 
     name: str
     seeds: int
-    answers: list[AnswersPart | None]
+    answers: tuple[Answers | None, ...]
     accuracy: Number | None
-    accuracy_interval: IntervalPart | None
+    accuracy_interval: Interval | None
     spikes: Number
-    energy: list[StandingPart]
+    energy: tuple[StandingEntry, ...]
 
 
-class LayerChangePart(Part):
-    """See `LayerChange`."""
-
-    layer: str
-    model: str
-    spikes: Number | None
-    baseline: Number | None
-    interval: IntervalPart | None
-
-
-class ContestDocument(Part):
+@dataclass(frozen=True)
+class ContestDocument(Declared):
     """The whole comparison; energies in µJ per sample."""
 
     schema_version: Literal[1]
     unit: Literal["per sample"]
     baseline: str
-    profiles: list[ProfilePart]
-    models: list[ContenderPart]
-    layers: list[LayerChangePart]
+    profiles: tuple[Profile, ...]
+    models: tuple[ContenderEntry, ...]
+    layers: tuple[LayerChange, ...]
 
 
-def as_document(contest: Contest) -> dict[str, Any]:
-    """Plain dictionaries and lists, as `ContestDocument` says."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "unit": "per sample",
-        "baseline": contest.baseline.name,
-        "profiles": [asdict(profile) for profile in contest.profiles],
-        "models": [
-            {
-                "name": one.name,
-                "seeds": len(one.reports),
-                "answers": [
-                    None if report.answers is None else dict(zip(("correct", "samples"), report.answers, strict=True))
-                    for report in one.reports
-                ],
-                "accuracy": one.accuracy,
-                "accuracy_interval": _interval(one.accuracy_interval()),
-                "spikes": one.spikes,
-                "energy": [_standing(contest, s) for s in contest.standings if s.model == one.name],
-            }
-            for one in contest.contenders
-        ],
-        "layers": [asdict(change) for change in contest.layers],
-    }
+def document_of(contest: Contest) -> ContestDocument:
+    """What is written."""
+    models = tuple(_contender(contest, one) for one in contest.contenders)
+    return ContestDocument(SCHEMA_VERSION, "per sample", contest.baseline.name, contest.profiles, models, contest.layers)
+
+
+def _contender(contest: Contest, one: Contender) -> ContenderEntry:
+    answers = tuple(None if report.answers is None else Answers(*report.answers) for report in one.reports)
+    standings = tuple(
+        StandingEntry(
+            profile=s.profile.name,
+            estimate=True,
+            uj=s.uj,
+            interval=s.interval,
+            change_percent=s.change_percent,
+            change_interval=s.change_interval,
+            dense_twin_uj=s.verdict.dense_uj,
+            quantised_twin_uj=s.verdict.quantised_uj,
+            break_even_rate=s.verdict.break_even_rate,
+            on_front=s.model in contest.front(s.profile.name),
+        )
+        for s in contest.standings
+        if s.model == one.name
+    )
+    return ContenderEntry(one.name, len(one.reports), answers, one.accuracy, one.accuracy_interval(), one.spikes, standings)
 
 
 def as_json(contest: Contest) -> str:
-    return json.dumps(as_document(contest), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(asdict(document_of(contest)), indent=2, ensure_ascii=False) + "\n"
 
 
 def as_markdown(contest: Contest, *, title: str) -> str:
     """Headings and tables."""
-    lines = [f"# {markdown.escaped(title)}"]
-    for table in all_tables(contest):
-        lines += ["", f"## {markdown.escaped(table.title[0].upper() + table.title[1:])}", "", *markdown.table_lines(table)]
+    lines = [f"# {formats.escape_markdown(title)}", *formats.markdown_sections(all_tables(contest))]
     return "\n".join([*lines, "", "## Conventions", "", *(f"- {line}" for line in CONVENTIONS)]) + "\n"
 
 
 def as_latex(contest: Contest) -> str:
     """One `table` environment for each table."""
-    sources = [f"{p.name}: {p.source}." for p in contest.profiles]
-    lines = [latex.PREAMBLE]
-    for table in all_tables(contest):
-        lines += latex.table_lines(table, sources)
-    return "\n".join(lines) + "\n"
+    return formats.latex_document(all_tables(contest), contest.profiles)
 
 
-def points(contest: Contest, profile: str) -> list[Point]:
-    """Models whose accuracy is known, in the plane of energy and accuracy."""
-    front, found = contest.front(profile), []
+def front_of(contest: Contest, profile: str) -> Scatter | None:
+    """Models in the plane of energy and accuracy; None if no accuracy is known."""
+    front, points = contest.front(profile), []
     for one in contest.contenders:
         if one.accuracy is None:
             continue
         s, up = contest.standing(one.name, profile), one.accuracy_interval()
-        told = f"{one.name}: {one.accuracy:.2f} %, {microjoule(s.uj)} µJ under {profile}"
-        across = None if s.interval is None else (s.interval.low, s.interval.high)
-        on_front = one.name in front
-        style = 0 if on_front else 4
-        found.append(
-            Point(one.name, s.uj, one.accuracy, told, style, across, None if up is None else (up.low, up.high), on_front)
+        points.append(
+            Point(
+                one.name,
+                s.uj,
+                one.accuracy,
+                tip=f"{one.name}: {one.accuracy:.2f} %, {microjoule(s.uj)} µJ under {profile}",
+                style=0 if one.name in front else 4,
+                across=None if s.interval is None else (s.interval.low, s.interval.high),
+                up=None if up is None else (up.low, up.high),
+                front=one.name in front,
+            )
         )
-    return found
+    caption = f"Test accuracy against estimated energy ({profile}), with 95 % intervals; the dashed line is the Pareto front"
+    unit = f"estimated energy, µJ per sample ({profile})"
+    return Scatter(points, caption, unit, "test accuracy, %", profile) if points else None
+
+
+def spikes_of(contest: Contest) -> BarChart:
+    """Spikes of every spiking layer of every model, the baseline's first."""
+    names, base = [one.name for one in contest.contenders], contest.baseline.name
+    rows: dict[str, list[Bar]] = {}
+    for change in contest.layers:
+        if change.layer not in rows:
+            before = change.baseline
+            rows[change.layer] = [] if before is None else [Bar(before, 0, f"{change.layer}: {number(before)} ({base})")]
+        if change.spikes is not None:
+            style = 1 + (names.index(change.model) - 1) % 5
+            rows[change.layer].append(Bar(change.spikes, style, f"{change.layer}: {number(change.spikes)} ({change.model})"))
+    return BarChart(rows, "Spikes per sample of every spiking layer", "spikes per sample", names[:6])
 
 
 def as_page(contest: Contest, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()) -> str:
     """One self-contained page."""
     names = ", ".join(one.name for one in contest.contenders[1:])
     first, *others = all_tables(contest)
-    body = shell.heading(title, f"{names} against {contest.baseline.name}.", notices)
-    body += [shell.profile_choice(contest.profiles), *(_front(contest, p.name) for p in contest.profiles)]
-    body += [*shell.section(first), *(part for table in others for part in shell.section(table)), _spikes(contest)]
-    body += ["<h2>Where the numbers come from</h2>", shell.facts(facts or {}), shell.sentences(CONVENTIONS)]
-    body += ["<h2>Profiles</h2>", shell.profile_list(contest.profiles)]
-    return shell.framed(title, body)
+    body = page.heading(title, f"{names} against {contest.baseline.name}.", notices)
+    fronts = [front for p in contest.profiles if (front := front_of(contest, p.name)) is not None]
+    body += [page.profile_choice(contest.profiles), *map(svg.drawn, fronts)]
+    body += [*page.section(first), *(part for table in others for part in page.section(table)), svg.drawn(spikes_of(contest))]
+    body += ["<h2>Where the numbers come from</h2>", page.fact_list(facts or {}), page.sentences(CONVENTIONS)]
+    body += ["<h2>Profiles</h2>", page.profile_list(contest.profiles)]
+    return page.framed(title, body)
 
 
 def write_contest(
-    contest: Contest, folder: Path, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()
+    contest: Contest, folder: str | Path, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()
 ) -> dict[str, Path]:
     """Write `comparison.html`, `.json`, `.csv`, `.md`, `.tex`, and `figures/pareto_PROFILE.png` where accuracies are known.
 
     Returns:
         Format or figure name → path.
     """
+    from neurodeploy_energy.report.figures import drawn, write_png
+
+    folder = Path(folder)
     texts = {
         "html": as_page(contest, title=title, facts=facts, notices=notices),
         "json": as_json(contest),
-        "csv": spreadsheet.table_as_csv(profiles(contest)),
+        "csv": formats.table_as_csv(profiles(contest)),
         "md": as_markdown(contest, title=title),
         "tex": as_latex(contest),
     }
@@ -260,56 +274,12 @@ def write_contest(
     for ending, text in texts.items():
         write_text(paths[ending], text)
     for profile in contest.profiles:
-        found = points(contest, profile.name)
-        if found:
+        front = front_of(contest, profile.name)
+        if front is not None:
             paths[f"pareto_{profile.name}"] = folder / "figures" / f"pareto_{profile.name}.png"
-            with atomic_file(paths[f"pareto_{profile.name}"]) as temporary:
-                pareto(found, profile=profile.name).savefig(temporary, format="png", dpi=150)
+            write_png(drawn(front), paths[f"pareto_{profile.name}"])
     return paths
 
 
-def _front(contest: Contest, profile: str) -> str:
-    found = points(contest, profile)
-    if not found:
-        return ""
-    caption = f"Test accuracy against estimated energy ({profile}), with 95 % intervals; the dashed line is the Pareto front"
-    figure = scatter(found, caption=caption, x_unit=f"estimated energy, µJ per sample ({profile})", y_unit="test accuracy, %")
-    return shell.belonging(figure, profile)
-
-
-def _spikes(contest: Contest) -> str:
-    rows: dict[str, list[Bar]] = {}
-    for change in contest.layers:
-        base = contest.baseline.name
-        if change.layer not in rows:
-            rows[change.layer] = []
-            if change.baseline is not None:
-                rows[change.layer].append(Bar(change.baseline, 0, f"{change.layer}: {number(change.baseline)} ({base})"))
-        style = 1 + [one.name for one in contest.contenders[1:]].index(change.model) % 5
-        if change.spikes is not None:
-            rows[change.layer].append(Bar(change.spikes, style, f"{change.layer}: {number(change.spikes)} ({change.model})"))
-    legend = [one.name for one in contest.contenders][:6]
-    return bars(rows, caption="Spikes per sample of every spiking layer", unit="spikes per sample", legend=legend)
-
-
-def _standing(contest: Contest, s: Standing) -> dict[str, Any]:
-    return {
-        "profile": s.profile.name,
-        "estimate": True,
-        "uj": s.uj,
-        "interval": _interval(s.interval),
-        "change_percent": s.change_percent,
-        "change_interval": _interval(s.change_interval),
-        "dense_twin_uj": s.verdict.dense_uj,
-        "quantised_twin_uj": s.verdict.quantised_uj,
-        "break_even_rate": s.verdict.break_even_rate,
-        "on_front": s.model in contest.front(s.profile.name),
-    }
-
-
-def _interval(found: Interval | None) -> dict[str, Any] | None:
-    return None if found is None else asdict(found)
-
-
-def _between(found: Interval | None, form: str) -> Cell:
-    return NOTHING if found is None else Cell(f"{found.low:{form}} to {found.high:{form}}", found.low)
+def _between(ends: Interval | None, form: str) -> Cell:
+    return NOTHING if ends is None else Cell(f"{ends.low:{form}} to {ends.high:{form}}", ends.low)

@@ -14,7 +14,7 @@ from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy import profile
+from neurodeploy_energy import account
 from neurodeploy_exporters import lava, nir, onnx
 from neurodeploy_exporters.artefact import read_artefact
 
@@ -35,7 +35,7 @@ def entering(samples, graph):
 
 
 def counted(module, samples):
-    return {row.name: asdict(row) for row in profile(module, samples.split(2)).layers}
+    return {row.name: asdict(row) for row in account(module, samples.split(2)).layers}
 
 
 def exported(export, graph, samples, folder, **options):
@@ -132,7 +132,7 @@ def test_without_onnx_runtime_the_bundle_says_what_to_install(small_named, spiki
     model = of_bundle(onnx.export(graph, entering(samples, graph), tmp_path / "b", name="n"))
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match="ONNX Runtime"):
-        profile(model.module, [samples])
+        account(model.module, [samples])
 
 
 def test_a_folder_that_is_no_bundle_is_told_apart(tmp_path):

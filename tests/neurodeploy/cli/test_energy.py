@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from neurodeploy_energy.joules import Unmeasured
+from neurodeploy_energy.price.joules import Unmeasured
 from neurodeploy_energy.report import read_report
 
 
@@ -58,7 +58,9 @@ def test_memory_and_another_host_are_asked_for_by_name(cli, student):
 
 
 def test_joules_are_measured_on_request_or_it_is_said_that_they_are_not(cli, student, monkeypatch):
-    monkeypatch.setattr("neurodeploy_energy.joules.meters", lambda _kind, **_options: ([], [Unmeasured("CPU", "no counter")]))
+    monkeypatch.setattr(
+        "neurodeploy_energy.price.joules.meters", lambda _kind, **_options: ([], [Unmeasured("CPU", "no counter")])
+    )
     assert "measured" not in cli("energy", student).out
     assert "CPU: not measured (no counter)." in cli("energy", student, "--measure").out
     assert json.loads(cli("energy", student, "--measure", "--json").out)["measured"] == [

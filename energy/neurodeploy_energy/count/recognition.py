@@ -1,0 +1,308 @@
+"""What a torch module is, for counting: spiking neurons, synapses, pooling, a residual sum, or nothing that costs.
+
+Neurons of this toolkit and of others are recognised by the names of their classes; no framework is imported. A class counts as
+a framework's if it, or a class it derives from, is defined in that package; so a user's own subclass is recognised as what it
+derives from.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any, Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as f
+
+from neurodeploy_energy.count.fanout import synapses_of
+
+Axes = Literal["step", "time first", "batch first", "flat", "time last"]
+"""What a layer of neurons is called with: `[B, …]` once per time step, `[T, B, …]`, `[B, T, …]`, `[B·T, …]` or `[B, …, T]`."""
+
+
+@dataclass(frozen=True)
+class NeuronConvention:
+    """How the neurons of one framework are called.
+
+    Attributes:
+        package: top-level package that defines the class, or a module in it.
+        classes: names of the classes; all that derive from them are meant.
+        axes: of input and output, or how to tell from a module.
+        silent: names of those that integrate and never fire.
+        perfect: names of those that do not leak.
+    """
+
+    package: str
+    classes: frozenset[str]
+    axes: Axes | Callable[[nn.Module], Axes]
+    silent: frozenset[str] = frozenset()
+    perfect: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class NeuronLayer:
+    """What is known of a layer of neurons.
+
+    Attributes:
+        axes: what it is called with.
+        fires: whether it emits spikes; else its outputs are membrane potentials.
+        leaky: whether its potential decays.
+    """
+
+    axes: Axes
+    fires: bool
+    leaky: bool
+
+    def by_row(self, x: Tensor) -> tuple[Tensor, int, bool]:
+        """`x` as `[R, C, …]`, the number of time steps in it (0: unknown, R is batch times steps), and whether time runs
+        faster than samples along the rows."""
+        if self.axes == "step":
+            return _with_channels(x), 1, False
+        if self.axes == "flat":
+            return _with_channels(x), 0, True
+        if self.axes == "time last":
+            x = x.movedim(-1, 0)
+        rows = _with_channels(x.reshape(-1, *x.shape[2:]))
+        return (rows, x.shape[1], True) if self.axes == "batch first" else (rows, x.shape[0], False)
+
+
+def _with_channels(x: Tensor) -> Tensor:
+    return x.unsqueeze(-1) if x.dim() == 1 else x
+
+
+def _by_step_mode(module: nn.Module) -> Axes:
+    """SpikingJelly's own switch; in its old package the class says it."""
+    several = getattr(module, "step_mode", None) == "m" or type(module).__name__.startswith("MultiStep")
+    return "time first" if several else "step"
+
+
+def _squeezed(module: nn.Module) -> Axes:
+    squeezes = any(kind.__name__ == "SqueezeMixin" for kind in type(module).__mro__)
+    return "flat" if squeezes else "batch first"
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_ALWAYS_SEVERAL = _names("PSN MaskedPSN SlidingPSN ILCBaseNode NoisyBaseNode NoisyNonSpikingBaseNode")
+
+_CONVENTIONS = [
+    NeuronConvention(
+        "neurodeploy",
+        _names("Neuron Integrator"),
+        "time first",
+        silent=_names("Integrator"),
+        perfect=_names("Integrator"),
+    ),
+    NeuronConvention("spikingjelly", _ALWAYS_SEVERAL, "time first", silent=_names("NoisyNonSpikingBaseNode")),
+    NeuronConvention(
+        "spikingjelly",
+        _names(
+            "BaseNode SimpleBaseNode NonSpikingBaseNode ActivationAwareIFNode DSRIFNode DSRLIFNode GatedLIFNode FlexSN "
+            "STBIFNode FewSpikeNode"
+        ),
+        _by_step_mode,
+        silent=_names("NonSpikingBaseNode"),
+        perfect=_names(
+            "IFNode SimpleIFNode MultiStepIFNode HalfThresholdIFNode ActivationAwareIFNode NonSpikingIFNode DSRIFNode "
+            "TernaryIFNode STBIFNode"
+        ),
+    ),
+    NeuronConvention(
+        "snntorch",
+        _names("StateLeaky LinearLeaky AssociativeLeaky LeakyParallel LeakyKernel"),
+        "time first",
+    ),
+    NeuronConvention("snntorch", _names("SpikingNeuron"), "step"),
+    NeuronConvention(
+        "norse",
+        _names("SNNCell SNNRecurrentCell CobaLIFCell LIFMCRecurrentCell LIFMCRefracRecurrentCell"),
+        "step",
+        silent=_names("LICell LIBoxCell"),
+        perfect=_names("IAFCell"),
+    ),
+    NeuronConvention("norse", _names("SNN SNNRecurrent"), "time first", silent=_names("LI"), perfect=_names("IAF")),
+    NeuronConvention(
+        "sinabs",
+        _names("StatefulLayer"),
+        _squeezed,
+        silent=_names("ExpLeak"),
+        perfect=_names("IAF IAFRecurrent"),
+    ),
+    NeuronConvention("lava.lib.dl.slayer.neuron", _names("Neuron"), "time last"),
+]
+_REGISTERED: dict[str, Axes] = {}
+
+
+def register_neuron(qualified_name: str, axes: Axes = "time first") -> None:
+    """Teach the counter a class of spiking neurons, such as `my_package.neurons.LIF`.
+
+    The module is called with currents and returns spikes of the same shape, or a tuple that begins with them.
+
+    Args:
+        qualified_name: module and class.
+        axes: of currents and spikes: "step" `[B, …]` (one call per time step), "time first" `[T, B, …]`, "batch first"
+            `[B, T, …]`, "flat" `[B·T, …]` or "time last" `[B, …, T]`.
+    """
+    _REGISTERED[qualified_name] = axes
+
+
+def neurons_of(module: nn.Module) -> NeuronLayer | None:
+    """What is known of a layer of neurons; None if the module is none."""
+    kinds = [(kind.__module__, kind.__qualname__) for kind in type(module).__mro__]
+    for package, name in kinds:
+        if f"{package}.{name}" in _REGISTERED:
+            return NeuronLayer(_REGISTERED[f"{package}.{name}"], True, True)
+    convention = _convention(type(module))
+    if convention is None:
+        return None
+    names = {name for _, name in kinds}
+    axes = convention.axes if isinstance(convention.axes, str) else convention.axes(module)
+    fires = not names & convention.silent and getattr(module, "spike_fn", True) is not None
+    return NeuronLayer(axes, fires, _leaks(module, names, convention))
+
+
+def _leaks(module: nn.Module, names: set[str], convention: NeuronConvention) -> bool:
+    decay = getattr(getattr(module, "constants", None), "decay", None)
+    if convention.package == "neurodeploy" and isinstance(decay, float):
+        return decay != 1
+    return not names & convention.perfect
+
+
+def _convention(kind: type[nn.Module]) -> NeuronConvention | None:
+    if kind not in _KNOWN:
+        _KNOWN[kind] = _find(kind)
+    return _KNOWN[kind]
+
+
+_KNOWN: dict[type[nn.Module], NeuronConvention | None] = {}
+"""Classes that have been looked up: a model has few, and many modules."""
+
+
+def _find(kind: type[nn.Module]) -> NeuronConvention | None:
+    for convention in _CONVENTIONS:
+        for base in kind.__mro__:
+            inside = f"{base.__module__}.".startswith(f"{convention.package}.")
+            if inside and base.__qualname__ in convention.classes:
+                return convention
+    return None
+
+
+def reset_states(model: nn.Module) -> None:
+    """Set the neurons of other frameworks back to their first state, where they keep it between calls.
+
+    Ours, Norse's and those of snnTorch that are handed their state keep none.
+    """
+    for module in model.modules():
+        convention = _convention(type(module))
+        if convention is None:
+            continue
+        name = {"spikingjelly": "reset", "sinabs": "reset_states", "snntorch": "reset_mem"}.get(convention.package)
+        reset = getattr(module, name, None) if name else None
+        if callable(reset) and not (convention.package == "snntorch" and not getattr(module, "init_hidden", False)):
+            reset()
+
+
+Kind = Literal["synapse", "neuron", "average pool", "max pool", "sum", "recurrent", "activation", "seen inside", "free"]
+"""`seen inside`: its operations are counted one by one where they run (see `functional.py`), not by the module."""
+
+_SUMS = {"neurodeploy.Add", "sinabs.layers.merge.Merge"}
+_GLOBAL_POOLS = {"neurodeploy.GlobalAvgPool1d": 1, "neurodeploy.GlobalAvgPool2d": 2}
+"""Class of a global average pool → number of spatial axes that it sums over."""
+_GLOBAL_MAX_POOLS = {"neurodeploy.GlobalMaxPool1d"}
+_FREE_NAMES = _names(
+    "neurodeploy.DirectEncoding neurodeploy.EventInput neurodeploy.StaticInput neurodeploy.Delay neurodeploy.Flatten "
+    "neurodeploy.TimeMean sinabs.layers.pool2d.SumPool2d sinabs.layers.reshape.UnflattenTime "
+    "snntorch._layers.bntt.BatchNormTT1d snntorch._layers.bntt.BatchNormTT2d "
+    "spikingjelly.activation_based.layer.dropout.Dropout spikingjelly.activation_based.layer.dropout.Dropout2d "
+    "neurodeploy.LowPass"  # the synaptic current of the neurons that read it, part of their update
+)
+
+
+def _torch(text: str) -> tuple[type[nn.Module], ...]:
+    return tuple(getattr(nn, name) for name in text.split())
+
+
+_FREE = _torch(
+    "Identity Flatten Unflatten Dropout Dropout1d Dropout2d Dropout3d AlphaDropout BatchNorm1d BatchNorm2d BatchNorm3d "
+    "SyncBatchNorm ZeroPad1d ZeroPad2d ZeroPad3d ChannelShuffle PixelShuffle Embedding"
+)
+_MAX_POOLS = _torch("MaxPool1d MaxPool2d MaxPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d")
+_AVERAGE_POOLS = _torch("AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d")
+_SEEN_INSIDE = _torch("MultiheadAttention RNNCellBase Bilinear")
+
+
+def kind_of(module: nn.Module) -> Kind | None:
+    """How a module is counted; None if it is unknown."""
+    names = _qualified_names(module)
+    if neurons_of(module) is not None:
+        return "neuron"
+    if synapses_of(module) is not None:
+        return "synapse"
+    if names & _GLOBAL_POOLS.keys() or isinstance(module, _AVERAGE_POOLS):
+        return "average pool"
+    if isinstance(module, _MAX_POOLS) or names & _GLOBAL_MAX_POOLS:
+        return "max pool"
+    if names & _SUMS:
+        return "sum"
+    if isinstance(module, nn.RNNBase):
+        return "recurrent"
+    if isinstance(module, nn.ReLU):
+        return "activation"
+    if isinstance(module, _SEEN_INSIDE):
+        return "seen inside"
+    if isinstance(module, _FREE) or names & _FREE_NAMES:
+        return "free"
+    return None
+
+
+def summing_windows(module: nn.Module) -> tuple[int, Callable[[Tensor], Tensor]] | None:
+    """An average pool as a sum over windows that do not overlap, and its sample's number of axes.
+
+    Such a pool folds into the next synapse layer. None if windows overlap or are padded: then it does not.
+    """
+    for name in _qualified_names(module) & _GLOBAL_POOLS.keys():
+        return 1 + _GLOBAL_POOLS[name], partial(sum_over_last, axes=_GLOBAL_POOLS[name])
+    for axes, (pool, adaptive) in enumerate(_POOLS, start=1):
+        if isinstance(module, adaptive) and _each(module.output_size, axes) == (1,) * axes:
+            return 1 + axes, partial(sum_keeping_axes, axes=axes)
+        if isinstance(module, pool):
+            kernel = _each(module.kernel_size, axes)
+            stride = _each(module.stride, axes)
+            padded = any(_each(module.padding, axes)) or module.ceil_mode
+            if not padded and all(s >= k for k, s in zip(kernel, stride, strict=True)):
+                return 1 + axes, partial(_sum_windows, average=_FUNCTIONS[axes - 1], kernel=kernel, stride=stride)
+    return None
+
+
+_POOLS: tuple[tuple[type, type], ...] = (
+    (nn.AvgPool1d, nn.AdaptiveAvgPool1d),
+    (nn.AvgPool2d, nn.AdaptiveAvgPool2d),
+    (nn.AvgPool3d, nn.AdaptiveAvgPool3d),
+)
+_FUNCTIONS: tuple[Callable[..., Tensor], ...] = (f.avg_pool1d, f.avg_pool2d, f.avg_pool3d)
+
+
+def _sum_windows(x: Tensor, average: Callable[..., Tensor], kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    return average(x, kernel, stride) * prod(kernel)
+
+
+def sum_over_last(x: Tensor, axes: int) -> Tensor:
+    """Sum over the last axes."""
+    return x.flatten(-axes).sum(-1)
+
+
+def sum_keeping_axes(x: Tensor, axes: int) -> Tensor:
+    """The same, the axes kept with one entry each."""
+    return sum_over_last(x, axes)[(..., *(None,) * axes)]
+
+
+def _each(value: Any, axes: int) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (int(value or 0),) * axes
+
+
+def _qualified_names(module: nn.Module) -> set[str]:
+    """Of its class and all that it derives from; of ours without the module in it, which may move."""
+    names = ((kind.__module__, kind.__qualname__) for kind in type(module).__mro__)
+    return {f"neurodeploy.{name}" if home.startswith("neurodeploy.") else f"{home}.{name}" for home, name in names}

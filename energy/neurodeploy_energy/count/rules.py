@@ -1,0 +1,228 @@
+"""What each kind of layer costs, counted from its inputs and outputs as it runs: neurons, sums, products, recurrent layers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurodeploy_energy.count.fanout import Synapses
+from neurodeploy_energy.count.provenance import Role
+from neurodeploy_energy.count.recognition import Kind, NeuronLayer, neurons_of
+from neurodeploy_energy.count.signals import Signal, count_either, count_nonzero, signal_of, whole_numbers
+from neurodeploy_energy.count.synapses import SynapseRules
+from neurodeploy_energy.count.tally import Tally
+
+Rule = Callable[[str, nn.Module, tuple[Any, ...], Any], None]
+
+
+@dataclass(frozen=True)
+class Product:
+    """Operations of one product of matrices.
+
+    A pair of factors of which one is a whole number is an accumulation of the other, as many times as it says; a pair of
+    analog values is a multiply-accumulate.
+
+    Attributes:
+        dense: multiply-accumulates if every value were analog.
+        sops: accumulations.
+        macs: multiply-accumulates of pairs of analog values.
+        effective: pairs without a 0.
+        spikes, graded, analog, values: of both factors together.
+    """
+
+    dense: int
+    sops: int
+    macs: int
+    effective: int
+    spikes: int
+    graded: int
+    analog: int
+    values: int
+
+
+def product_of(one: Tensor, other: Tensor) -> Product:
+    """Count `[P, M, K]` times `[P, K, N]`, exactly."""
+    other = other.transpose(1, 2)
+    left, right = signal_of(one, tuple(one.shape[1:])), signal_of(other, tuple(other.shape[1:]))
+    return _paired(left, right, one.shape[0] * one.shape[1] * one.shape[2] * other.shape[1])
+
+
+def weighted_sum(values: Tensor, queries: int) -> Product:
+    """Count attention weights `[P, L, K]`, all of them analog, times `values` `[P, K, N]`, exactly.
+
+    Args:
+        queries: L.
+    """
+    values = values.transpose(1, 2)
+    right = signal_of(values, tuple(values.shape[1:]))
+    every = torch.full_like(right.present, queries)
+    none = torch.zeros_like(every)
+    left = Signal(right.rows, queries, right.places, 0, 0, int(every.sum()), none, every, every)
+    return _paired(left, right, queries * values.numel())
+
+
+def _paired(left: Signal, right: Signal, dense: int) -> Product:
+    nothing = torch.zeros_like(left.present)
+    a, b = (nothing if one.fractions is None else one.fractions for one in (left, right))
+    sops = (left.magnitude * (right.magnitude + b) + a * right.magnitude).sum()
+    return Product(
+        dense,
+        int(sops),
+        int((a * b).sum()),
+        int((left.present * right.present).sum()),
+        left.spikes + right.spikes,
+        left.graded + right.graded,
+        left.analog + right.analog,
+        left.values + right.values,
+    )
+
+
+class Rules(SynapseRules):
+    """One rule for each kind of layer; `Counter` calls them as a model runs."""
+
+    def rule(self, kind: Kind | None) -> Rule | None:
+        """What counts a module of a kind when it has run; None if nothing does."""
+        rules: dict[str, Rule] = {
+            "synapse": self._synapse,
+            "neuron": self._neuron,
+            "average pool": self._average_pool,
+            "max pool": self._max_pool,
+            "sum": self._sum,
+            "recurrent": self._recurrent,
+            "activation": self._activation,
+        }
+        return rules.get(kind or "")
+
+    def _neuron(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        neurons, tally = neurons_of(module), self.tallies[name]
+        assert neurons is not None
+        rows, _steps, time_runs_faster = neurons.by_row(output.detach())
+        shape = tuple(rows.shape[1:])
+        signal = signal_of(rows, shape)
+        tally.neurons, tally.leaky = prod(shape), neurons.leaky
+        tally.updates += output.numel()
+        current = next((one for one in inputs if isinstance(one, Tensor)), None)
+        tally.updates_active += self._active(tally, current, output, signal)
+        spikes = whole_numbers(signal.present.sum(1))
+        if neurons.fires:
+            tally.spikes += signal.nonzero
+            tally.spikes_value += int(signal.magnitude.sum())
+            if signal.analog:
+                tally.spikes_value += float(output.detach().double().abs().sum()) - int(signal.magnitude.sum())
+                tally.notes.add("emits values that are no whole numbers")
+            self.provenance.mark(output, "spikes", signal=signal)
+        else:
+            spikes = np.zeros_like(spikes)
+            tally.notes.add("integrates and never fires")
+        tally.add_rows({"spikes": spikes}, time_runs_faster=time_runs_faster)
+        self._link(name, neurons, current, prod(shape))
+        self.fires()
+
+    def _active(self, tally: Tally, current: Tensor | None, output: Tensor, signal: Signal) -> int:
+        """Updates with a non-zero current or a spike."""
+        if current is None or current.shape != output.shape:
+            tally.notes.add("currents are inside the layer: an update is active if the neuron fires")
+            return signal.nonzero
+        if signal.nonzero == 0:
+            return count_nonzero(current)
+        return count_either(current, output)
+
+    def _link(self, name: str, neurons: NeuronLayer, current: Tensor | None, size: int) -> None:
+        """Note which synapses drive these neurons: by where the current came from, or else by its size."""
+        origin = None if current is None else self.provenance.of(current)
+        layers = () if origin is None or origin.role != "currents" else origin.layers
+        pending = [layer for layer, positions in self._pending if layer in layers or (not layers and positions == size)]
+        drivers = list(dict.fromkeys(pending))
+        for layer in drivers:
+            tally = self.tallies[layer]
+            if tally.drives not in ("", name):
+                tally.notes.add(f"drives {tally.drives} and others")
+                continue
+            tally.drives, tally.leaky, tally.drives_last = name, neurons.leaky, layer == drivers[-1]
+        self._pending = [one for one in self._pending if one[0] not in drivers] if drivers else []
+
+    def _max_pool(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.tallies[name].calls += 1
+        self.tallies[name].notes.add("comparisons are not counted")
+        origin = self.provenance.of(inputs[0])
+        if origin is not None:
+            self.provenance.mark(output, origin.role, origin.layers)
+
+    def _activation(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.provenance.mark(output, "dense")
+        self.fires()
+
+    def _sum(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.sum(self.tallies[name], [one for one in inputs if isinstance(one, Tensor)], output)
+
+    def sum(self, tally: Tally, operands: list[Tensor], output: Tensor, *, changes: int = 0) -> None:
+        """Count a residual sum: an accumulation for each spike; currents meet in the neuron."""
+        tally.calls += 1
+        roles: list[Role | None] = []
+        layers: list[str] = []
+        for position, x in enumerate(operands):
+            origin = self.provenance.of(x)
+            roles.append(None if origin is None else origin.role)
+            layers += [] if origin is None else origin.layers
+            signal = None
+            if roles[-1] not in ("currents", "dense"):
+                known = None if origin is None else origin.signal
+                signal = known if known is not None and known.values == x.numel() else signal_of(x, _row_shape(x))
+            if signal is None or not signal.is_whole:
+                tally.analog_operands.add(position)
+            else:
+                tally.operand_adds[position] = tally.operand_adds.get(position, 0) + int(signal.magnitude.sum())
+        if "dense" in roles:
+            self.provenance.mark(output, "dense", changes=changes)
+        elif "currents" in roles:
+            self.provenance.mark(output, "currents", tuple(layers), changes=changes)
+        elif set(roles) == {"spikes"}:
+            self.provenance.mark(output, "spikes", changes=changes)
+
+    def _recurrent(self, name: str, module: nn.Module, inputs: tuple[Any, ...], _output: Any) -> None:
+        """A recurrent layer of torch: its inputs value by value; what it keeps inside is analog in every step."""
+        assert isinstance(module, nn.RNNBase)
+        tally, x = self.tallies[name], inputs[0]
+        if isinstance(x, nn.utils.rnn.PackedSequence):
+            x = x.data  # the steps that there are, one after the other
+        weights = {key: weight.detach() for key, weight in module.named_parameters() if key.startswith("weight")}
+        first = [weight for key, weight in weights.items() if key.startswith("weight_ih_l0")]
+        inside = [weight for key, weight in weights.items() if not key.startswith("weight_ih_l0")]
+        rows = x.numel() // max(1, x.shape[-1])
+        hidden = sum(weight.numel() for weight in inside)
+        tally.hidden_macs += rows * hidden
+        tally.hidden_effective_macs += rows * sum(int(torch.count_nonzero(weight)) for weight in inside)
+        faster = bool(module.batch_first) or x.dim() == 2
+        linear, weight = Synapses("linear"), torch.cat(first)
+        self.synapses(name, tally, linear, x, weight, bias=module.bias, time_runs_faster=faster, hidden=hidden)
+        tally.notes.add("what the layer keeps inside counts as analog in every step")
+        self._used.update(weight.untyped_storage()._cdata for weight in weights.values())
+
+    def product(self, tally: Tally, counted: Product, outputs: int, *, dense: bool) -> None:
+        """Count a product of activations; `dense`: of an ordinary network, where a whole number is no spike."""
+        tally.calls += 1
+        tally.apart = False
+        tally.rows += self._batch
+        tally.dense |= dense
+        tally.elements += counted.values
+        tally.spikes += counted.spikes + counted.graded + counted.analog
+        tally.whole_spikes += counted.spikes
+        tally.graded += counted.graded
+        tally.analog += counted.analog
+        tally.dense_macs += counted.dense
+        tally.sops += counted.sops
+        tally.sops_nonzero_weights += counted.sops
+        tally.analog_macs += counted.macs
+        tally.analog_effective_macs += counted.macs
+        tally.effective_macs += counted.effective
+        tally.outputs += outputs
+        tally.notes.add("a product of two activations")
+
+
+def _row_shape(x: Tensor) -> tuple[int, ...]:
+    """All axes but the first are a row's, where nothing else is known; a vector is rows of one value."""
+    return tuple(x.shape[1:]) or (1,)

@@ -1,0 +1,254 @@
+"""The report as text: in Markdown, in LaTeX, as CSV, as tables for a terminal, and as a data frame of pandas.
+
+LaTeX is for `\\usepackage{booktabs}` and a Unicode engine or `\\usepackage[utf8]{inputenc}`.
+"""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from neurodeploy.io.errors import UserError
+from neurodeploy_energy.count.layer import LayerRow, SynapseGeometry
+from neurodeploy_energy.price.account import Account
+from neurodeploy_energy.price.profiles import Profile
+from neurodeploy_energy.report import tables
+from neurodeploy_energy.report.tables import CONVENTIONS, ReportTable, Row, caveats, energies, spike_line
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rich.table import Table as RichTable
+
+
+def as_markdown(report: Account, *, title: str) -> str:
+    """Headings, the tables, and the conventions."""
+    lines = [
+        f"# {escape_markdown(title)}",
+        "",
+        f"{escape_markdown(spike_line(report))}. Means over {report.samples:,} samples.",
+        "",
+    ]
+    first, *others = tables.all_tables(report, report.profiles[0].name)
+    lines += markdown_table(first)
+    notes = {row.name: row.note for row in report.layers if row.note}
+    lines += ["", *(f"- {escape_markdown(name)}: {escape_markdown(note)}" for name, note in notes.items())]
+    lines += markdown_sections(others)
+    lines += ["", "## Conventions", "", *(f"- {line}" for line in CONVENTIONS)]
+    missing = caveats(report)
+    if missing:
+        lines += ["", "## Left out", "", *(f"- {escape_markdown(line)}" for line in missing)]
+    lines += ["", "## Profiles", ""]
+    lines += [
+        f"- **{escape_markdown(p.name)}** ({p.basis}, {p.scope}, {p.year}): {escape_markdown(f'{p.source}. {p.note}')}"
+        for p in report.profiles
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def markdown_sections(shown: Iterable[ReportTable]) -> list[str]:
+    """Tables, each below its title."""
+    return [line for table in shown for line in ("", f"## {escape_markdown(table.heading)}", "", *markdown_table(table))]
+
+
+def markdown_table(table: ReportTable) -> list[str]:
+    """A table and its notes."""
+    rules = ["---" if column < table.text else "---:" for column in range(len(table.headings))]
+    lines = [
+        _markdown_line(escape_markdown(heading) for heading in table.headings),
+        _markdown_line(rules),
+        *map(_markdown_row, table.rows),
+    ]
+    if table.foot is not None:
+        lines.append(_markdown_line(f"**{escape_markdown(cell.text)}**" if cell.text else "" for cell in table.foot))
+    return lines + [part for note in table.notes for part in ("", escape_markdown(note))]
+
+
+def escape_markdown(text: str) -> str:
+    """Text that stays text in Markdown."""
+    for character in ("\\", "|", "*", "_", "<", "`", "["):
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.split())
+
+
+def _markdown_row(row: Row) -> str:
+    return _markdown_line(escape_markdown(cell.text) for cell in row)
+
+
+def _markdown_line(values: Iterable[str]) -> str:
+    return f"| {' | '.join(values)} |"
+
+
+LATEX_PREAMBLE = "% needs \\usepackage{booktabs} and, for \\textquotedbl, \\usepackage[T1]{fontenc}"
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "µ": r"\textmu{}",
+    "×": r"\texttimes{}",
+    "±": r"\textpm{}",
+    "⌈": r"\(\lceil\)",
+    "⌉": r"\(\rceil\)",
+    "γ": r"\(\gamma\)",
+}
+
+
+def as_latex(report: Account) -> str:
+    """One `table` environment for each table of the report."""
+    return latex_document(tables.all_tables(report, report.profiles[0].name), report.profiles, caveats(report))
+
+
+def latex_document(shown: Iterable[ReportTable], profiles: Iterable[Profile], remarks: Iterable[str] = ()) -> str:
+    """Tables whose captions name the sources of the profiles, and remarks as comments."""
+    sources = [f"{p.name}: {p.source}." for p in profiles]
+    lines = [LATEX_PREAMBLE, *(line for table in shown for line in latex_table(table, sources))]
+    return "\n".join([*lines, *(f"% {' '.join(line.split())}" for line in remarks)]) + "\n"
+
+
+def latex_table(table: ReportTable, sources: Iterable[str] = ()) -> list[str]:
+    """A `table` environment; notes and sources are in its caption."""
+    columns = "".join("l" if place < table.text else "r" for place in range(len(table.headings)))
+    lines = [
+        "",
+        r"\begin{table}",
+        rf"\caption{{{escape_latex(' '.join((f'{table.heading}.', *table.notes, *sources)))}}}",
+        r"\centering",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        _latex_line(escape_latex(heading) for heading in table.headings),
+        r"\midrule",
+        *map(_latex_row, table.rows),
+    ]
+    if table.foot is not None:
+        lines += [r"\midrule", _latex_row(table.foot)]
+    return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+
+
+def escape_latex(text: str) -> str:
+    """Text that stays text in LaTeX."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def _latex_row(row: Row) -> str:
+    return _latex_line(escape_latex(cell.text) for cell in row)
+
+
+def _latex_line(values: Iterable[str]) -> str:
+    return f"{' & '.join(values)} \\\\"
+
+
+def as_csv(report: Account) -> str:
+    """Comma-separated, with a header; a name that a spreadsheet would run as a formula is quoted with an apostrophe."""
+    target = io.StringIO()
+    columns = {profile.name: energies(report, profile.name) for profile in report.profiles}
+    fields = [*_flat(report.layers[0]), *(f"estimated_uj_{name}" for name in columns)]
+    writer = csv.DictWriter(target, fields, lineterminator="\n")
+    writer.writeheader()
+    for row in report.layers:
+        values = _flat(row) | {f"estimated_uj_{name}": per_layer[row.name] for name, per_layer in columns.items()}
+        writer.writerow({key: _harmless(value) for key, value in values.items()})
+    return target.getvalue()
+
+
+def table_as_csv(table: ReportTable) -> str:
+    """A table as a reader sees it, its numbers unrounded."""
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\n")
+    writer.writerow(map(_harmless, table.headings))
+    writer.writerows([_harmless(cell.text) if cell.value is None else cell.value for cell in row] for row in table.rows)
+    return target.getvalue()
+
+
+def _flat(row: LayerRow) -> dict[str, Any]:
+    """A row as columns: `inputs_…` and `memory_…` for each kind, `geometry_…` for each part of the geometry."""
+    values = asdict(row)
+    geometry = values.pop("geometry")
+    for group in ("inputs", "memory"):
+        values |= {f"{group}_{key}": value for key, value in values.pop(group).items()}
+    return values | {
+        f"geometry_{key}": _cell(geometry[key]) if geometry else "" for key in SynapseGeometry.__dataclass_fields__
+    }
+
+
+def _cell(value: object) -> object:
+    """A cell of one value: sizes as `3x3`, what is not known as nothing."""
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return "" if value is None else value
+
+
+def _harmless(value: object) -> object:
+    """No formula, and no carriage return, which the writer would leave without quotes."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", " ")
+    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t") else value
+
+
+def layer_table(report: Account) -> "RichTable":
+    """Layers, totals and the estimated energy under the headline profile."""
+    return drawn(tables.layers(report, report.profiles[0].name, against=False))
+
+
+def energy_table(report: Account) -> "RichTable":
+    """Estimated energy under every profile, against the baseline if there is one."""
+    return drawn(tables.profiles(report))
+
+
+def further_tables(report: Account) -> list["RichTable"]:
+    """The twins without spikes, and chip and host, and measured joules where there are any."""
+    further = (tables.twins(report), tables.deployments(report), tables.measurements(report))
+    return [drawn(table) for table in further if table is not None]
+
+
+def drawn(table: ReportTable) -> "RichTable":
+    """For a terminal; the notes are its caption."""
+    from rich.table import Table as RichTable
+
+    rich_table = RichTable(
+        title=table.title,
+        title_justify="left",
+        caption="\n".join(table.notes) or None,
+        caption_justify="left",
+    )
+    for column, heading in enumerate(table.headings):
+        text = column < table.text
+        cells = [row[column].text for row in (*table.rows, *filter(None, (table.foot,)))]
+        width = None if text else max(map(len, cells), default=0)  # headings break before numbers do
+        rich_table.add_column(heading, justify="left" if text else "right", overflow="fold", min_width=width)
+    for row in table.rows:
+        rich_table.add_row(*(cell.text for cell in row))
+    if table.foot is not None:
+        rich_table.add_section()
+        rich_table.add_row(*(cell.text for cell in table.foot))
+    return rich_table
+
+
+def as_frame(report: Account) -> "DataFrame":
+    """One row per layer, by its name: the counts, unrounded, and the estimated energy under each profile in µJ.
+
+    Raises:
+        UserError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise UserError("pandas is not installed; pip install pandas, or read the report's CSV") from None
+    values: list[dict[str, Any]] = [asdict(row) for row in report.layers]
+    frame = pandas.json_normalize(values, sep="_").set_index("name")
+    for profile in report.profiles:
+        frame[f"estimated_uj_{profile.name}"] = frame.index.map(energies(report, profile.name))
+    frame.attrs = {"name": report.name, "samples": report.samples, "steps": report.steps, "unit": "per sample"}
+    return frame

@@ -1,0 +1,238 @@
+"""The report: an account of a model that prints itself, and is written in every format that people and programs read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from textwrap import fill
+
+from torch import Tensor, nn
+
+from neurodeploy.io.files import write_text
+from neurodeploy_energy.count.layer import LayerRow
+from neurodeploy_energy.count.running import Batches, count
+from neurodeploy_energy.price.account import Account, compare, deployment, has_twins, verdicts
+from neurodeploy_energy.price.profiles import Profile, load
+from neurodeploy_energy.report.tables import COLUMNS, energies, microjoule
+
+PROFILES = ("cmos45-fp32", "cmos45-int8", "loihi1")
+_WIDTH, _ROWS, _MENTIONED, _NAME = 80, 10, 4, 20
+_SHOWN = tuple(column for column in COLUMNS if column.heading in ("spikes", "rate", "SOPs", "MACs"))
+
+
+@dataclass(frozen=True, repr=False)
+class Report(Account):
+    """An account of a model that shows itself: `print` it, look at it in a notebook, ask it, save it."""
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def __repr__(self) -> str:
+        return f"<Report of {self.name}: {len(self.layers)} layers, {self.samples:,} samples; print it, or ask its layer(name)>"
+
+    def _repr_html_(self) -> str:
+        from neurodeploy_energy.report.page import as_fragment
+
+        return as_fragment(self, summary(self))
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        title: str | None = None,
+        facts: Mapping[str, str] | None = None,
+        notices: Sequence[str] = (),
+        spikes: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Path]:
+        """Write the report in every format; see `write_report`. The title is the model's name, if there is none."""
+        title = f"Energy of {self.name}" if title is None else title
+        return write_report(self, folder, title=title, facts=facts, notices=notices, spikes=spikes)
+
+
+def account(
+    model: nn.Module,
+    batches: Batches,
+    *,
+    steps: int | None = None,
+    name: str = "model",
+    baseline: Account | None = None,
+    profiles: Sequence[str | Path | Profile] = PROFILES,
+    batch_axis: int = 0,
+) -> Report:
+    """Run a model over data and count its spikes and operations, layer by layer.
+
+    Conventions: every input value of a synapse layer is looked at. A whole number is a spike, which costs its true fan-out in
+    synaptic operations (a value of k costs k times as much); an analog value costs as many multiply-accumulates. A layer whose
+    non-zero inputs are all analog costs dense multiply-accumulates; so does one that reads what comes into the network before
+    any neuron has fired, or an ordinary activation such as ReLU, if any value of it is analog. Average pooling of spikes is
+    folded into the next synapse layer if its windows do not overlap. Batch norm is folded: no operations. Biases, activations,
+    max pooling and the mean over time are not counted.
+
+    Memory beside the model's own does not grow with the data, but for 32 bytes a layer and sample (see `Series`): fan-out maps
+    take 8 bytes a spatial position of a layer's input, and as much for each value of one step in channels with weights of zero;
+    a mask takes a quarter of each weight while zeros are looked for; while a batch runs, masks take a quarter of the activation
+    that is counted, or some three times it where it is analog, and the activations around average pools are kept to its end.
+
+    Args:
+        model: any torch module; called in evaluation mode, without gradients, and left as it was. Neurons that keep a state
+            between calls (SpikingJelly, sinabs, snnTorch) are reset before each batch.
+        batches: inputs, or tuples whose first element is the input; one tensor is one batch.
+        steps: T. A model whose neurons take one step at a time and that has no loop over time of its own is called that often
+            on each batch; any other must come to as many steps. None: once, and T is what its neurons saw.
+        name: of the model in the report.
+        baseline: a report to compare with.
+        profiles: names of embedded profiles, paths of TOML files, or profiles; the first is the headline.
+        batch_axis: axis of the input that holds the samples: 0 for `[B, …]`, 1 for `[T, B, …]`.
+
+    Raises:
+        UserError: there are no samples, the model does not run on them, no layer can be counted, the neurons see another
+            number of steps, or a profile is not known.
+    """
+    costs = tuple(one if isinstance(one, Profile) else load(one) for one in profiles)
+    counted = count(model, batches, steps=steps, name=name, batch_axis=batch_axis)
+    report = Report(name, counted.samples, counted.steps, counted.layers, counted.uncounted, costs, series=counted.series)
+    return report if baseline is None else replace(report, comparison=compare(report, baseline))
+
+
+def read_report(path: str | Path) -> Report:
+    """Read a `report.json`.
+
+    Spikes of single layers by sample are not in such a file; those of the whole model are, and those of each layer by step.
+
+    Raises:
+        UserError: it is missing, damaged, or of another schema version; the first field at fault is named.
+    """
+    from neurodeploy_energy.report.document import read_account
+
+    return read_account(Path(path), Report)
+
+
+def write_report(
+    report: Account,
+    folder: str | Path,
+    *,
+    title: str,
+    facts: Mapping[str, str] | None = None,
+    notices: Sequence[str] = (),
+    spikes: Mapping[str, Tensor] | None = None,
+) -> dict[str, Path]:
+    """Write `report.html`, `.json`, `.md`, `.csv`, `.tex` and `figures/*.png`.
+
+    Args:
+        report: what is written.
+        folder: made if it is missing.
+        title: heading of the page and the Markdown.
+        facts: heading → value, shown on the page: origin of the model, data, accuracies.
+        notices: sentences that a reader of the page must see first.
+        spikes: of chosen neurons, for a raster; see `neurodeploy_energy.record`.
+
+    Returns:
+        Format or figure name → path.
+    """
+    from neurodeploy_energy.report.charts import charts_of
+    from neurodeploy_energy.report.document import as_json
+    from neurodeploy_energy.report.figures import drawn, raster, write_png
+    from neurodeploy_energy.report.formats import as_csv, as_latex, as_markdown
+    from neurodeploy_energy.report.page import as_page
+
+    folder = Path(folder)
+    texts = {
+        "html": as_page(report, title=title, facts=facts or {}, notices=notices),
+        "json": as_json(report),
+        "md": as_markdown(report, title=title),
+        "csv": as_csv(report),
+        "tex": as_latex(report),
+    }
+    paths = {ending: folder / f"report.{ending}" for ending in texts}
+    for ending, text in texts.items():
+        write_text(paths[ending], text)
+    figures = {name: drawn(chart) for name, chart in charts_of(report).items()}
+    if spikes:
+        figures["raster"] = raster(spikes, title=f"{report.name}: spikes of single neurons, one sample")
+    for name, figure in figures.items():
+        paths[name] = folder / "figures" / f"{name}.png"
+        write_png(figure, paths[name])
+    return paths
+
+
+def as_text(report: Account) -> str:
+    """Layers and their total under the headline profile, and what must be said of them, in 80 columns and on one screen."""
+    title = f"{report.name}: mean per sample over {report.samples:,} samples, {report.steps} time steps"
+    lines = [title, "", *_layer_lines(report), ""]
+    return "\n".join(lines + [_filled(sentence) for sentence in summary(report)])
+
+
+def summary(report: Account) -> list[str]:
+    """Energies, verdict, and what is missing, one sentence each."""
+    sentences = [f"Estimated energy per sample: {_energies(report)}."]
+    if has_twins(report):
+        judged = verdicts(report)
+        for twin, field in (("dense ReLU twin", "dense_factor"), (f"{judged[0].bits}-bit twin", "quantised_factor")):
+            factors = [(v.profile.name, factor) for v in judged if (factor := getattr(v, field)) is not None]
+            under = [f"{factor:.3g} × ({'less' if factor < 1 else 'more'}) under {profile}" for profile, factor in factors]
+            sentences += [f"Against its {twin}: {_some(under)}."] if under else []
+    for profile in report.profiles[:1]:
+        left = report.energy(profile.name).left_out
+        sentences += [f"Not in the total of {profile.name}: {_some(left)}."] if left else []
+        parts = None if report.host is None else deployment(report, profile, report.host)
+        if parts is not None:
+            chip, host = microjoule(parts.chip_uj), microjoule(parts.host_uj)
+            sentences.append(f"As deployed: chip {chip} µJ ({parts.chip.name}), host {host} µJ ({parts.host.name}).")
+    if report.uncounted:
+        sentences.append(f"Not counted: {_some([f'{layer} ({reason})' for layer, reason in report.uncounted.items()])}.")
+    return [*sentences, *(f"{measured}." for measured in report.measured)]
+
+
+def _energies(report: Account) -> str:
+    if report.comparison is None:
+        return _some([f"{microjoule(report.energy(p.name).total_uj)} µJ under {p.name}" for p in report.profiles])
+    pairs = ((p, "" if p.change_percent is None else f" ({p.change_percent:+.1f} %)") for p in report.comparison.energies)
+    under = _some([f"{microjoule(pair.model)} µJ{change} under {pair.profile.name}" for pair, change in pairs])
+    return f"{under}; changes are against {report.comparison.baseline.name}"
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = f", and {len(texts) - _MENTIONED} more" if len(texts) > _MENTIONED else ""
+    return ", ".join(texts[:_MENTIONED]) + more
+
+
+def _filled(sentence: str) -> str:
+    return fill(sentence, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _layer_lines(report: Account) -> list[str]:
+    """Of a deep model the layers that cost most, and the rest as one line."""
+    profile = report.profiles[0].name
+    per_layer = energies(report, profile)
+    dearest = sorted(report.layers, key=lambda row: (-per_layer[row.name], -row.spikes))[:_ROWS]
+    shown = report.layers if len(report.layers) <= _ROWS + 1 else [row for row in report.layers if row in dearest]
+    cells = [_cells(row, row.name, per_layer[row.name]) for row in shown]
+    rest = [row for row in report.layers if row not in shown]
+    if rest:
+        others = replace(report, layers=tuple(rest))
+        cells.append(_cells(others.total, f"{len(rest)} other layers", others.energy(profile).total_uj))
+    head = ["layer", *(column.heading for column in _SHOWN), f"µJ ({profile})" if len(profile) <= _NAME else "µJ"]
+    foot = _cells(report.total, "total", report.energy(profile).total_uj)
+    widths = [max(map(len, column)) for column in zip(head, foot, *cells, strict=True)]
+    widths[0] = max(8, min(widths[0], _WIDTH - sum(widths[1:]) - 2 * len(_SHOWN) - 2))
+    rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+    lines = [_line(row, widths) for row in (head, *cells, foot)]
+    return [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+
+
+def _cells(row: LayerRow, name: str, energy: float) -> list[str]:
+    values = ((column, column.value(row)) for column in _SHOWN)
+    return [name, *("" if value is None else _brief(value, column.form) for column, value in values), microjoule(energy)]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    name, *values = " ".join(cells[0].split()), *cells[1:]
+    short = name if len(name) <= widths[0] else f"…{name[1 - widths[0] :]}"
+    return "  ".join([short.ljust(widths[0]), *(value.rjust(width) for value, width in zip(values, widths[1:], strict=True))])
+
+
+def _brief(value: float, form: Callable[[float], str]) -> str:
+    """Millions and more in four digits, so that a column stays narrow."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if value >= size:
+            return f"{value / size:.4g} {letter}"
+    return form(value)
