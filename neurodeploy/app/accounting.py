@@ -9,7 +9,7 @@ from neurodeploy.app.model import BATCH as BATCH
 from neurodeploy.app.model import Model
 from neurodeploy.training.evaluation import Accuracy, evaluate
 from neurodeploy_energy import Report, account
-from neurodeploy_energy.price.account import HOST, Place, compare, with_twin
+from neurodeploy_energy.price.account import HOST, Account, Place, compare, with_twin
 from neurodeploy_energy.price.profiles import load
 
 
@@ -19,8 +19,8 @@ def energy_report(
     profiles: Sequence[str],
     *,
     host: str = HOST,
-    baseline: Report | None = None,
-    twin: Report | None = None,
+    baseline: Account | None = None,
+    twin: Account | None = None,
 ) -> Report:
     """Count a model.
 
@@ -54,8 +54,8 @@ def completed(
     places: dict[str, Place],
     accuracy: Accuracy | None = None,
     host: str = HOST,
-    baseline: Report | None = None,
-    twin: Report | None = None,
+    baseline: Account | None = None,
+    twin: Account | None = None,
 ) -> Report:
     """A report with what the counter cannot know: see `energy_report`."""
     answers = None if accuracy is None else (accuracy.correct, accuracy.samples)

@@ -79,7 +79,7 @@ class CoarseTarget(Target):
     Options = CoarseOptions
     formats: ClassVar = {"coarse": Format(runtime="the coarse runtime", replay=replay, members=members)}
 
-    def check(self, graph: Graph, options: CoarseOptions, *, calibrated: bool = True, reset: bool = False) -> None:
+    def check(self, graph: Graph, options: CoarseOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         for node in graph.of(ops.NeuronNode):
             if node.parameters.reset == "soft":
                 raise UserError(f"node {node.name}: a soft reset has no coarse form; train with a hard one")
