@@ -1,7 +1,6 @@
 """The main job end to end: train, deploy, verify, account. The one place where exporters and energy meet."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,85 +11,21 @@ from torch import Tensor, nn
 
 from neurodeploy.app import summary
 from neurodeploy.app.accounting import BATCH, completed
-from neurodeploy.app.deployment import Deployment, Targets, check_targets, deploy, deployed_graph, deployed_places
+from neurodeploy.app.deployment import Targets, check_targets, deploy, deployed_graph, deployed_places
 from neurodeploy.app.finetune import Tuned, finetune_student
+from neurodeploy.app.summary import Deployed, SeedResult
 from neurodeploy.data import DataSet
-from neurodeploy.graph import Graph
-from neurodeploy.graph.module import GraphModule
-from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import Failure
 from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
-from neurodeploy.training.evaluation import Accuracy, Evaluation, evaluate
+from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import Watcher, folder_of, silent, train_all
 from neurodeploy_energy import Report, account, write_report
 from neurodeploy_exporters.bundle import read_bundle
-from neurodeploy_exporters.target import Target, TargetOptions
 from neurodeploy_exporters.verify import Verification, verify
 
 SUMMARY = "summary.json"
 FINETUNING = "finetuning"
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """A student as it is deployed: batch norm folded and, if the recipe says so, weights on the exact grid, or fine-tuned.
-
-    Attributes:
-        trained: the network as trained, on the test set.
-        deployment: the trained network's graph, and the way in which samples enter it.
-        graph: batch norm folded; what the exporters are given.
-        module: the deployed network in torch; its spikes are those of the exported artefact.
-        result: the deployed network on the test set.
-        tuned: what fine-tuning gave, if there was one.
-        quantised: the network before its fine-tuning, on the test set.
-    """
-
-    trained: Evaluation
-    deployment: Deployment
-    graph: Graph
-    module: GraphModule
-    result: Evaluation
-    tuned: Tuned | None = None
-    quantised: Evaluation | None = None
-
-    def module_for(self, target: Target, options: TargetOptions) -> nn.Module:
-        """The network in torch as one target computes it."""
-        if self.tuned is not None:
-            return self.module
-        graph = target.deployed(self.graph, options)
-        return self.module if not differences(graph, self.module.graph) else self.deployment.module(graph)
-
-    @property
-    def accuracies(self) -> dict[str, Accuracy]:
-        """On the way to the exported artefact."""
-        found = {"float": self.trained.accuracy}
-        if self.quantised is not None:
-            found |= {"quantised": self.quantised.accuracy, "tuned": self.result.accuracy}
-        return found
-
-
-@dataclass(frozen=True)
-class SeedResult:
-    """All that one seed gave.
-
-    Attributes:
-        seed: of weights and batches.
-        teacher: accuracy of the teacher on the test set.
-        baseline, student: the two networks that are compared.
-        bundles: target → folder.
-        verifications: target → outcome.
-        report: spikes and energy of the student against the baseline.
-    """
-
-    seed: int
-    teacher: Accuracy
-    baseline: Deployed
-    student: Deployed
-    bundles: dict[str, Path]
-    verifications: dict[str, Verification]
-    report: Report
-    baseline_report: Report
 
 
 def run(

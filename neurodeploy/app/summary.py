@@ -2,22 +2,89 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from torch import nn
 
 from neurodeploy import __version__
-from neurodeploy.app.deployment import Targets, deployed_places, headline
+from neurodeploy.app.deployment import Deployment, Targets, deployed_places, headline
+from neurodeploy.app.finetune import Tuned
 from neurodeploy.data import DataSet
 from neurodeploy.graph import Graph, ops, partition
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe
-from neurodeploy.training.evaluation import mean_and_interval
-from neurodeploy_exporters.target import Place
+from neurodeploy.training.evaluation import Accuracy, Evaluation, mean_and_interval
+from neurodeploy_energy import Report
+from neurodeploy_exporters.target import Place, Target, TargetOptions
+from neurodeploy_exporters.verify import Verification
 
-if TYPE_CHECKING:
-    from neurodeploy.app.run import Deployed, SeedResult
+
+@dataclass(frozen=True)
+class Deployed:
+    """A student as it is deployed: batch norm folded and, if the recipe says so, weights on the exact grid, or fine-tuned.
+
+    Attributes:
+        trained: the network as trained, on the test set.
+        deployment: the trained network's graph, and the way in which samples enter it.
+        graph: batch norm folded; what the exporters are given.
+        module: the deployed network in torch; its spikes are those of the exported artefact.
+        result: the deployed network on the test set.
+        tuned: what fine-tuning gave, if there was one.
+        quantised: the network before its fine-tuning, on the test set.
+    """
+
+    trained: Evaluation
+    deployment: Deployment
+    graph: Graph
+    module: GraphModule
+    result: Evaluation
+    tuned: Tuned | None = None
+    quantised: Evaluation | None = None
+
+    def module_for(self, target: Target, options: TargetOptions) -> nn.Module:
+        """The network in torch as one target computes it."""
+        if self.tuned is not None:
+            return self.module
+        graph = target.deployed(self.graph, options)
+        return self.module if not differences(graph, self.module.graph) else self.deployment.module(graph)
+
+    @property
+    def accuracies(self) -> dict[str, Accuracy]:
+        """On the way to the exported artefact."""
+        found = {"float": self.trained.accuracy}
+        if self.quantised is not None:
+            found |= {"quantised": self.quantised.accuracy, "tuned": self.result.accuracy}
+        return found
 
 
-def of_run(recipe: Recipe, data: DataSet, results: "Sequence[SeedResult]") -> dict[str, Any]:
+@dataclass(frozen=True)
+class SeedResult:
+    """All that one seed gave.
+
+    Attributes:
+        seed: of weights and batches.
+        teacher: accuracy of the teacher on the test set.
+        baseline, student: the two networks that are compared.
+        bundles: target → folder.
+        verifications: target → outcome.
+        report: spikes and energy of the student against the baseline.
+    """
+
+    seed: int
+    teacher: Accuracy
+    baseline: Deployed
+    student: Deployed
+    bundles: dict[str, Path]
+    verifications: dict[str, Verification]
+    report: Report
+    baseline_report: Report
+
+
+def of_run(recipe: Recipe, data: DataSet, results: Sequence[SeedResult]) -> dict[str, Any]:
     """Accuracies in percent of the test set, spikes per sample summed over layers and steps, energies in µJ per sample.
 
     Accuracies and spikes of the students are those of the deployed networks (batch norm folded, weights quantised as the
@@ -116,7 +183,7 @@ def _statistics(key: str, values: Iterable[float]) -> dict[str, Any]:
     return {key: average, f"{key}_interval": half, f"{key}_per_seed": per_seed}
 
 
-def _student(networks: "Sequence[Deployed]") -> dict[str, Any]:
+def _student(networks: Sequence[Deployed]) -> dict[str, Any]:
     quantised = [network.quantised.accuracy.percent for network in networks if network.quantised is not None]
     return {
         **_statistics("accuracy", [network.result.accuracy.percent for network in networks]),
@@ -130,14 +197,14 @@ def _student(networks: "Sequence[Deployed]") -> dict[str, Any]:
     }
 
 
-def _saved(result: "SeedResult") -> float:
+def _saved(result: SeedResult) -> float:
     """Percent fewer spikes, over the layers that spike in both networks."""
     shared = result.student.result.spikes.keys() & result.baseline.result.spikes.keys()
     before, after = (sum(n.result.spikes[layer] for layer in shared) for n in (result.baseline, result.student))
     return 100 * (1 - after / before)
 
 
-def _verification(results: "Sequence[SeedResult]") -> dict[str, Any]:
+def _verification(results: Sequence[SeedResult]) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     for target in results[0].verifications:
         outcomes = [result.verifications[target] for result in results]
@@ -147,7 +214,7 @@ def _verification(results: "Sequence[SeedResult]") -> dict[str, Any]:
     return answer
 
 
-def _energy(recipe: Recipe, results: "Sequence[SeedResult]") -> dict[str, Any]:
+def _energy(recipe: Recipe, results: Sequence[SeedResult]) -> dict[str, Any]:
     profile = recipe.energy.profiles[0]
     reports = {"baseline_uj": [r.baseline_report for r in results], "student_uj": [r.report for r in results]}
     answer: dict[str, Any] = {"profile": profile, "estimate": True}

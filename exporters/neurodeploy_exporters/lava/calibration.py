@@ -12,7 +12,7 @@ from torch.nn import functional
 from neurodeploy.dynamics.neurons import CubaParameters, cuba_step, neuron_step
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.lava.rounding import Rounded, Target, at_scale
+from neurodeploy_exporters.lava.rounding import Rounded, Unrounded, at_scale
 from neurodeploy_exporters.lava.wiring import Afferent, Stage
 
 
@@ -60,7 +60,7 @@ class Calibration:
             raise UserError(f"calibration: {_shown(spikes)} found, spikes [T, B, …] of the body's input expected")
         self._spikes = {source: torch.from_numpy(np.ascontiguousarray(spikes, np.uint8))}
 
-    def choose(self, stage: Stage, target: Target, scales: Sequence[float]) -> float:
+    def choose(self, stage: Stage, target: Unrounded, scales: Sequence[float]) -> float:
         """The scale with which fewest spikes differ from those of the trained population; the first of equals.
 
         At most nine are tried, spread evenly, with the first one among them; so the search costs ten runs of each layer on the

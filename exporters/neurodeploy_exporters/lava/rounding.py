@@ -28,7 +28,7 @@ _WORTH_IT = 0.5  # further synapses must bring the squared error below this shar
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
+class Unrounded:
     """Neurons that are to be rounded, with what flows into them.
 
     Attributes:
@@ -67,19 +67,19 @@ class Target:
         return self.threshold is None and afferent.windows is not None
 
 
-def spiking_target(stage: Stage) -> Target:
+def spiking_target(stage: Stage) -> Unrounded:
     """A population that fires."""
-    return Target(stage.name, stage.afferents, stage.bias, stage.neuron.parameters.threshold)
+    return Unrounded(stage.name, stage.afferents, stage.bias, stage.neuron.parameters.threshold)
 
 
-def readout_target(readout: Readout, steps: int) -> Target:
+def readout_target(readout: Readout, steps: int) -> Unrounded:
     """The last synapse; its bias is left to the host.
 
     Args:
         readout: what leaves the chip as numbers.
         steps: T, over which it may have to add up without leaving the 24 bits of a neuron.
     """
-    return Target(readout.name, readout.afferents, None, None, steps if readout.integrates else 1)
+    return Unrounded(readout.name, readout.afferents, None, None, steps if readout.integrates else 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ class Rounded:
     threshold: int
 
 
-def candidates(target: Target) -> list[float]:
+def candidates(target: Unrounded) -> list[float]:
     """Scales at which the population fits the chip, that with the least rounding error first.
 
     They run from half the largest possible one to it. An afferent is carried by several synapses where that at least halves the
@@ -136,7 +136,7 @@ def candidates(target: Target) -> list[float]:
     return found
 
 
-def given(target: Target, scale: float) -> float:
+def given(target: Unrounded, scale: float) -> float:
     """The scale, if the population fits the chip at it: one that fine-tuning found its integers with.
 
     Raises:
@@ -150,7 +150,7 @@ def given(target: Target, scale: float) -> float:
     return scale
 
 
-def at_scale(target: Target, scale: float) -> Rounded:
+def at_scale(target: Unrounded, scale: float) -> Rounded:
     """The population at one scale, whatever the limits of the chip."""
     weights = tuple(target.integers(number, scale) for number in range(len(target.afferents)))
     return Rounded(
@@ -200,7 +200,7 @@ def _spread(sums: Any, windows: Any) -> Any:
     return result
 
 
-def _check(target: Target) -> None:
+def _check(target: Unrounded) -> None:
     for afferent in target.afferents:
         weight = afferent.node.weight
         if not np.isfinite(weight).all() or not (target.bias is None or np.isfinite(target.bias).all()):
@@ -218,7 +218,7 @@ def _synapses_for(weight: Any) -> int:
     return max(1, ceil(weight.max() / WEIGHT_MAX), ceil(-weight.min() / _lowest(weight)))
 
 
-def _largest_scale(target: Target, parallel: int) -> float:
+def _largest_scale(target: Unrounded, parallel: int) -> float:
     whole = [_largest_scale_of(weight) for weight in target.weights]
     sums = SUM_MAX / target.steps / _largest_sum(target.weights, target.bias)
     limits = [min(parallel * min(whole), max(whole)), sums]
@@ -238,7 +238,7 @@ def _largest_scale_of(weight: Any) -> float:
     return float(min(limits))
 
 
-def _fits(target: Target, scale: float) -> bool:
+def _fits(target: Unrounded, scale: float) -> bool:
     fan_in = sum(weight[0].size for weight in target.weights)
     # rounding to even numbers moves a weight by 1 at most
     most = target.steps * (scale * _largest_sum(target.weights, target.bias) + fan_in + 1)
@@ -257,7 +257,7 @@ def _largest_sum(weights: Sequence[Any], bias: Any) -> float:
     return float(max((excitation + np.maximum(offset, 0)).max(), -(inhibition + np.minimum(offset, 0)).min()))
 
 
-def _error(target: Target, scale: float) -> float:
+def _error(target: Unrounded, scale: float) -> float:
     """Squared error of a neuron's comparison with its threshold, if every input spiked, averaged over the neurons."""
     total = sum(_squared_error(trained, scale) / len(trained) for trained in target.rounded_together)
     if target.bias is not None:
