@@ -30,7 +30,7 @@ from neurodeploy_energy.report import (
     spike_line,
 )
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 HOSTILE = '<script>alert("1")</script>|*_`[link](http://example.org)$\\bad{$'
 
 
