@@ -1,7 +1,9 @@
 """Counting needs torch and numpy alone; names and modules of version 0.1 still work, and say the new ones."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +90,11 @@ def test_the_first_use_of_a_moved_module_says_where_its_names_are():
     ):
         from neurodeploy_energy.cost import load
     assert load("loihi1").ac
+
+
+@pytest.mark.parametrize(("folder", "above"), [("count", "price|report"), ("price", "report")])
+def test_counts_know_no_price_and_prices_no_report(folder, above):
+    files = sorted((Path(neurodeploy_energy.__file__).parent / folder).glob("*.py"))
+    assert len(files) > 5
+    for path in files:
+        assert not re.search(rf"neurodeploy_energy\.({above})\b", path.read_text()), path

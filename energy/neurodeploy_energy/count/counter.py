@@ -33,7 +33,7 @@ class _Frame:
 
 
 class Counter(Rules):
-    """Counts the operations of a model's layers while it runs; `running.py` tells it which module runs.
+    """Counts the operations of a model's layers while it runs; `running.py` says which module runs.
 
     Attributes:
         uncounted: layer name → why its operations are not counted.
@@ -105,6 +105,8 @@ class Counter(Rules):
     def finish(self) -> None:
         """What can only be said once all data have run: what was never called, what raised, what shares its weights."""
         for tally in self.tallies.values():
+            # What a layer reads before any neuron has fired is the sample, and dense. Where none ever fires, the data may be
+            # spikes themselves: each value is then taken for what it is.
             tally.dense = tally.dense and self._fired
         self.tallies = {name: self.tallies[name] for name in sorted(self.tallies, key=self._order.__getitem__)}
         by_weight: dict[int, str] = {}
@@ -161,7 +163,7 @@ class Counter(Rules):
         return None if self._quiet else self.rule(self._kinds[name])
 
     def leave_all(self) -> bool:
-        """Close every module that was interrupted, which torch tells nobody; whether operations inside were not looked at."""
+        """Close modules that were interrupted, for which torch calls no hook; whether operations inside were not looked at."""
         paused = False
         while self._frames:
             paused |= self.leave(self._frames[-1].name)
@@ -208,7 +210,7 @@ class Counter(Rules):
             name = self._sites[key] = f"{module}: {what}" + (f" ({nth})" if nth > 1 else "")
             done = max((one.samples for one in self.tallies.values()), default=0)
             self.tallies[name] = Tally(kind, samples=done, batch=self._batch)
-            self._latest += 1e-6
+            self._latest += 1e-6  # its row stands behind that of the last module that ran, and before the next module's
             self._order[name] = self._latest
         name = self._sites[key]
         return name, self.tallies[name]

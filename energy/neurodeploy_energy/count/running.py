@@ -129,6 +129,7 @@ def _after(counter: Counter, mode: FunctionalOperations, name: str) -> Callable[
         try:
             rule = counter.ran(name, output)
             if rule is not None:
+                # What the rule itself computes runs under the mode too, and is no operation of the model.
                 with nullcontext() if paused else _disable_current_modes():
                     rule(name, module, (*inputs, *named.values()), output[0] if isinstance(output, tuple | list) else output)
         finally:

@@ -245,7 +245,7 @@ def count_either(one: Tensor, other: Tensor) -> int:
 
 
 def _over_channels(x: Tensor, places: int) -> Tensor:
-    """`[R, C, *S]` → `[R, S]`, float64: sums over the channels, without a copy of the values where they lie in one piece."""
+    """`[R, C, *S]` → `[R, S]`, float64: sums over the channels, without a copy of the values where they are contiguous."""
     exact = torch.float64 if x.dtype == torch.float64 or x.shape[1] >= _EXACT_FLOAT32 else torch.float32
     return x.sum(1, dtype=exact).reshape(len(x), places).double()
 

@@ -138,6 +138,7 @@ class SynapseRules:
         tally.effective_macs += int(present.sum())
         tally.analog_effective_macs += int(macs.sum())
         if fan.zeros is not None and signal.nonzero:
+            # Counted with every weight, less the zeros: few channels have any, so that the map of all is seldom needed.
             channels, missing = fan.zeros
             magnitude, here, fractions = signal.in_channels(x, channels)
             tally.sops_nonzero_weights -= dot(magnitude, missing)

@@ -41,7 +41,7 @@ class Account:
         profiles: under which energies were asked for; the first is the headline.
         comparison: with a baseline, if one was given.
         places: layer name → "encoder" or "head", which a host computes densely, or "body", which the chip does; empty if
-            nobody said.
+            unknown.
         host: profile of the host, for the layers that it computes.
         twin: of the trained dense ReLU network that stands for this one, measured on data; None if there is none.
         answers: right answers, and samples asked; None if the labels are not known.

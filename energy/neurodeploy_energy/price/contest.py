@@ -156,7 +156,7 @@ class LayerChange(Declared):
 
 @dataclass(frozen=True)
 class Contest:
-    """What came of it.
+    """Models against a baseline: energies under every profile, and spikes of every layer.
 
     Attributes:
         contenders: the baseline first.

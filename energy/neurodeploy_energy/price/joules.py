@@ -171,7 +171,7 @@ class Nvml:
     """A GPU's counter of its whole board, by NVML (Volta and later).
 
     Args:
-        uuid: of the GPU, as torch tells it; NVML counts those too that torch may not see. The first one if None.
+        uuid: of the GPU, as torch names it; NVML also counts GPUs that torch may not see. The first one if None.
 
     Raises:
         ImportError: nvidia-ml-py is not installed.

@@ -164,7 +164,7 @@ def parse(text: str, *, name: str, origin: str) -> Profile:
 
 
 def _embedded(name: str) -> Profile:
-    """One that the package carries, and whose types its tests have checked."""
+    """One that the package carries; tests check its types, so that counting needs no pydantic."""
     values, template = _values(text_of(name), name)
     return _possible(Profile(name=name, **values), template, name)
 

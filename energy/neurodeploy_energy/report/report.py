@@ -157,14 +157,14 @@ def write_report(
 def as_text(report: Account) -> str:
     """Layers and their total under the headline profile, and what must be said of them, in 80 columns and on one screen."""
     title = f"{report.name}: mean per sample over {report.samples:,} samples, {report.steps} time steps"
-    lines = [title, "", *_layer_lines(report), ""]
+    lines = [_filled(title), "", *_layer_lines(report), ""]
     return "\n".join(lines + [_filled(sentence) for sentence in summary(report)])
 
 
 def summary(report: Account) -> list[str]:
     """Energies, verdict, and what is missing, one sentence each."""
-    sentences = [f"Estimated energy per sample: {_energies(report)}."]
-    if has_twins(report):
+    sentences = [f"Estimated energy per sample: {_energies(report)}."] if report.profiles else []
+    if report.profiles and has_twins(report):
         judged = verdicts(report)
         for twin, field in (("dense ReLU twin", "dense_factor"), (f"{judged[0].bits}-bit twin", "quantised_factor")):
             factors = [(v.profile.name, factor) for v in judged if (factor := getattr(v, field)) is not None]
@@ -201,17 +201,17 @@ def _filled(sentence: str) -> str:
 
 def _layer_lines(report: Account) -> list[str]:
     """Of a deep model the layers that cost most, and the rest as one line."""
-    profile = report.profiles[0].name
-    per_layer = energies(report, profile)
-    dearest = sorted(report.layers, key=lambda row: (-per_layer[row.name], -row.spikes))[:_ROWS]
-    shown = report.layers if len(report.layers) <= _ROWS + 1 else [row for row in report.layers if row in dearest]
-    cells = [_cells(row, row.name, per_layer[row.name]) for row in shown]
-    rest = [row for row in report.layers if row not in shown]
-    if rest:
-        others = replace(report, layers=tuple(rest))
-        cells.append(_cells(others.total, f"{len(rest)} other layers", others.energy(profile).total_uj))
-    head = ["layer", *(column.heading for column in _SHOWN), f"µJ ({profile})" if len(profile) <= _NAME else "µJ"]
-    foot = _cells(report.total, "total", report.energy(profile).total_uj)
+    profile = report.profiles[0].name if report.profiles else ""
+    per_layer = energies(report, profile) if profile else {}
+    by_cost = sorted(report.layers, key=lambda row: (-per_layer.get(row.name, 0.0), -row.spikes, -row.sops, -row.macs))
+    most = {row.name for row in (by_cost if len(by_cost) <= _ROWS + 1 else by_cost[:_ROWS])}
+    cells = [_cells(row, row.name, per_layer.get(row.name)) for row in report.layers if row.name in most]
+    rest = replace(report, layers=tuple(row for row in report.layers if row.name not in most))
+    if rest.layers:
+        other = sum(per_layer[row.name] for row in rest.layers) if profile else None
+        cells.append(_cells(rest.total, f"{len(rest.layers)} other layers", other))
+    head = ["layer", *(column.heading for column in _SHOWN), f"µJ ({profile})" if 0 < len(profile) <= _NAME else "µJ"]
+    foot = _cells(report.total, "total", report.energy(profile).total_uj if profile else None)
     widths = [max(map(len, column)) for column in zip(head, foot, *cells, strict=True)]
     widths[0] = max(8, min(widths[0], _WIDTH - sum(widths[1:]) - 2 * len(_SHOWN) - 2))
     rule = "-" * (sum(widths) + 2 * len(widths) - 2)
@@ -219,9 +219,10 @@ def _layer_lines(report: Account) -> list[str]:
     return [lines[0], rule, *lines[1:-1], rule, lines[-1]]
 
 
-def _cells(row: LayerRow, name: str, energy: float) -> list[str]:
+def _cells(row: LayerRow, name: str, energy: float | None) -> list[str]:
     values = ((column, column.value(row)) for column in _SHOWN)
-    return [name, *("" if value is None else _brief(value, column.form) for column, value in values), microjoule(energy)]
+    counts = ["" if value is None else _brief(value, column.form) for column, value in values]
+    return [name, *counts, "" if energy is None else microjoule(energy)]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

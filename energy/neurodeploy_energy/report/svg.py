@@ -1,5 +1,7 @@
 """Charts of a page as SVG: every mark tells its value under the pointer or, with the arrow keys, from the keyboard.
 
+matplotlib draws the same charts for print, see `charts.py`; its SVG knows no marks to ask and no dark ground.
+
 Colours come from the page's style sheet (Okabe and Ito's palette; cividis for the heat map), so that they suit its ground.
 """
 

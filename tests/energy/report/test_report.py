@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from neurodeploy_energy.report import (
     spike_line,
 )
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 HOSTILE = '<script>alert("1")</script>|*_`[link](http://example.org)$\\bad{$'
 
 
@@ -87,6 +88,15 @@ def test_a_printed_report_fits_a_screen_however_deep_the_model_and_names_what_it
     assert "long_name_of_a_convolution " in text
     assert "and 46 more." in text
     assert "900 T" in text
+
+
+def test_a_report_without_profiles_prints_its_counts_and_one_that_is_deployed_says_where(model, digits, report):
+    text = str(account(model, digits, name="calm", profiles=[]))
+    assert "µJ" in text.splitlines()[2]
+    assert "Estimated" not in text
+    assert "1,315" in text
+    text = str(replace(report, places={"conv1": "encoder", "classifier": "head"}, host=load("cmos45-fp32")))
+    assert re.search(r"As deployed: chip \S+ µJ \(cmos45-fp32\), host \S+ µJ \(cmos45-fp32\)\.", " ".join(text.split()))
 
 
 def test_a_layer_that_is_not_there_is_refused_with_those_that_are(report):

@@ -48,6 +48,12 @@ def test_a_report_comes_back_as_it_was(report, model, digits, tmp_path):
         assert [again.energy(p.name) for p in again.profiles] == [one.energy(p.name) for p in one.profiles]
 
 
+@pytest.mark.parametrize("name", ["report.json", "alone_report.json"])
+def test_a_file_of_version_0_1_is_read_and_written_again_letter_by_letter(name):
+    path = Path(__file__).parents[1] / "golden" / name
+    assert as_json(read_report(path)) == path.read_text("utf-8")
+
+
 COUNTS = st.just(0.0) | st.floats(1e-6, 1e15)
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
@@ -95,6 +101,9 @@ def test_any_report_comes_back_from_its_file_and_is_sound_in_every_format(tmp_pa
         (lambda d: d.pop("layers"), "layers: Field required"),
         (lambda d: d.update(schema_version=1), "schema_version: .*of schema version 2, written by this version"),
         (lambda d: d["layers"][0].update(sops=-1), "layers.0.sops: "),
+        (lambda d: d["layers"][0].pop("sops"), "layers.0.sops: Field required"),
+        (lambda d: d["energy"][0]["profile"].pop("note"), "energy.0.profile.note: Field required"),
+        (lambda d: d["layers"][0]["inputs"].update(spikes="many"), "layers.0.inputs.spikes: "),
         (lambda d: d["layers"][0].update(colour="red"), "layers.0.colour: "),
         (lambda d: d["energy"][0]["profile"].update(scope="world"), "energy.0.profile.scope: "),
         (lambda d: d["total"].update(sops=float("nan")), "total.sops: "),

@@ -34,7 +34,7 @@ from neurodeploy_energy.report.versus import (
 )
 from neurodeploy_energy.report.versus import as_json as contest_json
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 COSTS = tuple(load(name) for name in ("cmos45-fp32", "cmos45-int8", "loihi1"))
 HOSTILE = '<script>alert("1")</script>|*_`[link](http://example.org)$\\bad{$'
 

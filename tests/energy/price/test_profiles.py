@@ -154,6 +154,8 @@ def test_a_profile_of_ones_own_is_read_from_its_file(tmp_path):
         (("[cost_pj]", "all_in = true\n[cost_pj]"), "all_in: the one cost of such a profile is cost_pj.ac, ac, spike found"),
         (("ac = 2", "multiply = 2"), "cost_pj.multiply: is a part of cost_pj.mac, which is less or missing"),
         (("year = 2024", "year = "), "not valid TOML"),
+        (("year = 2024", "year = 2024-01-01"), r"year: ['2024-01-01'] found, a whole number expected"),
+        (("year = 2024", "year = 2024\ntemplate = 3"), "template: 3 found, text expected"),
     ],
 )
 def test_a_mistake_in_ones_own_profile_is_named_with_file_and_key(tmp_path, change, message):
@@ -181,5 +183,9 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
         load(str(tmp_path / "folder.toml"))
 
 
-def test_the_text_of_a_profile_is_its_file():
-    assert parse(text_of("loihi1"), name="loihi1", origin="loihi1") == load("loihi1")
+@pytest.mark.parametrize("name", sorted(built_in()))
+def test_an_embedded_profile_is_what_a_checked_reading_of_its_file_gives(name):
+    checked = parse(text_of(name), name=name, origin=name)
+    assert checked == load(name) == built_in()[name]
+    costs = ("mac", "ac", "neuron_update_active", "neuron_update_idle", "spike", "multiply", "static_mw", "step_us")
+    assert all(type(getattr(load(name), cost)) in (float, type(None)) for cost in costs)
