@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from neurodeploy.io.moved import renamed, stand_in
 from neurodeploy_energy.count.layer import LayerRow
 from neurodeploy_energy.count.recognition import register_neuron
 from neurodeploy_energy.count.running import record
-from neurodeploy_energy.moved import renamed, stand_in
+from neurodeploy_energy.moved import HOMES, NAMES, RENAMED
 from neurodeploy_energy.price.account import Comparison, DeploymentEnergy, compare, deployment, verdicts, with_twin
 from neurodeploy_energy.price.contest import Contender, Contest, contest
 from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict
@@ -34,8 +35,8 @@ __all__ = [
     "write_report",
 ]
 
-stand_in(__name__)
+stand_in(HOMES, NAMES)
 
 
 def __getattr__(name: str) -> Any:
-    return renamed(__name__, name)
+    return renamed(__name__, RENAMED, name)

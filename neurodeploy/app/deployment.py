@@ -181,18 +181,28 @@ def _without_weights(node: ops.Node) -> ops.Node:
     return replace(node, weight=np.zeros_like(node.weight), bias=None if node.bias is None else np.zeros_like(node.bias))
 
 
+def split_code(network: nn.Module) -> tuple[nn.Module, PoissonEncoding | LatencyEncoding | None]:
+    """A network that takes spikes, and the layer that makes spikes of samples, which a host does once it is deployed.
+
+    Raises:
+        UserError: there is more than one such layer.
+    """
+    codes = {name: one for name, one in network.named_modules() if isinstance(one, PoissonEncoding | LatencyEncoding)}
+    if not codes:
+        return network, None
+    if len(codes) > 1:
+        raise UserError(f"layer {list(codes)[1]}: a second code found, one expected, at the network's input")
+    (name, code), without = *codes.items(), deepcopy(network)
+    without.set_submodule(name, EventInput())
+    return without, deepcopy(code).eval().cpu()
+
+
 def deploy(network: nn.Module, data: DataSet) -> Deployment:
     """What exporters take of a trained network.
 
     Raises:
         UserError: it has no form as a graph; the message names the layer.
     """
-    codes = {name: one for name, one in network.named_modules() if isinstance(one, PoissonEncoding | LatencyEncoding)}
-    if not codes:
-        return Deployment(fold_batch_norm(trace(network, data.sample_shape, timed=data.timed)), data)
-    if len(codes) > 1:
-        raise UserError(f"layer {list(codes)[1]}: a second code found, one expected, at the network's input")
-    (name, code), without = *codes.items(), deepcopy(network)
-    without.set_submodule(name, EventInput())
-    graph = fold_batch_norm(trace(without, data.sample_shape, timed=True))
-    return Deployment(graph, data, deepcopy(code).eval().cpu())
+    without, code = split_code(network)
+    timed = data.timed if code is None else True
+    return Deployment(fold_batch_norm(trace(without, data.sample_shape, timed=timed)), data, code)

@@ -2,9 +2,10 @@
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.app.deployment import deploy, deployed_places
+from neurodeploy.app.deployment import Deployment, deploy, deployed_places
 from neurodeploy.data import DataSet
 from neurodeploy.dynamics import layers
 from neurodeploy.dynamics.neurons import NeuronParameters
@@ -21,9 +22,10 @@ from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
 from neurodeploy.training import checkpoint
+from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
 from neurodeploy_exporters.nir import Reading, read_with_conventions
-from neurodeploy_exporters.target import Place, places_of
+from neurodeploy_exporters.target import Place, Subject, places_of
 
 
 @dataclass(frozen=True)
@@ -160,22 +162,24 @@ def _constants(node: ops.Node) -> NeuronParameters:
 BATCH = 250
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
-    """A model to be measured.
+    """A network that can be exported, counted and compared, wherever it comes from; `print` shows what it is.
 
     Attributes:
         name: for reports.
         module: in evaluation mode.
-        test_samples: of the checkpoint's own data set, or the sample of a bundle; None for a NIR file or a torch module.
+        test_samples: `[N, …]`: of the checkpoint's own data set, the sample of a bundle, or what it was deployed on; None for a
+            NIR file or a torch module.
         data: what `test_samples` are, in a sentence.
         test_labels: of `test_samples`.
         places: layer name → part of the deployed network; empty for a torch module, and for one that cannot be cut.
         statements: what was assumed of a NIR file, or what fires a bundle's spikes, a sentence each.
-        graph: of a NIR file.
+        graph: batch norm folded; None for a torch module that was not deployed, and for a ReLU network.
         steps: how often a NIR file's network is fed a static sample; None if samples are sequences.
         batch: samples to run at a time, at most.
         deployed: an artefact, whose runtimes compute on the CPU and not on the machine's accelerators.
+        deployment: of a checkpoint.
     """
 
     name: str
@@ -189,9 +193,65 @@ class Model:
     steps: int | None = None
     batch: int = BATCH
     deployed: bool = False
+    deployment: Deployment | None = None
+
+    def subject(self, *, samples: int = 16, calibration: int = 64) -> Subject:
+        """What an export target takes.
+
+        Args:
+            samples: so many of the test samples go into the bundle.
+            calibration: so many training samples, or those after the former where there is no training set, are there to
+                round by.
+
+        Raises:
+            UserError: it has no form as a graph, or no samples, or is an exported artefact already.
+        """
+        if self.deployed or self.graph is None:
+            what = "an exported artefact already" if self.deployed else "a torch module; call neurodeploy.deploy on it first"
+            raise UserError(f"{self.name}: cannot be exported, it is {what}")
+        if self.deployment is not None:
+            accuracy = {"float": evaluate(self.module, self.deployment.data.test_samples, self.deployment.data.test_labels).accuracy}
+            return self.deployment.subject(self.name, samples=samples, calibration=calibration, accuracy=accuracy)
+        if self.test_samples is None:
+            raise UserError(f"{self.name}: brings no samples of its own; give some")
+        parts = (self.test_samples[:samples], self.test_samples[samples : samples + calibration])
+        carried, rest = (
+            part.transpose(0, 1).contiguous().numpy() if self.graph.input.timed else part.numpy() for part in parts
+        )
+        return Subject(
+            graph=self.graph, sample_inputs=carried, name=self.name, calibration=rest if len(parts[1]) else None
+        )
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.data}"]
+        if self.graph is not None:
+            lines += ["", *_layer_lines(self.graph, self.places)]
+        return "\n".join([*lines, *self.statements])
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}; print it for its layers>"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
-def load_model(place: str, nir: NirChoices | None = None) -> Model:
+def _layer_lines(graph: Graph, places: Mapping[str, Place]) -> list[str]:
+    """One line for each node that computes something, in 80 columns; the middle of a deep network is left out."""
+    rows = [("layer", "operation", "shape", "runs in"), *(
+        (node.name, node.kind, "x".join(map(str, graph.shape(node.name))), places.get(node.name, ""))
+        for node in graph.nodes
+        if not isinstance(node, ops.InputNode | ops.OutputNode)
+    )]
+    if len(rows) > _MOST_LINES:
+        half = _MOST_LINES // 2
+        rows = [*rows[:half], (f"… {len(rows) - _MOST_LINES} more", "", "", ""), *rows[-half:]]
+    return [f"{name[:32]:<33}{kind:<18}{shape:<16}{part}".rstrip() for name, kind, shape, part in rows]
+
+
+_MOST_LINES = 24
+
+
+def load_model(place: str | Path, nir: NirChoices | None = None) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module or a function.
 
     The last form imports and runs the user's own code, from the current folder too; a function makes the module. `nir` says how
@@ -200,6 +260,7 @@ def load_model(place: str, nir: NirChoices | None = None) -> Model:
     Raises:
         UserError: nothing usable is there; the message says what was found.
     """
+    place = str(place)
     if Path(place).is_dir():
         return of_bundle(Path(place))
     if is_nir(place):
@@ -263,12 +324,15 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
     """A checkpoint's network with its test set; `data`: its data set, if that has been loaded already."""
     progress = loaded.progress
     data = progress.recipe.data.load() if data is None else data
-    places: dict[str, Place] = {}
+    name, places, deployment = checkpoint.describe(progress), dict[str, Place](), None
     if progress.role not in progress.recipe.relu_roles:
         with suppress(UserError):  # a network without a form as a graph is counted all the same
-            places = deployed_places(deploy(loaded.network, data).graph, progress.recipe.export.target_options())
-    name = checkpoint.describe(progress)
-    return Model(name, loaded.network, data.test_samples, data.note, data.test_labels, places)
+            deployment = deploy(loaded.network, data)
+            places = deployed_places(deployment.graph, progress.recipe.export.target_options())
+    graph = None if deployment is None else deployment.graph
+    return Model(
+        name, loaded.network, data.test_samples, data.note, data.test_labels, places, graph=graph, deployment=deployment
+    )
 
 
 def _places(graph: Graph) -> dict[str, Place]:
@@ -308,4 +372,4 @@ def inputs_for(model: Model, path: Path | None) -> Tensor:
     if expected is not None and values.shape[1:] != expected:
         raise UserError(f"{path}: samples of shape {values.shape[1:]} found, {expected} expected by {model.name}")
     samples = torch.from_numpy(values.astype(np.float32))
-    return samples if model.graph is None else as_fed(model.graph, samples, model.steps, path)
+    return as_fed(model.graph, samples, model.steps, path) if model.graph is not None and model.deployment is None else samples

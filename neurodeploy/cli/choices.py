@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -11,16 +10,7 @@ import typer
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
     from neurodeploy.app.model import NirChoices
-    from neurodeploy.recipe import Precision
-
-_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
-    "float32": "32-true",
-    "bfloat16": "bf16-mixed",
-    "float16": "16-mixed",
-}
 
 Device = Annotated[
     Literal["auto", "cpu", "cuda"],
@@ -87,38 +77,3 @@ def computing(kernel: str | None, allocator: str) -> Iterator[None]:
         tune()
     with using(kernel) if kernel else nullcontext():
         yield
-
-
-def processes() -> int:
-    """How many processes `torchrun` has started for this command; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def fabric_on(device: str, precision: "Precision" = "float32") -> "Fabric":
-    """Lightning Fabric on one device, or on one for each process of `torchrun`.
-
-    Raises:
-        UserError: "cuda" was asked for and there is no usable GPU, or float16 without one.
-    """
-    import torch
-    from lightning_fabric import Fabric
-    from lightning_fabric.strategies.ddp import DDPStrategy
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: no usable GPU found; use --device cpu")
-    if precision == "float16" and device == "cpu":
-        raise UserError('precision = "float16": needs a GPU; use "bfloat16" or "float32" on a CPU')
-    if processes() == 1:
-        return Fabric(accelerator=device, devices=1, precision=_PRECISIONS[precision])
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    fabric = Fabric(
-        accelerator=device,
-        devices=local,
-        num_nodes=processes() // local,
-        strategy=DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo"),
-        precision=_PRECISIONS[precision],
-    )
-    fabric.launch()
-    return fabric

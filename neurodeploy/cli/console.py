@@ -9,12 +9,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from neurodeploy.training import Watch
+if TYPE_CHECKING:
+    from neurodeploy.training import Watch
+
 
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -59,7 +62,7 @@ class _Rate(TextColumn):
 
 
 @contextmanager
-def training_bar(title: str, epochs: int, samples: int) -> Iterator[Watch]:
+def training_bar(title: str, epochs: int, samples: int) -> "Iterator[Watch]":
     """Show one training on standard error; a `neurodeploy.training.experiment.Watcher`."""
     columns = (
         TextColumn("{task.description:<22}", markup=False),

@@ -13,7 +13,6 @@ from neurodeploy.cli.choices import (
     Output,
     Steps,
     TimeStep,
-    fabric_on,
     nir_choices,
 )
 from neurodeploy.cli.console import err, out
@@ -58,6 +57,7 @@ def command(
     device: Device = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
+    from neurodeploy.training.parallel import 
     from dataclasses import replace
 
     import neurodeploy_energy as energy
@@ -69,7 +69,7 @@ def command(
     from neurodeploy_energy.report import energy_table, further_tables, layer_table, spike_line
     from neurodeploy_energy.report.report import PROFILES
 
-    profiles, where = tuple(profile or PROFILES), fabric_on(device).device
+    profiles, where = tuple(profile or PROFILES)(device).device
     choices = nir_choices(convention, dt, reset, input_shape, steps)
     subject = load_model(model, choices)
     if measure and subject.deployed:

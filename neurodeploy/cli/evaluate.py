@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import Device, fabric_on
+from neurodeploy.cli.choices import Device
 from neurodeploy.cli.console import out
 
 EXAMPLE = "neurodeploy evaluate runs/demo/seed-0/student/checkpoint.safetensors"
@@ -20,6 +20,7 @@ def command(
 ) -> None:
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
+    from neurodeploy.training.parallel import fabric_on
 
     loaded = checkpoints.load(checkpoint)
     fabric, data = fabric_on(device), loaded.progress.recipe.data.load()

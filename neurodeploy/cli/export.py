@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurodeploy.cli.choices import Convention, Device, InputShape, NirReset, Output, Steps, TimeStep, fabric_on, nir_choices
+from neurodeploy.cli.choices import Convention, Device, InputShape, NirReset, Output, Steps, TimeStep, nir_choices
 from neurodeploy.cli.console import err, out
 from neurodeploy.cli.target_options import given
 from neurodeploy.io.errors import UserError
@@ -107,6 +107,7 @@ def _export_checkpoint(
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import Accuracy, evaluate
+    from neurodeploy.training.parallel import fabric_on
     from neurodeploy_energy.price.profiles import load
     from neurodeploy_exporters.bundle import read_bundle
 

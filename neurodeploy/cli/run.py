@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on, processes
+from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing
 from neurodeploy.cli.console import err, out
 from neurodeploy.io.errors import UserError
 
@@ -25,6 +25,7 @@ def command(
     from neurodeploy.app.run import run
     from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe import load, with_seeds
+    from neurodeploy.training.parallel import fabric_on, processes
 
     settings = with_seeds(load(recipe), tuple(seed or ()))
     root = output or Path("runs") / settings.name

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on, processes
+from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing
 from neurodeploy.cli.console import err, out, remembered
 from neurodeploy.io.errors import UserError
 
@@ -36,6 +36,7 @@ def command(
     from neurodeploy.app.sweep_report import table_of, write_sweep
     from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe.sweep import load_space
+    from neurodeploy.training.parallel import fabric_on, processes
     from neurodeploy_energy.report.formats import drawn
 
     if processes() > 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing, fabric_on
+from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing
 from neurodeploy.cli.console import err, out
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def command(
     from neurodeploy.training import leave
     from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.experiment import checkpoint_of, silent, train_all
+    from neurodeploy.training.parallel import fabric_on
     from neurodeploy.training.results import RESULTS, NetworkResult, Results, write
 
     settings = with_seeds(load(recipe), tuple(seed or ()))

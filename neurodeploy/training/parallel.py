@@ -1,13 +1,19 @@
-"""Several processes that train one network, and the random numbers that each draws."""
+"""Where to train: on one device or in several processes, and the random numbers that each draws."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
+
+from neurodeploy.io.errors import UserError
+from neurodeploy.recipe import Precision
 
 
 def share(piece: int, fabric: Fabric, batch: int) -> tuple[Tensor, float]:
@@ -49,3 +55,41 @@ def determined(*parts: object) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(int.from_bytes(digest[:7], "big"))
         yield
+
+
+_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+    "float16": "16-mixed",
+}
+
+
+def processes() -> int:
+    """How many processes `torchrun` has started for this command; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def fabric_on(device: str, precision: Precision = "float32") -> Fabric:
+    """Lightning Fabric on one device, or on one for each process of `torchrun`.
+
+    Raises:
+        UserError: "cuda" was asked for and there is no usable GPU, or float16 without one.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device cuda: no usable GPU found; use the device cpu")
+    if precision == "float16" and device == "cpu":
+        raise UserError('precision = "float16": needs a GPU; use "bfloat16" or "float32" on a CPU')
+    if processes() == 1:
+        return Fabric(accelerator=device, devices=1, precision=_PRECISIONS[precision])
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    fabric = Fabric(
+        accelerator=device,
+        devices=local,
+        num_nodes=processes() // local,
+        strategy=DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo"),
+        precision=_PRECISIONS[precision],
+    )
+    fabric.launch()
+    return fabric

@@ -1,0 +1,54 @@
+"""Training every network of a recipe, and what each of them does on the test set."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from neurodeploy.app.accounting import energy_of
+from neurodeploy.recipe import Recipe
+from neurodeploy.training import leave
+from neurodeploy.training.evaluation import evaluate
+from neurodeploy.training.experiment import Watcher, checkpoint_of, silent, train_all
+from neurodeploy.training.results import RESULTS, NetworkResult, Results, write
+
+
+def train_recipe(
+    recipe: Recipe,
+    root: Path,
+    *,
+    fabric: Fabric,
+    watcher: Watcher = silent,
+    say: Callable[[str], None] = lambda _: None,
+    resume: bool = False,
+) -> Results:
+    """Teacher and students for every seed; `results.json` in `root` grows with each of them.
+
+    Args:
+        recipe: the experiment.
+        root: receives a folder per seed and network.
+        fabric: where to train; its processes are ended.
+        watcher: shows the progress.
+        say: told in a sentence what has been done.
+        resume: continue an interrupted run.
+
+    Raises:
+        UserError: `root` is in use, or the data cannot be read.
+        Failure: see `neurodeploy.training.train`.
+    """
+    first = fabric.is_global_zero
+    try:
+        data = recipe.data.load()
+        results = Results.none_yet(recipe, data)
+        shown = watcher if first else silent
+        for seed, role, network in train_all(recipe, root, data, fabric=fabric, watcher=shown, resume=resume):
+            if first:
+                samples, labels = data.test_samples.to(fabric.device), data.test_labels.to(fabric.device)
+                evaluation = evaluate(network, samples, labels)
+                say(f"{checkpoint_of(root, seed, role)}: test accuracy {evaluation.accuracy}")
+                energy = energy_of(network, samples, recipe.energy.profiles)
+                results = results.with_network(NetworkResult.of(recipe, seed, role, evaluation, energy))
+                write(root / RESULTS, results)
+    finally:
+        leave(fabric)
+    return results

@@ -1,0 +1,249 @@
+"""The verbs of `import neurodeploy`: each takes a module, a `Model`, a bundle, or the path of a file or folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+from warnings import warn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from neurodeploy.app.accounting import energy_report
+from neurodeploy.app.compare import Gathering
+from neurodeploy.app.deployment import split_code
+from neurodeploy.app.model import Model, load_model, of_bundle
+from neurodeploy.app.train import train_recipe
+from neurodeploy.dynamics.encodings import EventInput
+from neurodeploy.graph import fold_batch_norm
+from neurodeploy.graph.agreement import check_agreement
+from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.tracing import trace
+from neurodeploy.io.errors import UserError
+from neurodeploy.recipe import Recipe, with_seeds
+from neurodeploy.recipe import load as load_recipe
+from neurodeploy.training.experiment import checkpoint_of
+from neurodeploy.training.parallel import fabric_on
+from neurodeploy.training.results import Results
+from neurodeploy_energy import Report
+from neurodeploy_energy.price.account import HOST
+from neurodeploy_energy.price.contest import contest
+from neurodeploy_energy.price.profiles import PROFILES
+from neurodeploy_energy.report.versus import ContestReport
+from neurodeploy_exporters.bundle import Bundle, read_bundle
+from neurodeploy_exporters.target import find, places_of
+from neurodeploy_exporters.verify import Verification
+from neurodeploy_exporters.verify import verify as verify_folder
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+Samples: TypeAlias = Tensor | NDArray[Any]
+AnyModel: TypeAlias = nn.Module | Model | Bundle | str | Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training that is done: `run["student"]` is a network of its first seed, `run.summary` what all of them reached.
+
+    Attributes:
+        folder: with a checkpoint for every seed and network.
+        summary: accuracies, spikes and energies, with their intervals; `print` shows a table.
+    """
+
+    folder: Path
+    summary: Results
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Names of the networks, in the order of training."""
+        return self.summary.recipe.roles
+
+    def __getitem__(self, role: str) -> Model:
+        return self.model(role)
+
+    def model(self, role: str, seed: int | None = None) -> Model:
+        """A trained network; of the first seed, if none is given.
+
+        Raises:
+            UserError: there is no such network or seed.
+        """
+        seeds = self.summary.recipe.seeds
+        if role not in self.roles:
+            raise UserError(f"{self.folder}: no network {role!r}; there are: {', '.join(self.roles)}")
+        if seed is not None and seed not in seeds:
+            raise UserError(f"{self.folder}: no seed {seed}; there are: {', '.join(map(str, seeds))}")
+        return load_model(checkpoint_of(self.folder, seeds[0] if seed is None else seed, role))
+
+    def __str__(self) -> str:
+        return str(self.summary)
+
+
+def train(
+    recipe: str | Path | Recipe,
+    folder: str | Path,
+    *others: Any,
+    seeds: Sequence[int] = (),
+    resume: bool = False,
+    device: str = "auto",
+    **named: Any,
+) -> Run:
+    """Train every network of a recipe, as `neurodeploy train` does.
+
+    Args:
+        recipe: an embedded recipe's name, a TOML file, or a recipe.
+        folder: receives a folder per seed and network, and `results.json`.
+        seeds: instead of the recipe's.
+        resume: continue an interrupted run, to the same weights.
+        device: "cpu", "cuda", or the GPU if there is one ("auto").
+
+    Raises:
+        UserError: the recipe or its data cannot be used, or the folder holds another run.
+        Failure: a loss is not finite, or the disk is full.
+    """
+    if others or named:  # one network of a recipe: what this name meant in version 0.1
+        from neurodeploy.training import train as train_network
+
+        warn("neurodeploy.train trains whole recipes now; use neurodeploy.training.train", DeprecationWarning, stacklevel=2)
+        network: Any = train_network(recipe, folder, *others, resume=resume, **named)  # type: ignore[arg-type]
+        return network
+    settings = with_seeds(recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe)), tuple(seeds))
+    results = train_recipe(settings, Path(folder), fabric=fabric_on(device, settings.precision), resume=resume)
+    return Run(Path(folder), results)
+
+
+def load(place: str | Path) -> Model:
+    """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module of your own.
+
+    Raises:
+        UserError: nothing usable is there; the message says what was found.
+    """
+    return load_model(place)
+
+
+def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, batch_axis: int = 0) -> Model:
+    """Trace a network of this toolkit's layers, and compare the graph with it on the samples, neuron by neuron, step by step.
+
+    Args:
+        network: built of the toolkit's layers and of those of torch that have a form in a graph.
+        samples: as the network takes them, `[N, …]`, or `[T, N, …]` with `batch_axis=1`. A bundle's sample is taken from them.
+        name: for reports and manifests; the network's class if None.
+        batch_axis: axis of the samples in `samples`.
+
+    Raises:
+        UserError: an operation has no form in a graph, or the graph does not compute what the network computes; the message
+            names the layer.
+    """
+    values = _tensor(samples)
+    if values.ndim < 2 + batch_axis or not values.numel():
+        raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
+    without, code = split_code(network)
+    timed = batch_axis == 1 or any(isinstance(module, EventInput) for module in without.modules())
+    entering = values if code is None else code(values).transpose(0, 1)
+    graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)
+    check_agreement(without, graph, entering, batch_first=batch_axis == 0)
+    folded = fold_batch_norm(graph)
+    held = entering.transpose(0, 1) if batch_axis == 1 else entering
+    title = name or type(network).__name__
+    try:
+        places = places_of(folded)
+    except UserError:
+        places = {}
+    return Model(title, GraphModule(folded, batch_first=timed), held, "samples that it was deployed on", places=places, graph=folded)
+
+
+def export(
+    model: Model | str | Path, target: str, folder: str | Path, *, samples: int = 16, calibration: int = 64, **options: Any
+) -> Bundle:
+    """Write a bundle.
+
+    Args:
+        model: of `deploy` or `load`, or the path of a checkpoint.
+        target: "onnx", "lava", "nir" or another installed target.
+        folder: replaced if it is a bundle already.
+        samples: so many samples are in the bundle, for its verification.
+        calibration: so many more are there for a target to round by.
+        options: of the target, such as `quantize="exact"`.
+
+    Raises:
+        UserError: the target is unknown, lacks an option, or cannot express the network; the message names the layer.
+    """
+    found = find(target)
+    chosen = found.options(options)
+    subject = (model if isinstance(model, Model) else load_model(model)).subject(samples=samples, calibration=calibration)
+    return read_bundle(found.export(subject, Path(folder), chosen))
+
+
+def verify(bundle: Bundle | str | Path) -> Verification:
+    """Replay the files of a bundle, and compare every spike and logit with its sample.
+
+    Raises:
+        UserError: there is no readable manifest, or a runtime is not installed.
+    """
+    return verify_folder(bundle.folder if isinstance(bundle, Bundle) else Path(bundle))
+
+
+def energy(
+    model: AnyModel,
+    samples: Samples | None = None,
+    *,
+    baseline: AnyModel | None = None,
+    twin: AnyModel | None = None,
+    profiles: Sequence[str] = PROFILES,
+    host: str = HOST,
+) -> Report:
+    """Spikes and operations, counted layer by layer, and estimated energy; `print` it, look at it in a notebook, `save` it.
+
+    Args:
+        model: a torch module, a `Model`, a bundle, or the path of a checkpoint, bundle or NIR file.
+        samples: `[N, …]`; a checkpoint's test set or a bundle's sample if None. A tensor is one batch for a torch module.
+        baseline: a model to compare with, counted on the same samples.
+        twin: the trained ReLU network that stands for the model, such as its teacher.
+        profiles: energy profiles by name or path; the first is the headline.
+        host: profile of the host that computes what is before and after a chip.
+
+    Raises:
+        UserError: there are no samples, the model does not run on them, or a profile is unknown.
+    """
+    subject, *others = (None if one is None else _model(one) for one in (model, baseline, twin))
+    assert subject is not None
+    values = subject.test_samples if samples is None else _tensor(samples)
+    if values is None:
+        raise UserError(f"{subject.name}: brings no data of its own; give samples")
+    relu = None if others[1] is None else energy_report(others[1], values, profiles)
+    reference = None if others[0] is None else energy_report(others[0], values, profiles, host=host, twin=relu)
+    return energy_report(subject, values, profiles, host=host, baseline=reference, twin=relu)
+
+
+def compare(
+    *runs: str | Path, baseline: str | None = None, profiles: Sequence[str] = PROFILES, host: str = HOST
+) -> ContestReport:
+    """Accuracy against energy over runs and seeds, with intervals, the Pareto front, and where the profile decides.
+
+    Args:
+        runs: run folders, checkpoints, or `report.json` files.
+        baseline: name of the model that the others are compared with; the first if None.
+        profiles: energy profiles by name or path; the first is the headline.
+        host: profile of the host.
+
+    Raises:
+        UserError: one of the runs cannot be used, or none is named like the baseline.
+    """
+    found = contest(Gathering(tuple(profiles), host).contenders([Path(run) for run in runs]), baseline=baseline)
+    return ContestReport(**vars(found))
+
+
+def _model(model: AnyModel) -> Model:
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, Bundle):
+        return of_bundle(model.folder)
+    if isinstance(model, nn.Module):
+        return Model(type(model).__name__, model, None, "samples of the caller")
+    return load_model(model)
+
+
+def _tensor(samples: Samples) -> Tensor:
+    return torch.from_numpy(np.asarray(samples, np.float32)) if not isinstance(samples, Tensor) else samples
