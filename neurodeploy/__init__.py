@@ -1,32 +1,92 @@
 """Train distilled spiking networks, export them to neuromorphic targets and account for their energy.
 
-The public names below are imported on first use, so that `import neurodeploy` and the command line's `--help` stay fast.
+    import neurodeploy as nd
+
+    run = nd.train("digits", "runs/digits")            # a recipe by name or path
+    student = run["student"]
+    bundle = nd.export(student, "onnx", "runs/bundle", quantize="exact")
+    print(nd.verify(bundle))
+    print(nd.energy(bundle, baseline=run["baseline"]))
+
+Every name is imported when it is first used, so that `import neurodeploy` and the command line's `--help` stay fast.
 """
 
 from importlib import import_module
-from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__version__ = version("neurodeploy")
+from neurodeploy.io.moved import renamed, stand_in
+from neurodeploy.io.version import VERSION
+from neurodeploy.moved import HOMES, NAMES
+
+if TYPE_CHECKING:
+    from neurodeploy import distillation as losses
+    from neurodeploy.app.model import Model
+    from neurodeploy.app.verbs import Run, compare, deploy, energy, export, load, train, verify
+    from neurodeploy.dynamics.layers import IF, LIF, CubaLIF, ParametricLIF
+    from neurodeploy.io.errors import Failure, UserError
+    from neurodeploy.training.evaluation import evaluate
+
+__version__ = VERSION
 
 _HOME = {
+    "CubaLIF": "neurodeploy.dynamics.layers",
     "Failure": "neurodeploy.io.errors",
+    "IF": "neurodeploy.dynamics.layers",
+    "LIF": "neurodeploy.dynamics.layers",
+    "Model": "neurodeploy.app.model",
+    "ParametricLIF": "neurodeploy.dynamics.layers",
+    "Run": "neurodeploy.app.verbs",
     "UserError": "neurodeploy.io.errors",
-    "NeuronParameters": "neurodeploy.dynamics.neurons",
-    "neuron_step": "neurodeploy.dynamics.neurons",
+    "compare": "neurodeploy.app.verbs",
+    "deploy": "neurodeploy.app.verbs",
+    "energy": "neurodeploy.app.verbs",
     "evaluate": "neurodeploy.training.evaluation",
-    "fold_batch_norm": "neurodeploy.graph",
-    "load_checkpoint": "neurodeploy.training.checkpoint",
-    "load_recipe": "neurodeploy.recipe",
-    "trace": "neurodeploy.graph.tracing",
-    "train": "neurodeploy.training",
+    "export": "neurodeploy.app.verbs",
+    "load": "neurodeploy.app.verbs",
+    "train": "neurodeploy.app.verbs",
+    "verify": "neurodeploy.app.verbs",
 }
-_RENAMED = {"load_checkpoint": "load", "load_recipe": "load"}
+_MODULES = {"losses": "neurodeploy.distillation"}
+_BEFORE = {  # names of version 0.1
+    "NeuronParameters": "neurodeploy.dynamics.neurons.NeuronParameters",
+    "fold_batch_norm": "neurodeploy.graph.fold_batch_norm",
+    "load_checkpoint": "neurodeploy.training.checkpoint.load",
+    "load_recipe": "neurodeploy.recipe.load",
+    "neuron_step": "neurodeploy.dynamics.neurons.neuron_step",
+    "trace": "neurodeploy.graph.tracing.trace",
+}
 
-__all__ = ["__version__", *sorted(_HOME)]
+__all__ = [
+    "IF",
+    "LIF",
+    "CubaLIF",
+    "Failure",
+    "Model",
+    "ParametricLIF",
+    "Run",
+    "UserError",
+    "__version__",
+    "compare",
+    "deploy",
+    "energy",
+    "evaluate",
+    "export",
+    "load",
+    "losses",
+    "train",
+    "verify",
+]
+
+stand_in(HOMES, NAMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'neurodeploy' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), _RENAMED.get(name, name))
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    return renamed(__name__, _BEFORE, name)

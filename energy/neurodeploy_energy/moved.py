@@ -1,6 +1,6 @@
 """Names and modules that the guides of version 0.1 showed, under what they are called now; they go with the next version."""
 
-RENAMED = {"profile": "account", "Deployment": "DeploymentEnergy"}
+RENAMED = {"profile": "neurodeploy_energy.account", "Deployment": "neurodeploy_energy.DeploymentEnergy"}
 HOMES = {
     f"neurodeploy_energy.{old}": tuple(f"neurodeploy_energy.{home}" for home in homes)
     for old, homes in {
@@ -13,6 +13,7 @@ HOMES = {
         "twins": ("price.estimate", "price.account"),
     }.items()
 }
-NAMES = dict.fromkeys(HOMES, RENAMED) | {
+NAMES = {
+    "neurodeploy_energy.deployment": {"Deployment": "DeploymentEnergy"},
     "neurodeploy_energy.memory_model": {"load": "load_memory_model", "names": "memory_model_names"},
 }

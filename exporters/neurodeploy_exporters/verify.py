@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +42,35 @@ class Verification:
     def mismatches(self) -> int:
         """Values that differ, over all layers that were compared."""
         return sum(count or 0 for count in self.mismatched_spikes.values())
+
+    def as_document(self) -> dict[str, Any]:
+        """As JSON has it; what was not compared is null."""
+        gap = self.logits_max_difference
+        return {
+            "passed": self.passed,
+            "spikes_compared": self.spikes_compared,
+            "mismatched_spikes": self.mismatched_spikes,
+            "logits_max_difference": gap if isfinite(gap) else None,
+            "findings": list(self.findings),
+        }
+
+    def __str__(self) -> str:
+        """Layers with their mismatches, "–" where nothing was compared, and what differs."""
+        counts = {layer: "–" if count is None else f"{count:,}" for layer, count in self.mismatched_spikes.items()}
+        rows = {"spiking layer": "mismatched spikes", **counts}
+        name, number = max(map(len, rows)), max(map(len, rows.values()))
+        logits = f"logits differ by {self.logits_max_difference:.2g} at most" if self.spikes_compared else "no logits either"
+        return "\n".join(
+            [
+                *(f"{layer:<{name}}  {count:>{number}}" for layer, count in rows.items()),
+                "",
+                f"{self.spikes_compared:,} spike values compared; {logits}",
+                *(f"differs: {finding}" for finding in self.findings),
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def verify(folder: Path) -> Verification:

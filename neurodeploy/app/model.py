@@ -210,7 +210,9 @@ class Model:
             what = "an exported artefact already" if self.deployed else "a torch module; call neurodeploy.deploy on it first"
             raise UserError(f"{self.name}: cannot be exported, it is {what}")
         if self.deployment is not None:
-            accuracy = {"float": evaluate(self.module, self.deployment.data.test_samples, self.deployment.data.test_labels).accuracy}
+            accuracy = {
+                "float": evaluate(self.module, self.deployment.data.test_samples, self.deployment.data.test_labels).accuracy
+            }
             return self.deployment.subject(self.name, samples=samples, calibration=calibration, accuracy=accuracy)
         if self.test_samples is None:
             raise UserError(f"{self.name}: brings no samples of its own; give some")
@@ -218,9 +220,7 @@ class Model:
         carried, rest = (
             part.transpose(0, 1).contiguous().numpy() if self.graph.input.timed else part.numpy() for part in parts
         )
-        return Subject(
-            graph=self.graph, sample_inputs=carried, name=self.name, calibration=rest if len(parts[1]) else None
-        )
+        return Subject(graph=self.graph, sample_inputs=carried, name=self.name, calibration=rest if len(parts[1]) else None)
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.data}"]
@@ -237,11 +237,14 @@ class Model:
 
 def _layer_lines(graph: Graph, places: Mapping[str, Place]) -> list[str]:
     """One line for each node that computes something, in 80 columns; the middle of a deep network is left out."""
-    rows = [("layer", "operation", "shape", "runs in"), *(
-        (node.name, node.kind, "x".join(map(str, graph.shape(node.name))), places.get(node.name, ""))
-        for node in graph.nodes
-        if not isinstance(node, ops.InputNode | ops.OutputNode)
-    )]
+    rows = [
+        ("layer", "operation", "shape", "runs in"),
+        *(
+            (node.name, node.kind, "x".join(map(str, graph.shape(node.name))), places.get(node.name, ""))
+            for node in graph.nodes
+            if not isinstance(node, ops.InputNode | ops.OutputNode)
+        ),
+    ]
     if len(rows) > _MOST_LINES:
         half = _MOST_LINES // 2
         rows = [*rows[:half], (f"… {len(rows) - _MOST_LINES} more", "", "", ""), *rows[-half:]]

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from torch import nn
 
-from neurodeploy import __version__
 from neurodeploy.app.deployment import Deployment, Targets, deployed_places, headline
 from neurodeploy.app.finetune import Tuned
 from neurodeploy.data import DataSet
@@ -16,6 +15,7 @@ from neurodeploy.graph import Graph, ops, partition
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.version import VERSION
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy, Evaluation, mean_and_interval
 from neurodeploy_energy import Report
@@ -93,7 +93,7 @@ def of_run(recipe: Recipe, data: DataSet, results: Sequence[SeedResult]) -> dict
     """
     return {
         "recipe": recipe.name,
-        "neurodeploy": __version__,
+        "neurodeploy": VERSION,
         "data": data.note,
         "test_samples": len(data.test_labels),
         "seeds": [result.seed for result in results],

@@ -30,7 +30,7 @@ from neurodeploy.training.results import Results
 from neurodeploy_energy import Report
 from neurodeploy_energy.price.account import HOST
 from neurodeploy_energy.price.contest import contest
-from neurodeploy_energy.price.profiles import PROFILES
+from neurodeploy_energy.report.report import PROFILES
 from neurodeploy_energy.report.versus import ContestReport
 from neurodeploy_exporters.bundle import Bundle, read_bundle
 from neurodeploy_exporters.target import find, places_of
@@ -38,7 +38,7 @@ from neurodeploy_exporters.verify import Verification
 from neurodeploy_exporters.verify import verify as verify_folder
 
 if TYPE_CHECKING:
-    from typing import Literal
+    pass
 
 Samples: TypeAlias = Tensor | NDArray[Any]
 AnyModel: TypeAlias = nn.Module | Model | Bundle | str | Path
@@ -151,7 +151,9 @@ def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, bat
         places = places_of(folded)
     except UserError:
         places = {}
-    return Model(title, GraphModule(folded, batch_first=timed), held, "samples that it was deployed on", places=places, graph=folded)
+    return Model(
+        title, GraphModule(folded, batch_first=timed), held, "samples that it was deployed on", places=places, graph=folded
+    )
 
 
 def export(

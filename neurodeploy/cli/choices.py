@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,6 +24,7 @@ Allocator = Annotated[
     Literal["default", "tuned"],
     typer.Option("--allocator", help="Tuned: glibc keeps large blocks; faster on a CPU, never gives memory back (Linux)."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results.", show_default=False)]
 
 Convention = Annotated[
@@ -42,6 +43,31 @@ InputShape = Annotated[
 Steps = Annotated[
     int | None, typer.Option("--steps", min=1, help="NIR: feed static samples so many times.", show_default=False)
 ]
+
+
+def given_names(ctx: typer.Context) -> set[str]:
+    """The parameters that stand on the command line, by name."""
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def refuse(ctx: typer.Context, names: Iterable[str], why: str) -> None:
+    """Refuse options that do not apply, rather than ignore them.
+
+    Args:
+        ctx: of the command.
+        names: of parameters.
+        why: for the message, such as "belongs to a NIR file".
+
+    Raises:
+        UserError: one of them stands on the command line; the message names it.
+    """
+    for name in sorted(given_names(ctx) & {*names}):
+        option = next(one.opts[0] for one in ctx.command.params if one.name == name)
+        raise UserError(f"{option}: {why}; leave it out")
+
+
+NIR_OPTIONS = ("convention", "dt", "reset", "input_shape", "steps")
 
 
 def nir_choices(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from neurodeploy.cli.choices import Output
+from neurodeploy.cli.choices import AsJson, Output
 from neurodeploy.cli.console import out
 
 EXAMPLE = "neurodeploy compare runs/demo --output runs/comparison"
@@ -25,7 +25,7 @@ def command(
     ] = None,
     host_profile: Annotated[str, typer.Option(help="Energy profile of the host that runs encoder and head.")] = "cmos45-fp32",
     output: Output = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     from neurodeploy.app.compare import Gathering
     from neurodeploy_energy.price.contest import contest

@@ -1,11 +1,15 @@
 """What is installed, what is missing, and what that means."""
 
+import json
+import platform
 import shutil
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import typer
 from rich.table import Table
 
+from neurodeploy.cli.choices import AsJson
 from neurodeploy.cli.console import out
 
 EXAMPLE = "neurodeploy doctor"
@@ -36,34 +40,45 @@ _OPTIONAL = {
 }
 
 
-def command() -> None:
+def command(as_json: AsJson = False) -> None:
     import torch
 
     from neurodeploy_exporters.onnx.providers import CLASH
     from neurodeploy_exporters.target import names
 
     installed = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    compiler = shutil.which("g++") or shutil.which("clang++")
+    faults = [f"{name} is missing" for name in _REQUIRED if installed[name] is None]
+    if installed["onnxruntime"] and installed["onnxruntime-gpu"]:
+        faults.append(CLASH)
+    if as_json:
+        found = {"packages": installed, "gpu": gpu, "compiler": compiler, "targets": names(), "problems": faults}
+        out.print_json(json.dumps({"python": platform.python_version(), **found}))
+    else:
+        _show(installed, gpu, compiler, names(), faults)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _show(
+    installed: Mapping[str, str | None], gpu: str | None, compiler: str | None, targets: Sequence[str], faults: Sequence[str]
+) -> None:
     table = Table("package", "version", "note")
     for name in _REQUIRED:
         table.add_row(name, installed[name] or "missing", "" if installed[name] else "required: reinstall neurodeploy")
     for name, use in _OPTIONAL.items():
         table.add_row(name, installed[name] or "not installed", f"optional: {use}")
     out.print(table)
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none found, training runs on the CPU"
-    out.print(f"GPU: {gpu}")
-    compiler = shutil.which("g++") or shutil.which("clang++")
+    out.print(f"GPU: {gpu or 'none found, training runs on the CPU'}")
     out.print(f"C++ compiler for --kernel compiled: {compiler or 'none found'}")
-    out.print(f"export targets: {', '.join(names())}")
-    faults = [f"{name} is missing" for name in _REQUIRED if installed[name] is None]
-    if installed["onnxruntime"] and installed["onnxruntime-gpu"]:
-        faults.append(CLASH)
+    out.print(f"export targets: {', '.join(targets)}")
     if not installed["onnxruntime"] and not installed["onnxruntime-gpu"]:
-        out.print("note: without ONNX Runtime, bundles can be exported but not verified")
+        out.print('note: without ONNX Runtime, bundles cannot be verified; pip install "neurodeploy[onnx]"')
     for fault in faults:
         out.print(f"problem: {fault}")
-    if faults:
-        raise typer.Exit(1)
-    out.print("no problems found")
+    if not faults:
+        out.print("no problems found")
 
 
 def _version(package: str) -> str | None:

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from neurodeploy.cli.choices import (
+    NIR_OPTIONS,
+    AsJson,
     Convention,
     Device,
     InputShape,
@@ -14,6 +16,7 @@ from neurodeploy.cli.choices import (
     Steps,
     TimeStep,
     nir_choices,
+    refuse,
 )
 from neurodeploy.cli.console import err, out
 
@@ -22,6 +25,7 @@ EXAMPLE = """neurodeploy energy runs/demo/seed-0/student/checkpoint.safetensors 
 
 
 def command(
+    ctx: typer.Context,
     model: Annotated[
         str,
         typer.Argument(
@@ -55,21 +59,25 @@ def command(
         bool, typer.Option("--measure", help="Also read the machine's energy counters (NVML, RAPL) while the model runs.")
     ] = False,
     device: Device = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    from neurodeploy.training.parallel import 
     from dataclasses import replace
 
     import neurodeploy_energy as energy
     from neurodeploy.app.accounting import energy_report
     from neurodeploy.app.model import inputs_for, load_model
     from neurodeploy.io.errors import UserError
+    from neurodeploy.training.parallel import fabric_on
     from neurodeploy_energy.price.joules import measured_on
     from neurodeploy_energy.report import as_json as document
     from neurodeploy_energy.report import energy_table, further_tables, layer_table, spike_line
     from neurodeploy_energy.report.report import PROFILES
 
-    profiles, where = tuple(profile or PROFILES)(device).device
+    if not any(str(one).endswith(".nir") for one in (model, baseline)):
+        refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
+    if not measure:
+        refuse(ctx, ("device",), "counting needs no device; it belongs to --measure")
+    profiles, where = tuple(profile or PROFILES), fabric_on(device).device
     choices = nir_choices(convention, dt, reset, input_shape, steps)
     subject = load_model(model, choices)
     if measure and subject.deployed:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import Device
+from neurodeploy.cli.choices import AsJson, Device
 from neurodeploy.cli.console import out
 
 EXAMPLE = "neurodeploy evaluate runs/demo/seed-0/student/checkpoint.safetensors"
@@ -15,7 +15,7 @@ EXAMPLE = "neurodeploy evaluate runs/demo/seed-0/student/checkpoint.safetensors"
 
 def command(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint written by `train` or `run`.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
     from neurodeploy.training import checkpoint as checkpoints

@@ -1,11 +1,24 @@
 """Turn a checkpoint or NIR file into a bundle for each target: artefacts, a sample with its spikes, and a manifest."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurodeploy.cli.choices import Convention, Device, InputShape, NirReset, Output, Steps, TimeStep, nir_choices
+from neurodeploy.cli.choices import (
+    NIR_OPTIONS,
+    AsJson,
+    Convention,
+    Device,
+    InputShape,
+    NirReset,
+    Output,
+    Steps,
+    TimeStep,
+    nir_choices,
+    refuse,
+)
 from neurodeploy.cli.console import err, out
 from neurodeploy.cli.target_options import given
 from neurodeploy.io.errors import UserError
@@ -16,16 +29,23 @@ if TYPE_CHECKING:
     from neurodeploy.app.deployment import Targets
     from neurodeploy.app.model import NirChoices
     from neurodeploy.recipe import FinetuneSettings
-    from neurodeploy_exporters.bundle import Agreement
+    from neurodeploy_exporters.bundle import Agreement, Bundle
     from neurodeploy_exporters.target import Target
 
+FINETUNE_OPTIONS = ("finetune", "finetune_learning_rate", "finetune_reset", "resume", "device")
 EXAMPLE = """neurodeploy export runs/demo/seed-0/student/checkpoint.safetensors \\
     --target onnx --target lava --quantize exact --output runs/bundles"""
 
 
 def command(
     ctx: typer.Context,
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `train` or `run`, or a NIR file.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A checkpoint of `train` or `run`, a NIR file, or package.module:name of a network of the toolkit's layers.",
+            show_default=False,
+        ),
+    ],
     target: Annotated[list[str], typer.Option("--target", help="onnx, lava, nir or another installed target; repeatable.")],
     output: Output = None,
     samples: Annotated[int, typer.Option(min=1, help="Test samples that the bundle carries for its verification.")] = 16,
@@ -55,36 +75,65 @@ def command(
     chip_profile: Annotated[str, typer.Option(help="Energy profile of the chip, by name or TOML path.")] = "loihi1",
     host_profile: Annotated[str, typer.Option(help="Energy profile of the host, by name or TOML path.")] = "cmos45-fp32",
     inputs: Annotated[
-        Path | None, typer.Option("--input", help="Samples [N, …] in a .npy file, for a NIR file.", show_default=False)
+        Path | None,
+        typer.Option("--input", help="Samples [N, …] in a .npy file, for a NIR file or a module.", show_default=False),
     ] = None,
     convention: Convention = None,
     dt: TimeStep = None,
     reset: NirReset = None,
     input_shape: InputShape = None,
     steps: Steps = None,
+    as_json: AsJson = False,
 ) -> None:
+    from neurodeploy.cli.head_cut import head_cut_table
+    from neurodeploy.training.evaluation import Accuracy
+    from neurodeploy_energy.price.profiles import load
+    from neurodeploy_exporters.bundle import read_bundle
     from neurodeploy_exporters.target import find, shared_options
 
     targets = {name: find(name) for name in target}
     options = shared_options(target, given(ctx))
     chosen = {name: (one, one.options(options[name])) for name, one in targets.items()}
-    if str(checkpoint).endswith(".nir"):
-        if finetune is not None:
-            raise UserError(f"{checkpoint}: a NIR file brings no training data, leave out --finetune")
+    is_nir = model.endswith(".nir")
+    is_module = ":" in model and not model.endswith(".safetensors")
+    if not is_nir:
+        refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
+    if is_nir or is_module:
+        what = "a NIR file" if is_nir else "a module"
+        refuse(ctx, FINETUNE_OPTIONS, f"{what} brings no training data")
         choices = nir_choices(convention, dt, reset, input_shape, steps)
-        _export_nir(checkpoint, choices, chosen, inputs, output, count=samples, calibration=calibration)
+        written = _export_with_inputs(model, choices, chosen, inputs, output, samples=samples, calibration=calibration)
+    else:
+        refuse(ctx, ("inputs",), "a checkpoint brings its own data")
+        settings = _settings(targets, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
+        if settings is None:
+            refuse(ctx, ("device",), "exporting needs none; it belongs to --finetune")
+        written = _export_checkpoint(
+            Path(model), chosen, output, settings, samples=samples, calibration=calibration, resume=resume, device=device
+        )
+    bundles = [read_bundle(folder) for folder in written]
+    if all(bundle.manifest.head_cut is None for bundle in bundles):
+        refuse(ctx, ("chip_profile", "host_profile"), "prices what is before and after a chip, and no target has one")
+    if as_json:
+        out.print_json(json.dumps([_document(bundle) for bundle in bundles]))
         return
-    settings = _settings(targets, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
-    _export_checkpoint(
-        checkpoint,
-        chosen,
-        output,
-        settings,
-        samples=samples,
-        calibration=calibration,
-        resume=resume,
-        device=device,
-        profiles=(chip_profile, host_profile),
+    chip, host = load(chip_profile), load(host_profile)
+    for bundle in bundles:
+        manifest = bundle.manifest
+        out.print(f"{bundle.folder}: written; check it with: neurodeploy verify {bundle.folder}")
+        if manifest.head_cut is not None:
+            out.print(head_cut_table(manifest.head_cut, chip, host))
+        for label, found in manifest.accuracy.items():
+            out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
+        if manifest.agreement is not None:
+            out.print(_agreement(manifest.agreement))
+
+
+def _document(bundle: "Bundle") -> dict[str, Any]:
+    """What `--json` prints of a bundle."""
+    manifest = bundle.manifest
+    return {"bundle": str(bundle.folder), "target": manifest.target} | manifest.model_dump(
+        mode="json", include={"accuracy", "agreement", "head_cut", "quantization", "notes"}
     )
 
 
@@ -98,20 +147,15 @@ def _export_checkpoint(
     calibration: int,
     resume: bool,
     device: str,
-    profiles: tuple[str, str],
-) -> None:
+) -> list[Path]:
     from neurodeploy.app.deployment import deploy
     from neurodeploy.app.finetune import finetune_student
     from neurodeploy.app.run import FINETUNING
     from neurodeploy.cli.console import training_bar
-    from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training import checkpoint as checkpoints
-    from neurodeploy.training.evaluation import Accuracy, evaluate
+    from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.parallel import fabric_on
-    from neurodeploy_energy.price.profiles import load
-    from neurodeploy_exporters.bundle import read_bundle
 
-    chip, host = (load(profile) for profile in profiles)
     loaded = checkpoints.load(checkpoint)
     recipe, role, seed = loaded.progress.recipe, loaded.progress.role, loaded.progress.seed
     data = recipe.data.load()
@@ -150,49 +194,37 @@ def _export_checkpoint(
     subject = deployment.subject(
         f"{recipe.name}-{role}", samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
     )
-    for name, (target, options) in targets.items():
-        folder = target.export(subject, (output or checkpoint.parent / "bundles") / name, options)
-        out.print(f"{folder}: written; check it with: neurodeploy verify {folder}")
-        manifest = read_bundle(folder).manifest
-        if manifest.head_cut is not None:
-            out.print(head_cut_table(manifest.head_cut, chip, host))
-        for label, found in manifest.accuracy.items():
-            out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
-        if manifest.agreement is not None:
-            out.print(_agreement(manifest.agreement))
+    root = output or checkpoint.parent / "bundles"
+    return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
 
 
-def _export_nir(
-    path: Path,
+def _export_with_inputs(
+    place: str,
     choices: "NirChoices",
     targets: "Targets",
     inputs: Path | None,
     output: Path | None,
     *,
-    count: int,
+    samples: int,
     calibration: int,
-) -> None:
-    """Write a bundle for each target, and say what was assumed of the file.
+) -> list[Path]:
+    """A NIR file or a module, on samples of a file; says what was assumed.
 
-    The bundles carry the first `count` samples of `inputs`; those after them, `calibration` at most, are for targets that
-    choose how they round.
+    The bundles carry its first `samples`; those after them, `calibration` at most, are for targets that choose how they round.
     """
-    from neurodeploy.app.model import inputs_for, load_model
-    from neurodeploy_exporters.target import Subject
+    from dataclasses import replace
 
-    model = load_model(str(path), choices)
+    from neurodeploy.app.model import inputs_for, load_model
+    from neurodeploy.app.verbs import deploy
+
+    model = load_model(place, choices)
     for statement in model.statements:
-        err.print(f"{path}: {statement}")
-    if model.graph is None:
-        raise UserError(f"{path}: not a NIR file")
-    samples = inputs_for(model, inputs)
-    timed = model.graph.input.timed
-    carried, rest = samples[:count], samples[count : count + calibration]
-    layout = [part.transpose(0, 1).contiguous().numpy() if timed else part.numpy() for part in (carried, rest)]
-    subject = Subject(graph=model.graph, sample_inputs=layout[0], name=model.name, calibration=layout[1] if len(rest) else None)
-    for name, (target, options) in targets.items():
-        folder = target.export(subject, (output or path.parent / "bundles") / name, options)
-        out.print(f"{folder}: written; check it with: neurodeploy verify {folder}")
+        err.print(f"{place}: {statement}")
+    values = inputs_for(model, inputs)
+    model = replace(model, test_samples=values) if model.graph is not None else deploy(model.module, values, name=place)
+    subject = model.subject(samples=samples, calibration=calibration)
+    root = output or (Path(place).parent if place.endswith(".nir") else Path("runs") / place.replace(":", "-")) / "bundles"
+    return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
 
 
 def _agreement(found: "Agreement") -> str:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-import neurodeploy
 from neurodeploy.cli import (
     compare,
     doctor,
@@ -26,6 +25,7 @@ from neurodeploy.cli import (
 from neurodeploy.cli.console import err, out
 from neurodeploy.cli.target_options import with_target_options
 from neurodeploy.io.errors import Failure, UserError
+from neurodeploy.io.version import VERSION
 
 
 class Commands(TyperGroup):
@@ -59,7 +59,7 @@ for _module in (run, train, evaluate, export, verify, simulate, map, energy, com
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"neurodeploy {neurodeploy.__version__}")
+        out.print(f"neurodeploy {VERSION}")
         raise typer.Exit
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from neurodeploy.cli.choices import Output
+from neurodeploy.cli.choices import AsJson, Output
 from neurodeploy.cli.console import out
 from neurodeploy.io.errors import Failure
 
@@ -26,7 +26,7 @@ def command(
         int | None, typer.Option(min=1, help="How many chips there are; those of the largest board if not given.")
     ] = None,
     output: Output = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     from neurodeploy.io.files import atomic_file, write_text
     from neurodeploy_exporters.lava.mapping import load, map_circuit

@@ -1,10 +1,13 @@
 """The energy profiles: constants, sources and scope; or the whole TOML of one, to start a profile of your own from."""
 
+import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
+from neurodeploy.cli.choices import AsJson
 from neurodeploy.cli.console import out
 
 EXAMPLE = "neurodeploy profiles"
@@ -12,11 +15,16 @@ EXAMPLE = "neurodeploy profiles"
 
 def command(
     name: Annotated[str | None, typer.Argument(help="Print this profile's TOML.", show_default=False)] = None,
+    as_json: AsJson = False,
 ) -> None:
-    from neurodeploy_energy.price.profiles import built_in, templates, text_of
+    from neurodeploy_energy.price.profiles import built_in, load, templates, text_of
     from neurodeploy_energy.price.profiles import load_memory_model as load_model
     from neurodeploy_energy.price.profiles import memory_model_names as models
 
+    if as_json:
+        chosen = built_in() if name is None else {name: load(name)}
+        out.print_json(json.dumps({key: asdict(profile) for key, profile in chosen.items()}, default=str))
+        return
     if name is not None:
         typer.echo(text_of(name), nl=False)
         return

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing
+from neurodeploy.cli.choices import Allocator, AsJson, Device, Kernel, Output, computing
 from neurodeploy.cli.console import err, out
 from neurodeploy.io.errors import UserError
 
@@ -21,8 +21,9 @@ def command(
     device: Device = "auto",
     kernel: Kernel = None,
     allocator: Allocator = "default",
+    as_json: AsJson = False,
 ) -> None:
-    from neurodeploy.app.run import run
+    from neurodeploy.app.run import SUMMARY, run
     from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe import load, with_seeds
     from neurodeploy.training.parallel import fabric_on, processes
@@ -38,19 +39,22 @@ def command(
     except KeyboardInterrupt:
         err.print(f"interrupted; continue with: neurodeploy run {recipe} --output {root} --resume")
         raise typer.Exit(130) from None
-    out.print(_table(content))
+    if as_json:
+        typer.echo((root / SUMMARY).read_text("utf-8"), nl=False)
+        return
+    out.print(_table(content, {"baseline": settings.baseline, "student": settings.deployed}))
     out.print(f"report: {root / 'report.html'}\nsummary: {root / 'summary.json'}")
 
 
-def _table(content: dict[str, Any]) -> Table:
+def _table(content: dict[str, Any], names: dict[str, str]) -> Table:
     table = Table("", "test accuracy", "spikes per sample", f"µJ per sample ({content['energy']['profile']}, estimate)")
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("teacher", _value(content["teacher"], "accuracy", " %"), "", "")
-    for role in ("baseline", "student"):
+    for role, name in names.items():
         accuracy = _value(content[role], "accuracy", " %")
         spikes = _value(content[role], "spikes_per_sample")
-        table.add_row(role, accuracy, spikes, _value(content["energy"], f"{role}_uj"))
+        table.add_row(name, accuracy, spikes, _value(content["energy"], f"{role}_uj"))
     return table
 
 

@@ -1,5 +1,6 @@
 """Run a Lava `.net` network or a circuit in Loihi's fixed-point arithmetic, and write every block's spikes and state."""
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -7,7 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.console import out
+from neurodeploy.cli.choices import AsJson, refuse
+from neurodeploy.cli.console import err, out
 from neurodeploy.io.errors import UserError
 
 EXAMPLE = """neurodeploy simulate runs/demo/seed-0/bundles/lava/body.net \\
@@ -17,6 +19,7 @@ _PART = ("--skip-layers", "--num-layers", "--input-shape")
 
 
 def command(
+    ctx: typer.Context,
     network: Annotated[Path, typer.Argument(help="A `.net` or circuit file.", show_default=False)],
     samples: Annotated[
         Path,
@@ -36,6 +39,7 @@ def command(
         str | None, typer.Option(help="C,H,W of a sample where the input file has another form.", show_default=False)
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A .npz file for s, u, v.", show_default=False)] = None,
+    as_json: AsJson = False,
 ) -> None:
     import numpy as np
 
@@ -43,6 +47,8 @@ def command(
     from neurodeploy.io.files import atomic_file
     from neurodeploy_exporters.lava import is_circuit, read, read_circuit, simulate, simulate_circuit
 
+    if reset_interval is None:
+        refuse(ctx, ("reset_offset",), "belongs to --reset-interval")
     sample_shape = _shape(input_shape)
     part: dict[str, Any] = {"skip_layers": skip_layers, "num_layers": num_layers, "input_shape": sample_shape}
     circuit = is_circuit(network)
@@ -67,16 +73,22 @@ def command(
         reset_offset=reset_offset,
         input_message_bits=message_bits,
     )
+    blocks = {key.removesuffix("_s"): spikes for key, spikes in recorded.items() if key.endswith("_s")}
+    if as_json:
+        found = {
+            key: {"shape": spikes.shape[2:], "spikes": int(spikes.sum()), "rate": float(spikes.mean())}
+            for key, spikes in blocks.items()
+        }
+        out.print_json(json.dumps({"network": str(network), "steps": len(next(iter(recorded.values()))), "blocks": found}))
     table = Table("block", "shape", "spikes", "firing rate")
-    for key, spikes in recorded.items():
-        if key.endswith("_s"):
-            shape = "x".join(map(str, spikes.shape[2:]))
-            table.add_row(key.removesuffix("_s"), shape, f"{int(spikes.sum()):,}", f"{100 * spikes.mean():.2f} %")
-    out.print(table)
+    for key, spikes in blocks.items():
+        table.add_row(key, "x".join(map(str, spikes.shape[2:])), f"{int(spikes.sum()):,}", f"{100 * spikes.mean():.2f} %")
+    if not as_json:
+        out.print(table)
     if output is not None:
         with atomic_file(output) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **recorded)
-        out.print(f"{output}: {len(recorded)} arrays written")
+        (err if as_json else out).print(f"{output}: {len(recorded)} arrays written")
 
 
 def _shape(text: str | None) -> tuple[int, ...] | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from neurodeploy.cli.choices import Allocator, Device, Kernel, Output, computing
+from neurodeploy.cli.choices import Allocator, AsJson, Device, Kernel, Output, computing
 from neurodeploy.cli.console import err, out, remembered
 from neurodeploy.io.errors import UserError
 
@@ -31,6 +31,7 @@ def command(
     device: Device = "auto",
     kernel: Kernel = None,
     allocator: Allocator = "default",
+    as_json: AsJson = False,
 ) -> None:
     from neurodeploy.app.sweep import so_far, sweep
     from neurodeploy.app.sweep_report import table_of, write_sweep
@@ -57,5 +58,8 @@ def command(
         err.print(f"interrupted after {len(outcome.found)} trials; go on with the same command")
         raise typer.Exit(130) from None
     paths = write_sweep(outcome, found, root)
+    if as_json:
+        typer.echo(paths["json"].read_text("utf-8"), nl=False)
+        return
     out.print(drawn(table_of(outcome, outcome.front, f"Pareto front of {len(outcome.found)} trials")))
     out.print(f"sweep: {paths['html']}")

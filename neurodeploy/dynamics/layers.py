@@ -176,6 +176,23 @@ class Neuron(nn.Module):
         return f"decay={p.decay:g}, threshold={p.threshold:g}, reset={p.reset}, surrogate={self.surrogate}"
 
 
+def IF(threshold: float = 1.0, reset: Reset = "soft", *, surrogate: Surrogate | None = None) -> Neuron:
+    """A layer of integrate-and-fire neurons: no leak. See `Neuron`."""
+    return Neuron(NeuronParameters(1.0, threshold, reset), surrogate)
+
+
+def LIF(
+    decay: float = 0.5,
+    threshold: float = 1.0,
+    reset: Reset = "hard",
+    *,
+    surrogate: Surrogate | None = None,
+    detach_reset: bool = False,
+) -> Neuron:
+    """A layer of leaky integrate-and-fire neurons, `h = decay · v + I`; see `Neuron`."""
+    return Neuron(NeuronParameters(decay, threshold, reset), surrogate, detach_reset=detach_reset)
+
+
 @dataclass(frozen=True, eq=False)
 class _Learned:
     """Dynamics whose numbers are tensors of no axes."""
@@ -303,6 +320,25 @@ class CubaNeuron(Neuron):
 
     def extra_repr(self) -> str:
         return f"current_decay={self.current_decay:g}, {super().extra_repr()}"
+
+
+def ParametricLIF(
+    decay: float = 0.5, threshold: float = 1.0, reset: Reset = "hard", *, surrogate: Surrogate | None = None
+) -> ParametricNeuron:
+    """A layer of LIF neurons whose leak is learned; see `ParametricNeuron`."""
+    return ParametricNeuron(NeuronParameters(decay, threshold, reset), surrogate)
+
+
+def CubaLIF(
+    current_decay: float = 0.5,
+    decay: float = 0.5,
+    threshold: float = 1.0,
+    reset: Reset = "hard",
+    *,
+    surrogate: Surrogate | None = None,
+) -> CubaNeuron:
+    """A layer of current-based LIF neurons; see `CubaNeuron`."""
+    return CubaNeuron(NeuronParameters(decay, threshold, reset), surrogate, current_decay=current_decay)
 
 
 class FixedPointNeuron(Neuron):

@@ -43,13 +43,19 @@ def stand_in(homes: Mapping[str, tuple[str, ...]], names: Mapping[str, Mapping[s
         sys.modules.setdefault(module, MovedModule(module, found, names.get(module, {})))
 
 
-def renamed(package: str, names: Mapping[str, str], name: str) -> Any:
-    """What a name of a package is called now; for the package's own `__getattr__`.
+def renamed(package: str, homes: Mapping[str, str], name: str) -> Any:
+    """A name that a package had; for the package's own `__getattr__`.
+
+    Args:
+        package: whose name it was.
+        homes: old name → where it is now, `module.name`.
+        name: asked for.
 
     Raises:
-        AttributeError: it never had that name.
+        AttributeError: the package never had that name.
     """
-    if name not in names:
+    if name not in homes:
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    warn(f"{package}.{name} is called {names[name]} now", DeprecationWarning, stacklevel=3)
-    return getattr(sys.modules[package], names[name])
+    module, _, current = homes[name].rpartition(".")
+    warn(f"{package}.{name} is {homes[name]} now", DeprecationWarning, stacklevel=3)
+    return getattr(import_module(module), current)

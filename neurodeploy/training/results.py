@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from math import floor, log10
 from pathlib import Path
+from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from neurodeploy import __version__
 from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import write_text
+from neurodeploy.io.version import VERSION
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy, Evaluation, mean_and_interval
 
@@ -83,7 +84,7 @@ class Results(BaseModel):
 
     @classmethod
     def none_yet(cls, recipe: Recipe, data: DataSet) -> "Results":
-        return cls(neurodeploy=__version__, recipe=recipe, data=data.note)
+        return cls(neurodeploy=VERSION, recipe=recipe, data=data.note)
 
     def with_network(self, network: NetworkResult) -> "Results":
         return self.model_copy(update={"networks": (*self.networks, network)})
@@ -106,6 +107,43 @@ class Results(BaseModel):
         if not all(profile in network.energy for network in networks):
             return None
         return mean_and_interval(network.energy[profile] for network in networks)
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """Of each network: name, T, accuracy in percent, spikes and estimated µJ per sample, all with their intervals."""
+        shown = []
+        for role in self.recipe.roles:
+            relu = role in self.recipe.relu_roles
+            energy = self.energy(role, self.recipe.energy.profiles[0])
+            shown.append(
+                (
+                    role,
+                    "" if relu else str(self.recipe.steps_of(role)),
+                    with_interval(self.accuracy(role), ".2f"),
+                    "" if relu else with_interval(self.spikes(role), ",.0f"),
+                    "" if energy is None else with_interval(energy),
+                )
+            )
+        return shown
+
+    @property
+    def headings(self) -> tuple[str, str, str, str, str]:
+        """Of `rows`."""
+        seeds = len(self.recipe.seeds)
+        over = "" if seeds == 1 else f", mean of {seeds} seeds ± 95 %"
+        profile = self.recipe.energy.profiles[0]
+        return ("network", "T", f"test accuracy, %{over}", "spikes per sample", f"estimated µJ per sample, {profile}")
+
+    def __str__(self) -> str:
+        """A table that fits 80 columns."""
+        columns = ("network", "T", "accuracy, %", "spikes", "µJ, estimated")
+        table = [columns, *self.rows()]
+        widths = [max(len(row[column]) for row in table) for column in range(len(columns))]
+        lines = [
+            "  ".join((cell.ljust if column == 0 else cell.rjust)(widths[column]) for column, cell in enumerate(row)).rstrip()
+            for row in table
+        ]
+        note = f"{self.data}; means over {len(self.recipe.seeds)} seeds with 95 % intervals; {self.recipe.energy.profiles[0]}"
+        return "\n".join([self.recipe.name, "", *lines, "", *wrap(note, 80)])
 
 
 def write(path: Path, results: Results) -> None:

@@ -236,6 +236,19 @@ def drawn(table: ReportTable) -> "RichTable":
     return rich_table
 
 
+def as_terminal(shown: Iterable[ReportTable], *, width: int = 100) -> str:
+    """Tables as text, as the command line prints them."""
+    from io import StringIO
+
+    from rich.console import Console
+
+    screen = StringIO()
+    console = Console(file=screen, width=width, highlight=False, markup=False, emoji=False)
+    for table in shown:
+        console.print(drawn(table))
+    return screen.getvalue().rstrip("\n")
+
+
 def as_frame(report: Account) -> "DataFrame":
     """One row per layer, by its name: the counts, unrounded, and the estimated energy under each profile in µJ.
 

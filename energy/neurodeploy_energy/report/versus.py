@@ -252,6 +252,24 @@ def as_page(contest: Contest, *, title: str, facts: Mapping[str, str] | None = N
     return page.framed(title, body)
 
 
+@dataclass(frozen=True, repr=False)
+class ContestReport(Contest):
+    """A contest that shows itself: `print` it, look at it in a notebook, save it."""
+
+    def __str__(self) -> str:
+        return formats.as_terminal(all_tables(self))
+
+    def __repr__(self) -> str:
+        return f"<ContestReport of {len(self.contenders)} models against {self.baseline.name}; print it>"
+
+    def _repr_html_(self) -> str:
+        return as_page(self, title=f"Comparison with {self.baseline.name}", facts=None, notices=())
+
+    def save(self, folder: str | Path, *, facts: Mapping[str, str] | None = None) -> dict[str, Path]:
+        """Write the comparison in every format; see `write_contest`."""
+        return write_contest(self, folder, title=f"Comparison with {self.baseline.name}", facts=facts)
+
+
 def write_contest(
     contest: Contest, folder: str | Path, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()
 ) -> dict[str, Path]:

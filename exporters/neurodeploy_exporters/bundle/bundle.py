@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-import neurodeploy
 from neurodeploy.graph import Graph, interpreter, partition
 from neurodeploy.io.arrays import read_arrays
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import atomic_folder, sha256
+from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.bundle.manifest import MANIFEST, SAMPLE, Manifest, SpikingLayer
 
 _SPIKES = "spikes/"
@@ -91,7 +91,7 @@ def describe(graph: Graph, *, target: str, name: str, latencies: Mapping[str, in
     return {
         "target": target,
         "model": name,
-        "created_by": f"neurodeploy {neurodeploy.__version__}",
+        "created_by": f"neurodeploy {VERSION}",
         "input_shape": graph.input.shape,
         "timed_input": graph.input.timed,
         "classes": answer[0],

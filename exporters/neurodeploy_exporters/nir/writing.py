@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-import neurodeploy
 from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.nir.content import Content, Primitive, Value
 from neurodeploy_exporters.nir.files import store
 from neurodeploy_exporters.nir.primitives import Context, primitives
@@ -62,7 +62,7 @@ def content_of(
     for tensor in outputs:
         writer.leave(f"{tensor}.output", (tensor,))
     structure = Structure(
-        created_by=f"neurodeploy {neurodeploy.__version__}",
+        created_by=f"neurodeploy {VERSION}",
         dt=dt,
         outputs=tuple(outputs),
         exponents=dict(exponents or {}),

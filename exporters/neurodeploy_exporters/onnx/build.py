@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-import neurodeploy
 from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.onnx.neuron import DOMAIN
 from neurodeploy_exporters.onnx.operators import emit
 from neurodeploy_exporters.onnx.writer import Grid, Writer
@@ -84,7 +84,7 @@ def build(
         opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(DOMAIN, 1)],
         functions=[writer.functions[key] for key in sorted(writer.functions)],
         producer_name="neurodeploy",
-        producer_version=neurodeploy.__version__,
+        producer_version=VERSION,
     )
     model.ir_version = _IR_VERSION
     # of the whole network for its parts too: they then cut a batch at the same places as the whole
