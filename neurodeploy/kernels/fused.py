@@ -131,7 +131,9 @@ def _backward(
         else:
             grad_h = from_spike + grad_v
         tl.store(grad_current + t * neurons + i, grad_h, mask=inside)
-        h_before = tl.load(charged + (t - 1) * neurons + i, mask=inside & (t > 0), other=0.0)
+        # A comparison of tensors, as `inside & (t > 0)` is not everywhere: where `t` is a Python integer, as in the interpreter,
+        # Triton 3.9 makes a mask of integers from that, and refuses it.
+        h_before = tl.load(charged + (t - 1) * neurons + i, mask=tl.where(inside, t, 0) > 0, other=0.0)
         if LEARNED:
             v_before = tl.load(v0 + i, mask=inside, other=0.0)
             if t > 0:
