@@ -89,7 +89,7 @@ dist: | python
 	rm -rf dist build
 	$(PYTHON) -m venv $(VENV)-build
 	$(VENV)-build/bin/python -m pip install --quiet build
-	$(VENV)-build/bin/python -m build --outdir dist .
+	$(VENV)-build/bin/python -m build --quiet --outdir dist .
 
 # The tests are those of the source distribution, without the packages: what they import is what the wheel installed.
 AWAY ?= $(or $(TMPDIR),/tmp)/neurodeploy-wheel-$(VERSION)

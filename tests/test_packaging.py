@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import neurodeploy
 from checks.lowest import PROJECT, lowest, requirements
 
 CONSTRAINTS = PROJECT.with_name("constraints.txt")
+HOMES = {"neurodeploy": ".", "neurodeploy_exporters": "exporters", "neurodeploy_energy": "energy"}
 PYTHONS = ("3.11", "3.12", "3.13")
 
 
@@ -58,6 +60,21 @@ def test_the_lowest_versions_are_the_lower_bounds():
     with pytest.raises(ValueError, match=r"optuna: one lower bound expected, optuna==4 and optuna==5 found"):
         lowest(["optuna>=4", "optuna>=5"])
     assert len(lowest(requirements())) > 20
+
+
+def test_every_file_of_a_package_is_in_the_wheel():
+    """A file that no pattern names is missing after `pip install`, and there alone."""
+    data = tomllib.loads(PROJECT.read_text("utf-8"))["tool"]["setuptools"]["package-data"]
+    folders = {name: PROJECT.parent / place / name for name, place in HOMES.items()}
+    if not all(folder.is_dir() for folder in folders.values()):
+        pytest.skip("the packages are installed, and their sources are not here")
+    assert folders.keys() == data.keys()
+    for name, patterns in data.items():
+        folder = folders[name]
+        named = {path for pattern in patterns for path in folder.glob(pattern)}
+        files = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+        assert files == named
+        assert folder / "py.typed" in files
 
 
 def test_the_version_is_that_of_the_newest_section_of_the_changelog():
