@@ -1,16 +1,29 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both set up what they need.
-PYTHON ?= python3.11
-VENV   := .venv
-BIN    := $(VENV)/bin
+VENV := .venv
+BIN  := $(VENV)/bin
 
-.PHONY: help setup demo test lint docs links notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills fuzz \
-	onnx-versions onnx-exact nir-frameworks joules clean
+# Python 3.11 to 3.13: that of $(VENV) where there is one, else the first that works; `make PYTHON=...` takes another. Each is run,
+# not only looked up: a version manager's shim is there for versions that are not, and some Pythons come without venv or pip.
+LOOKED_FOR := python3.11 python3.12 python3.13 python3 python
+WORKS      := import ensurepip, sys, venv
+ifndef PYTHON
+PYTHON := $(shell for python in $(BIN)/python $(LOOKED_FOR); do \
+	$$python -c '$(WORKS); sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$python; break; }; done)
+PROBLEM := no Python 3.11, 3.12 or 3.13 with venv and pip works here (tried $(LOOKED_FOR))
+else
+PROBLEM := $(PYTHON) does not work, is older than 3.11, or comes without venv or pip
+endif
+VERSION := $(shell $(PYTHON) -c '$(WORKS); sys.version_info >= (3, 11) and print(*sys.version_info[:2], sep=".")' 2>/dev/null)
+READY   := $(VENV)/.ready-$(VERSION)
+
+.PHONY: help python setup demo test lint docs links notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills fuzz \
+	onnx-versions onnx-exact nir-frameworks joules lock lowest dist test-wheel clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
 	@echo "make test   static checks, the documentation, then the notebooks and the whole test suite with coverage"
 	@echo "make notebooks  run every notebook in its small setting; data that are missing are downloaded where their publishers allow it"
-	@echo "make setup  create $(VENV) with everything that the two need"
+	@echo "make setup  create $(VENV) with everything that the two need (PYTHON=python3.12 for one Python of your choice)"
 	@echo "make lint   ruff and mypy alone"
 	@echo "make docs   build the documentation into site/, warnings as errors, and check its links"
 	@echo "make links  the same, and ask for every page of other hosts that it links to"
@@ -25,16 +38,71 @@ help:
 	@echo "make onnx-exact  compare every spike of exact ONNX exports with torch's on 1,000 images of CIFAR-10 (hours)"
 	@echo "make nir-frameworks  pass NIR files to and from SpikingJelly, snnTorch, Norse and sinabs, and write docs/nir.md again"
 	@echo "make joules  read the energy counters of an NVIDIA GPU while a network runs on it (a minute; needs torch for CUDA)"
+	@echo "make lock   take the newest versions into constraints.txt (torch stays: TORCH=... for another one)"
+	@echo "make lowest  run the tests with the lower bounds of pyproject.toml, in an environment of their own (TESTS=...)"
+	@echo "make dist   build the source distribution and the wheel into dist/"
+	@echo "make test-wheel  run the tests on the installed wheel, away from this folder (PYTHON=python3.12, TESTS=...)"
 	@echo "make clean  remove $(VENV), runs and caches"
 
-setup: $(VENV)/.ready
+python:
+	@[ -n "$(VERSION)" ] || { echo "error: $(PROBLEM); install one, or call make PYTHON=/path/to/python3.12"; exit 2; }
 
-$(VENV)/.ready: pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or call make PYTHON=..."; exit 2; }
-	$(PYTHON) -m venv $(VENV)
+setup: $(READY)
+
+# An environment of another Python is made anew; one of the same is brought up to date.
+$(READY): pyproject.toml constraints.txt | python
+	@rm -f $(VENV)/.ready*
+	[ -x $(BIN)/python$(VERSION) ] || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[onnx,notebooks,docs,test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	@touch $@
+
+# Every extra that a test needs.
+EXTRAS := onnx,notebooks,docs,test
+# torch stays where it is until it is moved on purpose: it is by far the largest download, and brings a CUDA of its own.
+TORCH ?= 2.13.0
+
+lock: | python
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv
+	@{ echo "# The exact versions that the tests ran with, on Linux, for Python 3.11 to 3.13: pip takes from each line what fits."; \
+	echo "# Written by \`make lock\`; \`make lock TORCH=...\` moves torch, and with it Triton and CUDA. No one who installs the package is"; \
+	echo "# bound to these: its requirements are in pyproject.toml, and \`make lowest\` tests their lower bounds."; } > $(VENV)-lock/head
+	echo "torch==$(TORCH)" > $(VENV)-lock/torch
+	$(VENV)-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --constraint $(VENV)-lock/torch \
+		--extra onnx --extra sweep --extra measure --extra notebooks --extra docs --extra test \
+		--no-header --annotation-style line --output-file $(VENV)-lock/versions --upgrade pyproject.toml
+	cat $(VENV)-lock/head $(VENV)-lock/versions > constraints.txt
+
+TESTS ?= tests
+
+$(VENV)-lowest/.ready-$(VERSION): pyproject.toml checks/lowest.py | python
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	$(PYTHON) -m checks.lowest > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint $(VENV)-lowest/constraints.txt --editable ".[$(EXTRAS),sweep,measure]"
+	@touch $@
+
+lowest: $(VENV)-lowest/.ready-$(VERSION)
+	OMP_NUM_THREADS=1 $(VENV)-lowest/bin/python -m pytest -n 2 --dist worksteal $(TESTS)
+
+dist: | python
+	rm -rf dist build
+	$(PYTHON) -m venv $(VENV)-build
+	$(VENV)-build/bin/python -m pip install --quiet build
+	$(VENV)-build/bin/python -m build --quiet --outdir dist .
+
+# The tests are those of the source distribution, without the packages: what they import is what the wheel installed.
+AWAY ?= $(or $(TMPDIR),/tmp)/neurodeploy-wheel-$(VERSION)
+
+test-wheel: dist
+	rm -rf $(AWAY)
+	mkdir -p $(AWAY)/source
+	tar -xzf dist/neurodeploy-*.tar.gz -C $(AWAY)/source --strip-components 1
+	cd $(AWAY)/source && rm -rf neurodeploy exporters energy *.egg-info
+	$(PYTHON) -m venv $(AWAY)/venv
+	$(AWAY)/venv/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(AWAY)/venv/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls $(CURDIR)/dist/neurodeploy-*.whl)[$(EXTRAS)]"
+	cd $(AWAY)/source && OMP_NUM_THREADS=1 PATH=$(AWAY)/venv/bin:$$PATH $(AWAY)/venv/bin/python -P -m pytest -n 2 --dist worksteal $(TESTS)
 
 # One thread each: for networks this small two gain nothing, and wait for each other for minutes where the machine is busy.
 demo: setup
@@ -57,11 +125,11 @@ docs: setup
 links: docs
 	$(BIN)/python -m checks.links site --fetch
 
-$(VENV)-benchmarks/.ready: pyproject.toml constraints.txt $(wildcard benchmarks/requirements*.txt)
+$(VENV)-benchmarks/.ready: pyproject.toml constraints.txt $(wildcard benchmarks/requirements*.txt) | python
 	$(PYTHON) -m venv $(VENV)-benchmarks
 	$(VENV)-benchmarks/bin/python -m pip install --quiet --constraint constraints.txt torch
 	$(VENV)-benchmarks/bin/python -m pip install --quiet --constraint constraints.txt --editable .
-	$(VENV)-benchmarks/bin/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/requirements-imports.txt
+	$(VENV)-benchmarks/bin/python -m pip install --quiet --requirement benchmarks/requirements-imports.txt
 	$(VENV)-benchmarks/bin/python -m pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	@touch $@
 
@@ -99,10 +167,10 @@ onnx-versions: setup
 
 FRAMEWORKS := spikingjelly snntorch norse sinabs
 
-$(VENV)-nir-%/.ready: checks/nir/requirements-%.txt checks/nir/requirements-imports.txt constraints.txt
+$(VENV)-nir-%/.ready: checks/nir/requirements-%.txt checks/nir/requirements-imports.txt constraints.txt | python
 	$(PYTHON) -m venv $(VENV)-nir-$*
 	$(VENV)-nir-$*/bin/python -m pip install --quiet --constraint constraints.txt torch
-	$(VENV)-nir-$*/bin/python -m pip install --quiet --constraint constraints.txt --requirement checks/nir/requirements-imports.txt
+	$(VENV)-nir-$*/bin/python -m pip install --quiet --requirement checks/nir/requirements-imports.txt
 	$(VENV)-nir-$*/bin/python -m pip install --quiet --no-deps --requirement checks/nir/requirements-$*.txt
 	@touch $@
 
@@ -119,4 +187,4 @@ test: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600
 
 clean:
-	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* runs site build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* $(VENV)-lock $(VENV)-lowest $(VENV)-build runs site build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,9 @@ def copy_with(folder: Path, example: re.Match[str]) -> None:
 
 
 def copy_of_the_package(folder: Path) -> None:
-    for place in (".", "energy", "exporters"):
-        for package in sorted((ROOT / place).glob("neurodeploy*/__init__.py")):
-            source = package.parent
-            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("neurodeploy", "neurodeploy_energy", "neurodeploy_exporters"):
+        source = Path(import_module(name).__file__).parent
+        shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
 
 

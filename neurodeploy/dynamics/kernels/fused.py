@@ -131,7 +131,9 @@ def _backward(
         else:
             grad_h = from_spike + grad_v
         tl.store(grad_current + t * neurons + i, grad_h, mask=inside)
-        h_before = tl.load(charged + (t - 1) * neurons + i, mask=inside & (t > 0), other=0.0)
+        # `inside & (t > 0)`, written as a comparison of tensors: in the interpreter `t` is a Python integer, and with its
+        # comparison the mask would hold int32 there, which Triton 3.9 refuses.
+        h_before = tl.load(charged + (t - 1) * neurons + i, mask=tl.where(inside, t, 0) > 0, other=0.0)
         if LEARNED:
             v_before = tl.load(v0 + i, mask=inside, other=0.0)
             if t > 0:
