@@ -22,9 +22,10 @@ class Table(Generic[Rule]):
     """
 
     def __init__(self, place: str, instead: str, error: type[UserError] = UserError) -> None:
-        self._place, self._instead, self._error = place, instead, error
+        self._without_form = f"node {{name}} ({{kind}}): has no form {place}"
+        self._instead, self._error = instead, error
         self._rules: dict[type[Operation], Rule] = {}
-        self._refusals: dict[type[Operation], str] = {}
+        self._refusals: dict[type[Any], str] = {}
 
     def rule(self, *operations: type[Operation]) -> Callable[[Rule], Rule]:
         """Registers the decorated function."""
@@ -35,9 +36,13 @@ class Table(Generic[Rule]):
 
         return register
 
-    def refuse(self, operation: type[Operation], reason: str) -> None:
-        """Registers why there is no rule, and what to do; `{kind}` in it stands for the operation's."""
-        self._refusals[operation] = reason
+    def refuse(self, operation: type[Any], reason: str) -> None:
+        """Registers what is wrong with such a node, and what to do."""
+        self._refusals[operation] = f"node {{name}}: {reason}"
+
+    def lack(self, operation: type[Any], instead: str) -> None:
+        """Registers that there is no form for such nodes, and what to do about that."""
+        self._refusals[operation] = f"{self._without_form}; {instead}"
 
     def row(self, operation: type[Operation]) -> Rule | str | None:
         """A rule, a reason, or None where nobody has thought of the operation."""
@@ -55,10 +60,9 @@ class Table(Generic[Rule]):
             UserError: there is none; the message names the node and says what to do.
         """
         row = self.row(type(node))
-        if row is None:
-            raise self._error(f"node {node.name} ({node.kind}): has no form {self._place}; {self._instead}")
-        if isinstance(row, str):
-            raise self._error(f"node {node.name}: {row.format(kind=node.kind)}")
+        if row is None or isinstance(row, str):
+            reason = row or f"{self._without_form}; {self._instead}"
+            raise self._error(reason.format(name=node.name, kind=node.kind))
         return row
 
     def check(self, nodes: Iterable[Operation]) -> None:
