@@ -8,8 +8,9 @@ from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import AnyDataSet
 from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
 from neurodeploy.recipe.sections import (
+    AnyNeuron,
     FinetuneSettings,
-    NeuronSettings,
+    LifSettings,
     SampleCode,
     Section,
     SourceSettings,
@@ -94,7 +95,7 @@ class Recipe(Section):
     data: AnyDataSet
     augmentation: tuple[AnyAugmentation, ...] = ()
     network: NetworkSpec
-    neuron: NeuronSettings = NeuronSettings()
+    neuron: AnyNeuron = LifSettings()
     teacher: TeacherSettings
     source: SourceSettings | None = None
     student: tuple[StudentSettings, ...] = Field(min_length=1)

@@ -12,6 +12,7 @@ from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import write_text
 from neurodeploy.recipe import Recipe
+from neurodeploy.recipe.reading import parse_json
 from neurodeploy.training import CHECKPOINT, Watch, freeze, train
 
 RECIPE = "recipe.json"
@@ -101,6 +102,6 @@ def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:
     if mark.exists():
         if not resume:
             raise UserError(f"{root}: holds a run already; add --resume to continue it, or choose another --output")
-        if mark.read_text("utf-8") != text:
+        if parse_json(mark.read_text("utf-8"), origin=str(mark)) != recipe:
             raise UserError(f"{root}: holds a run of another recipe; choose another --output")
     write_text(mark, text)
