@@ -41,7 +41,7 @@ def _chosen(kinds: dict[str, type[BaseModel]], default: str, content: Any, any_k
         known = ", ".join(map(repr, sorted(kinds)))
         wrong = PydanticCustomError("kind", "one of {known} expected", {"known": known})
         raise ValidationError.from_exception_data("kind", [InitErrorDetails(type=wrong, loc=("kind",), input=kind)])
-    for name in content.keys() - kinds[kind].model_fields.keys():
+    for name in sorted(content.keys() - kinds[kind].model_fields.keys()):
         owners = [f'"{one}"' for one in sorted(kinds) if name in kinds[one].model_fields]
         if owners and content[name] is not None:
             raise ValueError(f"{name} belongs to kind = {' and '.join(owners)}, {kind!r} found")
