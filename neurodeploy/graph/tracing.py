@@ -120,9 +120,9 @@ def _known(layer: nn.Module) -> str:
 
 
 def _supported() -> list[str]:
-    """The layers that have a form: torch's by their short names, others with their room."""
-    rooms = ((name.split(".")[0], *name.split(".")[-2:]) for name in LAYERS)
-    return sorted(f"nn.{kind}" if package == "torch" else f"{room}.{kind}" for package, room, kind in rooms)
+    """The layers that have a form: torch's by their short names, others with their module's."""
+    known = ((name.split(".")[0], *name.split(".")[-2:]) for name in LAYERS)
+    return sorted(f"nn.{kind}" if package == "torch" else f"{module}.{kind}" for package, module, kind in known)
 
 
 @traced("torch.nn.modules.linear.Identity", "torch.nn.modules.dropout.Dropout", "torch.nn.modules.dropout.Dropout2d")

@@ -1,12 +1,11 @@
 """Delays."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Range, Recurrent, traced
+from neurodeploy.graph.ops.operation import Array, Call, Nodes, Recurrent, traced
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,9 +41,6 @@ class DelayNode(Recurrent):
         from neurodeploy.dynamics import layers
 
         return layers.Delay(self.steps)
-
-    def exact_range(self, inputs: Sequence[Range]) -> Range:
-        return inputs[0]
 
 
 @traced("neurodeploy.dynamics.layers.Delay")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, traced
+from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Shape, traced
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,9 +27,6 @@ class FlattenNode(Operation):
         from neurodeploy.dynamics import layers
 
         return layers.Flatten()
-
-    def exact_range(self, inputs: Sequence[Range]) -> Range:
-        return inputs[0]
 
 
 @traced("neurodeploy.dynamics.layers.Flatten")

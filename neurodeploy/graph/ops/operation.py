@@ -92,17 +92,16 @@ class Operation(ABC):
             UserError: there is none; the message names the node.
         """
 
-    @abstractmethod
     def exact_range(self, inputs: Sequence[Range]) -> Range | None:
         """Where its values are on the exact grid; None where they leave it, so that nothing but neurons may read them.
 
         Raises:
-            UserError: its value would depend on the order of a sum; the message names the node and what to do.
+            UserError: its value would depend on the order of a sum, or nobody has said that it does not; the message names the
+                node.
         """
-
-    def inexact(self) -> UserError:
-        """What `exact_range` raises of an operation that has no place before a spiking layer."""
-        return UserError(f"node {self.name} ({self.kind}): has no exact form before a spiking layer")
+        if not self.keeps_values:
+            raise UserError(f"node {self.name} ({self.kind}): has no exact form before a spiking layer")
+        return inputs[0]
 
     def is_timed(self, inputs: Sequence[bool]) -> bool:
         """Whether the output is a sequence `[T, B, …]`, from whether the inputs are.

@@ -83,9 +83,6 @@ class MaxPoolNode(_Pool):
         largest: Array = windows.max(axes)
         return largest
 
-    def exact_range(self, inputs: Sequence[Range]) -> Range:
-        return inputs[0]
-
     def _layers(self) -> dict[int, Any]:
         from neurodeploy.dynamics import layers
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, traced
+from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Shape, traced
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,9 +28,6 @@ class ReluNode(Operation):
         from torch import nn
 
         return nn.ReLU()
-
-    def exact_range(self, inputs: Sequence[Range]) -> Range:
-        return inputs[0]
 
 
 @traced("torch.nn.modules.activation.ReLU")

@@ -75,9 +75,6 @@ class EncodeNode(Operation):
 
         return DirectEncoding(self.steps)
 
-    def exact_range(self, inputs: Sequence[Range]) -> Range:
-        return inputs[0]
-
     def is_timed(self, inputs: Sequence[bool]) -> bool:
         self._must_read(inputs, timed=False)
         return True
@@ -99,9 +96,6 @@ class OutputNode(Operation):
         from torch import nn
 
         return nn.Identity()
-
-    def exact_range(self, inputs: Sequence[Range]) -> Range:  # noqa: ARG002
-        raise self.inexact()
 
 
 @traced("neurodeploy.dynamics.encodings.DirectEncoding")

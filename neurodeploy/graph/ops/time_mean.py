@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, traced
+from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Shape, traced
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,9 +29,6 @@ class TimeMeanNode(Operation):
         from neurodeploy.dynamics import layers
 
         return layers.TimeMean()
-
-    def exact_range(self, inputs: Sequence[Range]) -> Range:  # noqa: ARG002
-        raise self.inexact()
 
     def is_timed(self, inputs: Sequence[bool]) -> bool:
         self._must_read(inputs, timed=True)
