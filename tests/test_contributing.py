@@ -19,13 +19,17 @@ EXAMPLE = re.compile(
     r"Recipes can now say\n\n```toml\n(?P<setting>(?P<key>\w+) = [^\n]*)\n```",
     re.DOTALL,
 )
-SECTIONS = ("loss term", "network", "data set")
+SECTIONS = ("loss term", "network", "data set", "neuron")
 PLACES = [*((GUIDE, f"## Adding a {section}") for section in SECTIONS), (PAGE, "## The term")]
 TEST = re.compile(r"in `(?P<file>tests/\S+)`:\n\n```python\n(?P<code>.*?)```", re.DOTALL)
+WRITE = re.compile(r"Write `(?P<file>\S+)`:\n\n```python\n(?P<code>.*?)```", re.DOTALL)
+LINE = re.compile(r"Register it by one line in `(?P<file>\S+)`:\n\n```python\n(?P<line>[^\n]*\n)```")
+ADD = re.compile(r"Add to `(?P<file>\S+)`:\n\n```python\n(?P<code>.*?)```", re.DOTALL)
 SETTINGS = {
     "data": 'data = { kind = "digits" }',
     "network": 'network = { kind = "conv", channels = [4], strides = [2] }',
     "loss": 'loss = [{ kind = "cross-entropy" }]',
+    "neuron": 'neuron = { kind = "lif" }',
 }
 RECIPE = """
 name = "example"
@@ -35,6 +39,7 @@ deployed = "student"
 teacher = {{ epochs = 1 }}
 {data}
 {network}
+{neuron}
 
 [[student]]
 name = "student"
@@ -54,6 +59,44 @@ def test_an_example_is_one_file_and_one_line_and_trains(tmp_path, guide, section
     assert trained.returncode == 0, trained.stderr
     assert (tmp_path / "run" / "seed-0" / "student" / "checkpoint.safetensors").is_file()
     assert len(re.findall("test accuracy [0-9]", trained.stdout)) == 2
+
+
+def test_a_neuron_of_six_files_is_trained_exported_verified_refused_by_name_and_accounted_for(tmp_path):
+    start = GUIDE.index("## Adding a neuron")
+    section = GUIDE[start : GUIDE.index("\n## ", start)]
+    files = with_section(tmp_path, section)
+    assert len(files) <= 6
+    assert run(tmp_path, sys.executable, "-m", "ruff", "check", "--ignore", "I001", *files).returncode == 0
+    tests = ["tests/neurodeploy/graph/test_every_operation.py", TEST.search(section)["file"]]
+    shutil.copytree(ROOT / "tests/neurodeploy/graph", tmp_path / "tests/neurodeploy/graph")
+    checked = run(tmp_path, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+    assert checked.returncode == 0, checked.stdout
+    assert "AdaptiveNeuronNode" in run(tmp_path, sys.executable, "-m", "pytest", "--collect-only", "-q", *tests).stdout
+
+    setting = EXAMPLE.search(section)["setting"]
+    network = 'network = { kind = "conv", channels = [4, 6, 6], strides = [2, 2, 1] }'
+    (tmp_path / "example.toml").write_text(RECIPE.format(**SETTINGS | {"neuron": setting, "network": network}))
+    cli = (sys.executable, "-m", "neurodeploy")
+    trained = run(tmp_path, *cli, "train", "example.toml", "--device", "cpu", "--output", "run")
+    assert trained.returncode == 0, trained.stderr
+    student = "run/seed-0/student/checkpoint.safetensors"
+    for quantize in ("none", "exact"):
+        exported = run(tmp_path, *cli, "export", student, "--target", "onnx", "--quantize", quantize, "--output", quantize)
+        assert exported.returncode == 0, exported.stderr
+    verified = run(tmp_path, *cli, "verify", "exact/onnx")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert '"allowed_mismatched_spikes": 0' in (tmp_path / "exact/onnx/manifest.json").read_text()
+    for target, reason in (
+        ("nir", "has no form in NIR; it has IF, LIF"),
+        ("lava", "has no form on Loihi; its neurons are LIF"),
+    ):
+        refused = run(tmp_path, *cli, "export", student, "--target", target, "--output", "refused")
+        assert refused.returncode == 2
+        assert f"node act2 (AdaptiveNeuron): {reason}" in refused.stderr
+        assert not (tmp_path / "refused" / target).exists()
+    energy = run(tmp_path, *cli, "energy", student, "--output", "report")
+    assert energy.returncode == 0, energy.stderr
+    assert all(layer in energy.stdout for layer in ("act1", "act2", "act3"))
 
 
 def test_there_is_one_example_for_each():
@@ -76,10 +119,30 @@ def copy_with(folder: Path, example: re.Match[str]) -> None:
     """A copy of the package that has the example's file and line."""
     copy_of_the_package(folder)
     (folder / example["file"]).write_text(example["code"])
-    registry = folder / example["registry"]
+    add_line(folder / example["registry"], example["line"])
+
+
+def with_section(folder: Path, section: str) -> set[str]:
+    """A copy of the package with all that a section writes, and the names of those files."""
+    copy_of_the_package(folder)
+    files = set()
+    for pattern in (WRITE, LINE, ADD, TEST):
+        for found in pattern.finditer(section):
+            name = re.sub("^(exporters|energy)/", "", found["file"])
+            files.add(name)
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if pattern is LINE:
+                add_line(path, found["line"])
+            else:
+                path.write_text((path.read_text() + "\n\n" if pattern is ADD else "") + found["code"])
+    return files
+
+
+def add_line(registry: Path, line: str) -> None:
     lines = registry.read_text().splitlines(keepends=True)
     last_import = max(i for i, line in enumerate(lines) if line.startswith("from neurodeploy."))
-    registry.write_text("".join([*lines[:last_import], example["line"], *lines[last_import:]]))
+    registry.write_text("".join([*lines[:last_import], line, *lines[last_import:]]))
 
 
 def copy_of_the_package(folder: Path) -> None:

@@ -22,7 +22,7 @@ from neurodeploy.data import DataSet
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import locked, write_text
 from neurodeploy.recipe import Recipe, StudentSettings
-from neurodeploy.recipe.sections import NeuronSettings, TrainingSettings
+from neurodeploy.recipe.sections import LifSettings, TrainingSettings
 from neurodeploy.recipe.sweep import Parameter, Space, Value
 from neurodeploy.training import CHECKPOINT, Watch, freeze, train
 from neurodeploy.training.evaluation import evaluate
@@ -332,7 +332,7 @@ class _Work:
 def _for_its_teacher(recipe: Recipe) -> Recipe:
     """Only what a teacher depends on; the rest is the same in every trial, so that one teacher serves all."""
     plain = StudentSettings(name="student", training=TrainingSettings(epochs=1))
-    update = {"student": (plain,), "baseline": "student", "deployed": "student", "neuron": NeuronSettings(), "code": "direct"}
+    update = {"student": (plain,), "baseline": "student", "deployed": "student", "neuron": LifSettings(), "code": "direct"}
     return recipe.model_copy(update={**update, "steps": recipe.data.event_frames or 1})
 
 

@@ -58,6 +58,13 @@ class BatchNorm2d(CommonStatistics, nn.BatchNorm2d):
         return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
+class BatchNormNd(BatchNorm2d):
+    """Over `[T, B, C, …]` with any number of spatial axes: a graph's node does not say how many its input has."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+
 class AvgPool1d(nn.AvgPool1d):
     """`torch.nn.AvgPool1d` over `[T, B, C, L]`."""
 

@@ -122,13 +122,13 @@ class _Spike(torch.autograd.Function):
         h, *learned = ctx.saved_tensors
         threshold = learned[0] if learned else ctx.threshold
         grad_h = grad * ctx.surrogate.derivative(h - threshold, threshold)
-        return grad_h, -grad_h.sum() if learned else None, None
+        return grad_h, -grad_h.sum_to_size(threshold.shape) if learned else None, None
 
 
 def spike(h: Tensor, threshold: float | Tensor, surrogate: Surrogate) -> Tensor:
     """Spikes (0 or 1, dtype and shape of `h`) of the charged membrane potential `h`, differentiable through `surrogate`.
 
-    A threshold that is a tensor (of no axes) gets a gradient too: `∂s/∂θ = −∂s/∂h`.
+    A threshold that is a tensor, of no axes or one for each neuron, gets a gradient too: `∂s/∂θ = −∂s/∂h`.
     """
     spikes: Tensor = _Spike.apply(h, threshold, surrogate)  # type: ignore[no-untyped-call]
     return spikes

@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Node, Shape
-from neurodeploy.graph.shapes import output_shape
 from neurodeploy.io.errors import UserError
 
 Kind = TypeVar("Kind", bound=Node)
@@ -43,24 +42,8 @@ class Graph:
         for source in node.inputs:
             if source not in self._by_name:
                 raise UserError(f"node {node.name}: reads {source}, which is no earlier node")
-        self._shapes[node.name] = output_shape(node, [self._shapes[source] for source in node.inputs])
-        timed = [self._timed[source] for source in node.inputs]
-        if isinstance(node, ops.EncodeNode | ops.TimeMeanNode | ops.Recurrent) and timed != [
-            not isinstance(node, ops.EncodeNode)
-        ]:
-            found, expected = ("a sequence", "a static value") if timed[0] else ("a static value", "a sequence over time")
-            raise UserError(f"node {node.name} ({node.kind}): {found} found at its input, {expected} expected")
-        if len(set(timed)) > 1:
-            raise UserError(f"node {node.name}: one input is a sequence over time and the other is static")
-        match node:
-            case ops.InputNode():
-                self._timed[node.name] = node.timed
-            case ops.EncodeNode():
-                self._timed[node.name] = True
-            case ops.TimeMeanNode():
-                self._timed[node.name] = False
-            case _:
-                self._timed[node.name] = timed[0]
+        self._shapes[node.name] = node.checked_shape([self._shapes[source] for source in node.inputs])
+        self._timed[node.name] = node.is_timed([self._timed[source] for source in node.inputs])
         self._by_name[node.name] = node
 
     def __getitem__(self, name: str) -> Node:

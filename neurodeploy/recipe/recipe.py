@@ -9,8 +9,9 @@ from neurodeploy.data import AnyDataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
 from neurodeploy.recipe.sections import (
+    AnyNeuron,
     FinetuneSettings,
-    NeuronSettings,
+    LifSettings,
     SampleCode,
     Section,
     SourceSettings,
@@ -123,7 +124,7 @@ class Recipe(Section):
     data: AnyDataSet
     augmentation: tuple[AnyAugmentation, ...] = ()
     network: NetworkSpec
-    neuron: NeuronSettings = NeuronSettings()
+    neuron: AnyNeuron = LifSettings()
     teacher: TeacherSettings
     source: SourceSettings | None = None
     student: tuple[StudentSettings, ...] = Field(min_length=1)

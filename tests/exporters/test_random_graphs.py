@@ -15,7 +15,6 @@ from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
 from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
-from neurodeploy.graph.shapes import output_shape
 from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import nir
@@ -34,7 +33,7 @@ class _Growing:
         self.rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
 
     def add(self, node: ops.Node, *, timed: bool = True) -> str:
-        self.shapes[node.name] = output_shape(node, [self.shapes[source] for source in node.inputs])
+        self.shapes[node.name] = node.checked_shape([self.shapes[source] for source in node.inputs])
         self.timed[node.name] = timed
         self.members.append(node)
         return node.name
@@ -138,7 +137,7 @@ def graphs(draw: Draw) -> Graph:
 def _fitting(g: _Growing, make: Callable[[_Growing, str], ops.Node], source: str) -> ops.Node:
     node = make(g, source)
     try:
-        output_shape(node, [g.shapes[name] for name in node.inputs])
+        node.checked_shape([g.shapes[name] for name in node.inputs])
     except UserError:
         assume(False)
     return node

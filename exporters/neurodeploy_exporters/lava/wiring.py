@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.graph import Graph, Part, ops
 from neurodeploy.graph.ops import Shape
+from neurodeploy.graph.table import Table
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.folding import fold_into_conv, fold_into_linear
 
@@ -117,18 +118,15 @@ def stages(graph: Graph, body: Part) -> tuple[Stage, ...]:
             f"body: reads {len(body.inputs)} tensors ({', '.join(body.inputs)}), one expected; let one spiking layer be the "
             "first, or export to ONNX"
         )
+    OPERATIONS.check(graph[name] for name in body.members)
     found: list[Stage] = []
     values = {body.inputs[0]: _Current((_Way(body.inputs[0]),))}
     for name in body.members:
         node = graph[name]
-        if type(node) not in _RULES and not isinstance(node, ops.NeuronNode):
-            raise UserError(f"node {name}: {_REFUSALS.get(type(node), node.kind + ' has no form on Loihi')}")
         inputs = [values[source] for source in node.inputs]
         if isinstance(node, ops.NeuronNode):
             found.append(_stage(graph, node, inputs[0]))
-            values[name] = _Current((_Way(name),))
-        else:
-            values[name] = _RULES[type(node)](graph, node, *inputs)
+        values[name] = OPERATIONS[node](graph, node, *inputs)
     return tuple(replace(stage, afferents=named) for stage, named in zip(found, _named(graph, found), strict=True))
 
 
@@ -145,7 +143,7 @@ def readouts(graph: Graph, head: Part) -> tuple[Readout, ...]:
         node = graph[name]
         inputs = [values[source] for source in node.inputs if source in values]
         if len(inputs) == len(node.inputs) and _goes_on(node, inputs):
-            values[name] = _RULES[type(node)](graph, node, *inputs)
+            values[name] = OPERATIONS[node](graph, node, *inputs)
             continue
         for source in node.inputs:
             if source in values and any(way.synapse is not None for way in values[source].ways):
@@ -170,9 +168,37 @@ def readouts(graph: Graph, head: Part) -> tuple[Readout, ...]:
 def _goes_on(node: ops.Node, inputs: Sequence[_Current]) -> bool:
     """Whether a node of the head can still be computed by the synapses that a sum over ways stands for."""
     sent = any(way.synapse is not None for value in inputs for way in value.ways)
-    return type(node) in _RULES and (isinstance(node, ops.AddNode) or not sent)
+    return type(node) in OPERATIONS and (isinstance(node, ops.AddNode) or not sent)
 
 
+OPERATIONS: Table[Callable[..., _Current]] = Table("on Loihi", "take it out, or export to ONNX")
+"""`(graph, node, *currents) → current`: what a node makes of the currents that it reads."""
+
+_REFUSALS: dict[type[ops.Node], str] = {
+    ops.MaxPoolNode: "max pooling cannot be done by spiking neurons; retrain with average pooling or a stride",
+    ops.ReluNode: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
+    ops.BatchNormNode: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear",
+    ops.LowPassNode: (
+        "a synaptic current with a leak of its own is not exported to Loihi; train LIF neurons, or export to ONNX"
+    ),
+    ops.DelayNode: "a delay of its own is not exported to Loihi; take it out, or export to ONNX",
+    ops.FixedPointNeuronNode: "the network is quantised already; quantise the floating-point network",
+    ops.InputNode: "samples enter the chip's body; encode before the first spiking layer",
+    ops.EncodeNode: "direct coding inside the body; encode before the first spiking layer",
+    ops.TimeMeanNode: "a mean over time inside the body; leave it to the head",
+    ops.OutputNode: "the answer leaves from inside the body; end the network with a mean over time",
+}
+for _operation, _reason in _REFUSALS.items():
+    OPERATIONS.refuse(_operation, _reason)
+OPERATIONS.lack(ops.Spiking, "its neurons are LIF neurons: train those, or export to ONNX")
+
+
+@OPERATIONS.rule(ops.NeuronNode)
+def _fired(_: Graph, node: ops.NeuronNode, __: _Current) -> _Current:
+    return _Current((_Way(node.name),))
+
+
+@OPERATIONS.rule(ops.AvgPoolNode)
 def _pooled(_: Graph, node: ops.AvgPoolNode, value: _Current) -> _Current:
     for way in value.ways:
         if way.synapse is not None:
@@ -183,12 +209,14 @@ def _pooled(_: Graph, node: ops.AvgPoolNode, value: _Current) -> _Current:
     return _Current(tuple(replace(way, pools=(*way.pools, node)) for way in value.ways))
 
 
+@OPERATIONS.rule(ops.FlattenNode)
 def _flattened(_: Graph, node: ops.FlattenNode, value: _Current) -> _Current:
     if any(way.flatten or way.synapse is not None for way in value.ways):
         raise UserError(f"node {node.name}: a flatten right before a Linear synapse expected")
     return _Current(tuple(replace(way, flatten=True) for way in value.ways))
 
 
+@OPERATIONS.rule(ops.ConvNode, ops.LinearNode)
 def _sent(graph: Graph, node: ops.ConvNode | ops.LinearNode, value: _Current) -> _Current:
     for way in value.ways:
         if way.synapse is not None:
@@ -200,29 +228,10 @@ def _sent(graph: Graph, node: ops.ConvNode | ops.LinearNode, value: _Current) ->
     return _Current(tuple(_through(graph, way, node) for way in value.ways), bias)
 
 
+@OPERATIONS.rule(ops.AddNode)
 def _summed(_: Graph, __: ops.AddNode, one: _Current, other: _Current) -> _Current:
     biases = [value.bias for value in (one, other) if value.bias is not None]
     return _Current((*one.ways, *other.ways), sum(biases) if biases else None)
-
-
-_RULES: dict[type, Callable[..., _Current]] = {
-    ops.AvgPoolNode: _pooled,
-    ops.FlattenNode: _flattened,
-    ops.ConvNode: _sent,
-    ops.LinearNode: _sent,
-    ops.AddNode: _summed,
-}
-
-_REFUSALS: dict[type, str] = {
-    ops.MaxPoolNode: "max pooling cannot be done by spiking neurons; retrain with average pooling or a stride",
-    ops.ReluNode: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
-    ops.BatchNormNode: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear",
-    ops.LowPassNode: "a synaptic current with a leak of its own is not exported to Loihi; train LIF neurons, or export to ONNX",
-    ops.DelayNode: "a delay of its own is not exported to Loihi; take it out, or export to ONNX",
-    ops.FixedPointNeuronNode: "the network is quantised already; quantise the floating-point network",
-    ops.EncodeNode: "direct coding inside the body; encode before the first spiking layer",
-    ops.TimeMeanNode: "a mean over time inside the body; leave it to the head",
-}
 
 
 def _through(graph: Graph, way: _Way, node: ops.ConvNode | ops.LinearNode) -> _Way:

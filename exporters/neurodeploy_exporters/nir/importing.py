@@ -13,7 +13,6 @@ from torch import nn
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, ops
 from neurodeploy.graph.ops import Shape
-from neurodeploy.graph.shapes import output_shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Primitive
 from neurodeploy_exporters.nir.conventions import Convention
@@ -82,7 +81,7 @@ class _Importer:
         return total
 
     def add(self, node: ops.Node) -> str:
-        shape = output_shape(node, [self.shapes[source] for source in node.inputs])
+        shape = node.checked_shape([self.shapes[source] for source in node.inputs])
         if not shape or min(shape) < 1 or prod(shape) > _MOST_VALUES:
             raise UserError(f"node {node.name}: shape {shape} found, from 1 to {_MOST_VALUES} values expected")
         self.made.append(node)

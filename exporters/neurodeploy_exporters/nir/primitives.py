@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.ops import Shape
+from neurodeploy.graph.table import Table
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Primitive, Value, dense
 
 _MOST_WEIGHTS = 1 << 26  # that readers take of one node
-
-_RULES: dict[type, Callable[["Context", Any], list[Primitive]]] = {}
 
 
 class NoNirForm(UserError):
@@ -45,43 +44,46 @@ class Context:
     binary: frozenset[str] = frozenset()
 
 
-def primitives(context: Context, node: ops.Node) -> list[Primitive]:
-    """The NIR nodes of one of ours, the first reading its inputs, each later one the one before it.
+OPERATIONS: Table[Callable[[Context, Any], list[Primitive]]] = Table("in NIR", "export to ONNX instead", NoNirForm)
+"""Of a node: the NIR nodes of it, the first reading its inputs, each later one the one before it; none if edges are enough."""
 
-    Raises:
-        NoNirForm: NIR cannot express the node; the message says what can be done.
-    """
-    rule = _RULES.get(type(node))
-    if rule is None:
-        raise NoNirForm(f"node {node.name} ({node.kind}): has no form in NIR; export to ONNX instead")
-    return rule(context, node)
-
-
-def _rule(*kinds: type) -> Callable[[Callable[["Context", Any], list[Primitive]]], Callable[["Context", Any], list[Primitive]]]:
-    def register(function: Callable[["Context", Any], list[Primitive]]) -> Callable[["Context", Any], list[Primitive]]:
-        _RULES.update(dict.fromkeys(kinds, function))
-        return function
-
-    return register
+OPERATIONS.lack(ops.Spiking, "it has IF, LIF and CubaLIF neurons alone: train those, or export to ONNX instead")
+OPERATIONS.refuse(ops.ReluNode, "a ReLU found, which NIR does not have; export to ONNX instead")
 
 
 def _shape(shape: Shape) -> NDArray[np.int64]:
     return np.array(shape, np.int64)
 
 
-@_rule(ops.InputNode)
+@OPERATIONS.rule(ops.InputNode)
 def _input(_: Context, node: ops.InputNode) -> list[Primitive]:
     return [Primitive("Input", {"shape": _shape(node.shape)})]
 
 
-@_rule(ops.LinearNode)
+@OPERATIONS.rule(ops.OutputNode)
+def _output(context: Context, node: ops.OutputNode) -> list[Primitive]:
+    return [output(context.graph.shape(node.name))]
+
+
+def output(shape: Shape) -> Primitive:
+    """Where values of this shape leave."""
+    return Primitive("Output", {"shape": _shape(shape)})
+
+
+@OPERATIONS.rule(ops.EncodeNode, ops.AddNode, ops.TimeMeanNode)
+def _edges(_: Context, __: ops.Node) -> list[Primitive]:
+    """None: sums are edges, and NIR knows nothing but sequences."""
+    return []
+
+
+@OPERATIONS.rule(ops.LinearNode)
 def _linear(_: Context, node: ops.LinearNode) -> list[Primitive]:
     """With zeros where there is no bias: sinabs passes over Linear nodes without a word."""
     bias = np.zeros(len(node.weight), np.float32) if node.bias is None else node.bias
     return [Primitive("Affine", {"weight": node.weight, "bias": bias})]
 
 
-@_rule(ops.ConvNode)
+@OPERATIONS.rule(ops.ConvNode)
 def _conv(context: Context, node: ops.ConvNode) -> list[Primitive]:
     bias = np.zeros(len(node.weight), np.float32) if node.bias is None else node.bias
     return [
@@ -95,7 +97,7 @@ def _conv(context: Context, node: ops.ConvNode) -> list[Primitive]:
     ]
 
 
-@_rule(ops.BatchNormNode)
+@OPERATIONS.rule(ops.BatchNormNode)
 def _batch_norm(context: Context, node: ops.BatchNormNode) -> list[Primitive]:
     """One multiplication and one addition per value: a convolution of kernel 1 that keeps the channels apart."""
     shape = context.graph.shape(node.inputs[0])
@@ -135,7 +137,7 @@ def _convolution(
     return Primitive(f"Conv{axes}d", fields)
 
 
-@_rule(ops.NeuronNode)
+@OPERATIONS.rule(ops.NeuronNode)
 def _neuron(context: Context, node: ops.NeuronNode) -> list[Primitive]:
     p, dt, shape = node.parameters, context.dt, context.graph.shape(node.name)
     if p.reset == "none":
@@ -164,7 +166,7 @@ def _neuron(context: Context, node: ops.NeuronNode) -> list[Primitive]:
     return [Primitive("CubaLIF", {**synapse, **leaking}, metadata | {"current_decay": np.array(decay)})]
 
 
-@_rule(ops.LowPassNode)
+@OPERATIONS.rule(ops.LowPassNode)
 def _low_pass(context: Context, node: ops.LowPassNode) -> list[Primitive]:
     dt, shape = context.dt, context.graph.shape(node.name)
     metadata = _stepping(dt) | {"decay": np.array(node.decay)}
@@ -178,26 +180,26 @@ def _stepping(dt: float) -> dict[str, Value]:
     return {"dt": np.array(dt), "discretisation": "forward Euler"}
 
 
-@_rule(ops.DelayNode)
+@OPERATIONS.rule(ops.DelayNode)
 def _delay(context: Context, node: ops.DelayNode) -> list[Primitive]:
     shape = context.graph.shape(node.name)
     return [Primitive("Delay", {"delay": np.full(shape, node.steps * context.dt)}, {"steps": np.array(node.steps)})]
 
 
-@_rule(ops.FlattenNode)
+@OPERATIONS.rule(ops.FlattenNode)
 def _flatten(context: Context, node: ops.FlattenNode) -> list[Primitive]:
     shape = _shape(context.graph.shape(node.inputs[0]))
     return [Primitive("Flatten", {"input_type": shape, "start_dim": np.array(0), "end_dim": np.array(-1)})]
 
 
-@_rule(ops.AvgPoolNode)
+@OPERATIONS.rule(ops.AvgPoolNode)
 def _avg_pool(context: Context, node: ops.AvgPoolNode) -> list[Primitive]:
     if len(node.kernel) == 2:
         return [_pool("AvgPool2d", node)]
     return [_as_convolution(context, node, 1 / prod(node.kernel))]
 
 
-@_rule(ops.MaxPoolNode)
+@OPERATIONS.rule(ops.MaxPoolNode)
 def _max_pool(context: Context, node: ops.MaxPoolNode) -> list[Primitive]:
     """Of zeros and ones: the largest is 1 where their sum is above 1/2."""
     if node.inputs[0] not in context.binary:
@@ -220,8 +222,3 @@ def _as_convolution(context: Context, node: ops.AvgPoolNode | ops.MaxPoolNode, w
     weights = np.full((shape[0], 1, *node.kernel), weight, np.float32)
     geometry = (node.stride, (0,), (1,))
     return _convolution(shape, weights, np.zeros(shape[0], np.float32), geometry, shape[0])
-
-
-@_rule(ops.ReluNode)
-def _relu(_: Context, node: ops.ReluNode) -> list[Primitive]:
-    raise NoNirForm(f"node {node.name}: a ReLU found, which NIR does not have; export to ONNX instead")

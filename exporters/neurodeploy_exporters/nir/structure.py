@@ -15,27 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Content, Primitive, grouped
+from neurodeploy_exporters.nir.primitives import OPERATIONS
 
 KEY = "neurodeploy"
-_KINDS: dict[str, type[ops.Node]] = {
-    kind.__name__.removesuffix("Node"): kind
-    for kind in (
-        ops.InputNode,
-        ops.EncodeNode,
-        ops.ConvNode,
-        ops.LinearNode,
-        ops.BatchNormNode,
-        ops.NeuronNode,
-        ops.LowPassNode,
-        ops.DelayNode,
-        ops.AvgPoolNode,
-        ops.MaxPoolNode,
-        ops.FlattenNode,
-        ops.AddNode,
-        ops.TimeMeanNode,
-        ops.OutputNode,
-    )
-}
 _ARRAYS = {"weight", "bias", "scale", "shift"}
 
 
@@ -110,9 +92,10 @@ def rebuilt(one: Member, content: Content) -> ops.Node:
     Raises:
         UserError: it is no node that a graph can have, or has no weights.
     """
-    if one.kind not in _KINDS:
-        raise UserError(f"node {one.name}: {one.kind!r} found, one of {', '.join(_KINDS)} expected")
-    kind: Any = _KINDS[one.kind]
+    kinds = {name: kind for name, kind in ops.operations().items() if kind in OPERATIONS}
+    if one.kind not in kinds:
+        raise UserError(f"node {one.name}: {one.kind!r} found, one of {', '.join(kinds)} expected")
+    kind: Any = kinds[one.kind]
     values: dict[str, Any] = {"name": one.name, "inputs": one.inputs}
     hints = get_type_hints(kind)
     expected = {field.name for field in fields(kind)} - {"name", "inputs"} - _ARRAYS

@@ -12,11 +12,10 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.nir.content import Content, Primitive, Value
 from neurodeploy_exporters.nir.files import store
-from neurodeploy_exporters.nir.primitives import Context, primitives
+from neurodeploy_exporters.nir.primitives import OPERATIONS, Context, output
 from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, member
 
 DT = 1e-4  # seconds; what SpikingJelly and snnTorch take without being told
-_WITHOUT_NODE = (ops.EncodeNode, ops.AddNode, ops.TimeMeanNode)  # sums are edges, and NIR knows nothing but sequences
 
 
 def write(
@@ -35,7 +34,7 @@ def write(
         exponents: layer → k, of those whose weights are 8-bit integers times 2⁻ᵏ, for the metadata.
 
     Raises:
-        NoNirForm: a node cannot be expressed (see `primitives`); the message names it.
+        NoNirForm: a node cannot be expressed (see `primitives.OPERATIONS`); the message names it.
         UserError: the file cannot be written.
     """
     store(content_of(graph, dt=dt, outputs=outputs, exponents=exponents), path)
@@ -52,15 +51,12 @@ def content_of(
     context = Context(graph, dt, currents, _binary(graph))
     writer = _Writer(graph)
     for node in graph.nodes:
-        if isinstance(node, _WITHOUT_NODE) or node.name in merged:
-            continue
-        if isinstance(node, ops.OutputNode):
-            writer.leave(node.name, node.inputs)
+        if node.name in merged:
             continue
         inputs = graph[node.inputs[0]].inputs if node.name in currents else node.inputs
-        writer.add(node.name, inputs, primitives(context, node))
+        writer.add(node, inputs, OPERATIONS[node](context, node))
     for tensor in outputs:
-        writer.leave(f"{tensor}.output", (tensor,))
+        writer.leave(f"{tensor}.output", tensor)
     structure = Structure(
         created_by=f"neurodeploy {VERSION}",
         dt=dt,
@@ -89,19 +85,22 @@ class _Writer:
         self.edges: list[tuple[str, str]] = []
         self.last: dict[str, str] = {}
 
-    def add(self, name: str, inputs: Sequence[str], found: list[Primitive]) -> None:
+    def add(self, node: ops.Node, inputs: Sequence[str], found: list[Primitive]) -> None:
         """The NIR nodes of one node: a chain, of which the last bears its name."""
-        chain = [self._key(f"{name}.part{number}") for number in range(1, len(found))] + [self._key(name)]
+        if not found:
+            return
+        chain = [self._key(f"{node.name}.part{number}") for number in range(1, len(found))] + [self._key(node.name)]
         self.nodes |= zip(chain, found, strict=True)
-        self.last[name] = chain[-1]
+        if not isinstance(node, ops.OutputNode):  # which nobody reads
+            self.last[node.name] = chain[-1]
         self._connect(inputs, chain[0])
         self.edges += pairwise(chain)
 
-    def leave(self, name: str, inputs: Sequence[str]) -> None:
-        """An Output."""
+    def leave(self, name: str, tensor: str) -> None:
+        """A further Output."""
         key = self._key(name)
-        self.nodes[key] = Primitive("Output", {"shape": np.array(self.graph.shape(inputs[0]), np.int64)})
-        self._connect(inputs, key)
+        self.nodes[key] = output(self.graph.shape(tensor))
+        self._connect([tensor], key)
 
     def _connect(self, inputs: Sequence[str], key: str) -> None:
         for source, times in Counter(end for name in inputs for end in self._sources(name)).items():
@@ -115,9 +114,9 @@ class _Writer:
 
     def _sources(self, name: str) -> list[str]:
         """The NIR nodes whose sum a tensor is."""
-        if isinstance(self.graph[name], _WITHOUT_NODE):
-            return [end for source in self.graph[name].inputs for end in self._sources(source)]
-        return [self.last[name]]
+        if name in self.last:
+            return [self.last[name]]
+        return [end for source in self.graph[name].inputs for end in self._sources(source)]
 
     def _key(self, name: str) -> str:
         """A name that HDF5 can hold, of no other node."""
@@ -142,7 +141,6 @@ def _currents(graph: Graph) -> dict[str, float]:
 def _binary(graph: Graph) -> frozenset[str]:
     found: set[str] = set()
     for node in graph.nodes:
-        passes = isinstance(node, ops.DelayNode | ops.FlattenNode | ops.MaxPoolNode) and node.inputs[0] in found
-        if passes or isinstance(node, ops.Spiking):
+        if isinstance(node, ops.Spiking) or (node.keeps_values and node.inputs[0] in found):
             found.add(node.name)
     return frozenset(found)

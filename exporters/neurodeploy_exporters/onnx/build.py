@@ -11,16 +11,12 @@ from onnx import TensorProto, helper
 from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
-from neurodeploy_exporters.onnx.neuron import DOMAIN
-from neurodeploy_exporters.onnx.operators import emit
-from neurodeploy_exporters.onnx.writer import Grid, Writer
+from neurodeploy_exporters.onnx.operators import OPERATIONS
+from neurodeploy_exporters.onnx.recurrence import DOMAIN
+from neurodeploy_exporters.onnx.writer import LARGEST, SPIKE_COUNTS, STATES, STEPS, TRAINED_STEPS, Grid, Writer
 
 _OPSET = 18
 _IR_VERSION = 8
-STEPS = "steps"
-STATES = "states"
-SPIKE_COUNTS = "spike_counts"
-LARGEST = "largest_tensor"
 
 
 def build(
@@ -60,11 +56,11 @@ def build(
     outputs = (graph.output.name,) if part is None else part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
     crossing = _crossing(graph) | {tensor for tensor in (*inputs, *outputs) if graph.timed(tensor)}
-    writer = Writer(graph, STEPS, inputs, crossing, streaming=streaming, grids=grids)
+    writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids)
     if sequences:
         writer.operator("Shape", [sequences[0]], STEPS, start=0, end=1)
     for member in members:
-        emit(writer, graph[member])
+        OPERATIONS[graph[member]](writer, graph[member])
     counts = {layer: _count(writer, layer) for layer in graph.spiking if layer in members} if spike_counts else {}
     declared = [_value(writer, tensor) for tensor in inputs]
     if any(isinstance(graph[member], ops.EncodeNode) for member in members):
@@ -90,7 +86,7 @@ def build(
     # of the whole network for its parts too: they then cut a batch at the same places as the whole
     facts = {LARGEST: str(max(prod(graph.shape(node.name)) for node in graph.nodes))}
     if graph.steps is not None:
-        facts["trained_steps"] = str(graph.steps)
+        facts[TRAINED_STEPS] = str(graph.steps)
     if streaming:
         facts[STATES] = json.dumps(writer.states)
     if spike_counts:

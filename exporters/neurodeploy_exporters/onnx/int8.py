@@ -72,7 +72,7 @@ def _values(node: ops.Node, sources: list[_Multiples | None], inputs: NDArray[np
     known = [source for source in sources if source is not None]
     if not known or len(known) < len(sources):
         return None
-    if isinstance(node, ops.DelayNode | ops.FlattenNode | ops.MaxPoolNode | ops.ReluNode):
+    if node.keeps_values:
         return known[0]
     if isinstance(node, ops.AvgPoolNode):
         size = int(np.prod(node.kernel))

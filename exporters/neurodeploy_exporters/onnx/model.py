@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.onnx.build import LARGEST, SPIKE_COUNTS, STATES, STEPS
 from neurodeploy_exporters.onnx.providers import check_started, chosen, onnxruntime
+from neurodeploy_exporters.onnx.writer import LARGEST, SPIKE_COUNTS, STATES, STEPS
 
 _LONGEST_REASON = 400
 _LARGE = 4096

@@ -1,40 +1,101 @@
-"""One rule per graph node: the ONNX operators that compute it."""
+"""Each operation and its ONNX operators, both ways: the rule that writes them, and beside it the one that reads them again.
+
+A recurrent operation takes one call: see `recurrent`.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+import onnx
+from onnx import TensorProto, helper
 
+from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
 from neurodeploy.graph import ops
+from neurodeploy.graph.table import Table
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.onnx.neuron import low_pass_function, neuron_attributes, neuron_function
-from neurodeploy_exporters.onnx.writer import Writer, on_grid, synapse
+from neurodeploy_exporters.onnx.reader import Reader
+from neurodeploy_exporters.onnx.recurrence import Step, low_pass_function, neuron_attributes, neuron_function, step_function
+from neurodeploy_exporters.onnx.writer import TRAINED_STEPS, Writer, on_grid, synapse
 
-_RULES: dict[type, Callable[[Writer, Any], None]] = {}
-
-
-def emit(writer: Writer, node: ops.Node) -> None:
-    """Add the operators of one node to the model.
-
-    Raises:
-        UserError: the node has no form in ONNX.
-    """
-    rule = _RULES.get(type(node))
-    if rule is None:
-        raise UserError(f"node {node.name} ({node.kind}): has no form in the ONNX export")
-    rule(writer, node)
+OPERATIONS: Table[Callable[[Writer, Any], None]] = Table(
+    "in the ONNX export", "replace the layer, or register a rule in neurodeploy_exporters.onnx.operators"
+)
+_Read = Callable[[Reader, onnx.NodeProto], ops.Node | None]
+READ: dict[str, _Read] = dict.fromkeys(("Shape", "ConstantOfShape", "Cast", "ReduceSum", "Neg"), lambda _reader, _op: None)
+"""ONNX operator, or local function without its rank, → the node that it is; None of what makes no node."""
 
 
-def _rule(*kinds: type) -> Callable[[Callable[[Writer, Any], None]], Callable[[Writer, Any], None]]:
-    def register(function: Callable[[Writer, Any], None]) -> Callable[[Writer, Any], None]:
-        _RULES.update(dict.fromkeys(kinds, function))
+def _reads(*kinds: str) -> Callable[[_Read], _Read]:
+    def register(function: _Read) -> _Read:
+        READ.update(dict.fromkeys(kinds, function))
         return function
 
     return register
 
 
-@_rule(ops.EncodeNode)
+def recurrent(
+    operation: type[ops.Recurrent],
+    states: tuple[str, ...],
+    write: Callable[[Any], Step],
+    read: Callable[[str, dict[str, float]], dict[str, Any]],
+) -> None:
+    """Registers both ways of an operation with one input that goes through time.
+
+    Args:
+        operation: its class.
+        states: names of what it keeps from step to step; all begin with zeros.
+        write: node → one of its time steps.
+        read: `(variant, constants)` of such a step → the fields of the node beside name and inputs.
+    """
+    kind = operation.__name__.removesuffix("Node")
+    OPERATIONS.rule(operation)(partial(_over_time, states, write))
+
+    def node(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+        variant = "_".join(op.op_type.split("_")[1:-1])
+        return operation(name=reader.named(op), inputs=reader.source(op), **read(variant, _attributes(op)))
+
+    _reads(kind)(node)
+
+
+def _over_time(states: tuple[str, ...], write: Callable[[Any], Step], writer: Writer, node: ops.Node) -> None:
+    step, x = write(node), writer.timed(node.inputs[0])
+    function = step_function(node.kind, states, step, 2 + len(writer.graph.shape(node.name)))
+    after = [f"{node.name}.{state}" for state in states]
+    before = [writer.initial(f"{state}0", state, x, node.name) for state in after]
+    writer.call(function, [x, *before], node.name, *after, **step.constants)
+
+
+OPERATIONS.lack(ops.FixedPointNeuronNode, "its neurons are a chip's, in integers: export the network in float")
+
+
+@OPERATIONS.rule(ops.InputNode)
+def _input(_: Writer, __: ops.InputNode) -> None:
+    """No operator: `build` declares it, and `Reader.inputs` reads it."""
+
+
+def _attributes(op: onnx.NodeProto) -> dict[str, Any]:
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in op.attribute}
+
+
+@_reads("Reshape", "QuantizeLinear")
+def _another_form(reader: Reader, op: onnx.NodeProto) -> None:
+    reader.same(op)
+
+
+@_reads("DequantizeLinear")
+def _from_integers(reader: Reader, op: onnx.NodeProto) -> None:
+    if not reader.is_constant(op.input[0]):
+        reader.same(op)
+        return
+    integers, scale = reader.constant(op.input[0]), reader.constant(op.input[1])
+    axes = [1] * integers.ndim
+    axes[_attributes(op)["axis"]] = -1
+    reader.constants[op.output[0]] = integers.astype(np.float32) * scale.reshape(axes)
+
+
+@OPERATIONS.rule(ops.EncodeNode)
 def _encode(writer: Writer, node: ops.EncodeNode) -> None:
     source = node.inputs[0]
     shape = writer.operator("Shape", [source], f"{node.name}.sample_shape")
@@ -42,7 +103,12 @@ def _encode(writer: Writer, node: ops.EncodeNode) -> None:
     writer.operator("Expand", [source, target], node.name)
 
 
-@_rule(ops.ConvNode)
+@_reads("Expand")
+def _read_encode(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.EncodeNode(name=reader.named(op), inputs=reader.source(op), steps=int(reader.metadata[TRAINED_STEPS]))
+
+
+@OPERATIONS.rule(ops.ConvNode)
 def _conv(writer: Writer, node: ops.ConvNode) -> None:
     current = None if writer.grids is None else writer.grids.get(node.name)
     writer.operator(
@@ -59,7 +125,22 @@ def _conv(writer: Writer, node: ops.ConvNode) -> None:
         on_grid(writer, f"{node.name}.sums", current, node.name)
 
 
-@_rule(ops.LinearNode)
+@_reads("Conv")
+def _read_conv(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    plan, axes = _attributes(op), len(reader.constant(op.input[1]).shape) - 2
+    return ops.ConvNode(
+        name=reader.named(op),
+        inputs=reader.source(op),
+        weight=reader.weights(op.input[1]),
+        bias=reader.weights(op.input[2]) if len(op.input) > 2 else None,
+        stride=tuple(plan["strides"]),
+        padding=tuple(plan["pads"][:axes]),
+        dilation=tuple(plan["dilations"]),
+        groups=plan["group"],
+    )
+
+
+@OPERATIONS.rule(ops.LinearNode)
 def _linear(writer: Writer, node: ops.LinearNode) -> None:
     writer.operator("Gemm", _synapse(writer, node), node.name, transB=int(writer.grids is None))
 
@@ -77,7 +158,15 @@ def _synapse(writer: Writer, node: ops.ConvNode | ops.LinearNode) -> list[str]:
     return inputs
 
 
-@_rule(ops.BatchNormNode)
+@_reads("Gemm")
+def _read_linear(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    weight = reader.weights(op.input[1])
+    bias = reader.weights(op.input[2]) if len(op.input) > 2 else None
+    stored = weight if _attributes(op)["transB"] else np.ascontiguousarray(weight.T)
+    return ops.LinearNode(name=reader.named(op), inputs=reader.source(op), weight=stored, bias=bias)
+
+
+@OPERATIONS.rule(ops.BatchNormNode)
 def _batch_norm(writer: Writer, node: ops.BatchNormNode) -> None:
     axes = (1,) * (len(writer.graph.shape(node.name)) - 1)
     scale, shift = (values.reshape(-1, *axes) for values in (node.scale, node.shift))
@@ -86,7 +175,12 @@ def _batch_norm(writer: Writer, node: ops.BatchNormNode) -> None:
     writer.operator("Add", [scaled, offset], node.name)
 
 
-@_rule(ops.NeuronNode)
+@_reads("Mul")
+def _scaled(reader: Reader, op: onnx.NodeProto) -> None:
+    reader.scaled[op.output[0]] = reader.maker(op.input[0]), reader.weights(op.input[1]).reshape(-1)
+
+
+@OPERATIONS.rule(ops.NeuronNode)
 def _neuron(writer: Writer, node: ops.NeuronNode) -> None:
     try:
         attributes = neuron_attributes(node.parameters)
@@ -104,7 +198,17 @@ def _neuron(writer: Writer, node: ops.NeuronNode) -> None:
         writer.operator("Neg", [after], v)
 
 
-@_rule(ops.LowPassNode)
+@_reads("LIF")
+def _read_neuron(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    reset = next(reset for reset in RESETS if reset == op.op_type.split("_")[1])
+    constants = _attributes(op)
+    parameters = NeuronParameters(constants["decay"], constants["threshold"], reset)
+    if constants != neuron_attributes(parameters):
+        raise ValueError("constants that do not belong together")
+    return ops.NeuronNode(name=reader.named(op), inputs=reader.source(op), parameters=parameters)
+
+
+@OPERATIONS.rule(ops.LowPassNode)
 def _low_pass(writer: Writer, node: ops.LowPassNode) -> None:
     x = writer.timed(node.inputs[0])
     i0 = writer.initial(f"{node.name}.i0", f"{node.name}.i", x, node.name)
@@ -112,7 +216,15 @@ def _low_pass(writer: Writer, node: ops.LowPassNode) -> None:
     writer.call(function, [x, i0], node.name, f"{node.name}.i", decay=node.decay)
 
 
-@_rule(ops.DelayNode)
+@_reads("LowPass")
+def _read_low_pass(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
+    if op.output[1] in reader.dividends:  # the sum over time of a stream's mean
+        reader.totals[op.output[1]] = reader.maker(op.input[0])
+        return None
+    return ops.LowPassNode(name=reader.named(op), inputs=reader.source(op), decay=_attributes(op)["decay"])
+
+
+@OPERATIONS.rule(ops.DelayNode)
 def _delay(writer: Writer, node: ops.DelayNode) -> None:
     """The last `steps` values come before the sequence; as many at its end wait for the next one."""
     x, before, after = writer.timed(node.inputs[0]), f"{node.name}.waiting0", f"{node.name}.waiting"
@@ -133,29 +245,71 @@ def _delay(writer: Writer, node: ops.DelayNode) -> None:
         writer.operator("Slice", [both, cut, end, first], after)
 
 
-@_rule(ops.ReluNode)
+@_reads("Concat")
+def _before_a_sequence(reader: Reader, op: onnx.NodeProto) -> None:
+    """Values that wait in a delay and the sequence; elsewhere sizes."""
+    reader.padded[op.output[0]] = reader.maker(op.input[1])
+
+
+@_reads("Slice")
+def _read_delay(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
+    if op.output[0] in reader.states.values():
+        return None
+    steps = -int(reader.constant(op.input[2])[0])
+    return ops.DelayNode(name=reader.named(op), inputs=(reader.padded[op.input[0]],), steps=steps)
+
+
+@OPERATIONS.rule(ops.ReluNode)
 def _relu(writer: Writer, node: ops.ReluNode) -> None:
     writer.operator("Relu", [writer.folded(node.inputs[0])], node.name)
 
 
-@_rule(ops.AvgPoolNode, ops.MaxPoolNode)
+@_reads("Relu")
+def _read_relu(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.ReluNode(name=reader.named(op), inputs=reader.source(op))
+
+
+@OPERATIONS.rule(ops.AvgPoolNode, ops.MaxPoolNode)
 def _pool(writer: Writer, node: ops.AvgPoolNode | ops.MaxPoolNode) -> None:
     kind = "AveragePool" if isinstance(node, ops.AvgPoolNode) else "MaxPool"
     source = writer.folded(node.inputs[0])
     writer.operator(kind, [source], node.name, kernel_shape=list(node.kernel), strides=list(node.stride))
 
 
-@_rule(ops.FlattenNode)
+@_reads("AveragePool", "MaxPool")
+def _read_pool(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    plan, kind = _attributes(op), ops.AvgPoolNode if op.op_type == "AveragePool" else ops.MaxPoolNode
+    kernel, stride = tuple(plan["kernel_shape"]), tuple(plan["strides"])
+    return kind(name=reader.named(op), inputs=reader.source(op), kernel=kernel, stride=stride)
+
+
+@OPERATIONS.rule(ops.FlattenNode)
 def _flatten(writer: Writer, node: ops.FlattenNode) -> None:
     writer.operator("Flatten", [writer.folded(node.inputs[0])], node.name, axis=1)
 
 
-@_rule(ops.AddNode)
+@_reads("Flatten")
+def _read_flatten(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.FlattenNode(name=reader.named(op), inputs=reader.source(op))
+
+
+@OPERATIONS.rule(ops.AddNode)
 def _add(writer: Writer, node: ops.AddNode) -> None:
     writer.operator("Add", [writer.folded(source) for source in node.inputs], node.name)
 
 
-@_rule(ops.TimeMeanNode)
+@_reads("Add")
+def _read_add(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
+    if op.output[0] in reader.states.values():  # steps so far, of a stream
+        return None
+    if op.input[0] in reader.scaled:
+        source, scale = reader.scaled[op.input[0]]
+        shift = reader.weights(op.input[1]).reshape(-1)
+        return ops.BatchNormNode(name=reader.named(op), inputs=(source,), scale=scale, shift=shift)
+    return ops.AddNode(name=reader.named(op), inputs=(*reader.source(op), *reader.source(op, 1)))
+
+
+@OPERATIONS.rule(ops.TimeMeanNode)
 def _time_mean(writer: Writer, node: ops.TimeMeanNode) -> None:
     x = writer.timed(node.inputs[0])
     if not writer.streaming:
@@ -173,7 +327,18 @@ def _time_mean(writer: Writer, node: ops.TimeMeanNode) -> None:
     writer.operator("Div", [total, steps], node.name)
 
 
-@_rule(ops.OutputNode)
+@_reads("ReduceMean", "Div")
+def _read_time_mean(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    source = reader.source(op) if op.op_type == "ReduceMean" else (reader.totals[op.input[0]],)
+    return ops.TimeMeanNode(name=reader.named(op), inputs=source)
+
+
+@OPERATIONS.rule(ops.OutputNode)
 def _output(writer: Writer, node: ops.OutputNode) -> None:
     source = node.inputs[0]
     writer.operator("Identity", [writer.timed(source) if writer.graph.timed(source) else source], node.name)
+
+
+@_reads("Identity")
+def _read_output(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.OutputNode(name=reader.named(op), inputs=reader.source(op))

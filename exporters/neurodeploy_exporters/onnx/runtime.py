@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import read_bundle
-from neurodeploy_exporters.onnx.build import STEPS
 from neurodeploy_exporters.onnx.model import OnnxFile, joined, portion, split
+from neurodeploy_exporters.onnx.writer import STEPS
 
 _CPU = ("cpu",)
 

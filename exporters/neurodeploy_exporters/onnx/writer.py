@@ -12,6 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
 
+STEPS = "steps"
+"""The input that tells T."""
+# keys of a model's metadata
+STATES, SPIKE_COUNTS, LARGEST, TRAINED_STEPS = "states", "spike_counts", "largest_tensor", "trained_steps"
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -34,7 +39,6 @@ class Writer:
 
     Args:
         graph: what is written, whole or in part.
-        steps: name of the tensor `[1]` that holds T.
         inputs: names of the tensors that enter.
         crossing: tensors that leave one part of the network for another. They have the form `[T, B, …]`, in the whole too: what
             ONNX Runtime merges with its neighbours is then the same in the whole and in its parts, and so is every sum.
@@ -45,7 +49,6 @@ class Writer:
     def __init__(
         self,
         graph: Graph,
-        steps: str,
         inputs: tuple[str, ...],
         crossing: frozenset[str],
         *,
@@ -55,7 +58,7 @@ class Writer:
         self.graph = graph
         self.crossing = crossing
         self.grids = grids
-        self.steps = steps
+        self.steps = STEPS
         self.streaming = streaming
         self.operators: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
@@ -74,7 +77,7 @@ class Writer:
         Raises:
             UserError: another tensor has that name.
         """
-        if kind != "Reshape" and output in self.graph and output in self.crossing and not self._timed_by_kind(output):
+        if kind != "Reshape" and output in self.graph and output in self.crossing and not self.graph[output].sequential:
             made = self.operator(kind, inputs, f"{output}.made", extra=extra, domain=domain, **attributes)
             return self.operator("Reshape", [made, self._unfolded(output)], output)
         outputs = [output, *(extra or [])]
@@ -83,10 +86,10 @@ class Writer:
         self.operators.append(helper.make_node(kind, inputs, outputs, name=output, domain=domain, **attributes))
         return output
 
-    def call(self, function: onnx.FunctionProto, inputs: list[str], output: str, last: str, **attributes: float) -> str:
-        """Add a call of a function that makes a sequence, `output`, and the state after it, `last`."""
+    def call(self, function: onnx.FunctionProto, inputs: list[str], output: str, *states: str, **attributes: float) -> str:
+        """Add a call of a function that makes a sequence, `output`, and the states after it."""
         self.functions[function.name] = function
-        return self.operator(function.name, inputs, output, extra=[last], domain=function.domain, **attributes)
+        return self.operator(function.name, inputs, output, extra=[*states], domain=function.domain, **attributes)
 
     def constant(self, name: str, values: NDArray[Any] | np.generic) -> str:
         """Add weights."""
@@ -121,7 +124,7 @@ class Writer:
 
     def made_timed(self, name: str) -> bool:
         """Whether the tensor of a node has the form `[T, B, …]` under its own name."""
-        return self.graph.timed(name) and (name in self.crossing or self._timed_by_kind(name))
+        return self.graph.timed(name) and (name in self.crossing or self.graph[name].sequential)
 
     def folded(self, name: str) -> str:
         """The tensor as `[T·B, …]` (or `[B, …]` if it is static)."""
@@ -151,9 +154,6 @@ class Writer:
             self.operator("Concat", [self.steps, rest], target, axis=0)
         return target
 
-    def _timed_by_kind(self, name: str) -> bool:
-        return isinstance(self.graph[name], ops.InputNode | ops.EncodeNode | ops.Recurrent | ops.OutputNode)
-
     def _take(self, name: str) -> None:
         if name in self._taken:
             raise UserError(f"node {name}: another tensor of the ONNX model has this name; rename the layer")
@@ -178,7 +178,7 @@ def on_grid(writer: Writer, name: str, grid: Grid, result: str) -> str:
     return result
 
 
-def synapse(writer: Writer, node: ops.ConvNode | ops.LinearNode, source: Grid | None) -> list[str]:
+def synapse(writer: Writer, node: ops.Synapse, source: Grid | None) -> list[str]:
     """Weights and bias of a layer: signed 8-bit integers with one scale per output, and 32-bit ones where the input has a grid.
 
     Of a Linear the weights are `[N_in, N_out]`: ONNX Runtime takes its scales along the last axis.

@@ -80,7 +80,7 @@ def test_gain_leak_and_reset_of_a_neuron_reduce_to_ours(saved, constants):
 def test_a_gain_per_channel_is_folded_into_the_synapse_before(saved):
     path = saved({"fc": affine(3, 4), "lif": lif(3, threshold=[0.5, 0.9, 1.4])}, shape=(4,))
     graph = read(path, convention="nir")
-    assert [type(node).__name__ for node in graph.nodes] == ["Input", "Linear", "Neuron", "TimeMean", "Output"]
+    assert [node.kind for node in graph.nodes] == ["Input", "Linear", "Neuron", "TimeMean", "Output"]
     assert graph["lif"].parameters.threshold == 1.0
 
 

@@ -63,7 +63,7 @@ class Builder:
         return Graph([*self.members, ops.OutputNode(name="probe", inputs=(self.last,))]).shape(self.last)
 
     def add(self, kind: type, *sources: str, **fields: object) -> str:
-        name = f"{kind.__name__.lower()}{len(self.members)}"
+        name = f"{kind.__name__.removesuffix('Node').lower()}{len(self.members)}"
         self.members.append(kind(name=name, inputs=sources or (self.last,), **fields))
         return name
 

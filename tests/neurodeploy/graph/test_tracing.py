@@ -260,5 +260,5 @@ def test_the_refusal_of_a_layer_names_those_that_have_a_form_and_no_other():
     with pytest.raises(UserError) as caught:
         trace(nn.Sequential(nn.Flatten()), (3,))
     supported = str(caught.value).partition("supported are ")[2].split(", ")
-    assert {"layers.Flatten", "layers.CubaNeuron", "encoding.DirectEncoding", "nn.Linear"} <= set(supported)
-    assert not {"encoding.PoissonEncoding", "nn.Flatten"} & set(supported)
+    assert {"layers.Flatten", "layers.CubaNeuron", "encodings.DirectEncoding", "nn.Linear"} <= set(supported)
+    assert not {"encodings.PoissonEncoding", "nn.Flatten"} & set(supported)

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -8,6 +9,7 @@ from neurodeploy.dynamics.surrogates import Triangle
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import Relu
 from neurodeploy.recipe import built_in, load, parse, text_of, with_seeds
+from neurodeploy.recipe.reading import parse_json
 
 DIGITS = text_of("digits")
 
@@ -93,14 +95,34 @@ def test_a_recipe_names_its_kind_of_neuron(text):
     ("text", "message"),
     [
         ("learn_threshold = true", 'learn_threshold belongs to kind = "parametric" and "threshold", \'lif\' found'),
-        ("current_decay = 0.5", "current_decay belongs to kind = \"cuba\" and is required there, 'lif' found"),
-        ('kind = "cuba"', 'current_decay belongs to kind = "cuba" and is required there'),
-        ('kind = "izhikevich"', "neuron.kind: 'izhikevich' found"),
+        ("current_decay = 0.5", "current_decay belongs to kind = \"cuba\", 'lif' found"),
+        ('kind = "cuba"', "neuron.current_decay: missing, give it a value"),
+        ('kind = "izhikevich"', "neuron.kind: 'izhikevich' found, one of 'cuba', 'lif', 'parametric', 'threshold' expected"),
     ],
 )
 def test_a_constant_that_a_kind_of_neuron_does_not_take_is_refused(text, message):
     with pytest.raises(UserError, match=re.escape(message)):
         parse(DIGITS.replace("[neuron]", f"[neuron]\n{text}"), origin="x")
+
+
+OLD = {"decay": 0.5, "threshold": 0.5, "reset": "hard", "learn_threshold": None, "current_decay": None, "detach_reset": False}
+
+
+@pytest.mark.parametrize(
+    ("kind", "constants", "layer"),
+    [
+        ("lif", {}, Neuron),
+        ("parametric", {}, ParametricNeuron),
+        ("threshold", {"learn_threshold": True}, ThresholdNeuron),
+        ("cuba", {"current_decay": 0.75}, CubaNeuron),
+    ],
+)
+def test_neurons_as_version_0_1_stored_them_are_read(kind, constants, layer):
+    content = json.loads(parse(DIGITS, origin="x").model_dump_json())
+    content["neuron"] = OLD | {"kind": kind, "surrogate": content["neuron"]["surrogate"]} | constants
+    recipe = parse_json(json.dumps(content), origin="x")
+    assert type(recipe.neuron.build()) is layer
+    assert parse_json(recipe.model_dump_json(), origin="x") == recipe
 
 
 def test_known_answers_of_the_teacher_exclude_augmentation():

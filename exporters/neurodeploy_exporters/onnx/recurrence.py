@@ -4,11 +4,13 @@ There is one function per kind and input rank: ONNX Runtime before 1.24 runs a `
 constants of a layer are attributes of its call. Single operators are slow beside a convolution's sums: bodies have few of them.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from math import frexp
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, parser
 
 from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 
@@ -16,6 +18,48 @@ DOMAIN = "ai.neurodeploy"
 _OPSET = 18
 _SIGNIFICAND = 24  # bits, of a float32
 _LARGEST_EXPONENT = 100
+
+
+@dataclass(frozen=True)
+class Step:
+    """One time step of a recurrent operation, in ONNX's own text.
+
+    Attributes:
+        text: assignments of one operator each, such as `kept = Mul(decay, v)`. They read the input `x`, the states and the
+            constants by their names, and make the output `y` and `<state>_next` of every state.
+        constants: name → value; float32 in the model.
+        variant: one word that tells texts of the same operation apart; empty if there is only one.
+    """
+
+    text: str
+    constants: Mapping[str, float]
+    variant: str = ""
+
+
+def step_function(kind: str, states: tuple[str, ...], step: Step, rank: int) -> onnx.FunctionProto:
+    """`(x [T, B, …], <state>0 [B, …] …) → (y [T, B, …], <state> [B, …] …)`, with the step's constants as attributes.
+
+    Args:
+        kind: of the operation.
+        states: their names; all begin with zeros.
+        step: what each time step computes.
+        rank: of the input.
+    """
+    tensor = f"float[{', '.join(f'axis{axis}' for axis in range(rank - 1))}]"
+    before, after = ([*states, "x"], [*(f"{state}_next" for state in states), "y"])
+    typed = (", ".join(f"{tensor} {name}" for name in names) for names in (before, after))
+    body = parser.parse_graph("step ({}) => ({}) {{ {} }}".format(*typed, step.text))
+    starts = [f"{state}0" for state in states]
+    scan = helper.make_node("Scan", [*starts, "sequence"], [*states, "made"], body=body, num_scan_inputs=1, name="over_time")
+    return helper.make_function(
+        DOMAIN,
+        "_".join(part for part in (kind, step.variant, f"r{rank}") if part),
+        ["sequence", *starts],
+        ["made", *states],
+        [*(_with("Constant", [], name, value_float=name) for name in step.constants), scan],
+        [helper.make_opsetid("", _OPSET)],
+        attributes=list(step.constants),
+    )
 
 
 def neuron_function(reset: Reset, rank: int) -> onnx.FunctionProto:

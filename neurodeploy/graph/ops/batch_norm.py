@@ -1,0 +1,54 @@
+"""Batch normalisation, as it is at inference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, Weights, traced
+from neurodeploy.graph.ops.synapse import array
+from neurodeploy.io.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BatchNormNode(Operation):
+    """`y = scale · x + shift` per channel (both `[C]`): the running statistics, and what was learned, in two numbers each."""
+
+    scale: Weights
+    shift: Weights
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        if inputs[0][0] != len(self.scale):
+            raise UserError(f"node {self.name}: {inputs[0][0]} channels found, {len(self.scale)} expected")
+        return inputs[0]
+
+    def compute(self, *inputs: Array) -> Array:
+        channels = (1, -1, *(1,) * (inputs[0].ndim - 2))
+        return inputs[0] * self.scale.reshape(channels) + self.shift.reshape(channels)
+
+    def layer(self) -> "nn.Module":
+        import torch
+        from torch import nn
+
+        from neurodeploy.dynamics import layers
+
+        layer = layers.BatchNormNd(len(self.scale), eps=0.0)
+        layer.weight = nn.Parameter(torch.from_numpy(self.scale.copy()), requires_grad=False)
+        layer.bias = nn.Parameter(torch.from_numpy(self.shift.copy()), requires_grad=False)
+        return layer
+
+    def exact_range(self, inputs: Sequence[Range]) -> Range:  # noqa: ARG002
+        raise UserError(f"node {self.name}: batch norm found; fold it into the synapse before it (fold_batch_norm)")
+
+
+@traced("torch.nn.modules.batchnorm.BatchNorm1d", "torch.nn.modules.batchnorm.BatchNorm2d")
+def _from_torch(layer: "nn.BatchNorm2d", call: Call) -> Nodes:
+    if layer.running_mean is None or layer.running_var is None:
+        raise UserError(f"layer {call.name}: batch norm without running statistics has no fixed form; set track_running_stats")
+    scale = (layer.running_var.double() + layer.eps).rsqrt()
+    shift = -layer.running_mean.double() * scale
+    if layer.affine:
+        scale, shift = scale * layer.weight.double(), shift * layer.weight.double() + layer.bias.double()
+    return [BatchNormNode(name=call.name, inputs=call.inputs, scale=array(scale), shift=array(shift))]

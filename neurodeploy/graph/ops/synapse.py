@@ -1,0 +1,64 @@
+"""What convolutions and linear layers share: weights and biases, in torch and on the exact grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from neurodeploy.graph.ops.operation import Operation, Range, Weights, exponent
+from neurodeploy.io.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Own = TypeVar("Own", bound="Synapse")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Synapse(Operation):
+    """A sum of weighted inputs.
+
+    Attributes:
+        weight: `[C_out, …]`.
+        bias: `[C_out]` or None.
+    """
+
+    weight: Weights
+    bias: Weights | None = None
+
+    def exact_range(self, inputs: Sequence[Range]) -> Range:
+        (values,), unit = inputs, 2.0 ** (exponent(self.weight) + 1)
+        sums = np.abs(self.weight.astype(np.float64)).reshape(len(self.weight), -1).sum(1) * unit * values.largest
+        if self.bias is not None:
+            sums += np.abs(self.bias.astype(np.float64)) * unit * 2.0**values.exponent
+        return Range(values.exponent + exponent(self.weight) + 1, round(float(sums.max())))
+
+    def rounded(self: Own) -> Own:
+        """With weights that are multiples of 2⁻ᵏ, k being their `exponent`, and biases that are multiples of 2⁻ᵏ⁻¹.
+
+        Raises:
+            UserError: a weight is not finite.
+        """
+        if not np.isfinite(self.weight).all() or not (self.bias is None or np.isfinite(self.bias).all()):
+            raise UserError(f"node {self.name}: weights that are not finite found; train the network again")
+        step = 2.0 ** -exponent(self.weight)
+        weight = np.rint(self.weight.astype(np.float64) / step) * step
+        bias = None if self.bias is None else (np.rint(self.bias.astype(np.float64) / step * 2) * step / 2).astype(np.float32)
+        return replace(self, weight=weight.astype(np.float32), bias=bias)
+
+    def _in_torch(self, layer: Any) -> "nn.Module":
+        """The layer, with copies of weights and bias that training does not touch."""
+        import torch
+        from torch import nn
+
+        layer.weight = nn.Parameter(torch.from_numpy(self.weight.copy()), requires_grad=False)
+        if self.bias is not None:
+            layer.bias = nn.Parameter(torch.from_numpy(self.bias.copy()), requires_grad=False)
+        made: nn.Module = layer
+        return made
+
+
+def array(tensor: "Tensor") -> Weights:
+    """A torch tensor's values of now, in float32."""
+    return tensor.detach().cpu().numpy().astype(np.float32)
