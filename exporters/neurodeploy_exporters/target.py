@@ -142,6 +142,11 @@ class Target(ABC):
     formats: ClassVar[Mapping[str, Format]]
     tunable: ClassVar[bool] = False
 
+    @property
+    def chip(self) -> bool:
+        """Whether a part of the network leaves the host, and answers later for it."""
+        return any(kind.late for kind in self.formats.values())
+
     def check(  # noqa: B027 - a target may take any graph
         self, graph: Graph, options: Any, *, calibrated: bool = True, reset: bool = False
     ) -> None:
