@@ -218,7 +218,8 @@ class Target(ABC):
         if first["type"] == "extra_forbidden":
             having = ", ".join(self.Options.model_fields) or "none"
             return f"{where}: no option of the target {self.name}, which has: {having}"
-        return f"{where}: {first['input']!r} found, {text[0].lower()}{text[1:]} (target {self.name})" if where else text
+        text = text if text[:2].isupper() else text[0].lower() + text[1:]
+        return f"{where}: {first['input']!r} found, {text} (target {self.name})" if where else text
 
     def format_of(self, bundle: Bundle, piece: Piece) -> Format:
         """What is known of a piece's format.
