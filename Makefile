@@ -91,14 +91,14 @@ dist: | python
 	$(VENV)-build/bin/python -m pip install --quiet build
 	$(VENV)-build/bin/python -m build --quiet --outdir dist .
 
-# The tests are those of the source distribution, without the packages: what they import is what the wheel installed.
+# The tests are those of the source distribution, whose packages lose their modules: what is imported is what the wheel installed.
 AWAY ?= $(or $(TMPDIR),/tmp)/neurodeploy-wheel-$(VERSION)
 
 test-wheel: dist
 	rm -rf $(AWAY)
 	mkdir -p $(AWAY)/source
 	tar -xzf dist/neurodeploy-*.tar.gz -C $(AWAY)/source --strip-components 1
-	cd $(AWAY)/source && rm -rf neurodeploy exporters energy *.egg-info
+	cd $(AWAY)/source && rm -rf *.egg-info && find neurodeploy exporters energy -name '*.py' -delete
 	$(PYTHON) -m venv $(AWAY)/venv
 	$(AWAY)/venv/bin/python -m pip install --quiet --constraint constraints.txt torch
 	$(AWAY)/venv/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls $(CURDIR)/dist/neurodeploy-*.whl)[$(EXTRAS)]"
