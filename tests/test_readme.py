@@ -1,21 +1,41 @@
-"""The README's Python runs as it stands, and its commands are those of the command line."""
+"""The README's Python runs as it is written, and its commands are those of the command line."""
 
 import re
 from pathlib import Path
 
+import pytest
+
+from neurodeploy.app import verbs
 from neurodeploy.cli.main import app
+from neurodeploy.recipe import parse, text_of
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+FEW_LINES, OWN_NETWORK = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+BRIEF = (  # the recipe that the few lines name, with fewer epochs and seeds
+    text_of("digits").replace("epochs = 20", "epochs = 2").replace("epochs = 40", "epochs = 2").replace("[0, 1, 2]", "[0]")
+)
+CHECKED = re.compile(r"^(\w+) +(\d+)$", re.MULTILINE)
 
 
-def test_the_python_example_of_the_readme_runs_and_its_bundle_verifies(tmp_path, monkeypatch, capsys):
+@pytest.mark.filterwarnings("error::DeprecationWarning")
+def test_the_few_lines_train_export_verify_and_account(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})
-    spikes, mismatches = capsys.readouterr().out.splitlines()
-    assert int(spikes.split()[0]) > 0
-    assert set(eval(mismatches).values()) == {0}
-    assert (tmp_path / "runs" / "my-network" / "report.html").is_file()
+    monkeypatch.setattr(verbs, "load_recipe", {"digits": parse(BRIEF, origin="README.md")}.__getitem__)
+    exec(compile(FEW_LINES, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert re.search(r"^student +4 ", printed, re.MULTILINE)
+    assert dict(CHECKED.findall(printed)) == {"act1": "0", "act2": "0", "act3": "0"}
+    assert "changes are" in printed
+    assert (tmp_path / "runs" / "digits" / "report" / "report.html").is_file()
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning")
+def test_the_network_of_ones_own_is_deployed_verified_and_accounted_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(OWN_NETWORK, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert set(dict(CHECKED.findall(printed)).values()) == {"0"}
+    assert "Estimated energy per sample" in printed
 
 
 def test_the_readme_lists_every_command_of_the_command_line():

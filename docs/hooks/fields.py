@@ -1,6 +1,6 @@
-"""`<!-- fields of module:Model -->`: the fields of a pydantic model and of the models in it, from their schema and docstrings.
+"""`<!-- fields of module:Model -->`: the fields of a pydantic model or dataclass, and of its parts, from schema and docstrings.
 
-A model's docstring may say "see `Other`", a class of the same package, which then tells what the fields mean.
+A model's docstring may say "see `Other`", a class of the same package, whose docstring then explains the fields.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from pkgutil import walk_packages
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 from docs.hooks.docstrings import parsed
 from docs.hooks.tables import table
@@ -35,14 +35,14 @@ def _filled(marker: re.Match[str]) -> str:
     return described(model, level=3 if marker["deep"] else 2)
 
 
-def described(model: type[BaseModel], level: int = 2) -> str:
+def described(model: type, level: int = 2) -> str:
     """Markdown: a section for the model, and one for each that it is made of.
 
     Args:
         model: described first.
         level: of the headings.
     """
-    schema = model.model_json_schema(mode="validation")
+    schema = TypeAdapter(model).json_schema(mode="validation")
     parts = dict(schema.get("$defs", {}))
     own = parts.pop(model.__name__, {key: value for key, value in schema.items() if key != "$defs"})
     package = model.__module__.partition(".")[0]
@@ -135,7 +135,7 @@ def _anchor(reference: str) -> str:
 
 
 def _limits(schema: Mapping[str, Any]) -> list[str]:
-    if schema.get("minimum", 0) == schema.get("maximum", 1):
+    if "minimum" in schema and schema["minimum"] == schema.get("maximum"):
         return [f"always {schema['minimum']}"]
     found = [f"{sign} {schema[key]}" for key, sign in _LIMITS.items() if key in schema]
     return found + [words.format(schema[key]) for key, words in _LENGTHS.items() if key in schema]

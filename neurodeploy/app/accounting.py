@@ -33,7 +33,7 @@ def energy_report(
         twin: report of the trained ReLU network that stands for this one.
 
     Raises:
-        UserError: see `neurodeploy_energy.profile`.
+        UserError: see `neurodeploy_energy.account`.
     """
     report = account(model.module, samples.split(model.batch), name=model.name, profiles=profiles)
     accuracy = None

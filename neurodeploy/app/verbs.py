@@ -200,7 +200,7 @@ def energy(
 
     Args:
         model: a torch module, a `Model`, a bundle, or the path of a checkpoint, bundle or NIR file.
-        samples: `[N, …]`; a checkpoint's test set or a bundle's sample if None. A tensor is one batch for a torch module.
+        samples: `[N, …]`; a checkpoint's test set or a bundle's sample if None. They are run in batches of 250.
         baseline: a model to compare with, counted on the same samples.
         twin: the trained ReLU network that stands for the model, such as its teacher.
         profiles: energy profiles by name or path; the first is the headline.

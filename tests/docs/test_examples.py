@@ -1,7 +1,9 @@
 """The pages' examples, in their order and in one folder for each page: Python and commands run, files are written as shown.
 
-Commands that train an embedded recipe take hours or data: it is checked that the command, its options and the recipe exist.
-What they would have made is there for `runs/demo` alone, a smaller run; other commands that read it are checked alike.
+Commands that train an embedded recipe take hours or data: it is checked that the command, its options and the recipe exist. In
+Python a smaller network is trained for the recipe `digits`. What the commands would have made is there for `runs/demo` only, of
+that smaller network; other commands that read it are checked alike. A package whose `pyproject.toml` a page shows counts as
+installed.
 """
 
 import ast
@@ -9,21 +11,23 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import typer
 
+from neurodeploy.app import verbs
 from neurodeploy.cli.main import app, main
-from neurodeploy.recipe import built_in, text_of
+from neurodeploy.recipe import built_in, load, parse, text_of
 
 ROOT = Path(__file__).resolve().parents[2]
 # the example of add-a-method.md changes the package: tests/test_contributing.py runs it
 PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name != "add-a-method.md")
 BLOCK = re.compile(r'^```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.MULTILINE | re.DOTALL)
 FRAMEWORKS = {"snntorch", "spikingjelly", "norse", "sinabs"}
-NOT_RUN = {"pip", "scp", "torchrun"}
+NOT_RUN = {"pip", "scp", "source", "torchrun"}
 PLACEHOLDER = re.compile(r"[A-Z]{3,}(\.\w+)?")
 DEMO = (
     text_of("digits")
@@ -48,6 +52,7 @@ def demo(tmp_path_factory) -> Path:
 def test_the_examples_of_a_page_work(page, demo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(verbs, "load_recipe", smaller)
     shutil.copytree(demo, "runs")
     names, absent = {}, set()
     for block in BLOCK.finditer(page.read_text("utf-8")):
@@ -55,6 +60,8 @@ def test_the_examples_of_a_page_work(page, demo, tmp_path, monkeypatch):
         if block["title"]:
             Path(block["title"]).parent.mkdir(parents=True, exist_ok=True)
             Path(block["title"]).write_text(text)
+            if block["title"] == "pyproject.toml":
+                install(tomllib.loads(text)["project"])
         if language == "python" and not block["title"]:
             run_python(text, f"{page.name}, line {line_of(block)}", names)
         elif language == "sh" or (not language and text.startswith(("neurodeploy ", "make "))):
@@ -67,6 +74,23 @@ def test_examples_are_found():
     assert blocks.count("python") >= 8
     assert blocks.count("sh") >= 15
     assert set(blocks) <= {"", "python", "sh", "toml", "text", "json"}
+
+
+def smaller(name):
+    """The recipe of a name; a smaller one for `digits`."""
+    return parse(DEMO, origin=name) if name == "digits" else load(name)
+
+
+def install(project):
+    """What pip would note of a package in this folder: its entry points."""
+    about = Path(f"{project['name'].replace('-', '_')}-{project['version']}.dist-info")
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    groups = [
+        "\n".join([f"[{group}]", *(f"{name} = {value}" for name, value in names.items())])
+        for group, names in project["entry-points"].items()
+    ]
+    (about / "entry_points.txt").write_text("\n".join(groups))
 
 
 def run_python(text, place, names):
@@ -109,9 +133,9 @@ def run_command(words, absent):
 
 def parsed(arguments):
     """Refuses what the command line does not know."""
-    name, *others = arguments
-    command = typer.main.get_command(app).commands[name]
-    command.make_context(name, list(others))
+    group = typer.main.get_command(app)
+    name, command, others = group.resolve_command(group.context_class(group), list(arguments))
+    command.make_context(name, others)
 
 
 def neurodeploy(*arguments, target=None):

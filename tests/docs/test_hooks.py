@@ -32,6 +32,8 @@ class Inner(BaseModel):
 
     low: float = 0.5
     high: float = Field(default=1.0, gt=0, le=2)
+    count: int = Field(default=1, ge=1)
+    version: int = Field(default=2, ge=2, le=2)
 
 
 class Outer(BaseModel):
@@ -70,6 +72,8 @@ def test_fields_are_described_with_their_ranges_defaults_and_meanings():
     assert "| `rest` | text, pattern `^x|y$` or `null` | required |  |" in text
     assert "| `low` | number | `0.5` | both ends, included. |" in text
     assert "| `high` | number, > 0, ≤ 2 | `1.0` | both ends, included. |" in text
+    assert "| `count` | whole number, ≥ 1 | `1` |  |" in text
+    assert "| `version` | whole number, always 2 | `2` |  |" in text
 
 
 @pytest.mark.parametrize("model", [Recipe, Manifest])
