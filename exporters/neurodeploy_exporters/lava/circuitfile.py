@@ -20,7 +20,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import atomic_file
 from neurodeploy.io.hdf5 import Folder, LocatedError, opened
 from neurodeploy_exporters.lava.circuit import Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.fields import (
+from neurodeploy_exporters.lava.netfile import (
     read_geometry,
     read_neuron,
     read_number,
@@ -30,7 +30,7 @@ from neurodeploy_exporters.lava.fields import (
     write_geometry,
     write_neuron,
 )
-from neurodeploy_exporters.lava.hardware import check_hardware
+from neurodeploy_exporters.lava.network import check_hardware
 
 FORMAT, VERSION = "neurodeploy circuit", 1
 _GEOMETRY = {"stride", "padding", "dilation", "groups"}

@@ -16,7 +16,7 @@ import scipy.sparse
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.connection import Integers, Shape
-from neurodeploy_exporters.lava.hardware import WEIGHT_MIN
+from neurodeploy_exporters.lava.network import WEIGHT_MIN
 
 _BIAS_SHIFT = 6  # biases are in units of the threshold
 

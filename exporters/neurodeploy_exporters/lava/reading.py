@@ -1,21 +1,66 @@
-"""The circuit of a bundle, a `.net` file or a circuit file, and its nodes under the names of the trained network."""
+"""A `.net` or circuit file: run as a piece of a bundle, and read back as nodes under the names of the trained network."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Node, Shape
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import GradedTensor, Manifest, Piece, SpikingLayer, read_bundle
+from neurodeploy_exporters.bundle import Bundle, GradedTensor, Manifest, Piece, SpikingLayer, read_bundle
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import read_circuit
 from neurodeploy_exporters.lava.layers import ConvLayer
 from neurodeploy_exporters.lava.netfile import read
 from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.pipeline import run_sequence
+from neurodeploy_exporters.target import Format, Tensors
+
+
+def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    """Run a body on the simulated chip, and hold its latencies against the manifest's."""
+    path, manifest = bundle.path(piece.file), bundle.manifest
+    network = read_circuit(path) if piece.format == "circuit" else read(path)
+    replay = run_sequence(network, tensors[piece.inputs[0]], graded=[tensor.population for tensor in piece.graded])
+    if replay.latency_steps != manifest.latency_steps:
+        raise UserError(f"{path}: answers {replay.latency_steps} steps late, the manifest says {manifest.latency_steps}")
+    if len(replay.spikes) != len(layers):
+        raise UserError(f"{path}: {len(replay.spikes)} spiking blocks found, the {len(layers)} of the manifest expected")
+    entries, made = {layer.name: layer for layer in manifest.spiking_layers}, Tensors()
+    for layer, (key, spikes) in zip(layers, replay.spikes.items(), strict=True):
+        _check_answer(f"{path}: layer {layer}", spikes.shape[2:], replay.latencies[key], entries[layer])
+        made[layer] = replay.spikes_of(key, entries[layer].shape)
+    for tensor in piece.graded:
+        shape, latency = replay.graded[tensor.population].shape[2:], replay.latencies[tensor.population]
+        _check_answer(f"{path}: tensor {tensor.name}", shape, latency, tensor)
+        made[tensor.name] = replay.read_out(tensor)
+    return made
+
+
+def _check_answer(what: str, shape: Shape, latency: int, expected: SpikingLayer | GradedTensor) -> None:
+    if prod(shape) != prod(expected.shape):
+        raise UserError(f"{what}: shape {shape} found, {expected.shape} expected")
+    if latency != expected.latency_steps:
+        raise UserError(f"{what}: answers {latency} steps late, the manifest says {expected.latency_steps}")
+
+
+def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:
+    manifest, path = bundle.manifest, bundle.path(piece.file)
+    shapes: dict[str, Any] = {layer.name: layer.shape for layer in manifest.spiking_layers}
+    entry = ops.InputNode(name=manifest.input_name, shape=manifest.input_shape, timed=manifest.timed_input)
+    try:
+        nodes = circuit_nodes(open_circuit(path), manifest, piece, shapes.get(piece.inputs[0], entry.shape))
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+    return nodes if before else (entry, *nodes)
+
+
+FORMAT = Format(runtime="the fixed-point simulator", replay=_replay, members=_members, late=True)
+"""Of `.net` and circuit files alike."""
 
 
 def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Shape) -> tuple[Node, ...]:
