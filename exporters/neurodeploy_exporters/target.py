@@ -156,6 +156,11 @@ class Target(ABC):
     formats: ClassVar[Mapping[str, Format]]
     tunable: ClassVar[bool] = False
 
+    @property
+    def chip(self) -> bool:
+        """Whether a part of the network leaves the host, and answers later for it."""
+        return any(kind.late for kind in self.formats.values())
+
     def check(  # noqa: B027 - a target may take any graph
         self, graph: Graph, options: Any, *, calibrated: bool = True, reset: bool = False
     ) -> None:
@@ -219,7 +224,8 @@ class Target(ABC):
         if first["type"] == "extra_forbidden":
             having = ", ".join(self.Options.model_fields) or "none"
             return f"{where}: no option of the target {self.name}, which has: {having}"
-        return f"{where}: {first['input']!r} found, {text[0].lower()}{text[1:]} (target {self.name})" if where else text
+        text = text if text[:2].isupper() else text[0].lower() + text[1:]
+        return f"{where}: {first['input']!r} found, {text} (target {self.name})" if where else text
 
     def format_of(self, bundle: Bundle, piece: Piece) -> Format:
         """What is known of a piece's format.

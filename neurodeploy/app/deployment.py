@@ -26,7 +26,7 @@ Targets: TypeAlias = Mapping[str, tuple[Target, TargetOptions]]
 
 def headline(targets: Targets) -> tuple[Target, TargetOptions] | None:
     """The target whose network a report counts: the first one of the recipe that has parts off the host, or else the first."""
-    chips = (found for found in targets.values() if any(kind.late for kind in found[0].formats.values()))
+    chips = (found for found in targets.values() if found[0].chip)
     return next(chips, next(iter(targets.values()), None))
 
 

@@ -94,6 +94,8 @@ def command(
     targets = {name: find(name) for name in target}
     options = shared_options(target, given(ctx))
     chosen = {name: (one, one.options(options[name])) for name, one in targets.items()}
+    if not any(one.chip for one in targets.values()):
+        refuse(ctx, ("chip_profile", "host_profile"), "prices what a chip and its host compute, and no target has a chip")
     is_nir = model.endswith(".nir")
     is_module = ":" in model and not model.endswith(".safetensors")
     if not is_nir:
@@ -112,8 +114,6 @@ def command(
             Path(model), chosen, output, settings, samples=samples, calibration=calibration, resume=resume, device=device
         )
     bundles = [read_bundle(folder) for folder in written]
-    if all(bundle.manifest.head_cut is None for bundle in bundles):
-        refuse(ctx, ("chip_profile", "host_profile"), "prices what is before and after a chip, and no target has one")
     if as_json:
         out.print_json(json.dumps([_document(bundle) for bundle in bundles]))
         return

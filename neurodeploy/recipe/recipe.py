@@ -60,10 +60,12 @@ class ExportSettings(Section):
             )
         known = [name for name in targets if name in installed]
         try:
-            # recipes of version 0.1 that were stored say every option, also those that none of their targets has
-            unsaid = {key for key, value in flat.items() if value in option_defaults().get(key, ())}
             taken = {key for name in known for key in find(name).Options.model_fields}
-            shared = shared_options(known, {key: value for key, value in flat.items() if key in taken or key not in unsaid})
+            # recipes of version 0.1 that were stored say every option, also those that none of their targets has
+            idle = {key for key, value in flat.items() if key not in taken and value in option_defaults().get(key, ())}
+            if len(known) < len(targets):  # an option that no installed target has may be that of another
+                idle |= flat.keys() - taken
+            shared = shared_options(known, {key: value for key, value in flat.items() if key not in idle})
             options = {
                 name: ({"quantize": "exact"} if name in known and "quantize" in find(name).Options.model_fields else {})
                 | shared.get(name, flat)

@@ -1,15 +1,17 @@
 """A trained network as exporters take it: the layer that makes spikes of a sample stays with the host."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from neurodeploy.app.deployment import deploy
+from neurodeploy.app.deployment import calibration_inputs, check_targets, deploy
 from neurodeploy.data import Digits
 from neurodeploy.dynamics.encodings import DirectEncoding, LatencyEncoding, PoissonEncoding, StaticInput
 from neurodeploy.dynamics.layers import Flatten, Neuron, TimeMean
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.io.errors import UserError
+from neurodeploy.recipe import parse, text_of
 
 DATA = Digits().load()
 
@@ -45,3 +47,38 @@ def test_a_direct_code_stays_in_the_graph():
 def test_two_codes_are_refused_by_name():
     with pytest.raises(UserError, match="layer 1: a second code found, one expected, at the network's input"):
         deploy(network(PoissonEncoding(2), LatencyEncoding(2)), DATA)
+
+
+def test_calibration_inputs_are_spread_over_the_training_set():
+    data = Digits().load()
+    inputs = calibration_inputs(data, 64)
+    assert inputs.shape == (64, 1, 8, 8)
+    assert np.array_equal(inputs, data.train_samples[:: len(data.train_labels) // 64][:64].numpy())
+    assert calibration_inputs(data, 0) is None
+    assert len(calibration_inputs(data, 10**6)) == len(data.train_labels)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ((('reset = "hard"', 'reset = "soft"'),), "node act2: .*reset"),
+        ((('kind = "conv"\nchannels = [16, 32, 32, 64]\nstrides = [1, 2, 1, 2]', 'kind = "densenet"'),), ""),
+    ],
+)
+def test_what_a_target_cannot_express_is_refused_from_the_untrained_network(change, message):
+    text = text_of("digits")
+    for before, after in change:
+        assert before in text
+        text = text.replace(before, after)
+    recipe = parse(text, origin="test")
+    with pytest.raises(UserError, match=message):
+        check_targets(recipe, recipe.data.load())
+
+
+def test_the_check_leaves_the_random_numbers_as_they_were():
+    recipe = parse(text_of("digits"), origin="test")
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    check_targets(recipe, recipe.data.load())
+    assert torch.equal(torch.rand(4), expected)
