@@ -27,7 +27,6 @@ from neurodeploy_exporters.lava.netfile import (
     read_numbered,
     read_one_or_many,
     read_shape,
-    write_geometry,
     write_neuron,
 )
 from neurodeploy_exporters.lava.network import check_hardware
@@ -152,7 +151,8 @@ def _write_synapse(group: Any, synapse: Synapse) -> None:
     group["weight"] = connection.weight.astype(np.float32)
     if isinstance(connection, Convolution):
         group["type"] = np.bytes_("conv")
-        write_geometry(group, connection)
+        for name, size in connection.geometry.items():
+            group[name] = np.array(size, np.int64)
         return
     group["type"] = np.bytes_("dense")
     if np.any(connection.delay):

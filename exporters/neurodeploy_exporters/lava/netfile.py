@@ -14,7 +14,7 @@ import numpy as np
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import atomic_file
 from neurodeploy.io.hdf5 import Folder, LocatedError, opened
-from neurodeploy_exporters.lava.connection import Convolution, Integers, Shape
+from neurodeploy_exporters.lava.connection import Integers, Shape
 from neurodeploy_exporters.lava.layers import (
     MAX_NEURONS,
     ConvLayer,
@@ -97,13 +97,7 @@ def _read_conv(folder: Folder) -> ConvLayer:
     bias = folder.integers("bias") if "bias" in folder else None
     if bias is not None and bias.ndim == 3:
         bias = bias.transpose(2, 1, 0)  # stored (W, H, C)
-    return ConvLayer(
-        shape=shape,
-        weight=weight,
-        bias=bias,
-        neuron=read_neuron(folder),
-        **read_geometry(folder),
-    )
+    return ConvLayer(shape=shape, weight=weight, bias=bias, neuron=read_neuron(folder), **read_geometry(folder))
 
 
 def _read_dense(folder: Folder) -> DenseLayer:
@@ -134,16 +128,12 @@ def _dense(folder: Folder, weight_rec: Integers | None, delay: int | Integers) -
     )
 
 
-def _read_flatten(_: Folder) -> FlattenLayer:
-    return FlattenLayer()
-
-
 _READERS: dict[str, Callable[[Folder], Layer]] = {
     "input": _read_input,
     "conv": _read_conv,
     "dense": _read_dense,
     "dense_rec": _read_dense_rec,
-    "flatten": _read_flatten,
+    "flatten": lambda _: FlattenLayer(),
 }
 
 
@@ -160,7 +150,8 @@ def _write_conv(group: Any, layer: ConvLayer) -> None:
     group["inChannels"] = np.int64(layer.in_channels)
     group["outChannels"] = np.int64(layer.shape[0])
     group["kernelSize"] = np.array(layer.weight.shape[2:], np.int64)
-    write_geometry(group, layer.connection)
+    for name, size in layer.geometry.items():
+        group[name] = np.array(size, np.int64)
     group["weight"] = layer.weight.astype(np.float32)
     if layer.bias is not None:
         group["bias"] = layer.bias.transpose().astype(np.float32)  # per neuron: stored (W, H, C)
@@ -181,15 +172,11 @@ def _write_dense(group: Any, layer: DenseLayer) -> None:
     write_neuron(group, layer.neuron)
 
 
-def _write_flatten(group: Any, _: FlattenLayer) -> None:
-    write_text(group, "type", "flatten")
-
-
 _WRITERS: dict[type, Callable[[Any, Any], None]] = {
     InputLayer: _write_input,
     ConvLayer: _write_conv,
     DenseLayer: _write_dense,
-    FlattenLayer: _write_flatten,
+    FlattenLayer: lambda group, _: write_text(group, "type", "flatten"),
 }
 
 
@@ -291,13 +278,6 @@ def write_neuron(group: Any, neuron: CubaConstants) -> None:
     folder["vThMant"] = np.int64(neuron.threshold)
     folder["refDelay"] = np.int64(1)
     folder["gradedSpike"] = np.bool_(False)
-
-
-def write_geometry(group: Any, convolution: Convolution) -> None:
-    """Stride, padding, dilation as `(y, x)`, and groups."""
-    for name in ("stride", "padding", "dilation"):
-        group[name] = np.array(getattr(convolution, name), np.int64)
-    group["groups"] = np.int64(convolution.groups)
 
 
 def write_text(group: Any, name: str, text: str) -> None:

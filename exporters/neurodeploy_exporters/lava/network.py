@@ -52,13 +52,14 @@ class Skip:
         Raises:
             UserError: the weight or the geometry is wrong.
         """
-        connection: Convolution | Matrix
-        if self.weight.ndim == 4:
-            connection = Convolution(
-                weight=self.weight, stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups
-            )
-        else:
-            connection = Matrix(weight=self.weight)
+        plan: dict[str, Any] = {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+        }
+        convolution = self.weight.ndim == 4
+        connection = Convolution(weight=self.weight, **plan) if convolution else Matrix(weight=self.weight)
         return Synapse(source=self.from_layer, target=self.to_layer, connection=connection, delay=self.delay)
 
 

@@ -207,41 +207,27 @@ def _in_plane(shape: Shape) -> Shape:
 def _connection(node: ops.ConvNode | ops.LinearNode, weight: Any) -> Convolution | Matrix:
     if isinstance(node, ops.LinearNode):
         return Matrix(weight=weight)
-    one_axis = weight.ndim == 3
-    return Convolution(
-        weight=weight[..., None] if one_axis else weight,
-        stride=(*node.stride, 1) if one_axis else node.stride,
-        padding=(*node.padding, 0) if one_axis else node.padding,
-        dilation=(*node.dilation, 1) if one_axis else node.dilation,
-        groups=node.groups,
-    )
+    stride, padding, dilation = node.stride, node.padding, node.dilation
+    if weight.ndim == 3:
+        weight, stride, padding, dilation = weight[..., None], (*stride, 1), (*padding, 0), (*dilation, 1)
+    return Convolution(weight=weight, stride=stride, padding=padding, dilation=dilation, groups=node.groups)
 
 
 def _chain(placed: Sequence[Placed]) -> Network:
     first = placed[0].stage.afferents[0]
     # netx cannot flatten before the first block, so the host does
-    shape = (int(np.prod(first.input_shape)),) if first.flatten else _in_plane(first.input_shape)
-    layers: list[Layer] = [InputLayer(shape=shape)]
+    entry = (int(np.prod(first.input_shape)),) if first.flatten else _in_plane(first.input_shape)
+    layers: list[Layer] = [InputLayer(shape=entry)]
     for each in placed:
         ((afferent, weight, _, _),) = each.afferents
         if afferent.flatten and each.index:
             layers.append(FlattenLayer())
-        connection = _connection(afferent.node, weight)
+        connection, constants = _connection(afferent.node, weight), {"bias": each.rounded.bias, "neuron": each.neuron}
         if isinstance(connection, Matrix):
-            layers.append(DenseLayer(shape=each.stage.shape, weight=weight, bias=each.rounded.bias, neuron=each.neuron))
+            layers.append(DenseLayer(shape=each.stage.shape, weight=weight, **constants))
         else:
-            layers.append(
-                ConvLayer(
-                    shape=_in_plane(each.stage.shape),
-                    weight=connection.weight,
-                    bias=each.rounded.bias,
-                    stride=connection.stride,
-                    padding=connection.padding,
-                    dilation=connection.dilation,
-                    groups=connection.groups,
-                    neuron=each.neuron,
-                )
-            )
+            shape, geometry = _in_plane(each.stage.shape), connection.geometry
+            layers.append(ConvLayer(shape=shape, weight=connection.weight, **geometry, **constants))
     return Network(tuple(layers))
 
 
@@ -271,8 +257,7 @@ def integer_graph(graph: Graph, placed: Sequence[Placed]) -> Graph:
         name = pending.pop()
         if name not in needed:
             needed.add(name)
-            inputs = [a.source for a in made[name].stage.afferents] if name in made else graph[name].inputs
-            pending.extend(inputs)
+            pending.extend([a.source for a in made[name].stage.afferents] if name in made else graph[name].inputs)
     kept: list[Node] = []
     for node in graph.nodes:
         if node.name in made:

@@ -104,8 +104,8 @@ def _population(
     """As in `integer_graph`: synapses, the sum of their currents, and the neurons or what is read of them."""
     name = layer.name.removesuffix(".graded") if isinstance(layer, GradedTensor) else layer.name
     whole = layer.name if isinstance(layer, GradedTensor) and layer.read == "every step" else ""
-    told, last, total = _told(manifest, name, len(synapses)), len(synapses) - 1, ""
-    for number, (synapse, synapse_name) in enumerate(zip(synapses, told, strict=True)):
+    names_here, last, total = _synapse_names(manifest, name, len(synapses)), len(synapses) - 1, ""
+    for number, (synapse, synapse_name) in enumerate(zip(synapses, names_here, strict=True)):
         source, made = names[synapse.source], whole if whole and not last else synapse_name
         weight: Any = synapse.connection.weight.astype(np.float32)
         bias = None if number or population.bias is None else population.bias.astype(np.float32)
@@ -113,17 +113,10 @@ def _population(
             raise UserError(f"population {population.key}: a bias of its own for every neuron found, one per channel expected")
         if isinstance(synapse.connection, Convolution):
             axes = len(layer.shape) - 1  # one axis is two, of which the second has one value
-            plan = synapse.connection
-            yield ops.ConvNode(
-                name=made,
-                inputs=(source,),
-                weight=weight.reshape(weight.shape[: 2 + axes]),
-                bias=bias,
-                stride=plan.stride[:axes],
-                padding=plan.padding[:axes],
-                dilation=plan.dilation[:axes],
-                groups=plan.groups,
-            )
+            sizes = synapse.connection.geometry
+            plan: Any = {name: size if name == "groups" else size[:axes] for name, size in sizes.items()}
+            weight = weight.reshape(weight.shape[: 2 + axes])
+            yield ops.ConvNode(name=made, inputs=(source,), weight=weight, bias=bias, **plan)
         else:
             if len(shapes[source]) > 1:
                 yield ops.FlattenNode(name=f"{source}.flat", inputs=(source,))
@@ -134,25 +127,25 @@ def _population(
             total = whole if whole and number == last else f"{layer.name}.sum{number}"
             yield ops.AddNode(name=total, inputs=(before, made))
     if isinstance(layer, SpikingLayer):
-        decay, current, threshold = population.neuron.v_decay, population.neuron.i_decay, population.neuron.threshold
-        if np.ndim(decay) or np.ndim(current):
+        neuron = population.neuron
+        if np.ndim(neuron.v_decay) or np.ndim(neuron.i_decay):
             raise UserError(f"population {population.key}: decays of their own for every channel found, one number expected")
-        yield ops.FixedPointNeuronNode(
-            name=layer.name, inputs=(total,), v_decay=int(decay), threshold=threshold, i_decay=int(current)
-        )
+        decays = {"v_decay": int(neuron.v_decay), "i_decay": int(neuron.i_decay)}
+        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), threshold=neuron.threshold, **decays)
     elif not whole:
         yield ops.TimeMeanNode(name=layer.name, inputs=(total,))
 
 
-def _told(manifest: Manifest, layer: str, count: int) -> list[str]:
+def _synapse_names(manifest: Manifest, layer: str, count: int) -> list[str]:
     """Names of a population's synapses, in order."""
     try:
-        told = {str(name): int(each["parallel"]) for name, each in manifest.quantization["layers"][layer]["synapses"].items()}
+        entries = manifest.quantization["layers"][layer]["synapses"]
+        parallel = {str(name): int(entry["parallel"]) for name, entry in entries.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"the manifest does not name the synapses of {layer}") from None
-    if sum(told.values()) != count or min(told.values(), default=1) < 1:
-        raise UserError(f"{count} synapses on {layer} found, the {sum(told.values())} of the manifest expected")
-    return [name if not copy else f"{name}.parallel{copy + 1}" for name, copies in told.items() for copy in range(copies)]
+    if sum(parallel.values()) != count or min(parallel.values(), default=1) < 1:
+        raise UserError(f"{count} synapses on {layer} found, the {sum(parallel.values())} of the manifest expected")
+    return [name if not copy else f"{name}.parallel{copy + 1}" for name, n in parallel.items() for copy in range(n)]
 
 
 def open_circuit(path: Path) -> Circuit:

@@ -54,7 +54,7 @@ def build(
             object, input → output; all begin with zeros. Chunks of any length then give what the whole sequence gives.
         spike_counts: for every spiking layer an output `<layer>.spikes` more, int64 `[T, B]`: spikes per step and sample. The
             metadata `spike_counts` is a JSON object, layer → output.
-        grids: weights become 8-bit integers, and so do these tensors (see `int8.calibrate`).
+        grids: weights become 8-bit integers, and so do these tensors (see `target.calibrate`).
 
     Raises:
         UserError: a node has no form in ONNX, or the name of another tensor; the message names it.
