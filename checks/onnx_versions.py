@@ -27,7 +27,7 @@ from neurodeploy.graph import Graph, interpreter, partition
 from neurodeploy.graph.grid import to_grid
 from neurodeploy_exporters.onnx import Session, build
 from neurodeploy_exporters.onnx.build import STATES
-from neurodeploy_exporters.onnx.int8 import calibrate
+from neurodeploy_exporters.onnx.target import calibrate
 from tests.conftest import SMALL
 from tests.exporters.onnx.conftest import firing
 

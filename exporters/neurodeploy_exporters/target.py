@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neurodeploy.graph import Graph, partition
+from neurodeploy.graph.grid import check_inputs, grid_layers, to_grid
 from neurodeploy.graph.ops import Node
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import Bundle, Piece
-from neurodeploy_exporters.bundle.measuring import Inputs, RightAnswers
+from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, Piece
+from neurodeploy_exporters.bundle.bundle import Inputs, RightAnswers, most_likely
 
 GROUP = "neurodeploy.exporters"
-ON_GRID = "Weights are on an 8-bit power-of-two grid."
 
 Place: TypeAlias = Literal["encoder", "body", "head"]
 Tensors: TypeAlias = dict[str, NDArray[Any]]
@@ -62,6 +62,20 @@ class Subject:
     calibration: NDArray[np.float32] | None = None
     encoding: str | None = None
     tuned: Any = None
+
+    def answers(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[np.int64] | None:
+        """The class of each test sample, for `answer`: samples → logits; None where there are no test samples."""
+        if self.test is None:
+            return None
+        return most_likely(answer, self.test[0], len(self.test[1]), timed=self.graph.input.timed)
+
+    def measured(self, exported: NDArray[np.int64] | None) -> dict[str, MeasuredAccuracy]:
+        """The accuracy before export, and as "exported" that of these classes of the test samples."""
+        found = {label: MeasuredAccuracy(correct=a.correct, samples=a.samples) for label, a in self.accuracy.items()}
+        if self.test is None or exported is None:
+            return found
+        right = MeasuredAccuracy(correct=int((exported == self.test[1]).sum()), samples=len(exported))
+        return found | {"exported": right}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -189,16 +203,8 @@ class Target(ABC):
         Raises:
             UserError: as `export`, or an option is unknown or has no such value.
         """
-        subject = Subject(
-            graph=graph,
-            sample_inputs=sample_inputs,
-            name=name,
-            accuracy=accuracy or {},
-            test=test,
-            calibration=calibration,
-            encoding=encoding,
-            tuned=tuned,
-        )
+        data = {"test": test, "calibration": calibration, "encoding": encoding, "tuned": tuned}
+        subject = Subject(graph=graph, sample_inputs=sample_inputs, name=name, accuracy=accuracy or {}, **data)
         return self.export(subject, Path(folder), self.options(options))
 
     def options(self, given: Mapping[str, Any]) -> TargetOptions:
@@ -290,6 +296,36 @@ class Target(ABC):
             UserError: nothing can be fine-tuned for this target, or the network has no form on it.
         """
         raise UserError(f"target {self.name}: networks are exported as they were trained; leave out the fine-tuning")
+
+
+class GridTarget(Target):
+    """A target with an option `quantize`, of which "exact" puts the weights on the power-of-two grid first."""
+
+    def deployed(self, graph: Graph, options: Any) -> Graph:
+        return to_grid(graph) if options.quantize == "exact" else graph
+
+    def notices(self, options: Any) -> tuple[str, ...]:
+        return ("Weights are on an 8-bit power-of-two grid.",) if options.quantize == "exact" else ()
+
+    def on_grid(self, subject: Subject, options: Any) -> Graph:
+        """`deployed`, for samples that are on the grid too, if that is asked for.
+
+        Raises:
+            UserError: they are not.
+        """
+        deployed = self.deployed(subject.graph, options)
+        if options.quantize == "exact":
+            check_inputs(subject.sample_inputs)
+        return deployed
+
+    def quantization(self, graph: Graph, deployed: Graph, options: Any) -> dict[str, Any]:
+        """What the manifest says of the weights of a network and of its deployed form, unless they are a chip's integers."""
+        if options.quantize == "none":
+            return {"kind": "none", "weights": "float32"}
+        layers = grid_layers(graph, deployed)
+        steps = {layer.name: {"weight_step": 2.0**-layer.exponent, "weight_error": layer.weight_error} for layer in layers}
+        weights = "8-bit integers times a power of two, up to the last spiking layer"
+        return {"kind": "exact", "weights": weights, "layers": steps}
 
 
 def places_of(graph: Graph) -> dict[str, Place]:

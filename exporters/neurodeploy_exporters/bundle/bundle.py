@@ -5,20 +5,38 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from neurodeploy.graph import Graph, interpreter, partition
+from neurodeploy.graph import Graph, Part, interpreter, partition
 from neurodeploy.io.arrays import read_arrays
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import atomic_folder, sha256
 from neurodeploy.io.version import VERSION
-from neurodeploy_exporters.bundle.manifest import MANIFEST, SAMPLE, Manifest, SpikingLayer
+from neurodeploy_exporters.bundle.manifest import MANIFEST, SAMPLE, GradedTensor, Manifest, Piece, SampleEntry, SpikingLayer
 
+LOGITS_ATOL = 1e-4
 _SPIKES = "spikes/"
+_BATCH = 250
+
+
+class Inputs(Protocol):
+    """Test samples, `[N, …]` or `[T, N, …]`: an array, or something that makes one batch after the other."""
+
+    def __getitem__(self, batch: Any, /) -> NDArray[np.float32]: ...
+
+
+class RightAnswers(Protocol):
+    """An accuracy measured before export."""
+
+    @property
+    def correct(self) -> int: ...
+
+    @property
+    def samples(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +52,25 @@ class Sample:
     inputs: NDArray[np.float32]
     spikes: dict[str, NDArray[np.uint8]]
     logits: NDArray[np.float32]
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(next(iter(self.spikes.values())))
+
+    def disagreement(self, made: Mapping[str, NDArray[Any]], logits: str) -> tuple[int, float]:
+        """Spikes in which a float artefact differs from the sample, and the tolerance of the logits that this asks for.
+
+        Args:
+            made: tensor name → value, by the artefact; at least the spiking layers and the logits.
+            logits: name of that tensor.
+        """
+        wrong = sum(int(np.count_nonzero(made[layer] != spikes)) for layer, spikes in self.spikes.items())
+        return wrong, max(LOGITS_ATOL, float(np.abs(made[logits] - self.logits).max()))
+
+    def entry(self, allowed: int, atol: float = LOGITS_ATOL) -> SampleEntry:
+        """The manifest's, with the number of spikes and the difference of a logit by which a replay may differ."""
+        return SampleEntry(file=SAMPLE, samples=len(self.logits), logits_atol=atol, allowed_mismatched_spikes=allowed)
 
 
 @dataclass(frozen=True)
@@ -66,6 +103,29 @@ def sample_of(graph: Graph, inputs: NDArray[np.float32], *, steps: int | None = 
     tensors = interpreter.run(graph, inputs, steps=steps)
     spikes = {name: tensors[name].astype(np.uint8) for name in graph.spiking}
     return Sample(inputs.astype(np.float32), spikes, tensors[graph.output.name])
+
+
+def most_likely(
+    answer: Callable[[NDArray[np.float32]], NDArray[Any]], samples: Inputs, count: int, *, timed: bool
+) -> NDArray[np.int64]:
+    """The most likely class of each sample, `[N]`.
+
+    Args:
+        answer: samples → logits `[B, K]`, by an artefact.
+        samples: `[N, …]`, or sequences `[T, N, …]` if `timed`.
+        count: N.
+        timed: whether the samples are sequences.
+    """
+    batches = [slice(start, min(start + _BATCH, count)) for start in range(0, count, _BATCH)]
+    return np.concatenate([answer(samples[:, batch] if timed else samples[batch]).argmax(-1) for batch in batches])
+
+
+def piece_of(graph: Graph, part: Part | None, format: str, graded: tuple[GradedTensor, ...] = ()) -> Piece:
+    """The manifest's entry of one part, or of the whole network: a file of the part's name and of the format's ending."""
+    name = "whole" if part is None else part.name
+    inputs, outputs = ((graph.input.name,), (graph.output.name,)) if part is None else (part.inputs, part.outputs)
+    values = {"name": name, "file": f"{name}.{format}", "format": format, "inputs": inputs, "outputs": outputs}
+    return Piece.model_validate(values | {"graded": graded})
 
 
 def describe(graph: Graph, *, target: str, name: str, latencies: Mapping[str, int] | None = None) -> dict[str, Any]:

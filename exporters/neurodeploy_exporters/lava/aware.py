@@ -16,15 +16,18 @@ from torch.nn.functional import avg_pool2d
 from torch.nn.utils import parametrize
 
 from neurodeploy.dynamics.layers import Conv2d, Neuron
-from neurodeploy.graph import Graph, ops, partition
-from neurodeploy.graph.grid import exponent
+from neurodeploy.graph import Graph, Partition, ops, partition
+from neurodeploy.graph.grid import exponent, to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.ops import Node, Shape
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.lava.hardware import BIAS_MAX, WEIGHT_MAX
-from neurodeploy_exporters.lava.quantize import QuantizedBody
+from neurodeploy_exporters.lava.network import BIAS_MAX, WEIGHT_MAX
+from neurodeploy_exporters.lava.quantize import QuantizedBody, quantize_body
 from neurodeploy_exporters.lava.rounding import SUM_MAX
 from neurodeploy_exporters.lava.wiring import stages
+from neurodeploy_exporters.onnx.build import build
+from neurodeploy_exporters.onnx.runtime import Session
+from neurodeploy_exporters.target import Tuning, TuningSettings
 
 
 class PoolFirst(Conv2d):
@@ -293,3 +296,35 @@ class _OnGrid:
 
     def constrain(self) -> None:
         _learned(self._layer, "weight").clamp_(-self._largest, self._largest)
+
+
+class LoihiTuning(Tuning):
+    """See `TuningSettings`; `result` gives the tuned graph with the scales of its layers, which the exporter takes."""
+
+    def __init__(self, graph: Graph, settings: TuningSettings) -> None:
+        source = hard_reset(graph) if settings.reset else graph
+        rounded, parts = to_grid(source) if settings.exact else source, partition(source)
+        spikes, samples = None, settings.calibration
+        if samples is not None and not settings.exact:
+            spikes = entering_spikes(source, parts, samples, source.steps or len(samples))
+        body = quantize_body(rounded, parts.body, calibration=spikes)
+        self._batch_first = settings.batch_first
+        self.start = GraphModule(body.graph, batch_first=settings.batch_first)
+        self.module = LoihiAware(source, body, exact=settings.exact, neuron=settings.neuron, batch_first=settings.batch_first)
+
+    def constrain(self) -> None:
+        self.module.constrain()
+
+    def result(self) -> tuple[Graph, dict[str, float], Any]:
+        graph = self.module.tuned_graph()
+        body = quantize_body(graph, partition(graph).body, scales=self.module.scales)
+        return graph, self.module.scales, GraphModule(body.graph, batch_first=self._batch_first)
+
+
+def entering_spikes(graph: Graph, parts: Partition, samples: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """What enters the body, `[T, B, …]`, for samples as the graph takes them."""
+    assert parts.body is not None
+    if parts.encoder is None:
+        return samples
+    encoder = Session(build(graph, parts.encoder, name="encoder"))
+    return encoder.run({graph.input.name: samples}, steps=steps)[parts.body.inputs[0]]

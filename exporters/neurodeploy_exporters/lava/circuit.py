@@ -121,7 +121,7 @@ class Circuit:
         check_range("delay", synapse.delay, 0, MAX_DELAY)
         if isinstance(synapse.connection, Matrix):
             check_range("delay, together with that of the matrix", synapse.delay + synapse.connection.delay, 0, MAX_DELAY)
-        source = self.input_shape if synapse.source == INPUT else self.populations[synapse.source].shape
+        source = self.shape_of(synapse.source)
         computed, stated = synapse.connection.output_shape(source), self.populations[synapse.target].shape
         if computed != stated:
             raise UserError(f"makes {computed} of its source {source}, but population {synapse.target} has shape {stated}")
@@ -141,6 +141,10 @@ class Circuit:
     @cached_property
     def has_input_neurons(self) -> bool:
         return not self.into(0)
+
+    def shape_of(self, source: int) -> Shape:
+        """Of a population, or of the input."""
+        return self.input_shape if source == INPUT else self.populations[source].shape
 
     def into(self, target: int) -> tuple[Synapse, ...]:
         """The synapses on a population."""

@@ -20,17 +20,16 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import atomic_file
 from neurodeploy.io.hdf5 import Folder, LocatedError, opened
 from neurodeploy_exporters.lava.circuit import Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.fields import (
+from neurodeploy_exporters.lava.netfile import (
     read_geometry,
     read_neuron,
     read_number,
     read_numbered,
     read_one_or_many,
     read_shape,
-    write_geometry,
     write_neuron,
 )
-from neurodeploy_exporters.lava.hardware import check_hardware
+from neurodeploy_exporters.lava.network import check_hardware
 
 FORMAT, VERSION = "neurodeploy circuit", 1
 _GEOMETRY = {"stride", "padding", "dilation", "groups"}
@@ -152,7 +151,8 @@ def _write_synapse(group: Any, synapse: Synapse) -> None:
     group["weight"] = connection.weight.astype(np.float32)
     if isinstance(connection, Convolution):
         group["type"] = np.bytes_("conv")
-        write_geometry(group, connection)
+        for name, size in connection.geometry.items():
+            group[name] = np.array(size, np.int64)
         return
     group["type"] = np.bytes_("dense")
     if np.any(connection.delay):

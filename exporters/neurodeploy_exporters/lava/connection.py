@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,11 @@ class Convolution:
                 raise UserError(f"{field}: {values} found, two numbers (y, x) from {least} to {_LARGEST} expected")
         if self.groups < 1 or len(self.weight) % self.groups:
             raise UserError(f"groups: {self.groups} found, a divisor of the {len(self.weight)} output channels expected")
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """Stride, padding, dilation and groups."""
+        return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "groups")}
 
     @property
     def in_channels(self) -> int:

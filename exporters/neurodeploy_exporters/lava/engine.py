@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.dynamics.neurons import CubaParameters
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Population
+from neurodeploy_exporters.lava.circuit import INPUT, Circuit
 from neurodeploy_exporters.lava.connection import Shape
 from neurodeploy_exporters.lava.population import Delivery, NeuronConstants, NeuronState, deliveries, recurrent
 
@@ -58,7 +58,7 @@ class Traces:
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """What input neurons receive, channels last.
+    """What input neurons receive, channels last; nothing for other populations.
 
     Attributes:
         bias: `[B, *shape]`, the same in every step, or None.
@@ -67,11 +67,6 @@ class Drive:
 
     bias: NDArray[Any] | None = None
     current: NDArray[Any] | None = None
-
-
-def channels_last(shape: Shape) -> Shape:
-    """`(C, H, W)` → `(H, W, C)`; `(N,)` stays."""
-    return (*shape[1:], shape[0])
 
 
 def prepare(circuit: Circuit, index: int, peak: int, resets: frozenset[int]) -> Prepared:
@@ -84,31 +79,23 @@ def prepare(circuit: Circuit, index: int, peak: int, resets: frozenset[int]) -> 
     Raises:
         UserError: a sum could exceed what Lava's integers hold.
     """
-    population = circuit.populations[index]
-    afferents = []
+    population, afferents = circuit.populations[index], []
     for synapse in circuit.into(index):
-        source = circuit.input_shape if synapse.source == INPUT else circuit.populations[synapse.source].shape
         messages = peak if synapse.source == INPUT else 1
-        found = deliveries(synapse.connection, source, messages, synapse.delay)
-        afferents += [(synapse.source, delivery) for delivery in found]
+        arriving = deliveries(synapse.connection, circuit.shape_of(synapse.source), messages, synapse.delay)
+        afferents += [(synapse.source, delivery) for delivery in arriving]
+    neuron, bias = population.neuron, 0 if population.bias is None else np.moveaxis(population.bias, 0, -1)
     return Prepared(
         key=population.key,
-        shape=channels_last(population.shape),
-        parameters=_parameters(population),
+        shape=(*population.shape[1:], population.shape[0]),
+        parameters=CubaParameters(neuron.i_decay, neuron.v_decay, neuron.threshold, bias),
         afferents=tuple(afferents),
         recurrent=None if population.recurrent is None else recurrent(population.recurrent),
         resets=resets,
     )
 
 
-def _parameters(population: Population) -> CubaParameters:
-    neuron, bias = population.neuron, population.bias
-    if bias is None:
-        return CubaParameters(neuron.i_decay, neuron.v_decay, neuron.threshold)
-    return CubaParameters(neuron.i_decay, neuron.v_decay, neuron.threshold, np.moveaxis(bias, 0, -1))
-
-
-def run(prepared: Prepared, fired: Mapping[int, NDArray[Any]], drive: Drive | None, traces: Traces) -> None:
+def run(prepared: Prepared, fired: Mapping[int, NDArray[Any]], drive: Drive, traces: Traces) -> None:
     """Run a population for all steps; fills `traces`.
 
     Args:
@@ -139,7 +126,7 @@ class _Arriving:
 
 
 def _run_block(
-    prepared: Prepared, fired: Mapping[int, NDArray[Any]], drive: Drive | None, traces: Traces, part: slice, span: int
+    prepared: Prepared, fired: Mapping[int, NDArray[Any]], drive: Drive, traces: Traces, part: slice, span: int
 ) -> None:
     spikes = traces.s[:, part]
     steps = len(spikes)
@@ -147,7 +134,7 @@ def _run_block(
     for start in range(0, steps, span):
         stop = min(start + span, steps)
         arriving = _arriving(prepared, fired, part, start, stop)
-        if drive is not None and drive.current is not None:
+        if drive.current is not None:
             arriving.append(_Arriving(start, 64 * drive.current[start:stop, part].astype(neurons.constants.dtype)))
         for step in range(start, stop):
             if step in prepared.resets:
@@ -165,12 +152,12 @@ def _run_block(
                 np.negative(neurons.minus_v, out=traces.v[step, part], casting="unsafe")
 
 
-def _constants(prepared: Prepared, drive: Drive | None, part: slice, *, keep_current: bool) -> NeuronConstants:
+def _constants(prepared: Prepared, drive: Drive, part: slice, *, keep_current: bool) -> NeuronConstants:
     found = [*(delivery for _, delivery in prepared.afferents), *filter(None, [prepared.recurrent])]
     largest, parameters = sum(delivery.largest for delivery in found), prepared.parameters
-    if drive is not None and drive.current is not None:
+    if drive.current is not None:
         largest += max(int(drive.current.max()), -int(drive.current.min()))
-    if drive is not None and drive.bias is not None:
+    if drive.bias is not None:
         parameters = replace(parameters, bias=drive.bias[part])
     return NeuronConstants(parameters, largest_sum=largest, keep_current=keep_current)
 

@@ -114,29 +114,22 @@ class InputLayer:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ConvLayer:
-    """Convolution (cross-correlation, zero-padded, as in torch) and its neurons.
+class ConvLayer(Convolution):
+    """A convolution and its neurons.
 
     Attributes:
         shape: `(C_out, H, W)` of the output.
-        weight: `[C_out, C_in / groups, kH, kW]`.
         bias: `[C_out]`, or one per neuron `[C_out, H, W]`, or None; added at every step in units of the threshold.
-        stride, padding, dilation: `(y, x)`.
-        groups: number of blocks of channels that do not see each other.
     """
 
     shape: Shape
-    weight: Integers
     bias: Integers | None = None
-    stride: Shape = (1, 1)
-    padding: Shape = (0, 0)
-    dilation: Shape = (1, 1)
-    groups: int = 1
     neuron: CubaConstants
 
     def __post_init__(self) -> None:
         check_shape(self.shape, (3,))
-        if self.shape[0] != len(self.connection.weight):
+        super().__post_init__()
+        if self.shape[0] != len(self.weight):
             raise UserError(f"shape: {self.shape[0]} channels found, but the weight has {len(self.weight)} output channels")
         check_bias(self.bias, ((self.shape[0],), self.shape))
         check_decays(self.neuron, self.shape[0])
@@ -144,17 +137,7 @@ class ConvLayer:
     @property
     def connection(self) -> Convolution:
         """The synapse alone."""
-        return Convolution(
-            weight=self.weight, stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups
-        )
-
-    @property
-    def in_channels(self) -> int:
-        return self.connection.in_channels
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Shape of the output for an input of `shape`."""
-        return self.connection.output_shape(shape)
+        return Convolution(weight=self.weight, **self.geometry)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.bundle import GradedTensor
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.connection import Shape
 from neurodeploy_exporters.lava.layers import DenseLayer
@@ -52,17 +53,11 @@ class Replay:
         """A population's spikes in the shape that they have in the graph, float32."""
         return self.spikes[key].reshape(*self.spikes[key].shape[:2], *shape).astype(np.float32)
 
-    def graded_of(self, key: str, shape: Shape, *, mean: bool) -> NDArray[np.float32]:
-        """What a population that is read out answers, in the shape that it has in the graph.
-
-        Args:
-            key: of the population.
-            shape: per sample (and step).
-            mean: it has added up all steps: the value after the last one, divided by their number, `[B, *shape]`; else the
-                values of every step, `[T, B, *shape]`.
-        """
-        values = self.graded[key].reshape(*self.graded[key].shape[:2], *shape).astype(np.float32)
-        return values[-1] / np.float32(len(values)) if mean else values
+    def read_out(self, tensor: GradedTensor) -> NDArray[np.float32]:
+        """What leaves the chip as numbers, in the shape that it has in the graph: `[B, …]` of one that adds up all steps."""
+        graded = self.graded[tensor.population]
+        values = graded.reshape(*graded.shape[:2], *tensor.shape).astype(np.float32)
+        return values[-1] / np.float32(len(values)) if tensor.read == "after the last step" else values
 
 
 def run_sequence(

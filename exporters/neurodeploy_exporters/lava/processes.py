@@ -4,7 +4,6 @@ Lava's arrays are `(W, H, C)` and its LIF neurons add 1 to `du`; both are handle
 `build` is called. Source: lava-nc, `lava.proc.lif`, `lava.proc.conv`, `lava.proc.dense` and `lava.proc.sparse`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -16,7 +15,7 @@ import scipy.sparse
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.connection import Integers, Shape
-from neurodeploy_exporters.lava.hardware import WEIGHT_MIN
+from neurodeploy_exporters.lava.network import WEIGHT_MIN
 
 _BIAS_SHIFT = 6  # biases are in units of the threshold
 
@@ -77,7 +76,7 @@ def build(
     Raises:
         UserError: Lava is not installed, or a bias is given for input neurons that are not there.
     """
-    library = _library()
+    library = _Library()
     first = 0 if circuit.has_input_neurons else 1
     populations = [
         library.population(population, bias, reset_interval, reset_offset + 1 + depth - first)
@@ -91,7 +90,7 @@ def build(
     ]
     for synapse in (*circuit.synapses, *own):
         target = circuit.populations[synapse.target]
-        source = circuit.input_shape if synapse.source == INPUT else circuit.populations[synapse.source].shape
+        source = circuit.shape_of(synapse.source)
         bits = input_message_bits if synapse.source == INPUT else 0
         entry, output = library.synapse(synapse, source, target.shape, bits)
         output.connect(populations[synapse.target].a_in)
@@ -112,17 +111,23 @@ def _biases(circuit: Circuit, input_bias: Integers | None) -> list[Integers | No
     return biases
 
 
-@dataclass(frozen=True, eq=False)
 class _Library:
     """The classes of Lava that a circuit needs."""
 
-    lif: Callable[..., Any]
-    lif_reset: Callable[..., Any]
-    conv: Callable[..., Any]
-    dense: Callable[..., Any]
-    delay_dense: Callable[..., Any]
-    delay_sparse: Callable[..., Any]
-    mixed: Any
+    def __init__(self) -> None:
+        try:
+            from lava.proc.conv.process import Conv
+            from lava.proc.dense.process import DelayDense, Dense
+            from lava.proc.lif.process import LIF, LIFReset
+            from lava.proc.sparse.process import DelaySparse
+            from lava.utils.weightutils import SignMode
+        except ImportError as error:
+            raise UserError(
+                f"lava: cannot be imported ({error}); install lava-nc from github.com/lava-nc/lava, or run the circuit with "
+                "`neurodeploy simulate`, which gives the same spikes"
+            ) from None
+        self.lif, self.lif_reset, self.conv, self.mixed = LIF, LIFReset, Conv, SignMode.MIXED
+        self.dense, self.delay_dense, self.delay_sparse = Dense, DelayDense, DelaySparse
 
     def population(self, population: Population, bias: Integers | None, interval: int | None, offset: int) -> Any:
         neuron = population.neuron
@@ -173,28 +178,10 @@ class _Library:
         process = self.conv(
             weight=np.ascontiguousarray(kernel),
             input_shape=source[::-1],
-            padding=connection.padding[::-1],
-            stride=connection.stride[::-1],
-            dilation=connection.dilation[::-1],
-            groups=connection.groups,
             num_message_bits=bits,
+            **{name: size if name == "groups" else size[::-1] for name, size in connection.geometry.items()},
         )
         return Entry(process.s_in, flat=False), process.a_out
-
-
-def _library() -> _Library:
-    try:
-        from lava.proc.conv.process import Conv
-        from lava.proc.dense.process import DelayDense, Dense
-        from lava.proc.lif.process import LIF, LIFReset
-        from lava.proc.sparse.process import DelaySparse
-        from lava.utils.weightutils import SignMode
-    except ImportError as error:
-        raise UserError(
-            f"lava: cannot be imported ({error}); install lava-nc from github.com/lava-nc/lava, or run the circuit with "
-            "`neurodeploy simulate`, which gives the same spikes"
-        ) from None
-    return _Library(LIF, LIFReset, Conv, Dense, DelayDense, DelaySparse, SignMode.MIXED)
 
 
 def convolution_matrix(connection: Convolution, source: Shape, target: Shape) -> scipy.sparse.csr_matrix:

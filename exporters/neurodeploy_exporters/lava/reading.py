@@ -1,21 +1,66 @@
-"""The circuit of a bundle, a `.net` file or a circuit file, and its nodes under the names of the trained network."""
+"""A `.net` or circuit file: run as a piece of a bundle, and read back as nodes under the names of the trained network."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Node, Shape
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import GradedTensor, Manifest, Piece, SpikingLayer, read_bundle
+from neurodeploy_exporters.bundle import Bundle, GradedTensor, Manifest, Piece, SpikingLayer, read_bundle
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import read_circuit
 from neurodeploy_exporters.lava.layers import ConvLayer
 from neurodeploy_exporters.lava.netfile import read
 from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.pipeline import run_sequence
+from neurodeploy_exporters.target import Format, Tensors
+
+
+def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    """Run a body on the simulated chip, and hold its latencies against the manifest's."""
+    path, manifest = bundle.path(piece.file), bundle.manifest
+    network = read_circuit(path) if piece.format == "circuit" else read(path)
+    replay = run_sequence(network, tensors[piece.inputs[0]], graded=[tensor.population for tensor in piece.graded])
+    if replay.latency_steps != manifest.latency_steps:
+        raise UserError(f"{path}: answers {replay.latency_steps} steps late, the manifest says {manifest.latency_steps}")
+    if len(replay.spikes) != len(layers):
+        raise UserError(f"{path}: {len(replay.spikes)} spiking blocks found, the {len(layers)} of the manifest expected")
+    entries, made = {layer.name: layer for layer in manifest.spiking_layers}, Tensors()
+    for layer, (key, spikes) in zip(layers, replay.spikes.items(), strict=True):
+        _check_answer(f"{path}: layer {layer}", spikes.shape[2:], replay.latencies[key], entries[layer])
+        made[layer] = replay.spikes_of(key, entries[layer].shape)
+    for tensor in piece.graded:
+        shape, latency = replay.graded[tensor.population].shape[2:], replay.latencies[tensor.population]
+        _check_answer(f"{path}: tensor {tensor.name}", shape, latency, tensor)
+        made[tensor.name] = replay.read_out(tensor)
+    return made
+
+
+def _check_answer(what: str, shape: Shape, latency: int, expected: SpikingLayer | GradedTensor) -> None:
+    if prod(shape) != prod(expected.shape):
+        raise UserError(f"{what}: shape {shape} found, {expected.shape} expected")
+    if latency != expected.latency_steps:
+        raise UserError(f"{what}: answers {latency} steps late, the manifest says {expected.latency_steps}")
+
+
+def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:
+    manifest, path = bundle.manifest, bundle.path(piece.file)
+    shapes: dict[str, Any] = {layer.name: layer.shape for layer in manifest.spiking_layers}
+    entry = ops.InputNode(name=manifest.input_name, shape=manifest.input_shape, timed=manifest.timed_input)
+    try:
+        nodes = circuit_nodes(open_circuit(path), manifest, piece, shapes.get(piece.inputs[0], entry.shape))
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+    return nodes if before else (entry, *nodes)
+
+
+FORMAT = Format(runtime="the fixed-point simulator", replay=_replay, members=_members, late=True)
+"""Of `.net` and circuit files alike."""
 
 
 def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Shape) -> tuple[Node, ...]:
@@ -59,8 +104,8 @@ def _population(
     """As in `integer_graph`: synapses, the sum of their currents, and the neurons or what is read of them."""
     name = layer.name.removesuffix(".graded") if isinstance(layer, GradedTensor) else layer.name
     whole = layer.name if isinstance(layer, GradedTensor) and layer.read == "every step" else ""
-    told, last, total = _told(manifest, name, len(synapses)), len(synapses) - 1, ""
-    for number, (synapse, synapse_name) in enumerate(zip(synapses, told, strict=True)):
+    names_here, last, total = _synapse_names(manifest, name, len(synapses)), len(synapses) - 1, ""
+    for number, (synapse, synapse_name) in enumerate(zip(synapses, names_here, strict=True)):
         source, made = names[synapse.source], whole if whole and not last else synapse_name
         weight: Any = synapse.connection.weight.astype(np.float32)
         bias = None if number or population.bias is None else population.bias.astype(np.float32)
@@ -68,17 +113,10 @@ def _population(
             raise UserError(f"population {population.key}: a bias of its own for every neuron found, one per channel expected")
         if isinstance(synapse.connection, Convolution):
             axes = len(layer.shape) - 1  # one axis is two, of which the second has one value
-            plan = synapse.connection
-            yield ops.ConvNode(
-                name=made,
-                inputs=(source,),
-                weight=weight.reshape(weight.shape[: 2 + axes]),
-                bias=bias,
-                stride=plan.stride[:axes],
-                padding=plan.padding[:axes],
-                dilation=plan.dilation[:axes],
-                groups=plan.groups,
-            )
+            sizes = synapse.connection.geometry
+            plan: Any = {name: size if name == "groups" else size[:axes] for name, size in sizes.items()}
+            weight = weight.reshape(weight.shape[: 2 + axes])
+            yield ops.ConvNode(name=made, inputs=(source,), weight=weight, bias=bias, **plan)
         else:
             if len(shapes[source]) > 1:
                 yield ops.FlattenNode(name=f"{source}.flat", inputs=(source,))
@@ -89,25 +127,25 @@ def _population(
             total = whole if whole and number == last else f"{layer.name}.sum{number}"
             yield ops.AddNode(name=total, inputs=(before, made))
     if isinstance(layer, SpikingLayer):
-        decay, current, threshold = population.neuron.v_decay, population.neuron.i_decay, population.neuron.threshold
-        if np.ndim(decay) or np.ndim(current):
+        neuron = population.neuron
+        if np.ndim(neuron.v_decay) or np.ndim(neuron.i_decay):
             raise UserError(f"population {population.key}: decays of their own for every channel found, one number expected")
-        yield ops.FixedPointNeuronNode(
-            name=layer.name, inputs=(total,), v_decay=int(decay), threshold=threshold, i_decay=int(current)
-        )
+        decays = {"v_decay": int(neuron.v_decay), "i_decay": int(neuron.i_decay)}
+        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), threshold=neuron.threshold, **decays)
     elif not whole:
         yield ops.TimeMeanNode(name=layer.name, inputs=(total,))
 
 
-def _told(manifest: Manifest, layer: str, count: int) -> list[str]:
+def _synapse_names(manifest: Manifest, layer: str, count: int) -> list[str]:
     """Names of a population's synapses, in order."""
     try:
-        told = {str(name): int(each["parallel"]) for name, each in manifest.quantization["layers"][layer]["synapses"].items()}
+        entries = manifest.quantization["layers"][layer]["synapses"]
+        parallel = {str(name): int(entry["parallel"]) for name, entry in entries.items()}
     except (KeyError, TypeError, ValueError, AttributeError):
         raise UserError(f"the manifest does not name the synapses of {layer}") from None
-    if sum(told.values()) != count or min(told.values(), default=1) < 1:
-        raise UserError(f"{count} synapses on {layer} found, the {sum(told.values())} of the manifest expected")
-    return [name if not copy else f"{name}.parallel{copy + 1}" for name, copies in told.items() for copy in range(copies)]
+    if sum(parallel.values()) != count or min(parallel.values(), default=1) < 1:
+        raise UserError(f"{count} synapses on {layer} found, the {sum(parallel.values())} of the manifest expected")
+    return [name if not copy else f"{name}.parallel{copy + 1}" for name, n in parallel.items() for copy in range(n)]
 
 
 def open_circuit(path: Path) -> Circuit:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.lava.hardware import BIAS_MAX, THRESHOLD_MAX, WEIGHT_MAX, WEIGHT_MIN
 from neurodeploy_exporters.lava.layers import CubaConstants
+from neurodeploy_exporters.lava.network import BIAS_MAX, THRESHOLD_MAX, WEIGHT_MAX, WEIGHT_MIN
 from neurodeploy_exporters.lava.wiring import Afferent, Readout, Stage
 
 SUM_MAX = (1 << 17) - 1

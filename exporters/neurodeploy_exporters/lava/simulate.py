@@ -167,12 +167,12 @@ class _Job:
 
     def __call__(self, samples: slice) -> None:
         part = self.entering[:, samples]
-        drive = {"bias": Drive(bias=part[0]), "ain": Drive(current=part), "spikes": None}[self.mode]
+        drive = {"bias": Drive(bias=part[0]), "ain": Drive(current=part), "spikes": Drive()}[self.mode]
         fired = {INPUT: part}
         for index, population in enumerate(self.populations):
             traces = self._traces(population, samples, part.shape[1])
             with _named(self.places[index]):
-                run(population, fired, None if index else drive, traces)
+                run(population, fired, Drive() if index else drive, traces)
             fired[index] = traces.s
             # what nobody reads any more is let go: spikes of all populations at once would be the larger part of the memory
             fired = {source: spikes for source, spikes in fired.items() if self.last_reader.get(source, INPUT) > index}

@@ -1,51 +1,34 @@
 """The Lava target: a `.net` or circuit file for the body, ONNX for the host's encoder and the off-chip head."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, Partition, partition
-from neurodeploy.graph.grid import check_inputs, to_grid
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import (
-    SAMPLE,
-    GradedTensor,
-    Manifest,
-    MeasuredAccuracy,
-    Piece,
-    SampleEntry,
-    describe,
-    sample_of,
-    write_bundle,
-)
-from neurodeploy_exporters.bundle.measuring import LOGITS_ATOL, disagreement, measure
-from neurodeploy_exporters.lava.aware import hard_reset
+from neurodeploy_exporters.bundle import GradedTensor, Manifest, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
+from neurodeploy_exporters.lava.aware import LoihiTuning, entering_spikes, hard_reset
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.circuitfile import write_circuit
 from neurodeploy_exporters.lava.headcut import Choice, cut, head_costs, moved
 from neurodeploy_exporters.lava.netfile import write
-from neurodeploy_exporters.lava.pieces import CIRCUIT_FORMAT, NET_FORMAT
-from neurodeploy_exporters.lava.pipeline import Replay, run_sequence
+from neurodeploy_exporters.lava.pipeline import run_sequence
 from neurodeploy_exporters.lava.quantize import QuantizedBody, QuantizedLayer, quantize_body
-from neurodeploy_exporters.lava.tuning import LoihiTuning, entering_spikes
+from neurodeploy_exporters.lava.reading import FORMAT
 from neurodeploy_exporters.lava.wiring import Readout, readouts, stages
-from neurodeploy_exporters.onnx.build import build
-from neurodeploy_exporters.onnx.pieces import FORMAT as ONNX_FORMAT
-from neurodeploy_exporters.onnx.runtime import Session
-from neurodeploy_exporters.target import ON_GRID, Place, Subject, Target, TargetOptions, Tuning, TuningSettings
+from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
+from neurodeploy_exporters.onnx.build import chained, checked, save
+from neurodeploy_exporters.target import GridTarget, Place, Subject, TargetOptions, Tensors, Tuning, TuningSettings
 
 _NO_BODY = "body: nothing is left to run on the chip; export to ONNX instead"
 
 
-def notes(
-    body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, steps: int, allowed: int | None
-) -> tuple[str, ...]:
+def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, steps: int, allowed: int | None) -> Iterator[str]:
     """Sentences on time, on what leaves the chip and on what differs.
 
     Args:
@@ -55,10 +38,6 @@ def notes(
         steps: T.
         allowed: spikes of the sample in which a float encoder may differ; None where it cannot.
     """
-    return tuple(_notes(body, graded, latency, steps, allowed))
-
-
-def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, steps: int, allowed: int | None) -> Iterator[str]:
     if isinstance(body.network, Circuit):
         yield (
             f"The body answers {latency} steps late: each synapse layer on its longest way takes one step, and spikes that go "
@@ -129,12 +108,12 @@ class LavaOptions(TargetOptions):
         return value
 
 
-class LavaTarget(Target):
+class LavaTarget(GridTarget):
     """A `.net` or circuit file for the body, ONNX for the host's encoder and the off-chip head."""
 
     name = "lava"
     Options = LavaOptions
-    formats: ClassVar = {"net": NET_FORMAT, "circuit": CIRCUIT_FORMAT, "onnx": ONNX_FORMAT}
+    formats: ClassVar = {"net": FORMAT, "circuit": FORMAT, "onnx": ONNX_FORMAT}
     tunable = True
 
     def check(self, graph: Graph, options: LavaOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
@@ -144,12 +123,6 @@ class LavaTarget(Target):
             raise UserError(_NO_BODY)
         stages(graph, trained.body)
         _readouts(graph, trained, options.head_cut)
-
-    def notices(self, options: LavaOptions) -> tuple[str, ...]:
-        return (ON_GRID,) if options.quantize == "exact" else ()
-
-    def deployed(self, graph: Graph, options: LavaOptions) -> Graph:
-        return to_grid(graph) if options.quantize == "exact" else graph
 
     def places(self, graph: Graph, options: LavaOptions) -> dict[str, Place]:
         parts = partition(graph)
@@ -169,64 +142,54 @@ class LavaTarget(Target):
             UserError: the body or the last synapse has no form on the chip, or the sample's events are not 0 or 1, or not on
                 the exact grid; the message names the layer and says what to do.
         """
-        graph, name, quantize, head_cut = subject.graph, subject.name, options.quantize, options.head_cut
-        sample_inputs, calibration, scales = subject.sample_inputs, subject.calibration, subject.tuned
-        if quantize == "exact":
-            rounded = to_grid(graph)
-            graph = rounded if scales is None else graph
-        if quantize == "exact" or scales is not None:
-            calibration = None
+        graph, exact, scales = subject.graph, options.quantize == "exact", subject.tuned
+        if scales is None:
+            graph = self.on_grid(subject, options)
+        else:
+            self.on_grid(subject, options)  # the tuned weights are on it already: only refused where they could not be
+        calibration = None if exact or scales is not None else subject.calibration
         trained = partition(graph)
-        steps = sample_inputs.shape[0] if graph.steps is None else graph.steps
-        possible = _readouts(graph, trained, head_cut)
+        steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
+        possible = _readouts(graph, trained, options.head_cut)
         body = quantize_body(
             graph,
             trained.body,
             calibration=None if calibration is None else entering_spikes(graph, trained, calibration, steps),
-            readouts=possible if head_cut == "last-synapse" else (),
+            readouts=possible if options.head_cut == "last-synapse" else (),
             steps=steps,
             scales=scales,
         )
-        if quantize == "exact":
-            check_inputs(sample_inputs)
         graded = tuple(_graded(layer, readout) for layer, readout in zip(body.readouts, possible, strict=False))
         parts = cut(body.graph, [tensor.name for tensor in graded])
         if parts.body is None:
             raise UserError(_NO_BODY)
-        latencies = {layer.name: layer.latency for layer in body.layers}
-        described = describe(body.graph, target="lava", name=name, latencies=latencies)
-        sample = sample_of(body.graph, sample_inputs)
-        host = {part.name: build(body.graph, part, name=f"{name}-{part.name}") for part in (parts.encoder, parts.head) if part}
-        for model in host.values():
-            onnx.checker.check_model(model, full_check=True)
-        run, answer = partial(_run, body, parts, host, graded, steps), graph.output.name
-        found, latency = run(sample.inputs)
-        allowed, atol = (0, LOGITS_ATOL) if quantize == "exact" else disagreement(found, sample, answer)
-        measured = {label: MeasuredAccuracy(correct=a.correct, samples=a.samples) for label, a in subject.accuracy.items()}
-        if subject.test is not None:
-            measured["exported"] = measure(lambda x: run(x)[0][answer], *subject.test, timed=graph.input.timed)
+        latencies = {layer.name: layer.latency for layer in (*body.layers, *body.readouts)}
+        latency = max(latencies.values())
+        described = describe(body.graph, target="lava", name=subject.name, latencies=latencies)
+        sample = sample_of(body.graph, subject.sample_inputs)
+        host = checked(body.graph, [part for part in parts.parts if part.name != "body"], name=subject.name)
+        run, answer = chained(body.graph, parts.parts, host, steps, partial(_on_chip, body, graded)), graph.output.name
+        wrong, atol = (0, LOGITS_ATOL) if exact else sample.disagreement(run(sample.inputs), answer)
         events = {graph.input.name: sample.inputs} if graph.input.timed else {}
-        costs = head_costs(graph, trained, possible, sample.spikes | events, steps, head_cut)
-        pieces = tuple(_piece(part, body, graded if part.name == "body" else ()) for part in parts.parts)
+        kind = "circuit" if isinstance(body.network, Circuit) else "net"
+        pieces = [
+            piece_of(body.graph, part, kind, graded) if part.name == "body" else piece_of(body.graph, part, "onnx")
+            for part in parts.parts
+        ]
+        encoding = () if subject.encoding is None else (subject.encoding,)
         manifest = Manifest(
             **described,
             steps=steps,
             latency_steps=latency,
-            pieces=pieces,
-            quantization=_quantization(body, quantize, _origin_of_scales(calibration, scales)),
-            accuracy=measured,
-            sample=SampleEntry(file=SAMPLE, samples=len(sample.logits), logits_atol=atol, allowed_mismatched_spikes=allowed),
-            head_cut=costs,
-            notes=(
-                *(() if subject.encoding is None else (subject.encoding,)),
-                *notes(body, graded, latency, steps, allowed if quantize == "none" and parts.encoder else None),
-            ),
+            pieces=tuple(pieces),
+            quantization=_quantization(body, exact, _origin_of_scales(calibration is not None, scales)),
+            accuracy=subject.measured(subject.answers(lambda samples: run(samples)[answer])),
+            sample=sample.entry(wrong, atol),
+            head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, options.head_cut),
+            notes=(*encoding, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
         )
-        writers: dict[str, Callable[[Path], None]] = {
-            piece.file: partial(_write_onnx, host[piece.name]) if piece.format == "onnx" else partial(_write_body, body)
-            for piece in pieces
-        }
-        return write_bundle(folder, manifest, writers, sample)
+        writers: dict[str, Callable[[Path], None]] = {f"{name}.onnx": partial(save, model) for name, model in host.items()}
+        return write_bundle(folder, manifest, writers | {f"body.{kind}": partial(_write_body, body)}, sample)
 
 
 def _readouts(graph: Graph, parts: Partition, head_cut: Choice) -> tuple[Readout, ...]:
@@ -249,10 +212,6 @@ def _graded(layer: QuantizedLayer, readout: Readout) -> GradedTensor:
     )
 
 
-def _write_onnx(model: onnx.ModelProto, path: Path) -> None:
-    path.write_bytes(model.SerializeToString(deterministic=True))
-
-
 def _write_body(body: QuantizedBody, path: Path) -> None:
     if isinstance(body.network, Circuit):
         write_circuit(body.network, path)
@@ -260,68 +219,30 @@ def _write_body(body: QuantizedBody, path: Path) -> None:
         write(body.network, path)
 
 
-def _piece(part: Part, body: QuantizedBody, graded: tuple[GradedTensor, ...]) -> Piece:
-    kind = "onnx"
-    if part.name == "body":
-        kind = "circuit" if isinstance(body.network, Circuit) else "net"
-    values: dict[str, Any] = {"name": part.name, "file": f"{part.name}.{kind}", "format": kind, "graded": graded}
-    return Piece.model_validate({**values, "inputs": part.inputs, "outputs": part.outputs})
+def _on_chip(body: QuantizedBody, graded: Sequence[GradedTensor], part: Part, tensors: Tensors) -> Tensors:
+    """What the body makes, by the simulator: spikes, and the numbers that leave the chip."""
+    replay = run_sequence(body.network, tensors[part.inputs[0]], graded=[tensor.population for tensor in graded])
+    spikes = {layer.name: replay.spikes_of(layer.key, layer.shape) for layer in body.layers}
+    return spikes | {tensor.name: replay.read_out(tensor) for tensor in graded}
 
 
-def _run(
-    body: QuantizedBody,
-    parts: Partition,
-    host: Mapping[str, onnx.ModelProto],
-    graded: tuple[GradedTensor, ...],
-    steps: int,
-    samples: NDArray[np.float32],
-) -> tuple[dict[str, NDArray[Any]], int]:
-    """Spikes and logits by the artefacts, and the body's latency: ONNX Runtime on the host, the simulator for the chip."""
-    assert parts.body is not None
-    tensors: dict[str, NDArray[Any]] = {body.graph.input.name: samples}
-    if parts.encoder is not None:
-        tensors |= Session(host["encoder"]).run(tensors, steps=steps)
-    replay: Replay = run_sequence(body.network, tensors[parts.body.inputs[0]], graded=[tensor.population for tensor in graded])
-    for layer in body.layers:
-        tensors[layer.name] = replay.spikes_of(layer.key, layer.shape)
-    for tensor in graded:
-        mean = tensor.read == "after the last step"
-        tensors[tensor.name] = replay.graded_of(tensor.population, tensor.shape, mean=mean)
-    return tensors | Session(host["head"]).run(tensors), replay.latency_steps
-
-
-def _origin_of_scales(calibration: NDArray[np.float32] | None, scales: Mapping[str, float] | None) -> str:
+def _origin_of_scales(calibrated: bool, scales: Mapping[str, float] | None) -> str:
     if scales is not None:
         return "those that the network was fine-tuned with"
-    return "least rounding error" if calibration is None else "least difference of spikes on calibration data"
+    return "least difference of spikes on calibration data" if calibrated else "least rounding error"
 
 
-def _quantization(body: QuantizedBody, kind: str, scales: str) -> dict[str, Any]:
-    layers = {
-        layer.name: {
-            "scale": layer.scale,
-            "synapses": {
-                synapse.name: {
-                    "source": synapse.source,
-                    "parallel": synapse.parallel,
-                    "delay": synapse.delay,
-                    "weight_error": synapse.weight_error,
-                }
-                for synapse in layer.synapses
-            },
-            "bias_error": layer.bias_error,
-            "threshold_error": layer.threshold_error,
-            "iDecay": layer.i_decay,
-            "vDecay": layer.v_decay,
-            "vThMant": layer.threshold,
-        }
-        for layer in (*body.layers, *body.readouts)
-    }
-    host = "8-bit integers times a power of two" if kind == "exact" else "float32"
+def _quantization(body: QuantizedBody, exact: bool, scales: str) -> dict[str, Any]:
+    layers = {}
+    for layer in (*body.layers, *body.readouts):
+        synapses = {made.pop("name"): made for made in map(asdict, layer.synapses)}
+        errors = {"bias_error": layer.bias_error, "threshold_error": layer.threshold_error}
+        neuron = {"iDecay": layer.i_decay, "vDecay": layer.v_decay, "vThMant": layer.threshold}
+        layers[layer.name] = {"scale": layer.scale, "synapses": synapses, **errors, **neuron}
     return {
         "kind": "loihi8",
         "weights": "even integers from -256 to 254",
-        "host_encoder_weights": host,
+        "host_encoder_weights": "8-bit integers times a power of two" if exact else "float32",
         "scales": scales,
         "layers": layers,
     }

@@ -1,10 +1,9 @@
 """NIR (neuroir.org): files that other frameworks read, files that they write, and the export target."""
 
 from neurodeploy_exporters.nir.conventions import CONVENTIONS, Convention
+from neurodeploy_exporters.nir.files import Reading, read, read_with_conventions, write
 from neurodeploy_exporters.nir.primitives import NoNirForm
-from neurodeploy_exporters.nir.reading import Reading, read, read_with_conventions
 from neurodeploy_exporters.nir.target import NirTarget
-from neurodeploy_exporters.nir.writing import write
 
 export = NirTarget().write
 

@@ -1,133 +1,254 @@
-"""NIR files: HDF5 groups of anybody's, read through guarded access, and ours, written."""
+"""Reading a NIR file of anyone: one of ours exactly, another's under a convention that is stated."""
 
-import io
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import nir
 import numpy as np
 
-from neurodeploy.io.files import atomic_file
-from neurodeploy.io.hdf5 import Folder, opened
-from neurodeploy_exporters.nir.content import FIELDS, TEXTS, Content, Edges, Primitive, Value
+from neurodeploy.graph import Graph, ops
+from neurodeploy.graph.ops import Shape
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.hdf5 import LocatedError, printable
+from neurodeploy.io.version import VERSION
+from neurodeploy_exporters.nir.content import Content, Primitive, Value, load, store, unequal
+from neurodeploy_exporters.nir.conventions import Convention, Reset, chosen, recognised
+from neurodeploy_exporters.nir.flattening import flat
+from neurodeploy_exporters.nir.importing import imported
+from neurodeploy_exporters.nir.primitives import OPERATIONS, Context, output
+from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, member, parsed, rebuilt
 
-EXPECTED = "a NIR file"
-_MOST_NODES = 2048  # of a file, those of graphs inside graphs included
-_DEEPEST = 8  # graphs inside graphs
-_LONGEST_NAME = 256
-_LONGEST_TEXT = 1 << 20  # of metadata
-_MOST_METADATA = 1000  # entries of the graph
+DT = 1e-4  # seconds; what SpikingJelly and snnTorch take without being told
 
 
-def load(path: Path) -> Content:
-    """What a file holds, without the metadata of its nodes.
+def write(
+    graph: Graph, path: Path, *, dt: float = DT, outputs: Sequence[str] = (), exponents: Mapping[str, int] | None = None
+) -> None:
+    """Write a graph as a NIR file, which `read` turns into the same graph again.
+
+    A static input is fed again at every time step, and the mean over time is left to the reader; both are told in metadata. A
+    sum is several edges into one node. The soft reset has no form in NIR and is told in metadata alone: others reset to 0.
+
+    Args:
+        graph: batch norm folded, or at least with something else than neurons before it.
+        path: of the file.
+        dt: seconds of one time step.
+        outputs: spiking layers that get an Output of their own, beside the graph's.
+        exponents: layer → k, of those whose weights are 8-bit integers times 2⁻ᵏ, for the metadata.
 
     Raises:
-        UserError: there is no such file, it is damaged or hostile, or holds nodes that NIR does not know or fields that it does
-            not have; one line, which names the file and the place in it.
+        NoNirForm: a node cannot be expressed (see `primitives.OPERATIONS`); the message names it.
+        UserError: the file cannot be written.
     """
-    with opened(path, expected=EXPECTED) as root:
-        if "node" not in root:
-            raise root.error(f"node: missing; {EXPECTED} expected")
-        top = root.folder("node")
-        if top.text("type") != "NIRGraph":
-            raise top.error(f"type: {top.text('type')!r} found, 'NIRGraph' expected")
-        return _graph(top, [0], 0)
+    store(content_of(graph, dt=dt, outputs=outputs, exponents=exponents), path)
 
 
-def _graph(folder: Folder, seen: list[int], depth: int) -> Content:
-    if depth > _DEEPEST:
-        raise folder.error(f"nodes: graphs inside graphs found, more than {_DEEPEST} deep; write the graph flat")
-    within = folder.folder("nodes")
-    nodes: dict[str, Primitive | Content] = {}
-    for name in within.names():
-        seen[0] += 1
-        if seen[0] > _MOST_NODES or len(name.encode()) > _LONGEST_NAME:
-            raise within.error(f"{name}: at most {_MOST_NODES} nodes with names of at most {_LONGEST_NAME} bytes expected")
-        member = within.folder(name)
-        kind = member.text("type")
-        nodes[name] = _graph(member, seen, depth + 1) if kind == "NIRGraph" else _primitive(member, kind)
-    return Content(nodes, _edges(folder, nodes), {} if depth else _metadata(folder))
+def content_of(
+    graph: Graph, *, dt: float = DT, outputs: Sequence[str] = (), exponents: Mapping[str, int] | None = None
+) -> Content:
+    """What `write` writes."""
+    if not 0 < dt < float("inf"):
+        raise UserError(f"dt: {dt} found, a positive number of seconds expected")
+    currents = _currents(graph)
+    merged = {graph[neuron].inputs[0] for neuron in currents}
+    context = Context(graph, dt, currents, _binary(graph))
+    writer = _Writer(graph)
+    for node in graph.nodes:
+        if node.name in merged:
+            continue
+        inputs = graph[node.inputs[0]].inputs if node.name in currents else node.inputs
+        writer.add(node, inputs, OPERATIONS[node](context, node))
+    for tensor in outputs:
+        writer.leave(f"{tensor}.output", tensor)
+    structure = Structure(
+        created_by=f"neurodeploy {VERSION}",
+        dt=dt,
+        outputs=tuple(outputs),
+        exponents=dict(exponents or {}),
+        members=tuple(member(node, writer.last.get(node.name)) for node in graph.nodes),
+    )
+    metadata: dict[str, Value] = {
+        "created_by": structure.created_by,
+        "dt": np.array(dt),
+        "logits": "the mean of the output over time" if graph.of(ops.TimeMeanNode) else "the output",
+        KEY: as_json(structure),
+    }
+    if graph.steps is not None:
+        metadata |= {"steps": np.array(graph.steps), "input": "the same static sample at every step"}
+    for layer, k in structure.exponents.items():
+        scales = {"weight_bits": np.array(8), "weight_scale": np.array(2.0**-k), "bias_scale": np.array(2.0 ** -(k + 1))}
+        metadata |= {f"{writer.last.get(layer, layer)}.{name}": value for name, value in scales.items()}
+    return Content(writer.nodes, tuple(writer.edges), metadata)
 
 
-def _edges(folder: Folder, nodes: dict[str, Primitive | Content]) -> Edges:
-    edges = folder.pairs_of_text("edges", longest=2 * _LONGEST_NAME, most=4 * _MOST_NODES)
-    for end in (end for edge in edges for end in edge):
-        if end not in nodes:
-            raise folder.error(f"edges: {end!r} found, the name of a node expected")
-    return tuple(dict.fromkeys(edges))
+class _Writer:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: dict[str, Primitive] = {}
+        self.edges: list[tuple[str, str]] = []
+        self.last: dict[str, str] = {}
+
+    def add(self, node: ops.Node, inputs: Sequence[str], found: list[Primitive]) -> None:
+        """The NIR nodes of one node: a chain, of which the last bears its name."""
+        if not found:
+            return
+        chain = [self._key(f"{node.name}.part{number}") for number in range(1, len(found))] + [self._key(node.name)]
+        self.nodes |= zip(chain, found, strict=True)
+        if not isinstance(node, ops.OutputNode):  # which nobody reads
+            self.last[node.name] = chain[-1]
+        self._connect(inputs, chain[0])
+        self.edges += pairwise(chain)
+
+    def leave(self, name: str, tensor: str) -> None:
+        """A further Output."""
+        key = self._key(name)
+        self.nodes[key] = output(self.graph.shape(tensor))
+        self._connect([tensor], key)
+
+    def _connect(self, inputs: Sequence[str], key: str) -> None:
+        for source, times in Counter(end for name in inputs for end in self._sources(name)).items():
+            if times == 1:
+                self.edges.append((source, key))
+            else:  # NIR has no parallel edges
+                scale = self._key(f"{key}.{times}x")
+                shape = self.graph.shape(next(name for name, last in self.last.items() if last == source))
+                self.nodes[scale] = Primitive("Scale", {"scale": np.full(shape, times, np.float32)})
+                self.edges += [(source, scale), (scale, key)]
+
+    def _sources(self, name: str) -> list[str]:
+        """The NIR nodes whose sum a tensor is."""
+        if name in self.last:
+            return [self.last[name]]
+        return [end for source in self.graph[name].inputs for end in self._sources(source)]
+
+    def _key(self, name: str) -> str:
+        """A name that HDF5 can hold, of no other node."""
+        plain = name.replace("/", "_").replace("\0", "_")
+        key = plain if plain.strip(".") else f"_{plain}"
+        while key in self.nodes:
+            key += "_"
+        return key
 
 
-def _primitive(folder: Folder, kind: str) -> Primitive:
-    if kind not in FIELDS:
-        raise folder.error(f"type: {kind!r} found, one of {', '.join(FIELDS)} expected")
-    required, optional = FIELDS[kind]
-    present = [name for name in (*required, *optional) if name in required or name in folder]
-    return Primitive(kind, {name: _value(folder, name) for name in present})
-
-
-def _value(folder: Folder, name: str) -> Value:
-    if name in TEXTS and folder.holds_text(name):
-        return folder.text(name)
-    numbers = folder.numbers(name)
-    if numbers.dtype.kind == "f" and np.isnan(numbers).any():
-        raise folder.error(f"{name}: nan found, numbers expected")
-    return numbers
-
-
-def _metadata(folder: Folder) -> dict[str, Value]:
-    """Numbers and texts; what is of another kind is left out, as nothing depends on it."""
-    if "metadata" not in folder or not folder.is_folder("metadata"):
-        return {}
-    within, found = folder.folder("metadata"), dict[str, Value]()
-    for name in within.names()[:_MOST_METADATA]:
-        if not within.is_folder(name):
-            if within.holds_text(name):
-                found[name] = within.text(name, longest=_LONGEST_TEXT, encoding="utf-8")
-            else:
-                found[name] = within.numbers(name)
+def _currents(graph: Graph) -> dict[str, float]:
+    """Neuron → decay of its synaptic current, where both can be one CubaLIF: it alone reads the current, and both leak."""
+    found = {}
+    for node in graph.of(ops.NeuronNode):
+        source = graph[node.inputs[0]]
+        alone = len(graph.consumers(source.name)) == 1
+        if isinstance(source, ops.LowPassNode) and alone and source.decay < 1 and node.parameters.decay < 1:
+            found[node.name] = source.decay
     return found
 
 
-_SHAPES = {"Input": "input_type", "Output": "output_type"}
+def _binary(graph: Graph) -> frozenset[str]:
+    found: set[str] = set()
+    for node in graph.nodes:
+        if isinstance(node, ops.Spiking) or (node.keeps_values and node.inputs[0] in found):
+            found.add(node.name)
+    return frozenset(found)
 
 
-def store(content: Content, path: Path) -> None:
-    """Write a file, whole or not at all."""
-    memory = io.BytesIO()  # HDF5 would lock the file itself
-    nir.write(memory, as_nir(content))
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(memory.getvalue())
+@dataclass(frozen=True)
+class Reading:
+    """What came of a file.
+
+    Attributes:
+        graph: the network.
+        convention: under which its equations were stepped; None for a file of ours, which tells its updates.
+        statements: what was recognised and assumed, a sentence each.
+        outputs: spiking layers with an Output of their own.
+    """
+
+    graph: Graph
+    convention: Convention | None
+    statements: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
 
 
-def as_nir(content: Content) -> Any:
-    """The graph in the `nir` package's own classes; its types are not checked again, our graph has checked them."""
-    nodes = {name: _node(node) if isinstance(node, Primitive) else as_nir(node) for name, node in content.nodes.items()}
-    return _Graph(nodes, list(content.edges), metadata=_plain(content.metadata), type_check=False)
+def read(
+    path: Path,
+    *,
+    convention: str | Convention | None = None,
+    dt: float | None = None,
+    reset: Reset | None = None,
+    input_shape: Shape | None = None,
+) -> Graph:
+    """The graph in a NIR file; see `read_with_conventions`."""
+    return read_with_conventions(path, convention=convention, dt=dt, reset=reset, input_shape=input_shape).graph
 
 
-class _Graph(nir.NIRGraph):
-    """Leaves out what the `nir` package fills in: its versions up to 1.0.4 do not know v_reset, and refuse it."""
+def read_with_conventions(
+    path: Path,
+    *,
+    convention: str | Convention | None = None,
+    dt: float | None = None,
+    reset: Reset | None = None,
+    input_shape: Shape | None = None,
+) -> Reading:
+    """The graph in a NIR file, and how it was understood.
 
-    def to_dict(self) -> dict[str, Any]:
-        told: dict[str, Any] = super().to_dict()
-        for node in told["nodes"].values():
-            node.pop("v_reset", None)
-        return told | {"type": "NIRGraph"}
+    A file that `write` wrote gives back its graph bit for bit. Of any other, the input is a sequence `[T, B, …]`, and the
+    answer the mean over time of its output.
+
+    Args:
+        path: of the file.
+        convention: how its equations are stepped, by its name in `CONVENTIONS` or as it is; recognised by its numbers if None.
+        dt: one time step in the unit of its time constants, instead of the convention's.
+        reset: "hard" or "soft", instead of the convention's: NIR knows the hard one alone, frameworks mean either.
+        input_shape: of a sample, where the file does not tell it.
+
+    Raises:
+        UserError: the file is damaged, recurrent, or holds what has no form in a graph; one line, which names file and node.
+    """
+    try:
+        return _understood(path, convention, dt, reset, input_shape)
+    except UserError as error:
+        raise LocatedError(str(error)) from None  # with what it quotes made printable
 
 
-def _node(node: Primitive) -> Any:
-    kind: Any = getattr(nir, node.kind)
-    fields: dict[str, Any] = _plain(node.fields)
-    metadata: dict[str, Any] = {"metadata": _plain(node.metadata)}
-    if node.kind in _SHAPES:
-        return kind({"input" if node.kind == "Input" else "output": fields["shape"]}, **metadata)
-    if node.kind == "Flatten":
-        return kind({"input": fields.pop("input_type")}, **fields, **metadata)
-    return kind(**fields, **metadata)
+def _understood(
+    path: Path, convention: str | Convention | None, dt: float | None, reset: Reset | None, input_shape: Shape | None
+) -> Reading:
+    content = load(path)
+    told = content.metadata.get(KEY)
+    if isinstance(told, str) and convention is None and dt is None and reset is None and input_shape is None:
+        return _ours(content, told, path)
+    one = flat(content, path)
+    name, look = (convention, "convention as asked for") if convention is not None else recognised(list(one.nodes.values()))
+    stepping = chosen(name, dt=dt, reset=reset)
+    graph, notes = imported(one, stepping, path, shape=input_shape)
+    statements = (
+        f"convention {stepping.name}: {look}",
+        *stepping.statements({node.kind for node in one.nodes.values()}),
+        *one.notes,
+        *notes,
+    )
+    return Reading(graph, stepping, tuple(map(printable, (*statements, "answer: the mean of the output over time"))))
 
 
-def _plain(values: Mapping[str, Value]) -> dict[str, Any]:
-    """Single numbers as Python's own: the `nir` package would compress an array without axes, which HDF5 cannot."""
-    return {name: value.item() if isinstance(value, np.ndarray) and not value.ndim else value for name, value in values.items()}
+def _ours(content: Content, told: str, path: Path) -> Reading:
+    """The graph that the metadata tell of, if the NIR nodes are those that would be written for it."""
+    try:
+        structure = parsed(told)
+        graph = Graph(rebuilt(one, content) for one in structure.members)
+        for tensor in structure.outputs:
+            if tensor not in graph:
+                raise UserError(f"outputs: {tensor}: no such node")
+        again = content_of(graph, dt=structure.dt, outputs=structure.outputs, exponents=structure.exponents)
+    except UserError as error:
+        raise UserError(f"{path}: metadata of neurodeploy: {error}") from None
+    except (OverflowError, RecursionError, ValueError, IndexError, KeyError) as error:  # what no sound metadata would lead to
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: metadata of neurodeploy: damaged ({type(error).__name__}: {reason})") from None
+    odd = unequal(content, again)
+    if odd is not None:
+        raise UserError(
+            f"{path}: {odd} is not what the metadata of neurodeploy tell; the file was changed by another program: read it "
+            "under a convention, such as nir, which leaves those metadata alone"
+        )
+    flat_nodes = [node for node in content.nodes.values() if isinstance(node, Primitive)]
+    statement = f"written by {structure.created_by}, whose metadata tell every update ({len(flat_nodes)} NIR nodes agree)"
+    return Reading(graph, None, (printable(statement),), structure.outputs)

@@ -15,8 +15,7 @@ from neurodeploy.graph import Graph, fold_batch_norm, ops
 from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Primitive
-from neurodeploy_exporters.nir.conventions import Convention
-from neurodeploy_exporters.nir.discretising import discrete, per_channel
+from neurodeploy_exporters.nir.conventions import Convention, discrete, per_channel
 from neurodeploy_exporters.nir.flattening import Flat, input_shape
 
 _MOST_VALUES = 1 << 26  # of one tensor, per sample and step

@@ -1,7 +1,6 @@
 """ONNX export: time loops as `Scan`, dynamic in steps and batch."""
 
-from neurodeploy_exporters.onnx.build import build
-from neurodeploy_exporters.onnx.pieces import FORMAT
+from neurodeploy_exporters.onnx.build import FORMAT, build
 from neurodeploy_exporters.onnx.runtime import Answer, Session, Stream
 from neurodeploy_exporters.onnx.target import OnnxTarget
 

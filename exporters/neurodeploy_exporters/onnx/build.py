@@ -1,19 +1,29 @@
-"""From a graph, or one part of it, to an ONNX model. The model is built node by node, so layers keep their names."""
+"""From a graph, or one part of it, to an ONNX model, and how such a file is run and read back as a piece of a bundle.
+
+A model is built node by node, so layers keep their names.
+"""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
+from neurodeploy_exporters.bundle import Bundle, Piece
+from neurodeploy_exporters.onnx.graph import read_members
 from neurodeploy_exporters.onnx.operators import OPERATIONS
 from neurodeploy_exporters.onnx.recurrence import DOMAIN
+from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.writer import LARGEST, SPIKE_COUNTS, STATES, STEPS, TRAINED_STEPS, Grid, Writer
+from neurodeploy_exporters.target import Format, Tensors
 
 _OPSET = 18
 _IR_VERSION = 8
@@ -44,7 +54,7 @@ def build(
             object, input → output; all begin with zeros. Chunks of any length then give what the whole sequence gives.
         spike_counts: for every spiking layer an output `<layer>.spikes` more, int64 `[T, B]`: spikes per step and sample. The
             metadata `spike_counts` is a JSON object, layer → output.
-        grids: weights become 8-bit integers, and so do these tensors (see `int8.calibrate`).
+        grids: weights become 8-bit integers, and so do these tensors (see `target.calibrate`).
 
     Raises:
         UserError: a node has no form in ONNX, or the name of another tensor; the message names it.
@@ -118,3 +128,72 @@ def _crossing(graph: Graph) -> frozenset[str]:
     except UserError:  # no spiking layer, or no head: there are no parts
         return frozenset()
     return frozenset(tensor for part in parts for tensor in part.inputs if graph.timed(tensor))
+
+
+def checked(graph: Graph, parts: Sequence[Part | None], *, name: str, **options: Any) -> dict[str, onnx.ModelProto]:
+    """Part → its model, which has passed ONNX's checker; "whole" for None. `options` as of `build`."""
+    models = {
+        "whole" if part is None else part.name: build(graph, part, name=f"{name}-{part.name}" if part else name, **options)
+        for part in parts
+    }
+    for model in models.values():
+        onnx.checker.check_model(model, full_check=True)
+    return models
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write a model; the same model makes the same bytes."""
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def chained(
+    graph: Graph,
+    parts: Sequence[Part],
+    models: Mapping[str, onnx.ModelProto],
+    steps: int,
+    body: Callable[[Part, Tensors], Mapping[str, NDArray[Any]]],
+) -> Callable[[NDArray[np.float32]], Tensors]:
+    """Runs the parts one after the other, samples → all that they make: ONNX on the host, and `body` what is not of it.
+
+    Args:
+        graph: that the parts are of.
+        parts: in order.
+        models: of the parts on the host.
+        steps: T.
+        body: runs another part: the part, what those before it made → what it makes.
+    """
+    firing = {part.name: [m for m in part.members if isinstance(graph[m], ops.Spiking)] for part in parts}
+    sessions = {name: Session(model, also=firing[name]) for name, model in models.items()}
+
+    def run(samples: NDArray[np.float32]) -> Tensors:
+        tensors: Tensors = {graph.input.name: samples}
+        for part in parts:
+            session = sessions.get(part.name)
+            tensors |= body(part, tensors) if session is None else session.run(tensors, steps=steps)
+        return tensors
+
+    return run
+
+
+def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    session = Session(bundle.path(piece.file), also=layers)
+    made = dict(session.run(tensors, steps=bundle.manifest.steps))
+    for layer in layers if bundle.manifest.spike_counts else ():
+        counted = made.get(session.counts.get(layer, ""))
+        spikes = made[layer].sum(tuple(range(2, made[layer].ndim)), dtype=np.float64)
+        if counted is None or not np.array_equal(counted, spikes):
+            raise UserError(f"{bundle.path(piece.file)}: layer {layer}: its spikes are not counted as the manifest says")
+    return made
+
+
+def _replay_each_step(bundle: Bundle, piece: Piece, inputs: NDArray[Any], layers: Sequence[str]) -> Tensors:
+    session = Session(bundle.path(piece.file), also=layers)
+    return session.stream().each_step(inputs, bundle.manifest.steps)
+
+
+def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tuple[ops.Node, ...]:
+    members = read_members(bundle.path(piece.file))
+    return (*(() if before else members.inputs), *members.nodes)
+
+
+FORMAT = Format(runtime="ONNX Runtime", replay=_replay, members=_members, replay_each_step=_replay_each_step)

@@ -1,5 +1,14 @@
-"""The ONNX target: one model for the whole network, and one for each of encoder, body and head."""
+"""The ONNX target: one model for the whole network, and one for each of encoder, body and head.
 
+With quantize "int8" they compute in static 8-bit integers: weights, and the currents of convolutions, where spikes enter. That is
+smaller and faster, and never exact. Spikes are 0 or 1, and sums and averages of a few of them small multiples of a step: an
+unsigned 8-bit integer holds them as they are. So only two things are rounded: weights, with one step per output channel, and the
+currents that a convolution makes of spikes, with one step per layer, chosen on calibration inputs; ONNX Runtime computes a
+convolution in integers only if its result is one. Where values that are no spikes enter (the first layer, a head behind a ReLU)
+weights alone are rounded: those layers are small, or computed once per sample.
+"""
+
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -9,27 +18,89 @@ import onnx
 from numpy.typing import NDArray
 from pydantic import Field
 
-from neurodeploy.graph import Graph, Part, partition
-from neurodeploy.graph.grid import check_inputs, grid_layers, to_grid
+from neurodeploy.graph import Graph, ops, partition
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import (
-    SAMPLE,
-    Agreement,
-    Manifest,
-    MeasuredAccuracy,
-    Piece,
-    Sample,
-    SampleEntry,
-    describe,
-    sample_of,
-    write_bundle,
-)
-from neurodeploy_exporters.bundle.measuring import LOGITS_ATOL, Inputs, classes, disagreement
-from neurodeploy_exporters.onnx.build import build
-from neurodeploy_exporters.onnx.int8 import calibrate
-from neurodeploy_exporters.onnx.pieces import FORMAT
+from neurodeploy_exporters.bundle import Agreement, Manifest, Sample, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
+from neurodeploy_exporters.onnx.build import FORMAT, build, checked, save
 from neurodeploy_exporters.onnx.runtime import Session
-from neurodeploy_exporters.target import ON_GRID, Subject, Target, TargetOptions
+from neurodeploy_exporters.onnx.writer import Grid
+from neurodeploy_exporters.target import GridTarget, Subject, TargetOptions
+
+_LEVELS = 255
+_BATCH = 16
+# two products of neighbours are added in 16 bits on processors without VNNI: more would overflow
+_LARGEST_INPUT = 127
+
+
+@dataclass(frozen=True)
+class _Multiples:
+    """Values are 0, 1, … `largest` times `step`."""
+
+    step: float
+    largest: int
+
+
+def calibrate(graph: Graph, inputs: NDArray[np.float32], steps: int) -> dict[str, Grid]:
+    """The grids of a graph's tensors: what convolutions and linear layers read, if it is made of spikes, and currents.
+
+    Args:
+        graph: batch norm folded.
+        inputs: `[B, …]` or `[T, B, …]`, none of them of the test set.
+        steps: T.
+
+    Returns:
+        tensor → its grid: currents of convolutions by the name of the node, and what they read.
+    """
+    made_of_spikes: dict[str, _Multiples] = {}
+    for node in graph.nodes:
+        made = _values(node, [made_of_spikes.get(source) for source in node.inputs], inputs)
+        if made is not None and made.largest <= _LARGEST_INPUT:
+            made_of_spikes[node.name] = made
+    read = [node.inputs[0] for node in graph.nodes if isinstance(node, ops.Synapse)]
+    grids = {name: Grid(made_of_spikes[name].step, 0) for name in read if name in made_of_spikes}
+    currents = [node.name for node in graph.of(ops.ConvNode) if node.inputs[0] in grids]
+    return grids | _ranges(graph, currents, inputs, steps)
+
+
+def _values(node: ops.Node, sources: list[_Multiples | None], inputs: NDArray[np.float32]) -> _Multiples | None:
+    if isinstance(node, ops.Spiking):
+        return _Multiples(1.0, 1)
+    if isinstance(node, ops.InputNode) and node.timed and np.array_equal(inputs, np.rint(inputs)) and inputs.min() >= 0:
+        return _Multiples(1.0, int(inputs.max()))
+    known = [source for source in sources if source is not None]
+    if not known or len(known) < len(sources):
+        return None
+    if node.keeps_values:
+        return known[0]
+    if isinstance(node, ops.AvgPoolNode):
+        size = int(np.prod(node.kernel))
+        return _Multiples(known[0].step / size, known[0].largest * size)
+    if isinstance(node, ops.AddNode) and known[0].step == known[1].step:
+        return _Multiples(known[0].step, known[0].largest + known[1].largest)
+    return None
+
+
+def _ranges(graph: Graph, currents: list[str], inputs: NDArray[np.float32], steps: int) -> dict[str, Grid]:
+    """Grids from the least to the largest value of each current, 0 among them."""
+    least, largest = dict.fromkeys(currents, 0.0), dict.fromkeys(currents, 0.0)
+    session = Session(build(graph, name="calibration"), also=currents)
+    samples = inputs.shape[1 if graph.input.timed else 0]
+    for start in range(0, samples, _BATCH):
+        batch = slice(start, start + _BATCH)
+        found = session.run({graph.input.name: inputs[:, batch] if graph.input.timed else inputs[batch]}, steps=steps)
+        for name in currents:
+            least[name] = float(np.minimum(least[name], found[name].min()))  # of a NaN, NaN
+            largest[name] = float(np.maximum(largest[name], found[name].max()))
+    return {name: _between(name, least[name], largest[name]) for name in currents}
+
+
+def _between(name: str, least: float, largest: float) -> Grid:
+    if not np.isfinite(largest - least):
+        raise UserError(f"node {name}: currents that are not finite found; train the network again")
+    scale = (largest - least) / _LEVELS or 1.0
+    return Grid(scale, round(-least / scale))
+
 
 _NO_CALIBRATION = "int8: no calibration inputs found; give training samples (--calibration 64)"
 
@@ -56,7 +127,7 @@ class OnnxOptions(TargetOptions):
     spike_counts: bool = Field(default=False, description="Spikes per layer, step and sample as further outputs.")
 
 
-class OnnxTarget(Target):
+class OnnxTarget(GridTarget):
     """ONNX models that any ONNX Runtime runs: the network whole, and in its parts."""
 
     name = "onnx"
@@ -66,19 +137,12 @@ class OnnxTarget(Target):
     def check(self, graph: Graph, options: OnnxOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         if options.quantize == "int8" and not calibrated:
             raise UserError(_NO_CALIBRATION)
-        build(to_grid(graph) if options.quantize == "exact" else graph, name="check", streaming=options.streaming)
-
-    def deployed(self, graph: Graph, options: OnnxOptions) -> Graph:
-        return to_grid(graph) if options.quantize == "exact" else graph
+        build(self.deployed(graph, options), name="check", streaming=options.streaming)
 
     def notices(self, options: OnnxOptions) -> tuple[str, ...]:
-        if options.quantize == "exact":
-            return (ON_GRID,)
-        return (
-            ()
-            if options.quantize == "none"
-            else ("The exported artefact computes in 8-bit integers; counts are those of the network with float weights.",)
-        )
+        if options.quantize != "int8":
+            return super().notices(options)
+        return ("The exported artefact computes in 8-bit integers; counts are those of the network with float weights.",)
 
     def export(self, subject: Subject, folder: Path, options: OnnxOptions) -> Path:
         """See `Target.export`.
@@ -86,61 +150,50 @@ class OnnxTarget(Target):
         Raises:
             UserError: a node has no form in ONNX, or no exact one, or the sample is not on the exact grid.
         """
-        graph, name, quantize = subject.graph, subject.name, options.quantize
-        deployed = self.deployed(graph, options)
-        if quantize == "exact":
-            check_inputs(subject.sample_inputs)
+        graph, name, quantize, integers = subject.graph, subject.name, options.quantize, options.quantize == "int8"
+        deployed = self.on_grid(subject, options)
         sample = sample_of(deployed, subject.sample_inputs)
-        described, parts = describe(deployed, target="onnx", name=name), partition(deployed, spikes_only=False).parts
-        steps = int(next(iter(sample.spikes.values())).shape[0])
-        grids = calibrate(graph, _calibration(subject.calibration), steps) if quantize == "int8" else None
-        make = partial(build, deployed, streaming=options.streaming, spike_counts=options.spike_counts, grids=grids)
-        models = {"whole": make(name=name)} | {part.name: make(part, name=f"{name}-{part.name}") for part in parts}
-        for model in models.values():
-            onnx.checker.check_model(model, full_check=True)
-        agreement, atol = _agreement(models["whole"], graph, sample, steps, quantize, streaming=options.streaming)
-        measured = {label: MeasuredAccuracy(correct=a.correct, samples=a.samples) for label, a in subject.accuracy.items()}
-        if subject.test is not None:
-            found = _answers(models["whole"], graph, subject.test, steps)
-            measured["exported"] = MeasuredAccuracy(correct=int((found == subject.test[1]).sum()), samples=len(found))
-            if quantize == "int8":
-                changed = int((found != _answers(build(graph, name=name), graph, subject.test, steps)).sum())
-                agreement = agreement.model_copy(update={"answers_compared": len(found), "changed_answers": changed})
-        allowed = 0 if quantize == "exact" else agreement.mismatched_spikes
+        described, parts = describe(deployed, target="onnx", name=name), (None, *partition(deployed, spikes_only=False).parts)
+        settings: dict[str, Any] = {"streaming": options.streaming, "spike_counts": options.spike_counts}
+        if integers and (subject.calibration is None or not subject.calibration.size):
+            raise UserError(_NO_CALIBRATION)
+        grids = calibrate(graph, subject.calibration, sample.steps) if integers and subject.calibration is not None else None
+        models = checked(deployed, parts, name=name, grids=grids, **settings)
+        agreement, atol = _agreement(models["whole"], graph, sample, quantize, streaming=options.streaming)
+        answers = _answers(models["whole"], subject, sample.steps)
+        if integers and answers is not None:
+            changed = int((answers != _answers(build(graph, name=name), subject, sample.steps)).sum())
+            agreement = agreement.model_copy(update={"answers_compared": len(answers), "changed_answers": changed})
         manifest = Manifest(
             **described,
-            steps=steps,
+            **settings,
+            steps=sample.steps,
             latency_steps=0,
-            pieces=tuple(_piece(deployed, part) for part in (None, *parts)),
-            quantization=_quantization(graph, deployed, quantize),
-            accuracy=measured,
-            sample=SampleEntry(file=SAMPLE, samples=len(sample.logits), logits_atol=atol, allowed_mismatched_spikes=allowed),
+            pieces=tuple(piece_of(deployed, part, "onnx") for part in parts),
+            quantization=self.quantization(graph, deployed, options),
+            accuracy=subject.measured(answers),
+            sample=sample.entry(0 if quantize == "exact" else agreement.mismatched_spikes, atol),
             agreement=agreement,
-            streaming=options.streaming,
-            spike_counts=options.spike_counts,
             notes=_notes(graph, quantize, agreement, subject.encoding),
         )
-        writers = {f"{key}.onnx": partial(_write, model) for key, model in models.items()}
-        return write_bundle(folder, manifest, writers, sample)
+        return write_bundle(folder, manifest, {f"{key}.onnx": partial(save, model) for key, model in models.items()}, sample)
 
-
-def _calibration(inputs: NDArray[np.float32] | None) -> NDArray[np.float32]:
-    if inputs is None or not inputs.size:
-        raise UserError(_NO_CALIBRATION)
-    return inputs
+    def quantization(self, graph: Graph, deployed: Graph, options: OnnxOptions) -> dict[str, Any]:
+        if options.quantize == "int8":
+            return {"kind": "int8", "weights": "8-bit integers, one scale per output", "currents": "8 bits, if made of spikes"}
+        return super().quantization(graph, deployed, options)
 
 
 def _agreement(
-    model: onnx.ModelProto, graph: Graph, sample: Sample, steps: int, quantize: str, *, streaming: bool
+    model: onnx.ModelProto, graph: Graph, sample: Sample, quantize: str, *, streaming: bool
 ) -> tuple[Agreement, float]:
     """How a model agrees with the sample, and how closely its logits do; of several ways of running it the worst."""
-    session, answer, source = Session(model, also=graph.spiking), graph.output.name, graph.input.name
-    ways = [session.run({source: sample.inputs}, steps=steps)]
+    session = Session(model, also=graph.spiking)
+    ways = [session.run({graph.input.name: sample.inputs}, steps=sample.steps)]
     if streaming:
-        ways.append(session.stream().each_step(sample.inputs, steps))
-    differences = [disagreement(found, sample, answer) for found in ways]
-    compared = sum(spikes.size for spikes in sample.spikes.values())
-    wrong = max(count for count, _ in differences)
+        ways.append(session.stream().each_step(sample.inputs, sample.steps))
+    counts, distances = zip(*(sample.disagreement(made, graph.output.name) for made in ways), strict=True)
+    compared, wrong = sum(spikes.size for spikes in sample.spikes.values()), max(counts)
     agreement = Agreement(
         reference="float" if quantize == "int8" else "exported",
         samples=len(sample.logits),
@@ -148,32 +201,14 @@ def _agreement(
         mismatched_spikes=wrong,
         mismatch_rate=wrong / compared,
     )
-    return agreement, LOGITS_ATOL if quantize == "exact" else max(atol for _, atol in differences)
+    return agreement, LOGITS_ATOL if quantize == "exact" else max(distances)
 
 
-def _answers(model: onnx.ModelProto, graph: Graph, test: tuple[Inputs, NDArray[np.int64]], steps: int) -> NDArray[np.int64]:
-    session, source, answer = Session(model), graph.input.name, graph.output.name
-    return classes(lambda x: session.run({source: x}, steps=steps)[answer], test[0], len(test[1]), timed=graph.input.timed)
-
-
-def _write(model: onnx.ModelProto, path: Path) -> None:
-    path.write_bytes(model.SerializeToString(deterministic=True))
-
-
-def _piece(graph: Graph, part: Part | None) -> Piece:
-    if part is None:
-        return Piece(name="whole", file="whole.onnx", format="onnx", inputs=(graph.input.name,), outputs=(graph.output.name,))
-    values: dict[str, Any] = {"name": part.name, "file": f"{part.name}.onnx", "format": "onnx"}
-    return Piece.model_validate({**values, "inputs": part.inputs, "outputs": part.outputs})
-
-
-def _quantization(graph: Graph, deployed: Graph, kind: str) -> dict[str, Any]:
-    if kind == "none":
-        return {"kind": "none", "weights": "float32"}
-    if kind == "int8":
-        return {"kind": "int8", "weights": "8-bit integers, one scale per output", "currents": "8 bits, if made of spikes"}
-    layers = {g.name: {"weight_step": 2.0**-g.exponent, "weight_error": g.weight_error} for g in grid_layers(graph, deployed)}
-    return {"kind": "exact", "weights": "8-bit integers times a power of two, up to the last spiking layer", "layers": layers}
+def _answers(model: onnx.ModelProto, subject: Subject, steps: int) -> NDArray[np.int64] | None:
+    if subject.test is None:
+        return None
+    session, source, answer = Session(model), subject.graph.input.name, subject.graph.output.name
+    return subject.answers(lambda samples: session.run({source: samples}, steps=steps)[answer])
 
 
 def _notes(graph: Graph, kind: str, agreement: Agreement, encoding: str | None) -> tuple[str, ...]:

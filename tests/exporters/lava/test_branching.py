@@ -14,10 +14,9 @@ from neurodeploy.graph.grid import to_grid
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import read_circuit, write_circuit
-from neurodeploy_exporters.lava.hardware import check_hardware
 from neurodeploy_exporters.lava.layers import CubaConstants
 from neurodeploy_exporters.lava.netfile import read, write
-from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.network import Network, check_hardware
 from neurodeploy_exporters.lava.pipeline import run_sequence, run_stream
 from neurodeploy_exporters.lava.quantize import QuantizedBody, quantize_body
 from neurodeploy_exporters.lava.rounding import split

@@ -11,7 +11,7 @@ from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava
-from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.bundle import GradedTensor, read_bundle
 from neurodeploy_exporters.lava.headcut import cut
 from neurodeploy_exporters.lava.netfile import read
 from neurodeploy_exporters.lava.pipeline import run_sequence, run_stream
@@ -112,13 +112,14 @@ def test_graded_values_are_the_sums_of_the_interpreter_alone_and_in_a_stream(net
     body, x = cut_late(network), spikes()
     (readout,) = body.readouts
     expected = interpreter.run(body.graph, x)[f"{readout.name}.graded"]
-    mean = readout.i_decay == 0
+    read_when = "after the last step" if readout.i_decay == 0 else "every step"
+    leaving = GradedTensor(name="g", population=readout.key, shape=readout.shape, read=read_when, latency_steps=readout.latency)
     for replay in (
         run_sequence(body.network, x, graded=[readout.key]),
         run_stream(body.network, x, graded=[readout.key], reset_interval=len(x) + gap),
     ):
         assert readout.key not in replay.spikes
-        np.testing.assert_array_equal(replay.graded_of(readout.key, readout.shape, mean=mean), expected)
+        np.testing.assert_array_equal(replay.read_out(leaving), expected)
     assert np.abs(expected).max() > 10
 
 

@@ -15,10 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.lava.hardware import check_hardware
 from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.netfile import read, write
-from neurodeploy_exporters.lava.network import Network
+from neurodeploy_exporters.lava.network import Network, check_hardware
 
 NEURON = CubaConstants(4096, 1024, 100)
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.lava.hardware import check_hardware
 from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer
 from neurodeploy_exporters.lava.netfile import read, write
+from neurodeploy_exporters.lava.network import check_hardware
 from neurodeploy_exporters.lava.pipeline import run_sequence, run_stream
 from neurodeploy_exporters.lava.quantize import QuantizedBody, quantize_body
 from neurodeploy_exporters.lava.wiring import stages

@@ -14,7 +14,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import onnx
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.nir import export, read, read_with_conventions
-from neurodeploy_exporters.nir.part import graph_of
+from neurodeploy_exporters.nir.target import graph_of
 from neurodeploy_exporters.verify import verify
 
 VARIANTS = [(kind, reset, repact) for kind in ("conv", "resnet") for reset in ("hard", "soft") for repact in (False, True)]
@@ -116,7 +116,7 @@ def test_another_networks_file_in_its_place_is_found(graph, digits, tmp_path):
 
 
 def test_a_quantisation_that_is_not_nirs_is_refused(graph, digits, tmp_path):
-    with pytest.raises(UserError, match='quantize "int8": NIR files hold floats'):
+    with pytest.raises(UserError, match="quantize: 'int8' found, NIR files hold floats"):
         export(graph("conv"), digits[0][:4], tmp_path / "b", name="n", quantize="int8")
     assert not list(tmp_path.iterdir())
 

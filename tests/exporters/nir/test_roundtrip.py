@@ -17,8 +17,8 @@ from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import Spiking
 from neurodeploy_exporters.nir import NoNirForm, read, read_with_conventions, write
-from neurodeploy_exporters.nir.files import load
-from neurodeploy_exporters.nir.part import graph_of
+from neurodeploy_exporters.nir.content import load
+from neurodeploy_exporters.nir.target import graph_of
 
 NEURONS = {
     "lif hard": {"decay": 0.25},

@@ -10,7 +10,7 @@ from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import build
 from neurodeploy_exporters.onnx.graph import read_graph, read_members
-from neurodeploy_exporters.onnx.int8 import calibrate
+from neurodeploy_exporters.onnx.target import calibrate
 
 
 def saved(model: onnx.ModelProto, path):

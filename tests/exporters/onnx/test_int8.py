@@ -13,7 +13,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx import Session, build, export
-from neurodeploy_exporters.onnx.int8 import calibrate
+from neurodeploy_exporters.onnx.target import calibrate
 from neurodeploy_exporters.verify import verify
 
 

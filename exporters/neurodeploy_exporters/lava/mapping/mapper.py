@@ -10,7 +10,7 @@ import numpy as np
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Population, Synapse
-from neurodeploy_exporters.lava.connection import Integers, Shape
+from neurodeploy_exporters.lava.connection import Integers
 from neurodeploy_exporters.lava.mapping.chip import Chip
 from neurodeploy_exporters.lava.mapping.placement import Placer, blocks, fits, required_axons
 from neurodeploy_exporters.lava.mapping.result import Mapping, PlacedPopulation, Unplaced
@@ -41,8 +41,9 @@ def narrowed(circuit: Circuit, channels: dict[int, int]) -> Circuit:
         if synapse.target in channels:
             synapse = _selected(synapse, slice(channels[synapse.target]))
         if synapse.source in channels:
-            shape = circuit.populations[synapse.source].shape
-            synapse = _selected(synapse, _inputs(synapse, shape, channels[synapse.source]))
+            # of a matrix, a channel is as many inputs as it has places
+            places = 1 if isinstance(synapse.connection, Convolution) else prod(circuit.shape_of(synapse.source)[1:])
+            synapse = _selected(synapse, (slice(None), slice(channels[synapse.source] * places)))
         synapses.append(synapse)
     return replace(circuit, populations=populations, synapses=tuple(synapses))
 
@@ -60,13 +61,6 @@ def _population(population: Population, channels: int) -> Population:
 
 def _first(values: Any, channels: int) -> Any:
     return values if values is None or np.ndim(values) == 0 else values[:channels]
-
-
-def _inputs(synapse: Synapse, shape: Shape, channels: int) -> Any:
-    """Selects, of a weight, what reads the first channels of a source."""
-    if isinstance(synapse.connection, Convolution):
-        return (slice(None), slice(channels))
-    return (slice(None), slice(channels * int(np.prod(shape[1:]))))
 
 
 def _selected(synapse: Synapse, which: Any) -> Synapse:
@@ -155,11 +149,14 @@ def shrink(circuit: Circuit, placer: Placer, allowed: int, cores: list[int]) -> 
         found = placer.place(narrowed(circuit, channels))
         return sum(len(each) for each in found if each is not None) <= allowed and None not in found
 
+    def alone_enough(index: int, kept: int) -> bool:
+        return small_enough({index: kept})
+
     choices = sorted((index for index in range(len(cores)) if can_narrow(circuit, index)), key=lambda index: -cores[index])
     best: tuple[int, str] | None = None
     for index in choices[:_CANDIDATES]:
         key, shape = circuit.populations[index].key, circuit.populations[index].shape
-        kept = _largest(partial(_alone, small_enough, index), shape[0] - 1)
+        kept = _largest(partial(alone_enough, index), shape[0] - 1)
         if kept:
             lost = (shape[0] - kept) * prod(shape[1:])
             text = f"reduce the {'channels' if len(shape) > 1 else 'neurons'} of {key} from {shape[0]:,} to {kept:,}"
@@ -174,10 +171,6 @@ def shrink(circuit: Circuit, placer: Placer, allowed: int, cores: list[int]) -> 
     if percent:
         return f"reduce the channels of all populations that can be narrowed ({len(choices)}) to {percent} %"
     return "use a smaller network: fewer channels, or a smaller input"
-
-
-def _alone(small_enough: Callable[[dict[int, int]], bool], index: int, kept: int) -> bool:
-    return small_enough({index: kept})
 
 
 def _largest(works: Callable[[int], bool], most: int) -> int:

@@ -5,10 +5,10 @@ columns, so counts come from two small products per block, never from a walk ove
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,12 +35,6 @@ class Reach:
     counts: Integers
     place: tuple[slice, ...]
     lists: Integers | None
-
-
-class ConnectionGeometry(Protocol):
-    """A connection, asked about blocks of its targets."""
-
-    def reach(self, block: Block) -> Reach: ...
 
 
 class ConvolutionGeometry:
@@ -92,34 +86,18 @@ class ConvolutionGeometry:
         return self._lines[axis, start, stop]
 
 
-class MatrixGeometry:
-    """Of a matrix that reads a source of `shape` in C order."""
-
-    def __init__(self, weight: Integers, shape: Shape) -> None:
-        self._shape = shape
-        self._present: Any = weight != 0
-
-    def reach(self, block: Block) -> Reach:
-        ((start, stop),) = block
-        counts = np.count_nonzero(self._present[start:stop], axis=0).reshape(self._shape)
-        return Reach(counts, tuple(slice(0, size) for size in self._shape), None)
-
-
-def geometry(connection: Convolution | Matrix, shape: Shape) -> ConnectionGeometry:
-    """Of a connection from a source of `shape`."""
+def geometry(connection: Convolution | Matrix, shape: Shape) -> Callable[[Block], Reach]:
+    """Of a connection from a source of `shape`: how it reaches a block of its targets."""
     if isinstance(connection, Convolution):
-        return ConvolutionGeometry(connection, shape)
-    return MatrixGeometry(connection.weight, shape)
+        return ConvolutionGeometry(connection, shape).reach
+    present: Any = connection.weight != 0
 
+    def reach(block: Block) -> Reach:
+        ((start, stop),) = block
+        counts = np.count_nonzero(present[start:stop], axis=0).reshape(shape)
+        return Reach(counts, tuple(slice(0, size) for size in shape), None)
 
-def neurons(block: Block) -> int:
-    """How many a block holds."""
-    return prod(stop - start for start, stop in block)
-
-
-def slices(block: Block) -> tuple[slice, ...]:
-    """The block as an index into an array over its population."""
-    return tuple(slice(start, stop) for start, stop in block)
+    return reach
 
 
 def synapse_bits(reach: Reach, neurons: int, delay_bits: int, encoding: Encoding) -> int:
@@ -200,8 +178,8 @@ class Demand:
             own = Matrix(weight=self.population.recurrent)
             synapses.append(Synapse(source=index, target=index, connection=own))
         self._index, self._synapses = index, synapses
-        self._geometries = [geometry(s.connection, source_shape(circuit, s)) for s in synapses]
-        self._delays = [longest_delay(synapse) for synapse in synapses]
+        self._geometries = [geometry(s.connection, circuit.shape_of(s.source)) for s in synapses]
+        self._delays = [s.delay + int(np.max(getattr(s.connection, "delay", 0))) for s in synapses]
         self._slots = max(_MIN_DELAY_SLOTS, 1 << (max(self._delays, default=0) + 1).bit_length())
 
     def use(self, block: Block, fan_out: Integers) -> Use:
@@ -211,26 +189,28 @@ class Demand:
             block: of neurons of the population.
             fan_out: of every neuron of the population, the output axons that it needs.
         """
-        held = neurons(block)
+        held = prod(stop - start for start, stop in block)
         reached: dict[int, list[Reach]] = defaultdict(list)
         axons = bits = synapses = 0
-        for synapse, each, delay in zip(self._synapses, self._geometries, self._delays, strict=True):
-            reach = each.reach(block)
+        for synapse, reach_of, delay in zip(self._synapses, self._geometries, self._delays, strict=True):
+            reach = reach_of(block)
             bits += synapse_bits(reach, held, delay.bit_length(), self._chip.encoding)
             synapses += int(reach.counts.sum())
-            if self._shares(synapse):
+            if self._chip.encoding.shared_kernels and isinstance(synapse.connection, Convolution):
                 axons += int(reach.counts.any())
             else:
                 reached[synapse.source].append(reach)
-        axons += sum(_distinct(reaches) for reaches in reached.values())
-        return Use(held, axons, int(fan_out[slices(block)].sum()), bits, held * self._slots, synapses)
+        axons += sum(int(np.count_nonzero(union(reaches)[1])) for reaches in reached.values())
+        return Use(
+            held, axons, int(fan_out[tuple(slice(*bounds) for bounds in block)].sum()), bits, held * self._slots, synapses
+        )
 
     def reached(self, block: Block) -> dict[int, list[Reach]]:
         """Population → how its neurons reach the block, once for each synapse; without the circuit's input."""
         found: dict[int, list[Reach]] = defaultdict(list)
-        for synapse, each in zip(self._synapses, self._geometries, strict=True):
+        for synapse, reach_of in zip(self._synapses, self._geometries, strict=True):
             if synapse.source != INPUT:
-                found[synapse.source].append(each.reach(block))
+                found[synapse.source].append(reach_of(block))
         return found
 
     def own_axons(self, blocks: Sequence[Block]) -> Integers | int:
@@ -243,27 +223,11 @@ class Demand:
                 axons[reach.place] += reach.counts > 0
         return axons
 
-    def _shares(self, synapse: Synapse) -> bool:
-        return self._chip.encoding.shared_kernels and isinstance(synapse.connection, Convolution)
-
-
-def source_shape(circuit: Circuit, synapse: Synapse) -> Shape:
-    """Shape of what a synapse reads."""
-    return circuit.input_shape if synapse.source == INPUT else circuit.populations[synapse.source].shape
-
-
-def longest_delay(synapse: Synapse) -> int:
-    """Steps, over all of its connections."""
-    own = int(np.max(synapse.connection.delay)) if isinstance(synapse.connection, Matrix) else 0
-    return synapse.delay + own
-
 
 def union(reaches: Sequence[Reach]) -> tuple[tuple[slice, ...], NDArray[np.bool_]]:
     """Which neurons of one source reach a block through any of several synapses: a box, and whether each neuron in it does."""
-    if len(reaches) == 1:
-        return reaches[0].place, reaches[0].counts > 0
     corners = [[(s.start, s.stop) for s in reach.place] for reach in reaches if reach.counts.size]
-    if not corners:
+    if len(reaches) == 1 or not corners:
         return reaches[0].place, reaches[0].counts > 0
     low, high = np.min(corners, axis=0)[:, 0], np.max(corners, axis=0)[:, 1]
     mask = np.zeros(high - low, np.bool_)
@@ -272,7 +236,3 @@ def union(reaches: Sequence[Reach]) -> tuple[tuple[slice, ...], NDArray[np.bool_
             inner = tuple(slice(s.start - first, s.stop - first) for s, first in zip(reach.place, low, strict=True))
             mask[inner] |= reach.counts > 0
     return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)), mask
-
-
-def _distinct(reaches: Sequence[Reach]) -> int:
-    return int(np.count_nonzero(union(reaches)[1]))
