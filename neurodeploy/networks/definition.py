@@ -69,7 +69,7 @@ class Relu:
 
 
 @dataclass(frozen=True)
-class Spiking:
+class SpikingActivations:
     """The student's activations: spiking neurons over T steps.
 
     Attributes:
