@@ -34,7 +34,7 @@ from benchmarks.subjects import SUBJECTS, installed_version
 from benchmarks.timing import interleaved
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.networks import ResNetSpec, Spiking, VggSpec
+from neurodeploy.networks import ResNetSpec, SpikingActivations, VggSpec
 from neurodeploy_energy import LayerRow, account, register_neuron
 
 PARTS = ("agreement", "overhead", "memory")
@@ -192,7 +192,7 @@ def overhead(steps: list[int], batch: int, rounds: int) -> list[Cost]:
         for t in steps:
             sys.stderr.write(f"overhead: {name}, T = {t}\n")
             torch.manual_seed(0)
-            network = spec.build(3, 10, Spiking(partial(Neuron, NeuronParameters(0.5, 0.5)), t))
+            network = spec.build(3, 10, SpikingActivations(partial(Neuron, NeuronParameters(0.5, 0.5)), t))
             images = torch.rand(batch, 3, 32, 32)
             _settle(network, images[:8])
             passes: dict[str, Callable[[], None]] = {

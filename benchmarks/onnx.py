@@ -37,7 +37,7 @@ from neurodeploy.graph import Graph, fold_batch_norm, ops
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.networks import NetworkSpec, ResNetSpec, Spiking, VggSpec
+from neurodeploy.networks import NetworkSpec, ResNetSpec, SpikingActivations, VggSpec
 from neurodeploy_exporters.onnx import Session, build
 
 NETWORKS: dict[str, NetworkSpec] = {
@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
 def network(name: str) -> Graph:
     """With random weights on the exact grid, scaled by the batch norms so that a fifth or so of the neurons fire."""
     torch.manual_seed(0)
-    activations = Spiking(partial(Neuron, NeuronParameters(0.5, 0.5, "hard")), 4)
+    activations = SpikingActivations(partial(Neuron, NeuronParameters(0.5, 0.5, "hard")), 4)
     module = NETWORKS[name].build(3, 10, activations)
     norms = [each for each in module.modules() if isinstance(each, torch.nn.BatchNorm2d)]
     for norm in norms:

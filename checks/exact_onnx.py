@@ -24,7 +24,7 @@ from neurodeploy.graph import Graph, fold_batch_norm, ops
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.networks import NetworkSpec, ResNetSpec, Spiking, VggSpec
+from neurodeploy.networks import NetworkSpec, ResNetSpec, SpikingActivations, VggSpec
 from neurodeploy_exporters.onnx import Session, build
 
 NETWORKS: dict[str, NetworkSpec] = {
@@ -50,7 +50,7 @@ def arguments() -> argparse.Namespace:
 def network(name: str, reset: Reset, images: torch.Tensor) -> Graph:
     """On the exact grid, with batch norms that know the images."""
     torch.manual_seed(0)
-    module = NETWORKS[name].build(3, 10, Spiking(partial(Neuron, NeuronParameters(0.5, 0.5, reset)), 4))
+    module = NETWORKS[name].build(3, 10, SpikingActivations(partial(Neuron, NeuronParameters(0.5, 0.5, reset)), 4))
     for norm in (each for each in module.modules() if isinstance(each, torch.nn.BatchNorm2d)):
         norm.momentum = None  # the plain mean over all batches
     with torch.no_grad():

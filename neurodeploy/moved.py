@@ -40,4 +40,5 @@ HOMES = {
 NAMES = {
     "neurodeploy.accounting": {"account": "energy_report"},
     "neurodeploy.graph.nodes": {name: f"{name}Node" for name in _NODES.split()},
+    "neurodeploy.networks.activation": {"Spiking": "SpikingActivations"},
 }

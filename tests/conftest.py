@@ -18,7 +18,7 @@ from neurodeploy.networks import (
     ConvNetSpec,
     ResNet1dSpec,
     ResNetSpec,
-    Spiking,
+    SpikingActivations,
     SvggSpec,
     VggSpec,
 )
@@ -97,7 +97,7 @@ def small_named() -> Callable[[str], Small]:
 
 
 @pytest.fixture(scope="session")
-def spiking() -> Callable[..., Spiking]:
+def spiking() -> Callable[..., SpikingActivations]:
     """`(steps, code, repact, decay, threshold, reset)` → the activations of a student."""
 
     def make(
@@ -108,7 +108,7 @@ def spiking() -> Callable[..., Spiking]:
         decay: float = 0.25,
         threshold: float = 0.5,
         reset: Reset = "hard",
-    ) -> Spiking:
-        return Spiking(partial(Neuron, NeuronParameters(decay, threshold, reset), Rectangle()), steps, repact, code)
+    ) -> SpikingActivations:
+        return SpikingActivations(partial(Neuron, NeuronParameters(decay, threshold, reset), Rectangle()), steps, repact, code)
 
     return make

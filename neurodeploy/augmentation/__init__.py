@@ -4,26 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from neurodeploy.augmentation.augmentation import Augmentation, LabelAugmentation, augment
-from neurodeploy.augmentation.autoaugment import AutoAugment
-from neurodeploy.augmentation.events import EventFlip, EventShift
-from neurodeploy.augmentation.images import Crop, Cutout, Flip, Mixup
+from neurodeploy.augmentation.augmentation import Augmentation as Augmentation
+from neurodeploy.augmentation.augmentation import LabelAugmentation as LabelAugmentation
+from neurodeploy.augmentation.augmentation import augment as augment
+from neurodeploy.augmentation.autoaugment import AutoAugment as AutoAugment
+from neurodeploy.augmentation.events import EventFlip as EventFlip
+from neurodeploy.augmentation.events import EventShift as EventShift
+from neurodeploy.augmentation.images import Crop as Crop
+from neurodeploy.augmentation.images import Cutout as Cutout
+from neurodeploy.augmentation.images import Flip as Flip
+from neurodeploy.augmentation.images import Mixup as Mixup
 
-AnyAugmentation = Annotated[
-    Crop | Flip | Cutout | AutoAugment | Mixup | EventShift | EventFlip,
-    Field(discriminator="kind"),
-]
-
-__all__ = [
-    "AnyAugmentation",
-    "Augmentation",
-    "AutoAugment",
-    "Crop",
-    "Cutout",
-    "EventFlip",
-    "EventShift",
-    "Flip",
-    "LabelAugmentation",
-    "Mixup",
-    "augment",
-]
+AnyAugmentation = Annotated[Crop | Flip | Cutout | AutoAugment | Mixup | EventShift | EventFlip, Field(discriminator="kind")]

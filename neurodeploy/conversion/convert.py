@@ -20,7 +20,7 @@ from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks import NetworkSpec, Spiking
+from neurodeploy.networks import NetworkSpec, SpikingActivations
 
 Thresholds = Literal["spiking", "activations", "error", "one"]
 THRESHOLDS: tuple[Thresholds, ...] = ("spiking", "activations", "error", "one")
@@ -131,7 +131,7 @@ def convert(
         raise UserError(f"conversion code: {code!r} found, 'direct' or 'poisson' expected: only they carry a value as a rate")
     graph = _graph(teacher, samples)
     neuron = partial(ThresholdNeuron, _IF, surrogate, learn_threshold=learn_threshold)
-    activations = Spiking(neuron, steps, repact, code)
+    activations = SpikingActivations(neuron, steps, repact, code)
     student = spec.build(samples.shape[1], graph.shape(graph.output.name)[0], activations)
     student.to(next(teacher.parameters()).device)
     return initialise(student, teacher, samples, method=method, batch_size=batch_size)

@@ -16,7 +16,15 @@ from neurodeploy.dynamics.surrogates import ArcTangent, Surrogate
 from neurodeploy.io.errors import UserError
 
 
-class _FoldedConvolution(nn.modules.conv._ConvNd):
+class _OverTime(nn.Module):
+    """A mixin for torch's layers over `[N, …]`, of which it makes layers over `[T, B, …]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = super().forward(x.flatten(0, 1))
+        return result.unflatten(0, x.shape[:2])
+
+
+class _CpuConvolution(nn.modules.conv._ConvNd):
     """A mixin for torch's convolutions: on a CPU they go through `kernels.convolution`."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -30,32 +38,20 @@ class _FoldedConvolution(nn.modules.conv._ConvNd):
         )
 
 
-class Conv1d(_FoldedConvolution, nn.Conv1d):
+class Conv1d(_OverTime, _CpuConvolution, nn.Conv1d):
     """`torch.nn.Conv1d` over `[T, B, C, L]`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-
-class Conv2d(_FoldedConvolution, nn.Conv2d):
+class Conv2d(_OverTime, _CpuConvolution, nn.Conv2d):
     """`torch.nn.Conv2d` over `[T, B, C, H, W]`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-
-class BatchNorm1d(CommonStatistics, nn.BatchNorm1d):
+class BatchNorm1d(_OverTime, CommonStatistics, nn.BatchNorm1d):
     """`torch.nn.BatchNorm1d` over `[T, B, C, L]` or `[T, B, C]`; statistics are taken over T and B together."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-
-class BatchNorm2d(CommonStatistics, nn.BatchNorm2d):
+class BatchNorm2d(_OverTime, CommonStatistics, nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d` over `[T, B, C, H, W]`; statistics are taken over T and B together (tdBN, Zheng 2021)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 class BatchNormNd(BatchNorm2d):
@@ -65,34 +61,20 @@ class BatchNormNd(BatchNorm2d):
         pass
 
 
-class AvgPool1d(nn.AvgPool1d):
+class AvgPool1d(_OverTime, nn.AvgPool1d):
     """`torch.nn.AvgPool1d` over `[T, B, C, L]`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-
-class AvgPool2d(nn.AvgPool2d):
+class AvgPool2d(_OverTime, nn.AvgPool2d):
     """`torch.nn.AvgPool2d` over `[T, B, C, H, W]`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
-
-class MaxPool1d(nn.MaxPool1d):
+class MaxPool1d(_OverTime, nn.MaxPool1d):
     """`torch.nn.MaxPool1d` over `[T, B, C, L]`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        pooled: Tensor = super().forward(x.flatten(0, 1))
-        return pooled.unflatten(0, x.shape[:2])
 
-
-class MaxPool2d(nn.MaxPool2d):
+class MaxPool2d(_OverTime, nn.MaxPool2d):
     """`torch.nn.MaxPool2d` over `[T, B, C, H, W]`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled: Tensor = super().forward(x.flatten(0, 1))
-        return pooled.unflatten(0, x.shape[:2])
 
 
 class GlobalAvgPool1d(nn.Module):
@@ -172,11 +154,11 @@ class Neuron(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
-        return self._fire(current, self._constants)
-
-    def _fire(self, current: Tensor, dynamics: Dynamics) -> Tensor:
         v0 = current.new_zeros(()).expand(current.shape[1:])
-        return multi_step(current, v0, dynamics, self.surrogate, detach_reset=self.detach_reset)[0]
+        return multi_step(current, v0, self._dynamics(), self.surrogate, detach_reset=self.detach_reset)[0]
+
+    def _dynamics(self) -> Dynamics:
+        return self._constants
 
     def extra_repr(self) -> str:
         p = self.constants
@@ -209,7 +191,17 @@ class _Learned:
     reset: Reset
 
 
-class ParametricNeuron(Neuron):
+class _LearningNeuron(Neuron):
+    """What neurons with learned constants share: what an export carries is read from the parameters."""
+
+    @property
+    def constants(self) -> NeuronParameters:
+        with torch.no_grad():
+            now = self._dynamics()
+            return NeuronParameters(float(now.decay), float(now.threshold), now.reset)
+
+
+class ParametricNeuron(_LearningNeuron):
     """LIF neurons whose leak, and on request whose threshold, is learned: one number each for the whole layer.
 
     `λ = σ(w)` (parametric LIF, Fang et al. 2021, with λ = 1 − 1/τ) and `θ = exp(u)`, so that both stay in their ranges. That
@@ -242,18 +234,8 @@ class ParametricNeuron(Neuron):
         threshold = self._constants.threshold if self.log_threshold is None else self.log_threshold.exp()
         return _Learned(self.decay_logit.sigmoid(), threshold, self._constants.reset)
 
-    @property
-    def constants(self) -> NeuronParameters:
-        with torch.no_grad():
-            now = self._dynamics()
-        return NeuronParameters(float(now.decay), float(now.threshold), now.reset)
 
-    def forward(self, current: Tensor) -> Tensor:
-        """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
-        return self._fire(current, self._dynamics())
-
-
-class ThresholdNeuron(Neuron):
+class ThresholdNeuron(_LearningNeuron):
     """IF or LIF neurons with a fixed leak, 1 allowed, and a threshold that the state dict carries: conversion sets it.
 
     `θ = exp(u)` as in `ParametricNeuron`, one number for the whole layer; training learns it on request (our working form).
@@ -275,10 +257,8 @@ class ThresholdNeuron(Neuron):
         super().__init__(parameters, surrogate, detach_reset=detach_reset)
         self.log_threshold = nn.Parameter(torch.tensor(log(parameters.threshold)), requires_grad=learn_threshold)
 
-    @property
-    def constants(self) -> NeuronParameters:
-        with torch.no_grad():
-            return NeuronParameters(self._constants.decay, float(self.log_threshold.exp()), self._constants.reset)
+    def _dynamics(self) -> _Learned:
+        return _Learned(self._constants.decay, self.log_threshold.exp(), self._constants.reset)
 
     def set_threshold(self, threshold: float) -> None:
         """Replace θ; float32 keeps it to seven digits.
@@ -289,10 +269,6 @@ class ThresholdNeuron(Neuron):
         start = NeuronParameters(self._constants.decay, threshold, self._constants.reset)
         with torch.no_grad():
             self.log_threshold.fill_(log(start.threshold))
-
-    def forward(self, current: Tensor) -> Tensor:
-        """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
-        return self._fire(current, _Learned(self._constants.decay, self.log_threshold.exp(), self._constants.reset))
 
 
 class CubaNeuron(Neuron):
@@ -323,7 +299,7 @@ class CubaNeuron(Neuron):
 
     def forward(self, x: Tensor) -> Tensor:
         """Weighted input spikes `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
-        return self._fire(low_pass(x, self.current_decay), self._constants)
+        return super().forward(low_pass(x, self.current_decay))
 
     def extra_repr(self) -> str:
         return f"current_decay={self.current_decay:g}, {super().extra_repr()}"

@@ -1,7 +1,6 @@
 """What a recipe says of its neurons: one class for each kind, which builds the layer."""
 
-from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -33,14 +32,16 @@ class SurrogateSettings(BaseModel):
 
 
 class NeuronSettings(BaseModel):
-    """`[neuron]`: every spiking layer of the students. A subclass names its `kind`, adds its constants and builds a layer.
+    """`[neuron]`: every spiking layer of the students. A subclass names its `kind` and its `layer`, and adds its own constants.
 
     Attributes:
+        layer: the class of the layers; beside the fields below it takes those of the subclass, by their names.
         decay, threshold, reset: see `neurodeploy.dynamics.neurons.NeuronParameters`; where training learns them, their start.
         detach_reset: no gradient flows through the spike in the reset.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    layer: ClassVar[type[Neuron]] = Neuron
     kind: str
     decay: float = Field(default=0.25, ge=0, le=1)
     threshold: float = Field(default=0.5, gt=0, allow_inf_nan=False)
@@ -58,18 +59,16 @@ class NeuronSettings(BaseModel):
     def parameters(self) -> NeuronParameters:
         return NeuronParameters(self.decay, self.threshold, self.reset)
 
-    @abstractmethod
     def build(self) -> Neuron:
         """One layer of neurons."""
+        own = self.model_dump(exclude=set(NeuronSettings.model_fields))
+        return self.layer(self.parameters, self.surrogate.build(), detach_reset=self.detach_reset, **own)
 
 
 class LifSettings(NeuronSettings):
     """`kind = "lif"`: leaky integrate-and-fire neurons; with decay 1 they are IF neurons. See `NeuronSettings`."""
 
     kind: Literal["lif"] = "lif"
-
-    def build(self) -> Neuron:
-        return Neuron(self.parameters, self.surrogate.build(), detach_reset=self.detach_reset)
 
 
 class ParametricSettings(NeuronSettings):
@@ -79,13 +78,10 @@ class ParametricSettings(NeuronSettings):
         learn_threshold: training learns the threshold too.
     """
 
+    layer: ClassVar[type[Neuron]] = ParametricNeuron
     kind: Literal["parametric"] = "parametric"
     decay: float = Field(default=0.25, gt=0, lt=1)
     learn_threshold: bool = False
-
-    def build(self) -> Neuron:
-        learn, detach = self.learn_threshold, self.detach_reset
-        return ParametricNeuron(self.parameters, self.surrogate.build(), detach_reset=detach, learn_threshold=learn)
 
 
 class ThresholdSettings(NeuronSettings):
@@ -95,12 +91,9 @@ class ThresholdSettings(NeuronSettings):
         learn_threshold: training learns the threshold too.
     """
 
+    layer: ClassVar[type[Neuron]] = ThresholdNeuron
     kind: Literal["threshold"] = "threshold"
     learn_threshold: bool = False
-
-    def build(self) -> Neuron:
-        learn, detach = self.learn_threshold, self.detach_reset
-        return ThresholdNeuron(self.parameters, self.surrogate.build(), detach_reset=detach, learn_threshold=learn)
 
 
 class CubaSettings(NeuronSettings):
@@ -110,9 +103,6 @@ class CubaSettings(NeuronSettings):
         current_decay: share of the synaptic current that is kept from step to step.
     """
 
+    layer: ClassVar[type[Neuron]] = CubaNeuron
     kind: Literal["cuba"] = "cuba"
     current_decay: float = Field(ge=0, le=1)
-
-    def build(self) -> Neuron:
-        current, detach = self.current_decay, self.detach_reset
-        return CubaNeuron(self.parameters, self.surrogate.build(), detach_reset=detach, current_decay=current)

@@ -1,30 +1,27 @@
 """One definition builds both the teacher (ReLU) and the student (spiking), with the same named feature taps."""
 
-from neurodeploy.networks.convnet import ConvNet, ConvNetSpec
-from neurodeploy.networks.convstack import ConvStack
-from neurodeploy.networks.definition import Activations, Code, NetworkOutput, Relu, Spiking
-from neurodeploy.networks.densenet import DenseNet, DenseNetSpec
-from neurodeploy.networks.resnet import ResNet, ResNet1d, ResNet1dSpec, ResNetSpec
-from neurodeploy.networks.spec import NetworkSpec
-from neurodeploy.networks.vgg import ConvLinearSpec, SvggSpec, VggSpec
+from typing import Any
 
-__all__ = [
-    "Activations",
-    "Code",
-    "ConvLinearSpec",
-    "ConvNet",
-    "ConvNetSpec",
-    "ConvStack",
-    "DenseNet",
-    "DenseNetSpec",
-    "NetworkOutput",
-    "NetworkSpec",
-    "Relu",
-    "ResNet",
-    "ResNet1d",
-    "ResNet1dSpec",
-    "ResNetSpec",
-    "Spiking",
-    "SvggSpec",
-    "VggSpec",
-]
+from neurodeploy.io.moved import renamed
+from neurodeploy.networks.convnet import ConvNet as ConvNet
+from neurodeploy.networks.convnet import ConvNetSpec as ConvNetSpec
+from neurodeploy.networks.convstack import ConvStack as ConvStack
+from neurodeploy.networks.definition import Activations as Activations
+from neurodeploy.networks.definition import Code as Code
+from neurodeploy.networks.definition import NetworkOutput as NetworkOutput
+from neurodeploy.networks.definition import Relu as Relu
+from neurodeploy.networks.definition import SpikingActivations as SpikingActivations
+from neurodeploy.networks.densenet import DenseNet as DenseNet
+from neurodeploy.networks.densenet import DenseNetSpec as DenseNetSpec
+from neurodeploy.networks.resnet import ResNet as ResNet
+from neurodeploy.networks.resnet import ResNet1d as ResNet1d
+from neurodeploy.networks.resnet import ResNet1dSpec as ResNet1dSpec
+from neurodeploy.networks.resnet import ResNetSpec as ResNetSpec
+from neurodeploy.networks.spec import NetworkSpec as NetworkSpec
+from neurodeploy.networks.vgg import ConvLinearSpec as ConvLinearSpec
+from neurodeploy.networks.vgg import SvggSpec as SvggSpec
+from neurodeploy.networks.vgg import VggSpec as VggSpec
+
+
+def __getattr__(name: str) -> Any:
+    return renamed(__name__, {"Spiking": "neurodeploy.networks.definition.SpikingActivations"}, name)

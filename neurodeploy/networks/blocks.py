@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from neurodeploy.dynamics.layers import Add, BatchNorm1d, BatchNorm2d, Conv1d, Conv2d, Dropout, TimeMean
+from neurodeploy.dynamics.layers import Add, BatchNorm1d, BatchNorm2d, Conv1d, Conv2d, Dropout
 from neurodeploy.networks.convstack import Form
-from neurodeploy.networks.definition import Activations, NetworkOutput, initialise
+from neurodeploy.networks.definition import Activations, LayeredNetwork, initialise
 from neurodeploy.networks.resolution import Halve
 
 Residual = Literal["standard", "sew", "ms"]
@@ -88,9 +88,15 @@ def projection(shape: Shape, style: Style) -> nn.Module:
 
 
 class Block(nn.Module):
-    """What the three kinds share: two convolutions, their norms and activations, a shortcut and a sum."""
+    """What the three kinds share: two convolutions, their norms and activations, a shortcut and a sum.
 
-    def __init__(self, shape: Shape, style: Style, *, last: bool) -> None:
+    Attributes:
+        ends_active: `act2` comes after both convolutions, so that in the last block it is the activation before the classifier.
+    """
+
+    ends_active: ClassVar[bool] = True
+
+    def __init__(self, shape: Shape, style: Style) -> None:
         super().__init__()
         self.conv1 = style.conv(shape.inputs, shape.outputs, shape.kernel, shape.stride)
         self.bn1 = style.norm(shape.outputs)
@@ -100,7 +106,7 @@ class Block(nn.Module):
         self.bn2 = style.norm(shape.outputs)
         self.shortcut = projection(shape, style)
         self.add = Add()
-        self.act2 = style.activations.make(last=last)
+        self.act2 = style.activations.make(last=shape.last and self.ends_active)
 
 
 class StandardBlock(Block):
@@ -109,9 +115,6 @@ class StandardBlock(Block):
     The shortcut's current and the second convolution's meet in the membrane, so that spikes enter and spikes leave. RepAct's
     ReLU is `act2` of the last block, after its sum (EnOF-SNN).
     """
-
-    def __init__(self, shape: Shape, style: Style) -> None:
-        super().__init__(shape, style, last=shape.last)
 
     def forward(self, x: Tensor) -> tuple[Taps, Tensor]:
         """Spikes `[T, B, C, …]` → the block's taps and its output, which is its last tap."""
@@ -130,7 +133,7 @@ class SewBlock(Block):
     """
 
     def __init__(self, shape: Shape, style: Style) -> None:
-        super().__init__(shape, style, last=shape.last)
+        super().__init__(shape, style)
         self.act_shortcut = style.activations.make() if shape.projects else None
 
     def forward(self, x: Tensor) -> tuple[Taps, Tensor]:
@@ -152,8 +155,7 @@ class MembraneBlock(Block):
     our working form: the activation after the last block's sum, which belongs to the network, becomes its ReLU.
     """
 
-    def __init__(self, shape: Shape, style: Style) -> None:
-        super().__init__(shape, style, last=False)
+    ends_active = False
 
     def forward(self, x: Tensor) -> tuple[Taps, Tensor]:
         """Currents `[T, B, C, …]` → the block's taps, and its output, which is no tap: it is no activation."""
@@ -169,7 +171,7 @@ BLOCKS: dict[Residual, type[StandardBlock | SewBlock | MembraneBlock]] = {
 }
 
 
-class ResidualNetwork(nn.Module):
+class ResidualNetwork(LayeredNetwork):
     """`stem → blocks → (activation) → pool → classifier → mean over time`.
 
     The activation after the blocks, `act`, exists with the residual "ms" alone, whose blocks end with currents. Taps: the
@@ -196,36 +198,14 @@ class ResidualNetwork(nn.Module):
     ) -> None:
         super().__init__()
         for name, layer in stem.items():
-            self.add_module(name, layer)
-        self._stem = tuple(stem)
-        self._blocks = tuple(shape.name for shape in blocks)
+            self.append(name, layer, tap=name.startswith("stem") and not name.endswith("pool"))
         for shape in blocks:
-            self.add_module(shape.name, BLOCKS[residual](shape, style))
-        self.act = style.activations.make(last=True) if residual == "ms" else None
-        self.pool = pool
-        self.classifier = nn.Linear(blocks[-1].outputs, classes, bias=style.form == "batch-norm")
-        self.readout = TimeMean()
+            self.append(shape.name, BLOCKS[residual](shape, style))
+        if residual == "ms":
+            self.append("act", style.activations.make(last=True), tap=True)
+        self.append("pool", pool)
+        self.classify(blocks[-1].outputs, classes, bias=style.form == "batch-norm")
         initialise(self, style.activations, normalised=style.form == "batch-norm")
-
-    def forward(self, sample: Tensor) -> NetworkOutput:
-        """`[B, C, …]`, or event frames `[B, T, C, …]` → `NetworkOutput`.
-
-        Raises:
-            UserError: the resolution does not suffice; names the layer.
-        """
-        x, taps = sample, {}
-        for name in self._stem:
-            x = self.get_submodule(name)(x)
-            if name.startswith("stem") and not name.endswith("pool"):
-                taps[name] = x
-        for name in self._blocks:
-            inner, x = self.get_submodule(name)(x)
-            taps.update({f"{name}.{tap}": value for tap, value in inner.items()})
-        if self.act is not None:
-            x = taps["act"] = self.act(x)
-        features = self.pool(x)
-        step_logits = self.classifier(features)
-        return NetworkOutput(self.readout(step_logits), step_logits, features, taps)
 
 
 def stages(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from neurodeploy.dynamics.layers import BatchNorm2d, Conv2d, Dropout, Flatten, TimeMean
-from neurodeploy.networks.definition import Activations, NetworkOutput, Size, initialise
+from neurodeploy.dynamics.layers import BatchNorm2d, Conv2d, Dropout, Flatten
+from neurodeploy.networks.definition import Activations, LayeredNetwork, Size, initialise
 from neurodeploy.networks.resolution import ExpectSize, Halve, check_halving
 
 Form = Literal["plain", "batch-norm"]
@@ -29,7 +29,7 @@ class StackedConvolution:
     pooled: bool = False
 
 
-class ConvStack(nn.Module):
+class ConvStack(LayeredNetwork):
     """`conv → (batch norm) → activation → (pool or dropout)`, flatten, `linear → activation → dropout`, classifier.
 
     With direct coding the first convolution sees the static sample and runs once; its current is repeated at every step.
@@ -68,60 +68,32 @@ class ConvStack(nn.Module):
     ) -> None:
         super().__init__()
         sides = (size, size) if isinstance(size, int) else size
-        self._path: list[str] = []
-        self._taps: list[str] = []
-        self._place("samples", ExpectSize(sides))
-        self._place("entry", activations.entry())
+        self.append("samples", ExpectSize(sides))
+        self.append("entry", activations.entry())
         width = in_channels
         for i, step in enumerate(convolutions, start=1):
             last = i == len(convolutions) and not hidden
-            self._place(f"conv{i}", Conv2d(width, step.width, 3, step.stride, padding=1, bias=False))
+            self.append(f"conv{i}", Conv2d(width, step.width, 3, step.stride, padding=1, bias=False))
             width = step.width
             if form == "batch-norm":
-                self._place(f"bn{i}", BatchNorm2d(width))
+                self.append(f"bn{i}", BatchNorm2d(width))
             if i == 1:
-                self._place("encoding", activations.encoding())
-            self._place(f"act{i}", activations.make(last=last), tap=True)
-            sides = _strided(sides, step.stride)
+                self.append("encoding", activations.encoding())
+            self.append(f"act{i}", activations.make(last=last), tap=True)
+            sides = (sides[0] - 1) // step.stride + 1, (sides[1] - 1) // step.stride + 1
             if step.pooled:
                 check_halving(f"pool{i}", *sides)
-                self._place(f"pool{i}", Halve(f"pool{i}"))
+                self.append(f"pool{i}", Halve(f"pool{i}"))
                 sides = (sides[0] // 2, sides[1] // 2)
             elif dropout:
-                self._place(f"dropout{i}", Dropout(dropout))
-        self._place("flatten", Flatten())
+                self.append(f"dropout{i}", Dropout(dropout))
+        self.append("flatten", Flatten())
         width *= prod(sides)
         for j, outputs in enumerate(hidden, start=1):
-            self._place(f"hidden{j}", nn.Linear(width, outputs, bias=form == "batch-norm"))
-            self._place(f"hidden_act{j}", activations.make(last=j == len(hidden)), tap=True)
+            self.append(f"hidden{j}", nn.Linear(width, outputs, bias=form == "batch-norm"))
+            self.append(f"hidden_act{j}", activations.make(last=j == len(hidden)), tap=True)
             if hidden_dropout:
-                self._place(f"hidden_dropout{j}", Dropout(hidden_dropout))
+                self.append(f"hidden_dropout{j}", Dropout(hidden_dropout))
             width = outputs
-        self.classifier = nn.Linear(width, classes, bias=form == "batch-norm")
-        self.readout = TimeMean()
+        self.classify(width, classes, bias=form == "batch-norm")
         initialise(self, activations, normalised=form == "batch-norm")
-
-    def forward(self, sample: Tensor) -> NetworkOutput:
-        """`[B, C, H, W]`, or event frames `[B, T, C, H, W]` → `NetworkOutput`.
-
-        Raises:
-            UserError: samples of another resolution than `size`.
-        """
-        x, taps = sample, {}
-        for name in self._path:
-            x = self.get_submodule(name)(x)
-            if name in self._taps:
-                taps[name] = x
-        step_logits = self.classifier(x)
-        return NetworkOutput(self.readout(step_logits), step_logits, x, taps)
-
-    def _place(self, name: str, layer: nn.Module, *, tap: bool = False) -> None:
-        self.add_module(name, layer)
-        self._path.append(name)
-        if tap:
-            self._taps.append(name)
-
-
-def _strided(sides: tuple[int, int], stride: int) -> tuple[int, int]:
-    """What a 3×3 convolution, padded by 1, leaves of a resolution."""
-    return (sides[0] - 1) // stride + 1, (sides[1] - 1) // stride + 1

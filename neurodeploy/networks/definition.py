@@ -1,16 +1,15 @@
 """What every network is built with: activations for teacher or student, outputs with taps, settings, and fresh weights."""
 
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod, sqrt
-from typing import Annotated, Literal, NamedTuple, Protocol
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from neurodeploy.dynamics.encodings import DirectEncoding, EventInput, LatencyEncoding, PoissonEncoding, StaticInput
-from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.layers import Neuron, TimeMean
 
 
 class NetworkOutput(NamedTuple):
@@ -27,6 +26,49 @@ class NetworkOutput(NamedTuple):
     step_logits: Tensor
     features: Tensor
     taps: dict[str, Tensor]
+
+
+class LayeredNetwork(nn.Module):
+    """Layers one after the other, some of them taps, then a classifier and the mean over time.
+
+    A subclass calls `append` for each layer in the order of computation, then `classify`. A layer may answer with taps of its
+    own, `(taps, output)`; they are named `layer.tap`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._path: list[str] = []
+        self._taps: list[str] = []
+
+    def append(self, name: str, layer: nn.Module, *, tap: bool = False) -> None:
+        """The next layer; as a tap, its output is an activation that teacher and student share."""
+        self.add_module(name, layer)
+        self._path.append(name)
+        if tap:
+            self._taps.append(name)
+
+    def classify(self, features: int, classes: int, *, bias: bool = True) -> None:
+        """The end of the network."""
+        self.classifier = nn.Linear(features, classes, bias=bias)
+        self.readout = TimeMean()
+
+    def forward(self, sample: Tensor) -> NetworkOutput:
+        """`[B, C, …]`, or event frames `[B, T, C, …]` → `NetworkOutput`.
+
+        Raises:
+            UserError: samples of other axes or another resolution than the network reads; names the layer.
+        """
+        x: Any = sample
+        taps: dict[str, Tensor] = {}
+        for name in self._path:
+            x = self.get_submodule(name)(x)
+            if isinstance(x, tuple):
+                inner, x = x
+                taps |= {f"{name}.{tap}": value for tap, value in inner.items()}
+            if name in self._taps:
+                taps[name] = x
+        step_logits = self.classifier(x)
+        return NetworkOutput(self.readout(step_logits), step_logits, x, taps)
 
 
 Code = Literal["direct", "poisson", "latency", "events"]
@@ -69,7 +111,7 @@ class Relu:
 
 
 @dataclass(frozen=True)
-class Spiking:
+class SpikingActivations:
     """The student's activations: spiking neurons over T steps.
 
     Attributes:
@@ -109,11 +151,18 @@ Size = Side | tuple[Side, Side]
 
 
 class NetworkSettings(BaseModel):
-    """Validated settings of one kind of network; a subclass names its `kind`."""
+    """Validated settings of one kind of network.
+
+    A subclass names its `kind`, and its `network`, which takes the settings as keyword arguments; or has a `build` of its own.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    network: ClassVar[Callable[..., nn.Module]]
 
-    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """What `network` is called with, besides the arguments of `build`."""
+        return self.model_dump(exclude={"kind"})
+
     def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
         """The network with fresh weights.
 
@@ -125,6 +174,7 @@ class NetworkSettings(BaseModel):
         Raises:
             UserError: the network cannot be built so; the message names the layer or the setting.
         """
+        return type(self).network(in_channels, classes, activations=activations, **self.arguments())
 
 
 def one_per(what: str, found: int, of: str, expected: int) -> None:

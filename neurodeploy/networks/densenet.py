@@ -1,16 +1,18 @@
 """DenseNet: a ReLU teacher, whose layers read all layers before them."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodeploy.dynamics.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, MaxPool2d, TimeMean
+from neurodeploy.dynamics.layers import BatchNorm2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks.definition import Activations, Count, NetworkOutput, NetworkSettings, Relu, Width, initialise
+from neurodeploy.networks.definition import Activations, Count, LayeredNetwork, NetworkSettings, Relu, Width, initialise
 from neurodeploy.networks.resolution import ExpectAxes, Halve
+
+DenseStem = Literal["imagenet", "conv"]
 
 
 class DenselyConnectedLayer(nn.Module):
@@ -41,13 +43,13 @@ class Transition(nn.Module):
         self.conv = Conv2d(inputs, inputs // 2, 1, bias=False)
         self.pool = Halve(f"{name}.pool")
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`[T, B, C, H, W]` → the activation, and `[T, B, C/2, H/2, W/2]`."""
+    def forward(self, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """`[T, B, C, H, W]` → the activation as its tap, and `[T, B, C/2, H/2, W/2]`."""
         active = self.act(self.bn(x))
-        return active, self.pool(self.conv(active))
+        return {"act": active}, self.pool(self.conv(active))
 
 
-class DenseNet(nn.Module):
+class DenseNet(LayeredNetwork):
     """Stem, dense blocks with transitions between them, batch norm and ReLU, global average pool, classifier.
 
     It teaches and is not taught: a graph has no concatenation. Taps: `stem`, then the activation that ends each block,
@@ -66,14 +68,7 @@ class DenseNet(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        classes: int,
-        *,
-        growth: int,
-        blocks: Sequence[int],
-        stem: Literal["imagenet", "conv"],
-        activations: Activations,
+        self, in_channels: int, classes: int, *, growth: int, blocks: Sequence[int], stem: DenseStem, activations: Activations
     ) -> None:
         super().__init__()
         if not isinstance(activations, Relu):
@@ -82,49 +77,25 @@ class DenseNet(nn.Module):
                 "because its concatenations have no form on a chip: take a student of another kind"
             )
         width, large = 2 * growth, stem == "imagenet"
-        self.entry, self.axes = activations.entry(), ExpectAxes(2)
-        self.conv = Conv2d(in_channels, width, 7 if large else 3, 2 if large else 1, padding=3 if large else 1, bias=False)
-        self.bn = BatchNorm2d(width)
-        self.stem = activations.make()
-        self.stem_pool = MaxPool2d(3, 2, padding=1) if large else nn.Identity()
-        self._path: list[str] = []
+        kernel, stride, padding = (7, 2, 3) if large else (3, 1, 1)
+        self.append("entry", activations.entry())
+        self.append("axes", ExpectAxes(2))
+        self.append("conv", Conv2d(in_channels, width, kernel, stride, padding=padding, bias=False))
+        self.append("bn", BatchNorm2d(width))
+        self.append("stem", activations.make(), tap=True)
+        self.append("stem_pool", MaxPool2d(3, 2, padding=1) if large else nn.Identity())
         for number, count in enumerate(blocks, start=1):
             for i in range(1, count + 1):
-                self._place(f"block{number}_layer{i}", DenselyConnectedLayer(width, growth, activations))
+                self.append(f"block{number}_layer{i}", DenselyConnectedLayer(width, growth, activations))
                 width += growth
             if number < len(blocks):
-                self._place(f"transition{number}", Transition(f"transition{number}", width, activations))
+                self.append(f"transition{number}", Transition(f"transition{number}", width, activations))
                 width //= 2
-        self.bn_last = BatchNorm2d(width)
-        self.act = activations.make(last=True)
-        self.pool = GlobalAvgPool2d()
-        self.classifier = nn.Linear(width, classes)
-        self.readout = TimeMean()
+        self.append("bn_last", BatchNorm2d(width))
+        self.append("act", activations.make(last=True), tap=True)
+        self.append("pool", GlobalAvgPool2d())
+        self.classify(width, classes)
         initialise(self, activations, normalised=True)
-
-    def forward(self, sample: Tensor) -> NetworkOutput:
-        """`[B, C, H, W]`, or event frames `[B, T, C, H, W]` → `NetworkOutput`.
-
-        Raises:
-            UserError: samples of other axes, or the resolution runs out; names the pool.
-        """
-        x = self.stem(self.bn(self.conv(self.axes(self.entry(sample)))))
-        taps = {"stem": x}
-        x = self.stem_pool(x)
-        for name in self._path:
-            layer = self.get_submodule(name)
-            if isinstance(layer, Transition):
-                taps[f"{name}.act"], x = layer(x)
-            else:
-                x = layer(x)
-        x = taps["act"] = self.act(self.bn_last(x))
-        features = self.pool(x)
-        step_logits = self.classifier(features)
-        return NetworkOutput(self.readout(step_logits), step_logits, features, taps)
-
-    def _place(self, name: str, layer: nn.Module) -> None:
-        self.add_module(name, layer)
-        self._path.append(name)
 
 
 class DenseNetSpec(NetworkSettings):
@@ -136,10 +107,8 @@ class DenseNetSpec(NetworkSettings):
         growth, blocks, stem: see `DenseNet`.
     """
 
+    network: ClassVar = DenseNet
     kind: Literal["densenet"] = "densenet"
     growth: Width = 32
     blocks: tuple[Count, ...] = Field(default=(6, 12, 24, 16), min_length=1)
-    stem: Literal["imagenet", "conv"] = "imagenet"
-
-    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
-        return DenseNet(in_channels, classes, growth=self.growth, blocks=self.blocks, stem=self.stem, activations=activations)
+    stem: DenseStem = "imagenet"

@@ -1,7 +1,7 @@
 """ResNets for images, and for sequences of one spatial axis."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 from torch import nn
@@ -15,23 +15,13 @@ from neurodeploy.networks.resolution import ExpectAxes, Halve
 Stem = Literal["conv", "three-conv", "imagenet"]
 Preset = Literal["resnet12", "resnet18", "resnet19", "resnet20-wide", "resnet34"]
 
+_FOUR = (64, 128, 256, 512)
 PRESETS: dict[Preset, dict[str, Any]] = {
-    "resnet12": {
-        "channels": (64, 128, 256, 512),
-        "blocks": (1, 1, 1, 1),
-        "stem": "three-conv",
-        "form": "plain",
-        "dropout": 0.2,
-    },
-    "resnet18": {"channels": (64, 128, 256, 512), "blocks": (2, 2, 2, 2)},
+    "resnet12": {"channels": _FOUR, "blocks": (1, 1, 1, 1), "stem": "three-conv", "form": "plain", "dropout": 0.2},
+    "resnet18": {"channels": _FOUR, "blocks": (2, 2, 2, 2)},
     "resnet19": {"channels": (128, 256, 512), "blocks": (3, 3, 2)},
-    "resnet20-wide": {
-        "channels": (64, 128, 256, 512),
-        "blocks": (2, 2, 2, 2),
-        "stem": "three-conv",
-        "shortcut": "avg-pool",
-    },
-    "resnet34": {"channels": (64, 128, 256, 512), "blocks": (3, 4, 6, 3), "stem": "imagenet"},
+    "resnet20-wide": {"channels": _FOUR, "blocks": (2, 2, 2, 2), "stem": "three-conv", "shortcut": "avg-pool"},
+    "resnet34": {"channels": _FOUR, "blocks": (3, 4, 6, 3), "stem": "imagenet"},
 }
 """Name → settings, for images of 32×32 but for the last, of 224×224.
 
@@ -117,6 +107,7 @@ class ResNetSpec(NetworkSettings):
         channels, blocks, stem, shortcut, residual, form, dropout: see `ResNet`.
     """
 
+    network: ClassVar = ResNet
     kind: Literal["resnet"] = "resnet"
     preset: Preset | None = None
     channels: tuple[Width, ...] = Field(min_length=1)
@@ -138,19 +129,8 @@ class ResNetSpec(NetworkSettings):
         one_per("blocks", len(self.blocks), "entry of channels", len(self.channels))
         return self
 
-    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
-        return ResNet(
-            in_channels,
-            classes,
-            channels=self.channels,
-            blocks=self.blocks,
-            activations=activations,
-            stem=self.stem,
-            shortcut=self.shortcut,
-            residual=self.residual,
-            form=self.form,
-            dropout=self.dropout,
-        )
+    def arguments(self) -> dict[str, Any]:
+        return self.model_dump(exclude={"kind", "preset"})
 
 
 Pool = Literal["max", "avg"]
@@ -226,6 +206,7 @@ class ResNet1dSpec(NetworkSettings):
         residual, pool: see `ResNet1d`.
     """
 
+    network: ClassVar = ResNet1d
     kind: Literal["resnet1d"] = "resnet1d"
     channels: tuple[Width, ...] = Field(default=(64, 64), min_length=2)
     kernels: tuple[Annotated[int, Field(ge=1, le=255), AfterValidator(_odd)], ...] = (7, 3)
@@ -240,16 +221,3 @@ class ResNet1dSpec(NetworkSettings):
         one_per("strides", len(self.strides), "entry of channels", len(self.channels))
         one_per("blocks", len(self.blocks), "stage, an entry of channels after the first", len(self.channels) - 1)
         return self
-
-    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
-        return ResNet1d(
-            in_channels,
-            classes,
-            channels=self.channels,
-            kernels=self.kernels,
-            strides=self.strides,
-            blocks=self.blocks,
-            activations=activations,
-            residual=self.residual,
-            pool=self.pool,
-        )

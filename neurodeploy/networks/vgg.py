@@ -1,12 +1,11 @@
 """Plain stacks of convolutions: VGG, the SVGG of Louis et al., and networks written as a list of layers."""
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from torch import nn
 
 from neurodeploy.networks.convstack import ConvStack, Form, StackedConvolution
-from neurodeploy.networks.definition import Activations, NetworkSettings, Rate, Size, Stride, Width, one_per
+from neurodeploy.networks.definition import NetworkSettings, Rate, Size, Stride, Width, one_per
 
 Depth = Literal[5, 7, 9, 11, 16]
 Layers = tuple[Width | Literal["A"], ...]
@@ -46,6 +45,7 @@ class VggSpec(NetworkSettings):
         hidden_dropout: rate behind hidden layers.
     """
 
+    network: ClassVar = ConvStack
     kind: Literal["vgg"] = "vgg"
     depth: Depth | None = None
     layers: Layers | None = Field(default=None, min_length=1)
@@ -66,19 +66,10 @@ class VggSpec(NetworkSettings):
     def _layers(self) -> Layers:
         return self.layers if self.depth is None else LAYERS[self.depth]  # type: ignore[return-value]
 
-    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
+    def arguments(self) -> dict[str, Any]:
         dropout = (0.2 if self.form == "plain" else 0.0) if self.dropout is None else self.dropout
-        return ConvStack(
-            in_channels,
-            classes,
-            convolutions=_convolutions(self._layers),
-            hidden=self.hidden,
-            size=self.size,
-            activations=activations,
-            form=self.form,
-            dropout=dropout,
-            hidden_dropout=self.hidden_dropout,
-        )
+        own = self.model_dump(exclude={"kind", "depth", "layers"})
+        return own | {"convolutions": _convolutions(self._layers), "dropout": dropout}
 
 
 def _convolutions(layers: Layers) -> list[StackedConvolution]:
@@ -105,6 +96,7 @@ class SvggSpec(NetworkSettings):
         dropout, hidden_dropout: rates behind convolutions and hidden layers.
     """
 
+    network: ClassVar = ConvStack
     kind: Literal["svgg"] = "svgg"
     channels: tuple[Width, ...] = Field(default=(64, 128, 256, 256, 512, 512, 512, 512), min_length=1)
     strides: tuple[Stride, ...] = (2, 2, 1, 2, 1, 2, 1, 2)
@@ -118,19 +110,9 @@ class SvggSpec(NetworkSettings):
         one_per("strides", len(self.strides), "entry of channels", len(self.channels))
         return self
 
-    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
-        steps = zip(self.channels, self.strides, strict=True)
-        return ConvStack(
-            in_channels,
-            classes,
-            convolutions=[StackedConvolution(width, stride) for width, stride in steps],
-            hidden=self.hidden,
-            size=self.size,
-            activations=activations,
-            form="batch-norm",
-            dropout=self.dropout,
-            hidden_dropout=self.hidden_dropout,
-        )
+    def arguments(self) -> dict[str, Any]:
+        convolutions = [StackedConvolution(*step) for step in zip(self.channels, self.strides, strict=True)]
+        return self.model_dump(exclude={"kind", "channels", "strides"}) | {"convolutions": convolutions, "form": "batch-norm"}
 
 
 class ConvLinearSpec(NetworkSettings):
@@ -147,6 +129,7 @@ class ConvLinearSpec(NetworkSettings):
         hidden_dropout: rate behind the first linear layer.
     """
 
+    network: ClassVar = ConvStack
     kind: Literal["conv-linear"] = "conv-linear"
     channels: tuple[Width, Width, Width] = (64, 128, 256)
     hidden: Width = 1024
@@ -154,14 +137,6 @@ class ConvLinearSpec(NetworkSettings):
     form: Form = "plain"
     hidden_dropout: Rate = 0.5
 
-    def build(self, in_channels: int, classes: int, activations: Activations) -> nn.Module:
-        return ConvStack(
-            in_channels,
-            classes,
-            convolutions=[StackedConvolution(width, pooled=True) for width in self.channels],
-            hidden=(self.hidden,),
-            size=self.size,
-            activations=activations,
-            form=self.form,
-            hidden_dropout=self.hidden_dropout,
-        )
+    def arguments(self) -> dict[str, Any]:
+        convolutions = [StackedConvolution(width, pooled=True) for width in self.channels]
+        return self.model_dump(exclude={"kind", "channels"}) | {"convolutions": convolutions, "hidden": (self.hidden,)}

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import AnyDataSet
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks import Code, NetworkSpec, Relu, Spiking
+from neurodeploy.networks import Code, NetworkSpec, Relu, SpikingActivations
 from neurodeploy.recipe.sections import (
     AnyNeuron,
     FinetuneSettings,
@@ -210,12 +210,13 @@ class Recipe(Section):
     def student_named(self, name: str) -> StudentSettings:
         return next(student for student in self.student if student.name == name)
 
-    def activations(self, role: str) -> Relu | Spiking:
+    def activations(self, role: str) -> Relu | SpikingActivations:
         """ReLU for teacher and source, spiking neurons for a student."""
         if role in self.relu_roles:
             return Relu(events=self.data.event_frames is not None)
         student = self.student_named(role)
-        return Spiking((student.neuron or self.neuron).build, self.steps_of(role), student.repact, self.code_of(role))
+        neuron = (student.neuron or self.neuron).build
+        return SpikingActivations(neuron, self.steps_of(role), student.repact, self.code_of(role))
 
     def code_of(self, name: str) -> Code:
         """How a sample becomes spikes for a student."""

@@ -156,7 +156,7 @@ class StudentSettings(Section):
 
     Attributes:
         name: of its folder and in reports.
-        repact: see `networks.Spiking`.
+        repact: see `networks.SpikingActivations`.
         neuron: its spiking layers, if they are not the recipe's.
         steps: its T, if it is not the recipe's: one recipe then compares latencies under one teacher.
         code: how a static sample becomes spikes, if not as the recipe says; not for event data.

@@ -16,7 +16,7 @@ from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.dynamics.surrogates import Rectangle
 from neurodeploy.graph import Graph, fold_batch_norm, interpreter, ops, partition
 from neurodeploy.graph.tracing import trace
-from neurodeploy.networks import ConvNetSpec, NetworkSpec, ResNetSpec, Spiking
+from neurodeploy.networks import ConvNetSpec, NetworkSpec, ResNetSpec, SpikingActivations
 from neurodeploy_exporters import lava, onnx
 
 STEPS = 4
@@ -45,7 +45,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def _network(kind: str, reset: Reset, repact: bool) -> torch.nn.Module:
     """Trained for a few steps on digits, so that its batch norms have statistics; biased so that all its layers fire."""
     torch.manual_seed(1)
-    activations = Spiking(functools.partial(Neuron, NeuronParameters(0.5, 0.5, reset), Rectangle()), STEPS, repact)
+    activations = SpikingActivations(functools.partial(Neuron, NeuronParameters(0.5, 0.5, reset), Rectangle()), STEPS, repact)
     network = SPECS[kind].build(1, 10, activations)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

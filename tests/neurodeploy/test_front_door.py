@@ -247,6 +247,8 @@ def test_what_is_printed_fits_a_screen(model, tmp_path, what):
         ("neurodeploy.evaluation", "evaluate mean_and_interval Accuracy"),
         ("neurodeploy.job", "run"),
         ("neurodeploy.results", "read Results NetworkResult"),
+        ("neurodeploy.networks", "Spiking"),
+        ("neurodeploy.networks.activation", "Relu Spiking"),
         ("neurodeploy.networks.output", "NetworkOutput"),
         ("neurodeploy.data.settings", "DataSetSettings"),
         ("neurodeploy.models", "of_checkpoint of_bundle"),

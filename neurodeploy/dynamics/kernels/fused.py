@@ -67,16 +67,7 @@ def _slope(x, threshold, constant, SLOPE: tl.constexpr):
 
 @triton.jit
 def _forward(
-    current,
-    v0,
-    constants,
-    spikes,
-    charged,
-    v_last,
-    neurons,
-    STEPS: tl.constexpr,
-    RESET: tl.constexpr,
-    BLOCK: tl.constexpr,
+    current, v0, constants, spikes, charged, v_last, neurons, STEPS: tl.constexpr, RESET: tl.constexpr, BLOCK: tl.constexpr
 ):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < neurons
@@ -218,7 +209,7 @@ def multi_step(
         raise UserError(
             f"surrogate {surrogate}: has no form in the fused kernel; use one of {', '.join(surrogates.SURROGATES)}"
         )
-    if current.dtype not in (torch.float32, torch.float64):
+    if current.dtype not in DTYPES:
         raise UserError(f"fused kernel: currents in {current.dtype} found, float32 or float64 expected")
     spikes, v = _FusedMultiStep.apply(
         current, v0, parameters.decay, parameters.threshold, parameters.reset, surrogate, detach_reset

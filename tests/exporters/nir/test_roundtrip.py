@@ -15,7 +15,7 @@ from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.graph.tracing import trace
 from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks import Spiking
+from neurodeploy.networks import SpikingActivations
 from neurodeploy_exporters.nir import NoNirForm, read, read_with_conventions, write
 from neurodeploy_exporters.nir.content import load
 from neurodeploy_exporters.nir.target import graph_of
@@ -65,7 +65,7 @@ def test_networks_of_event_frames_come_back_equal(small, spiking, tmp_path):
 @pytest.mark.parametrize("decay", [0.5, 1.0])
 def test_current_based_neurons_come_back_equal(small_named, tmp_path, reset, current_decay, decay):
     make = partial(CubaNeuron, NeuronParameters(decay, 0.5, reset), current_decay=current_decay)
-    graph = traced(small_named("conv"), Spiking(make, 3, False, "direct"))
+    graph = traced(small_named("conv"), SpikingActivations(make, 3, False, "direct"))
     write(graph, tmp_path / "x.nir")
     assert differences(graph, read(tmp_path / "x.nir")) == ()
     kinds = [node.kind for node in load(tmp_path / "x.nir").nodes.values()]
@@ -74,7 +74,7 @@ def test_current_based_neurons_come_back_equal(small_named, tmp_path, reset, cur
 
 def test_learned_leaks_and_thresholds_come_back_equal(small_named, tmp_path):
     make = partial(ParametricNeuron, NeuronParameters(0.3, 0.7, "soft"), learn_threshold=True)
-    graph = traced(small_named("resnet"), Spiking(make, 3, False, "direct"))
+    graph = traced(small_named("resnet"), SpikingActivations(make, 3, False, "direct"))
     write(graph, tmp_path / "x.nir")
     assert differences(graph, read(tmp_path / "x.nir")) == ()
 

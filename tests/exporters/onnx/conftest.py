@@ -13,7 +13,7 @@ from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.dynamics.surrogates import Rectangle
 from neurodeploy.graph import Graph, fold_batch_norm
 from neurodeploy.graph.tracing import trace
-from neurodeploy.networks import Spiking
+from neurodeploy.networks import SpikingActivations
 
 NEURONS: dict[str, Callable[[Reset], Callable[[], Neuron]]] = {
     "IF": lambda reset: partial(Neuron, NeuronParameters(1.0, 0.5, reset), Rectangle()),
@@ -25,7 +25,7 @@ NEURONS: dict[str, Callable[[Reset], Callable[[], Neuron]]] = {
 
 def firing(small: Any, neuron: str = "LIF", reset: Reset = "hard", repact: bool = False) -> Graph:
     """A graph with T = 4, batch norm folded, of a network of `tests/conftest.py`: weights at random, but all layers fire."""
-    network = small.build(Spiking(NEURONS[neuron](reset), 4, repact))
+    network = small.build(SpikingActivations(NEURONS[neuron](reset), 4, repact))
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.constant_(module.bias, 0.3)

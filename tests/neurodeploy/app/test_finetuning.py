@@ -25,7 +25,7 @@ from neurodeploy.graph.grid import to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import Failure, UserError
-from neurodeploy.networks import ConvNetSpec, Relu, Spiking
+from neurodeploy.networks import ConvNetSpec, Relu, SpikingActivations
 from neurodeploy.recipe import FinetuneSettings, parse, text_of
 from neurodeploy.training import CHECKPOINT, METRICS
 from neurodeploy.training.evaluation import Accuracy, Evaluation, evaluate
@@ -54,7 +54,7 @@ def learn(network: torch.nn.Module, epochs: int, samples: torch.Tensor = DATA.tr
 def trained() -> Graph:
     """A small student with hard reset, after a few epochs on digits."""
     torch.manual_seed(0)
-    network = SPEC.build(1, 10, Spiking(lambda: Neuron(NeuronParameters(0.5, 1.0, "hard"), Rectangle()), 4, False))
+    network = SPEC.build(1, 10, SpikingActivations(lambda: Neuron(NeuronParameters(0.5, 1.0, "hard"), Rectangle()), 4, False))
     return fold_batch_norm(trace(learn(network, 5), (1, 8, 8)))
 
 
@@ -62,7 +62,9 @@ def converted() -> Graph:
     """A ReLU network made a spiking one with soft reset, on which conversion rests."""
     torch.manual_seed(0)
     source = learn(SPEC.build(1, 10, Relu()), 5)
-    network = SPEC.build(1, 10, Spiking(lambda: ThresholdNeuron(NeuronParameters(1.0, 1.0, "soft"), Rectangle()), 8, False))
+    network = SPEC.build(
+        1, 10, SpikingActivations(lambda: ThresholdNeuron(NeuronParameters(1.0, 1.0, "soft"), Rectangle()), 8, False)
+    )
     initialise(network, source, DATA.train_samples[:128], method=Method())
     return fold_batch_norm(trace(network.eval(), (1, 8, 8)))
 
@@ -251,7 +253,7 @@ def test_event_frames_are_tuned_too(tmp_path):
     frames, tests = ((x.unsqueeze(1).expand(-1, 4, -1, -1, -1) > 0.4).float() for x in (DATA.train_samples, DATA.test_samples))
     data = DataSet("events", frames, DATA.train_labels, tests, DATA.test_labels, 10, "thresholded digits", timed=True)
     torch.manual_seed(0)
-    activations = Spiking(lambda: Neuron(NeuronParameters(0.5, 1.0, "hard"), Rectangle()), 4, False, "events")
+    activations = SpikingActivations(lambda: Neuron(NeuronParameters(0.5, 1.0, "hard"), Rectangle()), 4, False, "events")
     network = learn(SPEC.build(1, 10, activations), 5, frames)
     graph = fold_batch_norm(trace(network, (1, 8, 8), timed=True))
     result = finetune(graph, data, tmp_path, SHORT, target=LavaTarget(), seed=0, held_out=100, neuron=NEURON)

@@ -13,7 +13,7 @@ from neurodeploy.graph import interpreter, ops
 from neurodeploy.graph.tracing import trace
 from neurodeploy.graph.transforms import fold_batch_norm
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks import ConvNetSpec, Relu, ResNetSpec, Spiking, VggSpec
+from neurodeploy.networks import ConvNetSpec, Relu, ResNetSpec, SpikingActivations, VggSpec
 
 SAMPLES = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 NETWORKS = {
@@ -108,7 +108,7 @@ def test_the_batch_size_changes_nothing_that_matters(teacher, spec, samples):
 
 def test_a_state_dict_carries_all_that_a_rebuilt_network_needs(teacher, spec, samples, data):
     network = convert(teacher, spec, samples, steps=8, method=Method("error", shift=True, calibrate=True))
-    rebuilt = spec.build(1, 10, Spiking(partial(ThresholdNeuron, THRESHOLD), 8)).eval()
+    rebuilt = spec.build(1, 10, SpikingActivations(partial(ThresholdNeuron, THRESHOLD), 8)).eval()
     rebuilt.load_state_dict(network.state_dict())
     x = data.test_samples[:50]
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_a_graph_sees_the_thresholds_and_makes_the_same_spikes(teacher, spec, sa
 
 
 def test_a_students_own_network_is_initialised_in_place(teacher, spec, samples):
-    student = spec.build(1, 10, Spiking(partial(ThresholdNeuron, THRESHOLD, learn_threshold=True), 8))
+    student = spec.build(1, 10, SpikingActivations(partial(ThresholdNeuron, THRESHOLD, learn_threshold=True), 8))
     assert initialise(student, teacher, samples) is student
     expected = convert(teacher, spec, samples, steps=8)
     assert all(torch.equal(tensor, student.state_dict()[name]) for name, tensor in expected.state_dict().items())
@@ -195,7 +195,7 @@ class Maximum(nn.Module):
 
 
 def test_a_maximum_of_spikes_is_refused():
-    student = Maximum(Spiking(partial(ThresholdNeuron, THRESHOLD), 4))
+    student = Maximum(SpikingActivations(partial(ThresholdNeuron, THRESHOLD), 4))
     with pytest.raises(UserError, match=r"layer pool \(MaxPool\): the maximum of spikes is not the maximum of firing rates"):
         initialise(student, Maximum(Relu()), SAMPLES)
 
@@ -206,7 +206,7 @@ def test_an_answer_made_of_spikes_is_refused():
             return self.readout(self.act(self.encoding(self.conv(self.entry(x)))))
 
     with pytest.raises(UserError, match="its answer is made of spikes; end it with a linear layer"):
-        initialise(Headless(Spiking(partial(ThresholdNeuron, THRESHOLD), 4)), Headless(Relu()), SAMPLES)
+        initialise(Headless(SpikingActivations(partial(ThresholdNeuron, THRESHOLD), 4)), Headless(Relu()), SAMPLES)
 
 
 def test_spikes_of_different_thresholds_cannot_be_added():
@@ -225,14 +225,14 @@ def test_spikes_of_different_thresholds_cannot_be_added():
 )
 def test_neurons_whose_rate_is_no_activation_are_refused(neuron, found):
     spec = NETWORKS["conv"]
-    student = spec.build(1, 5, Spiking(neuron, 4))
+    student = spec.build(1, 5, SpikingActivations(neuron, 4))
     with pytest.raises(UserError, match=f"layer act1: {found} in the student; a ThresholdNeuron with decay 1 and soft reset"):
         initialise(student, random_teacher(spec), SAMPLES)
 
 
 def test_a_student_that_reads_events_is_refused():
     spec = NETWORKS["conv"]
-    student = spec.build(1, 5, Spiking(partial(ThresholdNeuron, THRESHOLD), 4, code="events"))
+    student = spec.build(1, 5, SpikingActivations(partial(ThresholdNeuron, THRESHOLD), 4, code="events"))
     with pytest.raises(UserError, match="student: neither direct nor Poisson coding found"):
         initialise(student, random_teacher(spec), SAMPLES)
 

@@ -11,7 +11,7 @@ from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.surrogates import ArcTangent
 from neurodeploy.graph import ops
 from neurodeploy.graph.tracing import trace
-from neurodeploy.networks import Spiking
+from neurodeploy.networks import SpikingActivations
 
 STEPS, EPOCHS = 2, 3
 CALIBRATED = Method("error", shift=True, calibrate=True)
@@ -28,7 +28,7 @@ def test_a_converted_network_trains_on_and_beats_both_itself_and_a_fresh_one(
         torch.manual_seed(seed)
         hybrid.append(train(start(learn_threshold=learn_threshold), EPOCHS, 0.01))
         neuron = partial(ThresholdNeuron, NeuronParameters(1.0, 1.0, "soft"), ArcTangent(), learn_threshold=learn_threshold)
-        fresh.append(train(spec.build(1, 10, Spiking(neuron, STEPS)), EPOCHS, 0.05))
+        fresh.append(train(spec.build(1, 10, SpikingActivations(neuron, STEPS)), EPOCHS, 0.05))
     assert accuracy(*hybrid).interval[0] > accuracy(*converted).interval[1]
     assert accuracy(*hybrid).interval[0] > accuracy(*fresh).interval[1]
     for before, after in zip(converted, hybrid, strict=True):

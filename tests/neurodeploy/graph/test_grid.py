@@ -17,7 +17,7 @@ from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks import ConvNetSpec, ResNetSpec, Spiking
+from neurodeploy.networks import ConvNetSpec, ResNetSpec, SpikingActivations
 from neurodeploy_exporters.onnx import Session, build
 
 seeds = st.integers(0, 2**32 - 1)
@@ -40,7 +40,7 @@ def networks(draw) -> Graph:
         channels = draw(st.lists(widths, min_size=1, max_size=2).map(tuple))
         spec = ResNetSpec(channels=channels, blocks=tuple(draw(st.integers(1, 2)) for _ in channels))
     torch.manual_seed(draw(seeds))
-    activations = Spiking(partial(Neuron, draw(neurons)), draw(st.integers(1, 6)), draw(st.booleans()))
+    activations = SpikingActivations(partial(Neuron, draw(neurons)), draw(st.integers(1, 6)), draw(st.booleans()))
     network: nn.Module = spec.build(1, 5, activations)
     for _ in range(3):
         network(torch.rand(16, 1, 8, 8))

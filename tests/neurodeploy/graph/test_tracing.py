@@ -12,14 +12,14 @@ from neurodeploy.graph import Graph, fold_batch_norm, interpreter, ops, partitio
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks import ConvNetSpec, Relu, ResNetSpec, Spiking
+from neurodeploy.networks import ConvNetSpec, Relu, ResNetSpec, SpikingActivations
 
 SPECS = {"conv": ConvNetSpec(channels=(4, 6, 8), strides=(1, 2, 2)), "resnet": ResNetSpec(channels=(4, 8), blocks=(1, 2))}
 ACTIVATIONS = {
     "relu": Relu(),
-    "hard": Spiking(partial(Neuron, NeuronParameters(0.5, 1.0)), 4),
-    "soft repact": Spiking(partial(Neuron, NeuronParameters(0.25, 0.5, "soft")), 3, repact=True),
-    "learned": Spiking(partial(ParametricNeuron, NeuronParameters(0.3, 0.7), learn_threshold=True), 4),
+    "hard": SpikingActivations(partial(Neuron, NeuronParameters(0.5, 1.0)), 4),
+    "soft repact": SpikingActivations(partial(Neuron, NeuronParameters(0.25, 0.5, "soft")), 3, repact=True),
+    "learned": SpikingActivations(partial(ParametricNeuron, NeuronParameters(0.3, 0.7), learn_threshold=True), 4),
 }
 
 
@@ -86,7 +86,7 @@ def test_impossible_constants_are_refused_by_name(node, reason):
         node()
 
 
-EVENTS = Spiking(partial(Neuron, NeuronParameters(0.5, 0.5)), 5, code="events")
+EVENTS = SpikingActivations(partial(Neuron, NeuronParameters(0.5, 0.5)), 5, code="events")
 
 
 @pytest.mark.parametrize("kind", SPECS)
@@ -109,7 +109,7 @@ def test_a_static_network_is_not_traced_as_one_of_sequences():
 
 @pytest.mark.parametrize("code", ["poisson", "latency"])
 def test_spikes_that_a_host_makes_have_no_form_in_a_graph(code):
-    network = SPECS["conv"].build(1, 10, Spiking(partial(Neuron, NeuronParameters()), 3, code=code))
+    network = SPECS["conv"].build(1, 10, SpikingActivations(partial(Neuron, NeuronParameters()), 3, code=code))
     assert network(torch.rand(2, 1, 8, 8)).step_logits.shape == (3, 2, 10)
     with pytest.raises(UserError, match=r"layer entry .*: has no form in a graph; a host encodes the samples"):
         trace(network, (1, 8, 8))
