@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from neurodeploy.app.deployment import Deployment, deploy, deployed_places
 from neurodeploy.data import DataSet
 from neurodeploy.dynamics import layers
-from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.arrays import read_array
@@ -101,8 +100,8 @@ class ArtefactModule(GraphModule):
         self.artefact = artefact
         self._samples: Tensor | None = None
         self._spikes: dict[str, Tensor] = {}
-        for name in artefact.graph.spiking:
-            self._place(name, _Recorded(name, artefact.graph[name], self._spikes_of))
+        for node in artefact.graph.of(ops.Spiking):
+            self._place(node.name, _Recorded(node.name, node, self._spikes_of))
 
     @property
     def batch(self) -> int:
@@ -140,8 +139,8 @@ class ArtefactModule(GraphModule):
 class _Recorded(layers.Neuron):
     """A spiking layer that fires what was recorded."""
 
-    def __init__(self, name: str, node: ops.Node, spikes_of: Callable[[str], Tensor]) -> None:
-        super().__init__(_constants(node))
+    def __init__(self, name: str, node: ops.Spiking, spikes_of: Callable[[str], Tensor]) -> None:
+        super().__init__(node.constants)
         self._name, self._spikes_of = name, spikes_of
 
     def forward(self, current: Tensor) -> Tensor:
@@ -150,13 +149,6 @@ class _Recorded(layers.Neuron):
         if spikes.shape != current.shape:
             raise UserError(f"layer {self._name}: spikes {tuple(spikes.shape)} found, {tuple(current.shape)} expected")
         return spikes.to(current)
-
-
-def _constants(node: ops.Node) -> NeuronParameters:
-    if isinstance(node, ops.NeuronNode):
-        return node.parameters
-    assert isinstance(node, ops.FixedPointNeuronNode)
-    return NeuronParameters(1 - node.v_decay / 4096, node.threshold, "hard")
 
 
 BATCH = 250

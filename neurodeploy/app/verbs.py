@@ -174,7 +174,10 @@ def export(
     """
     found = find(target)
     chosen = found.options(options)
-    subject = (model if isinstance(model, Model) else load_model(model)).subject(samples=samples, calibration=calibration)
+    source = model if isinstance(model, Model) else load_model(model)
+    if source.graph is not None:
+        found.check(source.graph, chosen, calibrated=calibration > 0)  # before an accuracy is measured
+    subject = source.subject(samples=samples, calibration=calibration)
     return read_bundle(found.export(subject, Path(folder), chosen))
 
 

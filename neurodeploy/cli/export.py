@@ -162,6 +162,8 @@ def _export_checkpoint(
     test = data.test_samples, data.test_labels
     deployment = deploy(loaded.network, data)
     graph, tuned_with = deployment.graph, None
+    for target, options in targets.values():
+        target.check(graph, options, calibrated=calibration > 0, reset=settings is not None and settings.reset)
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
     if settings is not None:
         if deployment.code is not None:

@@ -222,7 +222,7 @@ def test_runs_are_compared_and_the_comparison_shows_itself(run, tmp_path):
     assert "accuracy against estimated energy" in str(comparison)
     assert "student" in str(comparison)
     assert comparison.save(tmp_path)["html"].is_file()
-    assert comparison._repr_html_().startswith("<!DOCTYPE html>")
+    assert comparison._repr_html_().lower().startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize("what", ["model", "check", "report"])
