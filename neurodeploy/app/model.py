@@ -100,8 +100,10 @@ class ArtefactModule(GraphModule):
         self.artefact = artefact
         self._samples: Tensor | None = None
         self._spikes: dict[str, Tensor] = {}
-        for node in artefact.graph.of(ops.Spiking):
-            self._place(node.name, _Recorded(node.name, node, self._spikes_of))
+        for name in artefact.graph.spiking:
+            node = artefact.graph[name]
+            assert isinstance(node, ops.Spiking)
+            self._place(name, _Recorded(name, node, self._spikes_of))
 
     @property
     def batch(self) -> int:

@@ -3,9 +3,9 @@
 With quantize "int8" they compute in static 8-bit integers: weights, and the currents of convolutions, where spikes enter.
 That is smaller and faster, and never exact. Spikes are 0 or 1, and sums and averages of a few of them small multiples of a
 step: an unsigned 8-bit integer holds them as they are. So only two things are rounded: weights, with one step per output
-channel, and the currents that a convolution makes of spikes, with one step per layer, chosen on calibration inputs; ONNX Runtime computes a
-convolution in integers only if its result is one. Where values that are no spikes enter (the first layer, a head behind a ReLU)
-weights alone are rounded: those layers are small, or computed once per sample.
+channel, and the currents that a convolution makes of spikes, with one step per layer, chosen on calibration inputs; ONNX
+Runtime computes a convolution in integers only if its result is one. Where values that are no spikes enter (the first layer,
+a head behind a ReLU) weights alone are rounded: those layers are small, or computed once per sample.
 """
 
 from dataclasses import dataclass
