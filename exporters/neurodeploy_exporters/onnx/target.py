@@ -1,9 +1,9 @@
 """The ONNX target: one model for the whole network, and one for each of encoder, body and head.
 
-With quantize "int8" they compute in static 8-bit integers: weights, and the currents of convolutions, where spikes enter. That is
-smaller and faster, and never exact. Spikes are 0 or 1, and sums and averages of a few of them small multiples of a step: an
-unsigned 8-bit integer holds them as they are. So only two things are rounded: weights, with one step per output channel, and the
-currents that a convolution makes of spikes, with one step per layer, chosen on calibration inputs; ONNX Runtime computes a
+With quantize "int8" they compute in static 8-bit integers: weights, and the currents of convolutions, where spikes enter. That
+is smaller and faster, and never exact. Spikes are 0 or 1, and sums and averages of a few of them small multiples of a step: an
+unsigned 8-bit integer holds them as they are. So only two things are rounded: weights, with one step per output channel, and
+the currents that a convolution makes of spikes, with one step per layer, chosen on calibration inputs; ONNX Runtime computes a
 convolution in integers only if its result is one. Where values that are no spikes enter (the first layer, a head behind a ReLU)
 weights alone are rounded: those layers are small, or computed once per sample.
 """
@@ -88,10 +88,10 @@ def _ranges(graph: Graph, currents: list[str], inputs: NDArray[np.float32], step
     samples = inputs.shape[1 if graph.input.timed else 0]
     for start in range(0, samples, _BATCH):
         batch = slice(start, start + _BATCH)
-        found = session.run({graph.input.name: inputs[:, batch] if graph.input.timed else inputs[batch]}, steps=steps)
+        made = session.run({graph.input.name: inputs[:, batch] if graph.input.timed else inputs[batch]}, steps=steps)
         for name in currents:
-            least[name] = float(np.minimum(least[name], found[name].min()))  # of a NaN, NaN
-            largest[name] = float(np.maximum(largest[name], found[name].max()))
+            least[name] = float(np.minimum(least[name], made[name].min()))  # of a NaN, NaN
+            largest[name] = float(np.maximum(largest[name], made[name].max()))
     return {name: _between(name, least[name], largest[name]) for name in currents}
 
 
