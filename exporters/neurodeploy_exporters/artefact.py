@@ -1,6 +1,6 @@
 """What a bundle's artefacts hold, as one graph, and what they fire: for those who count on the artefact, not on its model."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -74,7 +74,9 @@ def read_artefact(folder: Path) -> Artefact:
     bundle = read_bundle(folder)
     manifest, target = bundle.manifest, find(bundle.manifest.target)
     pieces = manifest.chain if manifest.whole is None else (manifest.whole,)
-    _check_parts(bundle, {piece.name for piece in pieces})
+    for layer in manifest.spiking_layers:
+        if not {piece.name for piece in pieces} & {"whole", layer.part}:
+            raise UserError(f"{bundle.path(MANIFEST)}: layer {layer.name}: part: {layer.part} found, which is no piece")
     for file in (*(piece.file for piece in pieces), manifest.sample.file):
         _check_unchanged(bundle, file)
     members: dict[str, Node] = {}
@@ -85,8 +87,12 @@ def read_artefact(folder: Path) -> Artefact:
             if piece.name != "whole":
                 places.setdefault(node.name, piece.name)
     names = _synapses_as_trained(pieces, members)
+
+    def renamed(node: Node) -> Node:
+        return replace(node, name=names.get(node.name, node.name), inputs=tuple(names.get(name, name) for name in node.inputs))
+
     try:
-        graph = Graph(_renamed(node, names) for node in members.values())
+        graph = Graph(map(renamed, members.values()))
     except UserError as error:
         raise UserError(f"{folder}: its files do not make one network: {error}") from None
     _check_layers(bundle, graph)
@@ -100,17 +106,12 @@ def _synapses_as_trained(pieces: tuple[Piece, ...], members: Mapping[str, Node])
 
     The host's node that brings those numbers back to the trained unit bears it in the files.
     """
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for tensor in (tensor for piece in pieces for tensor in piece.graded):
         name = tensor.name.removesuffix(".graded")
         if isinstance(members.get(tensor.name), ops.ConvNode | ops.LinearNode) and name != tensor.name:
-            found |= {tensor.name: name, name: f"{name}.trained_unit"}
-    return found
-
-
-def _renamed(node: Node, names: Mapping[str, str]) -> Node:
-    inputs = tuple(names.get(source, source) for source in node.inputs)
-    return replace(node, name=names.get(node.name, node.name), inputs=inputs)
+            names |= {tensor.name: name, name: f"{name}.trained_unit"}
+    return names
 
 
 def _firing(bundle: Bundle, piece: Piece) -> list[str]:
@@ -118,31 +119,25 @@ def _firing(bundle: Bundle, piece: Piece) -> list[str]:
     return [layer.name for layer in bundle.manifest.spiking_layers if piece.name in ("whole", layer.part)]
 
 
-def _check_parts(bundle: Bundle, pieces: Set[str]) -> None:
-    for layer in bundle.manifest.spiking_layers:
-        if not pieces & {"whole", layer.part}:
-            raise UserError(f"{bundle.path(MANIFEST)}: layer {layer.name}: part: {layer.part} found, which is no piece")
-
-
 def _check_unchanged(bundle: Bundle, file: str) -> None:
     path = bundle.path(file)
     if not path.is_file():
         raise UserError(f"{path}: missing; export the bundle again")
     try:
-        found = sha256(path)
+        actual = sha256(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    if found != bundle.manifest.files[file]:
+    if actual != bundle.manifest.files[file]:
         raise UserError(f"{path}: changed, its SHA-256 is not the manifest's; export the bundle again")
 
 
 def _check_layers(bundle: Bundle, graph: Graph) -> None:
     path, entry = bundle.path(MANIFEST), (bundle.manifest.input_shape, bundle.manifest.timed_input)
-    told = {layer.name: layer.shape for layer in bundle.manifest.spiking_layers}
-    found = {name: graph.shape(name) for name in graph.spiking}
-    if told != found:
-        odd = next(name for name in told | found if told.get(name) != found.get(name))
-        raise UserError(f"{path}: layer {odd}: shape {told.get(odd)} found, {found.get(odd)} as in the artefacts expected")
+    listed = {layer.name: layer.shape for layer in bundle.manifest.spiking_layers}
+    held = {name: graph.shape(name) for name in graph.spiking}
+    if listed != held:
+        odd = next(name for name in listed | held if listed.get(name) != held.get(name))
+        raise UserError(f"{path}: layer {odd}: shape {listed.get(odd)} found, {held.get(odd)} as in the artefacts expected")
     if entry != (graph.input.shape, graph.input.timed):
         raise UserError(f"{path}: input_shape: {entry[0]} found, {graph.input.shape} as in the artefacts expected")
     if graph.steps not in (None, bundle.manifest.steps):

@@ -71,11 +71,11 @@ class Subject:
 
     def measured(self, exported: NDArray[np.int64] | None) -> dict[str, MeasuredAccuracy]:
         """The accuracy before export, and as "exported" that of these classes of the test samples."""
-        found = {label: MeasuredAccuracy(correct=a.correct, samples=a.samples) for label, a in self.accuracy.items()}
+        accuracies = {label: MeasuredAccuracy(correct=a.correct, samples=a.samples) for label, a in self.accuracy.items()}
         if self.test is None or exported is None:
-            return found
+            return accuracies
         right = MeasuredAccuracy(correct=int((exported == self.test[1]).sum()), samples=len(exported))
-        return found | {"exported": right}
+        return accuracies | {"exported": right}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -233,11 +233,11 @@ class Target(ABC):
         Raises:
             UserError: the target has no such format.
         """
-        found = self.formats.get(piece.format)
-        if found is None:
+        known = self.formats.get(piece.format)
+        if known is None:
             expected = ", ".join(self.formats)
             raise UserError(f"{bundle.path(piece.file)}: format {piece.format!r} found, one of {expected} expected")
-        return found
+        return known
 
     def replay(self, bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
         """Run one piece of a bundle; see `Format.replay`.
@@ -330,11 +330,11 @@ class GridTarget(Target):
 
 def places_of(graph: Graph) -> dict[str, Place]:
     """Layer → part of the deployed network, cut at its first and last spiking layers; see `Target.places`."""
-    found: dict[str, Place] = {}
+    places: dict[str, Place] = {}
     for part in partition(graph).parts:
         for name in part.members:
-            found.setdefault(name, cast(Place, part.name))
-    return found
+            places.setdefault(name, cast(Place, part.name))
+    return places
 
 
 def names() -> tuple[str, ...]:
@@ -348,10 +348,10 @@ def find(name: str) -> Target:
     Raises:
         UserError: there is none, it cannot be imported, or it is no `Target`.
     """
-    found = entry_points(group=GROUP, name=name)
-    if not found:
+    points = entry_points(group=GROUP, name=name)
+    if not points:
         raise UserError(f"target {name!r}: unknown; installed are: {', '.join(names())}")
-    point = next(iter(found))
+    point = next(iter(points))
     try:
         kind = point.load()
     except Exception as error:  # another package's code may raise anything

@@ -101,8 +101,9 @@ def verify(folder: Path) -> Verification:
             mismatches[layer] = (mismatches[layer] or 0) + wrong
             compared += size
         gaps.append(comparison.gap)
-    if len({piece.format for piece in bundle.manifest.pieces}) == 1:  # other programs take their sums in other orders
-        findings += _disagreements({way: tensors for way, tensors in runs.items() if not way.endswith(_STEPWISE)})
+    at_once = {way: tensors for way, tensors in runs.items() if not way.endswith(_STEPWISE)}
+    if len(at_once) == 2 and len({piece.format for piece in bundle.manifest.pieces}) == 1:  # others sum in other orders
+        findings += _disagreements(at_once)
     return Verification(mismatches, compared, float(np.max(gaps)) if gaps else float("nan"), tuple(findings))
 
 
@@ -174,12 +175,12 @@ def _unfit(manifest: Manifest, sample: Sample) -> list[str]:
     leading = (steps, batch) if manifest.timed_input else (batch,)
     expected = {"inputs": (*leading, *manifest.input_shape), "logits": (batch, manifest.classes)}
     expected |= {f"spikes of {layer.name}": (steps, batch, *layer.shape) for layer in manifest.spiking_layers}
-    found: dict[str, tuple[int, ...]] = {"inputs": sample.inputs.shape, "logits": sample.logits.shape}
-    found |= {f"spikes of {name}": spikes.shape for name, spikes in sample.spikes.items()}
+    actual: dict[str, tuple[int, ...]] = {"inputs": sample.inputs.shape, "logits": sample.logits.shape}
+    actual |= {f"spikes of {name}": spikes.shape for name, spikes in sample.spikes.items()}
     return [
-        f"{manifest.sample.file}: {name}: {_shown(found.get(name))} found, {_shown(expected.get(name))} expected"
-        for name in expected | found
-        if found.get(name) != expected.get(name)
+        f"{manifest.sample.file}: {name}: {_shown(actual.get(name))} found, {_shown(expected.get(name))} expected"
+        for name in expected | actual
+        if actual.get(name) != expected.get(name)
     ]
 
 
@@ -214,14 +215,12 @@ def _runs(bundle: Bundle, target: Target, sample: Sample) -> Iterator[tuple[str,
             raise UserError(f"{bundle.path(MANIFEST)}: layer {absent[0]}: in no piece of the bundle")
         yield ", ".join(piece.file for piece in manifest.chain), tensors
     if manifest.whole is not None and manifest.streaming:
-        found = target.replay_each_step(bundle, manifest.whole, sample.inputs, layers)
-        yield f"{manifest.whole.file}{_STEPWISE}", found
+        stepwise = target.replay_each_step(bundle, manifest.whole, sample.inputs, layers)
+        yield f"{manifest.whole.file}{_STEPWISE}", stepwise
 
 
 def _disagreements(runs: dict[str, Tensors]) -> Iterator[str]:
-    if len(runs) < 2:
-        return
-    (whole, one), (parts, other) = runs.items()
-    for name in one:
-        if not np.array_equal(one[name], other.get(name, np.empty(0))):
+    (whole, tensors), (parts, others) = runs.items()
+    for name in tensors:
+        if not np.array_equal(tensors[name], others.get(name, np.empty(0))):
             yield f"{whole} and {parts}: tensor {name} differs between the whole and its parts"

@@ -37,9 +37,6 @@ from neurodeploy_exporters.target import find, places_of
 from neurodeploy_exporters.verify import Verification
 from neurodeploy_exporters.verify import verify as verify_folder
 
-if TYPE_CHECKING:
-    pass
-
 Samples: TypeAlias = Tensor | NDArray[Any]
 AnyModel: TypeAlias = nn.Module | Model | Bundle | str | Path
 

@@ -60,7 +60,7 @@ class PoolFirst(Conv2d):
         return super().forward(sums.unflatten(0, x.shape[:2]))
 
 
-def window_of(graph: Graph, folded: ops.ConvNode | ops.LinearNode, weight: NDArray[Any]) -> Shape | None:
+def window_of(graph: Graph, folded: ops.ConvNode, weight: NDArray[Any]) -> Shape | None:
     """The pooling that was folded into a convolution; None if there is none, or its windows overlap.
 
     Args:
@@ -71,7 +71,7 @@ def window_of(graph: Graph, folded: ops.ConvNode | ops.LinearNode, weight: NDArr
     if folded.name not in graph:
         return None
     node = graph[folded.name]
-    if not isinstance(node, ops.ConvNode) or not isinstance(folded, ops.ConvNode) or len(node.stride) != 2:
+    if not isinstance(node, ops.ConvNode) or len(node.stride) != 2:
         return None
     y, x = (after // before for after, before in zip(folded.stride, node.stride, strict=True))
     repeated = np.repeat(np.repeat(node.weight.astype(np.float64), y, 2), x, 3) / (y * x)
@@ -86,10 +86,9 @@ def unfolded(layer: Any, weight: NDArray[Any]) -> NDArray[Any]:
 
 def refolded(layer: Any) -> Tensor:
     """The kernel that does what `layer` does, its pooling folded in."""
-    weight: Tensor = layer.weight
     if not isinstance(layer, PoolFirst):
-        return weight
-    return weight.repeat_interleave(layer.window[0], 2).repeat_interleave(layer.window[1], 3)
+        return layer.weight
+    return layer.weight.repeat_interleave(layer.window[0], 2).repeat_interleave(layer.window[1], 3)
 
 
 _GRID_MAX = 127  # 8 bits and a sign
@@ -137,11 +136,9 @@ class LoihiAware(GraphModule):
                 module.surrogate, module.detach_reset = neuron.surrogate, neuron.detach_reset
         assert parts.body is not None
         folded = {a.node.name: a.node.weight for stage in stages(graph, parts.body) for a in stage.afferents}
-        for node in self.graph.nodes:
-            window = (
-                window_of(graph, node, folded[node.name]) if isinstance(node, ops.ConvNode) and node.name in folded else None
-            )
-            if isinstance(node, ops.ConvNode) and window is not None:
+        for node in self.graph.of(ops.ConvNode):
+            window = window_of(graph, node, folded[node.name]) if node.name in folded else None
+            if window is not None:
                 self._place(node.name, PoolFirst(node, window))
         self._populations = tuple(
             _Population({name: self.get_submodule(name) for name in _afferents(self.graph, layer)}, scale, folded)
@@ -179,15 +176,15 @@ class LoihiAware(GraphModule):
 
 def _afferents(graph: Graph, name: str) -> tuple[str, ...]:
     """The synapses whose sums, and nothing else, a spiking layer reads."""
-    found: list[str] = []
+    synapses: list[str] = []
     pending = list(graph[name].inputs)
     while pending:
         source = pending.pop()
         if isinstance(graph[source], ops.AddNode):
             pending += graph[source].inputs
         else:
-            found.append(source)
-    return tuple(found)
+            synapses.append(source)
+    return tuple(synapses)
 
 
 def _array(value: Tensor | None, scale: float) -> Any:
@@ -214,8 +211,7 @@ class _Rounded(nn.Module):
         self._into, self._out_of = scale / step, step * unit
 
     def forward(self, x: Tensor) -> Tensor:
-        rounded: Tensor = _Round.apply(x * self._into)  # type: ignore[no-untyped-call]
-        return rounded * self._out_of
+        return _Round.apply(x * self._into) * self._out_of  # type: ignore[no-untyped-call]
 
     def right_inverse(self, value: Tensor) -> Tensor:
         return value / (self._into * self._out_of)
@@ -239,8 +235,7 @@ def _round_within(layer: Any, trained: Any, scale: float, unit: float = 1.0) -> 
 
 def _learned(layer: Any, name: str) -> Tensor:
     """What `layer` keeps in float."""
-    original: Tensor = layer.parametrizations[name].original
-    return original
+    return layer.parametrizations[name].original
 
 
 class _Population:

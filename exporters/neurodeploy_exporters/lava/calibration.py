@@ -57,7 +57,8 @@ class Calibration:
 
     def __init__(self, source: str, spikes: NDArray[Any]) -> None:
         if spikes.ndim < 3 or 0 in spikes.shape or not ((spikes == 0) | (spikes == 1)).all():
-            raise UserError(f"calibration: {_shown(spikes)} found, spikes [T, B, …] of the body's input expected")
+            shown = f"shape {spikes.shape}" if spikes.ndim < 3 or 0 in spikes.shape else "values other than 0 and 1"
+            raise UserError(f"calibration: {shown} found, spikes [T, B, …] of the body's input expected")
         self._spikes = {source: torch.from_numpy(np.ascontiguousarray(spikes, np.uint8))}
 
     def choose(self, stage: Stage, target: Unrounded, scales: Sequence[float]) -> float:
@@ -86,16 +87,10 @@ class Calibration:
         return total + torch.from_numpy(np.asarray(bias, np.float32)).reshape(-1, *(1,) * (len(stage.shape) - 1))
 
 
-def _shown(values: NDArray[Any]) -> str:
-    if values.ndim < 3 or 0 in values.shape:
-        return f"shape {values.shape}"
-    return "values other than 0 and 1"
-
-
 def _spread(scales: Sequence[float]) -> list[float]:
     ranked = sorted(scales[1:])
-    places = sorted({round(place) for place in np.linspace(0, len(ranked) - 1, _TRIED - 1)}) if ranked else []
-    return [scales[0], *(ranked[place] for place in places)]
+    indices = sorted({round(index) for index in np.linspace(0, len(ranked) - 1, _TRIED - 1)}) if ranked else []
+    return [scales[0], *(ranked[index] for index in indices)]
 
 
 def _fired(stage: Stage, current: Tensor) -> Tensor:

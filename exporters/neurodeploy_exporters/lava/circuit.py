@@ -152,19 +152,19 @@ class Circuit:
 
     @cached_property
     def _by_target(self) -> dict[int, tuple[Synapse, ...]]:
-        found: dict[int, list[Synapse]] = {}
+        into: dict[int, list[Synapse]] = {}
         for synapse in self.synapses:
-            found.setdefault(synapse.target, []).append(synapse)
-        return {target: tuple(synapses) for target, synapses in found.items()}
+            into.setdefault(synapse.target, []).append(synapse)
+        return {target: tuple(synapses) for target, synapses in into.items()}
 
     @cached_property
     def depths(self) -> tuple[int, ...]:
         """Of each population: the number of synapses on its longest way from the input; 0 for input neurons."""
-        found: list[int] = []
+        depths: list[int] = []
         for index in range(len(self.populations)):
-            before = [0 if s.source == INPUT else found[s.source] for s in self.into(index)]
-            found.append(1 + max(before) if before else 0)
-        return tuple(found)
+            before = [0 if s.source == INPUT else depths[s.source] for s in self.into(index)]
+            depths.append(1 + max(before) if before else 0)
+        return tuple(depths)
 
     def aligned_delay(self, synapse: Synapse) -> int:
         """The delay with which a synapse brings spikes of the same input step as the longest way into its target does."""

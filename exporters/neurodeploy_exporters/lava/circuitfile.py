@@ -9,18 +9,16 @@
 There is no `/layer`, which lava-dl's netx reads first: it refuses such a file instead of dropping what it does not know.
 """
 
-import io
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.files import atomic_file
-from neurodeploy.io.hdf5 import Folder, LocatedError, opened
+from neurodeploy.io.hdf5 import Folder, opened
 from neurodeploy_exporters.lava.circuit import Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.netfile import (
+    located,
     read_geometry,
     read_neuron,
     read_number,
@@ -28,6 +26,7 @@ from neurodeploy_exporters.lava.netfile import (
     read_one_or_many,
     read_shape,
     write_neuron,
+    written,
 )
 from neurodeploy_exporters.lava.network import check_hardware
 
@@ -63,8 +62,8 @@ def read_circuit(path: Path) -> Circuit:
         _only(root, {"format", "version", "input", "population", "synapse"})
         _only(root.folder("input"), {"shape"})
         shape = read_shape(root.folder("input"))
-        populations = tuple(_located(_read_population, each) for each in read_numbered(root.folder("population")))
-        synapses = tuple(_located(_read_synapse, each) for each in read_numbered(root.folder("synapse"), least=0))
+        populations = tuple(_read_population(each) for each in read_numbered(root.folder("population")))
+        synapses = tuple(_read_synapse(each) for each in read_numbered(root.folder("synapse"), least=0))
     try:
         return Circuit(input_shape=shape, populations=populations, synapses=synapses)
     except UserError as error:
@@ -78,8 +77,7 @@ def write_circuit(circuit: Circuit, path: Path) -> None:
         UserError: a value does not fit the chip (`check_hardware`).
     """
     check_hardware(circuit)
-    memory = io.BytesIO()  # HDF5 itself does not survive a disk that fills up while it writes
-    with h5py.File(memory, "w") as file:
+    with written(path) as file:
         file["format"], file["version"] = np.bytes_(FORMAT), np.int64(VERSION)
         file["input/shape"] = np.array(circuit.input_shape, np.int64)
         file.create_group("synapse")
@@ -87,17 +85,6 @@ def write_circuit(circuit: Circuit, path: Path) -> None:
             _write_population(file.create_group(f"population/{index}"), population)
         for number, synapse in enumerate(circuit.synapses):
             _write_synapse(file.create_group(f"synapse/{number}"), synapse)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(memory.getvalue())
-
-
-def _located(read: Any, folder: Folder) -> Any:
-    try:
-        return read(folder)
-    except LocatedError:
-        raise
-    except UserError as error:
-        raise folder.error(str(error)) from None
 
 
 def _only(folder: Folder, known: set[str]) -> None:
@@ -107,40 +94,34 @@ def _only(folder: Folder, known: set[str]) -> None:
 
 def _read_population(folder: Folder) -> Population:
     _only(folder, {"key", "shape", "neuron", "bias", "recurrent"})
-    return Population(
-        key=folder.text("key"),
-        shape=read_shape(folder),
-        neuron=read_neuron(folder),
-        bias=folder.integers("bias") if "bias" in folder else None,
-        recurrent=folder.integers("recurrent") if "recurrent" in folder else None,
-    )
+    with located(folder):
+        arrays = {name: folder.integers(name) for name in ("bias", "recurrent") if name in folder}
+        return Population(key=folder.text("key"), shape=read_shape(folder), neuron=read_neuron(folder), **arrays)
 
 
 def _read_synapse(folder: Folder) -> Synapse:
     kind = folder.text("type")
+    if kind not in ("conv", "dense"):
+        raise folder.error(f"type: {kind!r} found; conv or dense expected")
+    _only(folder, _SYNAPSE | (_GEOMETRY if kind == "conv" else {"synapse_delay"}))
     connection: Convolution | Matrix
-    match kind:
-        case "conv":
-            _only(folder, _SYNAPSE | _GEOMETRY)
+    with located(folder):
+        if kind == "conv":
             connection = Convolution(weight=folder.integers("weight"), **read_geometry(folder))
-        case "dense":
-            _only(folder, _SYNAPSE | {"synapse_delay"})
+        else:
             delay = read_one_or_many(folder, "synapse_delay") if "synapse_delay" in folder else 0
             connection = Matrix(weight=folder.integers("weight"), delay=delay)
-        case _:
-            raise folder.error(f"type: {kind!r} found; conv or dense expected")
-    source, target, delay = (read_number(folder, name) for name in ("source", "target", "delay"))
-    return Synapse(source=source, target=target, connection=connection, delay=delay)
+        ends = {name: read_number(folder, name) for name in ("source", "target", "delay")}
+        return Synapse(connection=connection, **ends)
 
 
 def _write_population(group: Any, population: Population) -> None:
     group["key"] = np.bytes_(population.key)
     group["shape"] = np.array(population.shape, np.int64)
     write_neuron(group, population.neuron)
-    if population.bias is not None:
-        group["bias"] = population.bias
-    if population.recurrent is not None:
-        group["recurrent"] = population.recurrent
+    for name in ("bias", "recurrent"):
+        if (values := getattr(population, name)) is not None:
+            group[name] = values
 
 
 def _write_synapse(group: Any, synapse: Synapse) -> None:

@@ -15,14 +15,17 @@ Shape: TypeAlias = tuple[int, ...]
 MAX_DELAY = 62
 
 
-def check_range(field: str, value: int | Integers, low: int, high: int) -> None:
-    """Raises UserError, naming the field and the first wrong value, unless all are integers from `low` to `high`."""
+def check_range(field: str, value: int | Integers, low: int, high: int, where: str = "") -> None:
+    """Raises UserError, naming the field and the first wrong value, unless all are integers from `low` to `high`.
+
+    `where` ends the message: " on Loihi" of what only a chip asks for.
+    """
     values = np.asarray(value)
     if values.dtype.kind not in "iu":
         raise UserError(f"{field}: {values.dtype} found, integers expected")
     wrong = values[(values < low) | (values > high)]
     if wrong.size:
-        raise UserError(f"{field}: {wrong.flat[0]} found, {low} to {high} expected")
+        raise UserError(f"{field}: {wrong.flat[0]} found, {low} to {high} expected{where}")
 
 
 def check_shape(shape: Shape, axes: tuple[int, ...]) -> None:

@@ -1,7 +1,7 @@
 """Runs the populations of a circuit one after another, each for all steps, in blocks that stay in the processor's cache.
 
 Inside, channels are the last axis, `(H, W, C)`: there the convolutions are fastest, and what is the same for all neurons of a
-channel lies along the innermost axis.
+channel is along the innermost axis.
 """
 
 from collections.abc import Mapping
@@ -153,8 +153,8 @@ def _run_block(
 
 
 def _constants(prepared: Prepared, drive: Drive, part: slice, *, keep_current: bool) -> NeuronConstants:
-    found = [*(delivery for _, delivery in prepared.afferents), *filter(None, [prepared.recurrent])]
-    largest, parameters = sum(delivery.largest for delivery in found), prepared.parameters
+    arriving = [*(delivery for _, delivery in prepared.afferents), *filter(None, [prepared.recurrent])]
+    largest, parameters = sum(delivery.largest for delivery in arriving), prepared.parameters
     if drive.current is not None:
         largest += max(int(drive.current.max()), -int(drive.current.min()))
     if drive.bias is not None:
@@ -163,10 +163,10 @@ def _constants(prepared: Prepared, drive: Drive, part: slice, *, keep_current: b
 
 
 def _arriving(prepared: Prepared, fired: Mapping[int, NDArray[Any]], part: slice, start: int, stop: int) -> list[_Arriving]:
-    found = []
+    arriving = []
     for source, delivery in prepared.afferents:
         late = delivery.delay + 1
         first, last = max(0, start - late), max(0, stop - late)
         if last > first:
-            found.append(_Arriving(first + late, delivery.deliver(fired[source][first:last, part])))
-    return found
+            arriving.append(_Arriving(first + late, delivery.deliver(fired[source][first:last, part])))
+    return arriving

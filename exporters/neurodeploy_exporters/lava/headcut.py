@@ -18,14 +18,14 @@ from neurodeploy_exporters.lava.wiring import Readout
 Choice = Literal["last-spike", "last-synapse"]
 
 
-def moved(graph: Graph, head: Part, found: Sequence[Readout]) -> frozenset[str]:
+def moved(graph: Graph, head: Part, readouts: Sequence[Readout]) -> frozenset[str]:
     """The nodes of the head that the host need not compute, were the chip to end behind the last synapse."""
-    return frozenset({*head.members} - left(graph, found))
+    return frozenset({*head.members} - left(graph, readouts))
 
 
-def left(graph: Graph, found: Sequence[Readout]) -> frozenset[str]:
+def left(graph: Graph, readouts: Sequence[Readout]) -> frozenset[str]:
     """The nodes that the host computes nevertheless."""
-    made = {readout.name for readout in found}
+    made = {readout.name for readout in readouts}
     return frozenset(_back(graph, [graph.output.name], stop={*graph.spiking, *made}))
 
 
@@ -42,6 +42,7 @@ def cut(graph: Graph, graded: Collection[str] = ()) -> Partition:
     body, head = parts.body, parts.head
     inside = _back(graph, graded, stop=graph.spiking)
     outside = _back(graph, [graph.output.name], stop={*graph.spiking, *graded})
+    # what crosses is what the host reads and does not make, even where both sides compute a sum of the same spikes
     read = {source for name in outside for source in graph[name].inputs} - outside
     made = {*body.members, *inside}
     return Partition(
@@ -53,18 +54,14 @@ def cut(graph: Graph, graded: Collection[str] = ()) -> Partition:
 
 def _back(graph: Graph, tensors: Collection[str], *, stop: Collection[str]) -> set[str]:
     """The nodes that make some tensors, up to those that others have made."""
-    found: set[str] = set()
+    nodes: set[str] = set()
     pending = list(tensors)
     while pending:
         name = pending.pop()
-        if name not in found:
-            found.add(name)
-            pending += [source for source in graph[name].inputs if source not in stop and not _enters(graph, source)]
-    return found
-
-
-def _enters(graph: Graph, name: str) -> bool:
-    return isinstance(graph[name], ops.InputNode)
+        if name not in nodes:
+            nodes.add(name)
+            pending += [source for source in graph[name].inputs if source not in stop and source != graph.input.name]
+    return nodes
 
 
 def _in_order(graph: Graph, names: Collection[str]) -> tuple[str, ...]:
@@ -74,7 +71,7 @@ def _in_order(graph: Graph, names: Collection[str]) -> tuple[str, ...]:
 def head_costs(
     graph: Graph,
     parts: Partition,
-    found: Sequence[Readout],
+    readouts: Sequence[Readout],
     tensors: Mapping[str, NDArray[Any]],
     steps: int,
     chosen: Choice,
@@ -84,7 +81,7 @@ def head_costs(
     Args:
         graph: the trained network.
         parts: of it, cut behind the last spikes.
-        found: the synapses of the head that the chip could compute; may be empty.
+        readouts: the synapses of the head that the chip could compute; may be empty.
         tensors: spiking layer, or input of events → `[T, B, …]`, what the exported network fires on the sample.
         steps: T.
         chosen: the choice made.
@@ -92,34 +89,26 @@ def head_costs(
     assert parts.body is not None
     samples = next(iter(tensors.values())).shape[1]
     from_chip = [name for name in parts.head.inputs if name in parts.body.outputs]
-    macs = sum(_dense(graph, graph[name]) for name in moved(graph, parts.head, found))
-    last_spike = HeadCost(
-        spikes=sum(float(tensors[name].sum()) for name in from_chip) / samples,
-        graded_values=0,
-        synaptic_operations=0,
-        neuron_updates=0,
-        neuron_updates_active=0,
-        multiply_accumulates=float(macs * steps),
-    )
-    return HeadCut(
-        chosen=chosen,
-        last_spike=last_spike,
-        last_synapse=_on_chip(graph, parts, found, tensors, steps) if found else None,
-    )
+    macs = sum(_dense(graph, graph[name]) for name in moved(graph, parts.head, readouts))
+    spikes = sum(float(tensors[name].sum()) for name in from_chip) / samples
+    nothing = dict.fromkeys(("graded_values", "synaptic_operations", "neuron_updates", "neuron_updates_active"), 0.0)
+    last_spike = HeadCost(spikes=spikes, multiply_accumulates=float(macs * steps), **nothing)
+    last_synapse = _on_chip(graph, parts, readouts, tensors, steps) if readouts else None
+    return HeadCut(chosen=chosen, last_spike=last_spike, last_synapse=last_synapse)
 
 
 def _on_chip(
     graph: Graph,
     parts: Partition,
-    found: Sequence[Readout],
+    readouts: Sequence[Readout],
     tensors: Mapping[str, NDArray[Any]],
     steps: int,
 ) -> HeadCost:
     samples = next(iter(tensors.values())).shape[1]
     assert parts.body is not None
-    read = {source for name in left(graph, found) for source in graph[name].inputs} & {*parts.body.outputs}
+    read = {source for name in left(graph, readouts) for source in graph[name].inputs} & {*parts.body.outputs}
     operations, updates, active, values = 0.0, 0, 0, 0
-    for readout in found:
+    for readout in readouts:
         current: Any = 0
         target = readout_target(readout, steps)
         for afferent, parallel in zip(readout.afferents, at_scale(target, candidates(target)[0]).parallel, strict=True):

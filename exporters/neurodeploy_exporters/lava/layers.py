@@ -230,9 +230,6 @@ def _check_dense_weights(weight: Integers, weight_rec: Integers | None) -> None:
     every = weight.ravel() if weight_rec is None else np.concatenate([weight.ravel(), weight_rec.ravel()])
     if not every.any():
         raise UserError("weight: only zeros found, which netx cannot load; remove the layer")
-    if every.min() >= 0:
-        check_range("weight (none negative)", every, 0, 255)
-    elif every.max() < 0:
-        check_range("weight (all negative)", every, -255, -1)
-    else:
-        check_range("weight", every, -256, 254)
+    mixed = (" (all negative)", -255, -1) if every.max() < 0 else ("", -256, 254)
+    signs, low, high = (" (none negative)", 0, 255) if every.min() >= 0 else mixed
+    check_range(f"weight{signs}", every, low, high)

@@ -4,7 +4,8 @@ Source: lava-dl, `lava.lib.dl.netx.hdf5.Network` and the files in its repository
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +54,11 @@ def write(network: Network, path: Path) -> None:
         UserError: a value does not fit the chip (`check_hardware`).
     """
     check_hardware(network)
-    memory = io.BytesIO()  # HDF5 itself does not survive a disk that fills up while it writes
-    with h5py.File(memory, "w") as file:
+    with written(path) as file:
         for position, layer in enumerate(network.layers):
             _WRITERS[type(layer)](file.create_group(f"layer/{position}"), layer)
         file["simulation/Ts"] = np.int64(1)
         file["simulation/tSample"] = np.int64(1)
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(memory.getvalue())
 
 
 def _read_layer(folder: Folder) -> Layer:
@@ -68,12 +66,8 @@ def _read_layer(folder: Folder) -> Layer:
     if kind not in _READERS:
         known = ", ".join(_READERS)
         raise folder.error(f"type: {kind!r} found; {known} expected (Lava drops or refuses others)")
-    try:
+    with located(folder):
         return _READERS[kind](folder)
-    except LocatedError:
-        raise
-    except UserError as error:
-        raise folder.error(str(error)) from None
 
 
 def _refuse(folder: Folder, name: str, reason: str) -> None:
@@ -189,6 +183,27 @@ _NEURON_TYPES = ("CUBA", "LOIHI")
 _DROPPED = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0}  # netx computes as if they had these values
 
 
+@contextmanager
+def located(folder: Folder) -> Iterator[None]:
+    """Puts file and group in front of an error's message that does not name them yet."""
+    try:
+        yield
+    except LocatedError:
+        raise
+    except UserError as error:
+        raise folder.error(str(error)) from None
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Any]:
+    """An HDF5 file to be filled, written whole or not at all."""
+    memory = io.BytesIO()  # HDF5 itself does not survive a disk that fills up while it writes
+    with h5py.File(memory, "w") as file:
+        yield file
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(memory.getvalue())
+
+
 def read_numbered(folder: Folder, *, least: int = 1) -> list[Folder]:
     """The groups "0", "1", … in a group, at least `least` of them and nothing else."""
     names = folder.names()
@@ -209,14 +224,9 @@ def read_neuron(layer: Folder) -> CubaConstants:
             raise folder.error(f"{name}: {found} found, {plain} expected; Lava ignores any other value")
     if folder.unsigned("iDecay") and not folder.integers("iDecay").all():
         raise folder.error("iDecay: 0 stored without a sign found, of which netx makes 65535; store signed integers")
-    try:
-        return CubaConstants(
-            read_one_or_many(folder, "iDecay"), read_one_or_many(folder, "vDecay"), read_number(folder, "vThMant")
-        )
-    except LocatedError:
-        raise
-    except UserError as error:
-        raise folder.error(str(error)) from None
+    with located(folder):
+        i_decay, v_decay = (read_one_or_many(folder, name) for name in ("iDecay", "vDecay"))
+        return CubaConstants(i_decay, v_decay, read_number(folder, "vThMant"))
 
 
 def read_one_or_many(folder: Folder, name: str) -> int | Integers:

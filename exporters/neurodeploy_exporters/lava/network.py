@@ -12,7 +12,7 @@ import numpy as np
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit, Population, Synapse
-from neurodeploy_exporters.lava.connection import Convolution, Integers, Matrix, Shape
+from neurodeploy_exporters.lava.connection import Convolution, Integers, Matrix, Shape, check_range
 from neurodeploy_exporters.lava.layers import (
     ConvLayer,
     CubaConstants,
@@ -301,19 +301,12 @@ def _check_circuit(circuit: Circuit) -> None:
 
 def _check_neurons(where: str, bias: Integers | None, neuron: CubaConstants) -> None:
     if bias is not None:
-        _check_range(f"{where}/bias", bias, BIAS_MIN, BIAS_MAX)
-    _check_range(f"{where}/neuron/vThMant", neuron.threshold, 0, THRESHOLD_MAX)
+        check_range(f"{where}/bias", bias, BIAS_MIN, BIAS_MAX, " on Loihi")
+    check_range(f"{where}/neuron/vThMant", neuron.threshold, 0, THRESHOLD_MAX, " on Loihi")
 
 
 def _check_weight(where: str, weight: Any) -> None:
-    _check_range(where, weight, WEIGHT_MIN, WEIGHT_MAX)
+    check_range(where, weight, WEIGHT_MIN, WEIGHT_MAX, " on Loihi")
     odd = weight[weight % 2 != 0]
     if odd.size:
         raise UserError(f"{where}: odd value {odd.flat[0]} found, even numbers expected (8 bits with a sign hold steps of 2)")
-
-
-def _check_range(where: str, values: Any, low: int, high: int) -> None:
-    array = np.asarray(values)
-    wrong = array[(array < low) | (array > high)]
-    if wrong.size:
-        raise UserError(f"{where}: {wrong.flat[0]} found, {low} to {high} expected on Loihi")

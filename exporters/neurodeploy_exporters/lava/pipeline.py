@@ -132,7 +132,9 @@ def _places(network: Network | Circuit) -> dict[str, tuple[int, Shape]]:
     """Key of every population → its depth and shape."""
     if isinstance(network, Network):
         return {block.key: (block.index + 1, block.layer.shape) for block in network.blocks()}
-    return {one.key: (depth, one.shape) for one, depth in zip(network.populations, network.depths, strict=True)}
+    return {
+        population.key: (depth, population.shape) for population, depth in zip(network.populations, network.depths, strict=True)
+    }
 
 
 def _simulate(
@@ -147,9 +149,8 @@ def _simulate(
     if absent:
         raise UserError(f"population {absent[0]}: to be read out but not in the network; there are: {', '.join(places)}")
     record = ("s", "u") if graded else ("s",)
-    if isinstance(network, Network):
-        return simulate(network, spikes, steps, reset_interval=interval, reset_offset=_DIRECT_DRIVE, record=record)
-    return simulate_circuit(network, spikes, steps, reset_interval=interval, reset_offset=_DIRECT_DRIVE, record=record)
+    run: Callable[..., dict[str, NDArray[Any]]] = simulate if isinstance(network, Network) else simulate_circuit
+    return run(network, spikes, steps, reset_interval=interval, reset_offset=_DIRECT_DRIVE, record=record)
 
 
 def _checked(network: Network | Circuit, spikes: NDArray[Any], steps: int | None) -> tuple[NDArray[np.uint8], int]:
@@ -184,10 +185,10 @@ def _check_synapses(circuit: Circuit) -> None:
                 "such a circuit with simulate"
             )
     for number, synapse in enumerate(circuit.synapses):
-        found = synapse.delay + getattr(synapse.connection, "delay", 0)
+        delay = synapse.delay + getattr(synapse.connection, "delay", 0)
         expected = circuit.aligned_delay(synapse)
-        if np.any(found != expected):
+        if np.any(delay != expected):
             raise UserError(
-                f"synapse {number}: a delay of {np.max(found)} found, {expected} expected, so that its spikes and those of the "
+                f"synapse {number}: a delay of {np.max(delay)} found, {expected} expected, so that its spikes and those of the "
                 f"longest way into {circuit.populations[synapse.target].key} belong to the same input step"
             )

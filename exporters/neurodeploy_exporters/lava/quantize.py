@@ -117,10 +117,10 @@ def quantize_body(
     """
     if body is None:
         raise UserError("body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead")
-    entry, found = body.inputs[0], stages(graph, body)
+    entry, fired = body.inputs[0], stages(graph, body)
     chosen = None if calibration is None else Calibration(entry, calibration)
     depths, placed = {entry: 0}, list[Placed]()
-    populations: tuple[Stage | Readout, ...] = (*found, *readouts)
+    populations: tuple[Stage | Readout, ...] = (*fired, *readouts)
     for index, stage in enumerate(populations):
         depth, delays = _timing(stage, depths)
         if isinstance(stage, Stage):
@@ -139,7 +139,7 @@ def quantize_body(
         neuron = CubaConstants(i_decay, v_decay, rounded.threshold)
         placed.append(Placed(stage, rounded, neuron, depth, delays, index))
         depths[stage.name] = depth
-    spiking, graded = placed[: len(found)], placed[len(found) :]
+    spiking, graded = placed[: len(fired)], placed[len(fired) :]
     return QuantizedBody(
         network=arranged(entry, placed),
         layers=tuple(_describe(each) for each in spiking),

@@ -84,13 +84,13 @@ def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Sha
         raise UserError(f"{len(circuit.populations)} populations found, the {len(layers)} of the manifest expected")
     names = {INPUT: piece.inputs[0]} | {index: layer.name for index, layer in enumerate(layers)}
     shapes = {piece.inputs[0]: entry} | {layer.name: layer.shape for layer in layers}
-    found: dict[str, Node] = {}
+    nodes: dict[str, Node] = {}
     for index, (layer, population) in enumerate(zip(layers, circuit.populations, strict=True)):
         if prod(layer.shape) != prod(population.shape):
             raise UserError(f"population {population.key}: shape {population.shape} found, {layer.shape} expected")
         for node in _population(layer, population, circuit.into(index), manifest, names, shapes):
-            found.setdefault(node.name, node)  # several synapses may read the same spikes flattened
-    return tuple(found.values())
+            nodes.setdefault(node.name, node)  # several synapses may read the same spikes flattened
+    return tuple(nodes.values())
 
 
 def _population(

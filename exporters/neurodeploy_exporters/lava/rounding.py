@@ -59,6 +59,7 @@ class Unrounded:
 
     def integers(self, number: int, scale: float) -> Any:
         """The weights of one afferent at one scale: even numbers."""
+        # halves are rounded, to even ones at ties, and doubled: the chip holds 8 bits and a sign in steps of 2
         half = np.rint(self.rounded_together[number] * (scale / 2)).astype(np.int64)
         afferent = self.afferents[number]
         return 2 * (_spread(half, afferent.windows) if self._is_spread(afferent) else half)
@@ -113,7 +114,7 @@ def candidates(target: Unrounded) -> list[float]:
         UserError: weights are not finite or all zero, or round to zero at every scale; the message names the layer.
     """
     _check(target)
-    found: list[float] = []
+    fitting: list[float] = []
     least = largest = 0.0
     for parallel in _PARALLEL:
         previous, largest = largest, _largest_scale(target, parallel)
@@ -123,17 +124,17 @@ def candidates(target: Unrounded) -> list[float]:
         scales = [*(largest * np.linspace(0.5, 1, _CANDIDATES)), 2.0 ** floor(log2(largest))]
         errors = {scale: _error(target, scale) for scale in map(float, scales) if _fits(target, scale)}
         best = min(errors.values(), default=0.0)
-        if errors and (not found or best < _WORTH_IT * least):
-            found, least = sorted(errors, key=errors.__getitem__), best
-    if not found:
-        place = target.afferents[0].node.name if len(target.afferents) == 1 else target.name
+        if errors and (not fitting or best < _WORTH_IT * least):
+            fitting, least = sorted(errors, key=errors.__getitem__), best
+    if not fitting:
+        where = target.afferents[0].node.name if len(target.afferents) == 1 else target.name
         peak = max(np.abs(weight).max() for weight in target.weights)
         beside = "" if target.threshold is None else f" or the threshold {target.threshold:.3g} of {target.name}"
         raise UserError(
-            f"node {place}: its weights (up to {peak:.3g}) all round to zero next to its bias{beside}; "
+            f"node {where}: its weights (up to {peak:.3g}) all round to zero next to its bias{beside}; "
             "train with weight decay on the bias or a lower threshold"
         )
-    return found
+    return fitting
 
 
 def given(target: Unrounded, scale: float) -> float:
@@ -230,15 +231,12 @@ def _largest_scale(target: Unrounded, parallel: int) -> float:
 
 
 def _largest_scale_of(weight: Any) -> float:
-    limits = []
-    if weight.max() > 0:
-        limits.append(WEIGHT_MAX / weight.max())
-    if weight.min() < 0:
-        limits.append(_lowest(weight) / -weight.min())
-    return float(min(limits))
+    limits = [WEIGHT_MAX / weight.max()] if weight.max() > 0 else []
+    return float(min([*limits, _lowest(weight) / -weight.min()] if weight.min() < 0 else limits))
 
 
 def _fits(target: Unrounded, scale: float) -> bool:
+    # a bound first, which most scales pass: rounding every weight at every scale is what takes time here
     fan_in = sum(weight[0].size for weight in target.weights)
     # rounding to even numbers moves a weight by 1 at most
     most = target.steps * (scale * _largest_sum(target.weights, target.bias) + fan_in + 1)

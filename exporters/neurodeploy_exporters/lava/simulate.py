@@ -180,9 +180,9 @@ class _Job:
     def _traces(self, population: Prepared, samples: slice, batch: int) -> Traces:
         """Where the states go: into the recording, and spikes that nobody records anywhere else."""
         keys = {what: f"{population.key}_{what}" for what in _DTYPES}
-        found = {what: self.recorded[key][:, samples] for what, key in keys.items() if key in self.recorded}
-        spikes = found.pop("s", None)
-        return Traces(np.empty((self.steps, batch, *population.shape), np.bool_) if spikes is None else spikes, **found)
+        parts = {what: self.recorded[key][:, samples] for what, key in keys.items() if key in self.recorded}
+        spikes = parts.pop("s", None)
+        return Traces(np.empty((self.steps, batch, *population.shape), np.bool_) if spikes is None else spikes, **parts)
 
 
 @contextmanager
@@ -203,7 +203,7 @@ def _in_chunks(run_samples: Callable[[slice], None], batch: int, most: int, thre
             run_samples(chunk)
         return
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run_samples, chunks))
+        list(pool.map(run_samples, chunks))  # the list raises what a thread has raised
 
 
 @contextmanager
@@ -278,10 +278,8 @@ def _largest(values: NDArray[Any]) -> int:
 
 
 def _pad(values: NDArray[Any], steps: int) -> NDArray[Any]:
-    missing = max(0, steps - len(values))
-    if not missing:
-        return values[:steps]
-    return np.pad(values[:steps], [(0, missing), *[(0, 0)] * (values.ndim - 1)])
+    missing = steps - len(values)  # np.pad would copy even for none
+    return values[:steps] if missing <= 0 else np.pad(values, [(0, missing), *[(0, 0)] * (values.ndim - 1)])
 
 
 def _check_drive(values: NDArray[Any], mode: Mode) -> None:
@@ -293,6 +291,4 @@ def _check_drive(values: NDArray[Any], mode: Mode) -> None:
 
 
 def _resets(steps: int, index: int, interval: int | None, offset: int) -> frozenset[int]:
-    if interval is None:
-        return frozenset()
-    return frozenset(k for k in range(steps) if (k + 1) % interval == (offset + 1 + index) % interval)
+    return frozenset(k for k in range(steps) if interval and (k + 1) % interval == (offset + 1 + index) % interval)

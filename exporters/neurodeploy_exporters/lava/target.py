@@ -150,7 +150,7 @@ class LavaTarget(GridTarget):
         calibration = None if exact or scales is not None else subject.calibration
         trained = partition(graph)
         steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
-        possible = _readouts(graph, trained, options.head_cut)
+        possible = _readouts(graph, trained, options.head_cut)  # even if unused: the manifest tells what each cut would cost
         body = quantize_body(
             graph,
             trained.body,

@@ -18,6 +18,13 @@ from numpy.typing import NDArray
 from neurodeploy.io.files import atomic_file
 from neurodeploy.io.hdf5 import Folder, opened
 
+_EXPECTED = "a NIR file"
+_MOST_NODES = 2048  # of a file, those of graphs inside graphs included
+_DEEPEST = 8  # graphs inside graphs
+_LONGEST_NAME = 256
+_LONGEST_TEXT = 1 << 20  # of metadata
+_MOST_METADATA = 1000  # entries of the graph
+
 Value: TypeAlias = NDArray[Any] | str
 Edges: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -77,17 +84,17 @@ NEURONS = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
 TEXTS = {"padding"}  # fields that may hold a text
 
 
-def unequal(one: Content, other: Content) -> str | None:
+def unequal(content: Content, other: Content) -> str | None:
     """The first place where two graphs differ in nodes, fields or edges, bit for bit; metadata and order do not count."""
-    for name in (*one.nodes, *other.nodes):
-        a, b = one.nodes.get(name), other.nodes.get(name)
+    for name in (*content.nodes, *other.nodes):
+        a, b = content.nodes.get(name), other.nodes.get(name)
         if not isinstance(a, Primitive) or not isinstance(b, Primitive) or a.kind != b.kind:
             return f"node {name}"
         for key in (*a.fields, *b.fields):
             if not _same(a.fields.get(key), b.fields.get(key)):
                 return f"node {name}, field {key}"
-    if sorted(one.edges) != sorted(other.edges):
-        odd = sorted(set(one.edges) ^ set(other.edges))
+    if sorted(content.edges) != sorted(other.edges):
+        odd = sorted(set(content.edges) ^ set(other.edges))
         return f"edge {odd[0][0]} to {odd[0][1]}" if odd else "the edges"
     return None
 
@@ -119,14 +126,6 @@ def grouped(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(spread[number, :, number]).reshape(outputs, inputs // groups, *kernel)
 
 
-EXPECTED = "a NIR file"
-_MOST_NODES = 2048  # of a file, those of graphs inside graphs included
-_DEEPEST = 8  # graphs inside graphs
-_LONGEST_NAME = 256
-_LONGEST_TEXT = 1 << 20  # of metadata
-_MOST_METADATA = 1000  # entries of the graph
-
-
 def load(path: Path) -> Content:
     """What a file holds, without the metadata of its nodes.
 
@@ -134,9 +133,9 @@ def load(path: Path) -> Content:
         UserError: there is no such file, it is damaged or hostile, or holds nodes that NIR does not know or fields that it does
             not have; one line, which names the file and the place in it.
     """
-    with opened(path, expected=EXPECTED) as root:
+    with opened(path, expected=_EXPECTED) as root:
         if "node" not in root:
-            raise root.error(f"node: missing; {EXPECTED} expected")
+            raise root.error(f"node: missing; {_EXPECTED} expected")
         top = root.folder("node")
         if top.text("type") != "NIRGraph":
             raise top.error(f"type: {top.text('type')!r} found, 'NIRGraph' expected")
@@ -149,7 +148,7 @@ def _graph(folder: Folder, seen: list[int], depth: int) -> Content:
     within = folder.folder("nodes")
     nodes: dict[str, Primitive | Content] = {}
     for name in within.names():
-        seen[0] += 1
+        seen[0] += 1  # over all depths: each graph could hold as many again
         if seen[0] > _MOST_NODES or len(name.encode()) > _LONGEST_NAME:
             raise within.error(f"{name}: at most {_MOST_NODES} nodes with names of at most {_LONGEST_NAME} bytes expected")
         member = within.folder(name)
@@ -187,17 +186,14 @@ def _metadata(folder: Folder) -> dict[str, Value]:
     """Numbers and texts; what is of another kind is left out, as nothing depends on it."""
     if "metadata" not in folder or not folder.is_folder("metadata"):
         return {}
-    within, found = folder.folder("metadata"), dict[str, Value]()
+    within, entries = folder.folder("metadata"), dict[str, Value]()
     for name in within.names()[:_MOST_METADATA]:
         if not within.is_folder(name):
             if within.holds_text(name):
-                found[name] = within.text(name, longest=_LONGEST_TEXT, encoding="utf-8")
+                entries[name] = within.text(name, longest=_LONGEST_TEXT, encoding="utf-8")
             else:
-                found[name] = within.numbers(name)
-    return found
-
-
-_SHAPES = {"Input": "input_type", "Output": "output_type"}
+                entries[name] = within.numbers(name)
+    return entries
 
 
 def store(content: Content, path: Path) -> None:
@@ -218,21 +214,16 @@ class _Graph(nir.NIRGraph):
     """Leaves out what the `nir` package fills in: its versions up to 1.0.4 do not know v_reset, and refuse it."""
 
     def to_dict(self) -> dict[str, Any]:
-        told: dict[str, Any] = super().to_dict()
-        for node in told["nodes"].values():
+        graph: dict[str, Any] = super().to_dict()
+        for node in graph["nodes"].values():
             node.pop("v_reset", None)
-        return told | {"type": "NIRGraph"}
+        return graph | {"type": "NIRGraph"}
 
 
 def _node(node: Primitive) -> Any:
-    kind: Any = getattr(nir, node.kind)
-    fields: dict[str, Any] = _plain(node.fields)
-    metadata: dict[str, Any] = {"metadata": _plain(node.metadata)}
-    if node.kind in _SHAPES:
-        return kind({"input" if node.kind == "Input" else "output": fields["shape"]}, **metadata)
-    if node.kind == "Flatten":
-        return kind({"input": fields.pop("input_type")}, **fields, **metadata)
-    return kind(**fields, **metadata)
+    fields, end = _plain(node.fields), "output" if node.kind == "Output" else "input"
+    shapes = [{end: fields.pop(name)} for name in ("shape", "input_type") if name in fields]
+    return getattr(nir, node.kind)(*shapes, **fields, metadata=_plain(node.metadata))
 
 
 def _plain(values: Mapping[str, Value]) -> dict[str, Any]:

@@ -91,9 +91,9 @@ def chosen(name: str | Convention, *, dt: float | None = None, reset: Reset | No
     """
     if isinstance(name, str) and name not in CONVENTIONS:
         raise UserError(f"convention {name!r}: not known; there are: {', '.join(CONVENTIONS)}")
-    found = CONVENTIONS[name] if isinstance(name, str) else name
-    found = found if dt is None else replace(found, dt=dt)
-    return found if reset is None else replace(found, reset=reset)
+    convention = CONVENTIONS[name] if isinstance(name, str) else name
+    convention = convention if dt is None else replace(convention, dt=dt)
+    return convention if reset is None else replace(convention, reset=reset)
 
 
 def recognised(nodes: list[Primitive]) -> tuple[str, str]:
@@ -219,12 +219,8 @@ def discrete(name: str, node: Primitive, shape: Shape, convention: Convention) -
     tau = constants.number("tau_mem" if cuba else "tau", float("inf"))
     decay, share = _decay(name, tau, convention)
     resistance, v_leak = constants.get("r"), constants.get("v_leak")
-    if node.kind in ("I", "IF"):
-        gain = np.ones(1) if node.kind in convention.unscaled else resistance * convention.dt
-    elif node.kind in convention.unscaled:
-        gain = np.ones(1)
-    else:
-        gain = resistance * share
+    share = convention.dt if node.kind in ("I", "IF") else share  # without a leak nothing of the input is lost
+    gain = np.ones(1) if node.kind in convention.unscaled else resistance * share
     current_decay = None
     if cuba:
         current_decay, current_share = _decay(name, constants.number("tau_syn", float("inf")), convention)

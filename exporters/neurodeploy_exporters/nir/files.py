@@ -1,4 +1,4 @@
-"""Reading a NIR file of anyone: one of ours exactly, another's under a convention that is stated."""
+"""NIR files: a graph written so that it comes back exactly, and a file of anyone read under a convention that is stated."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from neurodeploy_exporters.nir.importing import imported
 from neurodeploy_exporters.nir.primitives import OPERATIONS, Context, output
 from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, member, parsed, rebuilt
 
-DT = 1e-4  # seconds; what SpikingJelly and snnTorch take without being told
+DT = 1e-4  # seconds; what SpikingJelly and snnTorch assume
 
 
 def write(
@@ -28,8 +28,8 @@ def write(
 ) -> None:
     """Write a graph as a NIR file, which `read` turns into the same graph again.
 
-    A static input is fed again at every time step, and the mean over time is left to the reader; both are told in metadata. A
-    sum is several edges into one node. The soft reset has no form in NIR and is told in metadata alone: others reset to 0.
+    A static input is fed again at every time step, and the mean over time is left to the reader; the metadata say both. A
+    sum is several edges into one node. The soft reset has no form in NIR and is in the metadata alone: others reset to 0.
 
     Args:
         graph: batch norm folded, or at least with something else than neurons before it.
@@ -90,12 +90,12 @@ class _Writer:
         self.edges: list[tuple[str, str]] = []
         self.last: dict[str, str] = {}
 
-    def add(self, node: ops.Node, inputs: Sequence[str], found: list[Primitive]) -> None:
+    def add(self, node: ops.Node, inputs: Sequence[str], primitives: list[Primitive]) -> None:
         """The NIR nodes of one node: a chain, of which the last bears its name."""
-        if not found:
+        if not primitives:
             return
-        chain = [self._key(f"{node.name}.part{number}") for number in range(1, len(found))] + [self._key(node.name)]
-        self.nodes |= zip(chain, found, strict=True)
+        chain = [self._key(f"{node.name}.part{number}") for number in range(1, len(primitives))] + [self._key(node.name)]
+        self.nodes |= zip(chain, primitives, strict=True)
         if not isinstance(node, ops.OutputNode):  # which nobody reads
             self.last[node.name] = chain[-1]
         self._connect(inputs, chain[0])
@@ -134,21 +134,21 @@ class _Writer:
 
 def _currents(graph: Graph) -> dict[str, float]:
     """Neuron → decay of its synaptic current, where both can be one CubaLIF: it alone reads the current, and both leak."""
-    found = {}
+    decays = {}
     for node in graph.of(ops.NeuronNode):
         source = graph[node.inputs[0]]
         alone = len(graph.consumers(source.name)) == 1
         if isinstance(source, ops.LowPassNode) and alone and source.decay < 1 and node.parameters.decay < 1:
-            found[node.name] = source.decay
-    return found
+            decays[node.name] = source.decay
+    return decays
 
 
 def _binary(graph: Graph) -> frozenset[str]:
-    found: set[str] = set()
+    binary: set[str] = set()
     for node in graph.nodes:
-        if isinstance(node, ops.Spiking) or (node.keeps_values and node.inputs[0] in found):
-            found.add(node.name)
-    return frozenset(found)
+        if isinstance(node, ops.Spiking) or (node.keeps_values and node.inputs[0] in binary):
+            binary.add(node.name)
+    return frozenset(binary)
 
 
 @dataclass(frozen=True)
@@ -204,39 +204,31 @@ def read_with_conventions(
         UserError: the file is damaged, recurrent, or holds what has no form in a graph; one line, which names file and node.
     """
     try:
-        return _understood(path, convention, dt, reset, input_shape)
+        content = load(path)
+        ours, asked = content.metadata.get(KEY), (convention, dt, reset, input_shape)
+        if isinstance(ours, str) and asked == (None,) * len(asked):
+            return _ours(content, ours, path)
+        network = flat(content, path)
+        nodes = list(network.nodes.values())
+        name, look = (convention, "convention as asked for") if convention is not None else recognised(nodes)
+        stepping = chosen(name, dt=dt, reset=reset)
+        graph, notes = imported(network, stepping, path, shape=input_shape)
     except UserError as error:
         raise LocatedError(str(error)) from None  # with what it quotes made printable
+    statements = [f"convention {stepping.name}: {look}", *stepping.statements({node.kind for node in nodes})]
+    statements += [*network.notes, *notes, "answer: the mean of the output over time"]
+    return Reading(graph, stepping, tuple(map(printable, statements)))
 
 
-def _understood(
-    path: Path, convention: str | Convention | None, dt: float | None, reset: Reset | None, input_shape: Shape | None
-) -> Reading:
-    content = load(path)
-    told = content.metadata.get(KEY)
-    if isinstance(told, str) and convention is None and dt is None and reset is None and input_shape is None:
-        return _ours(content, told, path)
-    one = flat(content, path)
-    name, look = (convention, "convention as asked for") if convention is not None else recognised(list(one.nodes.values()))
-    stepping = chosen(name, dt=dt, reset=reset)
-    graph, notes = imported(one, stepping, path, shape=input_shape)
-    statements = (
-        f"convention {stepping.name}: {look}",
-        *stepping.statements({node.kind for node in one.nodes.values()}),
-        *one.notes,
-        *notes,
-    )
-    return Reading(graph, stepping, tuple(map(printable, (*statements, "answer: the mean of the output over time"))))
-
-
-def _ours(content: Content, told: str, path: Path) -> Reading:
+def _ours(content: Content, metadata: str, path: Path) -> Reading:
     """The graph that the metadata tell of, if the NIR nodes are those that would be written for it."""
     try:
-        structure = parsed(told)
-        graph = Graph(rebuilt(one, content) for one in structure.members)
+        structure = parsed(metadata)
+        graph = Graph(rebuilt(entry, content) for entry in structure.members)
         for tensor in structure.outputs:
             if tensor not in graph:
                 raise UserError(f"outputs: {tensor}: no such node")
+        # written once more and compared: metadata beside other NIR nodes would be a network that only we read in the file
         again = content_of(graph, dt=structure.dt, outputs=structure.outputs, exponents=structure.exponents)
     except UserError as error:
         raise UserError(f"{path}: metadata of neurodeploy: {error}") from None
@@ -249,6 +241,6 @@ def _ours(content: Content, told: str, path: Path) -> Reading:
             f"{path}: {odd} is not what the metadata of neurodeploy tell; the file was changed by another program: read it "
             "under a convention, such as nir, which leaves those metadata alone"
         )
-    flat_nodes = [node for node in content.nodes.values() if isinstance(node, Primitive)]
-    statement = f"written by {structure.created_by}, whose metadata tell every update ({len(flat_nodes)} NIR nodes agree)"
+    count = sum(isinstance(node, Primitive) for node in content.nodes.values())
+    statement = f"written by {structure.created_by}, whose metadata tell every update ({count} NIR nodes agree)"
     return Reading(graph, None, (printable(statement),), structure.outputs)

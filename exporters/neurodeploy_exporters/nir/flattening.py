@@ -12,7 +12,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Content, Primitive, Value
 
 _SHOWN = 6
-_MOST_EDGES = 1 << 16
+_MOST_EDGES = 1 << 16  # bridging inner graphs multiplies edges, so a small file could ask for millions
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def flat(content: Content, path: Path) -> Flat:
     ]
     edges = [(a, b) for a, b in edges if a != b]
     for name in [name for name in nodes if "." in name and nodes[name].kind in ("Input", "Output")]:
-        if _is_wrapper(content, name):
+        if name not in content.nodes:  # of an inner graph, rather than one with a dot in its name
             edges = _bridged(edges, name)
             del nodes[name]
         if len(edges) > _MOST_EDGES:
@@ -62,7 +62,7 @@ def flat(content: Content, path: Path) -> Flat:
     sources: dict[str, list[str]] = {name: [] for name in order}
     for a, b in edges:
         sources[b].append(a)
-    return Flat({name: nodes[name] for name in order}, {name: tuple(found) for name, found in sources.items()}, tuple(notes))
+    return Flat({name: nodes[name] for name in order}, {name: tuple(read) for name, read in sources.items()}, tuple(notes))
 
 
 def _nodes(content: Content, prefix: str) -> Iterator[tuple[str, Primitive]]:
@@ -89,16 +89,7 @@ def _ends(content: Content, name: str, prefix: str, kind: str) -> list[str]:
     if isinstance(node, Primitive):
         return [prefix + name]
     inner = f"{prefix}{name}."
-    return [end for member, one in node.nodes.items() if _leads(one, kind) for end in _ends(node, member, inner, kind)]
-
-
-def _leads(node: Primitive | Content, kind: str) -> bool:
-    return node.kind == kind if isinstance(node, Primitive) else False
-
-
-def _is_wrapper(content: Content, name: str) -> bool:
-    """Whether a name with a dot is that of a node in an inner graph, rather than one with a dot in it."""
-    return name not in content.nodes
+    return [inner + name for name, member in node.nodes.items() if isinstance(member, Primitive) and member.kind == kind]
 
 
 def _bridged(edges: list[tuple[str, str]], name: str) -> list[tuple[str, str]]:
@@ -109,26 +100,26 @@ def _bridged(edges: list[tuple[str, str]], name: str) -> list[tuple[str, str]]:
 
 def _end(path: Path, nodes: dict[str, Primitive], edges: list[tuple[str, str]], kind: str, side: int) -> str:
     """The one Input or Output; without any, the one node that reads nothing or that nobody reads."""
-    found = [name for name, node in nodes.items() if node.kind == kind]
-    if not found:
+    ends = [name for name, node in nodes.items() if node.kind == kind]
+    if not ends:
         linked = {edge[1 - side] for edge in edges}
-        found = [name for name in nodes if name not in linked]
-    if len(found) != 1:
-        raise UserError(f"{path}: {len(found)} {kind} nodes found ({_shown(found) or 'none'}), exactly one expected")
-    return found[0]
+        ends = [name for name in nodes if name not in linked]
+    if len(ends) != 1:
+        raise UserError(f"{path}: {len(ends)} {kind} nodes found ({_shown(ends) or 'none'}), exactly one expected")
+    return ends[0]
 
 
 def _reach(edges: list[tuple[str, str]], start: str, *, backwards: bool) -> set[str]:
     neighbours: dict[str, list[str]] = {}
     for a, b in edges:
         neighbours.setdefault(b if backwards else a, []).append(a if backwards else b)
-    found, pending = {start}, [start]
+    reached, pending = {start}, [start]
     while pending:
         for other in neighbours.get(pending.pop(), []):
-            if other not in found:
-                found.add(other)
+            if other not in reached:
+                reached.add(other)
                 pending.append(other)
-    return found
+    return reached
 
 
 def _ordered(path: Path, names: set[str], edges: list[tuple[str, str]]) -> list[str]:
@@ -157,13 +148,13 @@ def _ordered(path: Path, names: set[str], edges: list[tuple[str, str]]) -> list[
 def _circle(names: set[str], edges: list[tuple[str, str]]) -> set[str]:
     """Those nodes that lead back to themselves."""
     inner = [(a, b) for a, b in edges if a in names and b in names]
-    found = set(names)
+    left = set(names)
     while True:
         starts, ends = {a for a, _ in inner}, {b for _, b in inner}
-        kept = found & starts & ends
-        if kept == found:
-            return found
-        found, inner = kept, [(a, b) for a, b in inner if a in kept and b in kept]
+        kept = left & starts & ends
+        if kept == left:
+            return left
+        left, inner = kept, [(a, b) for a, b in inner if a in kept and b in kept]
 
 
 def _shown(names: list[str]) -> str:
@@ -182,21 +173,19 @@ def input_shape(content: Flat, name: str, node: Primitive, given: Shape | None) 
     """
     if given is not None:
         return given, []
-    told = _told(name, node) if node.kind == "Input" else None
+    stated = _told(name, node) if node.kind == "Input" else None
     read = [name] if node.kind != "Input" else [other for other, sources in content.sources.items() if name in sources]
     known = next((shape for shape in (_of_reader(content.nodes[other]) for other in read) if shape is not None), None)
-    if told is None and (known is None or 0 in known):
-        raise UserError(f"node {name}: the shape of a sample is not told; give it (input_shape, or --input-shape C,H,W)")
-    if told is None:
-        assert known is not None
+    if stated is None:
+        if known is None or 0 in known:
+            raise UserError(f"node {name}: the shape of a sample is unknown; give it (input_shape, or --input-shape C,H,W)")
         return known, [f"shape of a sample taken from what reads it: {known}"]
-    axes = len(known) if known is not None else len(told)
-    if axes < len(told):
-        shape = told[len(told) - axes :]
-        return shape, [
-            f"input of shape {told}: the first {len(told) - axes} of its axes taken for a batch; a sample is {shape}"
-        ]
-    return told, []
+    axes = len(known) if known is not None else len(stated)
+    if axes < len(stated):
+        extra = len(stated) - axes
+        shape = stated[extra:]
+        return shape, [f"input of shape {stated}: the first {extra} of its axes taken for a batch; a sample is {shape}"]
+    return stated, []
 
 
 def _told(name: str, node: Primitive) -> Shape | None:
@@ -204,8 +193,8 @@ def _told(name: str, node: Primitive) -> Shape | None:
         return None
     shape = _sizes(node.fields["shape"])
     if shape is None or 0 in shape:
-        found = np.ravel(np.asarray(node.fields["shape"]))[:_MOST_AXES].tolist()
-        raise UserError(f"node {name}: shape: {found} found, 1 to {_MOST_AXES} sizes of at least 1 expected")
+        sizes = np.ravel(np.asarray(node.fields["shape"]))[:_MOST_AXES].tolist()
+        raise UserError(f"node {name}: shape: {sizes} found, 1 to {_MOST_AXES} sizes of at least 1 expected")
     return shape
 
 

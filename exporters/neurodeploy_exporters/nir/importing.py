@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,9 @@ _MOST_VALUES = 1 << 26  # of one tensor, per sample and step
 _LONGEST_NAME = 120
 _TAKEN = {*dir(nn.Module()), "graph", "batch_first"}  # by torch, of the modules that a graph may become
 
-_RULES: dict[str, Callable[["_Importer", str, Primitive, str], str]] = {}
+_Rule: TypeAlias = Callable[["_Importer", str, Primitive, str], str]
+_RULES: dict[str, _Rule] = {}
+"""Kind of NIR node → `(importer, name, node, tensor that it reads) → tensor that it makes`."""
 
 
 def imported(content: Flat, convention: Convention, path: Path, *, shape: Shape | None = None) -> tuple[Graph, tuple[str, ...]]:
@@ -68,9 +70,8 @@ class _Importer:
     def answer(self, name: str, tensor: str) -> None:
         """The mean over time of the last node, which is the output."""
         mean = self.add(ops.TimeMeanNode(name=self.unused("mean"), inputs=(tensor,)))
-        self.add(
-            ops.OutputNode(name=self.unused(name if self.content.nodes[name].kind == "Output" else "output"), inputs=(mean,))
-        )
+        output = self.unused(name if self.content.nodes[name].kind == "Output" else "output")
+        self.add(ops.OutputNode(name=output, inputs=(mean,)))
 
     def summed(self, name: str, tensors: Sequence[str]) -> str:
         """Several edges into one node add up, in the file's order."""
@@ -101,15 +102,12 @@ class _Importer:
         if (scale == 1).all() and not shift.any():
             return tensor
         channels = self.shapes[tensor][0]
-        values = (np.broadcast_to(each, (channels,)).astype(np.float32) for each in (scale, shift))
-        factor, offset = values
+        factor, offset = (np.broadcast_to(each, (channels,)).astype(np.float32) for each in (scale, shift))
         return self.add(ops.BatchNormNode(name=self.unused(f"{name}.scale"), inputs=(tensor,), scale=factor, shift=offset))
 
 
-def _rule(
-    *kinds: str,
-) -> Callable[[Callable[[_Importer, str, Primitive, str], str]], Callable[[_Importer, str, Primitive, str], str]]:
-    def register(function: Callable[[_Importer, str, Primitive, str], str]) -> Callable[[_Importer, str, Primitive, str], str]:
+def _rule(*kinds: str) -> Callable[[_Rule], _Rule]:
+    def register(function: _Rule) -> _Rule:
         _RULES.update(dict.fromkeys(kinds, function))
         return function
 
@@ -134,18 +132,9 @@ def _conv(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     if len(weight) % groups:
         raise UserError(f"node {name}: {groups} groups found for {len(weight)} channels, a divisor expected")
     padding = _padding(name, node, weight.shape[2:], stride, dilation)
-    return builder.add(
-        ops.ConvNode(
-            name=name,
-            inputs=(source,),
-            weight=weight,
-            bias=_bias(name, node, len(weight)),
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            groups=groups,
-        )
-    )
+    geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    bias = _bias(name, node, len(weight))
+    return builder.add(ops.ConvNode(name=name, inputs=(source,), weight=weight, bias=bias, **geometry))
 
 
 @_rule("AvgPool2d", "SumPool2d")
@@ -198,30 +187,29 @@ def _threshold(builder: _Importer, name: str, node: Primitive, source: str) -> s
     threshold = per_channel(f"node {name}: threshold", _array(name, node, "threshold"), builder.shapes[source])
     if not (threshold > 0).all():
         raise UserError(f"node {name}: threshold of {threshold.min():g} found, a positive one expected")
-    one = threshold.size == 1
-    before = source if one else builder.scaled(name, source, 1 / threshold, np.zeros(1))
-    parameters = NeuronParameters(0.0, float(threshold[0]) if one else 1.0, "hard")
+    uniform = threshold.size == 1
+    before = source if uniform else builder.scaled(name, source, 1 / threshold, np.zeros(1))
+    parameters = NeuronParameters(0.0, float(threshold[0]) if uniform else 1.0, "hard")
     return builder.add(ops.NeuronNode(name=name, inputs=(before,), parameters=parameters))
 
 
 @_rule(*NEURONS)
 def _neuron(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     with np.errstate(all="ignore"):  # absurd constants are refused by what they make
-        found = discrete(name, node, builder.shapes[source], builder.convention)
+        update = discrete(name, node, builder.shapes[source], builder.convention)
     nothing, tensor = np.zeros(1), source
-    if found.current_decay is not None:  # the scale is applied before the current leaks, the shift after it
-        tensor = builder.scaled(name, tensor, found.scale, nothing)
-        tensor = builder.add(
-            ops.LowPassNode(name=builder.unused(f"{name}.current"), inputs=(tensor,), decay=found.current_decay)
-        )
-        if found.late:
+    if update.current_decay is not None:  # the scale is applied before the current leaks, the shift after it
+        tensor = builder.scaled(name, tensor, update.scale, nothing)
+        current = builder.unused(f"{name}.current")
+        tensor = builder.add(ops.LowPassNode(name=current, inputs=(tensor,), decay=update.current_decay))
+        if update.late:
             tensor = builder.add(ops.DelayNode(name=builder.unused(f"{name}.late"), inputs=(tensor,), steps=1))
-        tensor = builder.scaled(name, tensor, np.ones(1), found.shift)
+        tensor = builder.scaled(name, tensor, np.ones(1), update.shift)
     else:
-        tensor = builder.scaled(name, tensor, found.scale, found.shift)
-    if found.neuron is None:
-        return builder.add(ops.LowPassNode(name=name, inputs=(tensor,), decay=found.decay))
-    return builder.add(ops.NeuronNode(name=name, inputs=(tensor,), parameters=found.neuron))
+        tensor = builder.scaled(name, tensor, update.scale, update.shift)
+    if update.neuron is None:
+        return builder.add(ops.LowPassNode(name=name, inputs=(tensor,), decay=update.decay))
+    return builder.add(ops.NeuronNode(name=name, inputs=(tensor,), parameters=update.neuron))
 
 
 def _array(name: str, node: Primitive, field: str) -> NDArray[Any]:

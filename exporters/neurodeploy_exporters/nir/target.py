@@ -31,7 +31,7 @@ class NirOptions(TargetOptions):
     """Options of the target "nir".
 
     Attributes:
-        quantize: "exact": the weights of the spiking layers are 8-bit integers times a power of two, told in the graph's
+        quantize: "exact": the weights of the spiking layers are 8-bit integers times a power of two, which are in the graph's
             metadata; "none": they stay float32.
     """
 
@@ -67,23 +67,20 @@ def torch_run(graph: Graph) -> Callable[[NDArray[np.float32], Sequence[str]], di
     module = GraphModule(graph)
 
     def run(samples: NDArray[np.float32], names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        found: dict[str, NDArray[np.float32]] = {}
+        made: dict[str, NDArray[np.float32]] = {}
 
-        def keep(name: str) -> Callable[[Any, Any, torch.Tensor], None]:
-            def hook(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
-                found[name] = output.numpy()
-
-            return hook
+        def keep(name: str, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
+            made[name] = output.numpy()
 
         inner = [name for name in names if name != graph.output.name]
-        handles = [module.get_submodule(name).register_forward_hook(keep(name)) for name in inner]
+        handles = [module.get_submodule(name).register_forward_hook(partial(keep, name)) for name in inner]
         try:
             with torch.no_grad():
                 answer = module(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
         finally:
             for handle in handles:
                 handle.remove()
-        return found | ({graph.output.name: answer} if graph.output.name in names else {})
+        return made | ({graph.output.name: answer} if graph.output.name in names else {})
 
     return run
 

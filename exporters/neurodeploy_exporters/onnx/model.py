@@ -34,7 +34,7 @@ def read(path: Path) -> tuple[bytes, onnx.ModelProto]:
     The checker copies a model several times, so weights take part in it as inputs of their shape: their sizes are checked here.
 
     Raises:
-        UserError: there is no such file, it is not a sound model, or weights of it lie in other files.
+        UserError: there is no such file, it is not a sound model, or weights of it are in other files.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file, an ONNX model expected")
@@ -44,7 +44,7 @@ def read(path: Path) -> tuple[bytes, onnx.ModelProto]:
         outside = [tensor.name for tensor in _tensors(model) if uses_external_data(tensor)]
         if outside:
             raise UserError(
-                f"{path}: the weights {outside[0]} lie in another file; a model that holds all its weights expected"
+                f"{path}: the weights {outside[0]} are in another file; a model that holds all its weights expected"
             )
         _lighten(model.graph)
         onnx.checker.check_model(model, full_check=True)
@@ -74,14 +74,14 @@ def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
 def _lighten(graph: onnx.GraphProto) -> None:
     """Make inputs of the large weights whose bytes are as many as their shape asks for."""
     declared = {value.name for value in graph.input}
-    for place in reversed(range(len(graph.initializer))):
-        tensor = graph.initializer[place]
+    for index in reversed(range(len(graph.initializer))):  # backwards: the ones before a deleted one keep their places
+        tensor = graph.initializer[index]
         size = _SIZES.get(tensor.data_type, 0) * prod(tensor.dims)
         if size == len(tensor.raw_data) > _LARGE and tensor.name and min(tensor.dims) > 0:
             if tensor.name not in declared:
                 graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
                 declared.add(tensor.name)
-            del graph.initializer[place]
+            del graph.initializer[index]
 
 
 _CACHED = 1 << 19  # values of the largest tensor, all steps of a portion together, for each thread: 2 MiB
@@ -89,11 +89,6 @@ _BATCH = "B"
 
 Axes = Mapping[str, int | None]
 """Tensor → its axis of samples; None where it has none."""
-
-
-def batch_axis(shape: list[Any] | tuple[Any, ...]) -> int | None:
-    """The axis of samples of a declared shape."""
-    return list(shape).index(_BATCH) if _BATCH in shape else None
 
 
 def portion(largest: int, steps: int, threads: int | None = None) -> int:
@@ -131,8 +126,8 @@ def joined(portions: list[dict[str, NDArray[Any]]], axes: Axes) -> dict[str, NDA
 
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
-_LARGEST_STATE = 1 << 31
-_LONGEST_NUMBER = 20
+_LARGEST_STATE = 1 << 31  # values: a file of a few bytes can ask for any number of zeros
+_LONGEST_NUMBER = 20  # digits; Python takes long to read a number of millions of them
 
 
 class OnnxFile:
@@ -183,7 +178,7 @@ class OnnxFile:
         self.counts = named_tensors(self.origin, self._content, SPIKE_COUNTS, None, self.outputs)
         self.largest = self._number(LARGEST)
         shapes = {value.name: value.shape for value in (*self._session.get_inputs(), *self._session.get_outputs())}
-        self.axes = {name: batch_axis(shape) for name, shape in shapes.items()}
+        self.axes = {name: shape.index(_BATCH) if _BATCH in shape else None for name, shape in shapes.items()}
         self.separable = all(
             self.axes[name] is not None or all(isinstance(size, int) for size in shape) for name, shape in shapes.items()
         )
@@ -217,14 +212,14 @@ class OnnxFile:
         """B of the tensors that are given."""
         for name, value in feed.items():
             shape = self.inputs[name].shape
-            if "B" in shape and np.ndim(value) == len(shape):
-                return int(np.shape(value)[shape.index("B")])
+            if _BATCH in shape and np.ndim(value) == len(shape):
+                return int(np.shape(value)[shape.index(_BATCH)])
         return None
 
     def _zeros(self, name: str, batch: int | None) -> NDArray[Any]:
         """A state before the first step."""
         value = self.inputs[name]
-        shape = [batch if axis == "B" else axis for axis in value.shape]
+        shape = [batch if axis == _BATCH else axis for axis in value.shape]
         sizes = [axis for axis in shape if isinstance(axis, int) and axis >= 0]
         if value.type not in _DTYPES or len(sizes) != len(shape) or np.prod(sizes, dtype=float) > _LARGEST_STATE:
             raise UserError(
@@ -234,7 +229,7 @@ class OnnxFile:
 
     def _number(self, key: str) -> int:
         """A count in the model's metadata; 0 if there is none."""
-        text = next((entry.value for entry in self._content.metadata_props if entry.key == key), "0")
+        text = _metadata(self._content).get(key, "0")
         if not (text.isascii() and text.isdigit() and len(text) < _LONGEST_NUMBER):
             raise UserError(f"{self.origin}: metadata {key}: {text[:40]!r} found, a number expected")
         return int(text)
@@ -252,6 +247,10 @@ class OnnxFile:
         return further.SerializeToString() if further.graph.output else b""
 
 
+def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
 def named_tensors(
     origin: str, model: onnx.ModelProto, key: str, keys: Collection[str] | None = None, values: Collection[str] | None = None
 ) -> dict[str, str]:
@@ -266,15 +265,14 @@ def named_tensors(
     Raises:
         UserError: something else is there.
     """
-    text = next((entry.value for entry in model.metadata_props if entry.key == key), "{}")
     try:
-        found = json.loads(text)
+        names = json.loads(_metadata(model).get(key, "{}"))
     except (ValueError, RecursionError):
-        found = None
-    sound = isinstance(found, dict) and all(
+        names = None
+    sound = isinstance(names, dict) and all(
         isinstance(value, str) and (values is None or value in values) and (keys is None or name in keys)
-        for name, value in found.items()
+        for name, value in names.items()
     )
     if not sound:
         raise UserError(f"{origin}: metadata {key}: a JSON object of the model's inputs and outputs expected")
-    return found
+    return names

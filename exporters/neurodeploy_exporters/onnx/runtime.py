@@ -73,25 +73,24 @@ class Session:
             raise UserError(f"session: {threads} threads found, at least 1 expected")
         if portion is not None and portion < 1:
             raise UserError(f"session: a portion of {portion} samples found, at least 1 expected")
-        self._models = [OnnxFile(one, also, providers, threads) for one in models]
-        self.origin = ", ".join(one.origin for one in self._models)
-        self.outputs = tuple(dict.fromkeys(name for one in self._models for name in one.outputs))
+        self._models = files = [OnnxFile(each, also, providers, threads) for each in models]
+        self.origin = ", ".join(file.origin for file in files)
+        self.outputs = tuple(dict.fromkeys(name for file in files for name in file.outputs))
         lacking = [name for name in also if name not in self.outputs]
         if lacking:
             raise UserError(f"{self.origin}: no tensor {lacking[0]} found")
-        self.states = {before: after for one in self._models for before, after in one.states.items()}
-        self.counts = {layer: output for one in self._models for layer, output in one.counts.items()}
-        made: set[str] = set()
-        self.timed = frozenset(also) | frozenset(name for one in self._models for name in one.timed)
+        self.states = {before: after for file in files for before, after in file.states.items()}
+        self.counts = {layer: output for file in files for layer, output in file.counts.items()}
+        self.timed = frozenset(also).union(*(file.timed for file in files))
         self.inputs: dict[str, Any] = {}
-        for one in self._models:
-            self.inputs |= {name: value for name, value in one.inputs.items() if name not in made}
-            made |= set(one.outputs)
-        self._portion, self._threads = portion, threads
-        self._axes: dict[str, int | None] = {name: axis for one in self._models for name, axis in one.axes.items()}
-        self._largest = max(one.largest for one in self._models)
-        separable = all(one.separable for one in self._models)
-        self._separable = separable and (portion is not None or (tuple(providers) == _CPU and self._largest > 0))
+        made: set[str] = set()
+        for file in files:
+            self.inputs |= {name: value for name, value in file.inputs.items() if name not in made}
+            made |= set(file.outputs)
+        self._portion, self._threads, self._largest = portion, threads, max(file.largest for file in files)
+        self._axes: dict[str, int | None] = {name: axis for file in files for name, axis in file.axes.items()}
+        in_portions = portion is not None or (tuple(providers) == _CPU and self._largest > 0)
+        self._separable = in_portions and all(file.separable for file in files)
 
     @classmethod
     def of_bundle(cls, folder: Path, *, pieces: bool = False, **options: Any) -> "Session":
@@ -122,7 +121,7 @@ class Session:
         size = self._size(given, steps)
         if size is None:
             return self._run(given, steps)
-        return joined([self._run(some, steps) for some in split(given, self._axes, size)], self._axes)
+        return joined([self._run(part, steps) for part in split(given, self._axes, size)], self._axes)
 
     def _size(self, given: Mapping[str, NDArray[Any]], steps: int | None) -> int | None:
         """Samples to compute at a time; None for all at once."""
@@ -130,20 +129,20 @@ class Session:
         fitting = all(len(shape) == len(self.inputs[name].shape) for name, shape in shapes.items())
         batches = {shapes[name][axis] for name in given if fitting and (axis := self._axes[name]) is not None}
         if not self._separable or not fitting or len(batches) != 1:
-            return None  # what does not fit together is told by the runtime
+            return None  # the runtime names what does not fit together
         (batch,) = batches
         lengths = [shapes[name][0] for name in given if self.inputs[name].shape[0] == "T"]
-        told = int(np.max(given[STEPS], initial=1)) if STEPS in given else steps or 1
-        size = self._portion or portion(self._largest, max([told, *lengths]), self._threads)
+        asked = int(np.max(given[STEPS], initial=1)) if STEPS in given else steps or 1
+        size = self._portion or portion(self._largest, max([asked, *lengths]), self._threads)
         return size if size < batch else None
 
     def _run(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> dict[str, NDArray[Any]]:
-        known, found = dict(tensors), dict[str, NDArray[Any]]()
+        known, outputs = dict(tensors), dict[str, NDArray[Any]]()
         for model in self._models:
             made = model.run(known, steps)
             known |= made
-            found |= made
-        return found
+            outputs |= made
+        return outputs
 
     def answer(self, samples: NDArray[np.float32], *, steps: int | None = None) -> Answer:
         """Run a batch.
@@ -176,9 +175,9 @@ class Session:
         return entries[0]
 
     def _answer(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> Answer:
-        found = self.run(tensors, steps=steps)
-        logits = found[self._models[-1].outputs[0]]
-        return Answer(logits, {layer: found[output] for layer, output in self.counts.items()}, found)
+        outputs = self.run(tensors, steps=steps)
+        logits = outputs[self._models[-1].outputs[0]]
+        return Answer(logits, {layer: outputs[output] for layer, output in self.counts.items()}, outputs)
 
 
 class Stream:
@@ -228,10 +227,11 @@ class Stream:
             steps: T.
         """
         static = STEPS in self._session.inputs
-        found = [self.step(samples if static else samples[step], steps=None).tensors for step in range(steps)]
+        answers = [self.step(samples if static else samples[step], steps=None).tensors for step in range(steps)]
         timed = self._session.timed
         return {
-            name: np.concatenate([each[name] for each in found]) if name in timed else last for name, last in found[-1].items()
+            name: np.concatenate([each[name] for each in answers]) if name in timed else last
+            for name, last in answers[-1].items()
         }
 
     def reset(self) -> None:

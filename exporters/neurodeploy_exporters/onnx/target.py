@@ -88,10 +88,10 @@ def _ranges(graph: Graph, currents: list[str], inputs: NDArray[np.float32], step
     samples = inputs.shape[1 if graph.input.timed else 0]
     for start in range(0, samples, _BATCH):
         batch = slice(start, start + _BATCH)
-        found = session.run({graph.input.name: inputs[:, batch] if graph.input.timed else inputs[batch]}, steps=steps)
+        made = session.run({graph.input.name: inputs[:, batch] if graph.input.timed else inputs[batch]}, steps=steps)
         for name in currents:
-            least[name] = float(np.minimum(least[name], found[name].min()))  # of a NaN, NaN
-            largest[name] = float(np.maximum(largest[name], found[name].max()))
+            least[name] = float(np.minimum(least[name], made[name].min()))  # of a NaN, NaN
+            largest[name] = float(np.maximum(largest[name], made[name].max()))
     return {name: _between(name, least[name], largest[name]) for name in currents}
 
 

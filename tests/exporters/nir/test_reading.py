@@ -154,7 +154,7 @@ def test_a_shape_that_a_file_does_not_tell_comes_from_what_reads_the_input_or_is
     assert reading.graph.input.shape == (4,)
     assert any("taken from what reads it: (4,)" in statement for statement in reading.statements)
     pool = write(pool=nir.SumPool2d(*(np.array([2, 2]),) * 2, np.array([0, 0])))
-    with pytest.raises(UserError, match="shape of a sample is not told; give it"):
+    with pytest.raises(UserError, match="shape of a sample is unknown; give it"):
         read(pool, convention="nir")
     assert read(pool, convention="nir", input_shape=(1, 4, 4)).input.shape == (1, 4, 4)
 

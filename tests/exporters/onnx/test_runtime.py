@@ -193,7 +193,7 @@ def test_a_model_whose_weights_lie_in_another_file_is_refused_wherever_they_are_
     weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
     weight.external_data.add(key="location", value=location)
     (tmp_path / "model.onnx").write_bytes(adding(place, weight).SerializeToString())
-    with pytest.raises(UserError, match=r"model\.onnx: the weights w lie in another file"):
+    with pytest.raises(UserError, match=r"model\.onnx: the weights w are in another file"):
         Session(tmp_path / "model.onnx")
 
 

@@ -23,7 +23,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Board:
-    """A board that is or was to be had, and how many chips it carries."""
+    """A board that is or was available, and how many chips it carries."""
 
     name: str
     chips: int

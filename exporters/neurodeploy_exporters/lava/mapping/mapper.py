@@ -104,7 +104,7 @@ def explain(circuit: Circuit, index: int, chip: Chip, fan_out: Integers) -> Unpl
 def _fullest(demand: Demand, axons: Integers, chip: Chip, among: Sequence[Block]) -> tuple[Block, Use]:
     """The block that takes the largest share of a core, and its use."""
     uses = ((block, demand.use(block, axons)) for block in among)
-    return max(uses, key=lambda found: found[1].fullest(chip)[1])
+    return max(uses, key=lambda pair: pair[1].fullest(chip)[1])
 
 
 def _less_fan_in(circuit: Circuit, index: int, chip: Chip, block: Block, axons: Integers) -> str:
@@ -146,8 +146,8 @@ def shrink(circuit: Circuit, placer: Placer, allowed: int, cores: list[int]) -> 
     """
 
     def small_enough(channels: dict[int, int]) -> bool:
-        found = placer.place(narrowed(circuit, channels))
-        return sum(len(each) for each in found if each is not None) <= allowed and None not in found
+        placement = placer.place(narrowed(circuit, channels))
+        return sum(len(each) for each in placement if each is not None) <= allowed and None not in placement
 
     def alone_enough(index: int, kept: int) -> bool:
         return small_enough({index: kept})
@@ -200,10 +200,10 @@ def map_circuit(circuit: Circuit, chip: Chip, *, chips: int | None = None) -> Ma
     if allowed < 1:
         raise UserError(f"chips: {allowed} found, at least 1 expected")
     placer = Placer(chip)
-    found = placer.place(circuit)
-    axons = required_axons(circuit, chip, found)
+    placement = placer.place(circuit)
+    axons = required_axons(circuit, chip, placement)
     placed, unplaced = [], []
-    for index, (population, cores) in enumerate(zip(circuit.populations, found, strict=True)):
+    for index, (population, cores) in enumerate(zip(circuit.populations, placement, strict=True)):
         if cores is None:
             unplaced.append(explain(circuit, index, chip, axons[index]))
         else:

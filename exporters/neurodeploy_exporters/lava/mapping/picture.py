@@ -8,6 +8,7 @@ which people with any colour vision can tell apart.
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -77,10 +78,9 @@ def _draw_chip(axes: Axes, fills: list[_Fill], size: int) -> None:
         for fill in islice(fills, number, number + 1):
             # rows are counted downwards, fills grow upwards
             height = side * max(fill.share, _LEAST_FILL)
-            place = (corner[0], corner[1] + side - height)
-            filled = Rectangle(place, side, height, facecolor=fill.colour, edgecolor="white", linewidth=0)
-            filled.set_hatch(fill.hatch)
-            axes.add_patch(filled)
+            low = (corner[0], corner[1] + side - height)
+            filled: dict[str, Any] = {"facecolor": fill.colour, "hatch": fill.hatch, "edgecolor": "white", "linewidth": 0}
+            axes.add_patch(Rectangle(low, side, height, **filled))
         outline = "#404040" if number < len(fills) else "#C0C0C0"  # a core with little in it looks empty otherwise
         axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=outline, linewidth=0.8))
     axes.set_xlim(0, _COLUMNS)

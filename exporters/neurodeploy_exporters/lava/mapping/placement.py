@@ -38,8 +38,8 @@ def divide(demand: Demand, fan_out: Integers, chip: Chip) -> tuple[Core, ...] | 
         chip: whose limits hold.
     """
     shape = demand.population.shape
-    one = tuple((size // 2, size // 2 + 1) for size in shape)
-    if not fits(demand.use(one, fan_out), chip):
+    neuron = tuple((size // 2, size // 2 + 1) for size in shape)
+    if not fits(demand.use(neuron, fan_out), chip):
         return None
     for sizes in _divisions(shape):
         if prod(sizes) <= chip.limits["neurons"].value:
@@ -74,14 +74,14 @@ def _divisions(shape: Shape) -> list[Shape]:
 
 
 def _cores(demand: Demand, fan_out: Integers, chip: Chip, sizes: Shape) -> tuple[Core, ...] | None:
-    found = blocks(demand.population.shape, sizes)
+    parts = blocks(demand.population.shape, sizes)
     # blocks far from the edges need most, so one of them says soonest that a division will not do
-    middle = found[len(found) // 2]
+    middle = parts[len(parts) // 2]
     if not fits(demand.use(middle, fan_out), chip):
         return None
-    axons = fan_out + demand.own_axons(found)
+    axons = fan_out + demand.own_axons(parts)
     cores = []
-    for block in found:
+    for block in parts:
         use = demand.use(block, axons)
         if not fits(use, chip):
             return None
@@ -107,7 +107,7 @@ class Placer:
     def place(self, circuit: Circuit) -> Placement:
         """Divide every population into the fewest cores."""
         fan_out = _host_axons(circuit)
-        found: list[tuple[Core, ...] | None] = []
+        placement: list[tuple[Core, ...] | None] = []
         for index in reversed(range(len(circuit.populations))):
             # populations and synapses are equal only to themselves, and a synapse's source cannot change without it
             key = (circuit.populations[index], circuit.into(index), fan_out[index].tobytes())
@@ -115,9 +115,9 @@ class Placer:
                 demand = Demand(circuit, index, self.chip)
                 self._known[key] = demand, divide(demand, fan_out[index], self.chip)
             demand, cores = self._known[key]
-            found.append(cores)
+            placement.append(cores)
             _send(demand, index, cores or (), fan_out)
-        return found[::-1]
+        return placement[::-1]
 
 
 def required_axons(circuit: Circuit, chip: Chip, placement: Placement) -> list[Integers]:

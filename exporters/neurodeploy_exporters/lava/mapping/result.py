@@ -163,12 +163,8 @@ def summary(mapping: Mapping) -> list[str]:
     ]
     if mapping.board is not None and not mapping.unplaced:
         lines.append(f"smallest board: {mapping.board.name} ({_count(mapping.board.chips, 'chip')})")
-    if chip.approximate:
-        lines.append(f"approximate: {chip.note}")
-    else:
-        lines.append(f"note: {chip.note}")
-    lines.append(f"encoding: {chip.encoding.source}")
-    return lines
+    kind = "approximate" if chip.approximate else "note"
+    return [*lines, f"{kind}: {chip.note}", f"encoding: {chip.encoding.source}"]
 
 
 def faults(mapping: Mapping) -> list[str]:
@@ -182,15 +178,10 @@ def faults(mapping: Mapping) -> list[str]:
 
 
 def _fault(unplaced: Unplaced) -> str:
-    shown = kib if unplaced.resource == "synapse_bits" else "{:,}".format
-    return (
-        f"{unplaced.key}: one neuron takes {shown(unplaced.found)} {_of(unplaced.resource)}, a core has "
-        f"{shown(unplaced.limit)}: {unplaced.change}"
-    )
-
-
-def _of(resource: Resource) -> str:
-    return f"of {WORDS[resource]}" if resource == "synapse_bits" else WORDS[resource]
+    what = WORDS[unplaced.resource]
+    shown, what = (kib, f"of {what}") if unplaced.resource == "synapse_bits" else ("{:,}".format, what)
+    limit = f"a core has {shown(unplaced.limit)}"
+    return f"{unplaced.key}: one neuron takes {shown(unplaced.found)} {what}, {limit}: {unplaced.change}"
 
 
 def percent(share: float) -> str:

@@ -27,7 +27,7 @@ class Reach:
 
     Attributes:
         counts: synapses of every source neuron in the smallest box that holds all that have one; its axes are the source's.
-        place: where this box lies in the source.
+        place: where this box is in the source.
         lists: of a convolution stored once for all places: the synapses of every source channel and tap that is used, and how
             many target channels it sees, `[2, n]`; None for a matrix.
     """
@@ -207,11 +207,11 @@ class Demand:
 
     def reached(self, block: Block) -> dict[int, list[Reach]]:
         """Population → how its neurons reach the block, once for each synapse; without the circuit's input."""
-        found: dict[int, list[Reach]] = defaultdict(list)
+        reaches: dict[int, list[Reach]] = defaultdict(list)
         for synapse, reach_of in zip(self._synapses, self._geometries, strict=True):
             if synapse.source != INPUT:
-                found[synapse.source].append(reach_of(block))
-        return found
+                reaches[synapse.source].append(reach_of(block))
+        return reaches
 
     def own_axons(self, blocks: Sequence[Block]) -> Integers | int:
         """Of every neuron, the cores of its own population that it sends to, if that is divided into these blocks."""
