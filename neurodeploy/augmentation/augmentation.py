@@ -29,23 +29,23 @@ def _source(batch: Tensor, generator: torch.Generator | None) -> torch.device:
     return batch.device if generator is None else generator.device
 
 
-def gathered(x: Tensor, places: Tensor) -> Tensor:
-    """Out of every sample, the pixels at its places.
+def gathered(x: Tensor, pixels: Tensor) -> Tensor:
+    """Out of every sample, some of its pixels.
 
     Args:
         x: `[B, …, H, W]`.
-        places: `row · W + column` of the source of every pixel, int64 `[B, h, w]`; the same for all channels and steps.
+        pixels: `row · W + column` of the source of every pixel, int64 `[B, h, w]`; the same for all channels and steps.
 
     Returns:
         `[B, …, h, w]`.
     """
-    pixels = x.reshape(len(x), x.shape[1:-2].numel(), -1)
-    index = places.reshape(len(x), 1, -1).expand(-1, pixels.shape[1], -1)
-    return pixels.gather(2, index).reshape(*x.shape[:-2], *places.shape[1:])
+    planes = x.reshape(len(x), x.shape[1:-2].numel(), -1)
+    index = pixels.reshape(len(x), 1, -1).expand(-1, planes.shape[1], -1)
+    return planes.gather(2, index).reshape(*x.shape[:-2], *pixels.shape[1:])
 
 
 def rows_and_columns(rows: Tensor, columns: Tensor, width: int) -> Tensor:
-    """Places `[B, h, w]` of the pixels at `rows` `[B, h]` crossed with `columns` `[B, w]` in images of that width."""
+    """Numbers `[B, h, w]` of the pixels at `rows` `[B, h]` crossed with `columns` `[B, w]` in images of that width."""
     return rows.unsqueeze(-1) * width + columns.unsqueeze(-2)
 
 
@@ -55,7 +55,7 @@ _STEPS = 256
 def on_grid(values: Tensor) -> Tensor:
     """The nearest multiples of 1/256, of the same dtype and shape (see `neurodeploy.graph.grid`).
 
-    Whatever computes new pixel values returns them through here; what only moves pixels needs it not.
+    Whatever computes new pixel values returns them through here; what only moves pixels need not.
     """
     return values.mul(_STEPS).round_().div_(_STEPS)
 

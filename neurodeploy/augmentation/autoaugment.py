@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, NamedTuple, get_args
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -12,71 +12,42 @@ from neurodeploy.augmentation import image_operations as operations
 from neurodeploy.augmentation.augmentation import Augmentation, from_bytes, integers, to_bytes, uniform
 from neurodeploy.io.errors import UserError
 
-Name = Literal[
-    "shear-y",
-    "translate-x",
-    "translate-y",
-    "rotate",
-    "color",
-    "posterize",
-    "solarize",
-    "contrast",
-    "sharpness",
-    "brightness",
-    "autocontrast",
-    "equalize",
-    "invert",
-]
+PolicyStep = tuple[str, float, int]
+"""An operation, the probability that it is done, and its magnitude, 0 … 9."""
 
-
-class Step(NamedTuple):
-    """An operation of a sub-policy.
-
-    Attributes:
-        operation: what is done.
-        probability: that it is done.
-        magnitude: how strongly, 0 … 9.
-    """
-
-    operation: Name
-    probability: float
-    magnitude: int
-
-
-CIFAR10_POLICY: tuple[tuple[Step, Step], ...] = (
-    (Step("invert", 0.1, 7), Step("contrast", 0.2, 6)),
-    (Step("rotate", 0.7, 2), Step("translate-x", 0.3, 9)),
-    (Step("sharpness", 0.8, 1), Step("sharpness", 0.9, 3)),
-    (Step("shear-y", 0.5, 8), Step("translate-y", 0.7, 9)),
-    (Step("autocontrast", 0.5, 8), Step("equalize", 0.9, 2)),
-    (Step("shear-y", 0.2, 7), Step("posterize", 0.3, 7)),
-    (Step("color", 0.4, 3), Step("brightness", 0.6, 7)),
-    (Step("sharpness", 0.3, 9), Step("brightness", 0.7, 9)),
-    (Step("equalize", 0.6, 5), Step("equalize", 0.5, 1)),
-    (Step("contrast", 0.6, 7), Step("sharpness", 0.6, 5)),
-    (Step("color", 0.7, 7), Step("translate-x", 0.5, 8)),
-    (Step("equalize", 0.3, 7), Step("autocontrast", 0.4, 8)),
-    (Step("translate-y", 0.4, 3), Step("sharpness", 0.2, 6)),
-    (Step("brightness", 0.9, 6), Step("color", 0.2, 8)),
-    (Step("solarize", 0.5, 2), Step("invert", 0.0, 3)),
-    (Step("equalize", 0.2, 0), Step("autocontrast", 0.6, 0)),
-    (Step("equalize", 0.2, 8), Step("equalize", 0.6, 4)),
-    (Step("color", 0.9, 9), Step("equalize", 0.6, 6)),
-    (Step("autocontrast", 0.8, 4), Step("solarize", 0.2, 8)),
-    (Step("brightness", 0.1, 3), Step("color", 0.7, 0)),
-    (Step("solarize", 0.4, 5), Step("autocontrast", 0.9, 3)),
-    (Step("translate-y", 0.9, 9), Step("translate-y", 0.7, 9)),
-    (Step("autocontrast", 0.9, 2), Step("solarize", 0.8, 3)),
-    (Step("equalize", 0.8, 8), Step("invert", 0.1, 3)),
-    (Step("translate-y", 0.7, 9), Step("autocontrast", 0.9, 1)),
+CIFAR10_POLICY: tuple[tuple[PolicyStep, PolicyStep], ...] = (
+    (("invert", 0.1, 7), ("contrast", 0.2, 6)),
+    (("rotate", 0.7, 2), ("translate-x", 0.3, 9)),
+    (("sharpness", 0.8, 1), ("sharpness", 0.9, 3)),
+    (("shear-y", 0.5, 8), ("translate-y", 0.7, 9)),
+    (("autocontrast", 0.5, 8), ("equalize", 0.9, 2)),
+    (("shear-y", 0.2, 7), ("posterize", 0.3, 7)),
+    (("color", 0.4, 3), ("brightness", 0.6, 7)),
+    (("sharpness", 0.3, 9), ("brightness", 0.7, 9)),
+    (("equalize", 0.6, 5), ("equalize", 0.5, 1)),
+    (("contrast", 0.6, 7), ("sharpness", 0.6, 5)),
+    (("color", 0.7, 7), ("translate-x", 0.5, 8)),
+    (("equalize", 0.3, 7), ("autocontrast", 0.4, 8)),
+    (("translate-y", 0.4, 3), ("sharpness", 0.2, 6)),
+    (("brightness", 0.9, 6), ("color", 0.2, 8)),
+    (("solarize", 0.5, 2), ("invert", 0.0, 3)),
+    (("equalize", 0.2, 0), ("autocontrast", 0.6, 0)),
+    (("equalize", 0.2, 8), ("equalize", 0.6, 4)),
+    (("color", 0.9, 9), ("equalize", 0.6, 6)),
+    (("autocontrast", 0.8, 4), ("solarize", 0.2, 8)),
+    (("brightness", 0.1, 3), ("color", 0.7, 0)),
+    (("solarize", 0.4, 5), ("autocontrast", 0.9, 3)),
+    (("translate-y", 0.9, 9), ("translate-y", 0.7, 9)),
+    (("autocontrast", 0.9, 2), ("solarize", 0.8, 3)),
+    (("equalize", 0.8, 8), ("invert", 0.1, 3)),
+    (("translate-y", 0.7, 9), ("autocontrast", 0.9, 1)),
 )
 
 
-_NAMES: tuple[Name, ...] = get_args(Name)
 _LARGEST = 9  # magnitude
 _PIXELS = 150 / 331  # the largest translation as a share of the side: 150 pixels of the paper's 331×331 images
 
-_OPERATIONS: dict[Name, Callable[[Tensor, Tensor, float], Tensor]] = {
+_OPERATIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "shear-y": lambda x, m, fill: operations.shear_y(x, 0.3 / _LARGEST * m, fill),
     "translate-x": lambda x, m, fill: operations.translate_x(x, (_PIXELS * x.shape[-1] / _LARGEST * m).trunc(), fill),
     "translate-y": lambda x, m, fill: operations.translate_y(x, (_PIXELS * x.shape[-2] / _LARGEST * m).trunc(), fill),
@@ -92,6 +63,7 @@ _OPERATIONS: dict[Name, Callable[[Tensor, Tensor, float], Tensor]] = {
     "invert": lambda x, _m, _f: operations.invert(x),
 }
 """Levels `[N, C, H, W]`, magnitudes −9 … 9 as float64 `[N]` and the fill level → levels."""
+_NAMES = tuple(_OPERATIONS)
 
 
 class AutoAugment(Augmentation):
@@ -116,7 +88,14 @@ class AutoAugment(Augmentation):
     fill: float = Field(default=0.5, ge=0, le=1)
 
     def __call__(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        _require_images(self.kind, x)
+        if x.ndim != 4:
+            raise UserError(
+                f"{self.kind}: event frames found, static images expected; use the augmentations event-shift and event-flip"
+            )
+        if x.shape[1] not in (1, 3):
+            raise UserError(
+                f"{self.kind}: {x.shape[1]} channels found, 1 (grey) or 3 (colour) expected; leave this augmentation out"
+            )
         fill = float(to_bytes(torch.tensor(self.fill)))
         policy = integers(0, len(CIFAR10_POLICY) - 1, (len(x),), x, generator)
         chance = uniform((2, len(x)), x, generator)
@@ -140,13 +119,6 @@ class AutoAugment(Augmentation):
 def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Number of the operation, its probability and its magnitude, each `[2, 25]`: first and second step of the policies."""
     steps = [[pair[step] for pair in CIFAR10_POLICY] for step in range(2)]
-    names = torch.tensor([[_NAMES.index(one.operation) for one in row] for row in steps], device=device)
-    numbers = torch.tensor([[one[1:] for one in row] for row in steps], device=device, dtype=torch.float64)
+    names = torch.tensor([[_NAMES.index(name) for name, *_ in row] for row in steps], device=device)
+    numbers = torch.tensor([[numbers for _, *numbers in row] for row in steps], device=device, dtype=torch.float64)
     return names, numbers[..., 0], numbers[..., 1]
-
-
-def _require_images(kind: str, x: Tensor) -> None:
-    if x.ndim != 4:
-        raise UserError(f"{kind}: event frames found, static images expected; use the augmentations event-shift and event-flip")
-    if x.shape[1] not in (1, 3):
-        raise UserError(f"{kind}: {x.shape[1]} channels found, 1 (grey) or 3 (colour) expected; leave this augmentation out")

@@ -13,29 +13,28 @@ from neurodeploy.augmentation.augmentation import gathered
 _FIXED_POINT = 65536  # Pillow steps through the source in units of 2⁻¹⁶ pixel
 _GREY = (19595.0, 38470.0, 7471.0)  # ITU-R 601 in units of 2⁻¹⁶; the sums stay below 2²⁴, so exact in float32
 
+Row = tuple[Tensor | float, Tensor | float, Tensor | float]
+"""a, b, c of `a x + b y + c`: a number for each image `[N]`, or one for all."""
+
 
 def shear_x(levels: Tensor, slope: Tensor, fill: float) -> Tensor:
     """`out(x, y) = in(x + slope · y, y)`, from the upper left corner."""
-    one, zero = torch.ones_like(slope), torch.zeros_like(slope)
-    return _affine(levels, (one, slope, zero), (zero, one, zero), fill)
+    return _affine(levels, (1, slope, 0), (0, 1, 0), fill)
 
 
 def shear_y(levels: Tensor, slope: Tensor, fill: float) -> Tensor:
     """`out(x, y) = in(x, y + slope · x)`, from the upper left corner."""
-    one, zero = torch.ones_like(slope), torch.zeros_like(slope)
-    return _affine(levels, (one, zero, zero), (slope, one, zero), fill)
+    return _affine(levels, (1, 0, 0), (slope, 1, 0), fill)
 
 
 def translate_x(levels: Tensor, pixels: Tensor, fill: float) -> Tensor:
     """`out(x, y) = in(x + pixels, y)`."""
-    one, zero = torch.ones_like(pixels), torch.zeros_like(pixels)
-    return _affine(levels, (one, zero, pixels), (zero, one, zero), fill)
+    return _affine(levels, (1, 0, pixels), (0, 1, 0), fill)
 
 
 def translate_y(levels: Tensor, pixels: Tensor, fill: float) -> Tensor:
     """`out(x, y) = in(x, y + pixels)`."""
-    one, zero = torch.ones_like(pixels), torch.zeros_like(pixels)
-    return _affine(levels, (one, zero, zero), (zero, one, pixels), fill)
+    return _affine(levels, (1, 0, 0), (0, 1, pixels), fill)
 
 
 def rotate(levels: Tensor, degrees: Tensor, fill: float) -> Tensor:
@@ -130,21 +129,22 @@ def _blended(start: Tensor, end: Tensor, factor: Tensor) -> Tensor:
     return (start + _per_image(factor, end) * (end - start)).clamp(0, 255).floor()
 
 
-def _affine(levels: Tensor, to_x: tuple[Tensor, Tensor, Tensor], to_y: tuple[Tensor, Tensor, Tensor], fill: float) -> Tensor:
+def _affine(levels: Tensor, to_x: Row, to_y: Row, fill: float) -> Tensor:
     """`out(x, y) = in(a x + b y + c, d x + e y + f)` at pixel centres, the nearest pixel."""
     height, width = levels.shape[-2:]
-    x, y = _source(to_x, height, width), _source(to_y, height, width)
+    x, y = (_source(row, levels) for row in (to_x, to_y))
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    places = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
-    return gathered(levels, places).masked_fill(~inside.unsqueeze(1), fill)
+    pixels = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+    return gathered(levels, pixels).masked_fill(~inside.unsqueeze(1), fill)
 
 
-def _source(row: tuple[Tensor, Tensor, Tensor], height: int, width: int) -> Tensor:
-    """`⌊a (x + ½) + b (y + ½) + c⌋` for all pixels, int64 `[N, height, width]`, in Pillow's fixed point."""
-    a, b, c = (part.double() for part in row)
+def _source(row: Row, levels: Tensor) -> Tensor:
+    """`⌊a (x + ½) + b (y + ½) + c⌋` for all pixels, int64 `[N, H, W]`, in Pillow's fixed point; N is 1 for constants."""
+    zero = torch.zeros(1, dtype=torch.float64, device=levels.device)
+    a, b, c = (zero + part for part in row)
     across, down, origin = (
         part.mul(_FIXED_POINT).add(0.5).floor().long().reshape(-1, 1, 1) for part in (a, b, c + 0.5 * a + 0.5 * b)
     )
-    x = torch.arange(width, device=a.device)
-    y = torch.arange(height, device=a.device).unsqueeze(1)
+    x = torch.arange(levels.shape[-1], device=levels.device)
+    y = torch.arange(levels.shape[-2], device=levels.device).unsqueeze(1)
     return (origin + across * x + down * y) >> 16

@@ -21,24 +21,15 @@ from neurodeploy.io.errors import UserError
 Bytes = NDArray[np.uint8]
 
 _PIXELS = 3 * 32 * 32
-_CIFAR10 = Archive(
-    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    checksum="md5:c32a1d4ab5d03f1284b67883e8d87530",
-    name="cifar-10-binary.tar.gz",
-    folder="cifar-10-batches-bin",
-    top="cifar-10-batches-bin",
-    marker="test_batch.bin",
-    at_most=200_000_000,
-)
-_CIFAR100 = Archive(
-    url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-    checksum="md5:03b5dce01913d631647c71ecec9e9cb8",
-    name="cifar-100-binary.tar.gz",
-    folder="cifar-100-binary",
-    top="cifar-100-binary",
-    marker="test.bin",
-    at_most=200_000_000,
-)
+
+
+def _archive(name: str, md5: str, folder: str, marker: str) -> Archive:
+    url = f"https://www.cs.toronto.edu/~kriz/{name}"
+    return Archive(url, f"md5:{md5}", name, folder, top=folder, marker=marker, at_most=200_000_000)
+
+
+_CIFAR10 = _archive("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin", "test_batch.bin")
+_CIFAR100 = _archive("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", "cifar-100-binary", "test.bin")
 
 
 class Cifar10(StoredDataSet):
@@ -55,12 +46,10 @@ class Cifar10(StoredDataSet):
         """
         batches = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
         folder = self.located((*batches, "test_batch.bin"), (_CIFAR10.folder, "."), (_CIFAR10,), _CIFAR10.url)
-        train = [_records(folder / name, 1, 10_000) for name in batches]
-        test = [_records(folder / "test_batch.bin", 1, 10_000)]
-        train_samples, train_labels = _split(train, folder, 0, 10, self.train_limit)
-        test_samples, test_labels = _split(test, folder, 0, 10, self.test_limit)
+        train = _samples([folder / name for name in batches], 10_000, 1, 0, 10, self.train_limit)
+        test = _samples([folder / "test_batch.bin"], 10_000, 1, 0, 10, self.test_limit)
         note = f"CIFAR-10 binary version, 32×32 colour; official split{self.used()}"
-        return DataSet("cifar10", train_samples, train_labels, test_samples, test_labels, 10, note)
+        return DataSet("cifar10", *train, *test, 10, note)
 
 
 class Cifar100(StoredDataSet):
@@ -82,14 +71,13 @@ class Cifar100(StoredDataSet):
         """
         folder = self.located(("train.bin", "test.bin"), (_CIFAR100.folder, "."), (_CIFAR100,), _CIFAR100.url)
         column, classes = (1, 100) if self.labels == "fine" else (0, 20)
-        train, test = [_records(folder / "train.bin", 2, 50_000)], [_records(folder / "test.bin", 2, 10_000)]
-        train_samples, train_labels = _split(train, folder, column, classes, self.train_limit)
-        test_samples, test_labels = _split(test, folder, column, classes, self.test_limit)
+        train = _samples([folder / "train.bin"], 50_000, 2, column, classes, self.train_limit)
+        test = _samples([folder / "test.bin"], 10_000, 2, column, classes, self.test_limit)
         note = f"CIFAR-100 binary version, {self.labels} labels, 32×32 colour; official split{self.used()}"
-        return DataSet("cifar100", train_samples, train_labels, test_samples, test_labels, classes, note)
+        return DataSet("cifar100", *train, *test, classes, note)
 
 
-def _records(path: Path, label_bytes: int, count: int) -> tuple[Path, Bytes]:
+def _records(path: Path, count: int, label_bytes: int) -> Bytes:
     """All records of a file: `[count, label_bytes + 3072]`."""
     size = count * (label_bytes + _PIXELS)
     content = read_file(path, at_most=size)
@@ -98,24 +86,22 @@ def _records(path: Path, label_bytes: int, count: int) -> tuple[Path, Bytes]:
             f"{path}: {len(content):,} bytes found, {size:,} expected ({count:,} records of {label_bytes + _PIXELS:,} bytes); "
             "it is damaged, remove its folder and fetch it again"
         )
-    return path, np.frombuffer(content, np.uint8).reshape(count, -1)
+    return np.frombuffer(content, np.uint8).reshape(count, -1)
 
 
-def _split(
-    files: list[tuple[Path, Bytes]], folder: Path, column: int, classes: int, limit: int | None
+def _samples(
+    paths: list[Path], count: int, label_bytes: int, column: int, classes: int, limit: int | None
 ) -> tuple[Tensor, Tensor]:
-    """Samples float32 `[N, 3, 32, 32]` and labels int64 `[N]` of some files."""
-    for path, records in files:
+    """Samples float32 `[N, 3, 32, 32]` and labels int64 `[N]` of files of `count` records each, the label in byte `column`."""
+    files = [_records(path, count, label_bytes) for path in paths]
+    for path, records in zip(paths, files, strict=True):
         wrong = np.flatnonzero(records[:, column] >= classes)
         if wrong.size:
             label = records[wrong[0], column]
             raise UserError(f"{path}: record {wrong[0]}: label {label} found, 0 to {classes - 1} expected; fetch it again")
-    labels = np.concatenate([records[:, column] for _, records in files]).astype(np.int64)
-    chosen = first_of_each_class(labels, limit, classes, folder)
-    starts = np.cumsum([0, *(len(records) for _, records in files)])
-    pixels = [
-        records[chosen[(chosen >= start) & (chosen < start + len(records))] - start, -_PIXELS:]
-        for start, (_, records) in zip(starts, files, strict=False)
-    ]
+    labels = np.concatenate([records[:, column] for records in files]).astype(np.int64)
+    chosen = first_of_each_class(labels, limit, classes, paths[0].parent)
+    # file by file, since the records of all of them in one array would be in memory twice
+    pixels = [records[chosen[chosen // count == i] % count, -_PIXELS:] for i, records in enumerate(files)]
     samples = torch.from_numpy(np.concatenate(pixels).reshape(-1, 3, 32, 32))
     return from_bytes(samples), torch.from_numpy(labels[chosen])

@@ -10,10 +10,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from neurodeploy.data.dataset import DataSet, first_of_each_class, from_bytes
+from neurodeploy.data.dataset import DataSet
 from neurodeploy.data.download import Archive
-from neurodeploy.data.event_frames import Events, Values, downsampled, event_counts, frame_bytes, in_order
-from neurodeploy.data.stored import StoredDataSet, prepared, read_file
+from neurodeploy.data.event_frames import Events, Values, downsampled, event_counts, frame_bytes, frames_of, in_order
+from neurodeploy.data.stored import Labelled, StoredDataSet, read_file
 from neurodeploy.io.errors import UserError
 
 SIDE = 128
@@ -75,9 +75,6 @@ def _shown(line: bytes) -> str:
     return ascii(line[:24].decode("latin-1"))
 
 
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-"""In the order of their labels."""
-
 _RECORDINGS, _HELD_OUT = 1000, 100  # of every class
 _PAGE = "https://figshare.com/articles/dataset/CIFAR10-DVS_New/4724671"
 _FILES = "https://ndownloader.figshare.com/files"
@@ -94,19 +91,11 @@ _CHECKSUMS = {
     "truck": (7712839, "89f3922fd147d9aeff89e76a2b0b70a7"),
 }
 _SOURCES = tuple(
-    Archive(
-        url=f"{_FILES}/{number}",
-        checksum=f"md5:{checksum}",
-        name=f"{name}.zip",
-        folder=name,
-        top=name,
-        marker=f"cifar10_{name}_0.aedat",
-        at_most=8_000_000_000,
-    )
-    for name, (number, checksum) in _CHECKSUMS.items()
+    Archive(f"{_FILES}/{number}", f"md5:{md5}", f"{name}.zip", name, name, f"cifar10_{name}_0.aedat", at_most=8_000_000_000)
+    for name, (number, md5) in _CHECKSUMS.items()
 )
-
-Labelled = list[tuple[Path, int]]
+CLASSES = tuple(_CHECKSUMS)
+"""In the order of their labels."""
 
 
 class Cifar10Dvs(StoredDataSet):
@@ -146,37 +135,19 @@ class Cifar10Dvs(StoredDataSet):
         missing = tuple(source for source in _SOURCES if not (self.root / source.folder).exists())
         folder = self.located(CLASSES, (".", "extract"), missing, _PAGE)
         train, test = self._by_split(folder)
-        train_files, train_labels = _limited(train, self.train_limit, folder)
-        test_files, test_labels = _limited(test, self.test_limit, folder)
-        files = [*train_files, *test_files]
-        tensors = prepared(
-            folder,
-            self.model_dump(include={"kind", "bins", "parts", "size", "values"}),
-            files,
-            lambda: {"frames": self._frames(files)},
+        note = (
+            f"CIFAR10-DVS, {self.values} in {self.bins} bins of equal {self.parts}, {self.size}×{self.size}; no official "
+            f"split, the {self.held_out} {_HELD_OUT} recordings of every class are the test set"
         )
-        frames, count = tensors["frames"], len(train_files)
-        convert = from_bytes if self.values == "counts" else Tensor.float
-        return DataSet(
-            name="cifar10-dvs",
-            train_samples=convert(frames[:count]),
-            train_labels=torch.tensor(train_labels),
-            test_samples=convert(frames[count:]),
-            test_labels=torch.tensor(test_labels),
-            classes=len(CLASSES),
-            note=(
-                f"CIFAR10-DVS, {self.values} in {self.bins} bins of equal {self.parts}, {self.size}×{self.size}; no official "
-                f"split, the {self.held_out} {_HELD_OUT} recordings of every class are the test set{self.used()}"
-            ),
-            timed=True,
-        )
+        settings, convert = {"bins", "parts", "size", "values"}, frames_of(self.values)
+        split = (train, folder), (test, folder)
+        return self.of_files(folder, *split, self._frames, classes=len(CLASSES), note=note, settings=settings, convert=convert)
 
     def _by_split(self, folder: Path) -> tuple[Labelled, Labelled]:
         """Training and test recordings with their labels, ordered by class and number."""
         first = 0 if self.held_out == "first" else _RECORDINGS - _HELD_OUT
         held_out = range(first, first + _HELD_OUT)
-        train: Labelled = []
-        test: Labelled = []
+        train, test = list[tuple[Path, int]](), list[tuple[Path, int]]()
         for label, name in enumerate(CLASSES):
             recordings = _recordings(folder / name)
             parts = [number in held_out for number, _ in recordings]
@@ -212,9 +183,3 @@ def _recordings(folder: Path) -> list[tuple[int, Path]]:
             )
         found.append((int(parts[1]), path))
     return sorted(found)
-
-
-def _limited(recordings: Labelled, limit: int | None, folder: Path) -> tuple[list[Path], list[int]]:
-    labels = [label for _, label in recordings]
-    chosen = [recordings[place] for place in first_of_each_class(labels, limit, len(CLASSES), folder)]
-    return [path for path, _ in chosen], [label for _, label in chosen]

@@ -1,12 +1,15 @@
 """Events of a vision sensor as frames: one per time bin, with a channel per polarity."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from neurodeploy.data.dataset import from_bytes
 from neurodeploy.io.errors import UserError
 
 Values = Literal["spikes", "counts"]
@@ -67,6 +70,11 @@ def frame_bytes(counts: NDArray[np.int64], values: Values, source: Path) -> NDAr
             f"{source}: {counts.max()} events of one pixel in one bin found, at most 255 expected; use more bins, or spikes"
         )
     return counts.astype(np.uint8)
+
+
+def frames_of(values: Values) -> Callable[[Tensor], Tensor]:
+    """What makes float32 frames of those of `frame_bytes`."""
+    return from_bytes if values == "counts" else Tensor.float
 
 
 def downsampled(events: Events, side: int, size: int) -> Events:

@@ -45,10 +45,8 @@ class Mnist(StoredDataSet):
         """
         needed = tuple(f"{name}*" for name in _CHECKSUMS)
         folder = self.located(needed, (".", "MNIST/raw", "raw"), _SOURCES, _MIRROR)
-        train_samples, train_labels = _split(folder, "train", self.train_limit)
-        test_samples, test_labels = _split(folder, "t10k", self.test_limit)
-        note = f"MNIST handwritten digits, 28×28; official split{self.used()}"
-        return DataSet("mnist", train_samples, train_labels, test_samples, test_labels, 10, note)
+        train, test = _split(folder, "train", self.train_limit), _split(folder, "t10k", self.test_limit)
+        return DataSet("mnist", *train, *test, 10, f"MNIST handwritten digits, 28×28; official split{self.used()}")
 
 
 def _split(folder: Path, prefix: str, limit: int | None) -> tuple[Tensor, Tensor]:

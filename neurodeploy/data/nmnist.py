@@ -15,10 +15,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from neurodeploy.data.dataset import DataSet, first_of_each_class, from_bytes
+from neurodeploy.data.dataset import DataSet
 from neurodeploy.data.download import Archive
-from neurodeploy.data.event_frames import Events, Values, event_counts, frame_bytes
-from neurodeploy.data.stored import StoredDataSet, prepared, read_file
+from neurodeploy.data.event_frames import Events, Values, event_counts, frame_bytes, frames_of
+from neurodeploy.data.stored import Labelled, StoredDataSet, read_file
 from neurodeploy.io.errors import UserError
 
 _SIDE = 34
@@ -26,25 +26,12 @@ _CLOCK_MARK, _CLOCK_PERIOD = 240, 1 << 13
 _LARGEST_FILE = 5 * 1_000_000  # official recordings have some 4,000 events
 _PAGE = "https://data.mendeley.com/datasets/468j46mzdv/1"
 _FILES = "https://data.mendeley.com/public-files/datasets/468j46mzdv/files"
-_SOURCES = (
-    Archive(
-        url=f"{_FILES}/39c25547-014b-4137-a934-9d29fa53c7a0/file_downloaded",
-        checksum="md5:20959b8e626244a1b502305a9e6e2031",
-        name="Train.zip",
-        folder="Train",
-        top="Train",
-        marker="0/00002.bin",
-        at_most=4_000_000_000,
-    ),
-    Archive(
-        url=f"{_FILES}/05a4d654-7e03-4c15-bdfa-9bb2bcbea494/file_downloaded",
-        checksum="md5:69ca8762b2fe404d9b9bad1103e97832",
-        name="Test.zip",
-        folder="Test",
-        top="Test",
-        marker="0/00004.bin",
-        at_most=1_000_000_000,
-    ),
+_SOURCES = tuple(
+    Archive(f"{_FILES}/{file}/file_downloaded", f"md5:{md5}", f"{split}.zip", split, split, f"0/{marker}.bin", at_most)
+    for split, file, md5, marker, at_most in (
+        ("Train", "39c25547-014b-4137-a934-9d29fa53c7a0", "20959b8e626244a1b502305a9e6e2031", "00002", 4_000_000_000),
+        ("Test", "05a4d654-7e03-4c15-bdfa-9bb2bcbea494", "69ca8762b2fe404d9b9bad1103e97832", "00004", 1_000_000_000),
+    )
 )
 
 
@@ -78,28 +65,11 @@ class Nmnist(StoredDataSet):
         """
         missing = tuple(source for source in _SOURCES if not (self.root / source.folder).exists())
         folder = self.located(("Train", "Test"), (".",), missing, _PAGE)
-        train_files, train_labels = _recordings(folder / "Train", self.train_limit)
-        test_files, test_labels = _recordings(folder / "Test", self.test_limit)
-        files = [*train_files, *test_files]
-        tensors = prepared(
-            folder,
-            self.model_dump(include={"kind", "bins", "duration_ms", "values"}),
-            files,
-            lambda: {"frames": self._frames(files)},
-        )
-        frames, count = tensors["frames"], len(train_files)
-        convert = from_bytes if self.values == "counts" else Tensor.float
-        note = f"N-MNIST, {self.values} in {self.bins} bins over {self.duration_ms} ms; official split{self.used()}"
-        return DataSet(
-            name="nmnist",
-            train_samples=convert(frames[:count]),
-            train_labels=torch.tensor(train_labels),
-            test_samples=convert(frames[count:]),
-            test_labels=torch.tensor(test_labels),
-            classes=10,
-            note=note,
-            timed=True,
-        )
+        train, test = ((_recordings(folder / split), folder / split) for split in ("Train", "Test"))
+        note = f"N-MNIST, {self.values} in {self.bins} bins over {self.duration_ms} ms; official split"
+        settings = {"bins", "duration_ms", "values"}
+        convert = frames_of(self.values)
+        return self.of_files(folder, train, test, self._frames, classes=10, note=note, settings=settings, convert=convert)
 
     def _frames(self, files: Sequence[Path]) -> Tensor:
         """uint8 `[N, bins, 2, 34, 34]`."""
@@ -110,11 +80,9 @@ class Nmnist(StoredDataSet):
         return torch.from_numpy(frames)
 
 
-def _recordings(folder: Path, limit: int | None) -> tuple[list[Path], list[int]]:
+def _recordings(folder: Path) -> Labelled:
     """Files and their digits, ordered by digit and number."""
-    found = [(digit, path) for digit in range(10) for path in sorted((folder / str(digit)).glob("*.bin"))]
-    chosen = [found[place] for place in first_of_each_class([digit for digit, _ in found], limit, 10, folder)]
-    return [path for _, path in chosen], [digit for digit, _ in chosen]
+    return [(path, digit) for digit in range(10) for path in sorted((folder / str(digit)).glob("*.bin"))]
 
 
 def read_events(path: Path) -> Events:

@@ -4,13 +4,12 @@ import re
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import Field, model_validator
 
 from neurodeploy.data.audio import Features, Layout, Spectrum, features_of, laid_out
-from neurodeploy.data.dataset import DataSet, first_of_each_class
+from neurodeploy.data.dataset import DataSet
 from neurodeploy.data.download import Archive
-from neurodeploy.data.stored import StoredDataSet, prepared, read_lines
+from neurodeploy.data.stored import Labelled, StoredDataSet, read_lines
 from neurodeploy.io.errors import UserError
 
 _ORIGIN = "https://github.com/Jakobovski/free-spoken-digit-dataset/releases/tag/v1.0.10"
@@ -65,24 +64,20 @@ class Fsdd(StoredDataSet):
         """
         folder = self.located(("[0-9]_*_[0-9]*.wav",), ("recordings", ".", f"{_RELEASE}/recordings"), (_FSDD_ARCHIVE,), _ORIGIN)
         train, test = _digits_by_split(folder)
-        train_files, train_labels = _digits_limited(train, self.train_limit, folder)
-        test_files, test_labels = _digits_limited(test, self.test_limit, folder)
         spectrum = Spectrum(_RATE, self.frames, self.bands)
-        files = [*train_files, *test_files]
-        kept = {"kind", "features", "frames", "bands"} | ({"coefficients"} if self.features == "mfcc" else set())
-        tensors = prepared(
+        return self.of_files(
             folder,
-            self.model_dump(include=kept),
-            files,
-            lambda: {"samples": features_of(files, spectrum, self.features, self.coefficients)},
+            (train, folder),
+            (test, folder),
+            lambda files: features_of(files, spectrum, self.features, self.coefficients),
+            classes=10,
+            note=f"Free Spoken Digit Dataset, {self.features} in {self.frames} frames; official split by index",
+            settings={"features", "frames", "bands"} | ({"coefficients"} if self.features == "mfcc" else set()),
+            convert=lambda samples: laid_out(samples, self.layout),
         )
-        samples, count = laid_out(tensors["samples"], self.layout), len(train_files)
-        note = f"Free Spoken Digit Dataset, {self.features} in {self.frames} frames; official split by index{self.used()}"
-        labels = torch.tensor(train_labels), torch.tensor(test_labels)
-        return DataSet("fsdd", samples[:count], labels[0], samples[count:], labels[1], 10, note)
 
 
-def _digits_by_split(folder: Path) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
+def _digits_by_split(folder: Path) -> tuple[Labelled, Labelled]:
     """Training and test recordings with their digits, ordered by digit, speaker and index."""
     found = []
     for path in folder.glob("*.wav"):
@@ -93,11 +88,6 @@ def _digits_by_split(folder: Path) -> tuple[list[tuple[Path, int]], list[tuple[P
     found.sort()
     train = [(path, digit) for digit, _, index, path in found if index >= _TEST_INDICES]
     return train, [(path, digit) for digit, _, index, path in found if index < _TEST_INDICES]
-
-
-def _digits_limited(recordings: list[tuple[Path, int]], limit: int | None, folder: Path) -> tuple[list[Path], list[int]]:
-    chosen = [recordings[place] for place in first_of_each_class([digit for _, digit in recordings], limit, 10, folder)]
-    return [path for path, _ in chosen], [digit for _, digit in chosen]
 
 
 WORDS = (
@@ -143,26 +133,21 @@ class SpeechCommands(StoredDataSet):
         """
         folder = self.located((*_LISTS, WORDS[0]), (_COMMANDS_ARCHIVE.folder, "."), (_COMMANDS_ARCHIVE,), _COMMANDS_ARCHIVE.url)
         train, test = _commands_by_split(folder)
-        train_files, train_labels = _commands_limited(train, self.train_limit, folder)
-        test_files, test_labels = _commands_limited(test, self.test_limit, folder)
-        files = [*train_files, *test_files]
-        tensors = prepared(
+        mfcc = f"{self.coefficients} MFCC in 49 frames"
+        return self.of_files(
             folder,
-            self.model_dump(include={"kind", "coefficients"}),
-            files,
-            lambda: {"samples": features_of(files, _SPECTRUM, "mfcc", self.coefficients)},
+            (train, folder),
+            (test, folder),
+            lambda files: features_of(files, _SPECTRUM, "mfcc", self.coefficients),
+            classes=len(WORDS),
+            note=f"Google Speech Commands v2, 35 words, {mfcc}; official split, validation list left out",
+            settings={"coefficients"},
+            convert=lambda samples: laid_out(samples, self.layout),
         )
-        samples, count = laid_out(tensors["samples"], self.layout), len(train_files)
-        note = (
-            f"Google Speech Commands v2, 35 words, {self.coefficients} MFCC in 49 frames; official split, "
-            f"validation list left out{self.used()}"
-        )
-        labels = torch.tensor(train_labels), torch.tensor(test_labels)
-        return DataSet("speech-commands", samples[:count], labels[0], samples[count:], labels[1], len(WORDS), note)
 
 
-def _commands_by_split(folder: Path) -> tuple[list[str], list[str]]:
-    """Names `word/file.wav` of the training and of the test recordings, sorted."""
+def _commands_by_split(folder: Path) -> tuple[Labelled, Labelled]:
+    """Training and test recordings with their words' labels, sorted by `word/file.wav`."""
     test, validation = (_listed(folder / name) for name in _LISTS)
     both = test & validation
     if both:
@@ -179,7 +164,11 @@ def _commands_by_split(folder: Path) -> tuple[list[str], list[str]]:
         lost = min(missing)
         list_name = _LISTS[0] if lost in test else _LISTS[1]
         raise UserError(f"{folder / lost}: no such file, but {list_name} lists it; unpack the official archive again")
-    return sorted(found - test - validation), sorted(test)
+    return _labelled(folder, found - test - validation), _labelled(folder, test)
+
+
+def _labelled(folder: Path, names: set[str]) -> Labelled:
+    return [(folder / name, WORDS.index(name.partition("/")[0])) for name in sorted(names)]
 
 
 def _listed(path: Path) -> set[str]:
@@ -191,9 +180,3 @@ def _listed(path: Path) -> set[str]:
                 f"{path}: {name[:80]!r} found, word/file.wav with one of the 35 words expected; put the official list there"
             )
     return set(names)
-
-
-def _commands_limited(names: list[str], limit: int | None, folder: Path) -> tuple[list[Path], list[int]]:
-    labels = [WORDS.index(name.partition("/")[0]) for name in names]
-    chosen = first_of_each_class(labels, limit, len(WORDS), folder)
-    return [folder / names[place] for place in chosen], [labels[place] for place in chosen]

@@ -8,12 +8,13 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from neurodeploy.data.dataset import DataSetSettings
+from neurodeploy.data.dataset import DataSet, DataSetSettings, first_of_each_class, from_bytes
 from neurodeploy.data.download import Resource, install
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import atomic_file
@@ -134,6 +135,15 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
 
 FOLDER_VARIABLE = "NEURODEPLOY_DATA"
 
+Labelled = Sequence[tuple[Path, int]]
+"""Files of samples with their labels, in the order of the samples."""
+
+
+def limited(files: Labelled, limit: int | None, classes: int, source: Path) -> tuple[list[Path], list[int]]:
+    """Files and labels of the first samples of each class; see `first_of_each_class`."""
+    chosen = first_of_each_class([label for _, label in files], limit, classes, source)
+    return [files[i][0] for i in chosen], [files[i][1] for i in chosen]
+
 
 class StoredDataSet(DataSetSettings):
     """What a recipe says under `[data]` of a data set in a folder.
@@ -183,6 +193,37 @@ class StoredDataSet(DataSetSettings):
                 f"{way}put the official files there ({origin}), or set data.folder"
             )
         return found
+
+    def of_files(
+        self,
+        folder: Path,
+        train: tuple[Labelled, Path],
+        test: tuple[Labelled, Path],
+        build: Callable[[Sequence[Path]], Tensor],
+        *,
+        classes: int,
+        note: str,
+        settings: set[str],
+        convert: Callable[[Tensor], Tensor] = from_bytes,
+    ) -> DataSet:
+        """The samples of one file each, read once and then kept (see `prepared`).
+
+        Args:
+            folder: of the data set.
+            train, test: files of the split, and where they are, for an error message.
+            build: makes `[N, …]` of the files that are used.
+            classes: K.
+            note: origin and split; the limits are added.
+            settings: names of the fields, besides `kind`, that `build` depends on.
+            convert: samples of what was kept.
+        """
+        train_files, train_labels = limited(train[0], self.train_limit, classes, train[1])
+        test_files, test_labels = limited(test[0], self.test_limit, classes, test[1])
+        files, count = [*train_files, *test_files], len(train_files)
+        facts = self.model_dump(include={"kind", *settings})
+        (kept,) = prepared(folder, facts, files, lambda: {"samples": build(files)}).values()
+        split = convert(kept[:count]), torch.tensor(train_labels), convert(kept[count:]), torch.tensor(test_labels)
+        return DataSet(self.kind, *split, classes, note + self.used(), timed=self.event_frames is not None)
 
     def _present(self, needed: Sequence[str], places: Sequence[str]) -> Path | None:
         folders = (self.root / place for place in places)

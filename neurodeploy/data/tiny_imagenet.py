@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from neurodeploy.data.dataset import DataSet, first_of_each_class, from_bytes
+from neurodeploy.data.dataset import DataSet
 from neurodeploy.data.download import Archive
-from neurodeploy.data.stored import StoredDataSet, prepared, read_file, read_lines
+from neurodeploy.data.stored import Labelled, StoredDataSet, read_file, read_lines
 from neurodeploy.io.errors import UserError
 
 _AT_MOST = 1 << 20  # bytes of a small JPEG
@@ -48,17 +48,9 @@ def read_jpeg(path: Path, side: int) -> NDArray[np.uint8]:
 
 _SIDE = 64
 _CLASSES = 200
-_ARCHIVE = Archive(
-    url="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-    checksum="md5:90528d7ca1a48142e341f4ef8d21d0de",
-    name="tiny-imagenet-200.zip",
-    folder="tiny-imagenet-200",
-    top="tiny-imagenet-200",
-    marker="wnids.txt",
-    at_most=1_000_000_000,
-)
-
-Labelled = list[tuple[Path, int]]
+_NAME = "tiny-imagenet-200"
+_URL, _MD5 = f"http://cs231n.stanford.edu/{_NAME}.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de"
+_ARCHIVE = Archive(_URL, _MD5, f"{_NAME}.zip", folder=_NAME, top=_NAME, marker="wnids.txt", at_most=1_000_000_000)
 
 
 class TinyImagenet(StoredDataSet):
@@ -80,21 +72,10 @@ class TinyImagenet(StoredDataSet):
         needed = (_ARCHIVE.marker, "train", "val/val_annotations.txt")
         folder = self.located(needed, (_ARCHIVE.folder, "."), (_ARCHIVE,), _ARCHIVE.url)
         classes = _classes(folder / _ARCHIVE.marker)
-        train_files, train_labels = _limited(_training(folder / "train", classes), self.train_limit, folder / "train")
-        test_files, test_labels = _limited(_validation(folder / "val", classes), self.test_limit, folder / "val")
-        files = [*train_files, *test_files]
-        tensors = prepared(folder, self.model_dump(include={"kind"}), files, lambda: {"pixels": _decoded(files)})
-        pixels, count = tensors["pixels"], len(train_files)
-        note = f"Tiny ImageNet, 64×64 colour; official training images, tested on the validation images{self.used()}"
-        return DataSet(
-            name="tiny-imagenet",
-            train_samples=from_bytes(pixels[:count]),
-            train_labels=torch.tensor(train_labels),
-            test_samples=from_bytes(pixels[count:]),
-            test_labels=torch.tensor(test_labels),
-            classes=len(classes),
-            note=note,
-        )
+        train = _training(folder / "train", classes), folder / "train"
+        test = _validation(folder / "val", classes), folder / "val"
+        note = "Tiny ImageNet, 64×64 colour; official training images, tested on the validation images"
+        return self.of_files(folder, train, test, _decoded, classes=_CLASSES, note=note, settings=set())
 
 
 def _classes(path: Path) -> dict[str, int]:
@@ -106,7 +87,7 @@ def _classes(path: Path) -> dict[str, int]:
 
 
 def _training(folder: Path, classes: dict[str, int]) -> Labelled:
-    found: Labelled = []
+    found: list[tuple[Path, int]] = []
     for name, label in classes.items():
         images = sorted((folder / name / "images").glob("*.JPEG"))
         if not images:
@@ -129,11 +110,6 @@ def _validation(folder: Path, classes: dict[str, int]) -> Labelled:
             )
         found.append((folder / "images" / name, classes[wnid]))
     return found
-
-
-def _limited(images: Labelled, limit: int | None, source: Path) -> tuple[list[Path], list[int]]:
-    chosen = [images[place] for place in first_of_each_class([label for _, label in images], limit, _CLASSES, source)]
-    return [path for path, _ in chosen], [label for _, label in chosen]
 
 
 def _decoded(files: Sequence[Path]) -> Tensor:

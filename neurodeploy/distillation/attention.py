@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from neurodeploy.distillation.taps import TapNames, Taps, spatial_taps
-from neurodeploy.distillation.term import LossTerm, TeacherOutput, soft_divergence
+from neurodeploy.distillation.term import TaughtTerm, TeacherOutput, soft_divergence
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
@@ -48,7 +48,7 @@ def unit_vectors(rows: Tensor) -> Tensor:
     return normalize(rows / rows.amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny))
 
 
-class Attention(LossTerm):
+class Attention(TaughtTerm):
     """`Σ_l ‖F(A_T,l) − F(A_S,l)‖₂`, the mean over the batch, with `A_S` the student's firing rate and `A_T` the activation.
 
     Variant "map": `F(A) = Σ_c A_c²` at every pixel, vectorised and divided by its L2 norm; `map_distance` tells how
@@ -65,14 +65,12 @@ class Attention(LossTerm):
         taps: the levels l; the lowest, middle and highest shared spatial tap if not given.
     """
 
-    needs_teacher: ClassVar[bool] = True
     kind: Literal["attention"] = "attention"
     weight: float = Field(default=0.45, ge=0, allow_inf_nan=False)
     variant: Literal["map", "scalar"] = "map"
     taps: TapNames | None = None
 
-    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        assert teacher is not None
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         seen, wanted = student.taps, teacher.output.taps
         distance = map_distance if self.variant == "map" else _scalar_distance
         names = attention_levels(self.kind, seen, wanted, self.taps)
@@ -90,7 +88,7 @@ def _scalar_distance(student: Tensor, teacher: Tensor) -> Tensor:
     return torch.linalg.vector_norm(normalize(seen, dim=0) - normalize(wanted, dim=0))
 
 
-class SpikeAttention(LossTerm):
+class SpikeAttention(TaughtTerm):
     """`Σ_l ‖Q_l/‖Q_l‖₂ − S_l/‖S_l‖₂‖₂` of vectorised maps, the mean over the batch.
 
     Teacher: `Q = Σ_c |∂L/∂x_c|` at every pixel of the tap, L its cross-entropy with the labels. Student: the spike activation
@@ -105,13 +103,11 @@ class SpikeAttention(LossTerm):
         taps: the levels l; the lowest, middle and highest shared spatial tap if not given.
     """
 
-    needs_teacher: ClassVar[bool] = True
     needs_teacher_gradients: ClassVar[bool] = True
     kind: Literal["spike-attention"] = "spike-attention"
     taps: TapNames | None = None
 
-    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        assert teacher is not None
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         assert teacher.tap_gradients is not None
         seen, gradients = student.taps, teacher.tap_gradients
         names = attention_levels(self.kind, seen, gradients, self.taps)
@@ -126,7 +122,7 @@ def _spike_activation(spikes: Tensor) -> Tensor:
     return (spikes * torch.tensordot(closeness, spikes, dims=1)).sum(2).mean(0)
 
 
-class ClassActivation(LossTerm):
+class ClassActivation(TaughtTerm):
     """`τ² KL(softmax(M_T/τ) ‖ softmax(M_S/τ))` over the pixels of the last spatial tap, the mean over the batch.
 
     Teacher: the class activation map `M_T = ReLU(Σ_c w_c a_c)`, with w the classifier's weights of the class that the teacher
@@ -141,12 +137,10 @@ class ClassActivation(LossTerm):
         temperature: τ.
     """
 
-    needs_teacher: ClassVar[bool] = True
     kind: Literal["class-activation"] = "class-activation"
     temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
 
-    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        assert teacher is not None
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         name = spatial_taps(self.kind, student.taps, teacher.output.taps)[-1]
         seen, wanted = student.taps[name].sum((0, 2)), self._class_activation(name, teacher)
         if seen.shape != wanted.shape:

@@ -1,19 +1,19 @@
 """Loss terms on features: those of a teacher, spikes beside its values, and LAF (EnOF-SNN)."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from neurodeploy.distillation.taps import TapNames, require_equal_shapes, shared_taps
-from neurodeploy.distillation.term import LossTerm, TeacherOutput, soft_divergence
+from neurodeploy.distillation.taps import TapNames, matching_taps
+from neurodeploy.distillation.term import TaughtTerm, TeacherOutput, soft_divergence
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
 
-class Feature(LossTerm):
+class Feature(TaughtTerm):
     """`Σ_l MSE(r_l, a_l / max a_l)`, with `r_l` the student's firing rate over time and `a_l` the teacher's activation.
 
     The maximum is that of the whole batch; a layer that is silent in the teacher asks for silence. With RepAct the last tap
@@ -26,15 +26,12 @@ class Feature(LossTerm):
         taps: the layers l; all that teacher and student share if not given.
     """
 
-    needs_teacher: ClassVar[bool] = True
     kind: Literal["feature"] = "feature"
     taps: TapNames | None = None
 
-    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        assert teacher is not None
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         seen, wanted = student.taps, teacher.output.taps
-        names = shared_taps(self.kind, seen, wanted, self.taps)
-        require_equal_shapes(self.kind, names, seen, wanted)
+        names = matching_taps(self.kind, seen, wanted, self.taps)
         return torch.stack([mse_loss(seen[name].mean(0), rate(wanted[name].mean(0))) for name in names]).sum()
 
 
@@ -44,7 +41,7 @@ def rate(activation: Tensor) -> Tensor:
     return fixed / fixed.max().clamp_min(torch.finfo(fixed.dtype).tiny)
 
 
-class SpikeTensor(LossTerm):
+class SpikeTensor(TaughtTerm):
     """`Σ_l MSE(n_S,l, n_T,l)`, with `n(k) = Σ_{t=k}^{k+w−1} s(t)` the spike counts in all windows of w consecutive steps.
 
     The teacher runs for as many steps as the student, or for one, which then stands for all. The activations of a ReLU
@@ -60,16 +57,13 @@ class SpikeTensor(LossTerm):
         taps: the layers l; all that teacher and student share if not given.
     """
 
-    needs_teacher: ClassVar[bool] = True
     kind: Literal["spike-tensor"] = "spike-tensor"
     window: int = Field(default=2, ge=1)
     taps: TapNames | None = None
 
-    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        assert teacher is not None
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         seen, wanted = student.taps, teacher.output.taps
-        names = shared_taps(self.kind, seen, wanted, self.taps)
-        require_equal_shapes(self.kind, names, seen, wanted)
+        names = matching_taps(self.kind, seen, wanted, self.taps)
         return torch.stack([self._distance(name, seen[name], rate(wanted[name])) for name in names]).sum()
 
     def _distance(self, name: str, student: Tensor, teacher: Tensor) -> Tensor:
@@ -85,7 +79,7 @@ class SpikeTensor(LossTerm):
         return mse_loss(student.unfold(0, window, 1).sum(-1), teacher.unfold(0, window, 1).sum(-1))
 
 
-class Laf(LossTerm):
+class Laf(TaughtTerm):
     """`τ² KL(softmax(g(f_T)/τ) ‖ softmax(g(mean_t f_S(t))/τ))`, with `g` the frozen classifier of the teacher.
 
     Needs features of equal width, that is, teacher and student of one definition. Source: EnOF-SNN (Guo et al., NeurIPS
@@ -95,13 +89,11 @@ class Laf(LossTerm):
         temperature: τ.
     """
 
-    needs_teacher: ClassVar[bool] = True
     kind: Literal["laf"] = "laf"
     weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     temperature: float = Field(default=20.0, gt=0, allow_inf_nan=False)
 
-    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        assert teacher is not None
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         widths = student.features.shape[-1], teacher.output.features.shape[-1]
         if widths[0] != widths[1]:
             raise UserError(f"loss term laf: features of {widths[0]} values found, the teacher's {widths[1]} expected")

@@ -6,12 +6,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from neurodeploy.distillation.term import LossTerm, TeacherOutput, label_loss, soft_divergence
+from neurodeploy.distillation.term import LossTerm, TaughtTerm, TeacherOutput, label_loss, soft_divergence
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
 
-class Response(LossTerm):
+class Response(TaughtTerm):
     """`τ² KL(softmax(z_T/τ) ‖ softmax(z_S/τ))`, with `z_S` the mean over time of the output.
 
     The whole loss of Louis et al. (arXiv 2406.18350) is `(1−α) CE + α` times this term: give the two terms those weights.
@@ -21,16 +21,14 @@ class Response(LossTerm):
         temperature: τ.
     """
 
-    needs_teacher: ClassVar[bool] = True
     kind: Literal["response"] = "response"
     temperature: float = Field(default=4.0, gt=0, allow_inf_nan=False)
 
-    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        assert teacher is not None
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         return soft_divergence(student.logits, teacher.output.logits, self.temperature)
 
 
-class NoisyLogits(LossTerm):
+class NoisyLogits(TaughtTerm):
     """`τ² KL(softmax(z_T/τ) ‖ softmax((z_S + λ ε)/τ))` with `ε ~ N(mean z_S, std(z_S)²)`, both over the classes of a sample.
 
     `z_S` is the mean over time of the output. ε is drawn anew at every call, from torch's default generator, and is a constant
@@ -45,13 +43,11 @@ class NoisyLogits(LossTerm):
         noise: λ.
     """
 
-    needs_teacher: ClassVar[bool] = True
     kind: Literal["noisy-logits"] = "noisy-logits"
     temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     noise: float = Field(default=0.1, ge=0, allow_inf_nan=False)
 
-    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        assert teacher is not None
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         deviation, mean = torch.std_mean(student.logits.detach(), -1, keepdim=True)
         noise = mean + deviation * torch.randn_like(student.logits)
         return soft_divergence(student.logits + self.noise * noise, teacher.output.logits, self.temperature)
@@ -89,7 +85,7 @@ class FullRange(LossTerm):
         return hard + self.teacher_weight * taught + self.ensemble_weight * ensemble
 
 
-class HeadTail(LossTerm):
+class HeadTail(TaughtTerm):
     """`τ² (g_head KL(p_T ‖ p_S) + g_tail KL(p_S ‖ p_T)) / (g_head + g_tail)`, the mean over the batch, p the softmax of z/τ.
 
     The head of a sample is the smallest set of the teacher's most probable classes that holds at least the share δ of its
@@ -106,13 +102,11 @@ class HeadTail(LossTerm):
         head: δ, the share of probability that makes the head.
     """
 
-    needs_teacher: ClassVar[bool] = True
     kind: Literal["head-tail"] = "head-tail"
     temperature: float = Field(default=4.0, gt=0, allow_inf_nan=False)
     head: float = Field(default=0.5, gt=0, lt=1)
 
-    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        assert teacher is not None
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         log_seen = (student.logits / self.temperature).log_softmax(-1)
         log_wanted = (teacher.output.logits.detach() / self.temperature).log_softmax(-1)
         seen, wanted = log_seen.exp(), log_wanted.exp()

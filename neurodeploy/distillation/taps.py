@@ -22,22 +22,8 @@ TapNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_
 """Names of taps in a recipe, each once; whether they exist shows when the networks do."""
 
 
-def shared_taps(kind: str, student: Taps, teacher: Taps, named: Sequence[str] | None = None) -> tuple[str, ...]:
-    """`named`, or else all taps that both networks have.
-
-    Args:
-        kind: of the term, for the error message.
-        student, teacher: their taps.
-        named: what the recipe asks for; None for all.
-
-    Raises:
-        UserError: a name is not that of a shared tap, or no tap is shared.
-    """
-    return _chosen(kind, "taps", [name for name in student if name in teacher], named)
-
-
 def spatial_taps(kind: str, student: Taps, teacher: Taps, named: Sequence[str] | None = None) -> tuple[str, ...]:
-    """As `shared_taps`, of the taps `[T, B, C, H, W]` with more than one pixel in both networks.
+    """As `matching_taps`, of the taps `[T, B, C, H, W]` with more than one pixel in both networks.
 
     Raises:
         UserError: a name is not that of a shared spatial tap, or no such tap is shared.
@@ -46,12 +32,18 @@ def spatial_taps(kind: str, student: Taps, teacher: Taps, named: Sequence[str] |
     return _chosen(kind, "taps of more than one pixel", shared, named)
 
 
-def require_equal_shapes(kind: str, names: Sequence[str], student: Taps, teacher: Taps) -> None:
-    """Refuse taps whose neurons do not correspond one to one; the number of time steps may differ.
+def matching_taps(kind: str, student: Taps, teacher: Taps, named: Sequence[str] | None) -> tuple[str, ...]:
+    """`named`, or else all taps that both networks have; their neurons correspond one to one, their time steps need not.
+
+    Args:
+        kind: of the term, for the error message.
+        student, teacher: their taps.
+        named: what the recipe asks for; None for all.
 
     Raises:
-        UserError: names the tap and both shapes.
+        UserError: a name is not that of a shared tap, no tap is shared, or the shapes of one differ.
     """
+    names = _chosen(kind, "taps", [name for name in student if name in teacher], named)
     for name in names:
         seen, wanted = tuple(student[name].shape[2:]), tuple(teacher[name].shape[2:])
         if seen != wanted:
@@ -59,6 +51,7 @@ def require_equal_shapes(kind: str, names: Sequence[str], student: Taps, teacher
                 f"{kind}: tap {name} has the shape {seen} in the student and {wanted} in the teacher, equal ones expected; "
                 "name other taps, or use the term attention, which compares maps of any size"
             )
+    return names
 
 
 def _has_pixels(tap: Tensor) -> bool:

@@ -54,6 +54,20 @@ class LossTerm(BaseModel):
         """
 
 
+class TaughtTerm(LossTerm):
+    """A term that compares the student with the teacher, whatever the labels are."""
+
+    needs_teacher: ClassVar[bool] = True
+
+    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
+        assert teacher is not None
+        return self.compared(student, teacher)
+
+    @abstractmethod
+    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+        """As `__call__`."""
+
+
 def soft_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """`τ² KL(softmax(z_T/τ) ‖ softmax(z_S/τ))`, the mean over the leading axes (Hinton et al. 2015).
 
