@@ -47,7 +47,8 @@ class Outer(BaseModel):
 def test_every_command_and_every_option_is_described():
     text = commands.text()
     program = typer.main.get_command(app)
-    for name, command in program.commands.items():
+    for name in program.commands:
+        _, command, _ = program.resolve_command(program.context_class(program), [name])  # with the options of targets
         section = text.partition(f"## {name}\n")[2].partition("\n## ")[0]
         assert f"neurodeploy {name}" in section
         for parameter in command.params:
