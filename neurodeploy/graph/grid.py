@@ -54,7 +54,7 @@ def to_grid(graph: Graph) -> Graph:
     ranges: dict[str, Range] = {}
     rounded: list[ops.Node] = []
     for node in graph.nodes:
-        deployed = node.rounded() if node.name in before and isinstance(node, ops.Synapse) else node
+        deployed = node.rounded() if node.name in before and isinstance(node, ops.Weighted) else node
         rounded.append(deployed)
         if node.name not in before:
             continue
@@ -90,7 +90,7 @@ def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
     found = []
     for node in graph.nodes:
         other = rounded[node.name]
-        if isinstance(node, ops.Synapse) and isinstance(other, ops.Synapse) and other is not node:
+        if isinstance(node, ops.Weighted) and isinstance(other, ops.Weighted) and other is not node:
             error = float(np.abs(other.weight - node.weight).max())
             found.append(GridLayer(node.name, exponent(node.weight), error))
     return tuple(found)

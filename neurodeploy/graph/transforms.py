@@ -22,7 +22,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
         current = replace(node, inputs=tuple(merged.get(source, source) for source in node.inputs))
         if isinstance(current, ops.BatchNormNode):
             before = folded[current.inputs[0]]
-            if isinstance(before, ops.Synapse) and len(graph.consumers(before.name)) == 1:
+            if isinstance(before, ops.Weighted) and len(graph.consumers(before.name)) == 1:
                 folded[before.name] = _merge(before, current)
                 merged[node.name] = before.name
                 continue
@@ -30,7 +30,7 @@ def fold_batch_norm(graph: Graph) -> Graph:
     return Graph(folded.values())
 
 
-def _merge(synapse: ops.Synapse, norm: ops.BatchNormNode) -> ops.Synapse:
+def _merge(synapse: ops.Weighted, norm: ops.BatchNormNode) -> ops.Weighted:
     scale = norm.scale.astype(np.float64)
     weight = synapse.weight * scale.reshape(-1, *(1,) * (synapse.weight.ndim - 1))
     bias = norm.shift + scale * (0 if synapse.bias is None else synapse.bias)

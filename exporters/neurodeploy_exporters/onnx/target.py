@@ -57,7 +57,7 @@ def calibrate(graph: Graph, inputs: NDArray[np.float32], steps: int) -> dict[str
         made = _values(node, [made_of_spikes.get(source) for source in node.inputs], inputs)
         if made is not None and made.largest <= _LARGEST_INPUT:
             made_of_spikes[node.name] = made
-    read = [node.inputs[0] for node in graph.nodes if isinstance(node, ops.Synapse)]
+    read = [node.inputs[0] for node in graph.nodes if isinstance(node, ops.Weighted)]
     grids = {name: Grid(made_of_spikes[name].step, 0) for name in read if name in made_of_spikes}
     currents = [node.name for node in graph.of(ops.ConvNode) if node.inputs[0] in grids]
     return grids | _ranges(graph, currents, inputs, steps)

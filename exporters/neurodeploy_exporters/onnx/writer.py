@@ -178,7 +178,7 @@ def on_grid(writer: Writer, name: str, grid: Grid, result: str) -> str:
     return result
 
 
-def synapse(writer: Writer, node: ops.Synapse, source: Grid | None) -> list[str]:
+def synapse(writer: Writer, node: ops.Weighted, source: Grid | None) -> list[str]:
     """Weights and bias of a layer: signed 8-bit integers with one scale per output, and 32-bit ones where the input has a grid.
 
     Of a Linear the weights are `[N_in, N_out]`: ONNX Runtime takes its scales along the last axis.

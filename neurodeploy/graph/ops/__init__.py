@@ -26,7 +26,7 @@ from neurodeploy.graph.ops.operation import traced_function as traced_function
 from neurodeploy.graph.ops.pool import AvgPoolNode as AvgPoolNode
 from neurodeploy.graph.ops.pool import MaxPoolNode as MaxPoolNode
 from neurodeploy.graph.ops.relu import ReluNode as ReluNode
-from neurodeploy.graph.ops.synapse import Synapse as Synapse
+from neurodeploy.graph.ops.synapse import Weighted as Weighted
 from neurodeploy.graph.ops.terminals import EncodeNode as EncodeNode
 from neurodeploy.graph.ops.terminals import InputNode as InputNode
 from neurodeploy.graph.ops.terminals import OutputNode as OutputNode

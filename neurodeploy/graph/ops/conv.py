@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from neurodeploy.graph.ops.operation import Array, Call, Nodes, Shape, traced
-from neurodeploy.graph.ops.synapse import Synapse, array
+from neurodeploy.graph.ops.synapse import Weighted, array
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ConvNode(Synapse):
+class ConvNode(Weighted):
     """`y[o] = b[o] + Σ_c,k w[o, c, k] x[c, stride·i + dilation·k − padding]`, zero-padded cross-correlation as in torch.
 
     Attributes:

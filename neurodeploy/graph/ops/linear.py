@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from neurodeploy.graph.ops.operation import Array, Call, Nodes, Shape, traced
-from neurodeploy.graph.ops.synapse import Synapse, array
+from neurodeploy.graph.ops.synapse import Weighted, array
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LinearNode(Synapse):
+class LinearNode(Weighted):
     """`y = W x + b`, with `weight` `[N_out, N_in]` and `bias` `[N_out]` or None."""
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:

@@ -12,11 +12,11 @@ from neurodeploy.io.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Own = TypeVar("Own", bound="Synapse")
+Own = TypeVar("Own", bound="Weighted")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Synapse(Operation):
+class Weighted(Operation):
     """A sum of weighted inputs.
 
     Attributes:
