@@ -380,7 +380,7 @@ def shared_options(targets: Sequence[str], given: Mapping[str, Any]) -> dict[str
         if not any(option in having for having in fields.values()):
             others = [name for name in names() if option in find(name).Options.model_fields]
             hint = f"; add the target {' or '.join(others)}, or leave it out" if others else ""
-            raise UserError(f"{option.replace('_', '-')}: no option of {', '.join(targets)}{hint}")
+            raise UserError(f"{option.replace('_', '-')}: no option of {', '.join(targets) or 'any target'}{hint}")
     return {target: {key: given[key] for key in given if key in having} for target, having in fields.items()}
 
 

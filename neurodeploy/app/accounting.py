@@ -21,6 +21,8 @@ def energy_report(
     host: str = HOST,
     baseline: Account | None = None,
     twin: Account | None = None,
+    steps: int | None = None,
+    batch_axis: int = 0,
 ) -> Report:
     """Count a model.
 
@@ -31,11 +33,13 @@ def energy_report(
         host: profile of the host that computes the encoder and the head.
         baseline: report of the model to compare with.
         twin: report of the trained ReLU network that stands for this one.
+        steps, batch_axis: see `neurodeploy_energy.account`.
 
     Raises:
         UserError: see `neurodeploy_energy.account`.
     """
-    report = account(model.module, samples.split(model.batch), name=model.name, profiles=profiles)
+    batches = samples if model.batch is None else samples.split(model.batch, batch_axis)
+    report = account(model.module, batches, name=model.name, profiles=profiles, steps=steps, batch_axis=batch_axis)
     accuracy = None
     if model.test_labels is not None and samples is model.test_samples:
         accuracy = evaluate(model.module, samples, model.test_labels).accuracy
@@ -43,9 +47,13 @@ def energy_report(
 
 
 def energy_of(network: nn.Module, samples: Tensor, profiles: Sequence[str]) -> dict[str, float]:
-    """Estimated µJ per sample of a network that was just trained, on samples `[N, …]`, under each of the profiles."""
+    """Estimated µJ per sample of a network that was just trained, on samples `[N, …]`, under each profile that prices it.
+
+    A profile without a cost of multiply-accumulates says nothing of a ReLU network, which has nothing else.
+    """
     report = account(network, samples.split(BATCH), profiles=profiles)
-    return {given: report.energy(cost.name).total_uj for given, cost in zip(profiles, report.profiles, strict=True)}
+    energies = {given: report.energy(cost.name).total_uj for given, cost in zip(profiles, report.profiles, strict=True)}
+    return {given: uj for given, uj in energies.items() if uj or not report.total.macs}
 
 
 def completed(

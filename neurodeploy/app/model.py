@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 from typing import Literal
 
 import numpy as np
@@ -171,9 +172,10 @@ class Model:
         statements: what was assumed of a NIR file, or what fires a bundle's spikes, a sentence each.
         graph: batch norm folded; None for a torch module that was not deployed, and for a ReLU network.
         steps: how often a NIR file's network is fed a static sample; None if samples are sequences.
-        batch: samples to run at a time, at most.
+        batch: samples to run at a time, at most; None for all that are given.
         deployed: an artefact, whose runtimes compute on the CPU and not on the machine's accelerators.
         deployment: of a checkpoint.
+        title: of its bundles, where `name` says more.
     """
 
     name: str
@@ -185,9 +187,10 @@ class Model:
     statements: tuple[str, ...] = ()
     graph: Graph | None = None
     steps: int | None = None
-    batch: int = BATCH
+    batch: int | None = BATCH
     deployed: bool = False
     deployment: Deployment | None = None
+    title: str = ""
 
     def subject(self, *, samples: int = 16, calibration: int = 64) -> Subject:
         """What an export target takes.
@@ -207,20 +210,22 @@ class Model:
             accuracy = {
                 "float": evaluate(self.module, self.deployment.data.test_samples, self.deployment.data.test_labels).accuracy
             }
-            return self.deployment.subject(self.name, samples=samples, calibration=calibration, accuracy=accuracy)
+            return self.deployment.subject(self.title or self.name, samples=samples, calibration=calibration, accuracy=accuracy)
         if self.test_samples is None:
             raise UserError(f"{self.name}: brings no samples of its own; give some")
         parts = (self.test_samples[:samples], self.test_samples[samples : samples + calibration])
         carried, rest = (
             part.transpose(0, 1).contiguous().numpy() if self.graph.input.timed else part.numpy() for part in parts
         )
-        return Subject(graph=self.graph, sample_inputs=carried, name=self.name, calibration=rest if len(parts[1]) else None)
+        return Subject(
+            graph=self.graph, sample_inputs=carried, name=self.title or self.name, calibration=rest if len(parts[1]) else None
+        )
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.data}"]
+        lines = wrap(f"{self.name}: {self.data}", 80)
         if self.graph is not None:
             lines += ["", *_layer_lines(self.graph, self.places)]
-        return "\n".join([*lines, *self.statements])
+        return "\n".join([*lines, *(line for text in self.statements for line in wrap(text, 80))])
 
     def __repr__(self) -> str:
         return f"<Model {self.name}; print it for its layers>"
@@ -277,7 +282,7 @@ def load_model(place: str | Path, nir: NirChoices | None = None) -> Model:
     module = found if isinstance(found, nn.Module) or not callable(found) else _made_by(found, place)
     if not isinstance(module, nn.Module):
         raise UserError(f"{place}: {type(module).__name__} found, a torch module or a function that makes one expected")
-    return Model(place, module.eval(), None, "samples given by --input")
+    return Model(place, module.eval(), None, "no samples of its own")
 
 
 def _of_nir(path: Path, choices: NirChoices) -> Model:
@@ -287,7 +292,7 @@ def _of_nir(path: Path, choices: NirChoices) -> Model:
         path.stem,
         GraphModule(graph, batch_first=graph.input.timed),
         None,
-        "samples given by --input",
+        "no samples of its own",
         places=_places(graph),
         statements=reading.statements,
         graph=graph,
@@ -328,7 +333,15 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
             places = deployed_places(deployment.graph, progress.recipe.export.target_options())
     graph = None if deployment is None else deployment.graph
     return Model(
-        name, loaded.network, data.test_samples, data.note, data.test_labels, places, graph=graph, deployment=deployment
+        name,
+        loaded.network,
+        data.test_samples,
+        data.note,
+        data.test_labels,
+        places,
+        graph=graph,
+        deployment=deployment,
+        title=f"{progress.recipe.name}-{progress.role}",
     )
 
 

@@ -1,9 +1,9 @@
 """The verbs of `import neurodeploy`: each takes a module, a `Model`, a bundle, or the path of a file or folder."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 from warnings import warn
 
 import numpy as np
@@ -15,6 +15,7 @@ from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.compare import Gathering
 from neurodeploy.app.deployment import split_code
 from neurodeploy.app.model import Model, load_model, of_bundle
+from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
 from neurodeploy.dynamics.encodings import EventInput
 from neurodeploy.graph import fold_batch_norm
@@ -24,7 +25,7 @@ from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe, with_seeds
 from neurodeploy.recipe import load as load_recipe
-from neurodeploy.training.experiment import checkpoint_of
+from neurodeploy.training.experiment import checkpoint_of, silent
 from neurodeploy.training.parallel import fabric_on
 from neurodeploy.training.results import Results
 from neurodeploy_energy import Report
@@ -78,16 +79,24 @@ class Run:
         return str(self.summary)
 
 
+@overload
 def train(
     recipe: str | Path | Recipe,
     folder: str | Path,
-    *others: Any,
+    *,
     seeds: Sequence[int] = (),
     resume: bool = False,
     device: str = "auto",
-    **named: Any,
-) -> Run:
-    """Train every network of a recipe, as `neurodeploy train` does.
+    progress: bool = True,
+) -> Run: ...
+
+
+@overload
+def train(recipe: Recipe, folder: str, seed: int, path: Path, *others: Any, **options: Any) -> Any: ...
+
+
+def train(recipe: Any, folder: Any, *others: Any, **options: Any) -> Any:
+    """Train every network of a recipe, as `neurodeploy train` does; the second form is that of version 0.1, for one network.
 
     Args:
         recipe: an embedded recipe's name, a TOML file, or a recipe.
@@ -95,20 +104,32 @@ def train(
         seeds: instead of the recipe's.
         resume: continue an interrupted run, to the same weights.
         device: "cpu", "cuda", or the GPU if there is one ("auto").
+        progress: show each training on standard error.
 
     Raises:
         UserError: the recipe or its data cannot be used, or the folder holds another run.
         Failure: a loss is not finite, or the disk is full.
     """
-    if others or named:  # one network of a recipe: what this name meant in version 0.1
+    if others:
         from neurodeploy.training import train as train_network
 
         warn("neurodeploy.train trains whole recipes now; use neurodeploy.training.train", DeprecationWarning, stacklevel=2)
-        network: Any = train_network(recipe, folder, *others, resume=resume, **named)  # type: ignore[arg-type]
-        return network
+        return train_network(recipe, folder, *others, **options)
+    return _train(recipe, Path(folder), **options)
+
+
+def _train(
+    recipe: str | Path | Recipe,
+    folder: Path,
+    *,
+    seeds: Sequence[int] = (),
+    resume: bool = False,
+    device: str = "auto",
+    progress: bool = True,
+) -> Run:
     settings = with_seeds(recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe)), tuple(seeds))
-    results = train_recipe(settings, Path(folder), fabric=fabric_on(device, settings.precision), resume=resume)
-    return Run(Path(folder), results)
+    fabric, watcher = fabric_on(device, settings.precision), training_bar if progress else silent
+    return Run(folder, train_recipe(settings, folder, fabric=fabric, watcher=watcher, resume=resume))
 
 
 def load(place: str | Path) -> Model:
@@ -154,7 +175,14 @@ def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, bat
 
 
 def export(
-    model: Model | str | Path, target: str, folder: str | Path, *, samples: int = 16, calibration: int = 64, **options: Any
+    model: Model | str | Path,
+    target: str,
+    folder: str | Path,
+    *,
+    inputs: Samples | None = None,
+    samples: int = 16,
+    calibration: int = 64,
+    **options: Any,
 ) -> Bundle:
     """Write a bundle.
 
@@ -162,6 +190,7 @@ def export(
         model: of `deploy` or `load`, or the path of a checkpoint.
         target: "onnx", "lava", "nir" or another installed target.
         folder: replaced if it is a bundle already.
+        inputs: samples `[N, …]` of a model that brings none, such as a NIR file.
         samples: so many samples are in the bundle, for its verification.
         calibration: so many more are there for a target to round by.
         options: of the target, such as `quantize="exact"`.
@@ -174,6 +203,8 @@ def export(
     source = model if isinstance(model, Model) else load_model(model)
     if source.graph is not None:
         found.check(source.graph, chosen, calibrated=calibration > 0)  # before an accuracy is measured
+    if inputs is not None:
+        source = replace(source, test_samples=_tensor(inputs), deployment=None)
     subject = source.subject(samples=samples, calibration=calibration)
     return read_bundle(found.export(subject, Path(folder), chosen))
 
@@ -195,6 +226,8 @@ def energy(
     twin: AnyModel | None = None,
     profiles: Sequence[str] = PROFILES,
     host: str = HOST,
+    steps: int | None = None,
+    batch_axis: int = 0,
 ) -> Report:
     """Spikes and operations, counted layer by layer, and estimated energy; `print` it, look at it in a notebook, `save` it.
 
@@ -205,6 +238,8 @@ def energy(
         twin: the trained ReLU network that stands for the model, such as its teacher.
         profiles: energy profiles by name or path; the first is the headline.
         host: profile of the host that computes what is before and after a chip.
+        steps: T of a torch module whose neurons take one step at a time and that has no loop over time of its own.
+        batch_axis: axis of the samples: 1 for a torch module that takes `[T, B, …]`.
 
     Raises:
         UserError: there are no samples, the model does not run on them, or a profile is unknown.
@@ -214,9 +249,10 @@ def energy(
     values = subject.test_samples if samples is None else _tensor(samples)
     if values is None:
         raise UserError(f"{subject.name}: brings no data of its own; give samples")
+    run: dict[str, Any] = {"steps": steps, "batch_axis": batch_axis}
     relu = None if others[1] is None else energy_report(others[1], values, profiles)
-    reference = None if others[0] is None else energy_report(others[0], values, profiles, host=host, twin=relu)
-    return energy_report(subject, values, profiles, host=host, baseline=reference, twin=relu)
+    reference = None if others[0] is None else energy_report(others[0], values, profiles, host=host, twin=relu, **run)
+    return energy_report(subject, values, profiles, host=host, baseline=reference, twin=relu, **run)
 
 
 def compare(
@@ -243,7 +279,7 @@ def _model(model: AnyModel) -> Model:
     if isinstance(model, Bundle):
         return of_bundle(model.folder)
     if isinstance(model, nn.Module):
-        return Model(type(model).__name__, model, None, "samples of the caller")
+        return Model(type(model).__name__, model, None, "samples of the caller", batch=None)
     return load_model(model)
 
 

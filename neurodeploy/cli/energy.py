@@ -93,7 +93,7 @@ def command(
         reference = energy_report(other, x, profiles, host=host_profile, twin=relu)
     report = energy_report(subject, x, profiles, host=host_profile, baseline=reference, twin=relu)
     if measure:
-        report = replace(report, measured=measured_on(subject.module, x.split(subject.batch)[0], where))
+        report = replace(report, measured=measured_on(subject.module, x[: subject.batch], where))
     if output is not None:
         facts = {"Model": model, "Data": subject.data if samples is None else str(samples)}
         facts |= {"Spikes": subject.statements[0]} if subject.deployed else {}

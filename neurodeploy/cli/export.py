@@ -150,8 +150,8 @@ def _export_checkpoint(
 ) -> list[Path]:
     from neurodeploy.app.deployment import deploy
     from neurodeploy.app.finetune import finetune_student
+    from neurodeploy.app.progress import training_bar
     from neurodeploy.app.run import FINETUNING
-    from neurodeploy.cli.console import training_bar
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.parallel import fabric_on

@@ -23,8 +23,8 @@ def command(
     allocator: Allocator = "default",
     as_json: AsJson = False,
 ) -> None:
+    from neurodeploy.app.progress import training_bar
     from neurodeploy.app.run import SUMMARY, run
-    from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe import load, with_seeds
     from neurodeploy.training.parallel import fabric_on, processes
 

@@ -33,9 +33,9 @@ def command(
     allocator: Allocator = "default",
     as_json: AsJson = False,
 ) -> None:
+    from neurodeploy.app.progress import training_bar
     from neurodeploy.app.sweep import so_far, sweep
     from neurodeploy.app.sweep_report import table_of, write_sweep
-    from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe.sweep import load_space
     from neurodeploy.training.parallel import fabric_on, processes
     from neurodeploy_energy.report.formats import drawn

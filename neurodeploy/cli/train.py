@@ -25,8 +25,8 @@ def command(
     allocator: Allocator = "default",
     as_json: AsJson = False,
 ) -> None:
+    from neurodeploy.app.progress import training_bar
     from neurodeploy.app.train import train_recipe
-    from neurodeploy.cli.console import training_bar
     from neurodeploy.recipe import load, with_seeds
     from neurodeploy.training.parallel import fabric_on
     from neurodeploy.training.results import RESULTS

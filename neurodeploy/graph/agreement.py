@@ -8,9 +8,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.errors import UserError
@@ -34,7 +36,7 @@ def check_agreement(network: nn.Module, graph: Graph, samples: Tensor, *, batch_
         UserError: the module does not run on the samples, or a spike or logit differs: the first layer, step and neuron.
     """
     own = deepcopy(network).double().eval()
-    other = GraphModule(graph, batch_first=batch_first).double()
+    other = _in_double(graph, own, batch_first=batch_first)
     try:
         expected, answer = _recorded(own, graph.spiking, samples.double())
     except UserError:
@@ -53,6 +55,26 @@ def check_agreement(network: nn.Module, graph: Graph, samples: Tensor, *, batch_
             "computes something that the graph has not"
         )
     return sum(spikes.numel() for spikes in expected.values())
+
+
+def _in_double(graph: Graph, network: nn.Module, *, batch_first: bool) -> GraphModule:
+    """The graph in float64. A graph holds a batch norm as two float32 constants; here they get back the digits that they lost.
+
+    Raises:
+        UserError: the constants are not those of the module's layer.
+    """
+    module = GraphModule(graph, batch_first=batch_first).double()
+    for node in graph.of(ops.BatchNormNode):
+        norm, layer = network.get_submodule(node.name), module.get_submodule(node.name)
+        if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_mean is None or norm.running_var is None:
+            continue
+        scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+        shift = (0 if norm.bias is None else norm.bias) - norm.running_mean * scale
+        for name, exact, kept in (("scale", scale, node.scale), ("shift", shift, node.shift)):
+            if not np.array_equal(exact.detach().numpy().astype(np.float32), kept):
+                raise UserError(f"layer {node.name}: its {name} differs from that of its graph")
+        layer.weight, layer.bias = (nn.Parameter(exact.detach(), requires_grad=False) for exact in (scale, shift))
+    return module
 
 
 def _check_layer(layer: str, expected: Tensor, found: Tensor) -> None:

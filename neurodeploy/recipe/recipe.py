@@ -63,6 +63,8 @@ class ExportSettings(Section):
             taken = {key for name in known for key in find(name).Options.model_fields}
             # recipes of version 0.1 that were stored say every option, also those that none of their targets has
             idle = {key for key, value in flat.items() if key not in taken and value in option_defaults().get(key, ())}
+            if not targets:  # nothing is exported, and what a target would have been asked for is left out
+                idle = flat.keys() & option_defaults().keys()
             if len(known) < len(targets):  # an option that no installed target has may be that of another
                 idle |= flat.keys() - taken
             shared = shared_options(known, {key: value for key, value in flat.items() if key not in idle})

@@ -142,7 +142,9 @@ class Results(BaseModel):
             "  ".join((cell.ljust if column == 0 else cell.rjust)(widths[column]) for column, cell in enumerate(row)).rstrip()
             for row in table
         ]
-        note = f"{self.data}; means over {len(self.recipe.seeds)} seeds with 95 % intervals; {self.recipe.energy.profiles[0]}"
+        seeds = len(self.recipe.seeds)
+        over = "one seed" if seeds == 1 else f"means over {seeds} seeds with 95 % intervals"
+        note = f"{self.data}; {over}; energy under {self.recipe.energy.profiles[0]}"
         return "\n".join([self.recipe.name, "", *lines, "", *wrap(note, 80)])
 
 

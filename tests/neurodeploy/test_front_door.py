@@ -293,3 +293,48 @@ def test_no_warning_comes_from_the_new_names():
         assert isinstance(nd.IF(), Neuron)
         assert isinstance(nd.CubaLIF(), Neuron)
         assert isinstance(nd.ParametricLIF(), Neuron)
+
+
+def test_batch_norm_before_an_analog_output_is_compared_with_the_digits_that_the_module_has():
+    torch.manual_seed(0)
+    norm = BatchNorm2d(4)
+    analog = Network(
+        Conv2d(1, 4, 3), norm, DirectEncoding(steps=3), nd.LIF(threshold=0.3), Conv2d(4, 3, 6), nn.ReLU(), Flatten(), TimeMean()
+    )
+    analog.train()
+    for batch in IMAGES.split(20):
+        analog(batch)
+    assert nd.deploy(analog.eval(), IMAGES).graph is not None
+    with torch.no_grad():
+        norm.weight[2] += 0.1
+    norm.register_forward_hook(lambda _module, _inputs, output: output * 1.0001)
+    with pytest.raises(nd.UserError, match="logits differ|spikes differ"):
+        nd.deploy(analog, IMAGES)
+
+
+def test_a_model_without_samples_is_exported_on_given_ones(model, tmp_path):
+    bundle = nd.export(model, "nir", tmp_path / "nir", samples=4)
+    network = nd.load(bundle.folder / "whole.nir")
+    with pytest.raises(nd.UserError, match="brings no samples of its own"):
+        nd.export(network, "onnx", tmp_path / "none")
+    assert nd.verify(nd.export(network, "onnx", tmp_path / "onnx", inputs=IMAGES[:6], samples=6)).passed
+
+
+def test_a_tensor_is_one_batch_for_a_module():
+    seen = []
+    own = network()
+    own.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
+    nd.energy(own, IMAGES.repeat(5, 1, 1, 1))
+    assert seen == [300]
+
+
+def test_a_bundle_prints_what_it_holds(model, tmp_path):
+    text = str(nd.export(model, "lava", tmp_path / "b", samples=2))
+    assert "lava bundle of Network" in " ".join(text.split())
+    assert "body.net" in text
+    assert max(map(len, text.splitlines())) <= 80 or "/" in max(text.splitlines(), key=len)
+
+
+def test_a_student_has_one_name_in_its_bundles(run, tmp_path):
+    assert nd.export(run["student"], "onnx", tmp_path / "b", samples=2).manifest.model == "digits-student"
+    assert max(map(len, str(run["student"]).splitlines())) <= 80

@@ -1,13 +1,20 @@
 """What is known of a layer once it has been counted: its counts, its inputs by kind, its shape, its accesses to memory."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from math import prod
+from math import fsum, prod
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from neurodeploy_energy.declared import Count, Declared, Positive
+
+
+def exact_sum(values: Iterable[float]) -> float:
+    """The sum, rounded once: `sum` of floats gives other last digits from Python 3.12 on. Whole numbers stay whole."""
+    terms = list(values)
+    return sum(terms) if all(isinstance(term, int) for term in terms) else fsum(terms)
 
 
 @dataclass(frozen=True)

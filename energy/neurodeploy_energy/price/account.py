@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy.count.layer import InputKinds, LayerRow, MemoryAccesses, Series
+from neurodeploy_energy.count.layer import InputKinds, LayerRow, MemoryAccesses, Series, exact_sum
 from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict, estimate, judge
 from neurodeploy_energy.price.joules import Measurement, Unmeasured
 from neurodeploy_energy.price.profiles import Profile
@@ -69,10 +69,10 @@ class Account:
     def total(self) -> LayerRow:
         """Sum over the layers; `rate` is over all neurons, `steps` is T."""
         names = [one.name for one in fields(LayerRow) if one.name not in _NOT_SUMMED]
-        sums = {name: sum(getattr(row, name) for row in self.layers) for name in names}
+        sums = {name: exact_sum(getattr(row, name) for row in self.layers) for name in names}
         inputs = sum((row.inputs for row in self.layers), InputKinds())
         memory = sum((row.memory for row in self.layers), MemoryAccesses())
-        slots = sum(row.neurons * row.steps for row in self.layers)
+        slots = exact_sum(row.neurons * row.steps for row in self.layers)
         spikes = sums["spikes"]
         rate = spikes / slots if slots else 0.0
         return replace(LayerRow("total", "total"), **sums, inputs=inputs, memory=memory, steps=float(self.steps), rate=rate)
@@ -240,7 +240,7 @@ def deployment(report: Account, chip: Profile, host: Profile) -> DeploymentEnerg
     parts: dict[str, list[LayerRow]] = {"encoder": [], "body": [], "head": []}
     for row in report.layers:
         parts[report.places.get(row.name, "body")].append(row)
-    encoder, head = (sum(map(host_macs, parts[place])) for place in ("encoder", "head"))
+    encoder, head = (exact_sum(map(host_macs, parts[place])) for place in ("encoder", "head"))
     body = estimate(parts["body"], chip, report.steps)
     price = host.mac * 1e-6
     return DeploymentEnergy(
@@ -280,7 +280,7 @@ def energy_per_sample(report: Account, profile: Profile) -> NDArray[np.float64]:
     if kept is None:
         return np.array([breakdown.total_uj])
     driven = {row.name for row in report.layers if row.sops}
-    memory = sum(layer.memory + layer.addresses for layer in breakdown.layers if layer.name in driven)
+    memory = exact_sum(layer.memory + layer.addresses for layer in breakdown.layers if layer.name in driven)
     sops = _around_mean(kept.sops_per_sample)
     mean = float(kept.sops_per_sample.double().mean())
     picojoules = (profile.ac or 0.0) * sops + (memory / mean * sops if mean else 0.0)

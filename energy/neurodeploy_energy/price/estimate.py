@@ -7,7 +7,7 @@ activations.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neurodeploy_energy.count.layer import LayerRow
+from neurodeploy_energy.count.layer import LayerRow, exact_sum
 from neurodeploy_energy.price.memory import accesses_of, dense_accesses
 from neurodeploy_energy.price.profiles import Profile
 
@@ -36,7 +36,7 @@ class LayerEnergy:
 
     @property
     def total(self) -> float:
-        return sum(getattr(self, field) for field in CAUSES.values())
+        return exact_sum(getattr(self, field) for field in CAUSES.values())
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class EnergyBreakdown:
     @property
     def total_uj(self) -> float:
         """µJ per sample, static energy aside."""
-        return sum(layer.total for layer in self.layers) * 1e-6
+        return exact_sum(layer.total for layer in self.layers) * 1e-6
 
 
 def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int) -> EnergyBreakdown:
@@ -123,7 +123,7 @@ def _left_out(rows: Sequence[LayerRow], profile: Profile) -> tuple[str, ...]:
         lines += [(profile.spike, ("spikes",), "spikes sent")]
     shapeless = [row.name for row in rows if row.dense_macs and row.geometry is None]
     unknown = [f"memory accesses of {', '.join(shapeless)}, whose shape is not known"] if profile.memory and shapeless else []
-    amounts = ((cost, sum(getattr(row, field) for row in rows for field in fields), what) for cost, fields, what in lines)
+    amounts = ((cost, exact_sum(getattr(row, field) for row in rows for field in fields), what) for cost, fields, what in lines)
     known = (f"{amount:,.0f} {what}" for cost, amount, what in amounts if cost is None and amount)
     return (*known, *unknown)
 
@@ -225,5 +225,5 @@ def _dense_uj(layers: Sequence[LayerRow], profile: Profile, mac: float, gamma: f
 
 def _sparsity(twin: Sequence[LayerRow]) -> float:
     """The share of multiply-accumulates with an input or a weight of zero."""
-    macs = sum(row.macs for row in twin)
-    return 1 - sum(row.effective_macs for row in twin) / macs if macs else 0.0
+    macs = exact_sum(row.macs for row in twin)
+    return 1 - exact_sum(row.effective_macs for row in twin) / macs if macs else 0.0

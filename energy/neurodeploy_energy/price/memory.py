@@ -7,7 +7,7 @@ those of every step. The two together are the paper's formulas for one layer.
 from dataclasses import dataclass
 from math import prod
 
-from neurodeploy_energy.count.layer import LayerRow, SynapseGeometry
+from neurodeploy_energy.count.layer import LayerRow, SynapseGeometry, exact_sum
 from neurodeploy_energy.declared import Count, Declared
 
 
@@ -69,7 +69,7 @@ class ModelAccesses:
         narrow = bits if activation_bits is None else activation_bits
         widths = {"input": narrow, "weight": bits, "potential": bits, "output": narrow}
         counts = {kind: getattr(self, f"{kind}s") for kind in widths}
-        return sum(n * model.access_pj(getattr(self, f"{kind}_size"), widths[kind]) for kind, n in counts.items() if n)
+        return exact_sum(n * model.access_pj(getattr(self, f"{kind}_size"), widths[kind]) for kind, n in counts.items() if n)
 
 
 def spike_accesses(layer: SynapseGeometry, spikes: float) -> ModelAccesses:

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,7 +74,7 @@ class Sample:
         return SampleEntry(file=SAMPLE, samples=len(self.logits), logits_atol=atol, allowed_mismatched_spikes=allowed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bundle:
     """A bundle on disk, whose manifest has been read and checked."""
 
@@ -82,6 +83,21 @@ class Bundle:
 
     def path(self, name: str) -> Path:
         return self.folder / name
+
+    def __str__(self) -> str:
+        """Where it is and what it holds, in 80 columns."""
+        manifest = self.manifest
+        lines = [
+            f"{self.folder}: {manifest.target} bundle of {manifest.model}",
+            f"files: {', '.join(piece.file for piece in manifest.pieces)}; quantization: {manifest.quantization.get('kind')}; "
+            f"T = {manifest.steps}; {manifest.sample.samples} samples",
+            *(f"{label}: {found.correct} of {found.samples} test samples right" for label, found in manifest.accuracy.items()),
+            *manifest.notes,
+        ]
+        return "\n".join(part for line in lines for part in wrap(line, 80))
+
+    def __repr__(self) -> str:
+        return f"<Bundle {self.folder}; print it>"
 
     def sample(self) -> Sample:
         """Read the sample.

@@ -93,13 +93,13 @@ class Session:
         self._separable = in_portions and all(file.separable for file in files)
 
     @classmethod
-    def of_bundle(cls, folder: Path, *, pieces: bool = False, **options: Any) -> "Session":
+    def of_bundle(cls, folder: str | Path, *, pieces: bool = False, **options: Any) -> "Session":
         """The network of an ONNX bundle, as a whole or in pieces (encoder, body, head); `options` as above.
 
         Raises:
             UserError: there is no readable bundle, or it holds pieces of another format.
         """
-        bundle = read_bundle(folder)
+        bundle = read_bundle(Path(folder))
         whole = bundle.manifest.whole
         chosen = bundle.manifest.chain if pieces or whole is None else (whole,)
         foreign = [piece for piece in chosen if piece.format != "onnx"]

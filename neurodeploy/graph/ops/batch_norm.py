@@ -34,7 +34,9 @@ class BatchNormNode(Operation):
 
         from neurodeploy.dynamics import layers
 
-        layer = layers.BatchNormNd(len(self.scale), eps=0.0)
+        # variance and eps add up to 1 exactly: torch 2.11 refuses an eps of 0
+        layer = layers.BatchNormNd(len(self.scale), eps=2.0**-20)
+        layer.running_var -= layer.eps
         layer.weight = nn.Parameter(torch.from_numpy(self.scale.copy()), requires_grad=False)
         layer.bias = nn.Parameter(torch.from_numpy(self.shift.copy()), requires_grad=False)
         return layer
