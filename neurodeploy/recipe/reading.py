@@ -1,11 +1,14 @@
 """Finding and reading recipes: embedded ones by name, others by path; every fault named with its place."""
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe.recipe import Recipe
@@ -15,8 +18,8 @@ _BUILT_IN = resources.files("neurodeploy") / "recipes"
 
 def built_in() -> dict[str, Recipe]:
     """Name → recipe, for every recipe that the package carries."""
-    found = sorted(entry.name.removesuffix(".toml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".toml"))
-    return {name: parse((_BUILT_IN / f"{name}.toml").read_text("utf-8"), origin=name) for name in found}
+    names = sorted(entry.name.removesuffix(".toml") for entry in _BUILT_IN.iterdir() if entry.name.endswith(".toml"))
+    return {name: parse((_BUILT_IN / f"{name}.toml").read_text("utf-8"), origin=name) for name in names}
 
 
 def text_of(name: str) -> str:
@@ -49,7 +52,7 @@ def load(name_or_path: str) -> Recipe:
     Raises:
         UserError: no such file or recipe, or a setting that is unknown or of the wrong type; the message names it.
     """
-    return parse_content(*_without_sweep(*read_content(name_or_path)))
+    return parse_content(*read_content(name_or_path))
 
 
 def read_content(name_or_path: str) -> tuple[dict[str, Any], str]:
@@ -77,15 +80,13 @@ def parse(text: str, *, origin: str) -> Recipe:
     Raises:
         UserError: every setting at fault is named, with what was found and what was expected.
     """
-    return parse_content(*_without_sweep(_tables(text, origin), origin))
+    return parse_content(_tables(text, origin), origin)
 
 
 def parse_content(content: dict[str, Any], origin: str) -> Recipe:
-    """Validate the tables of a recipe; see `parse`."""
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{origin}: {'; '.join(fault(detail) for detail in error.errors())}") from None
+    """Validate the tables of a recipe; see `parse`. `[sweep]` is about the recipe, not part of the experiment."""
+    with faults_named(origin):
+        return Recipe.model_validate({key: value for key, value in content.items() if key != "sweep"})
 
 
 def _tables(text: str, origin: str) -> dict[str, Any]:
@@ -95,28 +96,27 @@ def _tables(text: str, origin: str) -> dict[str, Any]:
         raise UserError(f"{origin}: not valid TOML: {error}") from None
 
 
-def _without_sweep(content: dict[str, Any], origin: str) -> tuple[dict[str, Any], str]:
-    """`[sweep]` is about the recipe, not part of the experiment: see `neurodeploy.recipe.sweep`."""
-    return {key: value for key, value in content.items() if key != "sweep"}, origin
-
-
 def parse_json(text: str, *, origin: str) -> Recipe:
     """Validate a recipe in JSON, as run folders keep it; see `parse`."""
-    try:
+    with faults_named(origin):
         return Recipe.model_validate_json(text)
+
+
+@contextmanager
+def faults_named(origin: str) -> Iterator[None]:
+    """Raise a UserError for what pydantic finds inside: each setting at fault, what was found and what was expected."""
+    try:
+        yield
     except ValidationError as error:
-        faults = "; ".join(fault(detail) for detail in error.errors())
-        raise UserError(f"{origin}: {faults}") from None
+        raise UserError(f"{origin}: {'; '.join(map(_fault, error.errors()))}") from None
 
 
-def fault(detail: object) -> str:
-    """One fault that pydantic found, in words: where, what was found, what was expected."""
-    assert isinstance(detail, dict)
-    place = ".".join(str(part) for part in detail["loc"]) or "recipe"
+def _fault(detail: ErrorDetails) -> str:
+    setting = ".".join(map(str, detail["loc"])) or "recipe"
     if detail["type"] == "extra_forbidden":
-        return f"{place}: unknown setting; remove it or check its spelling"
+        return f"{setting}: unknown setting; remove it or check its spelling"
     if detail["type"] == "missing":
-        return f"{place}: missing, give it a value"
+        return f"{setting}: missing, give it a value"
     reason = detail["msg"].removeprefix("Value error, ")
-    found = "" if detail["type"] == "value_error" else f"{detail['input']!r} found, "
-    return f"{place}: {found}{reason[0].lower()}{reason[1:]}"
+    given = "" if detail["type"] == "value_error" else f"{detail['input']!r} found, "
+    return f"{setting}: {given}{reason[0].lower()}{reason[1:]}"

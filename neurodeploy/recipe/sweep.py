@@ -6,10 +6,10 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from neurodeploy.io.errors import UserError
-from neurodeploy.recipe.reading import fault, parse_content, read_content
+from neurodeploy.recipe.reading import faults_named, parse_content, read_content
 from neurodeploy.recipe.recipe import Recipe
 from neurodeploy.recipe.sections import Section
 
@@ -67,7 +67,7 @@ class SweepSettings(Section):
 
     @model_validator(mode="after")
     def _each_setting_once(self) -> "SweepSettings":
-        paths = [one.path for one in self.parameter]
+        paths = [parameter.path for parameter in self.parameter]
         if len(set(paths)) != len(paths):
             raise ValueError(f"parameter {max(paths, key=paths.count)}: occurs twice")
         return self
@@ -115,25 +115,20 @@ def load_space(recipe: str, path: Path | None = None) -> Space:
         UserError: one of them is missing, or not of this form.
     """
     content, origin = read_content(recipe)
-    found = content.pop("sweep", None)
-    place = f"{origin}: sweep"
-    if path is not None:
-        found, place = _tables(path), str(path)
-    if found is None:
+    own = content.pop("sweep", None)
+    search, source = (own, f"{origin}: sweep") if path is None else (_tables(path), str(path))
+    if search is None:
         raise UserError(f"{origin}: no [sweep] found; add one with a [[sweep.parameter]], or name a file with --space")
-    try:
-        settings = SweepSettings.model_validate(found)
-    except ValidationError as error:
-        raise UserError(f"{place}: {'; '.join(fault(detail) for detail in error.errors())}") from None
-    return Space(content=content, origin=origin, settings=settings)
+    with faults_named(source):
+        return Space(content=content, origin=origin, settings=SweepSettings.model_validate(search))
 
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        told = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise UserError(f"{path}: {told}; a search space in TOML is expected") from None
+        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        raise UserError(f"{path}: {reason}; a search space in TOML is expected") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not valid TOML: {error}") from None
     inner = content.get("sweep")
@@ -142,8 +137,8 @@ def _tables(path: Path) -> dict[str, Any]:
 
 def _set(content: Any, path: list[str], value: Value, origin: str) -> None:
     """Change one setting in place; tables that are not there yet are made, elements of lists must be there."""
-    *way, last = path
-    for key in way:
+    *tables, last = path
+    for key in tables:
         content = content.setdefault(key, {}) if isinstance(content, dict) else _element(content, key, origin)
     if not isinstance(content, dict):
         raise UserError(f"{origin}: {last}: a setting of a table expected, {type(content).__name__} found")
@@ -153,8 +148,8 @@ def _set(content: Any, path: list[str], value: Value, origin: str) -> None:
 def _element(content: Any, key: str, origin: str) -> Any:
     if not isinstance(content, list):
         raise UserError(f"{origin}: {key}: a table or a list expected, {type(content).__name__} found")
-    for place, one in enumerate(content):
-        if key in (str(place), *(str(one.get(name)) for name in ("name", "kind") if isinstance(one, dict))):
-            return one
-    names = [str(one.get("name", one.get("kind"))) for one in content if isinstance(one, dict)]
+    for number, table in enumerate(content):
+        if key in (str(number), *(str(table.get(name)) for name in ("name", "kind") if isinstance(table, dict))):
+            return table
+    names = [str(table.get("name", table.get("kind"))) for table in content if isinstance(table, dict)]
     raise UserError(f"{origin}: {key}: not in the list, which has {', '.join(names) or 'nothing with a name'}")

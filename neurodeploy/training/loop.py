@@ -3,12 +3,10 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 
 from neurodeploy.augmentation import augment
@@ -19,18 +17,17 @@ from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import sole_writer, writing
 from neurodeploy.networks import NetworkOutput
 from neurodeploy.recipe import Recipe
-from neurodeploy.recipe.sections import TrainingSettings
 from neurodeploy.training import checkpoint
 from neurodeploy.training.checkpoint import Checkpoint, Progress
 from neurodeploy.training.evaluation import evaluate
-from neurodeploy.training.metrics import METRICS, Metrics
+from neurodeploy.training.metrics import METRICS as METRICS
+from neurodeploy.training.metrics import Metrics
 from neurodeploy.training.optimisation import MovingAverage, build_optimizer, learning_rate, restore, state_of
 from neurodeploy.training.parallel import determined, share, total
-from neurodeploy.training.stopping import Best, Split, split
+from neurodeploy.training.stopping import Best, split
 from neurodeploy.training.teacher import KnownAnswers, ask
 
 CHECKPOINT = "checkpoint.safetensors"
-__all__ = ["CHECKPOINT", "METRICS", "Watch", "train"]
 
 Watch = Callable[[int, int], None]
 """Called after every step with the epochs completed so far and the samples of this step."""
@@ -79,116 +76,87 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
     with sole_writer(folder) if fabric.is_global_zero else nullcontext():
         fabric.barrier()  # the others read nothing before the folder is ours
-        return _train(recipe, role, seed, folder, data, teacher, source, fabric, watch, resume=resume)
+        start = Progress(recipe=recipe, role=role, seed=seed, epoch=0, in_channels=data.sample_shape[0], classes=data.classes)
+        kept = _kept(folder / CHECKPOINT, start, resume=resume)
+        if kept is not None and kept.progress.complete:
+            return kept.network.to(fabric.device)
+        run = _Run(start, kept, data, teacher, source, fabric)
+        metrics = Metrics(folder, run.epoch) if fabric.is_global_zero else None
+        if run.done and fabric.is_global_zero:
+            checkpoint.save(folder / CHECKPOINT, run.network, run.progress, {})
+        while not run.done:
+            with determined(seed, role, f"epoch {run.epoch}"):
+                values = run.train_epoch(watch)
+            run.end_epoch()
+            if metrics is not None:
+                metrics.write(run.epoch, values)
+                checkpoint.save(folder / CHECKPOINT, run.network, run.progress, run.tensors())
+            fabric.barrier()
+        return run.network.eval()
 
 
-def _train(
-    recipe: Recipe,
-    role: str,
-    seed: int,
-    folder: Path,
-    data: DataSet,
-    teacher: nn.Module | None,
-    source: nn.Module | None,
-    fabric: Fabric,
-    watch: Watch | None,
-    *,
-    resume: bool,
-) -> nn.Module:
-    start = Progress(recipe=recipe, role=role, seed=seed, epoch=0, in_channels=data.sample_shape[0], classes=data.classes)
-    found = _found(folder / CHECKPOINT, start, resume=resume)
-    if found is not None and found.progress.complete:
-        return found.network.to(fabric.device)
-    run = _Run.begin(recipe, role, seed, data, teacher, source, fabric, start, found)
-    metrics = Metrics(folder, run.epoch) if fabric.is_global_zero else None
-    if run.done and fabric.is_global_zero:
-        checkpoint.save(folder / CHECKPOINT, run.network, run.progress, {})
-    while not run.done:
-        with determined(seed, role, f"epoch {run.epoch}"):
-            values = run.train_epoch(watch)
-        progress = run.end_epoch()
-        if metrics is not None:
-            metrics.write(run.epoch, values)
-            checkpoint.save(folder / CHECKPOINT, run.network, progress, run.tensors())
-        fabric.barrier()
-    return run.network.eval()
-
-
-def _found(path: Path, start: Progress, *, resume: bool) -> Checkpoint | None:
+def _kept(path: Path, start: Progress, *, resume: bool) -> Checkpoint | None:
+    """What an interrupted run left; None if this one starts."""
     if not path.exists():
         return None
     if not resume:
         raise UserError(f"{path}: exists; add --resume to continue it, or choose another folder")
-    found = checkpoint.load(path)
+    kept = checkpoint.load(path)
     for field in ("recipe", "role", "seed", "in_channels", "classes"):
-        if getattr(found.progress, field) != getattr(start, field):
+        if getattr(kept.progress, field) != getattr(start, field):
             raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")
-    return found
+    return kept
 
 
-@dataclass(eq=False)
 class _Run:
-    """One training in progress."""
+    """One training in progress.
 
-    recipe: Recipe
-    role: str
-    data: DataSet
-    fabric: Fabric
-    settings: TrainingSettings
-    terms: tuple[LossTerm, ...]
-    progress: Progress
-    network: nn.Module
-    model: _FabricModule
-    optimizer: torch.optim.Optimizer
-    teacher: nn.Module | None
-    known: KnownAnswers | None
-    split: Split
-    best: Best
-    average: MovingAverage | None
+    Args:
+        start: recipe, role and seed, no epoch done.
+        kept: what an interrupted run left, to go on from.
+        data, teacher, source, fabric: see `train`.
+    """
 
-    @classmethod
-    def begin(
-        cls,
-        recipe: Recipe,
-        role: str,
-        seed: int,
+    def __init__(
+        self,
+        start: Progress,
+        kept: Checkpoint | None,
         data: DataSet,
         teacher: nn.Module | None,
         source: nn.Module | None,
         fabric: Fabric,
-        start: Progress,
-        found: Checkpoint | None,
-    ) -> "_Run":
-        settings, terms = recipe.training(role), _terms(recipe, role)
-        student = None if role in recipe.relu_roles else recipe.student_named(role)
+    ) -> None:
+        self.recipe, role, seed = start.recipe, start.role, start.seed
+        self.data, self.teacher, self.fabric = data, teacher, fabric
+        self.settings, self.terms = self.recipe.training(role), _terms(self.recipe, role)
+        self.progress = start if kept is None else kept.progress
+        student = None if role in self.recipe.relu_roles else self.recipe.student_named(role)
         if student is not None and student.needs_teacher and teacher is None:
             raise UserError(f"student {role}: its loss needs a teacher, none was given")
         if student is not None and student.conversion is not None and source is None:
             raise UserError(f"student {role}: its conversion needs a trained ReLU network, none was given")
         with determined(seed, role, "weights"):
-            network = checkpoint.build_network(start) if found is None else found.network
-            network.to(fabric.device)
-            if found is None and student is not None and student.conversion is not None and source is not None:
+            self.network = checkpoint.build_network(start) if kept is None else kept.network
+            self.network.to(fabric.device)
+            if kept is None and student is not None and student.conversion is not None and source is not None:
                 samples = data.train_samples[: student.conversion.samples].to(fabric.device)
-                initialise(network, source, samples, method=student.conversion.method())
-        optimizer = build_optimizer(network, settings)
-        best = Best()
-        if found is not None:
-            restore(optimizer, network, found.group("optimizer"))
-            best = Best(found.progress.best_accuracy, found.progress.epochs_since_best, found.group("best"))
-            if found.progress.scaler:
-                fabric.strategy.precision.load_state_dict(found.progress.scaler)
-        known = None
+                initialise(self.network, source, samples, method=student.conversion.method())
+        optimizer = build_optimizer(self.network, self.settings)
+        self.best = Best()
+        if kept is not None:
+            restore(optimizer, self.network, kept.group("optimizer"))
+            self.best = Best(kept.progress.best_accuracy, kept.progress.epochs_since_best, kept.group("best"))
+            if kept.progress.scaler:
+                fabric.strategy.precision.load_state_dict(kept.progress.scaler)
+        self.known: KnownAnswers | None = None
         if teacher is not None and student is not None and student.known_teacher:
-            known = KnownAnswers(teacher, data.train_samples, fabric.device)
-        model, wrapped = fabric.setup(network, optimizer)
-        average = None
-        if settings.average is not None:
-            average = MovingAverage(network, settings.average, None if found is None else found.group("average"))
-        held_out = split(data, settings.validation_samples, seed)
-        progress = start if found is None else found.progress
-        told = (recipe, role, data, fabric, settings, terms)
-        return cls(*told, progress, network, model, wrapped, teacher, known, held_out, best, average)
+            self.known = KnownAnswers(teacher, data.train_samples, fabric.device)
+        self.model, self.optimizer = fabric.setup(self.network, optimizer)
+        self.average: MovingAverage | None = None
+        if self.settings.average is not None:
+            average = None if kept is None else kept.group("average")
+            self.average = MovingAverage(self.network, self.settings.average, average)
+        self.split = split(data, self.settings.validation_samples, seed)
 
     @property
     def epoch(self) -> int:
@@ -252,8 +220,8 @@ class _Run:
         """Values of the terms for this process's samples of a piece, and how many were answered rightly."""
         index, x, y, targets = self._samples(piece, mine)
         output: NetworkOutput = self.model(x)
-        seen = self._teacher_for(index, x, targets)
-        values = [term(output, seen, targets) for term in self.terms]
+        answer = self._teacher_for(index, x, targets)
+        values = [term(output, answer, targets) for term in self.terms]
         return values, int((output.logits.argmax(-1) == y).sum())
 
     def _samples(self, piece: Tensor, mine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -286,25 +254,21 @@ class _Run:
         self.network.load_state_dict(own)
         return accuracy
 
-    def end_epoch(self) -> Progress:
+    def end_epoch(self) -> None:
         """Count the epoch; at the end of the training, give the network the weights that it ends with."""
-        scaler = {name: float(value) for name, value in self.fabric.strategy.precision.state_dict().items()}
-        patience = self.settings.patience
-        stopped = patience is not None and self.best.epochs_since >= patience
-        self.progress = self.progress.model_copy(
-            update={
-                "epoch": self.epoch + 1,
-                "stopped": stopped,
-                "best_accuracy": self.best.accuracy,
-                "epochs_since_best": self.best.epochs_since,
-                "scaler": scaler,
-            }
-        )
+        patience, best = self.settings.patience, self.best
+        update = {
+            "epoch": self.epoch + 1,
+            "stopped": patience is not None and best.epochs_since >= patience,
+            "best_accuracy": best.accuracy,
+            "epochs_since_best": best.epochs_since,
+            "scaler": {name: float(value) for name, value in self.fabric.strategy.precision.state_dict().items()},
+        }
+        self.progress = self.progress.model_copy(update=update)
         if self.done:
             last = self.best.state or (self.average.state if self.average is not None else None)
             if last is not None:
                 self.network.load_state_dict(last)
-        return self.progress
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """What a resumed run needs besides the weights; nothing once the training is done."""
