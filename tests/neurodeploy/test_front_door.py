@@ -308,7 +308,7 @@ def test_batch_norm_before_an_analog_output_is_compared_with_the_digits_that_the
     with torch.no_grad():
         norm.weight[2] += 0.1
     norm.register_forward_hook(lambda _module, _inputs, output: output * 1.0001)
-    with pytest.raises(nd.UserError, match="logits differ|spikes differ"):
+    with pytest.raises(nd.UserError, match=r"logits differ|spikes differ"):
         nd.deploy(analog, IMAGES)
 
 

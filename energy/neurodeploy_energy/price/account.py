@@ -5,7 +5,7 @@ Held against a baseline, against its twins without spikes, and cut into what a c
 
 from dataclasses import dataclass, field, fields, replace
 from itertools import zip_longest
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -69,7 +69,7 @@ class Account:
     def total(self) -> LayerRow:
         """Sum over the layers; `rate` is over all neurons, `steps` is T."""
         names = [one.name for one in fields(LayerRow) if one.name not in _NOT_SUMMED]
-        sums = {name: exact_sum(getattr(row, name) for row in self.layers) for name in names}
+        sums: dict[str, Any] = {name: exact_sum(getattr(row, name) for row in self.layers) for name in names}
         inputs = sum((row.inputs for row in self.layers), InputKinds())
         memory = sum((row.memory for row in self.layers), MemoryAccesses())
         slots = exact_sum(row.neurons * row.steps for row in self.layers)

@@ -36,7 +36,7 @@ class BatchNormNode(Operation):
 
         # variance and eps add up to 1 exactly: torch 2.11 refuses an eps of 0
         layer = layers.BatchNormNd(len(self.scale), eps=2.0**-20)
-        layer.running_var -= layer.eps
+        layer.running_var = torch.full((len(self.scale),), 1.0 - layer.eps)
         layer.weight = nn.Parameter(torch.from_numpy(self.scale.copy()), requires_grad=False)
         layer.bias = nn.Parameter(torch.from_numpy(self.shift.copy()), requires_grad=False)
         return layer
