@@ -61,7 +61,7 @@ def on_grid(values: Tensor) -> Tensor:
 
 
 def to_bytes(values: Tensor) -> Tensor:
-    """Pixels 0 … 1 as levels 0 … 255, whole numbers in float32 of the same shape; what lies above 255/256 becomes 255."""
+    """Pixels 0 … 1 as levels 0 … 255, whole numbers in float32 of the same shape; what is above 255/256 becomes 255."""
     return values.to(torch.float32).mul(_STEPS).round_().clamp_(0, _STEPS - 1)
 
 

@@ -64,7 +64,7 @@ def flipped(x: Tensor, axis: int, chosen: Tensor) -> Tensor:
 
 
 class Cutout(Augmentation):
-    """One square of zeros per sample. Its centre is any pixel; what lies outside the image is cut off.
+    """One square of zeros per sample. Its centre is any pixel; what is outside the image is cut off.
 
     An even square reaches one pixel further to the left and to the top of its centre than to the right and the bottom.
 

@@ -58,8 +58,8 @@ def calibrate_biases(student: nn.Module, teacher: nn.Module, units: Units, layer
     """
     bias = _bias_before(units, layer)
     wanted = _channel_means(probe.outputs_of(teacher, layer.name))
-    found = units[layer.name] * _channel_means(probe.outputs_of(student, layer.name))
-    bias.add_(((wanted - found) / units[layer.inputs[0]]).to(bias))
+    answered = units[layer.name] * _channel_means(probe.outputs_of(student, layer.name))
+    bias.add_(((wanted - answered) / units[layer.inputs[0]]).to(bias))
 
 
 def _bias_before(units: Units, layer: Node) -> Tensor:

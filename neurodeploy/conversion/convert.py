@@ -211,9 +211,9 @@ def _neuron(student: nn.Module, node: ops.Node) -> ThresholdNeuron | None:
     module = student.get_submodule(node.name)
     if isinstance(module, nn.ReLU):
         return None
-    found = module.constants if isinstance(module, Neuron) else None
+    constants = module.constants if isinstance(module, Neuron) else None
     if not isinstance(module, ThresholdNeuron) or (module.constants.decay, module.constants.reset) != (_IF.decay, _IF.reset):
-        detail = f" with decay {found.decay:g} and {found.reset} reset" if found is not None else ""
+        detail = f" with decay {constants.decay:g} and {constants.reset} reset" if constants is not None else ""
         raise UserError(
             f"layer {node.name}: {type(module).__name__}{detail} found in the student; a ThresholdNeuron with decay 1 and soft "
             "reset expected, whose firing rate stands for an activation"

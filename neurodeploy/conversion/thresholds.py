@@ -32,9 +32,9 @@ def positive_percentile(batches: Iterable[Tensor], samples: int, percentile: flo
         largest = candidates.topk(min(candidates.numel(), ceil(share * total) + 2)).values
     if count == 0:
         return None
-    place = percentile / 100 * (count - 1)
-    above, below = (largest[count - 1 - index].item() for index in (min(floor(place) + 1, count - 1), floor(place)))
-    return below + (above - below) * (place - floor(place))
+    rank = percentile / 100 * (count - 1)
+    above, below = (largest[count - 1 - index].item() for index in (min(floor(rank) + 1, count - 1), floor(rank)))
+    return below + (above - below) * (rank - floor(rank))
 
 
 class _Reached(Exception):
@@ -111,10 +111,10 @@ def largest_current(network: nn.Module, layer: str, probe: Probe, percentile: fl
     Raises:
         UserError: no pre-activation is above 0, so that no threshold can be found.
     """
-    found = positive_percentile(probe.inputs_of(network, layer), len(probe), percentile)
-    if found is None:
+    largest = positive_percentile(probe.inputs_of(network, layer), len(probe), percentile)
+    if largest is None:
         raise _silent(layer, len(probe))
-    return found
+    return largest
 
 
 def least_error(teacher: nn.Module, layer: str, probe: Probe, steps: int) -> float:

@@ -94,8 +94,8 @@ class Units:
             bias: Tensor | None = self._module(node).bias
             return bias
         if isinstance(node, ops.AddNode | ops.AvgPoolNode):
-            found = (self.offset_before(source) for source in dict.fromkeys(node.inputs))
-            return next((bias for bias in found if bias is not None), None)
+            biases = (self.offset_before(source) for source in dict.fromkeys(node.inputs))
+            return next((bias for bias in biases if bias is not None), None)
         return None
 
     def _module(self, node: Node) -> Any:

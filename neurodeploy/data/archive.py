@@ -139,7 +139,7 @@ def _no_plain_file(archive: Path, name: str) -> UserError:
 
 
 def _below(archive: Path, name: str, top: str) -> PurePosixPath | None:
-    """The member's path relative to `top`; None if it lies elsewhere in the archive."""
+    """The member's path relative to `top`; None if it is elsewhere in the archive."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or any(sign in name for sign in "\\:\0"):
         raise UserError(f"{archive}: {_shown(name)} leads out of its folder; nothing was unpacked, fetch the official archive")

@@ -46,8 +46,8 @@ class Cifar10(StoredDataSet):
         """
         batches = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
         folder = self.located((*batches, "test_batch.bin"), (_CIFAR10.folder, "."), (_CIFAR10,), _CIFAR10.url)
-        train = _samples([folder / name for name in batches], 10_000, 1, 0, 10, self.train_limit)
-        test = _samples([folder / "test_batch.bin"], 10_000, 1, 0, 10, self.test_limit)
+        train = _samples([folder / name for name in batches], 1, 10_000, 0, 10, self.train_limit)
+        test = _samples([folder / "test_batch.bin"], 1, 10_000, 0, 10, self.test_limit)
         note = f"CIFAR-10 binary version, 32×32 colour; official split{self.used()}"
         return DataSet("cifar10", *train, *test, 10, note)
 
@@ -71,13 +71,13 @@ class Cifar100(StoredDataSet):
         """
         folder = self.located(("train.bin", "test.bin"), (_CIFAR100.folder, "."), (_CIFAR100,), _CIFAR100.url)
         column, classes = (1, 100) if self.labels == "fine" else (0, 20)
-        train = _samples([folder / "train.bin"], 50_000, 2, column, classes, self.train_limit)
-        test = _samples([folder / "test.bin"], 10_000, 2, column, classes, self.test_limit)
+        train = _samples([folder / "train.bin"], 2, 50_000, column, classes, self.train_limit)
+        test = _samples([folder / "test.bin"], 2, 10_000, column, classes, self.test_limit)
         note = f"CIFAR-100 binary version, {self.labels} labels, 32×32 colour; official split{self.used()}"
         return DataSet("cifar100", *train, *test, classes, note)
 
 
-def _records(path: Path, count: int, label_bytes: int) -> Bytes:
+def _records(path: Path, label_bytes: int, count: int) -> Bytes:
     """All records of a file: `[count, label_bytes + 3072]`."""
     size = count * (label_bytes + _PIXELS)
     content = read_file(path, at_most=size)
@@ -90,10 +90,10 @@ def _records(path: Path, count: int, label_bytes: int) -> Bytes:
 
 
 def _samples(
-    paths: list[Path], count: int, label_bytes: int, column: int, classes: int, limit: int | None
+    paths: list[Path], label_bytes: int, count: int, column: int, classes: int, limit: int | None
 ) -> tuple[Tensor, Tensor]:
     """Samples float32 `[N, 3, 32, 32]` and labels int64 `[N]` of files of `count` records each, the label in byte `column`."""
-    files = [_records(path, count, label_bytes) for path in paths]
+    files = [_records(path, label_bytes, count) for path in paths]
     for path, records in zip(paths, files, strict=True):
         wrong = np.flatnonzero(records[:, column] >= classes)
         if wrong.size:
@@ -102,6 +102,7 @@ def _samples(
     labels = np.concatenate([records[:, column] for records in files]).astype(np.int64)
     chosen = first_of_each_class(labels, limit, classes, paths[0].parent)
     # file by file, since the records of all of them in one array would be in memory twice
-    pixels = [records[chosen[chosen // count == i] % count, -_PIXELS:] for i, records in enumerate(files)]
+    each = len(files[0])
+    pixels = [records[chosen[chosen // each == i] % each, -_PIXELS:] for i, records in enumerate(files)]
     samples = torch.from_numpy(np.concatenate(pixels).reshape(-1, 3, 32, 32))
     return from_bytes(samples), torch.from_numpy(labels[chosen])

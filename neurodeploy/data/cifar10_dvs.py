@@ -43,9 +43,9 @@ def read_dvs128(path: Path) -> Events:
     address, time = events["address"].astype(np.int64), events["time"].astype(np.int64)
     wrong = np.flatnonzero(address >> 16)
     if wrong.size:
-        found = int(address[wrong[0]]) % (1 << 32)
+        unsigned = int(address[wrong[0]]) % (1 << 32)
         raise UserError(
-            f"{path}: event {wrong[0]} with address {found:#010x} found, at most 0x0000ffff expected of a DVS128; "
+            f"{path}: event {wrong[0]} with address {unsigned:#010x} found, at most 0x0000ffff expected of a DVS128; "
             "it is damaged, or of another sensor; fetch the official file again"
         )
     pixels = (address & _EXTERNAL) == 0
@@ -174,12 +174,12 @@ class Cifar10Dvs(StoredDataSet):
 def _recordings(folder: Path) -> list[tuple[int, Path]]:
     """Numbers and files of a class, in the order of the numbers."""
     official = re.compile(rf"cifar10_{folder.name}_(0|[1-9][0-9]{{0,2}})\.aedat")
-    found = []
+    recordings = []
     for path in folder.glob("*.aedat"):
         parts = official.fullmatch(path.name)
         if parts is None:
             raise UserError(
                 f"{path}: cifar10_{folder.name}_<number>.aedat, numbers 0 to {_RECORDINGS - 1}, expected; remove or rename it"
             )
-        found.append((int(parts[1]), path))
-    return sorted(found)
+        recordings.append((int(parts[1]), path))
+    return sorted(recordings)

@@ -92,15 +92,15 @@ def first_of_each_class(labels: ArrayLike, limit: int | None, classes: int, sour
     Raises:
         UserError: there is no sample at all, or a class has fewer than `limit`.
     """
-    found = np.asarray(labels, np.int64)
-    if not found.size:
+    numbers = np.asarray(labels, np.int64)
+    if not numbers.size:
         raise UserError(f"{source}: empty, at least one sample expected; put the official files there")
     if limit is None:
-        return np.arange(len(found))
-    counts = np.bincount(found, minlength=classes)
+        return np.arange(len(numbers))
+    counts = np.bincount(numbers, minlength=classes)
     if counts.min() < limit:
         scarce = int(counts.argmin())
         raise UserError(f"{source}: class {scarce} has {counts[scarce]} samples, fewer than the limit {limit}; lower the limit")
-    order = np.argsort(found, kind="stable")
+    order = np.argsort(numbers, kind="stable")
     starts = np.cumsum(counts) - counts
     return np.sort(order[(starts[:, None] + np.arange(limit)).ravel()])

@@ -73,7 +73,7 @@ def install(resource: Resource, root: Path) -> None:
 
 
 def fetch(resource: Resource, folder: Path, *, retries: int = _RETRIES) -> Path:
-    """Download a file, unless it lies there whole already; after a broken connection it is tried again.
+    """Download a file, unless it is there whole already; after a broken connection it is tried again.
 
     Returns:
         Its path in `folder`. Under that name there is never a file with another checksum.
@@ -107,7 +107,7 @@ def fetch(resource: Resource, folder: Path, *, retries: int = _RETRIES) -> Path:
 
 
 class _Bar:
-    """What pooch tells of its progress, shown by rich."""
+    """pooch's progress, shown by rich."""
 
     def __init__(self, progress: Progress, title: str) -> None:
         self._progress, self._task = progress, progress.add_task(title, total=None)

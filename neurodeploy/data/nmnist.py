@@ -89,7 +89,7 @@ def read_events(path: Path) -> Events:
     """The events of a recording.
 
     Raises:
-        UserError: the file is missing, empty, no whole number of events, or an event lies outside the sensor.
+        UserError: the file is missing, empty, no whole number of events, or an event is outside the sensor.
     """
     content = read_file(path, at_most=_LARGEST_FILE)
     if len(content) % 5:

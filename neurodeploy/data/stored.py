@@ -69,7 +69,7 @@ def prepared(
 ) -> dict[str, Tensor]:
     """What `build` makes of some files, from the cache if the same was built before.
 
-    The cache lies in `folder/prepared`. Its name holds a fingerprint of the settings and of every source file (path, size and
+    The cache is in `folder/prepared`. Its name holds a fingerprint of the settings and of every source file (path, size and
     time of change), its header the SHA-256 of the tensors. In a folder that cannot be written, nothing is kept.
 
     Args:

@@ -43,7 +43,7 @@ def map_distance(student: Tensor, teacher: Tensor) -> Tensor:
 def unit_vectors(rows: Tensor) -> Tensor:
     """`[B, N]`, not negative → each row divided by its L2 norm; a row of zeros stays so.
 
-    Gradients of a confident teacher lie far below the floor of `normalize`, so that each row is scaled to maximum 1 first.
+    Gradients of a confident teacher are far below the floor of `normalize`, so that each row is scaled to maximum 1 first.
     """
     return normalize(rows / rows.amax(1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny))
 

@@ -15,10 +15,10 @@ def read_array(path: Path) -> NDArray[Any]:
     Raises:
         UserError: the file is missing, damaged, or holds Python objects.
     """
-    found = _load(path, "npy")
-    if not isinstance(found, np.ndarray):
+    content = _load(path, "npy")
+    if not isinstance(content, np.ndarray):
         raise UserError(f"{path}: an archive of arrays found, one array in a .npy file expected")
-    return found
+    return content
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -27,12 +27,12 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         UserError: the file is missing, damaged, or holds Python objects or something else than arrays.
     """
-    found = _load(path, "npz")
-    if isinstance(found, np.ndarray):
+    content = _load(path, "npz")
+    if isinstance(content, np.ndarray):
         raise UserError(f"{path}: a single array found, an .npz file with named arrays expected")
-    with found:
+    with content:
         try:
-            arrays = {name: found[name] for name in found.files}
+            arrays = {name: content[name] for name in content.files}
         except Exception as error:  # zipfile and numpy answer damage with nearly any type of exception
             raise UserError(f"{path}: not a readable .npz file: {_reason(error)}") from None
     for name, array in arrays.items():

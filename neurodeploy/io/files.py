@@ -72,7 +72,7 @@ def writing(path: Path) -> Iterator[None]:
 
     Raises:
         UserError: the path cannot be written by this user, or something else is in its place.
-        Failure: the disk is full, or gave way.
+        Failure: the disk is full, or failed.
     """
     try:
         yield
@@ -115,7 +115,7 @@ def atomic_folder(path: Path, *, marker: str) -> Iterator[Path]:
 
     Raises:
         UserError: `path` exists and is not such a folder, or cannot be written (see `writing`).
-        Failure: the disk is full, or gave way.
+        Failure: the disk is full, or failed.
     """
     if path.exists() and not (path / marker).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(f"{path}: exists and holds no {marker}, so it is not overwritten; choose another folder")

@@ -28,7 +28,7 @@ _BUILT_IN_FILTERS = {1, 2, 3}  # deflate, shuffle, Fletcher-32: others may load 
 
 
 class LocatedError(UserError):
-    """A UserError whose message already names the file and the place in it. What it quotes is made printable, and short."""
+    """A UserError whose message already names the file and the member of it. What it quotes is made printable, and short."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
@@ -73,7 +73,7 @@ class Folder:
         Raises:
             UserError: there are absurdly many, or the group is damaged.
         """
-        with self._guarded(self.path or "/"):
+        with self._guarded(""):
             count = len(self.group)
             if count > MAX_MEMBERS:
                 raise LocatedError(f"{self.file}: {self.path or '/'}: {count} members found, at most {MAX_MEMBERS} expected")
@@ -81,7 +81,7 @@ class Folder:
 
     def __contains__(self, name: str) -> bool:
         """Whether there is such a member; where it is a link, `folder` and others refuse it, wherever it leads."""
-        with self._guarded(f"{self.path}/{name}"):
+        with self._guarded(name):
             return bool(self.group.id.links.exists(name.encode()))
 
     def folder(self, name: str) -> "Folder":
@@ -95,54 +95,51 @@ class Folder:
     def holds_text(self, name: str) -> bool:
         """Whether the data set `name` holds strings."""
         dataset = self._dataset(name)
-        with self._guarded(f"{self.path}/{name}"):
+        with self._guarded(name):
             return dataset.dtype.kind == "S" or h5py.check_string_dtype(dataset.dtype) is not None
 
     def text(self, name: str, *, longest: int = _MAX_TEXT, encoding: Literal["ascii", "utf-8"] = "ascii") -> str:
         """The string `name`: a scalar or an array of one, of `longest` bytes at most."""
-        dataset, where = self._dataset(name), f"{self.path}/{name}"
-        with self._guarded(where):
+        dataset = self._dataset(name)
+        with self._guarded(name):
             if dataset.shape not in ((), (1,)) or (dataset.dtype.kind == "S" and dataset.dtype.itemsize > longest):
-                raise LocatedError(f"{self.file}: {where}: shape {dataset.shape} found, one short string expected")
-            return self._texts(dataset, where, longest, encoding)[0]
+                raise self.error(f"{name}: shape {dataset.shape} found, one short string expected")
+            return self._texts(dataset, name, longest, encoding)[0]
 
     def pairs_of_text(self, name: str, *, longest: int, most: int) -> list[tuple[str, str]]:
         """The array `[N, 2]` of strings `name`, at most `most` rows, UTF-8; an empty array of any type is no row."""
-        dataset, where = self._dataset(name), f"{self.path}/{name}"
-        with self._guarded(where):
+        dataset = self._dataset(name)
+        with self._guarded(name):
             if dataset.shape is not None and dataset.size == 0:
                 return []
             if dataset.shape is None or len(dataset.shape) != 2 or dataset.shape[1] != 2 or dataset.shape[0] > most:
-                raise LocatedError(
-                    f"{self.file}: {where}: shape {dataset.shape} found, pairs of strings expected, {most} at most"
-                )
+                raise self.error(f"{name}: shape {dataset.shape} found, pairs of strings expected, {most} at most")
             if dataset.dtype.kind == "S" and (dataset.dtype.itemsize > longest or not self.allowance.take(dataset.size)):
-                raise LocatedError(f"{self.file}: {where}: {dataset.dtype} found, strings of at most {longest} bytes expected")
-            found = self._texts(dataset, where, longest, "utf-8")
-            return list(zip(found[::2], found[1::2], strict=True))
+                raise self.error(f"{name}: {dataset.dtype} found, strings of at most {longest} bytes expected")
+            texts = self._texts(dataset, name, longest, "utf-8")
+            return list(zip(texts[::2], texts[1::2], strict=True))
 
-    def _texts(self, dataset: Any, where: str, longest: int, encoding: str) -> list[str]:
+    def _texts(self, dataset: Any, name: str, longest: int, encoding: str) -> list[str]:
         if dataset.dtype.kind == "S":
-            self._check_stored(dataset, where)
-            found = [bytes(text) for text in np.asarray(dataset[()]).ravel().tolist()]
+            self._check_stored(dataset, name)
+            texts = [bytes(text) for text in np.asarray(dataset[()]).ravel().tolist()]
         elif h5py.check_string_dtype(dataset.dtype) is not None:
-            found = self._variable_texts(dataset, where, longest)
+            texts = self._variable_texts(dataset, name, longest)
         else:
-            raise LocatedError(f"{self.file}: {where}: {dataset.dtype} found, a string expected")
+            raise self.error(f"{name}: {dataset.dtype} found, a string expected")
         try:
-            return [text.decode(encoding) for text in found]
+            return [text.decode(encoding) for text in texts]
         except UnicodeDecodeError as error:
-            name = "ASCII" if encoding == "ascii" else "UTF-8"
-            raise LocatedError(f"{self.file}: {where}: {error.object!r} found, {name} expected") from None
+            raise self.error(f"{name}: {error.object!r} found, {encoding.upper()} expected") from None
 
-    def _variable_texts(self, dataset: Any, where: str, longest: int) -> list[bytes]:
+    def _variable_texts(self, dataset: Any, name: str, longest: int) -> list[bytes]:
         offset, root = dataset.id.get_offset(), self.group.file
         if offset is None or root.id.get_create_plist().get_sizes()[0] != 8:
-            raise LocatedError(f"{self.file}: {where}: stored in pieces; write it as h5py does by default")
+            raise self.error(f"{name}: stored in pieces; write it as h5py does by default")
         try:
             return read_variable_texts(self.file, offset, dataset.size, root.userblock_size, longest)
         except DamagedHeap as error:
-            raise LocatedError(f"{self.file}: {where}: {error}") from None
+            raise self.error(f"{name}: {error}") from None
 
     def numbers(self, name: str) -> NDArray[Any]:
         """The numbers `name`, of any shape and number type, as they are stored.
@@ -150,17 +147,15 @@ class Folder:
         Raises:
             UserError: missing, not numbers, or too many.
         """
-        dataset, where = self._dataset(name), f"{self.path}/{name}"
-        with self._guarded(where):
+        dataset = self._dataset(name)
+        with self._guarded(name):
             if dataset.dtype.kind not in "iufb" or dataset.dtype.itemsize > 8:
-                raise LocatedError(f"{self.file}: {where}: {dataset.dtype} found, numbers expected")
+                raise self.error(f"{name}: {dataset.dtype} found, numbers expected")
             if dataset.shape is None or dataset.size > MAX_ELEMENTS:
-                raise LocatedError(
-                    f"{self.file}: {where}: shape {dataset.shape} found, at most {MAX_ELEMENTS} numbers expected"
-                )
+                raise self.error(f"{name}: shape {dataset.shape} found, at most {MAX_ELEMENTS} numbers expected")
             if not self.allowance.take(dataset.size):
-                raise LocatedError(f"{self.file}: {where}: with it, the file claims more numbers than one of its size can hold")
-            self._check_stored(dataset, where)
+                raise self.error(f"{name}: with it, the file claims more numbers than one of its size can hold")
+            self._check_stored(dataset, name)
             return np.asarray(dataset[()])
 
     def integers(self, name: str) -> NDArray[np.int64]:
@@ -169,9 +164,9 @@ class Folder:
         Raises:
             UserError: missing, not numbers, too many, or one is not whole (the message names it).
         """
-        values, where = self.numbers(name), f"{self.path}/{name}"
-        found = np.empty(values.shape, np.int64)
-        flat, into = values.reshape(-1), found.reshape(-1)
+        values = self.numbers(name)
+        whole_numbers = np.empty(values.shape, np.int64)
+        flat, into = values.reshape(-1), whole_numbers.reshape(-1)
         for start in range(0, flat.size, _BLOCK):
             part = flat[start : start + _BLOCK]
             whole: NDArray[np.bool_] = np.ones(part.shape, np.bool_)
@@ -183,17 +178,17 @@ class Folder:
                 whole = part <= np.iinfo(np.int64).max
             if not whole.all():
                 number = part[~whole][0]
-                raise LocatedError(f"{self.file}: {where}: {number} found, whole numbers expected (Lava cuts off fractions)")
+                raise self.error(f"{name}: {number} found, whole numbers expected (Lava cuts off fractions)")
             into[start : start + _BLOCK] = part
-        return found
+        return whole_numbers
 
     def unsigned(self, name: str) -> bool:
         """Whether the numbers `name` are of a type that has no negative ones."""
         dataset = self._dataset(name)
-        with self._guarded(f"{self.path}/{name}"):
+        with self._guarded(name):
             return bool(dataset.dtype.kind == "u")
 
-    def _check_stored(self, dataset: Any, where: str) -> None:
+    def _check_stored(self, dataset: Any, name: str) -> None:
         """Refuse sizes that are only claimed: HDF5 fills in what was never written."""
         if dataset.chunks is not None:
             pieces = prod(-(-size // piece) for size, piece in zip(dataset.shape, dataset.chunks, strict=True))
@@ -201,32 +196,29 @@ class Folder:
         else:
             pieces, stored = min(dataset.size, 1), min(dataset.id.get_storage_size(), 1)
         if stored < pieces:
-            raise LocatedError(
-                f"{self.file}: {where}: shape {dataset.shape} found, but only {stored} of its {pieces} pieces are stored"
-            )
+            raise self.error(f"{name}: shape {dataset.shape} found, but only {stored} of its {pieces} pieces are stored")
 
     def _dataset(self, name: str) -> Any:
-        dataset, where = self._member(name, h5py.Dataset, "data set"), f"{self.path}/{name}"
-        with self._guarded(where):
+        dataset = self._member(name, h5py.Dataset, "data set")
+        with self._guarded(name):
             if dataset.external or dataset.is_virtual:
-                raise LocatedError(f"{self.file}: {where}: its values are stored in another file; copy them into this one")
+                raise self.error(f"{name}: its values are stored in another file; copy them into this one")
             settings = dataset.id.get_create_plist()
             filters = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())}
             if not filters <= _BUILT_IN_FILTERS:
-                raise LocatedError(f"{self.file}: {where}: compressed by filter {max(filters)}; store it plain or with gzip")
+                raise self.error(f"{name}: compressed by filter {max(filters)}; store it plain or with gzip")
         return dataset
 
     def _member(self, name: str, kind: type, noun: str) -> Any:
-        where = f"{self.path}/{name}"
-        with self._guarded(where):
+        with self._guarded(name):
             links = self.group.id.links
             if not links.exists(name.encode()):
-                raise LocatedError(f"{self.file}: {where}: missing; a {noun} expected")
+                raise self.error(f"{name}: missing; a {noun} expected")
             if links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:  # not followed to find out: it may lead to a device
-                raise LocatedError(f"{self.file}: {where}: a link to elsewhere found; a {noun} of this file expected")
+                raise self.error(f"{name}: a link to elsewhere found; a {noun} of this file expected")
             member = self.group[name]
             if not isinstance(member, kind):
-                raise LocatedError(f"{self.file}: {where}: {type(member).__name__} found, a {noun} expected")
+                raise self.error(f"{name}: {type(member).__name__} found, a {noun} expected")
             return member
 
     def error(self, message: str) -> LocatedError:
@@ -234,14 +226,16 @@ class Folder:
         return LocatedError(f"{self.file}: {self.path}/{message}")
 
     @contextlib.contextmanager
-    def _guarded(self, where: str) -> Iterator[None]:
+    def _guarded(self, name: str) -> Iterator[None]:
+        """Say which member cannot be read; "" is the group itself."""
         try:
             yield
         except LocatedError:
             raise
         except Exception as error:  # h5py answers damage with nearly any exception type
-            found = f"damaged or of an unknown kind ({_one_line(error)})"
-            raise LocatedError(f"{self.file}: {where}: {found}; write the file again") from error
+            member, reason = f"{self.path}/{name}" if name else self.path or "/", _one_line(error)
+            message = f"{self.file}: {member}: damaged or of an unknown kind ({reason}); write the file again"
+            raise LocatedError(message) from error
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ _REFERENCE = struct.Struct("<IQI")  # length, address of a collection, number of
 _COLLECTION = struct.Struct("<4sB3xQ")  # signature, version, size
 _OBJECT = struct.Struct("<HH4xQ")  # number, count of references, size
 _OBJECTS = 1 << 16  # numbers have 16 bits
-_COLLECTIONS = 256  # that the strings of one data set may lie in; HDF5 makes one for some hundred short ones
+_COLLECTIONS = 256  # that the strings of one data set may be in; HDF5 makes one for some hundred short ones
 
 
 class DamagedHeap(ValueError):
@@ -39,13 +39,13 @@ def check_heaps(path: Path) -> None:
         return
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         base, seen = _base(content), set[int]()
-        for start in _found(content, b"HEAP"):
+        for start in _occurrences(content, b"HEAP"):
             if start + _LOCAL.size <= len(content):
                 _, version, size, first, address = _LOCAL.unpack_from(content, start)
                 if version == 0:
                     _follow(content, base + address, size, first, seen)
         seen.clear()
-        for start in _found(content, b"GCOL"):
+        for start in _occurrences(content, b"GCOL"):
             if start + _COLLECTION.size <= len(content):
                 size = _COLLECTION.unpack_from(content, start)[2]
                 _walk(content, start + _COLLECTION.size, min(start + size, len(content)), seen)
@@ -65,38 +65,38 @@ def read_variable_texts(path: Path, offset: int, count: int, base: int, longest:
         DamagedHeap: one is longer, or there is none.
     """
     collections: dict[int, dict[int, tuple[int, int]]] = {}
-    found: list[bytes] = []
+    texts: list[bytes] = []
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for place in range(offset, offset + count * _REFERENCE.size, _REFERENCE.size):
-            length, address, number = _unpacked(_REFERENCE, content, place)
+        for reference in range(offset, offset + count * _REFERENCE.size, _REFERENCE.size):
+            length, address, number = _unpacked(_REFERENCE, content, reference)
             if length > longest:
                 raise DamagedHeap(f"{length} characters found, at most {longest} expected")
             if length and address not in collections:
                 if len(collections) >= _COLLECTIONS:
-                    raise DamagedHeap("its strings lie in more heaps than there should be")
+                    raise DamagedHeap("its strings are in more heaps than there should be")
                 collections[address] = _objects(content, base + address)
             if length and number not in collections[address]:
                 raise DamagedHeap("no string where the reference leads")
             start, held = collections[address][number] if length else (0, 0)
-            found.append(content[start : start + min(held, length)])
-    return found
+            texts.append(content[start : start + min(held, length)])
+    return texts
 
 
 def _base(content: mmap.mmap) -> int:
     """Where HDF5's addresses begin: a file may have a block of 512, 1024, 2048 … bytes before them."""
-    place = 0
-    while place < len(content):
-        if content[place : place + len(_SUPERBLOCK)] == _SUPERBLOCK:
-            return place
-        place = 2 * place or 512
+    start = 0
+    while start < len(content):
+        if content[start : start + len(_SUPERBLOCK)] == _SUPERBLOCK:
+            return start
+        start = 2 * start or 512
     return 0
 
 
-def _found(content: mmap.mmap, signature: bytes) -> Iterator[int]:
-    place = content.find(signature)
-    while place >= 0:
-        yield place
-        place = content.find(signature, place + 1)
+def _occurrences(content: mmap.mmap, signature: bytes) -> Iterator[int]:
+    start = content.find(signature)
+    while start >= 0:
+        yield start
+        start = content.find(signature, start + 1)
 
 
 def _follow(content: mmap.mmap, start: int, size: int, free: int, seen: set[int]) -> None:
@@ -123,7 +123,7 @@ def _objects(content: mmap.mmap, start: int) -> dict[int, tuple[int, int]]:
     signature, version, size = _unpacked(_COLLECTION, content, start)
     if signature != b"GCOL" or version != 1:
         raise DamagedHeap("no heap of strings where the reference leads")
-    found: dict[int, tuple[int, int]] = {}
+    objects: dict[int, tuple[int, int]] = {}
     place, end = start + _COLLECTION.size, min(start + size, len(content))
     for _ in range(_OBJECTS):
         if place + _OBJECT.size > end:
@@ -131,9 +131,9 @@ def _objects(content: mmap.mmap, start: int) -> dict[int, tuple[int, int]]:
         number, _references, held = _unpacked(_OBJECT, content, place)
         if number == 0 or place + _OBJECT.size + held > end:  # the rest is free, or damaged
             break
-        found.setdefault(number, (place + _OBJECT.size, held))
+        objects.setdefault(number, (place + _OBJECT.size, held))
         place += _OBJECT.size + -(-held // 8) * 8
-    return found
+    return objects
 
 
 def _unpacked(form: struct.Struct, content: mmap.mmap, offset: int) -> tuple[Any, ...]:

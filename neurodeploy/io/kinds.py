@@ -24,7 +24,8 @@ class ByKind:
 
     def __get_pydantic_core_schema__(self, base: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         package = base.__module__.rpartition(".")[0]
-        kinds = {one.model_fields["kind"].default: one for one in _below(base) if one.__module__.startswith(f"{package}.")}
+        subclasses = [kind for kind in _below(base) if kind.__module__.startswith(f"{package}.")]
+        kinds = {kind.model_fields["kind"].default: kind for kind in subclasses}
         classes = tuple(kinds[name] for name in sorted(kinds))
         one_of = handler.generate_schema(Annotated[Union[classes], Field(discriminator="kind")])  # noqa: UP007 - any number
         if self.default is None:
@@ -42,14 +43,14 @@ def _chosen(kinds: dict[str, type[BaseModel]], default: str, content: Any, any_k
         wrong = PydanticCustomError("kind", "one of {known} expected", {"known": known})
         raise ValidationError.from_exception_data("kind", [InitErrorDetails(type=wrong, loc=("kind",), input=kind)])
     for name in sorted(content.keys() - kinds[kind].model_fields.keys()):
-        owners = [f'"{one}"' for one in sorted(kinds) if name in kinds[one].model_fields]
+        owners = [f'"{other}"' for other in sorted(kinds) if name in kinds[other].model_fields]
         if owners and content[name] is not None:
             raise ValueError(f"{name} belongs to kind = {' and '.join(owners)}, {kind!r} found")
     return kinds[kind].model_validate({**content, "kind": kind})
 
 
 def _below(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    for one in base.__subclasses__():
-        if "kind" in one.__annotations__:
-            yield one
-        yield from _below(one)
+    for subclass in base.__subclasses__():
+        if "kind" in subclass.__annotations__:
+            yield subclass
+        yield from _below(subclass)

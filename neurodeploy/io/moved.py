@@ -39,8 +39,8 @@ def stand_in(homes: Mapping[str, tuple[str, ...]], names: Mapping[str, Mapping[s
         homes: old module → the modules that have its names now.
         names: old module → old name → new one.
     """
-    for module, found in homes.items():
-        sys.modules.setdefault(module, MovedModule(module, found, names.get(module, {})))
+    for module, current in homes.items():
+        sys.modules.setdefault(module, MovedModule(module, current, names.get(module, {})))
 
 
 def renamed(package: str, homes: Mapping[str, str], name: str) -> Any:

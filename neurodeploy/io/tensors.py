@@ -52,8 +52,8 @@ def read(path: Path, key: str, kind: type[Header]) -> tuple[Header, dict[str, di
         header = kind.model_validate_json(metadata[key])
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "header"
-        raise UserError(f"{path}: header field {place}: {first['msg']}; written by another version?") from None
+        field = ".".join(map(str, first["loc"])) or "header"
+        raise UserError(f"{path}: header field {field}: {first['msg']}; written by another version?") from None
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         group, _, member = name.partition("/")

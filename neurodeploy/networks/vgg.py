@@ -73,13 +73,13 @@ class VggSpec(NetworkSettings):
 
 
 def _convolutions(layers: Layers) -> list[StackedConvolution]:
-    found: list[StackedConvolution] = []
+    convolutions: list[StackedConvolution] = []
     for position, (layer, following) in enumerate(zip(layers, (*layers[1:], 0), strict=True)):
         if layer != "A":
-            found.append(StackedConvolution(layer, pooled=following == "A"))
+            convolutions.append(StackedConvolution(layer, pooled=following == "A"))
         elif position == 0 or layers[position - 1] == "A":
             raise ValueError(f"layers: entry {position + 1} is a pool without a convolution before it")
-    return found
+    return convolutions
 
 
 class SvggSpec(NetworkSettings):

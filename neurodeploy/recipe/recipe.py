@@ -146,10 +146,10 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _augmentation_suits_the_data(self) -> "Recipe":
         frames = self.data.event_frames is not None
-        for one in self.augmentation:
-            if one.kind.startswith("event-") != frames and one.kind.startswith(("event-", "autoaugment")):
-                found = "event frames" if frames else "static samples"
-                raise ValueError(f"augmentation {one.kind}: does not suit the {found} of {self.data.kind}")
+        for kind in (augmentation.kind for augmentation in self.augmentation):
+            if kind.startswith("event-") != frames and kind.startswith(("event-", "autoaugment")):
+                samples = "event frames" if frames else "static samples"
+                raise ValueError(f"augmentation {kind}: does not suit the {samples} of {self.data.kind}")
         if self.augmentation and any(student.known_teacher for student in self.student):
             raise ValueError("known_teacher: its answers belong to samples without augmentation; remove one of the two")
         return self

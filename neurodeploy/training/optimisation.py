@@ -44,8 +44,8 @@ def state_of(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, 
 def restore(optimizer: torch.optim.Optimizer, network: nn.Module, state: dict[str, Tensor]) -> None:
     """Give an optimizer the state that `state_of` took."""
     parameters = dict(network.named_parameters())
-    for place, value in state.items():
-        name, _, key = place.rpartition("/")
+    for entry, value in state.items():
+        name, _, key = entry.rpartition("/")
         parameter = parameters[name]
         optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
 

@@ -42,16 +42,16 @@ class NetworkResult(BaseModel):
 
     @classmethod
     def of(
-        cls, recipe: Recipe, seed: int, role: str, found: Evaluation, energy: Mapping[str, float] | None = None
+        cls, recipe: Recipe, seed: int, role: str, evaluation: Evaluation, energy: Mapping[str, float] | None = None
     ) -> "NetworkResult":
         steps = None if role in recipe.relu_roles else recipe.steps_of(role)
         return cls(
             seed=seed,
             role=role,
             steps=steps,
-            correct=found.accuracy.correct,
-            samples=found.accuracy.samples,
-            spikes=found.spikes,
+            correct=evaluation.accuracy.correct,
+            samples=evaluation.accuracy.samples,
+            spikes=evaluation.spikes,
             energy=dict(energy or {}),
         )
 
@@ -163,8 +163,8 @@ def read(path: Path) -> Results:
         raise UserError(f"{path}: {error.strerror}; a {RESULTS} written by `neurodeploy train` is expected") from None
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "file"
-        raise UserError(f"{path}: {place}: {first['msg']}; a {RESULTS} written by `neurodeploy train` is expected") from None
+        field = ".".join(map(str, first["loc"])) or "file"
+        raise UserError(f"{path}: {field}: {first['msg']}; a {RESULTS} written by `neurodeploy train` is expected") from None
 
 
 def merged(parts: Sequence[Results]) -> Results:
@@ -250,8 +250,8 @@ def _panel(axes: Axes, results: Results, roles: Sequence[str], known: Sequence[s
 
 def pareto_front(points: dict[str, tuple[float, float]]) -> list[tuple[float, float]]:
     """Of (cost, gain), those that none beats in both, by growing cost."""
-    found: list[tuple[float, float]] = []
+    best: list[tuple[float, float]] = []
     for cost, gain in sorted(points.values(), key=lambda point: (point[0], -point[1])):
-        if not found or gain > found[-1][1]:
-            found.append((cost, gain))
-    return found
+        if not best or gain > best[-1][1]:
+            best.append((cost, gain))
+    return best

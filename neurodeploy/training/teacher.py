@@ -29,14 +29,14 @@ def ask(teacher: nn.Module, x: Tensor, y: Tensor, *, gradients: bool) -> Teacher
     with torch.enable_grad():
         output: NetworkOutput = teacher(x.detach().requires_grad_())
         loss = label_loss(output.logits, y) * len(y)
-        found = torch.autograd.grad(loss, list(output.taps.values()), allow_unused=True, materialize_grads=True)
+        gradient = torch.autograd.grad(loss, list(output.taps.values()), allow_unused=True, materialize_grads=True)
     answer = NetworkOutput(
         output.logits.detach(),
         output.step_logits.detach(),
         output.features.detach(),
         {name: tap.detach() for name, tap in output.taps.items()},
     )
-    return TeacherOutput(answer, classifier, dict(zip(output.taps, found, strict=True)))
+    return TeacherOutput(answer, classifier, dict(zip(output.taps, gradient, strict=True)))
 
 
 class KnownAnswers:

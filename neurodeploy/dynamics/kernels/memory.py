@@ -29,17 +29,17 @@ def repeated(current: Tensor) -> Tensor | None:
     ordered = plain or (base.shape == current.shape[1:] and base.stride() == current.stride()[1:])
     if not (same and ordered and base.grad_fn is not None):
         return None
-    place = current.grad_fn
-    while place is not None and place is not base.grad_fn:
-        if place.name() not in _VIEWS:
+    step = current.grad_fn
+    while step is not None and step is not base.grad_fn:
+        if step.name() not in _VIEWS:
             return None
-        place = place.next_functions[0][0]
-    return None if place is None else base.view(1, *current.shape[1:])
+        step = step.next_functions[0][0]
+    return None if step is None else base.view(1, *current.shape[1:])
 
 
 @dataclass(frozen=True)
 class Layout:
-    """In which order the axes of one time step lie in memory.
+    """In which order the axes of one time step are in memory.
 
     Attributes:
         axes: of a step, the one with the largest stride first.
@@ -52,8 +52,8 @@ class Layout:
         """The order of each step of `[T, …]`; the order of the axes themselves where a step has gaps or repeats its values."""
         plain = cls(tuple(range(sequence.ndim - 1)))
         strides = sequence.stride()[1:]
-        found = cls(tuple(sorted(plain.axes, key=lambda axis: -strides[axis])))
-        return found if len(sequence) and found.lay(sequence)[0].is_contiguous() else plain
+        ordered = cls(tuple(sorted(plain.axes, key=lambda axis: -strides[axis])))
+        return ordered if len(sequence) and ordered.lay(sequence)[0].is_contiguous() else plain
 
     @overload
     def lay(self, x: Tensor) -> Tensor: ...
@@ -74,8 +74,8 @@ class Layout:
     def restore(self, x: Tensor) -> Tensor:
         """What `lay` was given."""
         lead = x.ndim - len(self.axes)
-        places = sorted(range(len(self.axes)), key=self.axes.__getitem__)
-        return x.permute(*range(lead), *(lead + place for place in places))
+        inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
+        return x.permute(*range(lead), *(lead + axis for axis in inverse))
 
 
 _MADV_HUGEPAGE = 14  # asm-generic/mman-common.h
