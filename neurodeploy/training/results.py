@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import floor, log10
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,16 +45,9 @@ class NetworkResult(BaseModel):
     def of(
         cls, recipe: Recipe, seed: int, role: str, evaluation: Evaluation, energy: Mapping[str, float] | None = None
     ) -> "NetworkResult":
-        steps = None if role in recipe.relu_roles else recipe.steps_of(role)
-        return cls(
-            seed=seed,
-            role=role,
-            steps=steps,
-            correct=evaluation.accuracy.correct,
-            samples=evaluation.accuracy.samples,
-            spikes=evaluation.spikes,
-            energy=dict(energy or {}),
-        )
+        steps, asked = None if role in recipe.relu_roles else recipe.steps_of(role), evaluation.accuracy
+        counts: dict[str, Any] = {"correct": asked.correct, "samples": asked.samples, "spikes": evaluation.spikes}
+        return cls(seed=seed, role=role, steps=steps, energy=dict(energy or {}), **counts)
 
     @property
     def accuracy(self) -> Accuracy:
@@ -114,15 +108,10 @@ class Results(BaseModel):
         for role in self.recipe.roles:
             relu = role in self.recipe.relu_roles
             energy = self.energy(role, self.recipe.energy.profiles[0])
-            shown.append(
-                (
-                    role,
-                    "" if relu else str(self.recipe.steps_of(role)),
-                    with_interval(self.accuracy(role), ".2f"),
-                    "" if relu else with_interval(self.spikes(role), ",.0f"),
-                    "" if energy is None else with_interval(energy),
-                )
-            )
+            steps = "" if relu else str(self.recipe.steps_of(role))
+            spikes = "" if relu else with_interval(self.spikes(role), ",.0f")
+            price = "" if energy is None else with_interval(energy)
+            shown.append((role, steps, with_interval(self.accuracy(role), ".2f"), spikes, price))
         return shown
 
     @property
@@ -225,17 +214,9 @@ def _panel(axes: Axes, results: Results, roles: Sequence[str], known: Sequence[s
         (spikes, wide), (accuracy, high) = results.spikes(role), results.accuracy(role)
         look = known.index(role)
         change = "" if i == 0 else f" ({100 * (spikes / full - 1):+.0f} %)"
-        axes.errorbar(
-            spikes,
-            accuracy,
-            xerr=wide,
-            yerr=high,
-            fmt=MARKERS[look % len(MARKERS)],
-            color=COLOURS[look % len(COLOURS)],
-            markersize=9,
-            capsize=3,
-            label=f"{role}{change}",
-        )
+        style: dict[str, Any] = {"fmt": MARKERS[look % len(MARKERS)], "color": COLOURS[look % len(COLOURS)]}
+        label = f"{role}{change}"
+        axes.errorbar(spikes, accuracy, xerr=wide, yerr=high, markersize=9, capsize=3, label=label, **style)
     axes.set_xlim(left=0)
     axes.set_ylim(top=min(axes.get_ylim()[1], 100.1))
     axes.set_xlabel("spikes per sample", fontsize=12)

@@ -30,12 +30,8 @@ def ask(teacher: nn.Module, x: Tensor, y: Tensor, *, gradients: bool) -> Teacher
         output: NetworkOutput = teacher(x.detach().requires_grad_())
         loss = label_loss(output.logits, y) * len(y)
         gradient = torch.autograd.grad(loss, list(output.taps.values()), allow_unused=True, materialize_grads=True)
-    answer = NetworkOutput(
-        output.logits.detach(),
-        output.step_logits.detach(),
-        output.features.detach(),
-        {name: tap.detach() for name, tap in output.taps.items()},
-    )
+    logits, step_logits, features = (value.detach() for value in output[:3])
+    answer = NetworkOutput(logits, step_logits, features, {name: tap.detach() for name, tap in output.taps.items()})
     return TeacherOutput(answer, classifier, dict(zip(output.taps, gradient, strict=True)))
 
 
@@ -51,10 +47,8 @@ class KnownAnswers:
 
     def __init__(self, teacher: nn.Module, samples: Tensor, device: torch.device, batch_size: int = 250) -> None:
         self._classify = teacher.get_submodule("classifier")
-        answers: list[NetworkOutput] = []
         with torch.no_grad():
-            for x in samples.split(batch_size):
-                answers.append(teacher(x.to(device)))
+            answers: list[NetworkOutput] = [teacher(x.to(device)) for x in samples.split(batch_size)]
         self._logits = torch.cat([answer.logits for answer in answers])
         self._step_logits = torch.cat([answer.step_logits for answer in answers], dim=1)
         self._features = torch.cat([answer.features for answer in answers], dim=1)

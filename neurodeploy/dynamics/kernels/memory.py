@@ -6,13 +6,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from mmap import PAGESIZE
-from typing import Literal, overload
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from neurodeploy.io.errors import UserError
 
+MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
 _VIEWS = {"ExpandBackward0", "ViewBackward0", "UnsqueezeBackward0"}
 
 
@@ -55,19 +56,10 @@ class Layout:
         ordered = cls(tuple(sorted(plain.axes, key=lambda axis: -strides[axis])))
         return ordered if len(sequence) and ordered.lay(sequence)[0].is_contiguous() else plain
 
-    @overload
-    def lay(self, x: Tensor) -> Tensor: ...
-
-    @overload
-    def lay(self, x: None) -> None: ...
-
-    @overload
-    def lay(self, x: Tensor | None) -> Tensor | None: ...
-
-    def lay(self, x: Tensor | None) -> Tensor | None:
-        """A view of `[T, …]`, or of one step, with its axes in this order."""
+    def lay(self, x: MaybeTensor) -> MaybeTensor:
+        """A view of `[T, …]`, or of one step, with its axes in this order; nothing of nothing."""
         if x is None:
-            return None
+            return x
         lead = x.ndim - len(self.axes)
         return x.permute(*range(lead), *(lead + axis for axis in self.axes))
 
