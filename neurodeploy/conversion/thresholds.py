@@ -30,6 +30,7 @@ def positive_percentile(batches: Iterable[Tensor], samples: int, percentile: flo
         positive = batch[batch > 0]
         count += positive.numel()
         candidates = torch.cat([largest.to(positive), positive])
+        # two more: the rank is one of count − 1 intervals, and is rounded down
         largest = candidates.topk(min(candidates.numel(), ceil(share * total) + 2)).values
     if count == 0:
         return None

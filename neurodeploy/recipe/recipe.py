@@ -28,7 +28,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 class ExportSettings(Section):
     """`[export]`: what `neurodeploy run` makes of the deployed student.
 
-    Options of the targets stand here for every target that has them, or in a table of one target, such as `[export.onnx]`.
+    Options of the targets are here for every target that has them, or in a table of one target, such as `[export.onnx]`.
 
     Attributes:
         targets: names of export targets; empty for none.
@@ -89,8 +89,8 @@ class ExportSettings(Section):
         Raises:
             UserError: a target is not installed.
         """
-        found = {name: find(name) for name in self.targets}
-        return {name: (target, target.options(self.options.get(name, {}))) for name, target in found.items()}
+        targets = {name: find(name) for name in self.targets}
+        return {name: (target, target.options(self.options.get(name, {}))) for name, target in targets.items()}
 
 
 class EnergySettings(Section):

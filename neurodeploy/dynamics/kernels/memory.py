@@ -20,7 +20,7 @@ _VIEWS = {"ExpandBackward0", "ViewBackward0", "UnsqueezeBackward0"}
 def repeated(current: Tensor) -> Tensor | None:
     """What `current`, `[T, …]`, repeats: `[1, …]`, whose gradient goes straight to it; None if `current` is no such view.
 
-    Only views stand between the two, none with a gradient of its own to tell, so nothing that autograd would do is left out.
+    Only views are between the two, none of which keeps a gradient of its own, so nothing that autograd would do is left out.
     """
     base = current._base
     if base is None or len(current) < 2 or current.stride(0) != 0 or current.retains_grad or not torch.is_grad_enabled():
@@ -77,6 +77,7 @@ _LARGE = 8 << 20  # bytes; a few huge pages, so that what is lost at both ends i
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     """`torch.empty` of this shape with the dtype and device of `like`; its values are anything."""
     new = torch.empty(shape, dtype=like.dtype, device=like.device)
+    # the first touch of each page of 4 KiB is a fault; huge pages have 2 MiB
     size = new.numel() * new.element_size()
     if size >= _LARGE and type(new) is Tensor and new.device.type == "cpu" and (advise := _advise()) is not None:
         start = -(-new.data_ptr() // PAGESIZE) * PAGESIZE
@@ -104,6 +105,7 @@ def tune() -> None:
     Raises:
         UserError: the C library is not glibc, or refuses.
     """
+    # glibc maps large blocks anew and gives them back at once: every activation would fault in its pages again
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "gnu_get_libc_version"):
         raise UserError("allocator: only glibc's, on Linux, can be tuned; leave the option out")
