@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkSpec, SpikingActivations
 
 Thresholds = Literal["spiking", "activations", "error", "one"]
-THRESHOLDS: tuple[Thresholds, ...] = ("spiking", "activations", "error", "one")
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class Method:
     calibrate: bool = False
 
     def __post_init__(self) -> None:
-        if self.thresholds not in THRESHOLDS:
-            names = ", ".join(map(repr, THRESHOLDS))
+        if self.thresholds not in get_args(Thresholds):
+            names = ", ".join(map(repr, get_args(Thresholds)))
             raise UserError(f"conversion thresholds: {self.thresholds!r} found, {names} expected")
         if not 0 < self.percentile <= 100:
             raise UserError(f"conversion percentile: {self.percentile} found, a number above 0 and at most 100 expected")

@@ -6,6 +6,7 @@ from math import ceil, floor
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from neurodeploy.io.errors import UserError
 
@@ -29,6 +30,7 @@ def positive_percentile(batches: Iterable[Tensor], samples: int, percentile: flo
         positive = batch[batch > 0]
         count += positive.numel()
         candidates = torch.cat([largest.to(positive), positive])
+        # two more: the rank is one of count − 1 intervals, and is rounded down
         largest = candidates.topk(min(candidates.numel(), ceil(share * total) + 2)).values
     if count == 0:
         return None
@@ -66,11 +68,7 @@ class Probe:
         def stop(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
             raise _Reached(arguments[0])
 
-        handle = network.get_submodule(layer).register_forward_pre_hook(stop)
-        try:
-            yield from self._seen(network)
-        finally:
-            handle.remove()
+        yield from self._seen(network, network.get_submodule(layer).register_forward_pre_hook(stop))
 
     def outputs_of(self, network: nn.Module, layer: str) -> Iterator[Tensor]:
         """What the layer of this name answers, `[T, b, …]` for every batch."""
@@ -78,20 +76,17 @@ class Probe:
         def stop(_module: nn.Module, _arguments: tuple[Tensor, ...], answer: Tensor) -> None:
             raise _Reached(answer)
 
-        handle = network.get_submodule(layer).register_forward_hook(stop)
-        try:
-            yield from self._seen(network)
-        finally:
-            handle.remove()
+        yield from self._seen(network, network.get_submodule(layer).register_forward_hook(stop))
 
-    def _seen(self, network: nn.Module) -> Iterator[Tensor]:
+    def _seen(self, network: nn.Module, hook: RemovableHandle) -> Iterator[Tensor]:
         device = next(network.parameters()).device
-        for batch in self.samples.split(self.batch_size):
-            try:
-                with torch.no_grad():
-                    network(batch.to(device))
-            except _Reached as reached:
-                yield reached.seen
+        with hook:  # removed at the end, also when the caller takes no further batch
+            for batch in self.samples.split(self.batch_size):
+                try:
+                    with torch.no_grad():
+                        network(batch.to(device))
+                except _Reached as reached:
+                    yield reached.seen
 
 
 _CANDIDATES = 95

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -107,15 +108,15 @@ def _tar_members(archive: Path, room: _Room) -> Iterator[Member]:
             if member.isdir():
                 yield member.name, None
             elif member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
-
-                def open_content(member: tarfile.TarInfo = member) -> IO[bytes]:
-                    content = tar.extractfile(member)
-                    assert content is not None
-                    return content
-
-                yield member.name, open_content
+                yield member.name, partial(_opened, tar, member)
             else:
                 raise _no_plain_file(archive, member.name)
+
+
+def _opened(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = tar.extractfile(member)
+    assert content is not None
+    return content
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
@@ -127,11 +128,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
             elif kind not in (0, stat.S_IFREG):
                 raise _no_plain_file(archive, member.filename)
             else:
-
-                def open_content(member: zipfile.ZipInfo = member) -> IO[bytes]:
-                    return file.open(member)
-
-                yield member.filename, open_content
+                yield member.filename, partial(file.open, member)
 
 
 def _no_plain_file(archive: Path, name: str) -> UserError:

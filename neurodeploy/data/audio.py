@@ -38,9 +38,9 @@ def read_wav(path: Path, rate: int) -> NDArray[np.int16]:
         reason = str(error) or "truncated"
         raise UserError(f"{path}: not a whole WAV file ({reason}); remove it and fetch the official file again") from None
     if kind != (1, 16, rate):
-        channels, bits, found = kind
+        channels, bits, hertz = kind
         raise UserError(
-            f"{path}: {channels} channels of {bits} bits at {found:,} Hz found, one of 16 bits at {rate:,} Hz expected; "
+            f"{path}: {channels} channels of {bits} bits at {hertz:,} Hz found, one of 16 bits at {rate:,} Hz expected; "
             "put the official file there"
         )
     if len(frames) != 2 * count:
@@ -64,7 +64,7 @@ def read_clips(paths: list[Path], rate: int, length: int) -> NDArray[np.int16]:
 
 
 RANGE_DB = 100.0
-"""Quietest level that is told from silence, in decibels below a sine of full scale."""
+"""Quietest level that differs from silence, in decibels below a sine of full scale."""
 LIFTER = 22
 """L of the liftering, as HTK's default."""
 
@@ -203,8 +203,8 @@ def features_of(paths: Sequence[Path], spectrum: Spectrum, features: Features, c
     for start in range(0, len(paths), _CHUNK):
         clips = read_clips(list(paths[start : start + _CHUNK]), spectrum.rate, spectrum.length)
         waveforms = torch.from_numpy(clips).double() / 32768
-        found = log_mel(waveforms, spectrum) if features == "log-mel" else mfcc(waveforms, spectrum, coefficients)
-        parts.append(on_grid(found).unsqueeze(1))
+        values = log_mel(waveforms, spectrum) if features == "log-mel" else mfcc(waveforms, spectrum, coefficients)
+        parts.append(on_grid(values).unsqueeze(1))
     return torch.cat(parts)
 
 

@@ -48,8 +48,8 @@ def event_counts(events: Events, bins: int, duration: int, height: int, width: i
     """
     kept = events.time < duration
     step = events.time[kept] * bins // duration
-    place = ((step * 2 + events.polarity[kept]) * height + events.y[kept]) * width + events.x[kept]
-    return np.bincount(place, minlength=bins * 2 * height * width).reshape(bins, 2, height, width)
+    cell = ((step * 2 + events.polarity[kept]) * height + events.y[kept]) * width + events.x[kept]
+    return np.bincount(cell, minlength=bins * 2 * height * width).reshape(bins, 2, height, width)
 
 
 def frame_bytes(counts: NDArray[np.int64], values: Values, source: Path) -> NDArray[np.uint8]:

@@ -54,8 +54,8 @@ def _split(folder: Path, prefix: str, limit: int | None) -> tuple[Tensor, Tensor
     labels_path = _plain_or_packed(folder / f"{prefix}-labels-idx1-ubyte")
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1).astype(np.int64)
     if images.shape[1:] != (_SIDE, _SIDE):
-        found = "×".join(map(str, images.shape[1:]))
-        raise UserError(f"{images_path}: images of {found} pixels found, {_SIDE}×{_SIDE} expected; is it another data set?")
+        pixels = "×".join(map(str, images.shape[1:]))
+        raise UserError(f"{images_path}: images of {pixels} pixels found, {_SIDE}×{_SIDE} expected; is it another data set?")
     if len(images) != len(labels):
         raise UserError(f"{labels_path}: {len(labels):,} labels found for {len(images):,} images; fetch both files again")
     if labels.size and labels.max() > 9:

@@ -79,15 +79,15 @@ class Fsdd(StoredDataSet):
 
 def _digits_by_split(folder: Path) -> tuple[Labelled, Labelled]:
     """Training and test recordings with their digits, ordered by digit, speaker and index."""
-    found = []
+    recordings = []
     for path in folder.glob("*.wav"):
         parts = _NAME.fullmatch(path.name)
         if parts is None or int(parts[3]) >= _INDICES:
             raise UserError(f"{path}: digit_speaker_index.wav with an index below {_INDICES} expected; remove or rename it")
-        found.append((int(parts[1]), parts[2], int(parts[3]), path))
-    found.sort()
-    train = [(path, digit) for digit, _, index, path in found if index >= _TEST_INDICES]
-    return train, [(path, digit) for digit, _, index, path in found if index < _TEST_INDICES]
+        recordings.append((int(parts[1]), parts[2], int(parts[3]), path))
+    recordings.sort()
+    train = [(path, digit) for digit, _, index, path in recordings if index >= _TEST_INDICES]
+    return train, [(path, digit) for digit, _, index, path in recordings if index < _TEST_INDICES]
 
 
 WORDS = (
@@ -152,19 +152,19 @@ def _commands_by_split(folder: Path) -> tuple[Labelled, Labelled]:
     both = test & validation
     if both:
         raise UserError(f"{folder / _LISTS[0]}: {min(both)} is listed in {_LISTS[1]} too; put the official lists there")
-    found: set[str] = set()
+    files: set[str] = set()
     for word in WORDS:
         if not (folder / word).is_dir():
             raise UserError(
                 f"{folder / word}: no such folder, one for each of the {len(WORDS)} words expected; unpack the archive again"
             )
-        found.update(f"{word}/{path.name}" for path in (folder / word).glob("*.wav"))
-    missing = (test | validation) - found
+        files.update(f"{word}/{path.name}" for path in (folder / word).glob("*.wav"))
+    missing = (test | validation) - files
     if missing:
         lost = min(missing)
         list_name = _LISTS[0] if lost in test else _LISTS[1]
         raise UserError(f"{folder / lost}: no such file, but {list_name} lists it; unpack the official archive again")
-    return _labelled(folder, found - test - validation), _labelled(folder, test)
+    return _labelled(folder, files - test - validation), _labelled(folder, test)
 
 
 def _labelled(folder: Path, names: set[str]) -> Labelled:

@@ -180,19 +180,19 @@ class StoredDataSet(DataSetSettings):
             UserError: the files are not there, and may not be downloaded.
             Failure: the download failed.
         """
-        found = self._present(needed, places)
-        if found is None and self.download and sources:
+        folder = self._present(needed, places)
+        if folder is None and self.download and sources:
             for source in sources:
                 install(source, self.root)
-            found = self._present(needed, places)
-        if found is None:
+            folder = self._present(needed, places)
+        if folder is None:
             here = " or ".join(dict.fromkeys(str(Path(self.root, place)) for place in places))
             way = "set data.download = true, or " if sources and not self.download else ""
             raise UserError(
                 f"{self.root}: no {self.kind} data found ({', '.join(needed)} expected in {here}); "
                 f"{way}put the official files there ({origin}), or set data.folder"
             )
-        return found
+        return folder
 
     def of_files(
         self,

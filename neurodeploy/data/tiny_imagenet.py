@@ -87,19 +87,19 @@ def _classes(path: Path) -> dict[str, int]:
 
 
 def _training(folder: Path, classes: dict[str, int]) -> Labelled:
-    found: list[tuple[Path, int]] = []
+    labelled: list[tuple[Path, int]] = []
     for name, label in classes.items():
         images = sorted((folder / name / "images").glob("*.JPEG"))
         if not images:
             raise UserError(
                 f"{folder / name / 'images'}: no .JPEG images found, 500 expected; unpack the official archive again"
             )
-        found += [(path, label) for path in images]
-    return found
+        labelled += [(path, label) for path in images]
+    return labelled
 
 
 def _validation(folder: Path, classes: dict[str, int]) -> Labelled:
-    annotations, found = folder / "val_annotations.txt", []
+    annotations, images = folder / "val_annotations.txt", []
     for number, line in enumerate(read_lines(annotations), start=1):
         name, _, rest = line.partition("\t")
         wnid = rest.partition("\t")[0]
@@ -108,13 +108,13 @@ def _validation(folder: Path, classes: dict[str, int]) -> Labelled:
                 f"{annotations}: line {number}: {line[:60]!r} found, an image name, a tab and a class of wnids.txt expected; "
                 "put the official file there"
             )
-        found.append((folder / "images" / name, classes[wnid]))
-    return found
+        images.append((folder / "images" / name, classes[wnid]))
+    return images
 
 
 def _decoded(files: Sequence[Path]) -> Tensor:
     """uint8 `[N, 3, 64, 64]`."""
     pixels = np.empty((len(files), 3, _SIDE, _SIDE), np.uint8)
-    for place, path in enumerate(files):
-        pixels[place] = read_jpeg(path, _SIDE)
+    for image, path in zip(pixels, files, strict=True):
+        image[:] = read_jpeg(path, _SIDE)
     return torch.from_numpy(pixels)

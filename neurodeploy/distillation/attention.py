@@ -51,7 +51,7 @@ def unit_vectors(rows: Tensor) -> Tensor:
 class Attention(TaughtTerm):
     """`Σ_l ‖F(A_T,l) − F(A_S,l)‖₂`, the mean over the batch, with `A_S` the student's firing rate and `A_T` the activation.
 
-    Variant "map": `F(A) = Σ_c A_c²` at every pixel, vectorised and divided by its L2 norm; `map_distance` tells how
+    Variant "map": `F(A) = Σ_c A_c²` at every pixel, vectorised and divided by its L2 norm; `map_distance` says how
     resolutions that differ are met. Variant "scalar": F also sums over the pixels, which leaves one number per sample.
 
     Source: LaSNN (Hong et al., arXiv 2304.09101). The map, its normalisation, three levels and the weight α/2 with α = 0.9
@@ -93,7 +93,7 @@ class SpikeAttention(TaughtTerm):
 
     Teacher: `Q = Σ_c |∂L/∂x_c|` at every pixel of the tap, L its cross-entropy with the labels. Student: the spike activation
     map `S = mean_t Σ_c Σ_{t' ∈ O} e^{−|t − t'|} o_c(t)`, where O holds all the steps at which that neuron fires, t included;
-    so bursts weigh more than scattered spikes. With RepAct the ReLU's values stand in the last tap for spikes.
+    so bursts weigh more than scattered spikes. With RepAct the last tap has the ReLU's values instead of spikes.
 
     Source: LaSNN (Hong et al., arXiv 2304.09101) prints the gradient `∂L/∂x` and the spike activation map. Our working form,
     since the paper leaves them open: the sum of sizes over channels, the mean over time, the L2-normalised distance (that of

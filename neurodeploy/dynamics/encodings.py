@@ -77,6 +77,7 @@ class PoissonEncoding(_Encoding):
         if self.training:
             draws = torch.rand(self.steps, *x.shape, dtype=torch.float32, device=x.device)
         else:
+            # drawn on the CPU, so that all devices see the same spikes
             generator = torch.Generator().manual_seed(self.seed)
             draws = torch.rand(self.steps, 1, *x.shape[1:], generator=generator, dtype=torch.float32).to(x.device)
         return (draws < x).to(x.dtype)
@@ -93,6 +94,7 @@ class LatencyEncoding(_Encoding):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, …]` → spikes `[T, B, …]`, 0 or 1 in the dtype of `x`."""
+        # values so small that 1 − x is rounded to 1 would fire after the last step
         first = ((1 - x.clamp(0, 1)) * self.steps).floor().clamp_max(self.steps - 1)
         times = torch.arange(self.steps, dtype=x.dtype, device=x.device).reshape(-1, *([1] * x.ndim))
         return ((times == first) & (x > 0)).to(x.dtype)

@@ -42,7 +42,7 @@ class CommonStatistics(nn.modules.batchnorm._BatchNorm):
         sums = _Sum.apply(torch.cat([values.sum(axes), values.square().sum(axes), count]))  # type: ignore[no-untyped-call]
         total, squares, count = sums.split([x.shape[1], x.shape[1], 1])
         mean = total / count
-        variance = (squares / count - mean.square()).clamp_min(0)
+        variance = (squares / count - mean.square()).clamp_min(0)  # a difference of rounded numbers may be below 0
         self._remember(mean, variance, count)
         shape = [1, -1, *([1] * (x.ndim - 2))]
         scale = (variance + self.eps).rsqrt()

@@ -101,7 +101,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
                 yield temporary
                 with temporary.open("rb+") as written:
                     os.fsync(written.fileno())
-                temporary.chmod(0o666 & ~_umask())
+                temporary.chmod(0o666 & ~_umask())  # mkstemp leaves it to its owner alone
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)

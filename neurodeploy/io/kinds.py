@@ -16,7 +16,7 @@ class ByKind:
     A kind is a subclass with a `kind` of its own, from the package of `Base`, that is imported before a model first uses it.
 
     Attributes:
-        default: the kind of a table that names none; None if every table must name one. The place of a fault then leaves out
+        default: the kind of a table that names none; None if every table must name one. The path of a fault then leaves out
             the kind, which the table may not have named.
     """
 

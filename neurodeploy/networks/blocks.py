@@ -26,7 +26,7 @@ class Style:
         shortcut: what a shortcut does where the shape changes: a strided 1×1 convolution ("conv"), or an average pool of 2×2
             and a 1×1 convolution ("avg-pool", in two dimensions only).
         form: "batch-norm", or "plain" without it.
-        dropout: rate behind a block's first activation, or its second where activations stand before the convolutions.
+        dropout: rate behind a block's first activation, or its second where activations come before the convolutions.
     """
 
     activations: Activations
@@ -147,7 +147,7 @@ class SewBlock(Block):
 
 
 class MembraneBlock(Block):
-    """`bn2(conv2(act2(bn1(conv1(act1(x)))))) + shortcut(x)`: activations stand before the convolutions, currents are summed.
+    """`bn2(conv2(act2(bn1(conv1(act1(x)))))) + shortcut(x)`: activations come before the convolutions, currents are summed.
 
     The shortcut carries currents through the whole network, and projects them where the shape changes: real numbers, not
     spikes, so that such a network has no spiking body to put on a chip; `partition` names the layer. Source: Hu et al. 2021

@@ -64,13 +64,13 @@ class Halve(AvgPool2d):
     """Average pool over windows of 2×2 that do not overlap; an odd side loses its last row or column.
 
     Args:
-        place: name of the layer in the network, for the error message.
+        layer: its name in the network, for the error message.
         even: refuse odd sides: a strided convolution beside the pool rounds them up.
     """
 
-    def __init__(self, place: str, *, even: bool = False) -> None:
+    def __init__(self, layer: str, *, even: bool = False) -> None:
         super().__init__(2)
-        self.place = place
+        self.layer = layer
         self.even = even
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Halve(AvgPool2d):
         Raises:
             UserError: a side is 1, or odd where it must not be.
         """
-        check_halving(self.place, x.shape[-2], x.shape[-1], even=self.even)
+        check_halving(self.layer, x.shape[-2], x.shape[-1], even=self.even)
         return super().forward(x)
 
 
@@ -97,7 +97,7 @@ def check_axes(shape: Sequence[int], axes: Literal[1, 2]) -> None:
         )
 
 
-def check_halving(place: str, height: int, width: int, *, even: bool = False) -> None:
+def check_halving(layer: str, height: int, width: int, *, even: bool = False) -> None:
     """Whether a 2×2 pool has something to halve.
 
     Raises:
@@ -105,11 +105,11 @@ def check_halving(place: str, height: int, width: int, *, even: bool = False) ->
     """
     if min(height, width) < 2:
         raise UserError(
-            f"layer {place}: a resolution of {height}×{width} is left for its average pool of 2×2; "
+            f"layer {layer}: a resolution of {height}×{width} is left for its average pool of 2×2; "
             "take larger samples, or a network that halves them less often"
         )
     if even and (height % 2 or width % 2):
         raise UserError(
-            f"layer {place}: a resolution of {height}×{width} found, even sides expected; pad the samples, or set "
+            f"layer {layer}: a resolution of {height}×{width} found, even sides expected; pad the samples, or set "
             'network.shortcut = "conv"'
         )

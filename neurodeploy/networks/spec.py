@@ -1,4 +1,4 @@
-"""Networks as a recipe describes them: each kind's settings stand beside its network, and are imported here."""
+"""Networks as a recipe describes them: each kind's settings are beside its network, and are imported here."""
 
 from typing import Annotated
 

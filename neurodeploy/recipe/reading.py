@@ -1,4 +1,4 @@
-"""Finding and reading recipes: embedded ones by name, others by path; every fault named with its place."""
+"""Finding and reading recipes: embedded ones by name, others by path; every fault named with its setting."""
 
 import tomllib
 from collections.abc import Iterator

@@ -28,7 +28,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 class ExportSettings(Section):
     """`[export]`: what `neurodeploy run` makes of the deployed student.
 
-    Options of the targets stand here for every target that has them, or in a table of one target, such as `[export.onnx]`.
+    Options of the targets are here for every target that has them, or in a table of one target, such as `[export.onnx]`.
 
     Attributes:
         targets: names of export targets; empty for none.
@@ -93,8 +93,8 @@ class ExportSettings(Section):
         Raises:
             UserError: a target is not installed.
         """
-        found = {name: find(name) for name in self.targets}
-        return {name: (target, target.options(self.options.get(name, {}))) for name, target in found.items()}
+        targets = {name: find(name) for name in self.targets}
+        return {name: (target, target.options(self.options.get(name, {}))) for name, target in targets.items()}
 
 
 class EnergySettings(Section):
@@ -183,20 +183,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
-    def _steps_are_the_frames(self) -> "Recipe":
-        for place, steps in (("", self.steps), *((f"student {one.name}: ", one.steps) for one in self.student)):
-            if steps is not None and self.data.event_frames not in (None, steps):
-                raise ValueError(f"{place}steps: {steps} found, the {self.data.event_frames} event frames of the data expected")
-        return self
-
-    @model_validator(mode="after")
-    def _events_have_no_other_code(self) -> "Recipe":
+    def _students_take_the_event_frames(self) -> "Recipe":
+        frames = self.data.event_frames
+        for owner, steps in (("", self.steps), *((f"student {student.name}: ", student.steps) for student in self.student)):
+            if steps is not None and frames not in (None, steps):
+                raise ValueError(f"{owner}steps: {steps} found, the {frames} event frames of the data expected")
         for student in self.student:
-            if student.code is not None and self.data.event_frames is not None:
-                raise ValueError(
-                    f"student {student.name}: code: {student.code!r} found, but samples of {self.data.kind} are events; "
-                    "remove it"
-                )
+            if student.code is not None and frames is not None:
+                code = f"code: {student.code!r} found, but samples of {self.data.kind} are events; remove it"
+                raise ValueError(f"student {student.name}: {code}")
         return self
 
     @property

@@ -93,14 +93,8 @@ class FinetuneSettings(Section):
 
     @property
     def optimization(self) -> TrainingSettings:
-        return TrainingSettings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            optimizer="adam",
-            learning_rate=self.learning_rate,
-            weight_decay=0,
-            warmup_epochs=0,
-        )
+        own = self.model_dump(include={"epochs", "batch_size", "learning_rate"})
+        return TrainingSettings(**own, optimizer="adam", weight_decay=0, warmup_epochs=0)
 
 
 SampleCode = Literal["direct", "poisson", "latency"]

@@ -27,11 +27,7 @@ class Watcher(Protocol):
 
 def silent(title: str, epochs: int, samples: int) -> AbstractContextManager[Watch]:  # noqa: ARG001
     """The watcher that shows nothing."""
-
-    def watch(epoch: int, count: int) -> None:
-        pass
-
-    return nullcontext(watch)
+    return nullcontext(lambda _epoch, _count: None)
 
 
 def folder_of(root: Path, seed: int, role: str) -> Path:
@@ -44,13 +40,7 @@ def checkpoint_of(root: Path, seed: int, role: str) -> Path:
 
 
 def train_all(
-    recipe: Recipe,
-    root: Path,
-    data: DataSet,
-    *,
-    fabric: Fabric | None = None,
-    watcher: Watcher = silent,
-    resume: bool = False,
+    recipe: Recipe, root: Path, data: DataSet, *, fabric: Fabric | None = None, watcher: Watcher = silent, resume: bool = False
 ) -> Iterator[tuple[int, str, nn.Module]]:
     """Train (or, with `resume`, complete) every network of a recipe.
 

@@ -47,6 +47,7 @@ def restore(optimizer: torch.optim.Optimizer, network: nn.Module, state: dict[st
     for entry, value in state.items():
         name, _, key = entry.rpartition("/")
         parameter = parameters[name]
+        # Adam counts its steps on the CPU, whatever the device of the parameter is
         optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
 
 

@@ -29,6 +29,7 @@ def share(piece: int, fabric: Fabric, batch: int) -> tuple[Tensor, float]:
     """
     if piece < fabric.world_size:
         return torch.arange(piece), piece / batch
+    # the processes' gradients are averaged: the factor undoes their number and weighs unequal shares
     mine = torch.arange(fabric.global_rank, piece, fabric.world_size)
     return mine, len(mine) * fabric.world_size / batch
 
@@ -53,7 +54,7 @@ def determined(*parts: object) -> Iterator[None]:
     """Torch's random generators seeded by `parts` inside, and left as they were outside."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     with torch.random.fork_rng():
-        torch.manual_seed(int.from_bytes(digest[:7], "big"))
+        torch.manual_seed(int.from_bytes(digest[:7], "big"))  # below 2⁵⁶: torch takes 64 bits
         yield
 
 

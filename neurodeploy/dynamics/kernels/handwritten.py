@@ -51,7 +51,7 @@ class _HandwrittenMultiStep(torch.autograd.Function):
         spikes, v = fire(current, layout.lay(v0), decay, threshold, reset, charged)
         learned = {name: value for name, value in (("decay", decay), ("threshold", threshold)) if isinstance(value, Tensor)}
         ctx.save_for_backward(charged, *((v0,) if "decay" in learned else ()), *learned.values())
-        ctx.set_materialize_grads(False)
+        ctx.set_materialize_grads(False)  # nobody reads the last potential as a rule: no zeros for its gradient
         ctx.learned, ctx.decay, ctx.threshold = tuple(learned), decay, threshold
         for name in learned:
             setattr(ctx, name, None)
@@ -80,9 +80,11 @@ class _HandwrittenMultiStep(torch.autograd.Function):
             through = None if ctx.detach_reset else slope
             back_through_time(g, g_v, g_v0, float(decay), reset_by_potential(h, threshold, through, reset))
             if "threshold" in totals:
+                # what reaches v[t]: λ g_h[t+1], and after the last step the gradient from outside
                 g_after = torch.cat((g[1:] * decay, g_v.unsqueeze(0)))
                 totals["threshold"] += (g_after * _reset_by_threshold(h, threshold, through, reset)).sum()
             if v is not None:
+                # spikes and potentials are computed again: to save them would take twice the memory of h
                 fired = (h[:-1] > threshold).to(h.dtype)
                 before = torch.cat((v.unsqueeze(0), after(h[:-1], fired, threshold, reset)))
                 totals["decay"] += (g * before[: len(g)]).sum()

@@ -6,20 +6,21 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from mmap import PAGESIZE
-from typing import Literal, overload
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from neurodeploy.io.errors import UserError
 
+MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
 _VIEWS = {"ExpandBackward0", "ViewBackward0", "UnsqueezeBackward0"}
 
 
 def repeated(current: Tensor) -> Tensor | None:
     """What `current`, `[T, …]`, repeats: `[1, …]`, whose gradient goes straight to it; None if `current` is no such view.
 
-    Only views stand between the two, none with a gradient of its own to tell, so nothing that autograd would do is left out.
+    Only views are between the two, none of which keeps a gradient of its own, so nothing that autograd would do is left out.
     """
     base = current._base
     if base is None or len(current) < 2 or current.stride(0) != 0 or current.retains_grad or not torch.is_grad_enabled():
@@ -55,19 +56,10 @@ class Layout:
         ordered = cls(tuple(sorted(plain.axes, key=lambda axis: -strides[axis])))
         return ordered if len(sequence) and ordered.lay(sequence)[0].is_contiguous() else plain
 
-    @overload
-    def lay(self, x: Tensor) -> Tensor: ...
-
-    @overload
-    def lay(self, x: None) -> None: ...
-
-    @overload
-    def lay(self, x: Tensor | None) -> Tensor | None: ...
-
-    def lay(self, x: Tensor | None) -> Tensor | None:
-        """A view of `[T, …]`, or of one step, with its axes in this order."""
+    def lay(self, x: MaybeTensor) -> MaybeTensor:
+        """A view of `[T, …]`, or of one step, with its axes in this order; nothing of nothing."""
         if x is None:
-            return None
+            return x
         lead = x.ndim - len(self.axes)
         return x.permute(*range(lead), *(lead + axis for axis in self.axes))
 
@@ -85,6 +77,7 @@ _LARGE = 8 << 20  # bytes; a few huge pages, so that what is lost at both ends i
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     """`torch.empty` of this shape with the dtype and device of `like`; its values are anything."""
     new = torch.empty(shape, dtype=like.dtype, device=like.device)
+    # the first touch of each page of 4 KiB is a fault; huge pages have 2 MiB
     size = new.numel() * new.element_size()
     if size >= _LARGE and type(new) is Tensor and new.device.type == "cpu" and (advise := _advise()) is not None:
         start = -(-new.data_ptr() // PAGESIZE) * PAGESIZE
@@ -112,6 +105,7 @@ def tune() -> None:
     Raises:
         UserError: the C library is not glibc, or refuses.
     """
+    # glibc maps large blocks anew and gives them back at once: every activation would fault in its pages again
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is None or not hasattr(library, "gnu_get_libc_version"):
         raise UserError("allocator: only glibc's, on Linux, can be tuned; leave the option out")
