@@ -32,7 +32,7 @@ class Gathering:
         self._data: dict[str, DataSet] = {}
         self._reports: dict[Path, Account] = {}
 
-    def contenders(self, places: Sequence[Path]) -> list[Contender]:
+    def contenders(self, paths: Sequence[Path]) -> list[Contender]:
         """One for each model, with a report for each of its seeds.
 
         - A run folder has its students, each with all its seeds; its teacher, if it is the students' own definition with ReLU,
@@ -41,59 +41,59 @@ class Gathering:
         - A `report.json` is one seed of the model that it names, and one of its baseline.
 
         Args:
-            places: in the order of the tables.
+            paths: in the order of the tables.
 
         Raises:
             UserError: one of them is none of these, or occurs twice.
         """
-        found: dict[str, list[Account]] = {}
-        if len(set(map(Path.resolve, places))) != len(places):
-            raise UserError(f"{', '.join(map(str, places))}: one of them occurs twice, each once expected")
-        folders = sum(place.is_dir() for place in places)
-        for place in places:
-            if place.is_dir():
-                for role, report in self._of_run(place):
-                    found.setdefault(role if folders == 1 else f"{_name(place)}/{role}", []).append(report)
-            elif place.suffix == ".json":
-                for report in self._of_file(place):
-                    found.setdefault(report.name, []).append(report)
+        counted: dict[str, list[Account]] = {}
+        if len(set(map(Path.resolve, paths))) != len(paths):
+            raise UserError(f"{', '.join(map(str, paths))}: one of them occurs twice, each once expected")
+        folders = sum(path.is_dir() for path in paths)
+        for path in paths:
+            if path.is_dir():
+                for role, report in self._of_run(path):
+                    counted.setdefault(role if folders == 1 else f"{_name(path)}/{role}", []).append(report)
+            elif path.suffix == ".json":
+                for report in self._of_file(path):
+                    counted.setdefault(report.name, []).append(report)
             else:
-                loaded = checkpoint.load(place)
+                loaded = checkpoint.load(path)
                 name = f"{loaded.progress.recipe.name}/{loaded.progress.role}"
-                found.setdefault(name, []).append(self._counted(place, loaded))
-        return [Contender(name, tuple(reports)) for name, reports in found.items()]
+                counted.setdefault(name, []).append(self._counted(path, loaded))
+        return [Contender(name, tuple(reports)) for name, reports in counted.items()]
 
     def _of_run(self, folder: Path) -> list[tuple[str, Account]]:
         recipe = _recipe(folder)
-        found = []
+        counted = []
         for seed in recipe.seeds:
             teacher = checkpoint_of(folder, seed, "teacher")
             twin = None
             if recipe.network_of("teacher") == recipe.network and teacher.is_file():
                 twin = self._counted(teacher, checkpoint.load(teacher))
             for student in recipe.student:
-                place = checkpoint_of(folder, seed, student.name)
-                if place.is_file():
-                    found.append((student.name, self._counted(place, checkpoint.load(place), twin)))
-        if not found:
+                path = checkpoint_of(folder, seed, student.name)
+                if path.is_file():
+                    counted.append((student.name, self._counted(path, checkpoint.load(path), twin)))
+        if not counted:
             raise UserError(f"{folder}: no checkpoint of a student found; train one with: neurodeploy train")
-        return found
+        return counted
 
     def _of_file(self, path: Path) -> list[Account]:
         report = read_report(path)
         both = [report] if report.comparison is None else [report, report.comparison.baseline]
         return [replace(one, profiles=self._costs, comparison=None) for one in both]
 
-    def _counted(self, place: Path, loaded: Checkpoint, twin: Account | None = None) -> Account:
-        if place not in self._reports:
+    def _counted(self, path: Path, loaded: Checkpoint, twin: Account | None = None) -> Account:
+        if path not in self._reports:
             recipe = loaded.progress.recipe
             key = recipe.data.model_dump_json()
             if key not in self._data:
                 self._data[key] = recipe.data.load()
             model = of_checkpoint(loaded, data=self._data[key])
             assert model.test_samples is not None
-            self._reports[place] = energy_report(model, model.test_samples, self._profiles, host=self._host, twin=twin)
-        return self._reports[place]
+            self._reports[path] = energy_report(model, model.test_samples, self._profiles, host=self._host, twin=twin)
+        return self._reports[path]
 
 
 def _recipe(folder: Path) -> Recipe:

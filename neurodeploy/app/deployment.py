@@ -26,14 +26,14 @@ Targets: TypeAlias = Mapping[str, tuple[Target, TargetOptions]]
 
 def headline(targets: Targets) -> tuple[Target, TargetOptions] | None:
     """The target whose network a report counts: the first one of the recipe that has parts off the host, or else the first."""
-    chips = (found for found in targets.values() if found[0].chip)
+    chips = (counted for counted in targets.values() if counted[0].chip)
     return next(chips, next(iter(targets.values()), None))
 
 
 def deployed_graph(graph: Graph, targets: Targets) -> Graph:
     """The graph as the headline's target computes it; as it is where nothing is exported."""
-    found = headline(targets)
-    return graph if found is None else found[0].deployed(graph, found[1])
+    counted = headline(targets)
+    return graph if counted is None else counted[0].deployed(graph, counted[1])
 
 
 def deployed_places(graph: Graph, targets: Targets) -> dict[str, Place]:
@@ -42,8 +42,8 @@ def deployed_places(graph: Graph, targets: Targets) -> dict[str, Place]:
     Raises:
         UserError: it cannot be cut.
     """
-    found = headline(targets)
-    return places_of(graph) if found is None else found[0].places(graph, found[1])
+    counted = headline(targets)
+    return places_of(graph) if counted is None else counted[0].places(graph, counted[1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -235,12 +235,12 @@ class _FinetuneRun:
     def _resume(self, path: Path, *, resume: bool) -> None:
         if not resume:
             raise UserError(f"{path}: exists; add --resume to continue it, or choose another folder")
-        found, groups = tensors.read(path, _KEY, FinetuneProgress)
+        stored, groups = tensors.read(path, _KEY, FinetuneProgress)
         for field in set(FinetuneProgress.model_fields) - {"epoch", "best_accuracy"}:
-            if getattr(found, field) != getattr(self.progress, field):
+            if getattr(stored, field) != getattr(self.progress, field):
                 raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")
-        self.progress, self.best = found, groups["best"]
-        if found.epoch < found.settings.epochs:
+        self.progress, self.best = stored, groups["best"]
+        if stored.epoch < stored.settings.epochs:
             self.module.load_state_dict(groups["module"])
             restore(self.optimizer, self.module, groups["optimizer"])
 
@@ -272,7 +272,7 @@ class _FinetuneRun:
             "seconds": round(time.perf_counter() - began, 3),
         }
 
-    def _update(self, index: Tensor, place: str) -> Tensor:
+    def _update(self, index: Tensor, update: str) -> Tensor:
         """One update of the weights; the two terms of the loss, and the share of right answers."""
         settings = self.progress.settings
         x, y = (samples[index].to(self.device) for samples in (self.data.train_samples, self.data.train_labels))
@@ -283,7 +283,7 @@ class _FinetuneRun:
         by_labels, by_answers = label_loss(logits, targets), soft_divergence(logits, answers, settings.temperature)
         loss = by_labels + settings.distillation * by_answers
         if not torch.isfinite(loss):
-            raise Failure(f"{place}: the loss is {loss.item()}; lower finetune.learning_rate")
+            raise Failure(f"{update}: the loss is {loss.item()}; lower finetune.learning_rate")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

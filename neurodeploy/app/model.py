@@ -57,9 +57,9 @@ class NirChoices:
         return reading
 
 
-def is_nir(place: str | Path) -> bool:
+def is_nir(source: str | Path) -> bool:
     """Whether a model's place is that of a NIR file."""
-    return str(place).endswith(".nir")
+    return str(source).endswith(".nir")
 
 
 def as_fed(graph: Graph, samples: Tensor, steps: int | None, origin: Path) -> Tensor:
@@ -253,7 +253,7 @@ def _layer_lines(graph: Graph, places: Mapping[str, Place]) -> list[str]:
 _MOST_LINES = 24
 
 
-def load_model(place: str | Path, nir: NirChoices | None = None) -> Model:
+def load_model(source: str | Path, nir: NirChoices | None = None) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module or a function.
 
     The last form imports and runs the user's own code, from the current folder too; a function makes the module. `nir` says how
@@ -262,27 +262,27 @@ def load_model(place: str | Path, nir: NirChoices | None = None) -> Model:
     Raises:
         UserError: nothing usable is there; the message says what was found.
     """
-    place = str(place)
-    if Path(place).is_dir():
-        return of_bundle(Path(place))
-    if is_nir(place):
-        return _of_nir(Path(place), nir or NirChoices())
-    if ":" not in place or place.endswith(".safetensors"):
-        return of_checkpoint(checkpoint.load(Path(place)))
-    path, _, name = place.partition(":")
+    source = str(source)
+    if Path(source).is_dir():
+        return of_bundle(Path(source))
+    if is_nir(source):
+        return _of_nir(Path(source), nir or NirChoices())
+    if ":" not in source or source.endswith(".safetensors"):
+        return of_checkpoint(checkpoint.load(Path(source)))
+    path, _, name = source.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
         found = getattr(importlib.import_module(path), name, None)
     except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"{place}: cannot be imported: {_told(error)}") from None
+        raise UserError(f"{source}: cannot be imported: {_told(error)}") from None
     finally:
         sys.path.pop(0)
     if found is None:
-        raise UserError(f"{place}: module {path} has no name {name!r}")
-    module = found if isinstance(found, nn.Module) or not callable(found) else _made_by(found, place)
+        raise UserError(f"{source}: module {path} has no name {name!r}")
+    module = found if isinstance(found, nn.Module) or not callable(found) else _made_by(found, source)
     if not isinstance(module, nn.Module):
-        raise UserError(f"{place}: {type(module).__name__} found, a torch module or a function that makes one expected")
-    return Model(place, module.eval(), None, "no samples of its own")
+        raise UserError(f"{source}: {type(module).__name__} found, a torch module or a function that makes one expected")
+    return Model(source, module.eval(), None, "no samples of its own")
 
 
 def _of_nir(path: Path, choices: NirChoices) -> Model:
@@ -353,11 +353,11 @@ def _places(graph: Graph) -> dict[str, Place]:
         return {}
 
 
-def _made_by(function: Callable[[], object], place: str) -> object:
+def _made_by(function: Callable[[], object], source: str) -> object:
     try:
         return function()
     except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"{place}: makes no model when called without arguments: {_told(error)}") from None
+        raise UserError(f"{source}: makes no model when called without arguments: {_told(error)}") from None
 
 
 def _told(error: Exception) -> str:

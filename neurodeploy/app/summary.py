@@ -55,10 +55,10 @@ class Deployed:
     @property
     def accuracies(self) -> dict[str, Accuracy]:
         """On the way to the exported artefact."""
-        found = {"float": self.trained.accuracy}
+        entries = {"float": self.trained.accuracy}
         if self.quantised is not None:
-            found |= {"quantised": self.quantised.accuracy, "tuned": self.result.accuracy}
-        return found
+            entries |= {"quantised": self.quantised.accuracy, "tuned": self.result.accuracy}
+        return entries
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def parts(graph: Graph, targets: Targets) -> dict[str, str]:
 def notices(recipe: Recipe) -> list[str]:
     """What a reader of the report must know to read it rightly."""
     counted = headline(recipe.export.target_options())
-    found = [
+    entries = [
         f"Tables and figures show seed {recipe.seeds[0]}; the list at the end gives means over all seeds with 95 % intervals.",
         "Counts are those of the deployed networks, batch norm folded.",
         *(() if counted is None else counted[0].notices(counted[1])),
@@ -168,13 +168,13 @@ def notices(recipe: Recipe) -> list[str]:
         "the host; the table of chip and host costs encoder and head as the dense work that they are there.",
     ]
     if recipe.export.finetune is not None:
-        found.insert(2, f"{recipe.deployed} has been fine-tuned for {recipe.export.targets[0]}, and is counted so.")
+        entries.insert(2, f"{recipe.deployed} has been fine-tuned for {recipe.export.targets[0]}, and is counted so.")
     if recipe.student_named(recipe.deployed).repact:
-        found.append(
+        entries.append(
             f"RepAct: the last activation of {recipe.deployed} is a ReLU, so that layer emits no spikes and the classifier "
             "after it costs multiply-accumulates. Compare the layers that both networks have, not the totals alone."
         )
-    return found
+    return entries
 
 
 def _statistics(key: str, values: Iterable[float]) -> dict[str, Any]:
@@ -218,10 +218,10 @@ def _energy(recipe: Recipe, results: Sequence[SeedResult]) -> dict[str, Any]:
     profile = recipe.energy.profiles[0]
     reports = {"baseline_uj": [r.baseline_report for r in results], "student_uj": [r.report for r in results]}
     answer: dict[str, Any] = {"profile": profile, "estimate": True}
-    for key, found in reports.items():
-        answer |= _statistics(key, [report.energy(profile).total_uj for report in found])
+    for key, entries in reports.items():
+        answer |= _statistics(key, [report.energy(profile).total_uj for report in entries])
     answer["other_profiles"] = {
-        name: {key: mean_and_interval(r.energy(name).total_uj for r in found)[0] for key, found in reports.items()}
+        name: {key: mean_and_interval(r.energy(name).total_uj for r in entries)[0] for key, entries in reports.items()}
         for name in recipe.energy.profiles[1:]
     }
     return answer

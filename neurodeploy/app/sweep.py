@@ -116,7 +116,7 @@ def sweep(
         check: called before every trial and after every batch; what it raises ends the search.
 
     Raises:
-        UserError: Optuna is missing, the storage is not to be had or holds another search, or the space is not sound.
+        UserError: Optuna is missing, the storage is unavailable or holds another search, or the space is not sound.
         Failure: no trial came to an end.
     """
     study, total = _study(space, root, storage), trials or space.settings.trials
@@ -182,8 +182,8 @@ def _study(space: Space, root: Path, storage: str | None) -> "Study":
                 study_name=recipe.name, storage=kept, directions=["maximize", "minimize"], load_if_exists=True
             )
         except (SQLAlchemyError, ImportError, optuna.exceptions.OptunaError, ValueError) as error:
-            told = str(error).strip().splitlines()[0]
-            raise UserError(f"{url}: no storage that Optuna can use: {told}") from None
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"{url}: no storage that Optuna can use: {reason}") from None
         searched = _fingerprint(space)
         if study.user_attrs.setdefault(_ATTRIBUTE, searched) != searched:
             raise UserError(f"{url}: holds a search of {recipe.name} with other settings; choose another --output or --storage")
@@ -253,14 +253,14 @@ class _Work:
         # of its own for each trial, by its number: workers that start together do not draw the same values
         trial.study.sampler = TPESampler(seed=trial.number)
         values = {p.path: _suggested(trial, p) for p in self._space.settings.parameter}
-        told = ", ".join(f"{path} = {shown(value)}" for path, value in values.items())
+        setting = ", ".join(f"{path} = {shown(value)}" for path, value in values.items())
         try:
             accuracy, uj = self._tried(trial, self._space.recipe(values))
         except (Failure, UserError) as error:
             trial.set_user_attr("failure", str(error))
-            self._say(f"trial {trial.number} · {told}: {error}")
+            self._say(f"trial {trial.number} · {setting}: {error}")
             raise
-        self._say(f"trial {trial.number} · {told}: accuracy {accuracy:.2f} %, {uj:.4g} µJ (estimate)")
+        self._say(f"trial {trial.number} · {setting}: accuracy {accuracy:.2f} %, {uj:.4g} µJ (estimate)")
         return accuracy, uj
 
     def _tried(self, trial: "Trial", recipe: Recipe) -> tuple[float, float]:

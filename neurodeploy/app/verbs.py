@@ -132,13 +132,13 @@ def _train(
     return Run(folder, train_recipe(settings, folder, fabric=fabric, watcher=watcher, resume=resume))
 
 
-def load(place: str | Path) -> Model:
+def load(source: str | Path) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module of your own.
 
     Raises:
         UserError: nothing usable is there; the message says what was found.
     """
-    return load_model(place)
+    return load_model(source)
 
 
 def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, batch_axis: int = 0) -> Model:
@@ -198,15 +198,15 @@ def export(
     Raises:
         UserError: the target is unknown, lacks an option, or cannot express the network; the message names the layer.
     """
-    found = find(target)
-    chosen = found.options(options)
+    chosen_target = find(target)
+    chosen = chosen_target.options(options)
     source = model if isinstance(model, Model) else load_model(model)
     if source.graph is not None:
-        found.check(source.graph, chosen, calibrated=calibration > 0)  # before an accuracy is measured
+        chosen_target.check(source.graph, chosen, calibrated=calibration > 0)  # before an accuracy is measured
     if inputs is not None:
         source = replace(source, test_samples=_tensor(inputs), deployment=None)
     subject = source.subject(samples=samples, calibration=calibration)
-    return read_bundle(found.export(subject, Path(folder), chosen))
+    return read_bundle(chosen_target.export(subject, Path(folder), chosen))
 
 
 def verify(bundle: Bundle | str | Path) -> Verification:
@@ -269,8 +269,8 @@ def compare(
     Raises:
         UserError: one of the runs cannot be used, or none is named like the baseline.
     """
-    found = contest(Gathering(tuple(profiles), host).contenders([Path(run) for run in runs]), baseline=baseline)
-    return ContestReport(**vars(found))
+    outcome = contest(Gathering(tuple(profiles), host).contenders([Path(run) for run in runs]), baseline=baseline)
+    return ContestReport(**vars(outcome))
 
 
 def _model(model: AnyModel) -> Model:

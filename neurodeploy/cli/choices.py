@@ -94,7 +94,7 @@ def computing(kernel: str | None, allocator: str) -> Iterator[None]:
     """Inside, the options `--kernel` and `--allocator` hold; the latter for the rest of the process.
 
     Raises:
-        UserError: one of them is not to be had here.
+        UserError: one of them is unavailable here.
     """
     from neurodeploy.dynamics.kernels import using
     from neurodeploy.dynamics.kernels.memory import tune

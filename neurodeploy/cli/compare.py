@@ -34,17 +34,17 @@ def command(
     from neurodeploy_energy.report.versus import all_tables, write_contest
     from neurodeploy_energy.report.versus import as_json as document
 
-    found = contest(Gathering(tuple(profile or PROFILES), host_profile).contenders(runs), baseline=baseline)
+    comparison = contest(Gathering(tuple(profile or PROFILES), host_profile).contenders(runs), baseline=baseline)
     if output is not None:
         facts = {
             "Compared": ", ".join(map(str, runs)),
             "Networks": "checkpoints are counted as they were trained; a report.json has its model as it was counted then",
         }
-        paths = write_contest(found, output, title=f"Comparison with {found.baseline.name}", facts=facts)
+        paths = write_contest(comparison, output, title=f"Comparison with {comparison.baseline.name}", facts=facts)
     if as_json:
-        typer.echo(document(found), nl=False)
+        typer.echo(document(comparison), nl=False)
         return
-    for table in all_tables(found):
+    for table in all_tables(comparison):
         out.print(drawn(table))
     if output is not None:
         out.print(f"comparison: {paths['html']}")

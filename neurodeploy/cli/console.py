@@ -31,15 +31,15 @@ def remembered() -> Iterator[Callable[[], None]]:
 
     def ignored(what: "sys.UnraisableHookArgs") -> None:
         if what.exc_type is not KeyboardInterrupt:  # that one is not lost
-            told(what)
+            report_unraisable(what)
 
     if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
         yield check
         return
-    told, sys.unraisablehook = sys.unraisablehook, ignored
+    report_unraisable, sys.unraisablehook = sys.unraisablehook, ignored
     before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield check
     finally:
         signal.signal(signal.SIGINT, before)
-        sys.unraisablehook = told
+        sys.unraisablehook = report_unraisable

@@ -19,8 +19,8 @@ def command(
     from neurodeploy.recipe import built_in, load, text_of
 
     if as_json:
-        found = built_in()
-        listed = [{"name": recipe.name, "description": recipe.description} for recipe in found.values()]
+        recipes_by_name = built_in()
+        listed = [{"name": recipe.name, "description": recipe.description} for recipe in recipes_by_name.values()]
         out.print_json(json.dumps(listed) if name is None else load(name).model_dump_json())
         return
     if name is not None:
