@@ -70,7 +70,7 @@ class Attention(TaughtTerm):
     variant: Literal["map", "scalar"] = "map"
     taps: TapNames | None = None
 
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         seen, wanted = student.taps, teacher.output.taps
         distance = map_distance if self.variant == "map" else _scalar_distance
         names = attention_levels(self.kind, seen, wanted, self.taps)
@@ -107,7 +107,7 @@ class SpikeAttention(TaughtTerm):
     kind: Literal["spike-attention"] = "spike-attention"
     taps: TapNames | None = None
 
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         assert teacher.tap_gradients is not None
         seen, gradients = student.taps, teacher.tap_gradients
         names = attention_levels(self.kind, seen, gradients, self.taps)
@@ -140,7 +140,7 @@ class ClassActivation(TaughtTerm):
     kind: Literal["class-activation"] = "class-activation"
     temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
 
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         name = spatial_taps(self.kind, student.taps, teacher.output.taps)[-1]
         seen, wanted = student.taps[name].sum((0, 2)), self._class_activation(name, teacher)
         if seen.shape != wanted.shape:

@@ -29,7 +29,7 @@ class Feature(TaughtTerm):
     kind: Literal["feature"] = "feature"
     taps: TapNames | None = None
 
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         seen, wanted = student.taps, teacher.output.taps
         names = matching_taps(self.kind, seen, wanted, self.taps)
         return torch.stack([mse_loss(seen[name].mean(0), rate(wanted[name].mean(0))) for name in names]).sum()
@@ -61,7 +61,7 @@ class SpikeTensor(TaughtTerm):
     window: int = Field(default=2, ge=1)
     taps: TapNames | None = None
 
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         seen, wanted = student.taps, teacher.output.taps
         names = matching_taps(self.kind, seen, wanted, self.taps)
         return torch.stack([self._distance(name, seen[name], rate(wanted[name])) for name in names]).sum()
@@ -93,7 +93,7 @@ class Laf(TaughtTerm):
     weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     temperature: float = Field(default=20.0, gt=0, allow_inf_nan=False)
 
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         widths = student.features.shape[-1], teacher.output.features.shape[-1]
         if widths[0] != widths[1]:
             raise UserError(f"loss term laf: features of {widths[0]} values found, the teacher's {widths[1]} expected")

@@ -24,7 +24,7 @@ class Response(TaughtTerm):
     kind: Literal["response"] = "response"
     temperature: float = Field(default=4.0, gt=0, allow_inf_nan=False)
 
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         return soft_divergence(student.logits, teacher.output.logits, self.temperature)
 
 
@@ -47,7 +47,7 @@ class NoisyLogits(TaughtTerm):
     temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
     noise: float = Field(default=0.1, ge=0, allow_inf_nan=False)
 
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         deviation, mean = torch.std_mean(student.logits.detach(), -1, keepdim=True)
         noise = mean + deviation * torch.randn_like(student.logits)
         return soft_divergence(student.logits + self.noise * noise, teacher.output.logits, self.temperature)
@@ -106,7 +106,7 @@ class HeadTail(TaughtTerm):
     temperature: float = Field(default=4.0, gt=0, allow_inf_nan=False)
     head: float = Field(default=0.5, gt=0, lt=1)
 
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         log_seen = (student.logits / self.temperature).log_softmax(-1)
         log_wanted = (teacher.output.logits.detach() / self.temperature).log_softmax(-1)
         seen, wanted = log_seen.exp(), log_wanted.exp()

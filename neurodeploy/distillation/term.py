@@ -61,10 +61,10 @@ class TaughtTerm(LossTerm):
 
     def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
         assert teacher is not None
-        return self.compared(student, teacher)
+        return self._compare(student, teacher)
 
     @abstractmethod
-    def compared(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
+    def _compare(self, student: NetworkOutput, teacher: TeacherOutput) -> Tensor:
         """As `__call__`."""
 
 
