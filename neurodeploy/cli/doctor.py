@@ -74,7 +74,7 @@ def _show(
     out.print(f"C++ compiler for --kernel compiled: {compiler or 'none found'}")
     out.print(f"export targets: {', '.join(targets)}")
     if not installed["onnxruntime"] and not installed["onnxruntime-gpu"]:
-        out.print('note: without ONNX Runtime, bundles cannot be verified; pip install "neurodeploy[onnx]"')
+        out.print('note: without ONNX Runtime, bundles can be exported but not verified; pip install "neurodeploy[onnx]"')
     for fault in faults:
         out.print(f"problem: {fault}")
     if not faults:

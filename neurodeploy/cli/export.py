@@ -162,8 +162,8 @@ def _export_checkpoint(
     test = data.test_samples, data.test_labels
     deployment = deploy(loaded.network, data)
     graph, tuned_with = deployment.graph, None
-    for target, options in targets.values():
-        target.check(graph, options, calibrated=calibration > 0, reset=settings is not None and settings.reset)
+    for target, options in targets.values() if settings is None else ():  # a fine-tuning has checks of its own
+        target.check(graph, options, calibrated=calibration > 0)
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
     if settings is not None:
         if deployment.code is not None:
