@@ -4,10 +4,12 @@ A target is one class in one folder, found through the entry-point group `neurod
 counts, recipes and the command line know this interface and no target's name, so one of another package is a full citizen.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
@@ -337,9 +339,15 @@ def places_of(graph: Graph) -> dict[str, Place]:
     return places
 
 
+@cache
+def _installed(path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001 - what is installed follows from it
+    """The entry points of targets; asked for once, since the metadata of every package are read for it."""
+    return entry_points(group=GROUP)
+
+
 def names() -> tuple[str, ...]:
     """All targets that are installed."""
-    return tuple(sorted(entry_points(group=GROUP).names))
+    return tuple(sorted(_installed(tuple(sys.path)).names))
 
 
 def find(name: str) -> Target:
@@ -348,7 +356,7 @@ def find(name: str) -> Target:
     Raises:
         UserError: there is none, it cannot be imported, or it is no `Target`.
     """
-    points = entry_points(group=GROUP, name=name)
+    points = _installed(tuple(sys.path)).select(name=name)
     if not points:
         raise UserError(f"target {name!r}: unknown; installed are: {', '.join(names())}")
     point = next(iter(points))

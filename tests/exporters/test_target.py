@@ -44,7 +44,7 @@ def test_an_unknown_target_is_refused_with_those_that_are_installed():
 )
 def test_an_entry_point_that_is_no_target_is_refused_by_name(monkeypatch, value, message):
     added = EntryPoints([EntryPoint("mine", value, target.GROUP)])
-    monkeypatch.setattr(target, "entry_points", lambda **wanted: added.select(**wanted))
+    monkeypatch.setattr(target, "_installed", lambda _path: added)
     with pytest.raises(UserError, match=f"target 'mine': .*{message}"):
         target.find("mine")
 
