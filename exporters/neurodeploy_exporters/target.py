@@ -7,6 +7,7 @@ counts, recipes and the command line know this interface and no target's name, s
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
@@ -377,6 +378,15 @@ def find(name: str) -> Target:
     return target
 
 
+def usable() -> dict[str, Target]:
+    """The installed targets that can be imported, by name: a broken package of somebody else's must not stop the others."""
+    targets = {}
+    for name in names():
+        with suppress(UserError):
+            targets[name] = find(name)
+    return targets
+
+
 def shared_options(targets: Sequence[str], given: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Target → those of the options that it has.
 
@@ -386,16 +396,16 @@ def shared_options(targets: Sequence[str], given: Mapping[str, Any]) -> dict[str
     fields = {target: find(target).Options.model_fields for target in targets}
     for option in given:
         if not any(option in having for having in fields.values()):
-            others = [name for name in names() if option in find(name).Options.model_fields]
+            others = [name for name, target in usable().items() if option in target.Options.model_fields]
             hint = f"; add the target {' or '.join(others)}, or leave it out" if others else ""
             raise UserError(f"{option.replace('_', '-')}: no option of {', '.join(targets) or 'any target'}{hint}")
     return {target: {key: given[key] for key in given if key in having} for target, having in fields.items()}
 
 
-def option_defaults() -> dict[str, set[Any]]:
+def option_defaults() -> dict[str, list[Any]]:
     """Option → the default values that it has in any installed target."""
-    values: dict[str, set[Any]] = {}
-    for name in names():
-        for option, info in find(name).Options.model_fields.items():
-            values.setdefault(option, set()).add(info.default)
+    values: dict[str, list[Any]] = {}
+    for target in usable().values():
+        for option, info in target.Options.model_fields.items():
+            values.setdefault(option, []).append(info.default)
     return values

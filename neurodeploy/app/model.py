@@ -365,6 +365,20 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def check_finite(samples: Tensor, origin: str | Path) -> None:
+    """Refuse values of which no spike and no energy follows.
+
+    Raises:
+        UserError: a value is no finite number; the message names its sample.
+    """
+    if not samples.numel() or not samples.is_floating_point():
+        return
+    broken = ~torch.isfinite(samples.reshape(len(samples), -1)).all(1)
+    if broken.any():
+        share = f"{int(broken.sum()):,} of {len(samples):,}"
+        raise UserError(f"{origin}: sample {int(broken.nonzero()[0])} holds values that are not finite ({share} samples)")
+
+
 def inputs_for(model: Model, path: Path | None) -> Tensor:
     """The samples `[N, …]` of a `.npy` file, as the model takes them, or its own test set.
 
@@ -382,4 +396,5 @@ def inputs_for(model: Model, path: Path | None) -> Tensor:
     if expected is not None and values.shape[1:] != expected:
         raise UserError(f"{path}: samples of shape {values.shape[1:]} found, {expected} expected by {model.name}")
     samples = torch.from_numpy(values.astype(np.float32))
+    check_finite(samples, path)
     return as_fed(model.graph, samples, model.steps, path) if model.graph is not None and model.deployment is None else samples

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.compare import Gathering
 from neurodeploy.app.deployment import split_code
-from neurodeploy.app.model import Model, load_model, of_bundle
+from neurodeploy.app.model import Model, check_finite, load_model, of_bundle
 from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
 from neurodeploy.dynamics.encodings import EventInput
@@ -154,7 +154,7 @@ def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, bat
         UserError: an operation has no form in a graph, or the graph does not compute what the network computes; the message
             names the layer.
     """
-    values = _tensor(samples)
+    values = _tensor(samples, batch_axis)
     if values.ndim < 2 + batch_axis or not values.numel():
         raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
     without, code = split_code(network)
@@ -246,10 +246,14 @@ def energy(
     """
     subject, *others = (None if one is None else _model(one) for one in (model, baseline, twin))
     assert subject is not None
-    values = subject.test_samples if samples is None else _tensor(samples)
+    values = subject.test_samples if samples is None else _tensor(samples, batch_axis)
     if values is None:
         raise UserError(f"{subject.name}: brings no data of its own; give samples")
-    run: dict[str, Any] = {"steps": steps, "batch_axis": batch_axis}
+    run: dict[str, Any] = {}
+    if (steps, batch_axis) != (None, 0):
+        if subject.batch is not None or (others[0] is not None and others[0].batch is not None):
+            raise UserError("steps, batch_axis: for torch modules; a model, bundle or path takes samples [N, …] and has its T")
+        run = {"steps": steps, "batch_axis": batch_axis}
     relu = None if others[1] is None else energy_report(others[1], values, profiles)
     reference = None if others[0] is None else energy_report(others[0], values, profiles, host=host, twin=relu, **run)
     return energy_report(subject, values, profiles, host=host, baseline=reference, twin=relu, **run)
@@ -283,5 +287,8 @@ def _model(model: AnyModel) -> Model:
     return load_model(model)
 
 
-def _tensor(samples: Samples) -> Tensor:
-    return torch.from_numpy(np.asarray(samples, np.float32)) if not isinstance(samples, Tensor) else samples
+def _tensor(samples: Samples, batch_axis: int = 0) -> Tensor:
+    values = samples if isinstance(samples, Tensor) else torch.from_numpy(np.asarray(samples, np.float32))
+    if values.ndim > batch_axis:
+        check_finite(values.movedim(batch_axis, 0), "samples")
+    return values

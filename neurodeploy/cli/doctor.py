@@ -11,6 +11,7 @@ from rich.table import Table
 
 from neurodeploy.cli.choices import AsJson
 from neurodeploy.cli.console import out
+from neurodeploy.io.errors import UserError
 
 EXAMPLE = "neurodeploy doctor"
 
@@ -44,7 +45,7 @@ def command(as_json: AsJson = False) -> None:
     import torch
 
     from neurodeploy_exporters.onnx.providers import CLASH
-    from neurodeploy_exporters.target import names
+    from neurodeploy_exporters.target import find, names
 
     installed = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
@@ -52,6 +53,11 @@ def command(as_json: AsJson = False) -> None:
     faults = [f"{name} is missing" for name in _REQUIRED if installed[name] is None]
     if installed["onnxruntime"] and installed["onnxruntime-gpu"]:
         faults.append(CLASH)
+    for name in names():
+        try:
+            find(name)
+        except UserError as error:
+            faults.append(str(error))
     if as_json:
         found = {"packages": installed, "gpu": gpu, "compiler": compiler, "targets": names(), "problems": faults}
         out.print_json(json.dumps({"python": platform.python_version(), **found}))

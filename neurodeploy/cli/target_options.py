@@ -9,17 +9,25 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from neurodeploy.io.errors import UserError
+
 
 def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
     """The command with one option more for each field of the installed targets' `Options`; targets share fields of one name.
 
     What is given of them is `ctx.obj` in the command, by field; see `given`. Every target is imported for this.
-    """
-    from neurodeploy_exporters.target import find, names
 
+    Raises:
+        UserError: a target's option has the name of one of the command's own.
+    """
+    from neurodeploy_exporters.target import usable
+
+    own = inspect.signature(command, eval_str=True)
     fields: dict[str, list[tuple[str, FieldInfo]]] = {}
-    for target in names():
-        for name, field in find(target).Options.model_fields.items():
+    for target, kind in usable().items():
+        for name, field in kind.Options.model_fields.items():
+            if name in own.parameters:
+                raise UserError(f"target {target}: its option {name} is one of the command's own; it needs another name")
             fields.setdefault(name, []).append((target, field))
 
     @wraps(command)
@@ -28,7 +36,6 @@ def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
         ctx.obj = {name: value for name, value in options.items() if value is not None}
         command(ctx, **arguments)
 
-    own = inspect.signature(command, eval_str=True)
     parameters = [*own.parameters.values(), *(_parameter(name, having) for name, having in fields.items())]
     vars(extended)["__signature__"] = own.replace(parameters=parameters)  # what Typer reads
     extended.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}

@@ -19,7 +19,7 @@ from neurodeploy.recipe.sections import (
     TeacherSettings,
     TrainingSettings,
 )
-from neurodeploy_exporters.target import Target, TargetOptions, find, option_defaults, shared_options
+from neurodeploy_exporters.target import Target, TargetOptions, find, option_defaults, shared_options, usable
 from neurodeploy_exporters.target import names as target_names
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -83,7 +83,7 @@ class ExportSettings(Section):
     @model_validator(mode="after")
     def _what_is_tuned_is_exported(self) -> "ExportSettings":
         if self.finetune is not None and not (len(self.targets) == 1 and find(self.targets[0]).tunable):
-            tunable = " or ".join(f'["{name}"]' for name in target_names() if find(name).tunable)
+            tunable = " or ".join(f'["{name}"]' for name, target in usable().items() if target.tunable)
             raise ValueError(f"finetune: for targets = {tunable} alone, {', '.join(self.targets)} found")
         return self
 

@@ -1,13 +1,17 @@
 """Targets are found by name, and their options by the fields of their classes, in recipes old and new."""
 
+import inspect
 import json
 from importlib.metadata import EntryPoint, EntryPoints
+from typing import ClassVar, get_args
 
 import pytest
 
+from neurodeploy.cli import export
+from neurodeploy.cli.target_options import with_target_options
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe, parse, text_of
-from neurodeploy_exporters import Target, target
+from neurodeploy_exporters import Target, TargetOptions, target
 from neurodeploy_exporters.lava import LavaTarget
 from neurodeploy_exporters.nir import NirTarget
 from neurodeploy_exporters.onnx import OnnxTarget
@@ -135,3 +139,54 @@ def test_a_target_that_cannot_be_tuned_says_so(graph):
 def test_a_target_is_a_class_with_an_export():
     with pytest.raises(TypeError, match="abstract"):
         Target()
+
+
+class Clashing(Target):
+    """Its option has the name of one of the export command's own."""
+
+    class Own(TargetOptions):
+        samples: int = 3
+
+    name = "clashing"
+    Options = Own
+    formats: ClassVar = {}
+
+    def export(self, subject, folder, options):
+        raise NotImplementedError
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Makes entry points those that are installed, beside the target "onnx"."""
+
+    def install(**points: str) -> None:
+        points |= {"onnx": "neurodeploy_exporters.onnx.target:OnnxTarget"}
+        added = EntryPoints([EntryPoint(name, value, target.GROUP) for name, value in points.items()])
+        monkeypatch.setattr(target, "_installed", lambda _path: added)
+
+    return install
+
+
+def test_a_broken_target_of_another_package_stops_no_other(installed):
+    installed(broken="nothing_there:Nothing")
+    assert list(target.usable()) == ["onnx"]
+    with pytest.raises(UserError, match=r"export: head-cut: no option of onnx$"):
+        recipe('targets = ["onnx"]\nhead_cut = "last-spike"')
+    assert recipe('targets = ["onnx"]\nstreaming = true').export.options["onnx"]["streaming"] is True
+    assert "--streaming" in {one for option in parameters() for one in option}
+    with pytest.raises(UserError, match="target 'broken': nothing_there:Nothing cannot be imported"):
+        target.find("broken")
+
+
+def test_an_option_with_the_name_of_one_of_the_commands_own_is_refused_with_its_target(installed, monkeypatch):
+    installed()
+    monkeypatch.setattr(target, "usable", lambda: {"clashing": Clashing()})
+    with pytest.raises(UserError, match="target clashing: its option samples is one of the command's own"):
+        parameters()
+
+
+def parameters() -> list[tuple[str, ...]]:
+    """The options of the export command, as Typer is given them."""
+    signature = inspect.signature(with_target_options(export.command))
+    infos = [get_args(one.annotation)[-1] for one in signature.parameters.values() if get_args(one.annotation)]
+    return [(getattr(info, "default", None), *(getattr(info, "param_decls", None) or ())) for info in infos]

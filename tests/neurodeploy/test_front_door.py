@@ -184,7 +184,11 @@ def test_a_difference_of_rounding_alone_is_none():
 
 @pytest.mark.parametrize(
     ("samples", "message"),
-    [(torch.zeros(0, 1, 8, 8), "at least one sample"), (torch.zeros(3), "at least one sample"), (torch.zeros(3, 2, 8, 8), "")],
+    [
+        (torch.zeros(0, 1, 8, 8), "at least one sample"),
+        (torch.zeros(3), "at least one sample"),
+        (torch.zeros(3, 2, 8, 8), r"node 0: input of shape \(2, 8, 8\) found"),
+    ],
 )
 def test_samples_that_do_not_fit_are_refused(samples, message):
     with pytest.raises(nd.UserError, match=message):
@@ -338,3 +342,25 @@ def test_a_bundle_prints_what_it_holds(model, tmp_path):
 def test_a_student_has_one_name_in_its_bundles(run, tmp_path):
     assert nd.export(run["student"], "onnx", tmp_path / "b", samples=2).manifest.model == "digits-student"
     assert max(map(len, str(run["student"]).splitlines())) <= 80
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_refused_with_their_sample(model, tmp_path, value):
+    broken = IMAGES.clone()
+    broken[3, 0, 2, 2] = broken[7, 0, 0, 0] = value
+    message = r"samples: sample 3 holds values that are not finite \(2 of 60 samples\)"
+    with pytest.raises(nd.UserError, match=message):
+        nd.deploy(network(), broken)
+    with pytest.raises(nd.UserError, match=message):
+        nd.energy(model, broken)
+    with pytest.raises(nd.UserError, match=message):
+        nd.export(model, "onnx", tmp_path / "b", inputs=broken)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_axes_and_steps_of_a_module_are_refused_for_what_has_its_own(model):
+    for options in ({"batch_axis": 1}, {"steps": 9}):
+        with pytest.raises(nd.UserError, match="steps, batch_axis: for torch modules"):
+            nd.energy(model, IMAGES, **options)
+        with pytest.raises(nd.UserError, match="steps, batch_axis: for torch modules"):
+            nd.energy(network(), IMAGES, baseline=model, **options)

@@ -62,7 +62,10 @@ def test_calibration_inputs_are_spread_over_the_training_set():
     ("change", "message"),
     [
         ((('reset = "hard"', 'reset = "soft"'),), "node act2: .*reset"),
-        ((('kind = "conv"\nchannels = [16, 32, 32, 64]\nstrides = [1, 2, 1, 2]', 'kind = "densenet"'),), ""),
+        (
+            (('kind = "conv"\nchannels = [16, 32, 32, 64]\nstrides = [1, 2, 1, 2]', 'kind = "densenet"'),),
+            "spiking activations found, ReLU expected",
+        ),
     ],
 )
 def test_what_a_target_cannot_express_is_refused_from_the_untrained_network(change, message):
