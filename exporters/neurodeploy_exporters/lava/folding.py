@@ -57,7 +57,7 @@ def fold_into_conv(steps: Sequence[Step], conv: ops.ConvNode) -> ops.ConvNode:
             folded.slice(node, shape)
         else:
             raise UserError(
-                f"node {node.name}: a {node.kind} between spikes and the convolution {conv.name} has no form on Loihi; "
+                f"node {node.name}: a {node.kind} between spikes and {conv.name} has no form on Loihi; "
                 "put it right before a linear layer, or export to ONNX"
             )
     return folded.whole(steps[0][1])

@@ -294,14 +294,11 @@ def _sent(graph: Graph, node: ops.ConvNode | ops.LinearNode, value: _Current) ->
     return _Current(tuple(_through(way, node) for way in value.ways), bias)
 
 
-_MOST_AXES = 3  # channels, and two of space
-
-
 def _check_axes(name: str, shape: Shape) -> None:
-    if len(shape) > _MOST_AXES:
+    if len(shape) > len(("C", "H", "W")):
         raise UserError(
-            f"node {name}: neurons over {len(shape) - 1} spatial axes found, at most {_MOST_AXES - 1} expected on Loihi; replace "
-            "its layers by ones over fewer axes, or export to ONNX"
+            f"node {name}: neurons over {len(shape) - 1} spatial axes found, 1 or 2 expected on Loihi; replace its layers by "
+            "ones over fewer axes, or export to ONNX"
         )
 
 
