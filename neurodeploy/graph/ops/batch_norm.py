@@ -45,7 +45,7 @@ class BatchNormNode(Operation):
         raise UserError(f"node {self.name}: batch norm found; fold it into the synapse before it (fold_batch_norm)")
 
 
-@traced("torch.nn.modules.batchnorm.BatchNorm1d", "torch.nn.modules.batchnorm.BatchNorm2d")
+@traced(*(f"torch.nn.modules.batchnorm.BatchNorm{axes}d" for axes in (1, 2, 3)))
 def _from_torch(layer: "nn.BatchNorm2d", call: Call) -> Nodes:
     if layer.running_mean is None or layer.running_var is None:
         raise UserError(f"layer {call.name}: batch norm without running statistics has no fixed form; set track_running_stats")

@@ -1,4 +1,4 @@
-"""Convolutions over one or two spatial axes."""
+"""Convolutions over one to three spatial axes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,12 +70,12 @@ class ConvNode(Weighted):
         from neurodeploy.dynamics import layers
 
         outputs, inputs, *kernel = self.weight.shape
-        layer_type: Any = {1: layers.Conv1d, 2: layers.Conv2d}[len(kernel)]
+        layer_type: Any = {1: layers.Conv1d, 2: layers.Conv2d, 3: layers.Conv3d}[len(kernel)]
         geometry = (tuple(kernel), self.stride, self.padding, self.dilation, self.groups)
         return self._in_torch(layer_type(inputs * self.groups, outputs, *geometry, bias=self.bias is not None))
 
 
-@traced("torch.nn.modules.conv.Conv1d", "torch.nn.modules.conv.Conv2d")
+@traced("torch.nn.modules.conv.Conv1d", "torch.nn.modules.conv.Conv2d", "torch.nn.modules.conv.Conv3d")
 def _from_torch(layer: "nn.Conv2d", call: Call) -> Nodes:
     if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
         raise UserError(

@@ -47,10 +47,10 @@ class Operation(ABC):
     """
 
     arity: ClassVar[int] = 1
+    variadic: ClassVar[bool] = False
+    """It reads `arity` inputs or more."""
     sequential: ClassVar[bool] = False
     """It computes over time, or says what time is: it sees `[T, B, …]`. Others see the steps of all samples as one batch."""
-    keeps_values: ClassVar[bool] = False
-    """Each value that it makes is one that it reads, or 0: spikes stay spikes."""
     untraced: ClassVar[str] = ""
     """Why no torch layer becomes it, if none does."""
 
@@ -62,19 +62,25 @@ class Operation(ABC):
         """The operation's name in messages and files, such as "Conv"."""
         return _kind_of(type(self))
 
+    @property
+    def keeps_values(self) -> bool:
+        """Whether each value that it makes is one that it reads, or 0: spikes stay spikes."""
+        return False
+
     def checked_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Shape of the output, from those of the inputs, of which there must be `arity`.
+        """Shape of the output, from those of the inputs, of which there must be `arity`, or more if it is `variadic`.
 
         Raises:
             UserError: the inputs do not fit; the message names the node.
         """
-        if len(inputs) != self.arity:
-            raise UserError(f"node {self.name}: {len(inputs)} inputs found, {self.arity} expected")
+        if len(inputs) != self.arity and not (self.variadic and len(inputs) > self.arity):
+            expected = f"at least {self.arity}" if self.variadic else f"{self.arity}"
+            raise UserError(f"node {self.name}: {len(inputs)} inputs found, {expected} expected")
         return self.output_shape(inputs)
 
     @abstractmethod
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Shape of the output, from those of the `arity` inputs.
+        """Shape of the output, from those of the inputs.
 
         Raises:
             UserError: the inputs do not fit; the message names the node.
@@ -117,6 +123,14 @@ class Operation(ABC):
         if list(inputs) != [timed]:
             found, expected = ("a sequence", "a static value") if inputs[0] else ("a static value", "a sequence over time")
             raise UserError(f"node {self.name} ({self.kind}): {found} found at its input, {expected} expected")
+
+
+class Moving(Operation):
+    """An operation that computes nothing: each value that it makes is one that it reads, in another place, or 0."""
+
+    @property
+    def keeps_values(self) -> bool:
+        return True
 
 
 class Recurrent(Operation):

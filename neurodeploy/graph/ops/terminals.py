@@ -61,8 +61,11 @@ class EncodeNode(Operation):
     """
 
     sequential: ClassVar[bool] = True
-    keeps_values: ClassVar[bool] = True
     steps: int
+
+    @property
+    def keeps_values(self) -> bool:
+        return True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
