@@ -25,7 +25,7 @@ refused(
 )
 refused(
     *("layer_norm", "group_norm", "rms_norm", "normalize", "local_response_norm", "norm", "cosine_similarity", "std", "var"),
-    reason="its statistics are those of each sample, and cannot be folded into weights; use batch norm, or fine-tune without it",
+    reason="its statistics are those of each sample, and cannot be folded; use batch norm, or fine-tune without it",
 )
 refused(
     *("sign", "round", "floor", "ceil", "heaviside", "fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"),
@@ -33,9 +33,22 @@ refused(
     reason="a graph's neurons are those of neurodeploy.dynamics.layers, and its activations ReLU; export the float network",
 )
 refused(
-    *("__bool__", "item", "tolist", "numpy", "__float__", "__int__", "__index__", "__array__", "equal", "allclose", "any", "all"),
+    *(
+        "__bool__",
+        "item",
+        "tolist",
+        "numpy",
+        "__float__",
+        "__int__",
+        "__index__",
+        "__array__",
+        "equal",
+        "allclose",
+        "any",
+        "all",
+    ),
     *("isnan", "isfinite", "isinf", "argmax", "argmin", "max", "min", "sort", "topk", "nonzero", "__contains__", "__format__"),
-    reason="the forward reads values of its samples, and may do something else for others; a graph is a fixed sequence of layers",
+    reason="the forward reads values of its samples, and may do something else for others; leave that out",
 )
 refused(
     *("rand_like", "randn_like", "multinomial", "normal", "uniform"), reason="it is random; leave it out in evaluation mode"
@@ -45,11 +58,13 @@ refused(
     *("embedding", "cumsum", "cumprod", "outer", "bilinear", "baddbmm", "tensordot", "dot", "kron"),
     reason="products of two signals, look-ups and recurrent cells are unsupported; convolutions and linear layers are there",
 )
-refused(*("copy", "__setitem__", "fill", "index_put", "index_copy", "scatter"), reason="values are written into a tensor in place")
+refused(
+    *("copy", "__setitem__", "fill", "index_put", "index_copy", "scatter"), reason="values are written into a tensor in place"
+)
 refused("interpolate", "upsample", "grid_sample", reason="resize before the network, or use a transposed convolution")
 
 
-@function("add", "__add__")
+@function("add")
 def _add(c: Calling, a: Any, b: Any, *, alpha: float = 1) -> Signal:
     if isinstance(a, Signal) and isinstance(b, Signal):
         return _sum(c, a, _scaled(c, b, alpha, ".alpha"))
@@ -145,10 +160,16 @@ def _hard_tanh(c: Calling, x: Signal, min_val: float = -1.0, max_val: float = 1.
 
 @function("clamp", "clip")
 def _clamp(c: Calling, x: Signal, min: Any = None, max: Any = None) -> Signal:
-    low, high = (None if bound is None else values(bound) for bound in (min, max))
-    if low is None or (low != 0).any() or (high is not None and (high.size != 1 or high <= 0)):
-        c.refuse(f"clips to a range from {min} to {max}; a ReLU, from 0 up to nothing or to one positive number, expected")
-    return c.node(ops.ReluNode, x, **({} if high is None else {"ceiling": float(high)}))
+    low, ceiling = (_number(c, bound) for bound in (min, max))
+    if low != 0 or (ceiling is not None and ceiling <= 0):
+        c.refuse(f"clips to a range from {low} to {ceiling}; a ReLU, from 0 up to nothing or a positive number, expected")
+    return c.node(ops.ReluNode, x, ceiling=ceiling)
+
+
+def _number(c: Calling, bound: Any) -> float | None:
+    if isinstance(bound, Signal) or (isinstance(bound, Tensor) and len(bound.unique()) != 1):
+        c.refuse("clips to bounds that differ from value to value; numbers expected")
+    return None if bound is None else float(bound.flatten()[0] if isinstance(bound, Tensor) else bound)
 
 
 @function("clamp_min")

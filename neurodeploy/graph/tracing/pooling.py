@@ -47,7 +47,7 @@ def _avg_pool(
     if divisor_override is not None and divisor_override != prod(kernel):
         c.refuse("has a divisor_override, which has no form in a graph; multiply by a constant instead")
     counted = count_include_pad
-    if any(after > before for (_, after), before in zip(pads, given, strict=True)):
+    if any(after > before for (_, after), before in zip(pads, given, strict=bool(pads))):
         # in ceil_mode windows reach beyond the padding, and what is there does not count
         if count_include_pad and any(given):
             c.refuse("is a padded average pool in ceil_mode, whose windows count some of the padding; leave ceil_mode out")

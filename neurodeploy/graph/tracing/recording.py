@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from neurodeploy.dynamics.encodings import EventInput
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
-from neurodeploy.graph.ops import Call, Shape
+from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
 from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
 from neurodeploy.graph.tracing.rules import FUNCTIONS, REFUSED, Calling, Draft
@@ -29,16 +29,23 @@ from neurodeploy.graph.tracing.signals import Lead, Signal, arranged
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
-_FACTS = frozenset(
-    "shape size dim ndim ndimension dtype device layout numel nelement element_size is_floating_point is_complex is_signed "
-    "is_contiguous is_cuda is_cpu is_sparse is_quantized is_meta is_mps is_xla requires_grad grad_fn is_leaf grad names stride "
-    "storage_offset __len__ __hash__ get_device is_same_size itemsize nbytes output_nr "
-    "zeros_like ones_like empty_like full_like new_zeros new_ones new_empty new_full new_tensor".split()
-)
+# fmt: off
+_FACTS = frozenset((
+    *("shape", "size", "dim", "ndim", "ndimension", "dtype", "device", "layout", "numel", "nelement", "element_size"),
+    *("is_floating_point", "is_complex", "is_signed", "is_contiguous", "is_cuda", "is_cpu", "is_sparse"),
+    *("is_quantized", "is_meta", "is_mps", "is_xla", "requires_grad", "grad_fn", "is_leaf", "grad", "names"),
+    *("stride", "storage_offset", "__len__", "__hash__", "get_device", "is_same_size", "itemsize", "nbytes"),
+    *("output_nr", "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty"),
+    *("new_full", "new_tensor"),
+))
+# fmt: on
 """What is asked of a tensor without reading its values."""
 
-_DUNDERS = {"__radd__": "add", "__iadd__": "add", "__isub__": "sub", "__rmul__": "mul", "__imul__": "mul", "__idiv__": "div"}
-_DUNDERS |= {"__rsub__": "rsub", "__rdiv__": "reciprocal_times", "__rtruediv__": "reciprocal_times", "__itruediv__": "div"}
+_DUNDERS = {
+    **{f"__{form}{name}__": name for name in ("add", "sub", "mul") for form in ("", "i")},
+    **{"__radd__": "add", "__rmul__": "mul", "__rsub__": "rsub", "__neg__": "neg", "__matmul__": "matmul"},
+    **{"__truediv__": "div", "__itruediv__": "div", "__rtruediv__": "reciprocal", "__rdiv__": "reciprocal"},
+}
 _PER_CLASS = ("__init__", "__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__", "extra_repr")
 _OWN = (*_PER_CLASS, "__static_attributes__", "__firstlineno__", "__annotate_func__", "__annotations_cache__", "__parameters__")
 """What a class may define without computing anything else than the class that it derives from."""
@@ -83,7 +90,9 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
     _check_arguments(network)
     lead = lead_of(network, timed=timed)
     batch = samples.shape[lead.index("B")]
-    draft = Draft(batch, frozenset(name for name, _ in network.named_modules()), samples.shape[lead.index("T")] if timed else 1, samples.dtype)
+    reserved = frozenset(name for name, _ in network.named_modules())
+    steps = samples.shape[lead.index("T")] if timed else 1
+    draft = Draft(batch, reserved, steps, samples.dtype)
     draft.add(ops.InputNode(name="input", shape=tuple(samples.shape[len(lead) :]), timed=timed))
     recorder = _Recorder(network, draft, keep=keep)
     entering = Signal("input", lead, draft.shapes["input"])
@@ -95,15 +104,14 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
         except UserError:
             raise
         except Exception as error:  # the user's forward may raise anything
-            raise UserError(
-                f"{type(network).__name__}: does not run on samples {tuple(samples.shape)}: {_first_line(error)}"
-            ) from None
+            where = recorder.state.failed or type(network).__name__
+            raise UserError(f"{where}: does not run on samples {tuple(samples.shape)}: {_first_line(error)}") from None
     answer = _logits(network, answer)
     signal = recorder.signal_of(answer)
     if signal is None:
         raise UserError(
-            f"{type(network).__name__}: its answer cannot be followed back to the samples: something compiled, or outside torch, "
-            "computes it, or it does not depend on them"
+            f"{type(network).__name__}: its answer cannot be followed back to the samples: something compiled, or outside "
+            "torch, computes it, or it does not depend on them"
         )
     draft.add(ops.OutputNode(name=draft.free_name("logits"), inputs=(signal.node,)))
     return Recording(_needed(draft), recorder.values, answer)
@@ -115,14 +123,12 @@ class _Entered:
 
     path: str
     module: nn.Module
-    calls: int = 0
+    overrides: str = ""
+    named: bool = False
 
     @property
     def kind(self) -> str:
-        cls = type(self.module)
-        named = f"{cls.__module__}.{cls.__qualname__}"
-        base = next((one for one in cls.__mro__ if _full_name(one) in LAYERS), None)
-        return named if base is None else f"{named}, which is no {base.__name__}: it overrides {_overridden(self.module, base)}"
+        return _full_name(type(self.module)) + self.overrides
 
 
 @dataclass(eq=False)
@@ -139,6 +145,7 @@ class _State:
     followed: dict[int, _Followed] = field(default_factory=dict)
     entered: list[_Entered] = field(default_factory=list)
     inside: bool = False
+    failed: str = ""
 
 
 class _Recorder(TorchFunctionMode):
@@ -198,17 +205,22 @@ class _Recorder(TorchFunctionMode):
 
     def _forward(self, path: str, module: nn.Module, compiled: nn.Module | None) -> Callable[..., Any]:
         own = module.forward if compiled is None else compiled
-        leaf, name = _leaf(module), _registered(module)
+        base, name = _base(module), _registered(module)
+        changed = "" if base is None else _overridden(module, base)
+        overrides = f", which is no {base.__name__}: it overrides {changed}" if base is not None and changed else ""
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             if self.state.inside:
                 return own(*args, **kwargs)
             if name in REFUSED_LAYERS:
                 raise UserError(f"layer {path} ({type(module).__name__}): has no form in a graph; {REFUSED_LAYERS[name]}")
-            self.state.entered.append(_Entered(path, module))
+            self.state.entered.append(_Entered(path, module, overrides))
             try:
-                result = own(*args, **kwargs) if leaf is None else self._leaf(path, module, own, args, kwargs)
+                result = own(*args, **kwargs) if base is None or changed else self._leaf(path, module, own, args, kwargs)
                 self._check_followed(args, result)
+            except Exception:
+                self.state.failed = self.state.failed or self._where("")
+                raise
             finally:
                 self.state.entered.pop()
             return result
@@ -245,10 +257,10 @@ class _Recorder(TorchFunctionMode):
 
     def _function(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
         here = self.state.entered[-1]
-        here.calls += 1
-        # the first function of a layer without layers of its own has the layer's name
-        of_layer = bool(here.path) and here.calls == 1 and not any(True for _ in here.module.children())
+        # the first node of a layer without layers of its own has the layer's name
+        of_layer = bool(here.path) and not here.named and not any(True for _ in here.module.children())
         own = here.path if of_layer else f"{here.path}.{name}".lstrip(".")
+        before = len(self.draft.nodes)
         call = Calling(self.draft, own, of_layer, self._where(name), result)
         if name in REFUSED:
             call.refuse(f"has no form in a graph; {REFUSED[name]}")
@@ -258,10 +270,11 @@ class _Recorder(TorchFunctionMode):
             call.refuse("writes into a tensor that is given as out; assign its result instead")
         try:
             answer = FUNCTIONS[name](call, *map(self._argument, args), **{k: self._argument(v) for k, v in kwargs.items()})
-        except TypeError as error:
-            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-                raise
+        except UserError:
+            raise
+        except Exception as error:  # arguments that its rule does not take
             call.refuse(f"is called in a way that has no form in a graph ({_first_line(error)})")
+        here.named = here.named or len(self.draft.nodes) > before
         results = [result] if isinstance(result, Tensor) else list(result)
         signals = [answer] if isinstance(answer, Signal) else list(answer)
         for tensor, signal in zip(results, signals, strict=True):
@@ -306,10 +319,9 @@ class _Recorder(TorchFunctionMode):
         return layer if kind.startswith("torch.nn.modules") or not operation else f"operation {operation} in {layer}"
 
 
-def _leaf(module: nn.Module) -> type | None:
-    """The registered class that a layer computes what it says; None if it is to be followed through."""
-    base = next((one for one in type(module).__mro__ if _full_name(one) in LAYERS), None)
-    return None if base is None or _overridden(module, base) else base
+def _base(module: nn.Module) -> type | None:
+    """The class that a layer has, or the next one that it derives from, which becomes a node as a whole."""
+    return next((one for one in type(module).__mro__ if _full_name(one) in LAYERS), None)
 
 
 def _registered(module: nn.Module) -> str:
@@ -370,14 +382,17 @@ def _check_arguments(network: nn.Module) -> None:
     needed = [one.name for one in parameters if one.kind in kinds and one.default is Parameter.empty]
     if len(needed) > 1:
         raise UserError(
-            f"{type(network).__name__}: takes a second input, {needed[1]}; one is expected: wrap it in a module that gives the rest"
+            f"{type(network).__name__}: takes a second input, {needed[1]}; one is expected: wrap it in a module that gives the "
+            "rest"
         )
 
 
 def _logits(network: nn.Module, answer: Any) -> Tensor:
     found = answer.logits if isinstance(answer, NetworkOutput) else getattr(answer, "logits", answer)
     if not isinstance(found, Tensor):
-        raise UserError(f"{type(network).__name__}: its output is {type(found).__name__}, one tensor or a NetworkOutput expected")
+        raise UserError(
+            f"{type(network).__name__}: its output is {type(found).__name__}, one tensor or a NetworkOutput expected"
+        )
     return found
 
 
@@ -408,9 +423,7 @@ def _name(function: Callable[..., Any]) -> str:
     full = resolve_name(function) or getattr(function, "__name__", str(function))
     parts = full.split(".")
     name = parts[-2] if parts[-1] == "__get__" else parts[-1]
-    if name.startswith("__"):
-        return _DUNDERS.get(name, name.strip("_") if name in {"__add__", "__sub__", "__mul__", "__matmul__", "__neg__"} else name)
-    return name.rstrip("_")
+    return _DUNDERS.get(name, name if name.startswith("__") else name.rstrip("_"))
 
 
 def _first_line(error: Exception) -> str:

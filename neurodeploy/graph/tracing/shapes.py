@@ -8,7 +8,9 @@ from neurodeploy.graph import ops
 from neurodeploy.graph.tracing.rules import Calling, function, refused
 from neurodeploy.graph.tracing.signals import Signal
 
-refused("unbind", "__iter__", reason="the forward loops over an axis: over time, let layers of neurons take `[T, B, …]` at once")
+refused(
+    "unbind", "__iter__", reason="the forward loops over an axis: over time, let layers of neurons take `[T, B, …]` at once"
+)
 refused("flip", "roll", "gather", "index_select", "take", "masked_fill", "masked_select", reason="indexing is by slices alone")
 
 
@@ -70,8 +72,8 @@ def _item(c: Calling, x: Signal, index: Any) -> Signal:
     for axis, entry in zip(x.lead, own[:first], strict=True):
         if entry != slice(None) and not (axis == "1" and entry in (0, -1)):
             c.refuse(
-                f"takes a part of the {'batch' if 'T' not in axis else 'time steps'}; a graph answers for all of them: take the "
-                "mean over time"
+                f"takes a part of the {'batch' if 'T' not in axis else 'time steps'}; a graph answers for all of them: take "
+                "the mean over time"
             )
     bounds = []
     for size, entry in zip(x.shape, own[first:], strict=True):
@@ -137,7 +139,7 @@ def _repeat(c: Calling, x: Signal, *sizes: Any, **named: Any) -> Signal:  # noqa
         return _over_steps(c, x, after[0], ("T", "B"))
     if not x.timed and x.lead == ("B",) and after[1:] == x.shape and after[0] % batch == 0:
         return _over_steps(c, x, after[0] // batch, ("TB",))
-    c.refuse(f"makes {after} of a tensor {c.draft.whole(x)}; repeating a static value over time alone has a form in a graph")
+    return c.refuse(f"makes {after} of a tensor {c.draft.whole(x)}; repeating a static value over time alone has a form")
 
 
 @function("stack")
