@@ -25,7 +25,6 @@ from neurodeploy.graph.ops.operation import fires as fires
 from neurodeploy.graph.ops.operation import operations as operations
 from neurodeploy.graph.ops.operation import over_steps as over_steps
 from neurodeploy.graph.ops.operation import traced as traced
-from neurodeploy.graph.ops.operation import traced_function as traced_function
 from neurodeploy.graph.ops.pad import PadNode as PadNode
 from neurodeploy.graph.ops.pool import AvgPoolNode as AvgPoolNode
 from neurodeploy.graph.ops.pool import MaxPoolNode as MaxPoolNode

@@ -97,10 +97,7 @@ class ConvTransposeNode(Weighted):
         return replace(self, weight=weight.reshape(self.weight.shape).astype(np.float32), bias=bias)
 
 
-@traced(
-    *(f"torch.nn.modules.conv.ConvTranspose{axes}d" for axes in (1, 2, 3)),
-    *(f"neurodeploy.dynamics.layers.ConvTranspose{axes}d" for axes in (1, 2, 3)),
-)
+@traced(*(f"neurodeploy.dynamics.layers.ConvTranspose{axes}d" for axes in (1, 2, 3)))
 def _from_torch(layer: "nn.ConvTranspose2d", call: Call) -> Nodes:
     node = ConvTransposeNode(
         name=call.name,

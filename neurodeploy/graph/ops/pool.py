@@ -154,17 +154,6 @@ class MaxPoolNode(_Pool):
         return layer
 
 
-@traced(*(f"torch.nn.modules.pooling.AvgPool{axes}d" for axes in (1, 2, 3)))
-def _average(layer: "nn.AvgPool2d", call: Call) -> Nodes:
-    counts = bool(layer.count_include_pad)
-    return [AvgPoolNode(name=call.name, inputs=call.inputs, **_windows_of(layer, call), count_padding=counts)]
-
-
-@traced(*(f"torch.nn.modules.pooling.MaxPool{axes}d" for axes in (1, 2, 3)))
-def _maximum(layer: "nn.MaxPool2d", call: Call) -> Nodes:
-    return [MaxPoolNode(name=call.name, inputs=call.inputs, **_windows_of(layer, call))]
-
-
 @traced("neurodeploy.dynamics.layers.PaddedAvgPool")
 def _padded_average(layer: Any, call: Call) -> Nodes:
     windows = {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
@@ -191,16 +180,3 @@ def _global(kind: type[AvgPoolNode] | type[MaxPoolNode], call: Call) -> Nodes:
     whole = call.shapes[0][1:]
     pooled = kind(name=call.name, inputs=call.inputs, kernel=whole, stride=whole)
     return [pooled, FlattenNode(name=f"{call.name}.flatten", inputs=(call.name,))]
-
-
-def _windows_of(layer: "nn.AvgPool2d | nn.MaxPool2d", call: Call) -> dict[str, Any]:
-    names = [kind.__name__ for kind in type(layer).__mro__]
-    axes = next(axes for axes in (1, 2, 3) if any(name.endswith(f"Pool{axes}d") for name in names))
-    if layer.ceil_mode or set(_each(getattr(layer, "dilation", 1), axes)) != {1} or getattr(layer, "divisor_override", None):
-        raise UserError(f"layer {call.name}: pooling with dilation, ceil_mode or divisor_override has no form in a graph")
-    padding = tuple((p, p) for p in _each(layer.padding, axes))
-    return {"kernel": _each(layer.kernel_size, axes), "stride": _each(layer.stride, axes), "padding": padding}
-
-
-def _each(value: int | tuple[int, ...], axes: int) -> Shape:
-    return (value,) * axes if isinstance(value, int) else tuple(value)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, traced
+from neurodeploy.graph.ops.operation import Array, Operation, Range, Shape
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,17 +58,3 @@ class ReluNode(Operation):
         exponent = max(values.exponent, unit.bit_length() - 1)
         largest = min(values.largest << (exponent - values.exponent), multiple * ((1 << exponent) // unit))
         return Range(exponent, largest)
-
-
-@traced("torch.nn.modules.activation.ReLU")
-def _from_torch(_: "nn.ReLU", call: Call) -> Nodes:
-    return [ReluNode(name=call.name, inputs=call.inputs)]
-
-
-@traced("torch.nn.modules.activation.Hardtanh", "torch.nn.modules.activation.ReLU6")
-def _with_ceiling(layer: "nn.Hardtanh", call: Call) -> Nodes:
-    if layer.min_val != 0:
-        raise UserError(
-            f"layer {call.name}: Hardtanh from {layer.min_val:g} found, from 0 expected; only rectifiers have a form in a graph"
-        )
-    return [ReluNode(name=call.name, inputs=call.inputs, ceiling=float(layer.max_val))]
