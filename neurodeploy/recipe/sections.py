@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neurodeploy.conversion import Method
-from neurodeploy.conversion.convert import Thresholds
+from neurodeploy.conversion.method import Thresholds
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
 from neurodeploy.dynamics.settings import CubaSettings as CubaSettings
 from neurodeploy.dynamics.settings import LifSettings as LifSettings
