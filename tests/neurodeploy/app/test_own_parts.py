@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurodeploy.app.deployment import deploy
+from neurodeploy.app.deployment import check_targets, deploy
 from neurodeploy.app.model import load_model
 from neurodeploy.app.train import train_recipe
 from neurodeploy.io.errors import UserError
@@ -368,3 +368,34 @@ def test_a_function_that_returns_no_data_is_refused_with_what_it_returned(made, 
             recipe(data='kind = "faulty_own_data:make"').data.load()
     finally:
         sys.modules.pop("faulty_own_data")
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_network_that_cannot_be_cut_is_refused_before_it_is_trained():
+    code = """
+from torch import nn
+from neurodeploy.dynamics.layers import Flatten, TimeMean
+from neurodeploy.networks import NetworkOutput
+
+class Around(nn.Module):
+    def __init__(self, in_channels, classes, activations):
+        super().__init__()
+        self.entry, self.flatten, self.encoding = activations.entry(), Flatten(), activations.encoding()
+        self.before, self.between = nn.Linear(16 * in_channels, 4), nn.Linear(4, 4)
+        self.act1, self.act2 = activations.make(), activations.make(last=True)
+        self.classifier, self.readout = nn.Linear(4, classes), TimeMean()
+
+    def forward(self, x):
+        current = self.encoding(self.before(self.flatten(self.entry(x))))
+        spikes = self.act1(current)
+        features = self.act2(current + self.between(spikes))
+        logits = self.classifier(features)
+        return NetworkOutput(self.readout(logits), logits, features, {"act1": spikes, "act2": features})
+"""
+    Path("own_uncut_network.py").write_text(code)
+    settings = recipe(network='kind = "own_uncut_network:Around"')
+    data = settings.data.load()
+    check_parts(settings, data)
+    with pytest.raises(UserError, match="its values are not spikes and leave the encoder"):
+        check_targets(settings, data)
+    sys.modules.pop("own_uncut_network")
