@@ -14,6 +14,7 @@ from neurodeploy.cli import (
     evaluate,
     export,
     map,
+    new,
     profiles,
     recipes,
     run,
@@ -24,7 +25,7 @@ from neurodeploy.cli import (
 )
 from neurodeploy.cli.console import err, out
 from neurodeploy.cli.target_options import with_target_options
-from neurodeploy.io.errors import Failure, UserError
+from neurodeploy.io.errors import Failure, UserError, printable
 from neurodeploy.io.version import VERSION
 
 
@@ -52,7 +53,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for _module in (run, train, evaluate, export, verify, simulate, map, energy, compare, sweep, profiles, recipes, doctor):
+for _module in (run, train, evaluate, export, verify, simulate, map, energy, compare, sweep, new, profiles, recipes, doctor):
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name, help=_module.__doc__, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
 
@@ -95,6 +96,5 @@ def main() -> None:
 
 def _stop(message: str, code: int) -> None:
     # what a message quotes may come from a file: no character in it reaches the terminal as a command
-    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
-    err.print(f"error: {shown}")
+    err.print(f"error: {printable(message)}")
     sys.exit(code)

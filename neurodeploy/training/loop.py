@@ -15,6 +15,7 @@ from neurodeploy.data import DataSet
 from neurodeploy.distillation import CrossEntropy, LossTerm, TeacherOutput
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import sole_writer, writing
+from neurodeploy.io.kinds import kind_of
 from neurodeploy.networks import NetworkOutput
 from neurodeploy.recipe import Recipe
 from neurodeploy.training import checkpoint
@@ -287,6 +288,6 @@ def _terms(recipe: Recipe, role: str) -> tuple[LossTerm, ...]:
 
 def _names(terms: tuple[LossTerm, ...]) -> list[str]:
     """The terms' kinds; a second one of a kind gets a number."""
-    kinds = [str(getattr(term, "kind", "")) for term in terms]
+    kinds = [kind_of(term) for term in terms]
     seen = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
     return [kind if number == 1 else f"{kind}-{number}" for kind, number in zip(kinds, seen, strict=True)]
