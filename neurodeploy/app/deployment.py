@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neurodeploy.data import DataSet
 from neurodeploy.dynamics.encodings import EventInput, LatencyEncoding, PoissonEncoding
 from neurodeploy.graph import Graph, fold_batch_norm, ops
+from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.interpreter import Array
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
@@ -20,6 +21,9 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy
 from neurodeploy_exporters.target import Place, Subject, Target, TargetOptions, places_of
+
+_SAMPLES_KNOWN = 256
+"""Training samples whose values say to which grid inputs are rounded."""
 
 Targets: TypeAlias = Mapping[str, tuple[Target, TargetOptions]]
 
@@ -205,4 +209,6 @@ def deploy(network: nn.Module, data: DataSet) -> Deployment:
     """
     without, code = split_code(network)
     timed = data.timed if code is None else True
-    return Deployment(fold_batch_norm(trace(without, data.sample_shape, timed=timed)), data, code)
+    graph = fold_batch_norm(trace(without, data.sample_shape, timed=timed))
+    known = calibration_inputs(data, _SAMPLES_KNOWN) if code is None else None
+    return Deployment(graph if known is None else with_peak(graph, [known]), data, code)

@@ -15,6 +15,7 @@ from neurodeploy.app.deployment import Targets, check_targets, deploy, deployed_
 from neurodeploy.app.finetune import Tuned, finetune_student
 from neurodeploy.app.summary import Deployed, SeedResult
 from neurodeploy.data import DataSet
+from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io.errors import Failure
 from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
@@ -164,6 +165,7 @@ def _tuned(recipe: Recipe, seed: int, settings: FinetuneSettings, **others: Any)
         settings=settings,
         target=target,
         quantize="exact" if exact else "none",
+        input_bits=getattr(options, "input_bits", INPUT_BITS),
         calibration=recipe.export.calibration,
         **others,
     )

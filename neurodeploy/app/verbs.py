@@ -20,6 +20,7 @@ from neurodeploy.app.train import train_recipe
 from neurodeploy.dynamics.encodings import EventInput
 from neurodeploy.graph import fold_batch_norm
 from neurodeploy.graph.agreement import check_agreement
+from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
@@ -162,8 +163,8 @@ def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, bat
     entering = values if code is None else code(values).transpose(0, 1)
     graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)
     check_agreement(without, graph, entering, batch_first=batch_axis == 0)
-    folded = fold_batch_norm(graph)
     held = entering.transpose(0, 1) if batch_axis == 1 else entering
+    folded = with_peak(fold_batch_norm(graph), [(held.transpose(0, 1) if timed else held).numpy()])
     title = name or type(network).__name__
     try:
         places = places_of(folded)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from neurodeploy.app.deployment import Targets
     from neurodeploy.app.model import NirChoices
     from neurodeploy.recipe import FinetuneSettings
-    from neurodeploy_exporters.bundle import Agreement, Bundle
+    from neurodeploy_exporters.bundle import Agreement, Bundle, InputGrid
     from neurodeploy_exporters.target import Target
 
 FINETUNE_OPTIONS = ("finetune", "finetune_learning_rate", "finetune_reset", "resume", "device")
@@ -127,13 +127,15 @@ def command(
             out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
         if manifest.agreement is not None:
             out.print(_agreement(manifest.agreement))
+        if manifest.input_grid is not None and manifest.input_grid.rounded:
+            out.print(_rounded_inputs(manifest.input_grid))
 
 
 def _document(bundle: "Bundle") -> dict[str, Any]:
     """What `--json` prints of a bundle."""
     manifest = bundle.manifest
     return {"bundle": str(bundle.folder), "target": manifest.target} | manifest.model_dump(
-        mode="json", include={"accuracy", "agreement", "head_cut", "quantization", "notes"}
+        mode="json", include={"accuracy", "agreement", "head_cut", "input_grid", "normalization", "quantization", "notes"}
     )
 
 
@@ -152,6 +154,7 @@ def _export_checkpoint(
     from neurodeploy.app.finetune import finetune_student
     from neurodeploy.app.progress import training_bar
     from neurodeploy.app.run import FINETUNING
+    from neurodeploy.graph.ops.terminals import INPUT_BITS
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.parallel import fabric_on
@@ -180,6 +183,7 @@ def _export_checkpoint(
                 target=target,
                 data=data,
                 quantize="exact" if getattr(options, "quantize", "none") == "exact" else "none",
+                input_bits=getattr(options, "input_bits", INPUT_BITS),
                 calibration=calibration,
                 resume=resume,
                 watcher=training_bar,
@@ -240,6 +244,20 @@ def _agreement(found: "Agreement") -> str:
         return text
     share = 100 * found.changed_answers / found.answers_compared
     return f"{text}; {found.changed_answers:,} of {found.answers_compared:,} test samples ({share:.2g} %) get another answer"
+
+
+def _rounded_inputs(grid: "InputGrid") -> str:
+    """One line on what it changes that inputs are rounded, on the test set if there is one."""
+    found = grid.test or grid.sample
+    assert found is not None
+    text = (
+        f"inputs are rounded to {grid.largest.bit_length() - 1} bits and a sign, in steps of 2^{-grid.exponent}: "
+        f"{found.changed_spikes:,} of {found.spikes_compared:,} spikes and {found.changed_answers:,} of {found.samples:,} "
+        f"answers change, {found.saturated:,} of {found.values:,} values are beyond the grid"
+    )
+    if found.correct_as_given is None or found.correct_rounded is None:
+        return text
+    return f"{text}; right answers: {found.correct_as_given:,} as given, {found.correct_rounded:,} rounded"
 
 
 def _settings(
