@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.app.deployment import Deployment, deploy, deployed_places
-from neurodeploy.data import DataSet
+from neurodeploy.data import DataSet, Samples
 from neurodeploy.dynamics import layers
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
@@ -176,11 +176,12 @@ class Model:
         deployed: an artefact, whose runtimes compute on the CPU and not on the machine's accelerators.
         deployment: of a checkpoint.
         title: of its bundles, where `name` says more.
+        workers: processes that read samples which are not in memory.
     """
 
     name: str
     module: nn.Module
-    test_samples: Tensor | None
+    test_samples: Samples | None
     data: str
     test_labels: Tensor | None = None
     places: dict[str, Place] = field(default_factory=dict)
@@ -191,6 +192,7 @@ class Model:
     deployed: bool = False
     deployment: Deployment | None = None
     title: str = ""
+    workers: int = 0
 
     def subject(self, *, samples: int = 16, calibration: int = 64) -> Subject:
         """What an export target takes.
@@ -207,9 +209,8 @@ class Model:
             what = "an exported artefact already" if self.deployed else "a torch module; call neurodeploy.deploy on it first"
             raise UserError(f"{self.name}: cannot be exported, it is {what}")
         if self.deployment is not None:
-            accuracy = {
-                "float": evaluate(self.module, self.deployment.data.test_samples, self.deployment.data.test_labels).accuracy
-            }
+            data = self.deployment.data
+            accuracy = {"float": evaluate(self.module, data.test_samples, data.test_labels, workers=data.workers).accuracy}
             return self.deployment.subject(self.title or self.name, samples=samples, calibration=calibration, accuracy=accuracy)
         if self.test_samples is None:
             raise UserError(f"{self.name}: brings no samples of its own; give some")
@@ -342,6 +343,7 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
         graph=graph,
         deployment=deployment,
         title=f"{progress.recipe.name}-{progress.role}",
+        workers=data.workers,
     )
 
 
@@ -379,7 +381,7 @@ def check_finite(samples: Tensor, origin: str | Path) -> None:
         raise UserError(f"{origin}: sample {int(broken.nonzero()[0])} holds values that are not finite ({share} samples)")
 
 
-def inputs_for(model: Model, path: Path | None) -> Tensor:
+def inputs_for(model: Model, path: Path | None) -> Samples:
     """The samples `[N, …]` of a `.npy` file, as the model takes them, or its own test set.
 
     Raises:
