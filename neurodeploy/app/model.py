@@ -1,7 +1,5 @@
 """Finding the model that a command is asked about: a checkpoint, a bundle, a NIR file, or a torch module of the user's code."""
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.imports import imported, told
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
@@ -270,16 +269,7 @@ def load_model(source: str | Path, nir: NirChoices | None = None) -> Model:
         return _of_nir(Path(source), nir or NirChoices())
     if ":" not in source or source.endswith(".safetensors"):
         return of_checkpoint(checkpoint.load(Path(source)))
-    path, _, name = source.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(importlib.import_module(path), name, None)
-    except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"{source}: cannot be imported: {_told(error)}") from None
-    finally:
-        sys.path.pop(0)
-    if found is None:
-        raise UserError(f"{source}: module {path} has no name {name!r}")
+    found = imported(source, what="model")
     module = found if isinstance(found, nn.Module) or not callable(found) else _made_by(found, source)
     if not isinstance(module, nn.Module):
         raise UserError(f"{source}: {type(module).__name__} found, a torch module or a function that makes one expected")
@@ -359,12 +349,7 @@ def _made_by(function: Callable[[], object], source: str) -> object:
     try:
         return function()
     except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"{source}: makes no model when called without arguments: {_told(error)}") from None
-
-
-def _told(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise UserError(f"{source}: makes no model when called without arguments: {told(error)}") from None
 
 
 def check_finite(samples: Tensor, origin: str | Path) -> None:
