@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from neurodeploy_exporters.bundle import InputEffect, InputGrid, InputNormalizat
 from neurodeploy_exporters.bundle.bundle import Inputs
 
 _BATCH = 50
+HostNormalization: TypeAlias = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def grid_entry(deployed: Graph, sample: NDArray[np.float32], test: tuple[Inputs, NDArray[np.int64]] | None) -> InputGrid:
@@ -47,12 +48,19 @@ def _formula(chosen: Range) -> str:
     return f"x -> clip(round(x * 2^{chosen.exponent}), -{chosen.largest}, {chosen.largest}) / 2^{chosen.exponent}"
 
 
-def normalization_entry(graph: Graph) -> InputNormalization | None:
-    """The normalisation that the files do themselves."""
+def normalization_entry(deployed: Graph, graph: Graph, host: HostNormalization | None) -> InputNormalization | None:
+    """The normalisation of samples.
+
+    Args:
+        deployed: the network in the files, which normalises its samples by a node or, folded, by its weights.
+        graph: the network before that.
+        host: mean and std by which a host normalises.
+    """
     node = next(iter(graph.of(ops.NormalizeNode)), None)
     if node is None:
-        return None
-    return InputNormalization(mean=tuple(node.mean.tolist()), std=tuple(node.std.tolist()), inputs="raw")
+        return None if host is None else InputNormalization(mean=host[0], std=host[1], inputs="normalised")
+    mean, std = (tuple(float(str(value)) for value in values) for values in (node.mean, node.std))  # as short as float32 has it
+    return InputNormalization(mean=mean, std=std, inputs="raw", folded=not deployed.of(ops.NormalizeNode))
 
 
 class _Measure:
@@ -102,17 +110,3 @@ class _Counts:
     changed: int = 0
     answers: int = 0
     correct: Sequence[int] = (0, 0)
-
-
-def input_fields(
-    graph: Graph,
-    sample: NDArray[np.float32],
-    test: tuple[Inputs, NDArray[np.int64]] | None,
-    *,
-    exact: bool,
-) -> dict[str, Any]:
-    """The manifest's fields on inputs; see `grid_entry`."""
-    return {
-        "input_grid": grid_entry(graph, sample, test) if exact else None,
-        "normalization": normalization_entry(graph),
-    }

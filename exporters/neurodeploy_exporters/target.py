@@ -24,7 +24,8 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import installed
 from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, Piece
 from neurodeploy_exporters.bundle.bundle import Inputs, RightAnswers, most_likely
-from neurodeploy_exporters.inputs import input_fields
+from neurodeploy_exporters.inputs import HostNormalization as HostNormalization
+from neurodeploy_exporters.inputs import grid_entry, normalization_entry
 
 GROUP = "neurodeploy.exporters"
 
@@ -55,6 +56,7 @@ class Subject:
             `sample_inputs`, one batch after the other.
         calibration: as `sample_inputs`, of the training set: inputs on which a target may choose how it rounds.
         encoding: a sentence on how a host makes the inputs of samples; None where it does not.
+        host_normalization: mean and std of each channel, by which a host normalises samples before it makes inputs of them.
         tuned: what `Tuning.result` gave, where the network was fine-tuned for the target.
     """
 
@@ -65,6 +67,7 @@ class Subject:
     test: tuple[Inputs, NDArray[np.int64]] | None = None
     calibration: NDArray[np.float32] | None = None
     encoding: str | None = None
+    host_normalization: HostNormalization | None = None
     tuned: Any = None
 
     def answers(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[np.int64] | None:
@@ -356,7 +359,11 @@ class GridTarget(Target):
 
     def inputs(self, subject: Subject, deployed: Graph, options: Any) -> dict[str, Any]:
         """The manifest's fields on inputs, measured where they are rounded; `deployed` is of `on_grid`."""
-        return input_fields(deployed, subject.sample_inputs, subject.test, exact=options.quantize == "exact")
+        exact = options.quantize == "exact"
+        return {
+            "input_grid": grid_entry(deployed, subject.sample_inputs, subject.test) if exact else None,
+            "normalization": normalization_entry(deployed, subject.graph, subject.host_normalization),
+        }
 
     def quantization(self, graph: Graph, deployed: Graph, options: Any) -> dict[str, Any]:
         """What the manifest says of the weights of a network and of its deployed form, unless they are a chip's integers."""

@@ -209,10 +209,11 @@ def _misstated_inputs(bundle: Bundle, target: Target, sample: Sample) -> Iterato
             continue
         nodes = target.members(bundle, piece, {})
         grids = [(node.exponent, node.largest) for node in nodes if isinstance(node, ops.QuantizeNode)]
-        means = [(node.mean.tolist(), node.std.tolist()) for node in nodes if isinstance(node, ops.NormalizeNode)]
+        normals = [[*node.mean, *node.std] for node in nodes if isinstance(node, ops.NormalizeNode)]
         if said is not None and grids != [(said.exponent, said.largest)] * said.rounded:
             yield f"{bundle.path(piece.file)}: rounds its inputs otherwise than the manifest's input_grid says"
-        if normal is not None and normal.inputs == "raw" and means != [([*normal.mean], [*normal.std])]:
+        told = [] if normal is None or normal.folded or normal.inputs != "raw" else [[*normal.mean, *normal.std]]
+        if normal is not None and normals != [[*map(np.float32, one)] for one in told]:
             yield f"{bundle.path(piece.file)}: normalises its inputs otherwise than the manifest's normalization says"
 
 

@@ -164,7 +164,7 @@ def _export_checkpoint(
     data = recipe.data.load()
     test = data.test_samples, data.test_labels
     deployment = deploy(loaded.network, data)
-    graph, tuned_with = deployment.graph, None
+    graph, tuned_with, stored = deployment.graph, None, deployment.data
     for target, options in targets.values() if settings is None else ():  # a fine-tuning has checks of its own
         target.check(graph, options, calibrated=calibration > 0)
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
@@ -181,7 +181,7 @@ def _export_checkpoint(
                 checkpoint.parent / FINETUNING,
                 settings,
                 target=target,
-                data=data,
+                data=stored,
                 quantize="exact" if getattr(options, "quantize", "none") == "exact" else "none",
                 input_bits=getattr(options, "input_bits", INPUT_BITS),
                 calibration=calibration,
@@ -194,8 +194,8 @@ def _export_checkpoint(
             raise typer.Exit(130) from None
         graph, tuned_with = tuned.graph, tuned.tuned
         accuracy |= {
-            "quantised": evaluate(tuned.start, *test).accuracy,
-            "tuned": evaluate(tuned.module, *test).accuracy,
+            "quantised": evaluate(tuned.start, stored.test_samples, stored.test_labels).accuracy,
+            "tuned": evaluate(tuned.module, stored.test_samples, stored.test_labels).accuracy,
         }
     subject = deployment.subject(
         f"{recipe.name}-{role}", samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with

@@ -221,7 +221,7 @@ def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
     """What `to_grid` did to each layer that it rounded."""
     found = []
     for node in graph.nodes:
-        other = rounded[node.name]
+        other = rounded[node.name] if isinstance(node, ops.Weighted) else None
         if isinstance(node, ops.Weighted) and isinstance(other, ops.Weighted) and other is not node:
             error = float(np.abs(other.weight - node.weight).max())
             found.append(GridLayer(node.name, exponent(node.weight), error))

@@ -179,11 +179,13 @@ class InputNormalization(_Entry):
         mean, std: of each channel, or one of all.
         inputs: "raw": the files take samples as they are stored, and normalise them first; "normalised": they take normalised
             ones.
+        folded: the files do it by the weights of their first layers, and not by an operator of its own.
     """
 
     mean: tuple[float, ...] = Field(min_length=1)
     std: tuple[float, ...] = Field(min_length=1)
     inputs: Literal["raw", "normalised"]
+    folded: bool = False
 
 
 class SampleEntry(_Entry):

@@ -72,7 +72,7 @@ def output(shape: Shape) -> Primitive:
 
 @OPERATIONS.rule(ops.EncodeNode, ops.AddNode, ops.TimeMeanNode, ops.QuantizeNode)
 def _edges(_: Context, __: ops.Node) -> list[Primitive]:
-    """None: sums are edges, and NIR knows nothing but sequences, nor any rounding; the metadata say to what inputs are rounded."""
+    """None: sums are edges, NIR knows nothing but sequences, and no rounding; the metadata say to what inputs are rounded."""
     return []
 
 
