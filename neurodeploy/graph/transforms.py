@@ -76,10 +76,19 @@ def fold_normalization(graph: Graph) -> Graph:
     are zeros after the normalisation and would be others before it, or where something else than a synapse reads it.
     """
     normal = next(iter(graph.of(ops.NormalizeNode)), None)
-    if normal is None or not all(_takes_normalization(node) for node in graph.consumers(normal.name)):
+    readers = [] if normal is None else _readers(graph, normal.name)
+    if normal is None or not all(_takes_normalization(node) for node in readers):
         return graph
-    merged = {node.name: _normalising(node, normal) for node in graph.consumers(normal.name) if isinstance(node, ops.Weighted)}
+    merged = {node.name: _normalising(node, normal) for node in readers if isinstance(node, ops.Weighted)}
     return without(Graph(merged.get(node.name, node) for node in graph.nodes), normal.name)
+
+
+def _readers(graph: Graph, name: str) -> list[Node]:
+    """What reads a tensor, at once or at every step."""
+    found: list[Node] = []
+    for node in graph.consumers(name):
+        found += _readers(graph, node.name) if isinstance(node, ops.EncodeNode) else [node]
+    return found
 
 
 def _takes_normalization(node: Node) -> bool:
