@@ -53,7 +53,8 @@ def read(path: Path, key: str, kind: type[Header]) -> tuple[Header, dict[str, di
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "header"
-        raise UserError(f"{path}: header field {field}: {first['msg']}; written by another version?") from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: header field {field}: {reason}; written by another version?") from None
     groups: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         group, _, member = name.partition("/")
