@@ -4,13 +4,10 @@ A target is one class in one folder, found through the entry-point group `neurod
 counts, recipes and the command line know this interface and no target's name, so one of another package is a full citizen.
 """
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
@@ -22,6 +19,7 @@ from neurodeploy.graph import Graph, partition
 from neurodeploy.graph.grid import check_inputs, grid_layers, to_grid
 from neurodeploy.graph.ops import Node
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.imports import installed
 from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, Piece
 from neurodeploy_exporters.bundle.bundle import Inputs, RightAnswers, most_likely
 
@@ -340,15 +338,9 @@ def places_of(graph: Graph) -> dict[str, Place]:
     return places
 
 
-@cache
-def _installed(path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001 - what is installed follows from it
-    """The entry points of targets; asked for once, since the metadata of every package are read for it."""
-    return entry_points(group=GROUP)
-
-
 def names() -> tuple[str, ...]:
     """All targets that are installed."""
-    return tuple(sorted(_installed(tuple(sys.path)).names))
+    return tuple(sorted(installed(GROUP).names))
 
 
 def find(name: str) -> Target:
@@ -357,7 +349,7 @@ def find(name: str) -> Target:
     Raises:
         UserError: there is none, it cannot be imported, or it is no `Target`.
     """
-    points = _installed(tuple(sys.path)).select(name=name)
+    points = installed(GROUP).select(name=name)
     if not points:
         raise UserError(f"target {name!r}: unknown; installed are: {', '.join(names())}")
     point = next(iter(points))

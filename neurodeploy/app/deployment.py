@@ -85,9 +85,11 @@ class Deployment:
 
     @property
     def test(self) -> tuple[Any, NDArray[np.int64]]:
-        """The inputs and labels of the test set; where a host encodes, one batch after the other."""
+        """The inputs and labels of the test set; one batch after the other where a host encodes, or they are not in memory."""
         samples, labels = self.data.test_samples, self.data.test_labels.numpy()
-        return (self.inputs(samples) if self.code is None else _Encoded(self)), labels
+        if self.code is None and isinstance(samples, Tensor):
+            return self.inputs(samples), labels
+        return _Encoded(self), labels
 
     def subject(
         self,
@@ -133,15 +135,16 @@ class Deployment:
 
 
 class _Encoded:
-    """The test set as spikes `[T, N, …]`, which may be more than memory holds: a batch is encoded when it is asked for."""
+    """The test set as the graph takes it, which may be more than memory holds: a batch is made when it is asked for."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
 
-    def __getitem__(self, index: tuple[slice, slice]) -> Array:
-        steps, batch = index
-        inputs: Array = self._deployment.inputs(self._deployment.data.test_samples[batch])[steps]
-        return inputs
+    def __getitem__(self, index: slice | tuple[slice, slice]) -> Array:
+        """Of static samples some, of sequences `[T, N, …]` steps and samples."""
+        steps, batch = index if isinstance(index, tuple) else (slice(None), index)
+        inputs: Array = self._deployment.inputs(self._deployment.data.test_samples[batch])
+        return inputs[steps] if isinstance(index, tuple) else inputs
 
 
 def calibration_inputs(data: DataSet, count: int, entering: Callable[[Tensor], Tensor] | None = None) -> Array | None:
@@ -155,7 +158,8 @@ def calibration_inputs(data: DataSet, count: int, entering: Callable[[Tensor], T
     if not count:
         return None
     every = max(1, len(data.train_labels) // count)
-    inputs: Array = (entering or data.sequences)(data.train_samples[::every][:count]).numpy()
+    numbers = torch.arange(0, len(data.train_labels), every)[:count]
+    inputs: Array = (entering or data.sequences)(data.train_samples[numbers]).numpy()
     return inputs
 
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from neurodeploy.app.deployment import calibration_inputs
 from neurodeploy.augmentation import AnyAugmentation, augment
 from neurodeploy.data import DataSet
+from neurodeploy.data.feeding import feed
+from neurodeploy.data.samples import Normalized, as_stored, chosen, on_device
 from neurodeploy.distillation.term import label_loss, soft_divergence
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.graph import Graph
@@ -256,11 +258,14 @@ class _FinetuneRun:
         count = len(self.split.train)
         order = self.split.train[torch.randperm(count)].split(settings.batch_size)
         sums, rate = torch.zeros(3, dtype=torch.float64), 0.0
-        for step, index in enumerate(order):
+        samples = self.data.train_samples
+        read = as_stored(samples) if self.progress.augmentation else samples
+        fed = feed(read, self.data.train_labels, order, self.data.workers)
+        for step, (index, x, y) in enumerate(fed):
             rate = learning_rate(settings.optimization, epoch * len(order) + step, len(order))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            sums += len(index) * self._update(index, f"epoch {epoch + 1}, step {step + 1}")
+            sums += len(index) * self._update(x, y, f"epoch {epoch + 1}, step {step + 1}")
             if watch is not None:
                 watch(epoch, len(index))
         by_labels, by_answers, right = (sums / count).tolist()
@@ -272,11 +277,13 @@ class _FinetuneRun:
             "seconds": round(time.perf_counter() - began, 3),
         }
 
-    def _update(self, index: Tensor, update: str) -> Tensor:
+    def _update(self, x: Tensor, y: Tensor, update: str) -> Tensor:
         """One update of the weights; the two terms of the loss, and the share of right answers."""
         settings = self.progress.settings
-        x, y = (samples[index].to(self.device) for samples in (self.data.train_samples, self.data.train_labels))
+        x, y = x.to(self.device), y.to(self.device)
         x, targets = augment(x, y, self.progress.augmentation, classes=self.data.classes)
+        if self.progress.augmentation and isinstance(self.data.train_samples, Normalized):
+            x = self.data.train_samples.applied(x)
         logits = self.module(x)
         with torch.no_grad():
             answers = self.teacher(x)
@@ -294,8 +301,9 @@ class _FinetuneRun:
     def _end_epoch(self) -> float:
         """Count the epoch, and keep its weights if they are the best; the accuracy in percent on the samples held out."""
         index = self.split.validation
-        samples, labels = (x[index].to(self.device) for x in (self.data.train_samples, self.data.train_labels))
-        accuracy = evaluate(self.module, samples, labels).accuracy.percent
+        samples, labels = chosen(self.data.train_samples, index), self.data.train_labels[index].to(self.device)
+        result = evaluate(self.module, on_device(samples, self.device), labels, workers=self.data.workers)
+        accuracy = result.accuracy.percent
         best = self.progress.best_accuracy
         if accuracy >= best:
             self.best = {name: value.detach().clone() for name, value in self.module.state_dict().items()}

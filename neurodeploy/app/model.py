@@ -1,7 +1,5 @@
 """Finding the model that a command is asked about: a checkpoint, a bundle, a NIR file, or a torch module of the user's code."""
 
-import importlib
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.app.deployment import Deployment, deploy, deployed_places
-from neurodeploy.data import DataSet
+from neurodeploy.data import DataSet, Samples
 from neurodeploy.dynamics import layers
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.imports import imported, told
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
@@ -176,11 +175,12 @@ class Model:
         deployed: an artefact, whose runtimes compute on the CPU and not on the machine's accelerators.
         deployment: of a checkpoint.
         title: of its bundles, where `name` says more.
+        workers: processes that read samples which are not in memory.
     """
 
     name: str
     module: nn.Module
-    test_samples: Tensor | None
+    test_samples: Samples | None
     data: str
     test_labels: Tensor | None = None
     places: dict[str, Place] = field(default_factory=dict)
@@ -191,6 +191,7 @@ class Model:
     deployed: bool = False
     deployment: Deployment | None = None
     title: str = ""
+    workers: int = 0
 
     def subject(self, *, samples: int = 16, calibration: int = 64) -> Subject:
         """What an export target takes.
@@ -207,9 +208,8 @@ class Model:
             what = "an exported artefact already" if self.deployed else "a torch module; call neurodeploy.deploy on it first"
             raise UserError(f"{self.name}: cannot be exported, it is {what}")
         if self.deployment is not None:
-            accuracy = {
-                "float": evaluate(self.module, self.deployment.data.test_samples, self.deployment.data.test_labels).accuracy
-            }
+            data = self.deployment.data
+            accuracy = {"float": evaluate(self.module, data.test_samples, data.test_labels, workers=data.workers).accuracy}
             return self.deployment.subject(self.title or self.name, samples=samples, calibration=calibration, accuracy=accuracy)
         if self.test_samples is None:
             raise UserError(f"{self.name}: brings no samples of its own; give some")
@@ -269,16 +269,7 @@ def load_model(source: str | Path, nir: NirChoices | None = None) -> Model:
         return _of_nir(Path(source), nir or NirChoices())
     if ":" not in source or source.endswith(".safetensors"):
         return of_checkpoint(checkpoint.load(Path(source)))
-    path, _, name = source.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(importlib.import_module(path), name, None)
-    except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"{source}: cannot be imported: {_told(error)}") from None
-    finally:
-        sys.path.pop(0)
-    if found is None:
-        raise UserError(f"{source}: module {path} has no name {name!r}")
+    found = imported(source, what="model")
     module = found if isinstance(found, nn.Module) or not callable(found) else _made_by(found, source)
     if not isinstance(module, nn.Module):
         raise UserError(f"{source}: {type(module).__name__} found, a torch module or a function that makes one expected")
@@ -342,6 +333,7 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
         graph=graph,
         deployment=deployment,
         title=f"{progress.recipe.name}-{progress.role}",
+        workers=data.workers,
     )
 
 
@@ -357,12 +349,7 @@ def _made_by(function: Callable[[], object], source: str) -> object:
     try:
         return function()
     except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"{source}: makes no model when called without arguments: {_told(error)}") from None
-
-
-def _told(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+        raise UserError(f"{source}: makes no model when called without arguments: {told(error)}") from None
 
 
 def check_finite(samples: Tensor, origin: str | Path) -> None:
@@ -379,7 +366,7 @@ def check_finite(samples: Tensor, origin: str | Path) -> None:
         raise UserError(f"{origin}: sample {int(broken.nonzero()[0])} holds values that are not finite ({share} samples)")
 
 
-def inputs_for(model: Model, path: Path | None) -> Tensor:
+def inputs_for(model: Model, path: Path | None) -> Samples:
     """The samples `[N, …]` of a `.npy` file, as the model takes them, or its own test set.
 
     Raises:

@@ -15,6 +15,7 @@ from neurodeploy.app.deployment import Targets, check_targets, deploy, deployed_
 from neurodeploy.app.finetune import Tuned, finetune_student
 from neurodeploy.app.summary import Deployed, SeedResult
 from neurodeploy.data import DataSet
+from neurodeploy.data.feeding import in_batches
 from neurodeploy.io.errors import Failure
 from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
@@ -96,7 +97,7 @@ def _one_seed(
     say: Callable[[str], None],
 ) -> SeedResult:
     samples = data.test_samples
-    teacher = evaluate(networks["teacher"].cpu(), samples, data.test_labels).accuracy
+    teacher = evaluate(networks["teacher"].cpu(), samples, data.test_labels, workers=data.workers).accuracy
     say(f"seed {seed} · teacher: test accuracy {teacher}")
     baseline = _deploy(targets, networks[recipe.baseline].cpu(), data)
     tuning, folder = recipe.export.finetune, folder_of(root, seed, recipe.deployed) / FINETUNING
@@ -118,15 +119,15 @@ def _one_seed(
         bundles[name] = target.export(subject, folder_of(root, seed, "bundles") / name, options)
         module = student.module_for(target, options)
         verifications[name] = _verified(bundles[name], module, samples[: recipe.export.samples], say)
-    baseline_report, report = _reports(recipe, targets, samples, networks["teacher"], baseline, student)
+    baseline_report, report = _reports(recipe, targets, data, networks["teacher"], baseline, student)
     return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
 
 
 def _reports(
-    recipe: Recipe, targets: Targets, samples: Tensor, teacher: nn.Module, baseline: Deployed, student: Deployed
+    recipe: Recipe, targets: Targets, data: DataSet, teacher: nn.Module, baseline: Deployed, student: Deployed
 ) -> tuple[Report, Report]:
     """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
-    batches, profiles = samples.split(BATCH), recipe.energy.profiles
+    batches, profiles = in_batches(data.test_samples, BATCH, data.workers), recipe.energy.profiles
     own = recipe.network_of("teacher") == recipe.network
     twin = account(teacher, batches, name="teacher", profiles=profiles) if own else None
 
@@ -141,16 +142,16 @@ def _reports(
 
 def _deploy(targets: Targets, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:
     """A network as the headline's target computes it."""
-    test = data.test_samples, data.test_labels
-    trained = evaluate(network, *test)
+    measured = partial(evaluate, samples=data.test_samples, labels=data.test_labels, workers=data.workers)
+    trained = measured(network)
     deployment = deploy(network, data)
     graph = deployment.graph
     if tune is not None:
         tuned = tune(graph=graph)
-        quantised, result = (evaluate(module, *test) for module in (tuned.start, tuned.module))
+        quantised, result = (measured(module) for module in (tuned.start, tuned.module))
         return Deployed(trained, deployment, tuned.graph, tuned.module, result, tuned, quantised)
     module = deployment.module(deployed_graph(graph, targets))
-    return Deployed(trained, deployment, graph, module, evaluate(module, *test))
+    return Deployed(trained, deployment, graph, module, measured(module))
 
 
 def _tuned(recipe: Recipe, seed: int, settings: FinetuneSettings, **others: Any) -> Tuned:

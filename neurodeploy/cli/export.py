@@ -223,7 +223,7 @@ def _export_with_inputs(
     for statement in model.statements:
         err.print(f"{place}: {statement}")
     values = inputs_for(model, inputs)
-    model = replace(model, test_samples=values) if model.graph is not None else deploy(model.module, values, name=place)
+    model = replace(model, test_samples=values) if model.graph is not None else deploy(model.module, values[:], name=place)
     subject = model.subject(samples=samples, calibration=calibration)
     root = output or (Path(place).parent if place.endswith(".nir") else Path("runs") / place.replace(":", "-")) / "bundles"
     return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]

@@ -24,7 +24,7 @@ from neurodeploy.cli import (
 )
 from neurodeploy.cli.console import err, out
 from neurodeploy.cli.target_options import with_target_options
-from neurodeploy.io.errors import Failure, UserError
+from neurodeploy.io.errors import Failure, UserError, printable
 from neurodeploy.io.version import VERSION
 
 
@@ -95,6 +95,5 @@ def main() -> None:
 
 def _stop(message: str, code: int) -> None:
     # what a message quotes may come from a file: no character in it reaches the terminal as a command
-    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
-    err.print(f"error: {shown}")
+    err.print(f"error: {printable(message)}")
     sys.exit(code)

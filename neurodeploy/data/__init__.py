@@ -10,6 +10,8 @@ from neurodeploy.data.dataset import DataSetSettings as DataSetSettings
 from neurodeploy.data.digits import Digits as Digits
 from neurodeploy.data.mnist import Mnist as Mnist
 from neurodeploy.data.nmnist import Nmnist as Nmnist
+from neurodeploy.data.normalization import Normalization as Normalization
+from neurodeploy.data.samples import Samples as Samples
 from neurodeploy.data.speech import Fsdd as Fsdd
 from neurodeploy.data.speech import SpeechCommands as SpeechCommands
 from neurodeploy.data.tiny_imagenet import TinyImagenet as TinyImagenet

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from neurodeploy.data.normalization import Normalization
+from neurodeploy.data.samples import Samples
 from neurodeploy.io.errors import UserError
 
 
@@ -24,18 +26,27 @@ class DataSet:
         classes: K.
         note: origin and split in one sentence.
         timed: the samples have a time axis of their own, one event frame per time step.
+        normalization: of the channels, which the samples have gone through already (see `neurodeploy.data.samples.Normalized`);
+            None where values are as they are stored.
+        class_names: of the K classes; empty where they have none.
+        workers: processes that read samples which are not in memory.
 
-    Values are multiples of 2⁻⁸ between −1 and 1, so that sums over them can be exact (see `neurodeploy.graph.grid`).
+    Samples are tensors, or read when they are asked for (see `neurodeploy.data.samples.Samples`). Without normalisation, those
+    of the package's own kinds are multiples of 2⁻⁸ between −1 and 1, so that sums over them can be exact (see
+    `neurodeploy.graph.grid`).
     """
 
     name: str
-    train_samples: Tensor
+    train_samples: Samples
     train_labels: Tensor
-    test_samples: Tensor
+    test_samples: Samples
     test_labels: Tensor
     classes: int
     note: str
     timed: bool = False
+    normalization: Normalization | None = None
+    class_names: tuple[str, ...] = ()
+    workers: int = 0
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -65,7 +76,7 @@ class DataSetSettings(BaseModel):
 
     @abstractmethod
     def load(self) -> DataSet:
-        """The samples, in memory.
+        """The samples, in memory or read when they are asked for.
 
         Raises:
             UserError: its files are missing or damaged.

@@ -9,6 +9,8 @@ import torch
 from scipy.stats import t
 from torch import Tensor, nn
 
+from neurodeploy.data.feeding import in_batches
+from neurodeploy.data.samples import Samples
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.networks import NetworkOutput
 
@@ -62,14 +64,15 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, samples: Tensor, labels: Tensor, *, batch_size: int = 50) -> Evaluation:
+def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size: int = 50, workers: int = 0) -> Evaluation:
     """Run the network in evaluation mode over a test set.
 
     Args:
         network: returns a `NetworkOutput`, or logits `[B, K]`.
-        samples: `[N, C, H, W]`, on the device of the network.
-        labels: `[N]`.
+        samples: `[N, C, H, W]`, on the device of the network if they are a tensor.
+        labels: `[N]`, on that device.
         batch_size: samples per forward pass.
+        workers: processes that read samples which are no tensor.
     """
     counts = {name: 0 for name, module in network.named_modules() if isinstance(module, Neuron)}
     handles = [network.get_submodule(name).register_forward_hook(_counter(counts, name)) for name in counts]
@@ -77,8 +80,8 @@ def evaluate(network: nn.Module, samples: Tensor, labels: Tensor, *, batch_size:
     network.eval()
     try:
         correct = 0
-        for x, y in zip(samples.split(batch_size), labels.split(batch_size), strict=True):
-            answer = network(x)
+        for x, y in zip(in_batches(samples, batch_size, workers), labels.split(batch_size), strict=True):
+            answer = network(x.to(y.device))
             logits = answer.logits if isinstance(answer, NetworkOutput) else answer
             correct += int((logits.argmax(-1) == y).sum())
     finally:

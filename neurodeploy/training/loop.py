@@ -1,7 +1,7 @@
 """The training loop: Lightning Fabric on CPU or GPU, seeded, with a checkpoint after every epoch that resumes exactly."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from neurodeploy.augmentation import augment
 from neurodeploy.data import DataSet
+from neurodeploy.data.feeding import Fed, feed
+from neurodeploy.data.samples import Normalized, as_stored, chosen, on_device
 from neurodeploy.distillation import LossTerm, TeacherOutput
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import sole_writer, writing
@@ -160,7 +162,7 @@ class _Run:
                 fabric.strategy.precision.load_state_dict(kept.progress.scaler)
         self.known: KnownAnswers | None = None
         if self.teacher is not None and plan.ask_once:
-            self.known = KnownAnswers(self.teacher, self.data.train_samples, fabric.device)
+            self.known = KnownAnswers(self.teacher, self.data.train_samples, fabric.device, workers=self.data.workers)
         self.model, self.optimizer = fabric.setup(self.network, optimizer)
         self.average: MovingAverage | None = None
         if self.settings.average is not None:
@@ -184,11 +186,12 @@ class _Run:
         if len(order) > 1 and len(order[-1]) == 1:  # batch norm may have no variance over a single sample
             order[-2:] = [torch.cat(order[-2:])]
         sums, rate = torch.zeros(len(self.terms) + 1, dtype=torch.float64), 0.0
+        fed = self._fed(order)
         for step, index in enumerate(order):
             rate = learning_rate(self.settings, self.epoch * len(order) + step, len(order))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            sums += self._update(index, step)
+            sums += self._update(index, step, fed)
             if watch is not None:
                 watch(self.epoch, len(index))
         *totals, correct = total(sums.to(self.fabric.device), self.fabric).tolist()
@@ -204,14 +207,23 @@ class _Run:
             values["validation_accuracy"] = self._validate()
         return values
 
-    def _update(self, index: Tensor, step: int) -> Tensor:
+    def _fed(self, order: Sequence[Tensor]) -> Iterator[Fed]:
+        """The pieces of the batches as this process needs them: its share, or all of a piece that is augmented as a whole."""
+        pieces = [piece for index in order for piece in index.chunk(self.settings.accumulate)]
+        if not self.plan.augmentation:
+            pieces = [piece[share(len(piece), self.fabric, 1)[0]] for piece in pieces]
+        samples = self.data.train_samples
+        read = as_stored(samples) if self.plan.augmentation else samples
+        return feed(read, self.data.train_labels, pieces, self.data.workers)
+
+    def _update(self, index: Tensor, step: int, fed: Iterator[Fed]) -> Tensor:
         """One update of the weights; the sum of each term, and of right answers, over this process's samples."""
         sums = torch.zeros(len(self.terms) + 1, dtype=torch.float64)
         pieces = index.chunk(self.settings.accumulate)
         for i, piece in enumerate(pieces):
             mine, factor = share(len(piece), self.fabric, len(index))
             with self.fabric.no_backward_sync(self.model, enabled=i < len(pieces) - 1):
-                values, correct = self._forward(piece, mine)
+                values, correct = self._forward(next(fed), mine)
                 loss = torch.stack([term.weight * value for term, value in zip(self.terms, values, strict=True)]).sum()
                 if not torch.isfinite(loss):
                     raise Failure(
@@ -226,7 +238,7 @@ class _Run:
             self.average.update()
         return sums
 
-    def _forward(self, piece: Tensor, mine: Tensor) -> tuple[list[Tensor], int]:
+    def _forward(self, piece: Fed, mine: Tensor) -> tuple[list[Tensor], int]:
         """Values of the terms for this process's samples of a piece, and how many were answered rightly."""
         index, x, y, targets = self._samples(piece, mine)
         output: NetworkOutput = self.model(x)
@@ -234,15 +246,17 @@ class _Run:
         values = [term(output, answer, targets) for term in self.terms]
         return values, int((output.logits.argmax(-1) == y).sum())
 
-    def _samples(self, piece: Tensor, mine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _samples(self, piece: Fed, mine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Numbers, samples, labels and targets. All processes augment the whole piece alike, and take their share after it."""
-        device, index = self.fabric.device, piece[mine]
-        y = self.data.train_labels[index].to(device)
+        device = self.fabric.device
+        index, x, y = piece[0], piece[1].to(device), piece[2].to(device)
         if not self.plan.augmentation:
-            return index, self.data.train_samples[index].to(device), y, y
-        x, labels = self.data.train_samples[piece].to(device), self.data.train_labels[piece].to(device)
-        x, targets = augment(x, labels, self.plan.augmentation, classes=self.data.classes)
-        return index, x[mine.to(device)], y, targets[mine.to(device)]
+            return index, x, y, y
+        x, targets = augment(x, y, self.plan.augmentation, classes=self.data.classes)
+        if isinstance(self.data.train_samples, Normalized):
+            x = self.data.train_samples.applied(x)
+        own = mine.to(device)
+        return index[mine], x[own], y[own], targets[own]
 
     def _teacher_for(self, index: Tensor, x: Tensor, y: Tensor) -> TeacherOutput | None:
         if self.known is not None:
@@ -255,11 +269,12 @@ class _Run:
     def _validate(self) -> float:
         """Accuracy in percent on the samples that were held out, of the average if there is one."""
         index = self.split.validation
-        samples, labels = self.data.train_samples[index], self.data.train_labels[index]
+        device, samples, labels = self.fabric.device, chosen(self.data.train_samples, index), self.data.train_labels[index]
         own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         if self.average is not None:
             self.network.load_state_dict(self.average.state)
-        accuracy = evaluate(self.network, samples.to(self.fabric.device), labels.to(self.fabric.device)).accuracy.percent
+        result = evaluate(self.network, on_device(samples, device), labels.to(device), workers=self.data.workers)
+        accuracy = result.accuracy.percent
         self.best.see(accuracy, self.network)
         self.network.load_state_dict(own)
         return accuracy

@@ -3,9 +3,15 @@
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.data import Samples
+from neurodeploy.data.feeding import in_batches
 from neurodeploy.distillation import TeacherOutput
 from neurodeploy.distillation.term import label_loss
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
+
+_MOST_KEPT = 1 << 31
+"""Bytes of answers that are kept for samples which are not in memory themselves."""
 
 
 def freeze(teacher: nn.Module) -> nn.Module:
@@ -47,14 +53,24 @@ class KnownAnswers:
         samples: `[N, …]`; the same ones, unchanged, are trained on.
         device: where the teacher is.
         batch_size: samples per forward pass.
+        workers: processes that read samples which are no tensor.
+
+    Raises:
+        UserError: the samples are not in memory, and neither could be the answers.
     """
 
-    def __init__(self, teacher: nn.Module, samples: Tensor, device: torch.device, batch_size: int = 250) -> None:
+    def __init__(
+        self, teacher: nn.Module, samples: Samples, device: torch.device, batch_size: int = 250, workers: int = 0
+    ) -> None:
         self._classify = teacher.get_submodule("classifier")
         answers: list[NetworkOutput] = []
         with torch.no_grad():
-            for x in samples.split(batch_size):
-                answers.append(teacher(x.to(device)))
+            for x in in_batches(samples, batch_size, workers):
+                answer: NetworkOutput = teacher(x.to(device))
+                if not answers and not isinstance(samples, Tensor):
+                    _check_room(answer, len(x), len(samples))
+                # the taps are let go batch by batch
+                answers.append(NetworkOutput(answer.logits, answer.step_logits, answer.features, {}))
         self._logits = torch.cat([answer.logits for answer in answers])
         self._step_logits = torch.cat([answer.step_logits for answer in answers], dim=1)
         self._features = torch.cat([answer.features for answer in answers], dim=1)
@@ -64,3 +80,13 @@ class KnownAnswers:
         index = index.to(self._logits.device)
         output = NetworkOutput(self._logits[index], self._step_logits[:, index], self._features[:, index], {})
         return TeacherOutput(output, self._classify)
+
+
+def _check_room(answer: NetworkOutput, batch: int, samples: int) -> None:
+    kept = (answer.logits, answer.step_logits, answer.features)
+    needed = sum(tensor.nelement() * tensor.element_size() for tensor in kept) / batch * samples
+    if needed > _MOST_KEPT:
+        raise UserError(
+            f"known_teacher: the teacher's answers for {samples:,} samples take {needed / 2**30:.1f} GiB, at most "
+            f"{_MOST_KEPT / 2**30:.0f} GiB expected for data that are not in memory; leave out known_teacher"
+        )

@@ -48,7 +48,7 @@ def test_an_unknown_target_is_refused_with_those_that_are_installed():
 )
 def test_an_entry_point_that_is_no_target_is_refused_by_name(monkeypatch, value, message):
     added = EntryPoints([EntryPoint("mine", value, target.GROUP)])
-    monkeypatch.setattr(target, "_installed", lambda _path: added)
+    monkeypatch.setattr(target, "installed", lambda _group: added)
     with pytest.raises(UserError, match=f"target 'mine': .*{message}"):
         target.find("mine")
 
@@ -162,7 +162,7 @@ def installed(monkeypatch):
     def install(**points: str) -> None:
         points |= {"onnx": "neurodeploy_exporters.onnx.target:OnnxTarget"}
         added = EntryPoints([EntryPoint(name, value, target.GROUP) for name, value in points.items()])
-        monkeypatch.setattr(target, "_installed", lambda _path: added)
+        monkeypatch.setattr(target, "installed", lambda _group: added)
 
     return install
 

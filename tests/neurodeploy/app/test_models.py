@@ -50,7 +50,7 @@ def test_a_module_or_a_function_that_makes_one_is_found_in_the_current_folder():
         ("own_code_of_a_user:number", "int found, a torch module or a function"),
         ("own_code_of_a_user:make_wide", "makes no model when called without arguments: TypeError"),
         ("own_code_with_a_fault:broken", "cannot be imported: SyntaxError"),
-        ("no_such_code_anywhere:x", "cannot be imported: ModuleNotFoundError"),
+        ("no_such_code_anywhere:x", "no module 'no_such_code_anywhere' in /"),
     ],
 )
 def test_own_code_that_gives_no_model_is_refused_with_the_reason(place, message):

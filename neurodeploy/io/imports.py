@@ -1,0 +1,130 @@
+"""The user's own code: what `package.module:name` means, and what installed packages offer as entry points."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module, invalidate_caches
+from importlib.machinery import PathFinder
+from importlib.metadata import EntryPoints, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from neurodeploy.io.errors import UserError, printable
+
+_FOLDERS: ContextVar[tuple[Path, ...]] = ContextVar("folders", default=())
+
+
+@contextmanager
+def looking_in(*folders: Path) -> Iterator[None]:
+    """Inside, modules in these folders can be imported by `imported`: those beside a recipe, or beside a checkpoint."""
+    token = _FOLDERS.set((*folders, *_FOLDERS.get()))
+    try:
+        yield
+    finally:
+        _FOLDERS.reset(token)
+
+
+def is_reference(text: object) -> bool:
+    """Whether it has the form `package.module:name`, or `module:Class.attribute`."""
+    if not isinstance(text, str):
+        return False
+    module, colon, name = text.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))
+
+
+def imported(reference: str, *, what: str, folder: Path | None = None) -> Any:
+    """The object that `package.module:name` names; importing its module runs the user's own code.
+
+    Modules are looked for in `folder`, the folders of `looking_in`, the current folder, and among the installed packages
+    (`sys.path`). `sys.path` is unchanged afterwards: a module imports its neighbours at its top, not inside its functions.
+
+    Args:
+        reference: `package.module:name`; the name may have dots, as in `module:Class.make`.
+        what: the reference stands for, such as "network", for messages.
+        folder: where to look first.
+
+    Raises:
+        UserError: there is no such module or name, its import fails, or another file's module of that name is imported already.
+    """
+    if not is_reference(reference):
+        raise UserError(f"{what} {reference!r}: no import path; package.module:name expected")
+    path, _, name = reference.partition(":")
+    here = (*([] if folder is None else [folder]), *_FOLDERS.get(), Path.cwd())
+    found: Any = _module(path, tuple(dict.fromkeys(one.resolve() for one in here)), f"{what} {reference!r}")
+    where = path
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            near = get_close_matches(part, [one for one in dir(found) if not one.startswith("_")], n=3, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            what_it_is = f"module {where}" if isinstance(found, ModuleType) else where
+            raise UserError(f"{what} {reference!r}: {what_it_is} has no name {part!r}{hint}") from None
+        where = f"{where}.{part}"
+    return found
+
+
+def _module(path: str, folders: tuple[Path, ...], origin: str) -> ModuleType:
+    """Import a module, with these folders in front of `sys.path`."""
+    before = list(sys.path)
+    sys.path[:0] = map(str, folders)
+    invalidate_caches()  # the file may have been written a moment ago
+    try:
+        namesake = _namesake(path.partition(".")[0])
+        if namesake is None:
+            return import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+            raise UserError(f"{origin}: cannot be imported: {told(error)}") from None
+        places = ", ".join(map(str, folders))
+        raise UserError(f"{origin}: no module {error.name!r} in {places}, nor among the installed packages") from None
+    except (Exception, SystemExit) as error:  # the user's own code may raise anything, and a script may end the process
+        raise UserError(f"{origin}: cannot be imported: {told(error)}") from None
+    finally:
+        sys.path[:] = before
+    raise UserError(f"{origin}: {namesake}; rename one of them, or start a new process")
+
+
+def _namesake(name: str) -> str | None:
+    """What is wrong if a module of that name from somewhere else has been imported before: it must not be taken for it."""
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    if loaded is None:
+        return None
+    spec = PathFinder.find_spec(name)
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() == Path(loaded).resolve():
+        return None
+    return f"module {name} is {spec.origin}, but {loaded} has been imported under that name"
+
+
+def told(error: BaseException) -> str:
+    """An exception of the user's code in one line: its class, its first line, and where it was raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    if isinstance(error, SyntaxError):
+        return printable(f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    return printable(f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text)
+
+
+_OTHERS = (str(Path(os.__file__).parent), str(Path(__file__).parents[1]), "<")
+
+
+def _is_users(filename: str) -> bool:
+    """Whether a frame is in the user's own file: not in Python, an installed package or this one."""
+    return not filename.startswith(_OTHERS) and "site-packages" not in filename
+
+
+@cache
+def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:  # noqa: ARG001 - what is installed follows from it
+    return entry_points(group=group)
+
+
+def installed(group: str) -> EntryPoints:
+    """The entry points of a group; asked for once, since the metadata of every package are read for it."""
+    return _installed(group, tuple(sys.path))
