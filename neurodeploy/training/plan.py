@@ -13,6 +13,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe
 from neurodeploy.recipe.sections import TrainingSettings
 from neurodeploy.training.checkpoint import Header, Progress
+from neurodeploy.training.observed import Observed
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Plan:
         network: makes the network, in its first state unless `prepare` gives it another.
         prepare: called with the network on its device, before the first epoch of a training that is not resumed.
         augmentation: of the training samples, in this order.
-        teacher: as `freeze` leaves it; None if no term needs one.
+        teacher: as `freeze` leaves it, of this toolkit or observed; None if no term needs one.
         ask_once: ask the teacher once for its logits and features of the whole training set, instead of for each batch.
     """
 
@@ -38,7 +39,7 @@ class Plan:
     network: Callable[[], nn.Module]
     prepare: Callable[[nn.Module], object] | None = None
     augmentation: tuple[AnyAugmentation, ...] = ()
-    teacher: nn.Module | None = None
+    teacher: nn.Module | Observed | None = None
     ask_once: bool = False
 
     @property
