@@ -8,6 +8,7 @@ from neurodeploy.data.cifar10_dvs import Cifar10Dvs as Cifar10Dvs
 from neurodeploy.data.dataset import DataSet as DataSet
 from neurodeploy.data.dataset import DataSetSettings as DataSetSettings
 from neurodeploy.data.digits import Digits as Digits
+from neurodeploy.data.folder import ImageFolder as ImageFolder
 from neurodeploy.data.mnist import Mnist as Mnist
 from neurodeploy.data.nmnist import Nmnist as Nmnist
 from neurodeploy.data.normalization import Normalization as Normalization

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from neurodeploy.data.samples import Samples
+from neurodeploy.data.samples import Samples, in_memory
 from neurodeploy.io.errors import Failure, UserError
 
 Fed: TypeAlias = tuple[Tensor, Tensor, Tensor]
@@ -32,7 +32,7 @@ def feed(samples: Samples, labels: Tensor, batches: Sequence[Tensor], workers: i
         UserError: a sample cannot be read; the message names it.
         Failure: a worker died.
     """
-    if not workers or isinstance(samples, Tensor) or not batches:
+    if not workers or in_memory(samples) or not batches:
         for numbers in batches:
             yield numbers, samples[numbers], labels[numbers]
         return

@@ -19,13 +19,14 @@ class Normalization(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    mean: tuple[_Mean, ...] = Field(min_length=1)
-    std: tuple[_Deviation, ...] = Field(min_length=1)
+    mean: tuple[_Mean, ...]
+    std: tuple[_Deviation, ...]
 
     @model_validator(mode="after")
     def _one_of_each_for_a_channel(self) -> "Normalization":
-        if len(self.mean) != len(self.std):
-            raise ValueError(f"{len(self.mean)} values of mean and {len(self.std)} of std found, as many of both expected")
+        if len(self.mean) != len(self.std) or not self.mean:
+            found = f"{len(self.mean)} values of mean and {len(self.std)} of std"
+            raise ValueError(f"{found} found, as many of both expected, at least one")
         return self
 
     def fits(self, channels: int) -> bool:

@@ -115,6 +115,13 @@ def chosen(samples: Samples, numbers: Tensor) -> Samples:
     return Chosen(samples, numbers)
 
 
+def in_memory(samples: Samples) -> bool:
+    """Whether nothing has to be read for a batch: a tensor, normalised or not."""
+    return isinstance(as_stored(samples), Tensor)
+
+
 def on_device(samples: Samples, device: torch.device) -> Samples:
-    """A tensor moved to a device; others stay, since their batches are moved one by one."""
+    """What is in memory, moved to a device; others stay, since their batches are moved one by one."""
+    if isinstance(samples, Normalized):
+        return Normalized(on_device(samples.raw, device), samples.normalization, samples.timed)
     return samples.to(device) if isinstance(samples, Tensor) else samples

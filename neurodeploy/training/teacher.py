@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from neurodeploy.data import Samples
 from neurodeploy.data.feeding import in_batches
+from neurodeploy.data.samples import in_memory
 from neurodeploy.distillation import TeacherOutput
 from neurodeploy.distillation.term import label_loss
 from neurodeploy.io.errors import UserError
@@ -102,7 +103,7 @@ class KnownAnswers:
         with torch.no_grad():
             for x in in_batches(samples, batch_size, workers):
                 answer = seen(x.to(device))
-                if not answers and not isinstance(samples, Tensor):
+                if not answers and not in_memory(samples):
                     _check_room(answer, len(x), len(samples))
                 # the taps are let go batch by batch
                 answers.append(NetworkOutput(answer.logits, answer.step_logits, answer.features, {}))
