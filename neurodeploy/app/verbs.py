@@ -132,13 +132,17 @@ def _train(
     return Run(folder, train_recipe(settings, folder, fabric=fabric, watcher=watcher, resume=resume))
 
 
-def load(source: str | Path) -> Model:
+def load(source: str | Path, *, module: nn.Module | None = None) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module of your own.
 
+    Args:
+        source: as above.
+        module: given the weights of the checkpoint, where that does not know how its network is made.
+
     Raises:
-        UserError: nothing usable is there; the message says what was found.
+        UserError: nothing usable is there, or the weights are not those of `module`; the message says what was found.
     """
-    return load_model(source)
+    return load_model(source, module=module)
 
 
 def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, batch_axis: int = 0) -> Model:

@@ -1,6 +1,6 @@
 """Tensors in named groups, and all else as JSON in the header, in one safetensors file. Never pickle."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,8 +34,13 @@ def write(path: Path, key: str, header: BaseModel, groups: Mapping[str, Mapping[
         temporary.write_bytes(content)
 
 
-def read(path: Path, key: str, kind: type[Header]) -> tuple[Header, dict[str, dict[str, Tensor]]]:
+def read(path: Path, key: str, parse: Callable[[str], Header]) -> tuple[Header, dict[str, dict[str, Tensor]]]:
     """The header and the groups of a file that `write` wrote.
+
+    Args:
+        path: of the file.
+        key: what kind of file is wanted.
+        parse: makes the header of its JSON.
 
     Raises:
         UserError: the file is damaged or of another kind, or its header does not fit; the message names the field.
@@ -49,7 +54,7 @@ def read(path: Path, key: str, kind: type[Header]) -> tuple[Header, dict[str, di
     if key not in metadata:
         raise UserError(f"{path}: a safetensors file, but not a checkpoint of {key} (no such header)")
     try:
-        header = kind.model_validate_json(metadata[key])
+        header = parse(metadata[key])
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "header"

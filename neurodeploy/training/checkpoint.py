@@ -1,106 +1,21 @@
 """Checkpoints: one safetensors file with the tensors, and all else as JSON in its header. Never pickle."""
 
 import json
-from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from neurodeploy.io import tensors
 from neurodeploy.io.errors import UserError
-from neurodeploy.recipe import Recipe
-from neurodeploy.recipe.sections import TrainingSettings
+from neurodeploy.io.imports import looking_in
+from neurodeploy.training.header import Header as Header
+from neurodeploy.training.header import ModuleProgress as ModuleProgress
+from neurodeploy.training.header import Progress as Progress
 
-_FORMAT = 1
 _KEY = "neurodeploy"
-
-
-class Header(BaseModel):
-    """The JSON part of a checkpoint: what was trained, and how far.
-
-    Attributes:
-        format: version of this layout.
-        seed: of weights and batches.
-        epoch: epochs that are complete.
-        stopped: ended before its last epoch, because the validation accuracy no longer rose.
-        best_accuracy, epochs_since_best: of early stopping so far.
-        scaler: state of the loss scaling in float16.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    identity: ClassVar[tuple[str, ...]] = ("seed",)
-    """Fields in which two trainings differ if one cannot go on from the other's checkpoint."""
-
-    format: int = Field(default=_FORMAT, ge=_FORMAT, le=_FORMAT)
-    seed: int
-    epoch: int = Field(ge=0)
-    stopped: bool = False
-    best_accuracy: float | None = None
-    epochs_since_best: int = Field(default=0, ge=0)
-    scaler: dict[str, float] = Field(default_factory=dict)
-
-    @property
-    def complete(self) -> bool:
-        return self.stopped or self.epoch >= self.settings.epochs
-
-    @property
-    @abstractmethod
-    def settings(self) -> TrainingSettings:
-        """Length, optimizer and schedule of the training."""
-
-    @property
-    @abstractmethod
-    def title(self) -> str:
-        """What was trained, in a word or two: `digits/student`."""
-
-    @abstractmethod
-    def build(self) -> nn.Module:
-        """The untrained network that the weights belong to.
-
-        Raises:
-            UserError: it cannot be built.
-        """
-
-
-class Progress(Header):
-    """Of a network of a recipe.
-
-    Attributes:
-        recipe: the whole recipe that the network is trained by.
-        role: "teacher", "source" or the name of a student.
-        in_channels, classes: what the network was built for.
-    """
-
-    identity: ClassVar[tuple[str, ...]] = ("recipe", "role", "seed", "in_channels", "classes")
-    recipe: Recipe
-    role: str
-    in_channels: int = Field(ge=1)
-    classes: int = Field(ge=2)
-
-    @field_validator("role")
-    @classmethod
-    def _is_of_the_recipe(cls, role: str, info: ValidationInfo) -> str:
-        recipe = info.data.get("recipe")
-        if isinstance(recipe, Recipe) and role not in recipe.roles:
-            raise ValueError(f"{role!r} found, one of {recipe.roles} expected")
-        return role
-
-    @property
-    def settings(self) -> TrainingSettings:
-        return self.recipe.training(self.role)
-
-    @property
-    def title(self) -> str:
-        return f"{self.recipe.name}/{self.role}"
-
-    def build(self) -> nn.Module:
-        recipe = self.recipe
-        return recipe.network_of(self.role).build(self.in_channels, self.classes, recipe.activations(self.role))
 
 
 @dataclass(frozen=True)
@@ -114,7 +29,7 @@ class Checkpoint:
             training needs, nothing once it is complete.
     """
 
-    progress: Progress
+    progress: Header
     network: nn.Module
     others: dict[str, dict[str, Tensor]]
 
@@ -138,19 +53,35 @@ def save(path: Path, network: nn.Module, progress: Header, others: Mapping[str, 
     tensors.write(path, _KEY, progress, {"network": network.state_dict(), **others})
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: Path, *, module: nn.Module | None = None) -> Checkpoint:
     """Read a checkpoint and rebuild its network.
 
+    Args:
+        path: of the file.
+        module: of the user's, which the weights are for; given them, and the network of the answer. None: the checkpoint knows
+            how its network is made.
+
     Raises:
-        UserError: the file is missing, damaged, not a checkpoint of this toolkit, or its tensors do not fit the network.
+        UserError: the file is missing, damaged, not a checkpoint of this toolkit, its network cannot be made again, or its
+            tensors do not fit the network.
     """
     progress, groups = read(path)
-    network = progress.build()
+    network = _built(progress, path) if module is None else module
     fill(network, groups.pop("network", {}), path)
     return Checkpoint(progress, network.eval(), groups)
 
 
-def read(path: Path) -> tuple[Progress, dict[str, dict[str, Tensor]]]:
+def _built(progress: Header, path: Path) -> nn.Module:
+    if isinstance(progress, Progress):
+        return progress.build()
+    try:
+        with looking_in(path.resolve().parent):
+            return progress.build()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def read(path: Path) -> tuple[Header, dict[str, dict[str, Tensor]]]:
     """A checkpoint's JSON part and its groups of tensors; "network" holds the weights.
 
     Raises:
@@ -158,22 +89,33 @@ def read(path: Path) -> tuple[Progress, dict[str, dict[str, Tensor]]]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; a checkpoint (.safetensors) written by `neurodeploy train` is expected")
-    return tensors.read(path, _KEY, Progress)
+    return tensors.read(path, _KEY, _header)
+
+
+def _header(text: str) -> Header:
+    """The kind of header that a text is: those of recipes have no kind."""
+    try:
+        kind = json.loads(text).get("kind")
+    except (ValueError, AttributeError):
+        kind = None
+    return (Progress if kind is None else ModuleProgress).model_validate_json(text)
 
 
 def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Give a network the weights of a checkpoint.
 
     Raises:
-        UserError: they do not fit it, or are not finite; the message names the tensor.
+        UserError: they do not fit it, or are not finite; the message names the tensor. The network is left as it was.
     """
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{path}: tensors do not fit the network of its recipe: {_first_fault(error)}") from None
     for name, tensor in weights.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(f"{path}: tensor {name} holds values that are not finite; train again with a lower learning rate")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        network.load_state_dict(before)
+        raise UserError(f"{path}: tensors do not fit the network: {_first_fault(error)}") from None
 
 
 def describe(progress: Header) -> str:
