@@ -8,6 +8,7 @@ from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.model import of_checkpoint
 from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.imports import looking_in
 from neurodeploy.recipe import Recipe, parse_json
 from neurodeploy.training import checkpoint
 from neurodeploy.training.checkpoint import Checkpoint
@@ -100,7 +101,8 @@ def _recipe(folder: Path) -> Recipe:
     path = folder / RECIPE
     if not path.is_file():
         raise UserError(f"{folder}: no {RECIPE} there; the folder of a run (neurodeploy run, neurodeploy train) is expected")
-    return parse_json(path.read_text("utf-8"), origin=str(path))
+    with looking_in(folder.resolve()):
+        return parse_json(path.read_text("utf-8"), origin=str(path))
 
 
 def _name(folder: Path) -> str:

@@ -17,7 +17,7 @@ from neurodeploy.app.deployment import split_code
 from neurodeploy.app.model import Model, check_finite, load_model, of_bundle
 from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
-from neurodeploy.dynamics.encodings import EventInput
+from neurodeploy.dynamics.encodings import EventInput, OwnEncoding
 from neurodeploy.graph import fold_batch_norm
 from neurodeploy.graph.agreement import check_agreement
 from neurodeploy.graph.module import GraphModule
@@ -162,6 +162,8 @@ def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, bat
     if values.ndim < 2 + batch_axis or not values.numel():
         raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
     without, code = split_code(network)
+    if isinstance(code, OwnEncoding):
+        code.check(values[:2])
     timed = batch_axis == 1 or any(isinstance(module, EventInput) for module in without.modules())
     entering = values if code is None else code(values).transpose(0, 1)
     graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from neurodeploy.io import tensors
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.imports import looking_in
 from neurodeploy.training.header import Header as Header
 from neurodeploy.training.header import ModuleProgress as ModuleProgress
 from neurodeploy.training.header import Progress as Progress
@@ -75,7 +74,7 @@ def _built(progress: Header, path: Path) -> nn.Module:
     if isinstance(progress, Progress):
         return progress.build()
     try:
-        with looking_in(path.resolve().parent):
+        with tensors.looking_beside(path):
             return progress.build()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

@@ -17,6 +17,7 @@ from neurodeploy.data.samples import Normalized, as_stored, chosen, on_device
 from neurodeploy.distillation import LossTerm, TeacherOutput
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import sole_writer, writing
+from neurodeploy.io.kinds import kind_of
 from neurodeploy.networks import NetworkOutput
 from neurodeploy.recipe import Recipe
 from neurodeploy.training import checkpoint
@@ -305,6 +306,6 @@ class _Run:
 
 def _names(terms: tuple[LossTerm, ...]) -> list[str]:
     """The terms' kinds; a second one of a kind gets a number."""
-    kinds = [str(getattr(term, "kind", "")) for term in terms]
+    kinds = [kind_of(term) for term in terms]
     seen = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
     return [kind if number == 1 else f"{kind}-{number}" for kind, number in zip(kinds, seen, strict=True)]
