@@ -237,7 +237,7 @@ class _FinetuneRun:
     def _resume(self, path: Path, *, resume: bool) -> None:
         if not resume:
             raise UserError(f"{path}: exists; add --resume to continue it, or choose another folder")
-        stored, groups = tensors.read(path, _KEY, FinetuneProgress)
+        stored, groups = tensors.read(path, _KEY, FinetuneProgress.model_validate_json)
         for field in set(FinetuneProgress.model_fields) - {"epoch", "best_accuracy"}:
             if getattr(stored, field) != getattr(self.progress, field):
                 raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")

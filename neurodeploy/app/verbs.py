@@ -17,7 +17,7 @@ from neurodeploy.app.deployment import split_code
 from neurodeploy.app.model import Model, check_finite, load_model, of_bundle
 from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
-from neurodeploy.dynamics.encodings import EventInput
+from neurodeploy.dynamics.encodings import EventInput, OwnEncoding
 from neurodeploy.graph import fold_batch_norm
 from neurodeploy.graph.agreement import check_agreement
 from neurodeploy.graph.module import GraphModule
@@ -132,13 +132,17 @@ def _train(
     return Run(folder, train_recipe(settings, folder, fabric=fabric, watcher=watcher, resume=resume))
 
 
-def load(source: str | Path) -> Model:
+def load(source: str | Path, *, module: nn.Module | None = None) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module of your own.
 
+    Args:
+        source: as above.
+        module: given the weights of the checkpoint, where that does not know how its network is made.
+
     Raises:
-        UserError: nothing usable is there; the message says what was found.
+        UserError: nothing usable is there, or the weights are not those of `module`; the message says what was found.
     """
-    return load_model(source)
+    return load_model(source, module=module)
 
 
 def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, batch_axis: int = 0) -> Model:
@@ -158,6 +162,8 @@ def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, bat
     if values.ndim < 2 + batch_axis or not values.numel():
         raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
     without, code = split_code(network)
+    if isinstance(code, OwnEncoding):
+        code.check(values[:2])
     timed = batch_axis == 1 or any(isinstance(module, EventInput) for module in without.modules())
     entering = values if code is None else code(values).transpose(0, 1)
     graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)

@@ -9,6 +9,7 @@ from neurodeploy.data.dataset import DataSet as DataSet
 from neurodeploy.data.dataset import DataSetSettings as DataSetSettings
 from neurodeploy.data.digits import Digits as Digits
 from neurodeploy.data.folder import ImageFolder as ImageFolder
+from neurodeploy.data.functions import data_function
 from neurodeploy.data.mnist import Mnist as Mnist
 from neurodeploy.data.nmnist import Nmnist as Nmnist
 from neurodeploy.data.normalization import Normalization as Normalization
@@ -21,4 +22,4 @@ from neurodeploy.data.torch_data import TorchDataSet as TorchDataSet
 from neurodeploy.data.torch_data import as_data_set as as_data_set
 from neurodeploy.io.kinds import ByKind
 
-AnyDataSet = Annotated[DataSetSettings, ByKind()]
+AnyDataSet = Annotated[DataSetSettings, ByKind("data set", "neurodeploy.data", call=data_function)]

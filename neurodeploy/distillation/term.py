@@ -32,7 +32,9 @@ class LossTerm(BaseModel):
     """One summand of the training loss, as a recipe lists it under `[[student.loss]]`.
 
     A class with `needs_teacher` is called with the teacher's answer; one with `needs_teacher_gradients` also finds there the
-    gradients of the teacher's loss with respect to its taps, which cost a backward pass of the teacher at every step.
+    gradients of the teacher's loss with respect to its taps, which cost a backward pass of the teacher at every step. One with
+    `needs_taps` or `needs_features` reads those of the networks, which not every module has: that is checked before a training.
+    One with `reads_labels` learns from the labels; to those without, `neurodeploy.distill` adds cross-entropy.
 
     Attributes:
         weight: factor of this term.
@@ -41,6 +43,9 @@ class LossTerm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     needs_teacher: ClassVar[bool] = False
     needs_teacher_gradients: ClassVar[bool] = False
+    needs_taps: ClassVar[bool] = False
+    needs_features: ClassVar[bool] = False
+    reads_labels: ClassVar[bool] = False
     weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
 
     @abstractmethod
@@ -91,6 +96,7 @@ class CrossEntropy(LossTerm):
         label_smoothing: ε, the share of every label that is spread evenly over all K classes.
     """
 
+    reads_labels: ClassVar[bool] = True
     kind: Literal["cross-entropy"] = "cross-entropy"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
 

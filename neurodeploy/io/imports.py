@@ -108,16 +108,16 @@ def told(error: BaseException) -> str:
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     if isinstance(error, SyntaxError):
         return printable(f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users_file(frame.filename)]
     return printable(f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text)
 
 
 _OTHERS = (str(Path(os.__file__).parent), str(Path(__file__).parents[1]), "<")
 
 
-def _is_users(filename: str) -> bool:
+def is_users_file(filename: str) -> bool:
     """Whether a frame is in the user's own file: not in Python, an installed package or this one."""
-    return not filename.startswith(_OTHERS) and "site-packages" not in filename
+    return not filename.startswith(_OTHERS) and not {"site-packages", "dist-packages"} & {*Path(filename).parts}
 
 
 @cache

@@ -1,12 +1,13 @@
 """The sections of a recipe: neurons, students, teachers and fine-tuning."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neurodeploy.conversion import Method
 from neurodeploy.conversion.convert import Thresholds
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
+from neurodeploy.dynamics.encoders import AnyEncoder
 from neurodeploy.dynamics.settings import CubaSettings as CubaSettings
 from neurodeploy.dynamics.settings import LifSettings as LifSettings
 from neurodeploy.dynamics.settings import NeuronSettings
@@ -15,13 +16,22 @@ from neurodeploy.dynamics.settings import ThresholdSettings as ThresholdSettings
 from neurodeploy.io.kinds import ByKind
 from neurodeploy.networks import NetworkSpec
 
-AnyNeuron = Annotated[NeuronSettings, ByKind(default="lif")]
+AnyNeuron = Annotated[NeuronSettings, ByKind("neuron", "neurodeploy.neurons", default="lif")]
 
 
 class Section(BaseModel):
     """A table of a recipe: nothing unknown in it, and never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def with_code(content: Any) -> Any:
+    """A table that says `encoder` as one that says `code`."""
+    if not isinstance(content, dict) or "encoder" not in content:
+        return content
+    if "code" in content:
+        raise ValueError("encoder: the same as code, which is given too; remove one of them")
+    return {"code" if name == "encoder" else name: value for name, value in content.items()}
 
 
 class TrainingSettings(Section):
@@ -97,10 +107,6 @@ class FinetuneSettings(Section):
         return TrainingSettings(**own, optimizer="adam", weight_decay=0, warmup_epochs=0)
 
 
-SampleCode = Literal["direct", "poisson", "latency"]
-"""How a static sample becomes spikes."""
-
-
 class SourceSettings(TrainingSettings):
     """`[source]`: how a ReLU network is trained, with cross-entropy.
 
@@ -166,11 +172,16 @@ class StudentSettings(Section):
     repact: bool = False
     neuron: AnyNeuron | None = None
     steps: int | None = Field(default=None, ge=1, le=4096)
-    code: SampleCode | None = None
+    code: AnyEncoder | None = None
     conversion: ConversionSettings | None = None
     training: TrainingSettings
     loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)
     known_teacher: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoder_is_the_code(cls, content: Any) -> Any:
+        return with_code(content)
 
     @property
     def needs_teacher(self) -> bool:
