@@ -61,7 +61,7 @@ class FinetuneProgress(BaseModel):
 
     Attributes:
         format: version of this layout.
-        settings, augmentation, quantize, calibration, held_out, seed: as `finetune` was given them.
+        settings, augmentation, quantize, calibration, held_out, stratified, seed: as `finetune` was given them.
         origin: SHA-256 of the network that it starts from.
         epoch: epochs that are complete.
         best_accuracy: in percent of the samples held out, of the best epoch so far.
@@ -74,6 +74,7 @@ class FinetuneProgress(BaseModel):
     quantize: Literal["none", "exact"]
     calibration: int
     held_out: int
+    stratified: bool = False
     seed: int
     origin: str
     epoch: int = Field(default=0, ge=0)
@@ -116,6 +117,7 @@ def finetune_student(
             target=target,
             seed=seed,
             held_out=held_out,
+            stratified=student.training.stratified,
             neuron=(student.neuron or recipe.neuron).build(),
             quantize=quantize,
             calibration=calibration,
@@ -135,6 +137,7 @@ def finetune(
     target: Target,
     seed: int,
     held_out: int,
+    stratified: bool = False,
     neuron: Neuron,
     quantize: Literal["none", "exact"] = "none",
     calibration: int = 0,
@@ -158,6 +161,7 @@ def finetune(
         seed: of the batches, and of the choice of samples that are held out.
         held_out: number of training samples that choose the epoch; with the student's own seed and number, they are those that
             its training held out too.
+        stratified: as in that training, see `training.stopping.split`.
         neuron: gives every spiking layer its surrogate gradient.
         quantize: "exact" keeps the host's encoder on the power-of-two grid (see `neurodeploy.graph.grid`).
         calibration: number of training samples on which the scales are chosen, unless quantize is "exact"; 0: by their error.
@@ -177,6 +181,7 @@ def finetune(
         quantize=quantize,
         calibration=calibration,
         held_out=held_out,
+        stratified=stratified,
         seed=seed,
         origin=_digest(graph),
     )
@@ -201,7 +206,7 @@ class _FinetuneRun:
         device: torch.device,
     ) -> None:
         self.progress, self.data, self.device = progress, data, device
-        self.split: Split = split(data, progress.held_out, progress.seed)
+        self.split: Split = split(data, progress.held_out, progress.seed, stratified=progress.stratified)
         exact = progress.quantize == "exact"
         settings = TuningSettings(
             exact=exact,

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 from neurodeploy.data.checking import as_numbers, check_values, checked_labels, classes_of
 from neurodeploy.data.dataset import DataSet, DataSetSettings
 from neurodeploy.data.generic import OwnDataSet
-from neurodeploy.data.items import Key, ItemReader, generators_kept, items_of, seed_generators
+from neurodeploy.data.items import ItemReader, Key, generators_kept, items_of, seed_generators
 from neurodeploy.data.npz import Arrays
 from neurodeploy.data.samples import Samples
 from neurodeploy.io.errors import UserError

@@ -62,7 +62,7 @@ def plan_of_role(
     start = Progress(recipe=recipe, role=role, seed=seed, epoch=0, in_channels=data.sample_shape[0], classes=data.classes)
     relu = recipe.relu(role)
     if relu is not None:
-        terms: tuple[LossTerm, ...] = (CrossEntropy(label_smoothing=relu.label_smoothing),)
+        terms: tuple[LossTerm, ...] = (CrossEntropy(label_smoothing=relu.label_smoothing, class_weights=relu.class_weights),)
         return Plan(start, role, data, terms, start.build, augmentation=recipe.augmentation, teacher=teacher)
     student, prepare = recipe.student_named(role), None
     if student.needs_teacher and teacher is None:
