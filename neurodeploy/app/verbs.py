@@ -167,7 +167,7 @@ def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, bat
     timed = batch_axis == 1 or any(isinstance(module, EventInput) for module in without.modules())
     entering = values if code is None else code(values).transpose(0, 1)
     graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)
-    check_agreement(without, graph, entering, batch_first=batch_axis == 0)
+    check_agreement(without, graph, entering)
     folded = fold_batch_norm(graph)
     held = entering.transpose(0, 1) if batch_axis == 1 else entering
     title = name or type(network).__name__
