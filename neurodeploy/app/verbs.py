@@ -185,7 +185,7 @@ def deploy(
     stored = values if code is None else code(values).transpose(0, 1)
     entering = stored if normal is None else normal(stored, axis=2 if timed else 1)
     graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)
-    check_agreement(without, graph, entering, batch_first=batch_axis == 0)
+    check_agreement(without, graph, entering)
     folded = fold_batch_norm(graph) if normal is None else normalising(fold_batch_norm(graph), normal)
     held = stored.transpose(0, 1) if batch_axis == 1 else stored
     folded = with_peak(folded, [(held.transpose(0, 1) if timed else held).numpy()])

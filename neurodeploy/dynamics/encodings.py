@@ -1,8 +1,6 @@
 """How a sample becomes a sequence of `T` time steps, and what is done to its values before."""
 
-from collections.abc import Sequence
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 

@@ -1,10 +1,10 @@
 """Accuracy with its confidence interval, and spikes, of a network on a test set."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import mean, stdev
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from neurodeploy.data.samples import Samples
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
+from neurodeploy_energy.count.recognition import reset_states
 
 _Z95 = 1.959964
 
@@ -75,12 +76,25 @@ class Evaluation:
         return sum(self.spikes.values())
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network is in evaluation mode inside, and every module of it as it was afterwards."""
+    training = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
 @torch.no_grad()
 def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size: int = 50, workers: int = 0) -> Evaluation:
     """Run the network in evaluation mode over a test set.
 
     Args:
-        network: returns a `NetworkOutput`, or logits `[B, K]`, or those of T steps `[T, B, K]`, whose mean counts.
+        network: returns a `NetworkOutput`, or logits `[B, K]` or `[T, B, K]`; neurons of other frameworks are reset before
+            each batch.
         samples: `[N, C, H, W]`, on the device of the network if they are a tensor.
         labels: `[N]`, on that device.
         batch_size: samples per forward pass.
@@ -94,20 +108,19 @@ def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size
         raise UserError(f"test set: {len(samples):,} samples and {len(labels):,} labels found, as many expected, at least one")
     counts = {name: 0 for name, module in network.named_modules() if isinstance(module, Neuron)}
     handles = [network.get_submodule(name).register_forward_hook(_counter(counts, name)) for name in counts]
-    was_training = network.training
-    network.eval()
     try:
         answers, classes = list[Tensor](), 0
-        for x, y in zip(in_batches(samples, batch_size, workers), labels.split(batch_size), strict=True):
-            logits = _logits(network(x.to(y.device)), len(x))
-            if not answers:
-                classes = logits.shape[-1]
-                _check_labels(labels, classes)
-            answers.append(logits.argmax(-1))
+        with evaluating(network):
+            for x, y in zip(in_batches(samples, batch_size, workers), labels.split(batch_size), strict=True):
+                reset_states(network)
+                logits = _logits(network(x.to(y.device)), len(x))
+                if not answers:
+                    classes = logits.shape[-1]
+                    _check_labels(labels, classes)
+                answers.append(logits.argmax(-1))
     finally:
         for handle in handles:
             handle.remove()
-        network.train(was_training)
     total = len(labels)
     spikes = {name: count / total for name, count in counts.items()}
     pairs = (labels * classes + torch.cat(answers)).cpu()
@@ -125,16 +138,15 @@ def _check_labels(labels: Tensor, classes: int) -> None:
         )
 
 
-def _logits(answer: Any, samples: int) -> Tensor:
-    """`[B, K]`, of what a network answered."""
-    if isinstance(answer, NetworkOutput):
-        return answer.logits
-    if isinstance(answer, Tensor) and answer.ndim == 3 and answer.shape[1] == samples:
-        answer = answer.mean(0)
-    if not isinstance(answer, Tensor) or answer.ndim != 2 or len(answer) != samples:
-        found = f"a tensor of shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
-        raise UserError(f"network: answers {samples} samples with {found}; logits [{samples}, K] or [T, {samples}, K] expected")
-    return answer
+def _logits(answer: object, batch: int) -> Tensor:
+    """`[B, K]`, of an answer `[T, B, K]` the mean over time."""
+    logits = answer.logits if isinstance(answer, NetworkOutput) else answer
+    if isinstance(logits, Tensor) and logits.ndim == 3 and logits.shape[1] == batch:
+        logits = logits.mean(0)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != batch:
+        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(f"the network answers {batch} samples with {found}, logits [B, K] or [T, B, K] expected")
+    return logits
 
 
 def mean_and_interval(values: Iterable[float]) -> tuple[float, float | None]:

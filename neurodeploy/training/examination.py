@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.imports import told
 from neurodeploy.networks import NetworkOutput
+from neurodeploy.training.evaluation import evaluating
 from neurodeploy.training.observed import LayerCall, LayerValue, Layout, Observed, call_of
 from neurodeploy.training.parallel import determined
 from neurodeploy_energy.count.recognition import neurons_of, reset_states
@@ -107,16 +108,12 @@ class _Examination:
 
     def _run(self, x: Tensor) -> _Trial:
         """In evaluation mode, under the same random draws each time; the module is left as it was."""
-        trial, training = _Trial(), {one: one.training for one in self.modules.values()}
-        handles = [
-            layer.register_forward_hook(_keeper(trial, name))
-            for name, layer in self.modules.items()
-            if self._is_candidate(name)
-        ]
+        trial = _Trial()
+        candidates = [name for name in self.modules if self._is_candidate(name)]
+        handles = [self.modules[name].register_forward_hook(_keeper(trial, name)) for name in candidates]
         try:
-            self.module.eval()
             reset_states(self.module)
-            with torch.no_grad(), determined("examination"):
+            with evaluating(self.module), torch.no_grad(), determined("examination"):
                 trial.answer = self.module(x)
         except (UserError, Failure):
             raise
@@ -126,8 +123,6 @@ class _Examination:
         finally:
             for handle in handles:
                 handle.remove()
-            for one, mode in training.items():
-                one.training = mode
             reset_states(self.module)
         return trial
 

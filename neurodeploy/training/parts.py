@@ -45,7 +45,7 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
         for role, own in terms.items():
             answer = _teacher(recipe, role, networks["teacher"], samples, labels)
             for term in own:
-                _check_term(term, outputs[role], answer if term.needs_teacher else None, labels)
+                check_term(term, outputs[role], answer if term.needs_teacher else None, labels)
 
 
 def _built(recipe: Recipe, role: str, data: DataSet) -> nn.Module:
@@ -97,7 +97,12 @@ def _teacher(recipe: Recipe, role: str, teacher: nn.Module, samples: Tensor, lab
     return ask(freeze(teacher), samples, labels, gradients=any(term.needs_teacher_gradients for term in student.loss))
 
 
-def _check_term(term: LossTerm, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> None:
+def check_term(term: LossTerm, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> None:
+    """Refuse a loss term that fails on what the networks answer.
+
+    Raises:
+        UserError: it fails, or returns no scalar tensor; the message names its kind.
+    """
     origin = f"loss term {kind_of(term)!r}"
     try:
         value = term(student, teacher, labels)

@@ -13,6 +13,7 @@ from neurodeploy.distillation import TeacherOutput
 from neurodeploy.distillation.term import label_loss
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
+from neurodeploy.training.evaluation import evaluating
 from neurodeploy.training.observed import Observed
 
 _MOST_KEPT = 1 << 31
@@ -25,16 +26,13 @@ def freeze(teacher: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def frozen(teacher: nn.Module) -> Iterator[None]:
+def frozen(teacher: nn.Module) -> Iterator[nn.Module]:
     """The teacher is as `freeze` leaves it inside, and as it was afterwards, module by module and weight by weight."""
-    training = {module: module.training for module in teacher.modules()}
     learning = {weight: weight.requires_grad for weight in teacher.parameters()}
-    freeze(teacher)
     try:
-        yield
+        with evaluating(teacher):
+            yield freeze(teacher)
     finally:
-        for module, mode in training.items():
-            module.training = mode
         for weight, learns in learning.items():
             weight.requires_grad_(learns)
 

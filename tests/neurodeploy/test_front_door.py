@@ -179,7 +179,7 @@ def test_a_difference_of_rounding_alone_is_none():
     torch.manual_seed(0)
     branches, samples = Branches().eval(), torch.rand(6, 4, 1, 6, 6)
     graph = trace(branches, (1, 6, 6), timed=True)
-    assert check_agreement(branches, graph, samples, batch_first=True) == 4 * 6 * 3 * 4 * 4
+    assert check_agreement(branches, graph, samples) == 4 * 6 * 3 * 4 * 4
 
 
 @pytest.mark.parametrize(

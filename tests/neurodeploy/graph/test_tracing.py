@@ -222,7 +222,8 @@ def test_what_has_no_form_in_a_graph_is_refused_by_name(network, message):
     [
         (layers.Conv2d(2, 2, 3, padding="same"), "padding 'same'"),
         (layers.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), "circular"),
-        (layers.AvgPool2d(2, padding=1), "pooling with padding"),
+        (layers.AvgPool2d(2, divisor_override=3), "divisor_override"),
+        (layers.MaxPool2d(2, dilation=2), "pooling with dilation"),
         (layers.MaxPool2d(2, ceil_mode=True), "ceil_mode"),
         (layers.Conv2d(3, 2, 3), "3 channels and 2 spatial axes expected"),
         (layers.MaxPool2d(9), "does not fit a pooling window"),

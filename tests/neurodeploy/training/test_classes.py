@@ -124,5 +124,5 @@ def test_labels_that_fit_no_answer_are_refused(labels, message):
 
 
 def test_an_answer_that_is_no_logits_is_refused():
-    with pytest.raises(UserError, match=r"answers 3 samples with a tensor of shape \(3,\); logits \[3, K\]"):
+    with pytest.raises(UserError, match=r"the network answers 3 samples with \[3\], logits \[B, K\]"):
         evaluate(nn.Flatten(0), torch.zeros(3, 1), torch.zeros(3, dtype=torch.long))
