@@ -165,7 +165,7 @@ class TorchDataSet(ItemSettings):
         return self.data_set(*_parts(made), self.factory, split=True)
 
 
-class GivenData(ItemSettings):
+class DataAtHand(ItemSettings):
     """Data that a caller has at hand.
 
     Attributes:
@@ -217,7 +217,7 @@ def as_data_set(
         **options,
     }
     try:
-        return GivenData.model_validate(content if test_share is None else {**content, "test_share": test_share}).load()
+        return DataAtHand.model_validate(content if test_share is None else {**content, "test_share": test_share}).load()
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
