@@ -6,19 +6,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from pydantic import BaseModel
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from neurodeploy.app.given import Data, as_data
 from neurodeploy.app.model import Model, load_model
 from neurodeploy.app.progress import training_bar
 from neurodeploy.augmentation import AnyAugmentation
-from neurodeploy.data import DataSet
+from neurodeploy.data import DataSet, DataSetSettings, as_data_set
 from neurodeploy.data.samples import chosen, on_device
 from neurodeploy.distillation import CrossEntropy, LossTerm, Response
 from neurodeploy.io.errors import UserError
@@ -40,8 +41,10 @@ from neurodeploy.training.plan import Plan
 from neurodeploy.training.stopping import split
 from neurodeploy.training.teacher import frozen
 
-AnyTeacher = nn.Module | Model | str | Path
-Pair = str | tuple[str, str]
+Values: TypeAlias = Tensor | NDArray[Any]
+Data: TypeAlias = DataSet | DataSetSettings | Dataset[Any] | DataLoader[Any] | tuple[Values, Values]
+AnyTeacher: TypeAlias = nn.Module | Model | str | Path
+Pair: TypeAlias = str | tuple[str, str]
 """A layer's name in student and teacher, or one name for each of them."""
 
 
@@ -105,6 +108,7 @@ def distill(
     precision: Precision = "float32",
     seed: int = 0,
     test: Data | None = None,
+    classes: int | None = None,
     features: Pair | None = None,
     classifier: Pair | None = None,
     taps: Sequence[str] | Mapping[str, str] | None = None,
@@ -126,7 +130,8 @@ def distill(
     Args:
         student: is trained; in evaluation mode afterwards.
         teacher: a module, a `Model`, the path of a checkpoint or bundle, or `my_module:make`; None if no term needs one.
-        data: samples and labels as a pair of tensors or arrays, or a data set of this toolkit.
+        data: samples and labels as a pair of tensors or arrays, a torch `Dataset` or `DataLoader`, or a data set of this
+            toolkit or its settings, which a checkpoint can load again.
         epochs: over the training set.
         folder: receives checkpoint and metrics.
         losses: terms of `neurodeploy.losses`, summed with their weights; a response term with a teacher if None.
@@ -141,6 +146,7 @@ def distill(
         seed: of the batches and of every other random draw.
         test: samples and labels to measure the accuracy on; the test set of `data`, or what was held out, or the training set
             if None.
+        classes: K, where labels that are given leave classes out.
         features: the layer whose output is the features; one name, or that of student and teacher.
         classifier: the layer that makes logits of features, likewise.
         taps: layers whose outputs are the taps, of student and teacher; or student's layer → teacher's.
@@ -175,13 +181,13 @@ def distill(
     job = _Job(student, _module_of(teacher), terms, settings, seed, tuple(augmentation), precision, known_teacher)
     job.check()
     names = [Names(_of(side, classifier), _of(side, features), _taps_of(side, taps)) for side in (0, 1)]
-    given = as_data(data, test)
+    given, settings_of_data = _data_set(data, test, classes)
     fabric = fabric_on(device, precision)
     try:
-        with job.placed(fabric, given.data, names, classes=given.classes) as (learner, master, classes):
-            known = replace(given.data, classes=classes)
+        with job.placed(fabric, given, names, exactly=isinstance(data, DataSet | DataSetSettings)) as (learner, master):
+            known = replace(given, classes=learner.classes)
             held_out = split(known, settings.validation_samples, seed).validation
-            header = job.header(known, given.settings, source=_source(student, source), teacher=teacher)
+            header = job.header(known, settings_of_data, source=_source(student, source), teacher=teacher)
             plan = job.plan(header, known, master)
             shown = training_bar if progress and fabric.is_global_zero else silent
             with shown(f"distill · {type(student).__name__}", epochs, len(known.train_labels) - len(held_out)) as watch:
@@ -205,6 +211,29 @@ def _terms(losses: Sequence[LossTerm] | None, *, with_teacher: bool) -> tuple[tu
     terms = (CrossEntropy(), *given) if added else given
     words = " + ".join(f"{'' if term.weight == 1 else f'{term.weight:g} '}{kind_of(term)}" for term in terms)
     return terms, words + (" (cross-entropy was added: no other term reads the labels)" if added and given else "")
+
+
+def _data_set(data: Data, test: Data | None, classes: int | None) -> tuple[DataSet, DataSetSettings | None]:
+    """The data, and the settings that load them again; None if they are in the caller's hands alone."""
+    settings = data if isinstance(data, DataSetSettings) else None
+    if isinstance(data, DataSet | DataSetSettings):
+        if classes is not None:
+            raise UserError("classes: a data set says its own; leave classes out")
+        given = as_data_set(data)
+    else:
+        given = as_data_set(data, name="data given in memory", **({} if classes is None else {"classes": classes}))
+    if not len(given.train_labels):
+        raise UserError("data: no training sample found, at least one expected")
+    if test is None:
+        return given, settings
+    held = as_data_set(test, name="test")
+    samples, labels = held.train_samples, held.train_labels
+    if isinstance(test, DataSet | DataSetSettings):
+        samples, labels = held.test_samples, held.test_labels
+    found, expected = tuple(samples.shape[1:]), tuple(given.train_samples.shape[1:])
+    if found != expected:
+        raise UserError(f"test: samples of shape {found} found, {expected} expected, as in the training set")
+    return replace(given, test_samples=samples, test_labels=labels), settings
 
 
 def _module_of(teacher: AnyTeacher | None) -> nn.Module | None:
@@ -268,9 +297,12 @@ class _Job:
 
     @contextmanager
     def placed(
-        self, fabric: Fabric, data: DataSet, names: Sequence[Names], *, classes: int | None
-    ) -> Iterator[tuple[Observed, Observed | None, int]]:
-        """Student and teacher on the device, answering as terms need it, checked; afterwards where they were."""
+        self, fabric: Fabric, data: DataSet, names: Sequence[Names], *, exactly: bool
+    ) -> Iterator[tuple[Observed, Observed | None]]:
+        """Student and teacher on the device, answering as terms need it, checked; afterwards where they were.
+
+        `exactly`: the data are known to have so many classes; else their labels may leave some of the student's out.
+        """
         numbers = torch.arange(3) % len(data.train_labels)
         x, y = data.train_samples[numbers].to(fabric.device), data.train_labels[numbers].to(fabric.device)
         homes = {one: _device_of(one) for one in (self.student, self.teacher) if one is not None}
@@ -282,11 +314,11 @@ class _Job:
                     stack.enter_context(frozen(self.teacher))
                     teacher = self.teacher.to(fabric.device)
                     master = stack.enter_context(observed(teacher, x, what="teacher", names=names[1]))
-                count = learner.classes if classes is None else classes
+                count = data.classes if exactly else learner.classes
                 _check_labels(data, count)
                 with fabric.autocast():
                     check_pair(learner, master, self.terms, x, y, count)
-                yield learner, master, count
+                yield learner, master
         finally:
             for module, home in homes.items():
                 module.to(home)
