@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neurodeploy.data import DataSet, Normalization
 from neurodeploy.data.samples import as_stored
-from neurodeploy.dynamics.encodings import EventInput, LatencyEncoding, PoissonEncoding
+from neurodeploy.dynamics.encodings import EventInput, HostEncoding, OwnEncoding
 from neurodeploy.graph import Graph, fold_batch_norm, ops
 from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.interpreter import Array
@@ -68,17 +68,17 @@ class Deployment:
 
     graph: Graph
     data: DataSet
-    code: PoissonEncoding | LatencyEncoding | None = None
+    code: HostEncoding | None = None
 
     @property
     def encoding(self) -> str | None:
         """What the host does, for the manifest."""
         if self.code is None:
             return None
-        kind = {PoissonEncoding: "Poisson", LatencyEncoding: "latency"}[type(self.code)]
+        what = "sequences" if isinstance(self.code, OwnEncoding) else "spikes"
         return (
-            f"Inputs are spikes [T, B, ...] that a host makes of samples: {kind} code ({self.code.extra_repr()}), as "
-            f"neurodeploy.dynamics.encodings.{type(self.code).__name__} does in evaluation; sample and test set too."
+            f"Inputs are {what} [T, B, ...] that a host makes of samples: {self.code.title}, as "
+            f"{self.code.home} does in evaluation; sample and test set too."
         )
 
     @property
@@ -199,13 +199,13 @@ def _without_weights(node: ops.Node) -> ops.Node:
     return replace(node, weight=np.zeros_like(node.weight), bias=None if node.bias is None else np.zeros_like(node.bias))
 
 
-def split_code(network: nn.Module) -> tuple[nn.Module, PoissonEncoding | LatencyEncoding | None]:
+def split_code(network: nn.Module) -> tuple[nn.Module, HostEncoding | None]:
     """A network that takes spikes, and the layer that makes spikes of samples, which a host does once it is deployed.
 
     Raises:
         UserError: there is more than one such layer.
     """
-    codes = {name: one for name, one in network.named_modules() if isinstance(one, PoissonEncoding | LatencyEncoding)}
+    codes = {name: one for name, one in network.named_modules() if isinstance(one, HostEncoding)}
     if not codes:
         return network, None
     if len(codes) > 1:
@@ -222,6 +222,8 @@ def deploy(network: nn.Module, data: DataSet) -> Deployment:
         UserError: it has no form as a graph; the message names the layer.
     """
     without, code = split_code(network)
+    if isinstance(code, OwnEncoding):
+        code.check(data.test_samples[:2])
     timed = data.timed if code is None else True
     graph = fold_batch_norm(trace(without, data.sample_shape, timed=timed))
     if code is not None:

@@ -62,7 +62,7 @@ class FinetuneProgress(BaseModel):
 
     Attributes:
         format: version of this layout.
-        settings, augmentation, quantize, input_bits, calibration, held_out, seed: as `finetune` was given them.
+        settings, augmentation, quantize, input_bits, calibration, held_out, stratified, seed: as `finetune` was given them.
         origin: SHA-256 of the network that it starts from.
         epoch: epochs that are complete.
         best_accuracy: in percent of the samples held out, of the best epoch so far.
@@ -76,6 +76,7 @@ class FinetuneProgress(BaseModel):
     input_bits: int = INPUT_BITS
     calibration: int
     held_out: int
+    stratified: bool = False
     seed: int
     origin: str
     epoch: int = Field(default=0, ge=0)
@@ -119,6 +120,7 @@ def finetune_student(
             target=target,
             seed=seed,
             held_out=held_out,
+            stratified=student.training.stratified,
             neuron=(student.neuron or recipe.neuron).build(),
             quantize=quantize,
             input_bits=input_bits,
@@ -139,6 +141,7 @@ def finetune(
     target: Target,
     seed: int,
     held_out: int,
+    stratified: bool = False,
     neuron: Neuron,
     quantize: Literal["none", "exact"] = "none",
     input_bits: int = INPUT_BITS,
@@ -163,6 +166,7 @@ def finetune(
         seed: of the batches, and of the choice of samples that are held out.
         held_out: number of training samples that choose the epoch; with the student's own seed and number, they are those that
             its training held out too.
+        stratified: as in that training, see `training.stopping.split`.
         neuron: gives every spiking layer its surrogate gradient.
         quantize: "exact" keeps the host's encoder on the power-of-two grid (see `neurodeploy.graph.grid`).
         input_bits: of inputs that "exact" rounds to a grid of theirs.
@@ -184,6 +188,7 @@ def finetune(
         input_bits=input_bits,
         calibration=calibration,
         held_out=held_out,
+        stratified=stratified,
         seed=seed,
         origin=_digest(graph),
     )
@@ -208,7 +213,7 @@ class _FinetuneRun:
         device: torch.device,
     ) -> None:
         self.progress, self.data, self.device = progress, data, device
-        self.split: Split = split(data, progress.held_out, progress.seed)
+        self.split: Split = split(data, progress.held_out, progress.seed, stratified=progress.stratified)
         exact = progress.quantize == "exact"
         settings = TuningSettings(
             exact=exact,
@@ -245,7 +250,7 @@ class _FinetuneRun:
     def _resume(self, path: Path, *, resume: bool) -> None:
         if not resume:
             raise UserError(f"{path}: exists; add --resume to continue it, or choose another folder")
-        stored, groups = tensors.read(path, _KEY, FinetuneProgress)
+        stored, groups = tensors.read(path, _KEY, FinetuneProgress.model_validate_json)
         for field in set(FinetuneProgress.model_fields) - {"epoch", "best_accuracy"}:
             if getattr(stored, field) != getattr(self.progress, field):
                 raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")

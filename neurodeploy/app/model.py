@@ -20,7 +20,7 @@ from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.imports import imported, told
+from neurodeploy.io.modules import module_named
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
@@ -284,26 +284,25 @@ def _layer_lines(graph: Graph, places: Mapping[str, Place]) -> list[str]:
 _MOST_LINES = 24
 
 
-def load_model(source: str | Path, nir: NirChoices | None = None) -> Model:
+def load_model(source: str | Path, nir: NirChoices | None = None, *, module: nn.Module | None = None) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module or a function.
 
     The last form imports and runs the user's own code, from the current folder too; a function makes the module. `nir` says how
-    a NIR file is understood.
+    a NIR file is understood, `module` is what a checkpoint's weights are for, if it does not know.
 
     Raises:
         UserError: nothing usable is there; the message says what was found.
     """
     source = str(source)
+    if module is not None:
+        return of_checkpoint(checkpoint.load(Path(source), module=module))
     if Path(source).is_dir():
         return of_bundle(Path(source))
     if is_nir(source):
         return _of_nir(Path(source), nir or NirChoices())
     if ":" not in source or source.endswith(".safetensors"):
         return of_checkpoint(checkpoint.load(Path(source)))
-    found = imported(source, what="model")
-    module = found if isinstance(found, nn.Module) or not callable(found) else _made_by(found, source)
-    if not isinstance(module, nn.Module):
-        raise UserError(f"{source}: {type(module).__name__} found, a torch module or a function that makes one expected")
+    module = module_named(source, what="model")
     return Model(source, module.eval(), None, "no samples of its own")
 
 
@@ -347,15 +346,26 @@ def of_bundle(folder: Path) -> Model:
     )
 
 
+def knows_no_data(path: Path) -> bool:
+    """Whether a checkpoint's network was trained on data that were given in memory."""
+    return checkpoint.read(path)[0].data_set is None
+
+
 def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None) -> Model:
-    """A checkpoint's network with its test set; `data`: its data set, if that has been loaded already."""
+    """A checkpoint's network with its test set; `data`: its data set, if that has been loaded already.
+
+    Of a module that was trained on data given in memory there is the module alone.
+    """
     progress = loaded.progress
-    data = progress.recipe.data.load() if data is None else data
-    name, places, deployment = checkpoint.describe(progress), dict[str, Place](), None
-    if progress.role not in progress.recipe.relu_roles:
+    name, title = checkpoint.describe(progress), progress.file_name
+    if data is None and progress.data_set is None:
+        return Model(name, loaded.network, None, progress.data_words, title=title)
+    data = progress.load_data() if data is None else data
+    places, deployment = dict[str, Place](), None
+    if not progress.relu:
         with suppress(UserError):  # a network without a form as a graph is counted all the same
             deployment = deploy(loaded.network, data)
-            places = deployed_places(deployment.graph, progress.recipe.export.target_options())
+            places = deployed_places(deployment.graph, progress.targets())
     graph = None if deployment is None else deployment.graph
     return Model(
         name,
@@ -366,7 +376,7 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
         places,
         graph=graph,
         deployment=deployment,
-        title=f"{progress.recipe.name}-{progress.role}",
+        title=title,
         workers=data.workers,
         normalization=data.normalization,
     )
@@ -378,13 +388,6 @@ def _places(graph: Graph) -> dict[str, Place]:
         return places_of(graph)
     except UserError:
         return {}
-
-
-def _made_by(function: Callable[[], object], source: str) -> object:
-    try:
-        return function()
-    except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"{source}: makes no model when called without arguments: {told(error)}") from None
 
 
 def check_finite(samples: Tensor, origin: str | Path) -> None:

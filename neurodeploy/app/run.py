@@ -22,6 +22,7 @@ from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import Watcher, folder_of, silent, train_all
+from neurodeploy.training.parts import check_parts
 from neurodeploy_energy import Report, account, write_report
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import Verification, verify
@@ -59,6 +60,7 @@ def run(
     """
     targets = recipe.export.target_options()
     data = recipe.data.load()
+    check_parts(recipe, data)
     check_targets(recipe, data)
     results: list[SeedResult] = []
     device = "cpu" if fabric is None else fabric.device

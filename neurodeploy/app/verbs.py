@@ -19,7 +19,7 @@ from neurodeploy.app.model import Model, check_finite, load_model, of_bundle
 from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
 from neurodeploy.data import Normalization
-from neurodeploy.dynamics.encodings import EventInput
+from neurodeploy.dynamics.encodings import EventInput, OwnEncoding
 from neurodeploy.graph import fold_batch_norm
 from neurodeploy.graph.agreement import check_agreement
 from neurodeploy.graph.grid import with_peak
@@ -135,13 +135,17 @@ def _train(
     return Run(folder, train_recipe(settings, folder, fabric=fabric, watcher=watcher, resume=resume))
 
 
-def load(source: str | Path) -> Model:
+def load(source: str | Path, *, module: nn.Module | None = None) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module of your own.
 
+    Args:
+        source: as above.
+        module: given the weights of the checkpoint, where that does not know how its network is made.
+
     Raises:
-        UserError: nothing usable is there; the message says what was found.
+        UserError: nothing usable is there, or the weights are not those of `module`; the message says what was found.
     """
-    return load_model(source)
+    return load_model(source, module=module)
 
 
 def deploy(
@@ -170,6 +174,8 @@ def deploy(
     if values.ndim < 2 + batch_axis or not values.numel():
         raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
     without, code = split_code(network)
+    if isinstance(code, OwnEncoding):
+        code.check(values[:2])
     timed = batch_axis == 1 or any(isinstance(module, EventInput) for module in without.modules())
     normal = None if normalization is None else _normalization(normalization, values.shape[2 if timed else 1])
     if normal is not None and code is not None:
@@ -179,7 +185,7 @@ def deploy(
     stored = values if code is None else code(values).transpose(0, 1)
     entering = stored if normal is None else normal(stored, axis=2 if timed else 1)
     graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)
-    check_agreement(without, graph, entering, batch_first=batch_axis == 0)
+    check_agreement(without, graph, entering)
     folded = fold_batch_norm(graph) if normal is None else normalising(fold_batch_norm(graph), normal)
     held = stored.transpose(0, 1) if batch_axis == 1 else stored
     folded = with_peak(folded, [(held.transpose(0, 1) if timed else held).numpy()])

@@ -2,8 +2,6 @@
 
 from typing import Annotated
 
-from pydantic import Field
-
 from neurodeploy.augmentation.augmentation import Augmentation as Augmentation
 from neurodeploy.augmentation.augmentation import LabelAugmentation as LabelAugmentation
 from neurodeploy.augmentation.augmentation import augment as augment
@@ -14,5 +12,6 @@ from neurodeploy.augmentation.images import Crop as Crop
 from neurodeploy.augmentation.images import Cutout as Cutout
 from neurodeploy.augmentation.images import Flip as Flip
 from neurodeploy.augmentation.images import Mixup as Mixup
+from neurodeploy.io.kinds import ByKind
 
-AnyAugmentation = Annotated[Crop | Flip | Cutout | AutoAugment | Mixup | EventShift | EventFlip, Field(discriminator="kind")]
+AnyAugmentation = Annotated[Augmentation | LabelAugmentation, ByKind("augmentation", "neurodeploy.augmentations")]

@@ -24,7 +24,7 @@ def command(
     from neurodeploy.training.parallel import fabric_on
 
     loaded = checkpoints.load(checkpoint)
-    fabric, data = fabric_on(device), loaded.progress.recipe.data.load()
+    fabric, data = fabric_on(device), loaded.progress.load_data()
     network = loaded.network.to(fabric.device)
     samples, labels = on_device(data.test_samples, fabric.device), data.test_labels.to(fabric.device)
     result = evaluate(network, samples, labels, workers=data.workers)

@@ -85,6 +85,7 @@ def command(
     steps: Steps = None,
     as_json: AsJson = False,
 ) -> None:
+    from neurodeploy.app.model import knows_no_data
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training.evaluation import Accuracy
     from neurodeploy_energy.price.profiles import load
@@ -98,10 +99,11 @@ def command(
         refuse(ctx, ("chip_profile", "host_profile"), "prices what a chip and its host compute, and no target has a chip")
     is_nir = model.endswith(".nir")
     is_module = ":" in model and not model.endswith(".safetensors")
+    without_data = not is_nir and not is_module and knows_no_data(Path(model))
     if not is_nir:
         refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
-    if is_nir or is_module:
-        what = "a NIR file" if is_nir else "a module"
+    if is_nir or is_module or without_data:
+        what = "a NIR file" if is_nir else "a module" if is_module else "a checkpoint of a module"
         refuse(ctx, FINETUNE_OPTIONS, f"{what} brings no training data")
         choices = nir_choices(convention, dt, reset, input_shape, steps)
         written = _export_with_inputs(model, choices, chosen, inputs, output, samples=samples, calibration=calibration)
@@ -160,8 +162,7 @@ def _export_checkpoint(
     from neurodeploy.training.parallel import fabric_on
 
     loaded = checkpoints.load(checkpoint)
-    recipe, role, seed = loaded.progress.recipe, loaded.progress.role, loaded.progress.seed
-    data = recipe.data.load()
+    progress, data = loaded.progress, loaded.progress.load_data()
     test = data.test_samples, data.test_labels
     deployment = deploy(loaded.network, data)
     graph, tuned_with, stored = deployment.graph, None, deployment.data
@@ -169,6 +170,9 @@ def _export_checkpoint(
         target.check(graph, options, calibrated=calibration > 0)
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
     if settings is not None:
+        if not isinstance(progress, checkpoints.Progress):
+            raise UserError(f"--finetune: for students of a recipe, {progress.title} found; export without it")
+        recipe, role, seed = progress.recipe, progress.role, progress.seed
         if deployment.code is not None:
             raise UserError(f"--finetune: for direct codes and events, a {recipe.code_of(role)} code found; export without it")
         ((target, options),) = targets.values()
@@ -198,7 +202,7 @@ def _export_checkpoint(
             "tuned": evaluate(tuned.module, stored.test_samples, stored.test_labels).accuracy,
         }
     subject = deployment.subject(
-        f"{recipe.name}-{role}", samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
+        progress.file_name, samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
     )
     root = output or checkpoint.parent / "bundles"
     return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
@@ -227,9 +231,14 @@ def _export_with_inputs(
     for statement in model.statements:
         err.print(f"{place}: {statement}")
     values = inputs_for(model, inputs)
-    model = replace(model, test_samples=values) if model.graph is not None else deploy(model.module, values[:], name=place)
+    model = (
+        replace(model, test_samples=values)
+        if model.graph is not None
+        else deploy(model.module, values[:], name=model.title or place)
+    )
     subject = model.subject(samples=samples, calibration=calibration)
-    root = output or (Path(place).parent if place.endswith(".nir") else Path("runs") / place.replace(":", "-")) / "bundles"
+    beside = Path(place).parent if place.endswith((".nir", ".safetensors")) else Path("runs") / place.replace(":", "-")
+    root = output or beside / "bundles"
     return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
 
 

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from neurodeploy.data.samples import Samples, in_memory
+from neurodeploy.data.samples import Samples, in_memory, seeded
 from neurodeploy.io.errors import Failure, UserError
 
 Fed: TypeAlias = tuple[Tensor, Tensor, Tensor]
 
 
-def feed(samples: Samples, labels: Tensor, batches: Sequence[Tensor], workers: int = 0) -> Iterator[Fed]:
+def feed(
+    samples: Samples, labels: Tensor, batches: Sequence[Tensor], workers: int = 0, *, seed: int | None = None
+) -> Iterator[Fed]:
     """Read batches one after the other.
 
     What comes out does not depend on the number of workers, and no random number is drawn from torch's generators.
@@ -24,6 +26,7 @@ def feed(samples: Samples, labels: Tensor, batches: Sequence[Tensor], workers: i
         labels: int64 `[N]`.
         batches: numbers of the samples of each batch, int64 `[B]` each; in this order they come.
         workers: processes that read ahead, two batches each; 0: this one reads when it is asked. A tensor needs none.
+        seed: of what is drawn at random while samples are read; None: that of torch's generator, in training the epoch's.
 
     Yields:
         Numbers, samples and labels of a batch, on the CPU or where tensors are.
@@ -32,6 +35,7 @@ def feed(samples: Samples, labels: Tensor, batches: Sequence[Tensor], workers: i
         UserError: a sample cannot be read; the message names it.
         Failure: a worker died.
     """
+    samples = seeded(samples, torch.initial_seed() if seed is None else seed)
     if not workers or in_memory(samples) or not batches:
         for numbers in batches:
             yield numbers, samples[numbers], labels[numbers]
@@ -104,4 +108,4 @@ class _InBatches:
     def __iter__(self) -> Iterator[Tensor]:
         count = len(self.samples)
         batches, unlabelled = torch.arange(count).split(self.size), torch.zeros(count, dtype=torch.long)
-        return (batch for _, batch, _ in feed(self.samples, unlabelled, batches, self.workers))
+        return (batch for _, batch, _ in feed(self.samples, unlabelled, batches, self.workers, seed=0))

@@ -39,15 +39,12 @@ class OwnDataSet(NormalizedDataSet):
         """Samples and labels of training and test set, of data that have no test set of their own.
 
         Raises:
-            UserError: a class has a single sample, or none.
+            UserError: a class has a single sample.
         """
-        counts = labels.bincount(minlength=len(names))
-        if len(counts) and int(counts.min()) < 2:
-            scarce = int(counts.argmin())
-            what = names[scarce] if names else f"{scarce}"
-            raise UserError(
-                f"{origin}: class {what} has {int(counts[scarce])} samples, at least 2 expected, one to train and one to test"
-            )
+        scarce = (labels.bincount() == 1).nonzero()
+        if len(scarce):
+            what = names[int(scarce[0])] if names else f"{int(scarce[0])}"
+            raise UserError(f"{origin}: class {what} has one sample, at least 2 expected, one to train and one to test")
         train, test = train_and_test(labels, self.test_share, self.split_seed)
         return chosen(samples, train), labels[train], chosen(samples, test), labels[test]
 

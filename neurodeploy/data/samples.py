@@ -1,7 +1,7 @@
 """Samples that need not be in memory: read when they are asked for, batch by batch."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -28,6 +28,15 @@ class Samples(Protocol):
         Raises:
             UserError: a sample cannot be read; the message names it.
         """
+        ...
+
+
+@runtime_checkable
+class Drawing(Samples, Protocol):
+    """Samples that are drawn at random when they are read."""
+
+    def seeded(self, seed: int) -> Samples:
+        """The same samples with the draws of this seed."""
         ...
 
 
@@ -113,6 +122,15 @@ def chosen(samples: Samples, numbers: Tensor) -> Samples:
     if isinstance(samples, Normalized):  # stays what it is, so that augmentation finds the samples before it
         return Normalized(chosen(samples.raw, numbers), samples.normalization, samples.timed)
     return Chosen(samples, numbers)
+
+
+def seeded(samples: Samples, seed: int) -> Samples:
+    """Samples that draw something at random when they are read, with the draws of this seed; others as they are."""
+    if isinstance(samples, Normalized):
+        return Normalized(seeded(samples.raw, seed), samples.normalization, samples.timed)
+    if isinstance(samples, Chosen):
+        return Chosen(seeded(samples.samples, seed), samples.numbers)
+    return samples.seeded(seed) if isinstance(samples, Drawing) else samples
 
 
 def in_memory(samples: Samples) -> bool:

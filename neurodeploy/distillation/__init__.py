@@ -8,6 +8,7 @@ from neurodeploy.distillation.attention import SpikeAttention as SpikeAttention
 from neurodeploy.distillation.features import Feature as Feature
 from neurodeploy.distillation.features import Laf as Laf
 from neurodeploy.distillation.features import SpikeTensor as SpikeTensor
+from neurodeploy.distillation.functions import term_function
 from neurodeploy.distillation.regularisation import Activity as Activity
 from neurodeploy.distillation.regularisation import Logits as Logits
 from neurodeploy.distillation.responses import FullRange as FullRange
@@ -20,4 +21,4 @@ from neurodeploy.distillation.term import LossTerm as LossTerm
 from neurodeploy.distillation.term import TeacherOutput as TeacherOutput
 from neurodeploy.io.kinds import ByKind
 
-AnyLossTerm = Annotated[LossTerm, ByKind()]
+AnyLossTerm = Annotated[LossTerm, ByKind("loss term", "neurodeploy.losses", call=term_function)]

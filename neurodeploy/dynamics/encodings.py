@@ -1,6 +1,8 @@
 """How a sample becomes a sequence of `T` time steps, and what is done to its values before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +102,23 @@ class DirectEncoding(_Encoding):
         return x.expand(self.steps, *x.shape[1:])
 
 
-class PoissonEncoding(_Encoding):
+class HostEncoding(_Encoding):
+    """Makes a sequence of a static sample `[B, …]` → `[T, B, …]`, which a host does once the network is deployed."""
+
+    code: ClassVar[str]
+
+    @property
+    def title(self) -> str:
+        """What it is, for the manifest of a bundle."""
+        return f"{self.code} code ({self.extra_repr()})"
+
+    @property
+    def home(self) -> str:
+        """Where its code is."""
+        return f"neurodeploy.dynamics.encodings.{type(self).__name__}"
+
+
+class PoissonEncoding(HostEncoding):
     """Rate coding: at every time step a spike with the probability that the value says, `P(s[t] = 1) = clamp(x, 0, 1)`.
 
     While training, every value of every sample has draws of its own from torch's generator, which the training loop seeds.
@@ -111,6 +129,8 @@ class PoissonEncoding(_Encoding):
         steps: T.
         seed: of the draws in evaluation.
     """
+
+    code = "Poisson"
 
     def __init__(self, steps: int, seed: int = 0) -> None:
         super().__init__(steps)
@@ -130,11 +150,13 @@ class PoissonEncoding(_Encoding):
         return f"steps={self.steps}, seed={self.seed}"
 
 
-class LatencyEncoding(_Encoding):
+class LatencyEncoding(HostEncoding):
     """Time to first spike: each value fires once, the larger the earlier, at step `⌊(1 − clamp(x, 0, 1)) T⌋`; 0 never fires.
 
     Steps count from 0; the smallest positive values fire in the last one. Our working form of the linear latency code.
     """
+
+    code = "latency"
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, …]` → spikes `[T, B, …]`, 0 or 1 in the dtype of `x`."""
@@ -142,3 +164,60 @@ class LatencyEncoding(_Encoding):
         first = ((1 - x.clamp(0, 1)) * self.steps).floor().clamp_max(self.steps - 1)
         times = torch.arange(self.steps, dtype=x.dtype, device=x.device).reshape(-1, *([1] * x.ndim))
         return ((times == first) & (x > 0)).to(x.dtype)
+
+
+class OwnEncoding(HostEncoding):
+    """An encoder of the user's: any module `[B, …]` → `[T, B, …]`.
+
+    Args:
+        steps: T.
+        encoder: in evaluation, its answer for a sample depends on the sample alone.
+        name: of its kind, such as `my_module:MyEncoder`.
+        constants: its settings.
+    """
+
+    def __init__(self, steps: int, encoder: nn.Module, name: str, constants: Mapping[str, Any] = MappingProxyType({})) -> None:
+        super().__init__(steps)
+        self.encoder, self.name, self.constants = encoder, name, dict(constants)
+
+    @property
+    def title(self) -> str:
+        return f"an encoder ({self.extra_repr()})"
+
+    @property
+    def home(self) -> str:
+        return self.name
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, …]` → `[T, B, …]` in the dtype of `x`.
+
+        Raises:
+            UserError: the encoder answers with something else.
+        """
+        sequence = self.encoder(x)
+        if not isinstance(sequence, Tensor) or tuple(sequence.shape[:2]) != (self.steps, len(x)) or sequence.ndim < 3:
+            found = tuple(sequence.shape) if isinstance(sequence, Tensor) else type(sequence).__name__
+            raise UserError(f"encoder {self.name}: {found} found, [T, B, …] with T = {self.steps}, B = {len(x)} expected")
+        return sequence.to(x.dtype)
+
+    def check(self, x: Tensor) -> None:
+        """Refuse an encoder whose answers in evaluation cannot be repeated.
+
+        Args:
+            x: at least two samples `[B, …]`.
+
+        Raises:
+            UserError: it answers the same samples in two ways, or a sample differently in another batch.
+        """
+        with torch.no_grad():
+            first, again, alone = self(x), self(x), self(x[1:])
+        if not torch.equal(first, again):
+            how = "two answers for the same samples found; draw with a generator that is seeded in each call"
+        elif not torch.equal(first[:, 1:], alone):
+            how = "a sample's answer depends on its batch; encode each sample by itself"
+        else:
+            return
+        raise UserError(f"encoder {self.name}: in evaluation, {how}: a host must be able to repeat it")
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in {"steps": self.steps, **self.constants}.items())

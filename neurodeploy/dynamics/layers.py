@@ -4,10 +4,11 @@ Each is a leaf of the graph tracer; together with `torch.nn`'s own layers they a
 """
 
 from dataclasses import dataclass
-from math import log
+from math import log, prod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from neurodeploy.dynamics.kernels import convolution, fixed_point, low_pass, multi_step
 from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset
@@ -46,6 +47,30 @@ class Conv2d(_OverTime, _CpuConvolution, nn.Conv2d):
     """`torch.nn.Conv2d` over `[T, B, C, H, W]`."""
 
 
+class Conv3d(_OverTime, _CpuConvolution, nn.Conv3d):
+    """`torch.nn.Conv3d` over `[T, B, C, D, H, W]`."""
+
+
+class _TransposeOverTime(nn.modules.conv._ConvTransposeNd):
+    """`_OverTime` for torch's transposed convolutions, which may be asked for a size of their output."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        result: Tensor = super().forward(input.flatten(0, 1), output_size)
+        return result.unflatten(0, input.shape[:2])
+
+
+class ConvTranspose1d(_TransposeOverTime, nn.ConvTranspose1d):
+    """`torch.nn.ConvTranspose1d` over `[T, B, C, L]`."""
+
+
+class ConvTranspose2d(_TransposeOverTime, nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d` over `[T, B, C, H, W]`."""
+
+
+class ConvTranspose3d(_TransposeOverTime, nn.ConvTranspose3d):
+    """`torch.nn.ConvTranspose3d` over `[T, B, C, D, H, W]`."""
+
+
 class BatchNorm1d(_OverTime, CommonStatistics, nn.BatchNorm1d):
     """`torch.nn.BatchNorm1d` over `[T, B, C, L]` or `[T, B, C]`; statistics are taken over T and B together."""
 
@@ -69,12 +94,89 @@ class AvgPool2d(_OverTime, nn.AvgPool2d):
     """`torch.nn.AvgPool2d` over `[T, B, C, H, W]`."""
 
 
+class AvgPool3d(_OverTime, nn.AvgPool3d):
+    """`torch.nn.AvgPool3d` over `[T, B, C, D, H, W]`."""
+
+
 class MaxPool1d(_OverTime, nn.MaxPool1d):
     """`torch.nn.MaxPool1d` over `[T, B, C, L]`."""
 
 
 class MaxPool2d(_OverTime, nn.MaxPool2d):
     """`torch.nn.MaxPool2d` over `[T, B, C, H, W]`."""
+
+
+class MaxPool3d(_OverTime, nn.MaxPool3d):
+    """`torch.nn.MaxPool3d` over `[T, B, C, D, H, W]`."""
+
+
+class _PaddedPool(nn.Module):
+    """Windows over one to three spatial axes of `[T, B, C, …]`, with a padding of its own on each side.
+
+    Args:
+        kernel, stride: one number per spatial axis.
+        padding: one (before, after) per spatial axis, each smaller than the window.
+    """
+
+    def __init__(self, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[tuple[int, int], ...]) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def _padded(self, x: Tensor, outside: float) -> Tensor:
+        """`[T, B, C, …]` → `[T·B, C, …]` with `outside` around it."""
+        return functional.pad(x.flatten(0, 1), _torch_pads(self.padding), value=outside)
+
+    def extra_repr(self) -> str:
+        return f"kernel={self.kernel}, stride={self.stride}, padding={self.padding}"
+
+
+class PaddedMaxPool(_PaddedPool):
+    """Max pooling, where what is outside of the input is never the largest; see `graph.ops.MaxPoolNode`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pool = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[len(self.kernel) - 1]
+        return pool(self._padded(x, float("-inf")), self.kernel, self.stride).unflatten(0, x.shape[:2])
+
+
+class PaddedAvgPool(_PaddedPool):
+    """Average pooling over zeros around the input; see `graph.ops.AvgPoolNode`.
+
+    Args:
+        kernel, stride, padding: see above.
+        count_padding: whether a window's sum is divided by its size, or else by how many values of the input are in it.
+    """
+
+    def __init__(
+        self,
+        kernel: tuple[int, ...],
+        stride: tuple[int, ...],
+        padding: tuple[tuple[int, int], ...],
+        *,
+        count_padding: bool = True,
+    ) -> None:
+        super().__init__(kernel, stride, padding)
+        self.count_padding = count_padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self._sums(self._padded(x, 0.0))
+        if self.count_padding:
+            y = y / prod(self.kernel)
+        else:
+            y = y / self._sums(self._padded(x.new_ones(1, 1, 1, *x.shape[3:]), 0.0))
+        return y.unflatten(0, x.shape[:2])
+
+    def _sums(self, x: Tensor) -> Tensor:
+        """Of every window; torch's own average over one axis cannot but divide."""
+        if len(self.kernel) == 1:
+            x = x.unsqueeze(-2)
+            return functional.avg_pool2d(x, (1, *self.kernel), (1, *self.stride), divisor_override=1).squeeze(-2)
+        pool = functional.avg_pool2d if len(self.kernel) == 2 else functional.avg_pool3d
+        return pool(x, self.kernel, self.stride, divisor_override=1)
+
+
+def _torch_pads(padding: tuple[tuple[int, int], ...]) -> list[int]:
+    """As `torch.nn.functional.pad` takes them: the last axis first."""
+    return [number for pair in reversed(padding) for number in pair]
 
 
 class GlobalAvgPool1d(nn.Module):
@@ -103,6 +205,97 @@ class Flatten(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(2)
+
+
+class Pad(nn.Module):
+    """Zeros before and after along every axis of `[T, B, …]` but the first two.
+
+    Args:
+        pads: one (before, after) per axis, the channels' among them.
+    """
+
+    def __init__(self, pads: tuple[tuple[int, int], ...]) -> None:
+        super().__init__()
+        self.pads = pads
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x, _torch_pads(self.pads))
+
+    def extra_repr(self) -> str:
+        return f"pads={self.pads}"
+
+
+class Slice(nn.Module):
+    """`x[start:stop:step]` along every axis of `[T, B, …]` but the first two.
+
+    Args:
+        starts, stops, steps: one of each per axis, the channels' among them; see `graph.ops.SliceNode`.
+    """
+
+    def __init__(self, starts: tuple[int, ...], stops: tuple[int, ...], steps: tuple[int, ...]) -> None:
+        super().__init__()
+        self.starts, self.stops, self.steps = starts, stops, steps
+
+    def forward(self, x: Tensor) -> Tensor:
+        part = (slice(*bounds) for bounds in zip(self.starts, self.stops, self.steps, strict=True))
+        return x[(slice(None), slice(None), *part)]
+
+    def extra_repr(self) -> str:
+        return f"starts={self.starts}, stops={self.stops}, steps={self.steps}"
+
+
+class Concat(nn.Module):
+    """Two tensors or more, one after the other.
+
+    Args:
+        axis: of a sample: 0 is that of the channels in `[T, B, C, …]`.
+    """
+
+    def __init__(self, axis: int = 0) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        return torch.cat(parts, 2 + self.axis)
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}"
+
+
+class Reshape(nn.Module):
+    """`[T, B, …]` → `[T, B, *shape]` in C order.
+
+    Args:
+        shape: of a sample.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.reshape(*x.shape[:2], *self.shape)
+
+    def extra_repr(self) -> str:
+        return f"shape={self.shape}"
+
+
+class Permute(nn.Module):
+    """The axes of `[T, B, …]` but the first two in another order.
+
+    Args:
+        order: axis i of the output is axis `order[i]` of the input; 0 is that of the channels.
+    """
+
+    def __init__(self, order: tuple[int, ...]) -> None:
+        super().__init__()
+        self.order = order
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 1, *(2 + axis for axis in self.order))
+
+    def extra_repr(self) -> str:
+        return f"order={self.order}"
 
 
 class Dropout(nn.Dropout):

@@ -1,11 +1,11 @@
-"""Whether a graph computes what the module computes that it was made of: every spike and every logit, on samples.
+"""Whether a graph computes what the module computes that it was made of: layer by layer and step by step, on samples.
 
-Both run in float64. There the sums of a layer, which the two may take in another order, differ by less than 10⁻¹², so that a
-spike that differs is another computation and no rounding.
+The module runs on the samples and is recorded. Each node of the graph then computes, in torch, from what the module's tensors
+were at its inputs; so its answer differs from the module's own by the rounding of one layer, and spikes, which follow from
+equal currents, do not differ at all. What does differ is another computation, and the first layer where it shows is named.
 """
 
-from collections.abc import Callable
-from copy import deepcopy
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,97 +14,97 @@ from torch import Tensor, nn
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
-from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.ops import Node
+from neurodeploy.graph.tracing import lead_of, record
+from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 
-_TOLERANCE = 1e-9  # relative, of logits in float64
+_BATCH = 16
+_ROUNDING = 2e-5
+"""Of a sum in float32, relative to the sum of the sizes of its terms: some hundred roundings, however they are ordered."""
 
 
-def check_agreement(network: nn.Module, graph: Graph, samples: Tensor, *, batch_first: bool) -> int:
+def check_agreement(network: nn.Module, graph: Graph, samples: Tensor) -> int:
     """Hold a graph against the module that it was traced from.
 
     Args:
         network: the user's module, left as it was.
         graph: traced from it, before batch norm is folded or a weight rounded.
         samples: as the module takes them.
-        batch_first: sequences are `[B, T, …]`.
 
     Returns:
         Number of values (neuron, step, sample) of spiking layers that were compared; all are equal.
 
     Raises:
-        UserError: the module does not run on the samples, or a spike or logit differs: the first layer, step and neuron.
+        UserError: the module does not run on the samples, does something else for them than the graph says, or a layer's
+            values differ: the first layer, step and neuron.
     """
-    own = deepcopy(network).double().eval()
-    other = _in_double(graph, own, batch_first=batch_first)
-    try:
-        expected, answer = _recorded(own, graph.spiking, samples.double())
-    except UserError:
-        raise
-    except Exception as error:  # the user's forward may raise anything
-        raise UserError(f"{type(network).__name__}: does not run on samples {tuple(samples.shape)}: {error}") from None
-    spikes, logits = _recorded(other, graph.spiking, samples.double())
-    for layer in graph.spiking:
-        if layer not in expected:
-            raise UserError(f"layer {layer}: never called by {type(network).__name__}, though its graph has it")
-        _check_layer(layer, expected[layer], spikes[layer])
-    far = (answer - logits).abs().max().item() if answer.shape == logits.shape else float("inf")
-    if not far <= _TOLERANCE * max(1.0, answer.abs().max().item()):
-        raise UserError(
-            f"{type(network).__name__}: its logits differ from those of its graph by up to {far:.3g}; a layer or the forward "
-            "computes something that the graph has not"
-        )
-    return sum(spikes.numel() for spikes in expected.values())
+    timed = graph.input.timed
+    axis = lead_of(network, timed=timed).index("B")
+    spikes, layers = 0, {node.name: node.layer().eval() for node in graph.nodes}
+    for start in range(0, samples.shape[axis], _BATCH):
+        batch = samples.narrow(axis, start, min(_BATCH, samples.shape[axis] - start))
+        run = record(network, batch, timed=timed, keep=True)
+        other = differences(graph, run.graph)
+        if other:
+            raise UserError(
+                f"{type(network).__name__}: does something else on samples {start} to {start + batch.shape[axis] - 1} than "
+                f"when it was traced ({other[0]}): its forward depends on the samples' values, or on a state that stays"
+            )
+        spikes += _compare(graph, layers, run.values, start)
+    return spikes
 
 
-def _in_double(graph: Graph, network: nn.Module, *, batch_first: bool) -> GraphModule:
-    """The graph in float64. A graph holds a batch norm as two float32 constants; here they get back the digits that they lost.
+def _compare(graph: Graph, layers: dict[str, nn.Module], values: dict[str, Tensor], start: int) -> int:
+    """Compare every layer's values on a batch; the number of spikes among them."""
+    spikes, seen = 0, dict[str, Tensor]()
+    with torch.no_grad():
+        for node in graph.nodes:
+            if isinstance(node, ops.InputNode):
+                seen[node.name] = values[node.name].cpu()
+            elif isinstance(node, ops.OutputNode):
+                seen[node.name] = seen[node.inputs[0]]
+            else:
+                reads = [seen[source] for source in node.inputs]
+                made = _computed(node, layers[node.name], reads)
+                if node.name in values:  # a call that became several nodes has no tensor for the first of them
+                    _check_layer(node, values[node.name].cpu(), made, reads, start)
+                    made = values[node.name].cpu()
+                seen[node.name] = made
+                spikes += made.numel() if isinstance(node, ops.Spiking) else 0
+    return spikes
 
-    Raises:
-        UserError: the constants are not those of the module's layer.
-    """
-    module = GraphModule(graph, batch_first=batch_first).double()
-    for node in graph.of(ops.BatchNormNode):
-        norm, layer = network.get_submodule(node.name), module.get_submodule(node.name)
-        if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.running_mean is None or norm.running_var is None:
-            continue
-        scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
-        shift = (0 if norm.bias is None else norm.bias) - norm.running_mean * scale
-        for name, exact, kept in (("scale", scale, node.scale), ("shift", shift, node.shift)):
-            if not np.array_equal(exact.detach().numpy().astype(np.float32), kept):
-                raise UserError(f"layer {node.name}: its {name} differs from that of its graph")
-        layer.weight, layer.bias = (nn.Parameter(exact.detach(), requires_grad=False) for exact in (scale, shift))
-    return module
+
+def _computed(node: Node, layer: nn.Module, reads: list[Tensor]) -> Tensor:
+    made: Tensor = layer(*reads)
+    return made.unsqueeze(0) if isinstance(node, ops.TimeMeanNode) else made
 
 
-def _check_layer(layer: str, expected: Tensor, found: Tensor) -> None:
+def _check_layer(node: Node, expected: Tensor, found: Tensor, reads: list[Tensor], start: int) -> None:
     if expected.shape != found.shape:
-        raise UserError(f"layer {layer}: {tuple(expected.shape)} found in the module, {tuple(found.shape)} in its graph")
-    wrong = torch.nonzero(expected != found)
-    if len(wrong):
-        step, sample, *neuron = wrong[0].tolist()
+        raise UserError(f"layer {node.name}: {tuple(expected.shape)} found in the module, {tuple(found.shape)} in its graph")
+    if isinstance(node, ops.Spiking):
+        wrong, what = expected != found, "spikes"
+    else:
+        wrong, what = ~((expected - found).abs() <= _ROUNDING * _sizes(node, reads) + torch.finfo(torch.float32).tiny), "values"
+        wrong &= ~(torch.isnan(expected) & torch.isnan(found))
+    if wrong.any():
+        where = tuple(torch.nonzero(wrong)[0].tolist())
+        step, sample, *neuron = where
+        place = f"layer {node.name}: step {step}, sample {start + sample}, neuron {tuple(neuron)}"
+        both = f"{expected[where].item():g} in the module, {found[where].item():g} in its graph"
         raise UserError(
-            f"layer {layer}: step {step}, sample {sample}, neuron {tuple(neuron)}: the module fires "
-            f"{expected[tuple(wrong[0])].item():g}, its graph {found[tuple(wrong[0])].item():g}; {len(wrong):,} of "
-            f"{expected.numel():,} spikes differ: a layer or the forward computes something that the graph has not"
+            f"{place}: {both}; {int(wrong.sum()):,} of {expected.numel():,} {what} differ: the layer computes something that "
+            "the graph has not"
         )
 
 
-def _recorded(module: nn.Module, layers: tuple[str, ...], samples: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """What some layers give, and the logits."""
-    seen: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            seen[name] = output
-
-        return hook
-
-    handles = [module.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
-    try:
-        with torch.no_grad():
-            answer = module(samples)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen, getattr(answer, "logits", answer)
+def _sizes(node: Node, reads: list[Tensor]) -> Tensor:
+    """The sum of the sizes of what a layer adds up for each of its values."""
+    constants: dict[str, Any] = {
+        field.name: np.abs(value)
+        for field in fields(node)
+        if isinstance(value := getattr(node, field.name), np.ndarray) and value.dtype.kind == "f"
+    }
+    positive = replace(node, **constants) if constants else node
+    return _computed(positive, positive.layer().eval(), [read.abs() for read in reads]).abs()

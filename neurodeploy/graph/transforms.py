@@ -32,9 +32,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 def _merge(synapse: ops.Weighted, norm: ops.BatchNormNode) -> ops.Weighted:
     scale = norm.scale.astype(np.float64)
-    weight = synapse.weight * scale.reshape(-1, *(1,) * (synapse.weight.ndim - 1))
     bias = norm.shift + scale * (0 if synapse.bias is None else synapse.bias)
-    return replace(synapse, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+    return replace(synapse.scaled(scale), bias=bias.astype(np.float32))
 
 
 def entering(graph: Graph, node: Node) -> Graph:

@@ -97,9 +97,16 @@ def _namesake(name: str) -> str | None:
     if loaded is None:
         return None
     spec = PathFinder.find_spec(name)
-    if spec is None or spec.origin is None or Path(spec.origin).resolve() == Path(loaded).resolve():
+    if spec is None or spec.origin is None or _same(Path(spec.origin), Path(loaded)):
         return None
     return f"module {name} is {spec.origin}, but {loaded} has been imported under that name"
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, or to copies of it: such as that in a project, and that beside its checkpoints."""
+    return one.resolve() == other.resolve() or (
+        one.is_file() and other.is_file() and one.name != "__init__.py" and one.read_bytes() == other.read_bytes()
+    )
 
 
 def told(error: BaseException) -> str:
@@ -108,16 +115,16 @@ def told(error: BaseException) -> str:
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     if isinstance(error, SyntaxError):
         return printable(f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users_file(frame.filename)]
     return printable(f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text)
 
 
 _OTHERS = (str(Path(os.__file__).parent), str(Path(__file__).parents[1]), "<")
 
 
-def _is_users(filename: str) -> bool:
+def is_users_file(filename: str) -> bool:
     """Whether a frame is in the user's own file: not in Python, an installed package or this one."""
-    return not filename.startswith(_OTHERS) and "site-packages" not in filename
+    return not filename.startswith(_OTHERS) and not {"site-packages", "dist-packages"} & {*Path(filename).parts}
 
 
 @cache

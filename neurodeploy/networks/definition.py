@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from neurodeploy.dynamics.encodings import DirectEncoding, EventInput, LatencyEncoding, PoissonEncoding, StaticInput
+from neurodeploy.dynamics.encoders import DirectCode, EncoderSettings, LatencyCode, PoissonCode, host_encoding
+from neurodeploy.dynamics.encodings import EventInput, StaticInput
 from neurodeploy.dynamics.layers import Neuron, TimeMean
 
 
@@ -74,6 +75,9 @@ class LayeredNetwork(nn.Module):
 Code = Literal["direct", "poisson", "latency", "events"]
 
 
+_CODES: dict[str, EncoderSettings] = {"direct": DirectCode(), "poisson": PoissonCode(), "latency": LatencyCode()}
+
+
 class Activations(Protocol):
     """Makes a network's activation layers and says how a static sample becomes a sequence."""
 
@@ -117,28 +121,31 @@ class SpikingActivations:
     Attributes:
         neuron: makes a layer of spiking neurons, such as `functools.partial(layers.Neuron, parameters, surrogate)`.
         steps: T.
-        code: how a sample becomes spikes: "direct" (its current is repeated), "poisson", "latency", or "events": it is
-            event frames `[B, T, …]` already, and `steps` is their number.
+        code: how a sample becomes spikes: "direct" (its current is repeated), "poisson", "latency", or settings of an encoder;
+            or "events": it is event frames `[B, T, …]` already, and `steps` is their number.
         repact: replace the last spiking layer by a ReLU applied at every step, without a membrane (RepAct, EnOF-SNN).
     """
 
     neuron: Callable[[], nn.Module]
     steps: int
     repact: bool = False
-    code: Code = "direct"
+    code: Code | EncoderSettings = "direct"
 
     def make(self, *, last: bool = False) -> nn.Module:
         return nn.ReLU() if last and self.repact else self.neuron()
 
     def entry(self) -> nn.Module:
-        if self.code == "poisson":
-            return PoissonEncoding(self.steps)
-        if self.code == "latency":
-            return LatencyEncoding(self.steps)
-        return EventInput() if self.code == "events" else StaticInput()
+        if self.code == "events":
+            return EventInput()
+        return StaticInput() if isinstance(self._encoder, DirectCode) else host_encoding(self._encoder, self.steps)
 
     def encoding(self) -> nn.Module:
-        return DirectEncoding(self.steps) if self.code == "direct" else nn.Identity()
+        direct = self.code != "events" and isinstance(self._encoder, DirectCode)
+        return self._encoder.build(self.steps) if direct else nn.Identity()
+
+    @property
+    def _encoder(self) -> EncoderSettings:
+        return self.code if isinstance(self.code, EncoderSettings) else _CODES[self.code]
 
 
 Width = Annotated[int, Field(ge=1, le=65536)]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.imports import looking_in
 from neurodeploy.recipe.recipe import Recipe
 
 _BUILT_IN = resources.files("neurodeploy") / "recipes"
@@ -47,12 +48,19 @@ def with_seeds(recipe: Recipe, seeds: tuple[int, ...]) -> Recipe:
 
 
 def load(name_or_path: str) -> Recipe:
-    """The recipe of a TOML file, or an embedded one by its name.
+    """The recipe of a TOML file, or an embedded one by its name. It may name the user's own modules, such as those beside it.
 
     Raises:
         UserError: no such file or recipe, or a setting that is unknown or of the wrong type; the message names it.
     """
-    return parse_content(*read_content(name_or_path))
+    with looking_in(*beside(name_or_path)):
+        return parse_content(*read_content(name_or_path))
+
+
+def beside(name_or_path: str) -> tuple[Path, ...]:
+    """The folder of a recipe's file, where the modules of the user's that it names are looked for."""
+    path = Path(name_or_path)
+    return (path.resolve().parent,) if path.is_file() else ()
 
 
 def read_content(name_or_path: str) -> tuple[dict[str, Any], str]:

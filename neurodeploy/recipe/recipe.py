@@ -6,18 +6,20 @@ from pydantic import Field, model_validator
 
 from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import AnyDataSet
+from neurodeploy.dynamics.encoders import AnyEncoder, DirectCode, EncoderSettings
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks import Code, NetworkSpec, Relu, SpikingActivations
+from neurodeploy.io.kinds import kind_of
+from neurodeploy.networks import NetworkSpec, Relu, SpikingActivations
 from neurodeploy.recipe.sections import (
     AnyNeuron,
     FinetuneSettings,
     LifSettings,
-    SampleCode,
     Section,
     SourceSettings,
     StudentSettings,
     TeacherSettings,
     TrainingSettings,
+    with_code,
 )
 from neurodeploy_exporters.target import Target, TargetOptions, find, option_defaults, shared_options, usable
 from neurodeploy_exporters.target import names as target_names
@@ -110,7 +112,8 @@ class Recipe(Section):
         name: as run folders and reports print it.
         seeds: one teacher and one of each student per seed.
         steps: T of the students that give none of their own; of event data, its number of frames.
-        code: how a static sample becomes spikes, for students that give none of their own; event frames are spikes already.
+        code: how a static sample becomes spikes, for students that give none of their own; event frames are spikes already. May
+            also be written `encoder`.
         augmentation: of the training samples of teacher and students, in this order.
         precision: of the arithmetic in training; weights are kept in float32.
         source: a ReLU network of the students' definition, to be converted, where the teacher has another (LaSNN).
@@ -123,7 +126,7 @@ class Recipe(Section):
     steps: int = Field(ge=1, le=4096)
     baseline: str
     deployed: str
-    code: SampleCode = "direct"
+    code: AnyEncoder = DirectCode()
     precision: Precision = "float32"
     data: AnyDataSet
     augmentation: tuple[AnyAugmentation, ...] = ()
@@ -134,6 +137,11 @@ class Recipe(Section):
     student: tuple[StudentSettings, ...] = Field(min_length=1)
     export: ExportSettings = ExportSettings()
     energy: EnergySettings = EnergySettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoder_is_the_code(cls, content: Any) -> Any:
+        return with_code(content)
 
     @model_validator(mode="after")
     def _names_are_sound(self) -> "Recipe":
@@ -150,7 +158,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _augmentation_suits_the_data(self) -> "Recipe":
         frames = self.data.event_frames is not None
-        for kind in (augmentation.kind for augmentation in self.augmentation):
+        for kind in map(kind_of, self.augmentation):
             if kind.startswith("event-") != frames and kind.startswith(("event-", "autoaugment")):
                 samples = "event frames" if frames else "static samples"
                 raise ValueError(f"augmentation {kind}: does not suit the {samples} of {self.data.kind}")
@@ -178,8 +186,9 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _what_is_tuned_reads_samples(self) -> "Recipe":
         code = self.code_of(self.deployed)
-        if self.export.finetune is not None and code not in ("direct", "events"):
-            raise ValueError(f'export: finetune: for the code "direct" and for events, {code!r} found; export without it')
+        if self.export.finetune is not None and not (code == "events" or isinstance(code, DirectCode)):
+            found = f"{kind_of(code)!r} found; export without it"
+            raise ValueError(f'export: finetune: for the code "direct" and for events, {found}')
         return self
 
     @model_validator(mode="after")
@@ -190,7 +199,7 @@ class Recipe(Section):
                 raise ValueError(f"{owner}steps: {steps} found, the {frames} event frames of the data expected")
         for student in self.student:
             if student.code is not None and frames is not None:
-                code = f"code: {student.code!r} found, but samples of {self.data.kind} are events; remove it"
+                code = f"code: {kind_of(student.code)!r} found, but samples of {self.data.kind} are events; remove it"
                 raise ValueError(f"student {student.name}: {code}")
         return self
 
@@ -215,7 +224,7 @@ class Recipe(Section):
         neuron = (student.neuron or self.neuron).build
         return SpikingActivations(neuron, self.steps_of(role), student.repact, self.code_of(role))
 
-    def code_of(self, name: str) -> Code:
+    def code_of(self, name: str) -> EncoderSettings | Literal["events"]:
         """How a sample becomes spikes for a student."""
         if self.data.event_frames is not None:
             return "events"

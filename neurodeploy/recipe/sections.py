@@ -1,12 +1,14 @@
 """The sections of a recipe: neurons, students, teachers and fine-tuning."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neurodeploy.conversion import Method
 from neurodeploy.conversion.convert import Thresholds
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
+from neurodeploy.distillation.term import ClassWeights
+from neurodeploy.dynamics.encoders import AnyEncoder
 from neurodeploy.dynamics.settings import CubaSettings as CubaSettings
 from neurodeploy.dynamics.settings import LifSettings as LifSettings
 from neurodeploy.dynamics.settings import NeuronSettings
@@ -15,13 +17,22 @@ from neurodeploy.dynamics.settings import ThresholdSettings as ThresholdSettings
 from neurodeploy.io.kinds import ByKind
 from neurodeploy.networks import NetworkSpec
 
-AnyNeuron = Annotated[NeuronSettings, ByKind(default="lif")]
+AnyNeuron = Annotated[NeuronSettings, ByKind("neuron", "neurodeploy.neurons", default="lif")]
 
 
 class Section(BaseModel):
     """A table of a recipe: nothing unknown in it, and never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def with_code(content: Any) -> Any:
+    """A table that says `encoder` as one that says `code`."""
+    if not isinstance(content, dict) or "encoder" not in content:
+        return content
+    if "code" in content:
+        raise ValueError("encoder: the same as code, which is given too; remove one of them")
+    return {"code" if name == "encoder" else name: value for name, value in content.items()}
 
 
 class TrainingSettings(Section):
@@ -43,6 +54,7 @@ class TrainingSettings(Section):
             ends with the average. None: the last weights.
         patience: stop after so many epochs without a better validation accuracy, and end with the best weights. None: never.
         validation_samples: held out of the training set, for `patience`.
+        stratified: hold out of every class as many as its share; otherwise they are drawn from all alike.
     """
 
     epochs: int = Field(ge=0, le=100_000)
@@ -59,11 +71,14 @@ class TrainingSettings(Section):
     average: float | None = Field(default=None, gt=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
     validation_samples: int = Field(default=0, ge=0)
+    stratified: bool = False
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> "TrainingSettings":
         if (self.patience is None) != (self.validation_samples == 0):
             raise ValueError("patience and validation_samples belong together; give both or neither")
+        if self.stratified and self.validation_samples == 0:
+            raise ValueError("stratified: true found without validation_samples, which it is about; give both or neither")
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate: {self.accumulate} pieces found for batches of {self.batch_size}")
         return self
@@ -97,18 +112,16 @@ class FinetuneSettings(Section):
         return TrainingSettings(**own, optimizer="adam", weight_decay=0, warmup_epochs=0)
 
 
-SampleCode = Literal["direct", "poisson", "latency"]
-"""How a static sample becomes spikes."""
-
-
 class SourceSettings(TrainingSettings):
     """`[source]`: how a ReLU network is trained, with cross-entropy.
 
     Attributes:
         label_smoothing: share of the target that is spread over all classes.
+        class_weights: see `CrossEntropy`.
     """
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: ClassWeights | None = None
 
 
 class TeacherSettings(SourceSettings):
@@ -166,11 +179,16 @@ class StudentSettings(Section):
     repact: bool = False
     neuron: AnyNeuron | None = None
     steps: int | None = Field(default=None, ge=1, le=4096)
-    code: SampleCode | None = None
+    code: AnyEncoder | None = None
     conversion: ConversionSettings | None = None
     training: TrainingSettings
     loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)
     known_teacher: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoder_is_the_code(cls, content: Any) -> Any:
+        return with_code(content)
 
     @property
     def needs_teacher(self) -> bool:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from neurodeploy.io.errors import UserError
-from neurodeploy.recipe.reading import faults_named, parse_content, read_content
+from neurodeploy.io.imports import looking_in
+from neurodeploy.recipe.reading import beside, faults_named, parse_content, read_content
 from neurodeploy.recipe.recipe import Recipe
 from neurodeploy.recipe.sections import Section
 
@@ -21,7 +22,7 @@ class Parameter(Section):
 
     Attributes:
         path: of the setting, with dots: `neuron.threshold`, `student.NAME.loss.KIND.weight`. An element of a list is called by
-            its `name`, its `kind` or its number from 0.
+            its `name`, its `kind` (of an import path what follows the colon) or its number from 0.
         low, high: both included; whole numbers where both are whole.
         log: searched by orders of magnitude.
         choices: instead of `low` and `high`.
@@ -95,7 +96,8 @@ class Space(Section):
         content = deepcopy(self.content)
         for path, value in values.items():
             _set(content, path.split("."), value, f"{self.origin}: sweep: {path}")
-        whole = parse_content(content, origin=self.origin)
+        with looking_in(*beside(self.origin)):
+            whole = parse_content(content, origin=self.origin)
         name = self.settings.student or whole.deployed
         students = tuple(student for student in whole.student if student.name == name)
         if not students:
@@ -149,7 +151,8 @@ def _element(content: Any, key: str, origin: str) -> Any:
     if not isinstance(content, list):
         raise UserError(f"{origin}: {key}: a table or a list expected, {type(content).__name__} found")
     for number, table in enumerate(content):
-        if key in (str(number), *(str(table.get(name)) for name in ("name", "kind") if isinstance(table, dict))):
+        called = [str(table.get(name)) for name in ("name", "kind")] if isinstance(table, dict) else []
+        if key in (str(number), *called, *(name.rpartition(":")[2] for name in called)):
             return table
     names = [str(table.get("name", table.get("kind"))) for table in content if isinstance(table, dict)]
     raise UserError(f"{origin}: {key}: not in the list, which has {', '.join(names) or 'nothing with a name'}")

@@ -11,8 +11,10 @@ from torch import nn
 from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import write_text
+from neurodeploy.io.imports import looking_in
 from neurodeploy.recipe import Recipe, parse_json
 from neurodeploy.training import CHECKPOINT, Watch, freeze, train
+from neurodeploy.training.parts import check_parts
 
 RECIPE = "recipe.json"
 
@@ -56,8 +58,10 @@ def train_all(
         `(seed, role, network)` as each one is done.
 
     Raises:
-        UserError: `root` holds another experiment, or this one and `resume` is False.
+        UserError: `root` holds another experiment, or this one and `resume` is False; or a part of the user's does not do what
+            the training needs (see `check_parts`).
     """
+    check_parts(recipe, data)
     if fabric is None or fabric.is_global_zero:
         _claim(root, recipe, resume=resume)
     if fabric is not None:
@@ -92,6 +96,8 @@ def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:
         if not resume:
             raise UserError(f"{root}: holds a run already; add --resume to continue it, or choose another --output")
         # what it says counts, not its letters: a run of an earlier version goes on
-        if parse_json(mark.read_text("utf-8"), origin=str(mark)) != recipe:
+        with looking_in(root.resolve()):
+            kept = parse_json(mark.read_text("utf-8"), origin=str(mark))
+        if kept != recipe:
             raise UserError(f"{root}: holds a run of another recipe; choose another --output")
     write_text(mark, text)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,22 +11,23 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from neurodeploy.augmentation import augment
-from neurodeploy.conversion import initialise
 from neurodeploy.data import DataSet
 from neurodeploy.data.feeding import Fed, feed
 from neurodeploy.data.samples import Normalized, as_stored, chosen, on_device
-from neurodeploy.distillation import CrossEntropy, LossTerm, TeacherOutput
+from neurodeploy.distillation import LossTerm, TeacherOutput
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import sole_writer, writing
+from neurodeploy.io.kinds import kind_of
 from neurodeploy.networks import NetworkOutput
 from neurodeploy.recipe import Recipe
 from neurodeploy.training import checkpoint
-from neurodeploy.training.checkpoint import Checkpoint, Progress
+from neurodeploy.training.checkpoint import Header
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.metrics import METRICS as METRICS
 from neurodeploy.training.metrics import Metrics
 from neurodeploy.training.optimisation import MovingAverage, build_optimizer, learning_rate, restore, state_of
 from neurodeploy.training.parallel import determined, share, total
+from neurodeploy.training.plan import Plan, plan_of_role
 from neurodeploy.training.stopping import Best, split
 from neurodeploy.training.teacher import KnownAnswers, ask
 
@@ -73,21 +75,28 @@ def train(
             another process is training there.
         Failure: the loss is not finite, or the disk is full.
     """
+    plan = plan_of_role(recipe, role, seed, data, teacher=teacher, source=source)
+    return carry_out(plan, folder, resume=resume, fabric=fabric, watch=watch)
+
+
+def carry_out(
+    plan: Plan, folder: Path, *, resume: bool = False, fabric: Fabric | None = None, watch: Watch | None = None
+) -> nn.Module:
+    """Do what a plan says; for arguments, answer and errors see `train`."""
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with sole_writer(folder) if fabric.is_global_zero else nullcontext():
         fabric.barrier()  # the others read nothing before the folder is ours
-        start = Progress(recipe=recipe, role=role, seed=seed, epoch=0, in_channels=data.sample_shape[0], classes=data.classes)
-        kept = _kept(folder / CHECKPOINT, start, resume=resume)
+        kept = _kept(folder / CHECKPOINT, plan.start, resume=resume)
         if kept is not None and kept.progress.complete:
-            return kept.network.to(fabric.device)
-        run = _Run(start, kept, data, teacher, source, fabric)
+            return kept.fill(plan.network()).to(fabric.device).eval()
+        run = _Run(plan, kept, fabric)
         metrics = Metrics(folder, run.epoch) if fabric.is_global_zero else None
         if run.done and fabric.is_global_zero:
             checkpoint.save(folder / CHECKPOINT, run.network, run.progress, {})
         while not run.done:
-            with determined(seed, role, f"epoch {run.epoch}"):
+            with determined(plan.seed, plan.draws, f"epoch {run.epoch}"):
                 values = run.train_epoch(watch)
             run.end_epoch()
             if metrics is not None:
@@ -97,52 +106,54 @@ def train(
         return run.network.eval()
 
 
-def _kept(path: Path, start: Progress, *, resume: bool) -> Checkpoint | None:
+@dataclass(frozen=True)
+class _Kept:
+    """What an interrupted run left."""
+
+    path: Path
+    progress: Header
+    groups: dict[str, dict[str, Tensor]]
+
+    def fill(self, network: nn.Module) -> nn.Module:
+        checkpoint.fill(network, self.groups["network"], self.path)
+        return network
+
+    def group(self, name: str) -> dict[str, Tensor]:
+        return self.groups.get(name, {})
+
+
+def _kept(path: Path, start: Header, *, resume: bool) -> _Kept | None:
     """What an interrupted run left; None if this one starts."""
     if not path.exists():
         return None
     if not resume:
         raise UserError(f"{path}: exists; add --resume to continue it, or choose another folder")
-    kept = checkpoint.load(path)
-    for field in ("recipe", "role", "seed", "in_channels", "classes"):
-        if getattr(kept.progress, field) != getattr(start, field):
+    progress, groups = checkpoint.read(path)
+    for field in start.identity:
+        if getattr(progress, field) != getattr(start, field):
             raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")
-    return kept
+    return _Kept(path, progress, groups)
 
 
 class _Run:
     """One training in progress.
 
     Args:
-        start: recipe, role and seed, no epoch done.
+        plan: what is trained.
         kept: what an interrupted run left, to go on from.
-        data, teacher, source, fabric: see `train`.
+        fabric: where.
     """
 
-    def __init__(
-        self,
-        start: Progress,
-        kept: Checkpoint | None,
-        data: DataSet,
-        teacher: nn.Module | None,
-        source: nn.Module | None,
-        fabric: Fabric,
-    ) -> None:
-        self.recipe, role, seed = start.recipe, start.role, start.seed
-        self.data, self.teacher, self.fabric = data, teacher, fabric
-        self.settings, self.terms = self.recipe.training(role), _terms(self.recipe, role)
-        self.progress = start if kept is None else kept.progress
-        student = None if role in self.recipe.relu_roles else self.recipe.student_named(role)
-        if student is not None and student.needs_teacher and teacher is None:
-            raise UserError(f"student {role}: its loss needs a teacher, none was given")
-        if student is not None and student.conversion is not None and source is None:
-            raise UserError(f"student {role}: its conversion needs a trained ReLU network, none was given")
-        with determined(seed, role, "weights"):
-            self.network = checkpoint.build_network(start) if kept is None else kept.network
-            self.network.to(fabric.device)
-            if kept is None and student is not None and student.conversion is not None and source is not None:
-                samples = data.train_samples[: student.conversion.samples].to(fabric.device)
-                initialise(self.network, source, samples, method=student.conversion.method())
+    def __init__(self, plan: Plan, kept: _Kept | None, fabric: Fabric) -> None:
+        self.plan, self.data, self.teacher, self.fabric = plan, plan.data, plan.teacher, fabric
+        self.settings = plan.settings
+        self.progress = plan.start if kept is None else kept.progress
+        with determined(plan.seed, plan.draws, "weights"):
+            self.network = plan.network().to(fabric.device)
+            if kept is not None:
+                kept.fill(self.network)
+            elif plan.prepare is not None:
+                plan.prepare(self.network)
         optimizer = build_optimizer(self.network, self.settings)
         self.best = Best()
         if kept is not None:
@@ -151,14 +162,16 @@ class _Run:
             if kept.progress.scaler:
                 fabric.strategy.precision.load_state_dict(kept.progress.scaler)
         self.known: KnownAnswers | None = None
-        if teacher is not None and student is not None and student.known_teacher:
-            self.known = KnownAnswers(teacher, data.train_samples, fabric.device, workers=data.workers)
+        if self.teacher is not None and plan.ask_once:
+            self.known = KnownAnswers(self.teacher, self.data.train_samples, fabric.device, workers=self.data.workers)
         self.model, self.optimizer = fabric.setup(self.network, optimizer)
         self.average: MovingAverage | None = None
         if self.settings.average is not None:
             average = None if kept is None else kept.group("average")
             self.average = MovingAverage(self.network, self.settings.average, average)
-        self.split = split(data, self.settings.validation_samples, seed)
+        self.split = split(self.data, self.settings.validation_samples, plan.seed, stratified=self.settings.stratified)
+        labels = self.data.train_labels[self.split.train]
+        self.terms = tuple(term.fitted(labels, self.data.classes) for term in plan.terms)
 
     @property
     def epoch(self) -> int:
@@ -200,10 +213,10 @@ class _Run:
     def _fed(self, order: Sequence[Tensor]) -> Iterator[Fed]:
         """The pieces of the batches as this process needs them: its share, or all of a piece that is augmented as a whole."""
         pieces = [piece for index in order for piece in index.chunk(self.settings.accumulate)]
-        if not self.recipe.augmentation:
+        if not self.plan.augmentation:
             pieces = [piece[share(len(piece), self.fabric, 1)[0]] for piece in pieces]
         samples = self.data.train_samples
-        read = as_stored(samples) if self.recipe.augmentation else samples
+        read = as_stored(samples) if self.plan.augmentation else samples
         return feed(read, self.data.train_labels, pieces, self.data.workers)
 
     def _update(self, index: Tensor, step: int, fed: Iterator[Fed]) -> Tensor:
@@ -240,9 +253,9 @@ class _Run:
         """Numbers, samples, labels and targets. All processes augment the whole piece alike, and take their share after it."""
         device = self.fabric.device
         index, x, y = piece[0], piece[1].to(device), piece[2].to(device)
-        if not self.recipe.augmentation:
+        if not self.plan.augmentation:
             return index, x, y, y
-        x, targets = augment(x, y, self.recipe.augmentation, classes=self.data.classes)
+        x, targets = augment(x, y, self.plan.augmentation, classes=self.data.classes)
         if isinstance(self.data.train_samples, Normalized):
             x = self.data.train_samples.applied(x)
         own = mine.to(device)
@@ -293,15 +306,8 @@ class _Run:
         return groups | ({} if self.average is None else {"average": self.average.state})
 
 
-def _terms(recipe: Recipe, role: str) -> tuple[LossTerm, ...]:
-    relu = recipe.relu(role)
-    if relu is not None:
-        return (CrossEntropy(label_smoothing=relu.label_smoothing),)
-    return recipe.student_named(role).loss
-
-
 def _names(terms: tuple[LossTerm, ...]) -> list[str]:
     """The terms' kinds; a second one of a kind gets a number."""
-    kinds = [str(getattr(term, "kind", "")) for term in terms]
+    kinds = [kind_of(term) for term in terms]
     seen = [kinds[: i + 1].count(kind) for i, kind in enumerate(kinds)]
     return [kind if number == 1 else f"{kind}-{number}" for kind, number in zip(kinds, seen, strict=True)]

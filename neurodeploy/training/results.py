@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import write_text
+from neurodeploy.io.imports import looking_in
 from neurodeploy.io.version import VERSION
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy, Evaluation, mean_and_interval
@@ -160,7 +161,8 @@ def read(path: Path) -> Results:
         UserError: it is missing, or not of this form; the first field at fault is named.
     """
     try:
-        return Results.model_validate_json(path.read_bytes())
+        with looking_in(path.resolve().parent):
+            return Results.model_validate_json(path.read_bytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; a {RESULTS} written by `neurodeploy train` is expected") from None
     except ValidationError as error:

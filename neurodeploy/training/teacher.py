@@ -1,5 +1,8 @@
 """The frozen teacher: what it answers for a batch, and its answers kept for the whole training set."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +13,8 @@ from neurodeploy.distillation import TeacherOutput
 from neurodeploy.distillation.term import label_loss
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
+from neurodeploy.training.evaluation import evaluating
+from neurodeploy.training.observed import Observed
 
 _MOST_KEPT = 1 << 31
 """Bytes of answers that are kept for samples which are not in memory themselves."""
@@ -20,30 +25,57 @@ def freeze(teacher: nn.Module) -> nn.Module:
     return teacher.eval().requires_grad_(False)
 
 
-def ask(teacher: nn.Module, x: Tensor, y: Tensor, *, gradients: bool) -> TeacherOutput:
+@contextmanager
+def frozen(teacher: nn.Module) -> Iterator[nn.Module]:
+    """The teacher is as `freeze` leaves it inside, and as it was afterwards, module by module and weight by weight."""
+    learning = {weight: weight.requires_grad for weight in teacher.parameters()}
+    try:
+        with evaluating(teacher):
+            yield freeze(teacher)
+    finally:
+        for weight, learns in learning.items():
+            weight.requires_grad_(learns)
+
+
+def ask(teacher: nn.Module | Observed, x: Tensor, y: Tensor, *, gradients: bool) -> TeacherOutput:
     """What a frozen teacher answers for a batch, itself without gradient.
 
     Args:
-        teacher: as `freeze` leaves it.
+        teacher: as `freeze` leaves it: a network of this toolkit, or any module as `observed` makes it answer.
         x, y: samples `[B, …]` and labels, int64 `[B]` or probabilities `[B, K]`.
         gradients: also take the gradients of its cross-entropy, summed over the batch, with respect to its taps, at the cost of
             a backward pass.
     """
-    classifier = teacher.get_submodule("classifier")
+    seen = _observed(teacher)
     if not gradients:
         with torch.no_grad():
-            return TeacherOutput(teacher(x), classifier)
+            return TeacherOutput(seen(x), _classify(seen))
     with torch.enable_grad():
-        output: NetworkOutput = teacher(x.detach().requires_grad_())
-        loss = label_loss(output.logits, y) * len(y)
-        gradient = torch.autograd.grad(loss, list(output.taps.values()), allow_unused=True, materialize_grads=True)
+        output, tap_gradients = seen.with_gradients(x, lambda logits: label_loss(logits, y) * len(y))
     answer = NetworkOutput(
         output.logits.detach(),
         output.step_logits.detach(),
         output.features.detach(),
         {name: tap.detach() for name, tap in output.taps.items()},
     )
-    return TeacherOutput(answer, classifier, dict(zip(output.taps, gradient, strict=True)))
+    return TeacherOutput(answer, _classify(seen), tap_gradients)
+
+
+def _observed(teacher: nn.Module | Observed) -> Observed:
+    if isinstance(teacher, Observed):
+        return teacher
+    classifier = teacher.get_submodule("classifier")
+    return Observed(teacher, int(getattr(classifier, "out_features", 0)), classify=classifier, native=True)
+
+
+def _classify(teacher: Observed) -> Callable[[Tensor], Tensor]:
+    if teacher.classify is not None:
+        return teacher.classify
+
+    def refuse(_features: Tensor) -> Tensor:
+        raise UserError(teacher.absent.get("features", "the teacher has no layer `classifier`; name it with classifier="))
+
+    return refuse
 
 
 class KnownAnswers:
@@ -61,13 +93,14 @@ class KnownAnswers:
     """
 
     def __init__(
-        self, teacher: nn.Module, samples: Samples, device: torch.device, batch_size: int = 250, workers: int = 0
+        self, teacher: nn.Module | Observed, samples: Samples, device: torch.device, batch_size: int = 250, workers: int = 0
     ) -> None:
-        self._classify = teacher.get_submodule("classifier")
+        seen = _observed(teacher)
+        self._classify = _classify(seen)
         answers: list[NetworkOutput] = []
         with torch.no_grad():
             for x in in_batches(samples, batch_size, workers):
-                answer: NetworkOutput = teacher(x.to(device))
+                answer = seen(x.to(device))
                 if not answers and not in_memory(samples):
                     _check_room(answer, len(x), len(samples))
                 # the taps are let go batch by batch

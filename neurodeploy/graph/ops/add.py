@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, traced, traced_function
+from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, traced
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,11 +37,4 @@ class AddNode(Operation):
 
 @traced("neurodeploy.dynamics.layers.Add")
 def _from_torch(_: "nn.Module", call: Call) -> Nodes:
-    return [AddNode(name=call.name, inputs=call.inputs)]
-
-
-@traced_function("_operator.add", "torch.add", "Tensor.add")
-def _function(call: Call) -> Nodes:
-    if call.keywords or call.arguments or len(call.inputs) != 2:
-        raise UserError(f"operation {call.name}: a sum of two tensors is expected")
     return [AddNode(name=call.name, inputs=call.inputs)]

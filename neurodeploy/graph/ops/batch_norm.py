@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, Weights, traced
-from neurodeploy.graph.ops.synapse import array
+from neurodeploy.graph.ops.operation import Array, Operation, Range, Shape, Weights
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,14 +42,3 @@ class BatchNormNode(Operation):
 
     def exact_range(self, inputs: Sequence[Range]) -> Range:  # noqa: ARG002
         raise UserError(f"node {self.name}: batch norm found; fold it into the synapse before it (fold_batch_norm)")
-
-
-@traced("torch.nn.modules.batchnorm.BatchNorm1d", "torch.nn.modules.batchnorm.BatchNorm2d")
-def _from_torch(layer: "nn.BatchNorm2d", call: Call) -> Nodes:
-    if layer.running_mean is None or layer.running_var is None:
-        raise UserError(f"layer {call.name}: batch norm without running statistics has no fixed form; set track_running_stats")
-    scale = (layer.running_var.double() + layer.eps).rsqrt()
-    shift = -layer.running_mean.double() * scale
-    if layer.affine:
-        scale, shift = scale * layer.weight.double(), shift * layer.weight.double() + layer.bias.double()
-    return [BatchNormNode(name=call.name, inputs=call.inputs, scale=array(scale), shift=array(shift))]

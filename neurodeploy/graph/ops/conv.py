@@ -1,4 +1,4 @@
-"""Convolutions over one or two spatial axes."""
+"""Convolutions over one to three spatial axes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,16 +70,21 @@ class ConvNode(Weighted):
         from neurodeploy.dynamics import layers
 
         outputs, inputs, *kernel = self.weight.shape
-        layer_type: Any = {1: layers.Conv1d, 2: layers.Conv2d}[len(kernel)]
+        layer_type: Any = {1: layers.Conv1d, 2: layers.Conv2d, 3: layers.Conv3d}[len(kernel)]
         geometry = (tuple(kernel), self.stride, self.padding, self.dilation, self.groups)
         return self._in_torch(layer_type(inputs * self.groups, outputs, *geometry, bias=self.bias is not None))
 
 
-@traced("torch.nn.modules.conv.Conv1d", "torch.nn.modules.conv.Conv2d")
+@traced(*(f"neurodeploy.dynamics.layers.Conv{axes}d" for axes in (1, 2, 3)))
 def _from_torch(layer: "nn.Conv2d", call: Call) -> Nodes:
-    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+    totals = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
+    padding = layer.padding
+    if isinstance(padding, str):
+        padding = tuple(0 if layer.padding == "valid" else total // 2 for total in totals)
+    if layer.padding_mode != "zeros" or (layer.padding == "same" and any(total % 2 for total in totals)):
         raise UserError(
-            f"layer {call.name}: padding {layer.padding!r} ({layer.padding_mode}) found, a number of zeros expected"
+            f"layer {call.name}: padding {layer.padding!r} ({layer.padding_mode}) found, equal numbers of zeros at both ends "
+            "expected"
         )
     node = ConvNode(
         name=call.name,
@@ -87,7 +92,7 @@ def _from_torch(layer: "nn.Conv2d", call: Call) -> Nodes:
         weight=array(layer.weight),
         bias=None if layer.bias is None else array(layer.bias),
         stride=tuple(layer.stride),
-        padding=tuple(layer.padding),
+        padding=tuple(padding),
         dilation=tuple(layer.dilation),
         groups=layer.groups,
     )

@@ -1,7 +1,7 @@
 """Delays."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,12 +25,15 @@ class DelayNode(Recurrent):
         UserError: fewer steps than one.
     """
 
-    keeps_values: ClassVar[bool] = True
     steps: int
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise UserError(f"node {self.name}: a delay of {self.steps} steps found, at least 1 expected")
+
+    @property
+    def keeps_values(self) -> bool:
+        return True
 
     def compute(self, *inputs: Array) -> Array:
         (x,), late = inputs, np.zeros_like(inputs[0])

@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Shape, traced
+from neurodeploy.graph.ops.operation import Array, Call, Moving, Nodes, Shape, traced
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class FlattenNode(Operation):
+class FlattenNode(Moving):
     """`(C, H, W)` → `(C·H·W,)` in C order."""
-
-    keeps_values: ClassVar[bool] = True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         return (prod(inputs[0]),)

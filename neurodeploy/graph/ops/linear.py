@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Shape, traced
-from neurodeploy.graph.ops.synapse import Weighted, array
+from neurodeploy.graph.ops.operation import Array, Shape
+from neurodeploy.graph.ops.synapse import Weighted
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,9 +31,3 @@ class LinearNode(Weighted):
 
         outputs, inputs = self.weight.shape
         return self._in_torch(nn.Linear(inputs, outputs, bias=self.bias is not None))
-
-
-@traced("torch.nn.modules.linear.Linear")
-def _from_torch(layer: "nn.Linear", call: Call) -> Nodes:
-    bias = None if layer.bias is None else array(layer.bias)
-    return [LinearNode(name=call.name, inputs=call.inputs, weight=array(layer.weight), bias=bias)]

@@ -32,7 +32,7 @@ class NeuronNode(Spiking):
         return layers.Neuron(self.parameters)
 
 
-@traced("neurodeploy.dynamics.layers.Neuron")
+@traced(*(f"neurodeploy.dynamics.layers.{kind}" for kind in ("Neuron", "ParametricNeuron", "ThresholdNeuron")))
 def _from_torch(layer: "layers.Neuron", call: Call) -> Nodes:
     return [NeuronNode(name=call.name, inputs=call.inputs, parameters=layer.constants)]
 

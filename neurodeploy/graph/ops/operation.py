@@ -10,8 +10,8 @@ node, and lists the nodes whose outputs it reads in `inputs`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from math import floor, log2
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -47,10 +47,10 @@ class Operation(ABC):
     """
 
     arity: ClassVar[int] = 1
+    variadic: ClassVar[bool] = False
+    """It reads `arity` inputs or more."""
     sequential: ClassVar[bool] = False
     """It computes over time, or says what time is: it sees `[T, B, …]`. Others see the steps of all samples as one batch."""
-    keeps_values: ClassVar[bool] = False
-    """Each value that it makes is one that it reads, or 0: spikes stay spikes."""
     untraced: ClassVar[str] = ""
     """Why no torch layer becomes it, if none does."""
 
@@ -62,19 +62,25 @@ class Operation(ABC):
         """The operation's name in messages and files, such as "Conv"."""
         return _kind_of(type(self))
 
+    @property
+    def keeps_values(self) -> bool:
+        """Whether each value that it makes is one that it reads, or 0: spikes stay spikes."""
+        return False
+
     def checked_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Shape of the output, from those of the inputs, of which there must be `arity`.
+        """Shape of the output, from those of the inputs, of which there must be `arity`, or more if it is `variadic`.
 
         Raises:
             UserError: the inputs do not fit; the message names the node.
         """
-        if len(inputs) != self.arity:
-            raise UserError(f"node {self.name}: {len(inputs)} inputs found, {self.arity} expected")
+        if len(inputs) != self.arity and not (self.variadic and len(inputs) > self.arity):
+            expected = f"at least {self.arity}" if self.variadic else f"{self.arity}"
+            raise UserError(f"node {self.name}: {len(inputs)} inputs found, {expected} expected")
         return self.output_shape(inputs)
 
     @abstractmethod
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """Shape of the output, from those of the `arity` inputs.
+        """Shape of the output, from those of the inputs.
 
         Raises:
             UserError: the inputs do not fit; the message names the node.
@@ -117,6 +123,14 @@ class Operation(ABC):
         if list(inputs) != [timed]:
             found, expected = ("a sequence", "a static value") if inputs[0] else ("a static value", "a sequence over time")
             raise UserError(f"node {self.name} ({self.kind}): {found} found at its input, {expected} expected")
+
+
+class Moving(Operation):
+    """An operation that computes nothing: each value that it makes is one that it reads, in another place, or 0."""
+
+    @property
+    def keeps_values(self) -> bool:
+        return True
 
 
 class Recurrent(Operation):
@@ -179,37 +193,34 @@ def _kind_of(operation: type[Operation]) -> str:
 
 @dataclass(frozen=True)
 class Call:
-    """A torch layer's or function's call, on the way to nodes.
+    """A torch layer's call, on the way to nodes.
 
     Attributes:
         name: for the node; the layer's own name in the model.
         inputs: the tensors that it reads, in order.
         shapes: theirs.
         timed: whether each is a sequence over time.
-        arguments, keywords: of a function, what else it is called with.
     """
 
     name: str
     inputs: tuple[str, ...]
     shapes: tuple[Shape, ...]
     timed: tuple[bool, ...]
-    arguments: tuple[Any, ...] = ()
-    keywords: Mapping[str, Any] = field(default_factory=dict)
 
 
 Nodes: TypeAlias = Sequence[Operation]
 """What a call becomes, each reading those before it; none if the call passes its input on."""
 LAYERS: dict[str, Callable[[Any, Call], Nodes]] = {}
 REFUSED_LAYERS: dict[str, str] = {}
-FUNCTIONS: dict[str, Callable[[Call], Nodes]] = {}
 _Rule = Callable[[Any, Call], Nodes]
 
 
 def traced(*layers: str) -> Callable[[_Rule], _Rule]:
-    """Registers the rule `(layer, call) → nodes` of torch layers, called by their classes' full names.
+    """Registers the rule `(layer, call) → nodes` of layers that become nodes as a whole, by their classes' full names.
 
-    A class that derives from them goes by the rule too, unless it has one of its own. Names, so that a graph can be read
-    without torch, and so that rules for layers of another framework ask for none of its packages.
+    A class that derives from one of them goes by its rule too, as long as it overrides nothing of it; else it is followed
+    through, function by function (`neurodeploy.graph.tracing`), as layers of plain torch are. Names, so that a graph can be
+    read without torch, and so that rules for layers of another framework ask for none of its packages.
     """
 
     def register(rule: _Rule) -> _Rule:
@@ -222,16 +233,6 @@ def traced(*layers: str) -> Callable[[_Rule], _Rule]:
 def not_traced(*layers: str, reason: str) -> None:
     """Registers torch layers that have no form in a graph, with what to do instead."""
     REFUSED_LAYERS.update(dict.fromkeys(layers, reason))
-
-
-def traced_function(*names: str) -> Callable[[Callable[[Call], Nodes]], Callable[[Call], Nodes]]:
-    """Registers the rule `call → nodes` of functions by their full names, or of a tensor's methods by `Tensor.<name>`."""
-
-    def register(rule: Callable[[Call], Nodes]) -> Callable[[Call], Nodes]:
-        FUNCTIONS.update(dict.fromkeys(names, rule))
-        return rule
-
-    return register
 
 
 _WEIGHT_BITS = 8

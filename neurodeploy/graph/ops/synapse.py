@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.graph.ops.operation import Operation, Range, Weights, exponent
 from neurodeploy.io.errors import UserError
@@ -20,16 +21,26 @@ class Weighted(Operation):
     """A sum of weighted inputs.
 
     Attributes:
-        weight: `[C_out, …]`.
+        weight: `[C_out, …]`, but of a transposed convolution.
         bias: `[C_out]` or None.
     """
 
     weight: Weights
     bias: Weights | None = None
 
+    def by_output(self) -> Weights:
+        """The weights as `[C_out, …]`: of each output those that its sum has."""
+        return self.weight
+
+    def scaled(self: Own, factors: NDArray[np.float64]) -> Own:
+        """With each output multiplied by a factor of its own, `[C_out]`, in float64."""
+        weight = self.weight * factors.reshape(-1, *(1,) * (self.weight.ndim - 1))
+        bias = None if self.bias is None else (self.bias * factors).astype(np.float32)
+        return replace(self, weight=weight.astype(np.float32), bias=bias)
+
     def exact_range(self, inputs: Sequence[Range]) -> Range:
         (values,), unit = inputs, 2.0 ** (exponent(self.weight) + 1)
-        sums = np.abs(self.weight.astype(np.float64)).reshape(len(self.weight), -1).sum(1) * unit * values.largest
+        sums = np.abs(self.by_output().astype(np.float64)).sum(axis=tuple(range(1, self.weight.ndim))) * unit * values.largest
         if self.bias is not None:
             sums += np.abs(self.bias.astype(np.float64)) * unit * 2.0**values.exponent
         return Range(values.exponent + exponent(self.weight) + 1, round(float(sums.max())))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, not_traced, traced, traced_function
+from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, not_traced, traced
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,8 +64,11 @@ class EncodeNode(Operation):
     """
 
     sequential: ClassVar[bool] = True
-    keeps_values: ClassVar[bool] = True
     steps: int
+
+    @property
+    def keeps_values(self) -> bool:
+        return True
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
@@ -128,11 +131,3 @@ not_traced(
     "neurodeploy.dynamics.encodings.LatencyEncoding",
     reason="a host encodes the samples: put an EventInput in its place and trace with timed=True",
 )
-
-
-@traced_function("Tensor.unsqueeze")
-def _time_axis(call: Call) -> Nodes:
-    """Of a static input: samples have a time axis of one step inside the module."""
-    if call.inputs != ("input",) or call.timed[0] or call.arguments != (0,) or call.keywords:
-        raise UserError(f"operation {call.name}: only the static input may be given a time axis, by unsqueeze(0)")
-    return []

@@ -102,7 +102,7 @@ def test_networks_whose_spikes_a_host_makes_are_exported_with_encoded_samples(co
         manifest, inputs = bundle.manifest, bundle.sample().inputs
         assert manifest.timed_input
         assert [piece.name for piece in manifest.chain] == ["body", "head"]
-        assert f"a host makes of samples: {loaded.progress.recipe.code.replace('p', 'P')} code" in manifest.notes[0]
+        assert f"a host makes of samples: {loaded.progress.recipe.code.kind.replace('p', 'P')} code" in manifest.notes[0]
         assert inputs.shape == (4, 20, 1, 8, 8)
         assert set(np.unique(inputs)) == {0, 1}
         assert verify(folder).passed

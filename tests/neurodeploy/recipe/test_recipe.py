@@ -4,6 +4,7 @@ import re
 import pytest
 
 from neurodeploy.distillation import Laf
+from neurodeploy.dynamics.encoders import DirectCode, PoissonCode
 from neurodeploy.dynamics.layers import CubaNeuron, Neuron, ParametricNeuron, ThresholdNeuron
 from neurodeploy.dynamics.surrogates import Triangle
 from neurodeploy.io.errors import UserError
@@ -145,8 +146,8 @@ def test_steps_of_event_data_are_their_frames():
 def test_a_student_may_have_a_code_of_its_own():
     text = DIGITS.replace("repact = true", 'repact = true\ncode = "poisson"')
     recipe = parse(text, origin="x")
-    assert (recipe.code_of("baseline"), recipe.code_of("student")) == ("direct", "poisson")
-    assert recipe.activations("student").code == "poisson"
+    assert (recipe.code_of("baseline"), recipe.code_of("student")) == (DirectCode(), PoissonCode())
+    assert recipe.activations("student").code == PoissonCode()
     with pytest.raises(UserError, match="student student: code: 'poisson' found, but samples of nmnist are events"):
         parse(text.replace('kind = "digits"', 'kind = "nmnist"\nbins = 4'), origin="x")
 

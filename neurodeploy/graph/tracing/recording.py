@@ -1,0 +1,431 @@
+"""Running a module and writing down what it does to its samples, function by function.
+
+Every function of torch that is called while the module runs passes through `_Recorder`, wherever it is called from: a layer's
+own forward, a subclass, a hook, a patched method, a parametrisation. A tensor that depends on the samples is a `Signal`; a
+function of signals becomes nodes by its rule, or is refused by name. What depends on no sample is a constant with the value
+that it has in this run, such as a weight that is computed anew in every forward. Layers of the toolkit that compute over time
+are written down as a whole, by the rules of `neurodeploy.graph.ops`; their class must be the registered one, or one that
+overrides nothing of it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from inspect import Parameter, signature
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from neurodeploy.dynamics.encodings import EventInput
+from neurodeploy.graph import ops
+from neurodeploy.graph.graph import Graph
+from neurodeploy.graph.ops import Call
+from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
+from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
+from neurodeploy.graph.tracing.rules import FUNCTIONS, REFUSED, Calling, Draft
+from neurodeploy.graph.tracing.signals import Lead, Signal, arranged
+from neurodeploy.io.errors import UserError
+from neurodeploy.networks import NetworkOutput
+
+# fmt: off
+_FACTS = frozenset((
+    *("shape", "size", "dim", "ndim", "ndimension", "dtype", "device", "layout", "numel", "nelement", "element_size"),
+    *("is_floating_point", "is_complex", "is_signed", "is_contiguous", "is_cuda", "is_cpu", "is_sparse"),
+    *("is_quantized", "is_meta", "is_mps", "is_xla", "requires_grad", "grad_fn", "is_leaf", "grad", "names"),
+    *("stride", "storage_offset", "__len__", "__hash__", "get_device", "is_same_size", "itemsize", "nbytes"),
+    *("output_nr", "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty"),
+    *("new_full", "new_tensor"),
+))
+# fmt: on
+"""What is asked of a tensor without reading its values."""
+
+_DUNDERS = {
+    **{f"__{form}{name}__": name for name in ("add", "sub", "mul") for form in ("", "i")},
+    **{"__radd__": "add", "__rmul__": "mul", "__rsub__": "rsub", "__neg__": "neg", "__matmul__": "matmul"},
+    **{"__truediv__": "div", "__itruediv__": "div", "__rtruediv__": "reciprocal", "__rdiv__": "reciprocal"},
+}
+_PER_CLASS = ("__init__", "__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__", "extra_repr")
+_OWN = (*_PER_CLASS, "__static_attributes__", "__firstlineno__", "__annotate_func__", "__annotations_cache__", "__parameters__")
+"""What a class may define without computing anything else than the class that it derives from."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A run of a module.
+
+    Attributes:
+        graph: what the module did.
+        values: node → what it was in the run, `[T, B, *shape]`, or `[1, B, *shape]` without time; of those nodes alone that
+            are a tensor of the module, and only where they were to be kept.
+        answer: the module's logits.
+    """
+
+    graph: Graph
+    values: dict[str, Tensor]
+    answer: Tensor
+
+
+def lead_of(network: nn.Module, *, timed: bool) -> Lead:
+    """The first axes of the samples that a module takes."""
+    if not timed:
+        return ("B",)
+    return ("B", "T") if any(isinstance(module, EventInput) for module in network.modules()) else ("T", "B")
+
+
+def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = False) -> Recording:
+    """Run a module in evaluation mode, and write down what it does; it is left as it was.
+
+    Args:
+        network: takes `samples` and answers one tensor or a `NetworkOutput`.
+        samples: `[B, …]`; or `[T, B, …]` if `timed`, `[B, T, …]` where the module begins with an `EventInput`.
+        timed: the samples are sequences.
+        keep: also keep what every layer answered.
+
+    Raises:
+        UserError: the module does not run, or does something that has no form in a graph; the message names layer and
+            operation.
+    """
+    _check_arguments(network)
+    lead = lead_of(network, timed=timed)
+    batch = samples.shape[lead.index("B")]
+    reserved = frozenset(name for name, _ in network.named_modules())
+    steps = samples.shape[lead.index("T")] if timed else 1
+    draft = Draft(batch, reserved, steps, samples.dtype)
+    draft.add(ops.InputNode(name="input", shape=tuple(samples.shape[len(lead) :]), timed=timed))
+    recorder = _Recorder(network, draft, keep=keep)
+    entering = Signal("input", lead, draft.shapes["input"])
+    samples = samples.detach().clone()  # another tensor than the caller's, which the module may change
+    recorder.follow(samples, entering)
+    with _evaluating(network), torch.no_grad(), recorder.patched(), recorder:
+        try:
+            answer = network(samples)
+        except UserError:
+            raise
+        except Exception as error:  # the user's forward may raise anything
+            where = recorder.state.failed or type(network).__name__
+            raise UserError(f"{where}: does not run on samples {tuple(samples.shape)}: {_first_line(error)}") from None
+    answer = _logits(network, answer)
+    signal = recorder.signal_of(answer)
+    if signal is None:
+        raise UserError(
+            f"{type(network).__name__}: its answer cannot be followed back to the samples: something compiled, or outside "
+            "torch, computes it, or it does not depend on them"
+        )
+    draft.add(ops.OutputNode(name=draft.free_name("logits"), inputs=(signal.node,)))
+    return Recording(_needed(draft), recorder.values, answer)
+
+
+@dataclass
+class _Entered:
+    """A layer whose forward is running."""
+
+    path: str
+    module: nn.Module
+    overrides: str = ""
+    named: bool = False
+
+    @property
+    def kind(self) -> str:
+        return _full_name(type(self.module)) + self.overrides
+
+
+@dataclass(eq=False)
+class _Followed:
+    """A tensor that depends on the samples; kept, so that nothing else gets its id."""
+
+    tensor: Tensor
+    signal: Signal
+    stale: str = ""
+
+
+@dataclass(eq=False)
+class _State:
+    followed: dict[int, _Followed] = field(default_factory=dict)
+    entered: list[_Entered] = field(default_factory=list)
+    inside: bool = False
+    failed: str = ""
+
+
+class _Recorder(TorchFunctionMode):
+    """Sees every function of torch that is called while it is active."""
+
+    def __init__(self, network: nn.Module, draft: Draft, *, keep: bool) -> None:
+        super().__init__()
+        self.network, self.draft, self.keep = network, draft, keep
+        self.values: dict[str, Tensor] = {}
+        self.state = _State(entered=[_Entered("", network)])
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.state.inside:
+            return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        tensors = [tensor for tensor in _tensors((args, kwargs)) if id(tensor) in self.state.followed]
+        name = _name(func)
+        if not tensors or name in _FACTS:
+            return result
+        self._function(name, args, kwargs, result)
+        return result
+
+    def follow(self, tensor: Tensor, signal: Signal) -> None:
+        """From now on the tensor is this signal."""
+        expected = self.draft.whole(signal)
+        if tuple(tensor.shape) != expected:
+            raise UserError(f"layer {signal.node}: {tuple(tensor.shape)} found in the module, {expected} in its graph")
+        self.state.followed[id(tensor)] = _Followed(tensor, signal)
+        if self.keep and signal.node not in self.values:
+            self.values[signal.node] = arranged(signal, tensor, self.draft.batch).detach().clone()
+
+    def signal_of(self, tensor: Tensor) -> Signal | None:
+        found = self.state.followed.get(id(tensor))
+        if found is not None and found.stale:
+            raise UserError(
+                f"{self._where('')}: reads a tensor that {found.stale} changed in place, in another view of its memory; "
+                "leave inplace out"
+            )
+        return None if found is None else found.signal
+
+    @contextmanager
+    def patched(self) -> Iterator[None]:
+        """Every layer's forward says that it is running; that of a leaf becomes its node."""
+        with _restored(self.network):
+            for path, module in self.network.named_modules():
+                if isinstance(module, torch.jit.ScriptModule):
+                    raise UserError(
+                        f"layer {path or type(module).__name__} ({type(module).__name__}): is compiled, and what it computes "
+                        "cannot be followed; give the Python module that it was made of"
+                    )
+                compiled = module.__dict__.get("_modules", {}).get("_orig_mod")
+                module.__dict__["forward"] = self._forward(path, module, compiled)
+            yield
+
+    def _forward(self, path: str, module: nn.Module, compiled: nn.Module | None) -> Callable[..., Any]:
+        own = module.forward if compiled is None else compiled
+        base, name = _base(module), _registered(module)
+        changed = "" if base is None else _overridden(module, base)
+        overrides = f", which is no {base.__name__}: it overrides {changed}" if base is not None and changed else ""
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if self.state.inside:
+                return own(*args, **kwargs)
+            if name in REFUSED_LAYERS:
+                raise UserError(f"layer {path} ({type(module).__name__}): has no form in a graph; {REFUSED_LAYERS[name]}")
+            self.state.entered.append(_Entered(path, module, overrides))
+            try:
+                result = own(*args, **kwargs) if base is None or changed else self._leaf(path, module, own, args, kwargs)
+                self._check_followed(args, result)
+            except Exception:
+                self.state.failed = self.state.failed or self._where("")
+                raise
+            finally:
+                self.state.entered.pop()
+            return result
+
+        return forward
+
+    def _leaf(self, path: str, module: nn.Module, own: Callable[..., Any], args: Sequence[Any], kwargs: Any) -> Any:
+        """Run a layer that is a node as a whole."""
+        self.state.inside = True
+        try:
+            result = own(*args, **kwargs)
+        finally:
+            self.state.inside = False
+        reads = [self.signal_of(tensor) for tensor in _tensors((args, kwargs))]
+        signals = [read for read in reads if read is not None]
+        if not signals:
+            return result
+        if len(signals) < len(reads):
+            raise UserError(f"{self._where('')}: reads a constant beside what depends on the samples; signals alone expected")
+        call = Call(
+            name=self.draft.free_name(path, layer=True),
+            inputs=tuple(signal.node for signal in signals),
+            shapes=tuple(signal.shape for signal in signals),
+            timed=tuple(signal.timed for signal in signals),
+        )
+        last = [self.draft.add(node).name for node in LAYERS[_registered(module)](module, call)]
+        node = last[-1] if last else signals[0].node
+        if isinstance(self.draft.nodes[node], ops.EncodeNode):
+            self.draft.steps = len(result)
+        shape, timed = self.draft.shapes[node], self.draft.timed[node]
+        flat = result.ndim == 1 + len(shape)
+        self.follow(result, Signal(node, ("T", "B") if timed else ("B",) if flat else ("1", "B"), shape))
+        return result
+
+    def _function(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
+        here = self.state.entered[-1]
+        # the first node of a layer without layers of its own has the layer's name
+        of_layer = bool(here.path) and not here.named and not any(True for _ in here.module.children())
+        own = here.path if of_layer else f"{here.path}.{name}".lstrip(".")
+        before = len(self.draft.nodes)
+        call = Calling(self.draft, own, of_layer, self._where(name), result)
+        if name in REFUSED:
+            call.refuse(f"has no form in a graph; {REFUSED[name]}")
+        if name not in FUNCTIONS:
+            call.refuse("has no form in a graph; build the layer of convolutions, linear layers, batch norm, pools and ReLU")
+        if "out" in kwargs:
+            call.refuse("writes into a tensor that is given as out; assign its result instead")
+        try:
+            answer = FUNCTIONS[name](call, *map(self._argument, args), **{k: self._argument(v) for k, v in kwargs.items()})
+        except UserError:
+            raise
+        except Exception as error:  # arguments that its rule does not take
+            call.refuse(f"is called in a way that has no form in a graph ({_first_line(error)})")
+        here.named = here.named or len(self.draft.nodes) > before
+        results = [result] if isinstance(result, Tensor) else list(result)
+        signals = [answer] if isinstance(answer, Signal) else list(answer)
+        for tensor, signal in zip(results, signals, strict=True):
+            if tensor.dtype != self.draft.dtype:
+                call.refuse(f"answers {tensor.dtype}, {self.draft.dtype} expected: a graph computes in one precision")
+            if any(tensor is one for one in _tensors(args)) and self.signal_of(tensor) != signal:
+                self._changed_in_place(tensor, call.where)
+            self.follow(tensor, signal)
+
+    def _argument(self, value: Any) -> Any:
+        """With signals in place of the tensors that depend on the samples."""
+        if isinstance(value, Tensor):
+            signal = self.signal_of(value)
+            return value if signal is None else signal
+        if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
+            return tuple(map(self._argument, value))
+        return value
+
+    def _changed_in_place(self, tensor: Tensor, where: str) -> None:
+        memory = tensor.untyped_storage().data_ptr()
+        for other in self.state.followed.values():
+            if other.tensor is not tensor and other.tensor.untyped_storage().data_ptr() == memory:
+                other.stale = where
+
+    def _check_followed(self, args: Sequence[Any], result: Any) -> None:
+        """Whether what a layer answers can be followed, if what it reads can."""
+        if not any(id(tensor) in self.state.followed for tensor in _tensors(args)):
+            return
+        lost = [tensor for tensor in _tensors(result) if id(tensor) not in self.state.followed and tensor.is_floating_point()]
+        if lost and any(tensor.ndim and self.draft.batch in tensor.shape for tensor in lost):
+            raise UserError(
+                f"{self._where('')}: what it answers cannot be followed back to what it reads: something compiled, or outside "
+                "torch, computes it; write it in torch's functions"
+            )
+
+    def _where(self, operation: str) -> str:
+        here = self.state.entered[-1]
+        kind = type(here.module).__module__
+        if not here.path:
+            return f"operation {operation} in {type(here.module).__name__}" if operation else type(here.module).__name__
+        layer = f"layer {here.path} ({here.kind})"
+        return layer if kind.startswith("torch.nn.modules") or not operation else f"operation {operation} in {layer}"
+
+
+def _base(module: nn.Module) -> type | None:
+    """The class that a layer has, or the next one that it derives from, which becomes a node as a whole."""
+    return next((one for one in type(module).__mro__ if _full_name(one) in LAYERS), None)
+
+
+def _registered(module: nn.Module) -> str:
+    """The registered name that a layer's class, or the next one that it derives from, has."""
+    names = (_full_name(one) for one in type(module).__mro__)
+    return next((name for name in names if name in LAYERS or name in REFUSED_LAYERS), "")
+
+
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _overridden(module: nn.Module, base: type) -> str:
+    """What a layer has that makes it compute something else than a class which it derives from; empty if nothing."""
+    before = type(module).__mro__[: type(module).__mro__.index(base)]
+    names = [name for kind in before for name in vars(kind) if name not in _OWN and hasattr(base, name)]
+    names += [name for name in vars(module) if callable(getattr(base, name, None))]
+    return ", ".join(dict.fromkeys(names))
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode, and with every layer's mode and buffers as they were afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        with torch.no_grad():
+            for buffer, before in buffers:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
+
+
+@contextmanager
+def _restored(network: nn.Module) -> Iterator[None]:
+    """Every layer's own forward is back afterwards."""
+    before = [(module, module.__dict__.get("forward")) for module in network.modules()]
+    try:
+        yield
+    finally:
+        for module, forward in before:
+            module.__dict__.pop("forward", None)
+            if forward is not None:
+                module.__dict__["forward"] = forward
+
+
+def _check_arguments(network: nn.Module) -> None:
+    """Whether the module can be called with samples alone."""
+    try:
+        parameters = list(signature(network.forward).parameters.values())
+    except (TypeError, ValueError):
+        return
+    kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    needed = [one.name for one in parameters if one.kind in kinds and one.default is Parameter.empty]
+    if len(needed) > 1:
+        raise UserError(
+            f"{type(network).__name__}: takes a second input, {needed[1]}; one is expected: wrap it in a module that gives the "
+            "rest"
+        )
+
+
+def _logits(network: nn.Module, answer: Any) -> Tensor:
+    found = answer.logits if isinstance(answer, NetworkOutput) else getattr(answer, "logits", answer)
+    if not isinstance(found, Tensor):
+        raise UserError(
+            f"{type(network).__name__}: its output is {type(found).__name__}, one tensor or a NetworkOutput expected"
+        )
+    return found
+
+
+def _needed(draft: Draft) -> Graph:
+    """The graph, without what its answer does not depend on."""
+    needed, pending = set(), [list(draft.nodes)[-1], "input"]
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed.add(name)
+            pending.extend(draft.nodes[name].inputs)
+    return Graph(node for name, node in draft.nodes.items() if name in needed)
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, dict):
+        for value in values.values():
+            yield from _tensors(value)
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _tensors(value)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """`relu` of `torch.relu_`, `Tensor.relu` and `torch.nn.functional.relu`; `shape` of the property."""
+    full = resolve_name(function) or getattr(function, "__name__", str(function))
+    parts = full.split(".")
+    name = parts[-2] if parts[-1] == "__get__" else parts[-1]
+    return _DUNDERS.get(name, name if name.startswith("__") else name.rstrip("_"))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

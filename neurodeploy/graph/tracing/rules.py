@@ -1,0 +1,157 @@
+"""What a function of torch becomes in a graph: rules by the function's name, and what they write into.
+
+A rule has the signature of its function. In place of a tensor that depends on the samples it gets a `Signal`; every other
+tensor is a constant of the module, whatever made it. It answers with the signal of the function's result, or one for each of
+several results. What has no rule is refused, never skipped.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from neurodeploy.graph import ops
+from neurodeploy.graph.ops import Node, Shape
+from neurodeploy.graph.tracing.signals import Lead, Signal, regrouped
+from neurodeploy.io.errors import UserError
+
+Answer: TypeAlias = Signal | Sequence[Signal]
+Rule = TypeVar("Rule", bound=Callable[..., Answer])
+
+FUNCTIONS: dict[str, Callable[..., Answer]] = {}
+REFUSED: dict[str, str] = {}
+"""Functions that have no form in a graph, with what to do instead."""
+
+
+def function(*names: str) -> Callable[[Rule], Rule]:
+    """Registers a rule of functions and tensor methods by their names, without module and without the `_` of those in place."""
+
+    def register(rule: Rule) -> Rule:
+        FUNCTIONS.update(dict.fromkeys(names, rule))
+        return rule
+
+    return register
+
+
+def refused(*names: str, reason: str) -> None:
+    """Registers why functions have no form in a graph, and what to do about it."""
+    REFUSED.update(dict.fromkeys(names, reason))
+
+
+@dataclass
+class Draft:
+    """The nodes so far, and the shapes that they need of each other.
+
+    Attributes:
+        batch: B of the samples that are recorded.
+        steps: T, once it is known.
+        dtype: of the samples.
+        reserved: names that nodes must not take unless they are that layer: the module's layers.
+    """
+
+    batch: int
+    reserved: frozenset[str]
+    steps: int = 1
+    dtype: torch.dtype = torch.float32
+    nodes: dict[str, Node] = field(default_factory=dict)
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    timed: dict[str, bool] = field(default_factory=dict)
+
+    def add(self, node: Node) -> Node:
+        self.shapes[node.name] = node.checked_shape([self.shapes[source] for source in node.inputs])
+        self.timed[node.name] = node.is_timed([self.timed[source] for source in node.inputs])
+        self.nodes[node.name] = node
+        return node
+
+    def whole(self, signal: Signal) -> Shape:
+        """The shape of a signal's tensor."""
+        size = {"B": self.batch, "T": self.steps, "1": 1, "TB": self.steps * self.batch, "BT": self.steps * self.batch}
+        return (*(size[axis] for axis in signal.lead), *signal.shape)
+
+    def free_name(self, wanted: str, *, layer: bool = False) -> str:
+        """`wanted`, or the first of `wanted_2`, `wanted_3`, … that no node has."""
+        number, name = 1, wanted
+        while name in self.nodes or (name in self.reserved and not (layer and number == 1)):
+            number += 1
+            name = f"{wanted}_{number}"
+        return name
+
+
+@dataclass
+class Calling:
+    """A call of a function, for its rule.
+
+    Attributes:
+        draft: receives the nodes.
+        name: for the node of the result.
+        of_layer: the name is that of the layer which is running.
+        where: names the call in messages: the layer or operation, with its class.
+        result: what the function answered.
+    """
+
+    draft: Draft
+    name: str
+    of_layer: bool
+    where: str
+    result: Any
+
+    def refuse(self, reason: str) -> NoReturn:
+        raise UserError(f"{self.where}: {reason}")
+
+    def node(self, kind: type[Any], *reads: Signal, suffix: str = "", lead: Lead | None = None, **fields: Any) -> Signal:
+        """Add a node. The signal has the first axes of the one that it reads, if no others are given."""
+        if len({read.lead for read in reads}) > 1:
+            self.refuse(f"its inputs have the axes {' and '.join(map(str, dict.fromkeys(read.lead for read in reads)))}")
+        name = self.draft.free_name(self.name + suffix, layer=self.of_layer)
+        inputs = tuple(read.node for read in reads)
+        node = self.draft.add(kind(name=name, inputs=inputs, **fields))
+        return Signal(node.name, reads[0].lead if lead is None else lead, self.draft.shapes[node.name])
+
+    def shaped(self, signal: Signal, shape: Shape, *, lead: Lead | None = None, suffix: str = "") -> Signal:
+        """The same values in C order in another shape of a sample."""
+        lead = signal.lead if lead is None else lead
+        if shape == signal.shape:
+            return Signal(signal.node, lead, shape)
+        if len(shape) == 1:
+            return self.node(ops.FlattenNode, signal, lead=lead, suffix=suffix)
+        return self.node(ops.ReshapeNode, signal, lead=lead, suffix=suffix, shape=shape)
+
+    def viewed(self, signal: Signal, after: Shape) -> Signal:
+        """What a tensor is once it has another shape."""
+        before = self.draft.whole(signal)
+        found = regrouped(signal, before, after, self.draft.batch)
+        if found is None:
+            self.refuse(
+                f"makes {after} of a tensor {before}, whose first axes are {', '.join(signal.lead)} (B: batch, "
+                "T: time): samples or steps must not be mixed with other axes"
+            )
+        lead, shape = found
+        return self.shaped(signal, shape, lead=lead)
+
+    def one_lead(self, signal: Signal, axes: int | None = None) -> None:
+        """Refuse a tensor whose axis 1 is no axis of the sample, or (with `axes`) has another number of spatial ones."""
+        if len(signal.lead) != 1 or (axes is not None and len(signal.shape) != axes + 1):
+            expected = "" if axes is None else f" and {axes + 1} axes of the sample"
+            self.refuse(
+                f"reads a tensor with the axes {', '.join(signal.lead)} and {signal.shape}; one axis of batch (and time)"
+                f"{expected} expected"
+            )
+
+
+def values(constant: Any) -> NDArray[np.float32]:
+    """A constant tensor's or number's values in float32."""
+    if isinstance(constant, Tensor):
+        return constant.detach().cpu().float().numpy().copy()
+    return np.asarray(constant, np.float32)
+
+
+def each(value: Any, axes: int) -> Shape:
+    """One number per axis."""
+    if isinstance(value, int):
+        return (value,) * axes
+    several = tuple(int(one) for one in value)
+    return several * axes if len(several) == 1 else several

@@ -1,0 +1,159 @@
+"""How changes of shape are traced: views, permutations, slices, and what makes a sequence of a static value."""
+
+from typing import Any
+
+from torch import Tensor
+
+from neurodeploy.graph import ops
+from neurodeploy.graph.tracing.rules import Calling, function, refused
+from neurodeploy.graph.tracing.signals import Signal
+
+refused(
+    "unbind", "__iter__", reason="the forward loops over an axis: over time, let layers of neurons take `[T, B, …]` at once"
+)
+refused("flip", "roll", "gather", "index_select", "take", "masked_fill", "masked_select", reason="indexing is by slices alone")
+
+
+@function(*("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "ravel"))
+def _view(c: Calling, x: Signal, *sizes: Any, **options: Any) -> Signal:  # noqa: ARG001 - the result has the shape
+    return c.viewed(x, tuple(c.result.shape))
+
+
+@function("permute")
+def _permute(c: Calling, x: Signal, *dims: Any, **named: Any) -> Signal:
+    order = named.get("dims", dims[0] if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims)
+    return _ordered(c, x, [int(dim) % x.axes for dim in order])
+
+
+@function("transpose", "swapaxes", "swapdims")
+def _transpose(c: Calling, x: Signal, dim0: int, dim1: int) -> Signal:
+    order = list(range(x.axes))
+    order[dim0], order[dim1] = order[dim1], order[dim0]
+    return _ordered(c, x, order)
+
+
+@function("movedim", "moveaxis")
+def _move(c: Calling, x: Signal, source: int, destination: int) -> Signal:
+    if not isinstance(source, int) or not isinstance(destination, int):
+        c.refuse("moves several axes at once; use permute")
+    order = [axis for axis in range(x.axes) if axis != source % x.axes]
+    order.insert(destination % x.axes, source % x.axes)
+    return _ordered(c, x, order)
+
+
+@function("t", "T", "mT")
+def _transposed(c: Calling, x: Signal) -> Signal:  # noqa: ARG001
+    c.refuse("exchanges the batch and an axis of the sample; permute the axes of the sample alone")
+
+
+def _ordered(c: Calling, x: Signal, order: list[int]) -> Signal:
+    first = len(x.lead)
+    if sorted(order[:first]) != list(range(first)):
+        c.refuse("moves the batch or time among the axes of the sample; they stay first")
+    lead = tuple(x.lead[axis] for axis in order[:first])
+    axes = tuple(axis - first for axis in order[first:])
+    if axes == tuple(range(len(axes))):
+        return Signal(x.node, lead, x.shape)
+    return c.node(ops.PermuteNode, x, lead=lead, order=axes)
+
+
+@function("__getitem__")
+def _item(c: Calling, x: Signal, index: Any) -> Signal:
+    entries = list(index) if isinstance(index, tuple) else [index]
+    if any(isinstance(entry, Tensor | Signal | list) for entry in entries):
+        c.refuse("is indexed by a tensor or list; slices and numbers expected")
+    given = sum(entry is not None and entry is not Ellipsis for entry in entries)
+    if Ellipsis not in entries:
+        entries.append(Ellipsis)
+    at = entries.index(Ellipsis)
+    entries[at : at + 1] = [slice(None)] * (x.axes - given)
+    own = [entry for entry in entries if entry is not None]
+    first = len(x.lead)
+    for axis, entry in zip(x.lead, own[:first], strict=True):
+        if entry != slice(None) and not (axis == "1" and entry in (0, -1)):
+            c.refuse(
+                f"takes a part of the {'batch' if 'T' not in axis else 'time steps'}; a graph answers for all of them: take "
+                "the mean over time"
+            )
+    bounds = []
+    for size, entry in zip(x.shape, own[first:], strict=True):
+        if isinstance(entry, bool) or not isinstance(entry, int | slice):
+            c.refuse(f"is indexed by {type(entry).__name__}; slices and numbers expected")
+        entry = slice(entry % size, entry % size + 1) if isinstance(entry, int) else entry
+        bounds.append(entry.indices(size))
+    if any(stop <= start for start, stop, _ in bounds):
+        c.refuse("takes nothing of an axis")
+    if any(bound != (0, size, 1) for bound, size in zip(bounds, x.shape, strict=True)):
+        starts, stops, steps = zip(*bounds, strict=True)
+        x = c.node(ops.SliceNode, x, starts=starts, stops=stops, steps=steps)
+    return _viewed_after(c, x)
+
+
+@function("narrow")
+def _narrow(c: Calling, x: Signal, dim: int, start: int, length: int) -> Signal:
+    return _part(c, x, dim, start, start + length)
+
+
+@function("select")
+def _select(c: Calling, x: Signal, dim: int, index: int) -> Signal:
+    axis = x.sample_axis(dim)
+    if axis < 0:
+        c.refuse("takes one sample or time step; a graph answers for all of them: take the mean over time")
+    start = index % x.shape[axis]
+    return _viewed_after(c, _part(c, x, dim, start, start + 1))
+
+
+@function("chunk", "split", "split_with_sizes", "tensor_split")
+def _split(c: Calling, x: Signal, sizes: Any, dim: int = 0) -> list[Signal]:  # noqa: ARG001 - the results have them
+    parts, start = [], 0
+    for i, part in enumerate(c.result):
+        parts.append(_part(c, x, dim, start, start + part.shape[dim], suffix=f".{i}"))
+        start += part.shape[dim]
+    return parts
+
+
+def _part(c: Calling, x: Signal, dim: int, start: int, stop: int, *, suffix: str = "") -> Signal:
+    axis = x.sample_axis(dim)
+    if axis < 0:
+        c.refuse("takes a part of the batch or of the time steps; a graph answers for all of them")
+    if (start, stop) == (0, x.shape[axis]):
+        return x
+    starts = tuple(start if i == axis else 0 for i in range(len(x.shape)))
+    stops = tuple(stop if i == axis else size for i, size in enumerate(x.shape))
+    return c.node(ops.SliceNode, x, suffix=suffix, starts=starts, stops=stops, steps=(1,) * len(x.shape))
+
+
+def _viewed_after(c: Calling, x: Signal) -> Signal:
+    """Axes of one entry are left out, or new ones come in, after a slice."""
+    if tuple(c.result.shape) == c.draft.whole(x):
+        return x
+    return Calling(c.draft, f"{c.name}.shape", False, c.where, c.result).viewed(x, tuple(c.result.shape))
+
+
+@function("expand", "expand_as", "repeat", "tile", "broadcast_to")
+def _repeat(c: Calling, x: Signal, *sizes: Any, **named: Any) -> Signal:  # noqa: ARG001 - the result has the shape
+    after, batch = tuple(c.result.shape), c.draft.batch
+    if after == c.draft.whole(x):
+        return x
+    if not x.timed and after[1:] == (batch, *x.shape):
+        return _over_steps(c, x, after[0], ("T", "B"))
+    if not x.timed and x.lead == ("B",) and after[1:] == x.shape and after[0] % batch == 0:
+        return _over_steps(c, x, after[0] // batch, ("TB",))
+    return c.refuse(f"makes {after} of a tensor {c.draft.whole(x)}; repeating a static value over time alone has a form")
+
+
+@function("stack")
+def _stack(c: Calling, tensors: Any, dim: int = 0) -> Signal:
+    if any(one != tensors[0] for one in tensors) or dim != 0 or tensors[0].lead != ("B",):
+        c.refuse("stacks tensors; the same static value for every time step alone, or cat over channels, has a form in a graph")
+    return _over_steps(c, tensors[0], len(tensors), ("T", "B"))
+
+
+def _over_steps(c: Calling, x: Signal, steps: int, lead: tuple[str, ...]) -> Signal:
+    if steps == 1 and lead == ("T", "B"):
+        return Signal(x.node, ("1", "B"), x.shape)
+    encoders = [node for node in c.draft.nodes.values() if isinstance(node, ops.EncodeNode)]
+    if any(encoder.steps != steps for encoder in encoders):
+        c.refuse(f"repeats a value over {steps} time steps, another one has {encoders[0].steps}")
+    c.draft.steps = steps
+    return c.node(ops.EncodeNode, x, lead=lead, steps=steps)

@@ -1,0 +1,50 @@
+"""From a torch module to a graph."""
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.graph.graph import Graph
+from neurodeploy.graph.ops import Shape
+from neurodeploy.graph.tracing.recording import lead_of, record
+from neurodeploy.graph.transforms import differences
+from neurodeploy.io.errors import UserError
+
+
+def trace(network: nn.Module, sample_shape: Shape, *, timed: bool = False) -> Graph:
+    """Turn a torch module into a graph, with the weights that it has now, as it computes in evaluation mode.
+
+    The module runs twice on random samples and is recorded (see `neurodeploy.graph.tracing.recording`); a graph that differs
+    from run to run is refused. `neurodeploy.graph.agreement.check_agreement` compares it with the module on real samples.
+
+    The module may return a `NetworkOutput` (its logits are the graph's output) or one tensor `[B, K]`.
+
+    Args:
+        network: in torch; layers of the toolkit are nodes as a whole.
+        sample_shape: `(C, H, W)`, `(C, L)` or `(N,)` of one sample.
+        timed: True if the module is called with sequences, `[T, B, *sample_shape]`, or `[B, T, *sample_shape]` where it
+            begins with an `EventInput`; the graph's input is `[T, B, *sample_shape]` then.
+
+    Raises:
+        UserError: the module does something that has no form in a graph, or depends on more than the samples; the message
+            names the layer.
+    """
+    generator = torch.Generator().manual_seed(0)
+    lead = lead_of(network, timed=timed)
+    graphs = []
+    for batch in (2, 3):
+        sizes = {"B": batch, "T": 5}
+        samples = torch.rand(*(sizes[axis] for axis in lead), *sample_shape, generator=generator)
+        graphs.append(record(network, _as_taken(network, samples), timed=timed).graph)
+    found = differences(*graphs)
+    if found:
+        raise UserError(
+            f"{type(network).__name__}: computes something else for other samples, or in every run ({found[0]}): its forward "
+            "must be a fixed sequence of layers, without a state that stays, random values, or branches that depend on values"
+        )
+    return graphs[0]
+
+
+def _as_taken(network: nn.Module, samples: Tensor) -> Tensor:
+    """On the device of the module's weights."""
+    weight = next(network.parameters(), None)
+    return samples if weight is None else samples.to(weight.device)
