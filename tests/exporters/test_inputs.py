@@ -9,10 +9,10 @@ import torch
 
 import neurodeploy as nd
 from neurodeploy.graph import Graph, interpreter
+from neurodeploy.graph.entry import without
 from neurodeploy.graph.grid import grid_node, quantised, to_grid, with_peak
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.ops import Range
-from neurodeploy.graph.transforms import without
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.artefact import read_artefact
 from neurodeploy_exporters.bundle import MANIFEST, read_bundle

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, ops
+from neurodeploy.graph.entry import entering, fold_normalization, without
 from neurodeploy.graph.grid import DEFAULT, grid_node, input_grid, input_peak, on, quantised, saturated, to_grid, with_peak
 from neurodeploy.graph.module import GraphModule, torch_run
 from neurodeploy.graph.ops import Range
-from neurodeploy.graph.transforms import differences, entering, fold_normalization, without
+from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build
 
