@@ -194,7 +194,7 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
 
 
 def _without_weights(node: ops.Node) -> ops.Node:
-    if not isinstance(node, ops.ConvNode | ops.LinearNode):
+    if not isinstance(node, ops.Weighted):
         return node
     return replace(node, weight=np.zeros_like(node.weight), bias=None if node.bias is None else np.zeros_like(node.bias))
 
