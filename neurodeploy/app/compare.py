@@ -60,7 +60,7 @@ class Gathering:
                     counted.setdefault(report.name, []).append(report)
             else:
                 loaded = checkpoint.load(path)
-                name = f"{loaded.progress.recipe.name}/{loaded.progress.role}"
+                name = loaded.progress.title
                 counted.setdefault(name, []).append(self._counted(path, loaded))
         return [Contender(name, tuple(reports)) for name, reports in counted.items()]
 
@@ -87,10 +87,10 @@ class Gathering:
 
     def _counted(self, path: Path, loaded: Checkpoint, twin: Account | None = None) -> Account:
         if path not in self._reports:
-            recipe = loaded.progress.recipe
-            key = recipe.data.model_dump_json()
+            settings = loaded.progress.data_set
+            key = "" if settings is None else settings.model_dump_json()
             if key not in self._data:
-                self._data[key] = recipe.data.load()
+                self._data[key] = loaded.progress.load_data()
             model = of_checkpoint(loaded, data=self._data[key])
             assert model.test_samples is not None
             self._reports[path] = energy_report(model, model.test_samples, self._profiles, host=self._host, twin=twin)

@@ -6,6 +6,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from neurodeploy.app.accounting import energy_of
+from neurodeploy.data.samples import on_device
 from neurodeploy.recipe import Recipe
 from neurodeploy.training import leave
 from neurodeploy.training.evaluation import evaluate
@@ -43,10 +44,10 @@ def train_recipe(
         shown = watcher if first else silent
         for seed, role, network in train_all(recipe, root, data, fabric=fabric, watcher=shown, resume=resume):
             if first:
-                samples, labels = data.test_samples.to(fabric.device), data.test_labels.to(fabric.device)
-                evaluation = evaluate(network, samples, labels)
+                samples, labels = on_device(data.test_samples, fabric.device), data.test_labels.to(fabric.device)
+                evaluation = evaluate(network, samples, labels, workers=data.workers)
                 say(f"{checkpoint_of(root, seed, role)}: test accuracy {evaluation.accuracy}")
-                energy = energy_of(network, samples, recipe.energy.profiles)
+                energy = energy_of(network, samples, recipe.energy.profiles, workers=data.workers)
                 results = results.with_network(NetworkResult.of(recipe, seed, role, evaluation, energy))
                 write(root / RESULTS, results)
     finally:

@@ -18,14 +18,16 @@ def command(
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
+    from neurodeploy.data.samples import on_device
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.parallel import fabric_on
 
     loaded = checkpoints.load(checkpoint)
-    fabric, data = fabric_on(device), loaded.progress.recipe.data.load()
+    fabric, data = fabric_on(device), loaded.progress.load_data()
     network = loaded.network.to(fabric.device)
-    result = evaluate(network, data.test_samples.to(fabric.device), data.test_labels.to(fabric.device))
+    samples, labels = on_device(data.test_samples, fabric.device), data.test_labels.to(fabric.device)
+    result = evaluate(network, samples, labels, workers=data.workers)
     if as_json:
         low, high = result.accuracy.interval
         answer = {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from neurodeploy.app.deployment import Targets
     from neurodeploy.app.model import NirChoices
     from neurodeploy.recipe import FinetuneSettings
-    from neurodeploy_exporters.bundle import Agreement, Bundle
+    from neurodeploy_exporters.bundle import Agreement, Bundle, InputGrid
     from neurodeploy_exporters.target import Target
 
 FINETUNE_OPTIONS = ("finetune", "finetune_learning_rate", "finetune_reset", "resume", "device")
@@ -85,6 +85,7 @@ def command(
     steps: Steps = None,
     as_json: AsJson = False,
 ) -> None:
+    from neurodeploy.app.model import knows_no_data
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training.evaluation import Accuracy
     from neurodeploy_energy.price.profiles import load
@@ -98,10 +99,11 @@ def command(
         refuse(ctx, ("chip_profile", "host_profile"), "prices what a chip and its host compute, and no target has a chip")
     is_nir = model.endswith(".nir")
     is_module = ":" in model and not model.endswith(".safetensors")
+    without_data = not is_nir and not is_module and knows_no_data(Path(model))
     if not is_nir:
         refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
-    if is_nir or is_module:
-        what = "a NIR file" if is_nir else "a module"
+    if is_nir or is_module or without_data:
+        what = "a NIR file" if is_nir else "a module" if is_module else "a checkpoint of a module"
         refuse(ctx, FINETUNE_OPTIONS, f"{what} brings no training data")
         choices = nir_choices(convention, dt, reset, input_shape, steps)
         written = _export_with_inputs(model, choices, chosen, inputs, output, samples=samples, calibration=calibration)
@@ -127,13 +129,15 @@ def command(
             out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
         if manifest.agreement is not None:
             out.print(_agreement(manifest.agreement))
+        if manifest.input_grid is not None and manifest.input_grid.rounded:
+            out.print(_rounded_inputs(manifest.input_grid))
 
 
 def _document(bundle: "Bundle") -> dict[str, Any]:
     """What `--json` prints of a bundle."""
     manifest = bundle.manifest
     return {"bundle": str(bundle.folder), "target": manifest.target} | manifest.model_dump(
-        mode="json", include={"accuracy", "agreement", "head_cut", "quantization", "notes"}
+        mode="json", include={"accuracy", "agreement", "head_cut", "input_grid", "normalization", "quantization", "notes"}
     )
 
 
@@ -152,20 +156,23 @@ def _export_checkpoint(
     from neurodeploy.app.finetune import finetune_student
     from neurodeploy.app.progress import training_bar
     from neurodeploy.app.run import FINETUNING
+    from neurodeploy.graph.ops.terminals import INPUT_BITS
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.parallel import fabric_on
 
     loaded = checkpoints.load(checkpoint)
-    recipe, role, seed = loaded.progress.recipe, loaded.progress.role, loaded.progress.seed
-    data = recipe.data.load()
+    progress, data = loaded.progress, loaded.progress.load_data()
     test = data.test_samples, data.test_labels
     deployment = deploy(loaded.network, data)
-    graph, tuned_with = deployment.graph, None
+    graph, tuned_with, stored = deployment.graph, None, deployment.data
     for target, options in targets.values() if settings is None else ():  # a fine-tuning has checks of its own
         target.check(graph, options, calibrated=calibration > 0)
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
     if settings is not None:
+        if not isinstance(progress, checkpoints.Progress):
+            raise UserError(f"--finetune: for students of a recipe, {progress.title} found; export without it")
+        recipe, role, seed = progress.recipe, progress.role, progress.seed
         if deployment.code is not None:
             raise UserError(f"--finetune: for direct codes and events, a {recipe.code_of(role)} code found; export without it")
         ((target, options),) = targets.values()
@@ -178,8 +185,9 @@ def _export_checkpoint(
                 checkpoint.parent / FINETUNING,
                 settings,
                 target=target,
-                data=data,
+                data=stored,
                 quantize="exact" if getattr(options, "quantize", "none") == "exact" else "none",
+                input_bits=getattr(options, "input_bits", INPUT_BITS),
                 calibration=calibration,
                 resume=resume,
                 watcher=training_bar,
@@ -190,11 +198,11 @@ def _export_checkpoint(
             raise typer.Exit(130) from None
         graph, tuned_with = tuned.graph, tuned.tuned
         accuracy |= {
-            "quantised": evaluate(tuned.start, *test).accuracy,
-            "tuned": evaluate(tuned.module, *test).accuracy,
+            "quantised": evaluate(tuned.start, stored.test_samples, stored.test_labels).accuracy,
+            "tuned": evaluate(tuned.module, stored.test_samples, stored.test_labels).accuracy,
         }
     subject = deployment.subject(
-        f"{recipe.name}-{role}", samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
+        progress.file_name, samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
     )
     root = output or checkpoint.parent / "bundles"
     return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
@@ -223,9 +231,14 @@ def _export_with_inputs(
     for statement in model.statements:
         err.print(f"{place}: {statement}")
     values = inputs_for(model, inputs)
-    model = replace(model, test_samples=values) if model.graph is not None else deploy(model.module, values, name=place)
+    model = (
+        replace(model, test_samples=values)
+        if model.graph is not None
+        else deploy(model.module, values[:], name=model.title or place)
+    )
     subject = model.subject(samples=samples, calibration=calibration)
-    root = output or (Path(place).parent if place.endswith(".nir") else Path("runs") / place.replace(":", "-")) / "bundles"
+    beside = Path(place).parent if place.endswith((".nir", ".safetensors")) else Path("runs") / place.replace(":", "-")
+    root = output or beside / "bundles"
     return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
 
 
@@ -240,6 +253,20 @@ def _agreement(found: "Agreement") -> str:
         return text
     share = 100 * found.changed_answers / found.answers_compared
     return f"{text}; {found.changed_answers:,} of {found.answers_compared:,} test samples ({share:.2g} %) get another answer"
+
+
+def _rounded_inputs(grid: "InputGrid") -> str:
+    """One line on what it changes that inputs are rounded, on the test set if there is one."""
+    found = grid.test or grid.sample
+    assert found is not None
+    text = (
+        f"inputs are rounded to {grid.largest.bit_length() - 1} bits and a sign, in steps of 2^{-grid.exponent}: "
+        f"{found.changed_spikes:,} of {found.spikes_compared:,} spikes and {found.changed_answers:,} of {found.samples:,} "
+        f"answers change, {found.saturated:,} of {found.values:,} values are beyond the grid"
+    )
+    if found.correct_as_given is None or found.correct_rounded is None:
+        return text
+    return f"{text}; right answers: {found.correct_as_given:,} as given, {found.correct_rounded:,} rounded"
 
 
 def _settings(

@@ -44,9 +44,9 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
         networks = {role: _built(recipe, role, data) for role in recipe.roles}
         outputs = {role: _checked(recipe, role, networks[role], samples, data.classes) for role in recipe.roles}
         for student in recipe.student:
-            answer = _teacher(student, networks["teacher"], samples, labels)
+            answer = _teacher(recipe, student.name, networks["teacher"], samples, labels)
             for term in student.loss:
-                _check_term(term, outputs[student.name], answer if term.needs_teacher else None, labels)
+                check_term(term, outputs[student.name], answer if term.needs_teacher else None, labels)
 
 
 def _parts(recipe: Recipe) -> Iterator[BaseModel]:
@@ -107,7 +107,12 @@ def _teacher(student: StudentSettings, teacher: nn.Module, samples: Tensor, labe
     return ask(freeze(teacher), samples, labels, gradients=any(term.needs_teacher_gradients for term in student.loss))
 
 
-def _check_term(term: LossTerm, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> None:
+def check_term(term: LossTerm, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> None:
+    """Refuse a loss term that fails on what the networks answer.
+
+    Raises:
+        UserError: it fails, or returns no scalar tensor; the message names its kind.
+    """
     origin = f"loss term {kind_of(term)!r}"
     try:
         value = term(student, teacher, labels)

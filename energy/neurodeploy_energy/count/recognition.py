@@ -215,6 +215,7 @@ _OWN_MAX_POOLS = {"neurodeploy.GlobalMaxPool1d", "neurodeploy.PaddedMaxPool"}
 _FREE_NAMES = _names(
     "neurodeploy.DirectEncoding neurodeploy.EventInput neurodeploy.StaticInput neurodeploy.Delay neurodeploy.Flatten "
     "neurodeploy.TimeMean neurodeploy.Pad neurodeploy.Slice neurodeploy.Concat neurodeploy.Reshape neurodeploy.Permute "
+    "neurodeploy.Normalize neurodeploy.Quantize "
     "sinabs.layers.pool2d.SumPool2d sinabs.layers.reshape.UnflattenTime "
     "snntorch._layers.bntt.BatchNormTT1d snntorch._layers.bntt.BatchNormTT2d "
     "spikingjelly.activation_based.layer.dropout.Dropout spikingjelly.activation_based.layer.dropout.Dropout2d "
