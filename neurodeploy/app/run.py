@@ -21,6 +21,7 @@ from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import Watcher, folder_of, silent, train_all
+from neurodeploy.training.own_teacher import teacher_facts
 from neurodeploy.training.parts import check_parts
 from neurodeploy_energy import Report, account, write_report
 from neurodeploy_exporters.bundle import read_bundle
@@ -61,6 +62,8 @@ def run(
     data = recipe.data.load()
     check_parts(recipe, data)
     check_targets(recipe, data)
+    for fact in teacher_facts(recipe):
+        say(fact)
     results: list[SeedResult] = []
     device = "cpu" if fabric is None else fabric.device
     tune = partial(_tuned, recipe, data=data, resume=resume, watcher=watcher, device=device)
@@ -130,12 +133,15 @@ def _reports(
 ) -> tuple[Report, Report]:
     """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
     batches, profiles = in_batches(data.test_samples, BATCH, data.workers), recipe.energy.profiles
-    own = recipe.network_of("teacher") == recipe.network
-    twin = account(teacher, batches, name="teacher", profiles=profiles) if own else None
+    roles = (recipe.baseline, recipe.deployed)
+    dense = None
+    if any(map(recipe.is_spiking_teacher, roles)):
+        dense = account(teacher, batches, name="teacher", profiles=profiles)
 
     def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
         report = account(deployed.module, batches, name=name, profiles=profiles)
         places, accuracy = deployed_places(deployed.graph, targets), deployed.result.accuracy
+        twin = dense if recipe.is_spiking_teacher(name) else None
         return completed(report, places=places, accuracy=accuracy, baseline=before, twin=twin)
 
     before = counted(recipe.baseline, baseline, None)
