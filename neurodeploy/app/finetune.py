@@ -21,6 +21,7 @@ from neurodeploy.distillation.term import label_loss, soft_divergence
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.graph import Graph
 from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io import tensors
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import sole_writer, writing
@@ -61,7 +62,7 @@ class FinetuneProgress(BaseModel):
 
     Attributes:
         format: version of this layout.
-        settings, augmentation, quantize, calibration, held_out, seed: as `finetune` was given them.
+        settings, augmentation, quantize, input_bits, calibration, held_out, stratified, seed: as `finetune` was given them.
         origin: SHA-256 of the network that it starts from.
         epoch: epochs that are complete.
         best_accuracy: in percent of the samples held out, of the best epoch so far.
@@ -72,8 +73,10 @@ class FinetuneProgress(BaseModel):
     settings: FinetuneSettings
     augmentation: tuple[AnyAugmentation, ...]
     quantize: Literal["none", "exact"]
+    input_bits: int = INPUT_BITS
     calibration: int
     held_out: int
+    stratified: bool = False
     seed: int
     origin: str
     epoch: int = Field(default=0, ge=0)
@@ -91,6 +94,7 @@ def finetune_student(
     target: Target,
     data: DataSet,
     quantize: Literal["none", "exact"],
+    input_bits: int = INPUT_BITS,
     calibration: int,
     resume: bool = False,
     watcher: Watcher = silent,
@@ -116,8 +120,10 @@ def finetune_student(
             target=target,
             seed=seed,
             held_out=held_out,
+            stratified=student.training.stratified,
             neuron=(student.neuron or recipe.neuron).build(),
             quantize=quantize,
+            input_bits=input_bits,
             calibration=calibration,
             augmentation=recipe.augmentation,
             resume=resume,
@@ -135,8 +141,10 @@ def finetune(
     target: Target,
     seed: int,
     held_out: int,
+    stratified: bool = False,
     neuron: Neuron,
     quantize: Literal["none", "exact"] = "none",
+    input_bits: int = INPUT_BITS,
     calibration: int = 0,
     augmentation: Sequence[AnyAugmentation] = (),
     resume: bool = False,
@@ -158,8 +166,10 @@ def finetune(
         seed: of the batches, and of the choice of samples that are held out.
         held_out: number of training samples that choose the epoch; with the student's own seed and number, they are those that
             its training held out too.
+        stratified: as in that training, see `training.stopping.split`.
         neuron: gives every spiking layer its surrogate gradient.
         quantize: "exact" keeps the host's encoder on the power-of-two grid (see `neurodeploy.graph.grid`).
+        input_bits: of inputs that "exact" rounds to a grid of theirs.
         calibration: number of training samples on which the scales are chosen, unless quantize is "exact"; 0: by their error.
         augmentation: of the training samples.
         resume: continue from the folder's checkpoint, if there is one.
@@ -175,8 +185,10 @@ def finetune(
         settings=settings,
         augmentation=tuple(augmentation),
         quantize=quantize,
+        input_bits=input_bits,
         calibration=calibration,
         held_out=held_out,
+        stratified=stratified,
         seed=seed,
         origin=_digest(graph),
     )
@@ -201,7 +213,7 @@ class _FinetuneRun:
         device: torch.device,
     ) -> None:
         self.progress, self.data, self.device = progress, data, device
-        self.split: Split = split(data, progress.held_out, progress.seed)
+        self.split: Split = split(data, progress.held_out, progress.seed, stratified=progress.stratified)
         exact = progress.quantize == "exact"
         settings = TuningSettings(
             exact=exact,
@@ -209,6 +221,7 @@ class _FinetuneRun:
             calibration=None if exact else calibration_inputs(data, progress.calibration),
             neuron=neuron,
             batch_first=data.timed,
+            input_bits=progress.input_bits,
         )
         self.tuning = target.tuning(graph, settings)
         self.module: nn.Module = self.tuning.module.to(device)
@@ -313,11 +326,11 @@ class _FinetuneRun:
 
 
 def _digest(graph: Graph) -> str:
-    """SHA-256 over all that a network is."""
+    """SHA-256 over all that a network is; what is known of its data is no part of that."""
     digest = hashlib.sha256()
     for node in graph.nodes:
         weights = [(key, value) for key, value in vars(node).items() if hasattr(value, "tobytes")]
-        rest = {key: repr(value) for key, value in vars(node).items() if not hasattr(value, "tobytes")}
+        rest = {key: repr(value) for key, value in vars(node).items() if not hasattr(value, "tobytes") and key != "peak"}
         digest.update(json.dumps([node.kind, rest]).encode())
         for key, value in weights:
             digest.update(f"{key}{value.shape}".encode() + value.tobytes())

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.app.deployment import Deployment, deploy, deployed_places
-from neurodeploy.data import DataSet, Samples
+from neurodeploy.data import DataSet, Normalization, Samples
+from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics import layers
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
@@ -176,6 +177,9 @@ class Model:
         deployment: of a checkpoint.
         title: of its bundles, where `name` says more.
         workers: processes that read samples which are not in memory.
+        normalization: of the samples, where one is known.
+        normalizes: `module` does that itself, and takes samples as they are stored; else it takes normalised ones. `graph`
+            always takes them as they are stored.
     """
 
     name: str
@@ -192,6 +196,29 @@ class Model:
     deployment: Deployment | None = None
     title: str = ""
     workers: int = 0
+    normalization: Normalization | None = None
+    normalizes: bool = False
+
+    def taking(self, samples: Samples, of: "Model") -> Samples:
+        """The samples of another model as `module` takes them.
+
+        Args:
+            samples: as the module of the other model takes them.
+            of: that model.
+
+        Raises:
+            UserError: they are normalised, this module does that itself, and they are unknown before it.
+        """
+        if self.normalizes == of.normalizes or self.normalization is None or of.normalization is None:
+            return samples
+        if of.normalizes:
+            timed = isinstance(self.test_samples, Normalized) and self.test_samples.timed
+            return Normalized(samples, self.normalization, timed)
+        if not isinstance(samples, Normalized):
+            raise UserError(
+                f"{self.name}: takes samples as they are stored, {of.name} normalised ones; give two models that take the same"
+            )
+        return samples.raw
 
     def subject(self, *, samples: int = 16, calibration: int = 64) -> Subject:
         """What an export target takes.
@@ -208,8 +235,9 @@ class Model:
             what = "an exported artefact already" if self.deployed else "a torch module; call neurodeploy.deploy on it first"
             raise UserError(f"{self.name}: cannot be exported, it is {what}")
         if self.deployment is not None:
-            data = self.deployment.data
-            accuracy = {"float": evaluate(self.module, data.test_samples, data.test_labels, workers=data.workers).accuracy}
+            assert self.test_samples is not None
+            assert self.test_labels is not None
+            accuracy = {"float": evaluate(self.module, self.test_samples, self.test_labels, workers=self.workers).accuracy}
             return self.deployment.subject(self.title or self.name, samples=samples, calibration=calibration, accuracy=accuracy)
         if self.test_samples is None:
             raise UserError(f"{self.name}: brings no samples of its own; give some")
@@ -300,6 +328,7 @@ def of_bundle(folder: Path) -> Model:
     manifest, module = artefact.bundle.manifest, ArtefactModule(artefact)
     inputs = torch.from_numpy(artefact.bundle.sample().inputs)
     samples = inputs.transpose(0, 1).contiguous() if manifest.timed_input and inputs.ndim > 1 else inputs
+    said = manifest.normalization
     return Model(
         f"{manifest.model} ({manifest.target} bundle)",
         module,
@@ -309,6 +338,8 @@ def of_bundle(folder: Path) -> Model:
         statements=(f"spikes fired by {artefact.origin}",),
         batch=min(BATCH, module.batch),
         deployed=True,
+        normalization=None if said is None else Normalization(mean=said.mean, std=said.std),
+        normalizes=said is not None and said.inputs == "raw",
     )
 
 
@@ -344,6 +375,7 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
         deployment=deployment,
         title=title,
         workers=data.workers,
+        normalization=data.normalization,
     )
 
 

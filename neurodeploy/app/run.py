@@ -16,6 +16,7 @@ from neurodeploy.app.finetune import Tuned, finetune_student
 from neurodeploy.app.summary import Deployed, SeedResult
 from neurodeploy.data import DataSet
 from neurodeploy.data.feeding import in_batches
+from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io.errors import Failure
 from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
@@ -123,7 +124,8 @@ def _one_seed(
     for name, (target, options) in targets.items():
         bundles[name] = target.export(subject, folder_of(root, seed, "bundles") / name, options)
         module = student.module_for(target, options)
-        verifications[name] = _verified(bundles[name], module, samples[: recipe.export.samples], say)
+        carried = student.deployment.data.test_samples[: recipe.export.samples]
+        verifications[name] = _verified(bundles[name], module, carried, say)
     baseline_report, report = _reports(recipe, targets, data, networks["teacher"], baseline, student)
     return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
 
@@ -132,14 +134,14 @@ def _reports(
     recipe: Recipe, targets: Targets, data: DataSet, teacher: nn.Module, baseline: Deployed, student: Deployed
 ) -> tuple[Report, Report]:
     """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
-    batches, profiles = in_batches(data.test_samples, BATCH, data.workers), recipe.energy.profiles
-    roles = (recipe.baseline, recipe.deployed)
+    profiles, roles = recipe.energy.profiles, (recipe.baseline, recipe.deployed)
+    batches, as_deployed = (in_batches(one.test_samples, BATCH, one.workers) for one in (data, student.deployment.data))
     dense = None
     if any(map(recipe.is_spiking_teacher, roles)):
         dense = account(teacher, batches, name="teacher", profiles=profiles)
 
     def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
-        report = account(deployed.module, batches, name=name, profiles=profiles)
+        report = account(deployed.module, as_deployed, name=name, profiles=profiles)
         places, accuracy = deployed_places(deployed.graph, targets), deployed.result.accuracy
         twin = dense if recipe.is_spiking_teacher(name) else None
         return completed(report, places=places, accuracy=accuracy, baseline=before, twin=twin)
@@ -150,12 +152,12 @@ def _reports(
 
 def _deploy(targets: Targets, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:
     """A network as the headline's target computes it."""
-    measured = partial(evaluate, samples=data.test_samples, labels=data.test_labels, workers=data.workers)
-    trained = measured(network)
+    trained = evaluate(network, data.test_samples, data.test_labels, workers=data.workers)
     deployment = deploy(network, data)
-    graph = deployment.graph
+    graph, data = deployment.graph, deployment.data
+    measured = partial(evaluate, samples=data.test_samples, labels=data.test_labels, workers=data.workers)
     if tune is not None:
-        tuned = tune(graph=graph)
+        tuned = tune(graph=graph, data=data)
         quantised, result = (measured(module) for module in (tuned.start, tuned.module))
         return Deployed(trained, deployment, tuned.graph, tuned.module, result, tuned, quantised)
     module = deployment.module(deployed_graph(graph, targets))
@@ -173,6 +175,7 @@ def _tuned(recipe: Recipe, seed: int, settings: FinetuneSettings, **others: Any)
         settings=settings,
         target=target,
         quantize="exact" if exact else "none",
+        input_bits=getattr(options, "input_bits", INPUT_BITS),
         calibration=recipe.export.calibration,
         **others,
     )

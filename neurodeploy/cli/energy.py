@@ -87,10 +87,12 @@ def command(
         for statement in () if found is None else found.statements:
             err.print(f"{place}: {statement}")
     x = inputs_for(subject, samples)
-    relu = None if twin is None else energy_report(load_model(twin), x, profiles)
-    reference = None
+    relu, reference = None, None
+    if twin is not None:
+        ann = load_model(twin)
+        relu = energy_report(ann, ann.taking(x, subject), profiles)
     if other is not None:
-        reference = energy_report(other, x, profiles, host=host_profile, twin=relu)
+        reference = energy_report(other, other.taking(x, subject), profiles, host=host_profile, twin=relu)
     report = energy_report(subject, x, profiles, host=host_profile, baseline=reference, twin=relu)
     if measure:
         report = replace(report, measured=measured_on(subject.module, x[: subject.batch], where))

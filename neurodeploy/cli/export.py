@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from neurodeploy.app.deployment import Targets
     from neurodeploy.app.model import NirChoices
     from neurodeploy.recipe import FinetuneSettings
-    from neurodeploy_exporters.bundle import Agreement, Bundle
+    from neurodeploy_exporters.bundle import Agreement, Bundle, InputGrid
     from neurodeploy_exporters.target import Target
 
 FINETUNE_OPTIONS = ("finetune", "finetune_learning_rate", "finetune_reset", "resume", "device")
@@ -129,13 +129,15 @@ def command(
             out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
         if manifest.agreement is not None:
             out.print(_agreement(manifest.agreement))
+        if manifest.input_grid is not None and manifest.input_grid.rounded:
+            out.print(_rounded_inputs(manifest.input_grid))
 
 
 def _document(bundle: "Bundle") -> dict[str, Any]:
     """What `--json` prints of a bundle."""
     manifest = bundle.manifest
     return {"bundle": str(bundle.folder), "target": manifest.target} | manifest.model_dump(
-        mode="json", include={"accuracy", "agreement", "head_cut", "quantization", "notes"}
+        mode="json", include={"accuracy", "agreement", "head_cut", "input_grid", "normalization", "quantization", "notes"}
     )
 
 
@@ -154,6 +156,7 @@ def _export_checkpoint(
     from neurodeploy.app.finetune import finetune_student
     from neurodeploy.app.progress import training_bar
     from neurodeploy.app.run import FINETUNING
+    from neurodeploy.graph.ops.terminals import INPUT_BITS
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.parallel import fabric_on
@@ -162,7 +165,7 @@ def _export_checkpoint(
     progress, data = loaded.progress, loaded.progress.load_data()
     test = data.test_samples, data.test_labels
     deployment = deploy(loaded.network, data)
-    graph, tuned_with = deployment.graph, None
+    graph, tuned_with, stored = deployment.graph, None, deployment.data
     for target, options in targets.values() if settings is None else ():  # a fine-tuning has checks of its own
         target.check(graph, options, calibrated=calibration > 0)
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
@@ -182,8 +185,9 @@ def _export_checkpoint(
                 checkpoint.parent / FINETUNING,
                 settings,
                 target=target,
-                data=data,
+                data=stored,
                 quantize="exact" if getattr(options, "quantize", "none") == "exact" else "none",
+                input_bits=getattr(options, "input_bits", INPUT_BITS),
                 calibration=calibration,
                 resume=resume,
                 watcher=training_bar,
@@ -194,8 +198,8 @@ def _export_checkpoint(
             raise typer.Exit(130) from None
         graph, tuned_with = tuned.graph, tuned.tuned
         accuracy |= {
-            "quantised": evaluate(tuned.start, *test).accuracy,
-            "tuned": evaluate(tuned.module, *test).accuracy,
+            "quantised": evaluate(tuned.start, stored.test_samples, stored.test_labels).accuracy,
+            "tuned": evaluate(tuned.module, stored.test_samples, stored.test_labels).accuracy,
         }
     subject = deployment.subject(
         progress.file_name, samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
@@ -249,6 +253,20 @@ def _agreement(found: "Agreement") -> str:
         return text
     share = 100 * found.changed_answers / found.answers_compared
     return f"{text}; {found.changed_answers:,} of {found.answers_compared:,} test samples ({share:.2g} %) get another answer"
+
+
+def _rounded_inputs(grid: "InputGrid") -> str:
+    """One line on what it changes that inputs are rounded, on the test set if there is one."""
+    found = grid.test or grid.sample
+    assert found is not None
+    text = (
+        f"inputs are rounded to {grid.largest.bit_length() - 1} bits and a sign, in steps of 2^{-grid.exponent}: "
+        f"{found.changed_spikes:,} of {found.spikes_compared:,} spikes and {found.changed_answers:,} of {found.samples:,} "
+        f"answers change, {found.saturated:,} of {found.values:,} values are beyond the grid"
+    )
+    if found.correct_as_given is None or found.correct_rounded is None:
+        return text
+    return f"{text}; right answers: {found.correct_as_given:,} as given, {found.correct_rounded:,} rounded"
 
 
 def _settings(

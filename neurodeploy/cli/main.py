@@ -14,6 +14,7 @@ from neurodeploy.cli import (
     evaluate,
     export,
     map,
+    new,
     profiles,
     recipes,
     run,
@@ -52,7 +53,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for _module in (run, train, evaluate, export, verify, simulate, map, energy, compare, sweep, profiles, recipes, doctor):
+for _module in (run, train, evaluate, export, verify, simulate, map, energy, compare, sweep, new, profiles, recipes, doctor):
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name, help=_module.__doc__, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
 

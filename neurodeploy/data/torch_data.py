@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, Sequent
 from neurodeploy.data.checking import as_numbers, check_values, checked_labels, classes_of
 from neurodeploy.data.dataset import DataSet, DataSetSettings
 from neurodeploy.data.generic import OwnDataSet
-from neurodeploy.data.items import Key, ItemReader, generators_kept, items_of, seed_generators
+from neurodeploy.data.items import ItemReader, Key, generators_kept, items_of, seed_generators
 from neurodeploy.data.npz import Arrays
 from neurodeploy.data.samples import Samples
 from neurodeploy.io.errors import UserError
@@ -165,7 +165,7 @@ class TorchDataSet(ItemSettings):
         return self.data_set(*_parts(made), self.factory, split=True)
 
 
-class GivenData(ItemSettings):
+class DataAtHand(ItemSettings):
     """Data that a caller has at hand.
 
     Attributes:
@@ -217,7 +217,7 @@ def as_data_set(
         **options,
     }
     try:
-        return GivenData.model_validate(content if test_share is None else {**content, "test_share": test_share}).load()
+        return DataAtHand.model_validate(content if test_share is None else {**content, "test_share": test_share}).load()
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

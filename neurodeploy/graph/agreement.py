@@ -6,6 +6,7 @@ equal currents, do not differ at all. What does differ is another computation, a
 """
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,14 +94,14 @@ def _check_layer(node: Node, expected: Tensor, found: Tensor, reads: list[Tensor
         place = f"layer {node.name}: step {step}, sample {start + sample}, neuron {tuple(neuron)}"
         both = f"{expected[where].item():g} in the module, {found[where].item():g} in its graph"
         raise UserError(
-            f"{place}: {both}; {int(wrong.sum()):,} of {expected.numel():,} {what} differ: the layer computes something that the "
-            "graph has not"
+            f"{place}: {both}; {int(wrong.sum()):,} of {expected.numel():,} {what} differ: the layer computes something that "
+            "the graph has not"
         )
 
 
 def _sizes(node: Node, reads: list[Tensor]) -> Tensor:
     """The sum of the sizes of what a layer adds up for each of its values."""
-    constants = {
+    constants: dict[str, Any] = {
         field.name: np.abs(value)
         for field in fields(node)
         if isinstance(value := getattr(node, field.name), np.ndarray) and value.dtype.kind == "f"

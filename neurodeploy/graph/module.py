@@ -1,9 +1,16 @@
 """A graph as a torch module again: the deployed network, batch norm folded and weights quantised, for measuring in torch."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
+from neurodeploy.graph.ops import Array
 from neurodeploy.io.errors import UserError
 
 
@@ -61,3 +68,26 @@ class GraphModule(nn.Module):
         for inner, child in place.named_children() if place is not None else ():
             layer.add_module(inner, child)  # a node may be called like the beginning of another one's name
         parent.add_module(last, layer)
+
+
+def torch_run(graph: Graph) -> Callable[[Array, Sequence[str]], dict[str, Array]]:
+    """`(samples, names) → tensors`, in torch: many times faster than the reference interpreter, and equal up to rounding."""
+    module = GraphModule(graph)
+
+    def run(samples: Array, names: Sequence[str]) -> dict[str, Array]:
+        made: dict[str, Array] = {}
+
+        def keep(name: str, _module: Any, _inputs: Any, output: Tensor) -> None:
+            made[name] = output.numpy()
+
+        inner = [name for name in names if name != graph.output.name]
+        handles = [module.get_submodule(name).register_forward_hook(partial(keep, name)) for name in inner]
+        try:
+            with torch.no_grad():
+                answer = module(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
+        finally:
+            for handle in handles:
+                handle.remove()
+        return made | ({graph.output.name: answer} if graph.output.name in names else {})
+
+    return run

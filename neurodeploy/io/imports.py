@@ -103,9 +103,16 @@ def _namesake(name: str) -> str | None:
     if loaded is None:
         return None
     spec = PathFinder.find_spec(name)
-    if spec is None or spec.origin is None or Path(spec.origin).resolve() == Path(loaded).resolve():
+    if spec is None or spec.origin is None or _same(Path(spec.origin), Path(loaded)):
         return None
     return f"module {name} is {spec.origin}, but {loaded} has been imported under that name"
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, or to copies of it: such as that in a project, and that beside its checkpoints."""
+    return one.resolve() == other.resolve() or (
+        one.is_file() and other.is_file() and one.name != "__init__.py" and one.read_bytes() == other.read_bytes()
+    )
 
 
 def told(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from torch import nn
 from neurodeploy.conversion import Method
 from neurodeploy.conversion.convert import Thresholds
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
+from neurodeploy.distillation.term import ClassWeights
 from neurodeploy.dynamics.encoders import AnyEncoder
 from neurodeploy.dynamics.settings import CubaSettings as CubaSettings
 from neurodeploy.dynamics.settings import LifSettings as LifSettings
@@ -57,6 +58,7 @@ class TrainingSettings(Section):
             ends with the average. None: the last weights.
         patience: stop after so many epochs without a better validation accuracy, and end with the best weights. None: never.
         validation_samples: held out of the training set, for `patience`.
+        stratified: hold out of every class as many as its share; otherwise they are drawn from all alike.
     """
 
     epochs: int = Field(ge=0, le=100_000)
@@ -73,11 +75,14 @@ class TrainingSettings(Section):
     average: float | None = Field(default=None, gt=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
     validation_samples: int = Field(default=0, ge=0)
+    stratified: bool = False
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> "TrainingSettings":
         if (self.patience is None) != (self.validation_samples == 0):
             raise ValueError("patience and validation_samples belong together; give both or neither")
+        if self.stratified and self.validation_samples == 0:
+            raise ValueError("stratified: true found without validation_samples, which it is about; give both or neither")
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate: {self.accumulate} pieces found for batches of {self.batch_size}")
         return self
@@ -116,9 +121,11 @@ class SourceSettings(TrainingSettings):
 
     Attributes:
         label_smoothing: share of the target that is spread over all classes.
+        class_weights: see `CrossEntropy`.
     """
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: ClassWeights | None = None
 
 
 class TeacherSettings(SourceSettings):

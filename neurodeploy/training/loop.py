@@ -147,7 +147,7 @@ class _Run:
 
     def __init__(self, plan: Plan, kept: _Kept | None, fabric: Fabric) -> None:
         self.plan, self.data, self.teacher, self.fabric = plan, plan.data, plan.teacher, fabric
-        self.settings, self.terms = plan.settings, plan.terms
+        self.settings = plan.settings
         self.progress = plan.start if kept is None else kept.progress
         with determined(plan.seed, plan.draws, "weights"):
             self.network = plan.network().to(fabric.device)
@@ -170,7 +170,9 @@ class _Run:
         if self.settings.average is not None:
             average = None if kept is None else kept.group("average")
             self.average = MovingAverage(self.network, self.settings.average, average)
-        self.split = split(self.data, self.settings.validation_samples, plan.seed)
+        self.split = split(self.data, self.settings.validation_samples, plan.seed, stratified=self.settings.stratified)
+        labels = self.data.train_labels[self.split.train]
+        self.terms = tuple(term.fitted(labels, self.data.classes) for term in plan.terms)
 
     @property
     def epoch(self) -> int:

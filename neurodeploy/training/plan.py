@@ -73,7 +73,7 @@ def plan_of_role(
         filling = None
         if weights is not None:
             start, filling = start.model_copy(update={"weights_sha256": weights.sha256}), _filling(weights, start)
-        terms: tuple[LossTerm, ...] = (CrossEntropy(label_smoothing=relu.label_smoothing),)
+        terms: tuple[LossTerm, ...] = (CrossEntropy(label_smoothing=relu.label_smoothing, class_weights=relu.class_weights),)
         return Plan(start, role, data, terms, start.build, filling, recipe.augmentation, teacher)
     student, prepare = recipe.student_named(role), None
     if student.needs_teacher and teacher is None:

@@ -213,7 +213,8 @@ _GLOBAL_POOLS = {"neurodeploy.GlobalAvgPool1d": 1, "neurodeploy.GlobalAvgPool2d"
 _GLOBAL_MAX_POOLS = {"neurodeploy.GlobalMaxPool1d"}
 _FREE_NAMES = _names(
     "neurodeploy.DirectEncoding neurodeploy.EventInput neurodeploy.StaticInput neurodeploy.Delay neurodeploy.Flatten "
-    "neurodeploy.TimeMean sinabs.layers.pool2d.SumPool2d sinabs.layers.reshape.UnflattenTime "
+    "neurodeploy.TimeMean neurodeploy.Normalize neurodeploy.Quantize "
+    "sinabs.layers.pool2d.SumPool2d sinabs.layers.reshape.UnflattenTime "
     "snntorch._layers.bntt.BatchNormTT1d snntorch._layers.bntt.BatchNormTT2d "
     "spikingjelly.activation_based.layer.dropout.Dropout spikingjelly.activation_based.layer.dropout.Dropout2d "
     "neurodeploy.LowPass"  # the synaptic current of the neurons that read it, part of their update

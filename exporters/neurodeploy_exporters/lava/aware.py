@@ -298,7 +298,8 @@ class LoihiTuning(Tuning):
 
     def __init__(self, graph: Graph, settings: TuningSettings) -> None:
         source = hard_reset(graph) if settings.reset else graph
-        rounded, parts = to_grid(source) if settings.exact else source, partition(source)
+        rounded = to_grid(source, input_bits=settings.input_bits) if settings.exact else source
+        parts = partition(source)
         spikes, samples = None, settings.calibration
         if samples is not None and not settings.exact:
             spikes = entering_spikes(source, parts, samples, source.steps or len(samples))

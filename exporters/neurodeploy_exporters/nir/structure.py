@@ -63,6 +63,7 @@ class Structure(BaseModel):
 def member(node: ops.Node, written: str | None) -> Member:
     """What is to be told of one node."""
     told = {field.name: getattr(node, field.name) for field in fields(node) if field.name not in ("name", "inputs", *_ARRAYS)}
+    told = {name: value for name, value in told.items() if value is not None}  # what is unknown is left out
     constants = json.loads(TypeAdapter(dict[str, Any]).dump_json(told))
     has_bias = getattr(node, "bias", None) is not None
     return Member(kind=node.kind, name=node.name, inputs=node.inputs, written=written, has_bias=has_bias, constants=constants)
@@ -99,7 +100,8 @@ def rebuilt(one: Member, content: Content) -> ops.Node:
     values: dict[str, Any] = {"name": one.name, "inputs": one.inputs}
     hints = get_type_hints(kind)
     expected = {field.name for field in fields(kind)} - {"name", "inputs"} - _ARRAYS
-    if set(one.constants) != expected:
+    unknown = {field.name for field in fields(kind) if field.default is None}
+    if not expected - unknown <= set(one.constants) <= expected:
         raise UserError(f"node {one.name}: constants {sorted(one.constants)} found, {sorted(expected)} expected")
     for name, value in one.constants.items():
         try:

@@ -7,8 +7,14 @@ import numpy as np
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Shape
-from neurodeploy.graph.tracing.rules import Calling, each, function
+from neurodeploy.graph.tracing.rules import Calling, each, function, refused
 from neurodeploy.graph.tracing.signals import Signal
+
+refused(
+    *(f"{kind}max_pool{axes}d_with_indices" for kind in ("", "adaptive_") for axes in (1, 2, 3)),
+    *("max_unpool1d", "max_unpool2d", "max_unpool3d", "lp_pool1d", "lp_pool2d", "lp_pool3d", "fractional_max_pool2d"),
+    reason="take plain average or max pools, without indices",
+)
 
 
 @function("max_pool1d", "max_pool2d", "max_pool3d")

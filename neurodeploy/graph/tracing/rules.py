@@ -7,7 +7,7 @@ several results. What has no rule is refused, never skipped.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from neurodeploy.graph.tracing.signals import Lead, Signal, regrouped
 from neurodeploy.io.errors import UserError
 
 Answer: TypeAlias = Signal | Sequence[Signal]
-Rule: TypeAlias = Callable[..., Answer]
+Rule = TypeVar("Rule", bound=Callable[..., Answer])
 
-FUNCTIONS: dict[str, Rule] = {}
+FUNCTIONS: dict[str, Callable[..., Answer]] = {}
 REFUSED: dict[str, str] = {}
 """Functions that have no form in a graph, with what to do instead."""
 

@@ -59,8 +59,9 @@ def _transposed(
 ) -> Signal:
     fields, axes = _constants(c, weight, bias), weight.ndim - 2
     c.one_lead(x, axes)
-    geometry = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
-    return c.node(ops.ConvTransposeNode, x, **fields, **{k: each(v, axes) for k, v in geometry.items()}, groups=groups)
+    geometry: dict[str, Any] = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
+    fields |= {name: each(value, axes) for name, value in geometry.items()}
+    return c.node(ops.ConvTransposeNode, x, **fields, groups=groups)
 
 
 @function("linear")

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from neurodeploy.graph import ops
+from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import DenseNetSpec, Relu
@@ -42,9 +44,12 @@ def test_a_spiking_densenet_is_refused(spiking):
         SPEC.build(1, 5, spiking())
 
 
-def test_its_concatenations_have_no_form_in_a_graph():
-    with pytest.raises(UserError, match=r"operation cat .*: has no form in a graph"):
-        trace(SPEC.build(1, 5, Relu()), (1, 8, 8))
+def test_its_concatenations_are_in_its_graph():
+    torch.manual_seed(0)
+    network, x = SPEC.build(1, 5, Relu()).eval(), torch.rand(3, 1, 8, 8)
+    graph = trace(network, (1, 8, 8))
+    assert graph.of(ops.ConcatNode)
+    torch.testing.assert_close(GraphModule(graph)(x), network(x).logits)
 
 
 def test_a_resolution_that_runs_out_is_refused_with_the_name_of_the_pool():

@@ -92,7 +92,7 @@ def test_an_ms_network_has_no_partition_because_its_currents_bypass_the_neurons(
 
 def test_an_odd_resolution_beside_a_pooled_shortcut_is_refused_in_the_graph_too(spiking):
     network = ResNetSpec(channels=(3, 4), blocks=(1, 1), shortcut="avg-pool").build(1, 5, spiking())
-    with pytest.raises(UserError, match=r"node block2\.add: inputs of shapes \(4, 4, 4\) and \(4, 3, 3\) found"):
+    with pytest.raises(UserError, match=r"layer block2\.shortcut\.0: a resolution of 7×7 found, even sides expected"):
         trace(network, (1, 7, 7))
 
 
@@ -103,8 +103,8 @@ def test_dropout_is_no_node(spiking, small_named):
     assert not [node.name for node in trace(network, small.shape).nodes if "dropout" in node.name]
 
 
-def test_tracing_does_not_depend_on_the_samples_size_check(spiking, small_named):
+def test_samples_of_another_size_are_refused_before_they_are_traced(spiking, small_named):
     network = small_named("svgg").build(spiking()).eval()
     assert torch.equal(network.samples(torch.ones(1, 2, 16, 16)), torch.ones(1, 2, 16, 16))
-    with pytest.raises(UserError, match="node hidden1: input of shape"):
+    with pytest.raises(UserError, match="samples of 32×32 pixels found, 16×16 expected"):
         trace(network, (2, 32, 32))

@@ -6,10 +6,9 @@ import torch
 from torch import nn
 
 from neurodeploy.dynamics import layers
-from neurodeploy.graph import Graph, interpreter, ops
+from neurodeploy.graph import interpreter
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.io.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -44,21 +43,3 @@ def test_batch_norm_takes_its_statistics_over_time_and_batch_together():
     y = layers.BatchNorm1d(3)(x)
     torch.testing.assert_close(y.mean((0, 1, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(y.var((0, 1, 3), correction=0), torch.ones(3), atol=1e-3, rtol=0)
-
-
-def test_pools_over_length_that_a_graph_cannot_hold_are_refused_by_layer():
-    for layer, message in (
-        (layers.AvgPool1d(2, padding=1), "layer 0: pooling with padding"),
-        (layers.MaxPool1d(2, dilation=2), "layer 0: pooling with padding, dilation"),
-        (layers.AvgPool1d(9), r"node 0: input of shape \(3, 8\) does not fit a pooling window of \(9,\)"),
-    ):
-        with pytest.raises(UserError, match=message):
-            trace(nn.Sequential(layer), (3, 8))
-
-
-def test_a_pool_over_three_axes_has_no_torch_layer():
-    pool = ops.AvgPoolNode(name="pool", inputs=("input",), kernel=(2, 2, 2), stride=(2, 2, 2))
-    with pytest.raises(UserError, match="node pool: pooling over 3 axes found, 1 or 2 expected"):
-        GraphModule(
-            Graph([ops.InputNode(name="input", shape=(1, 4, 4, 4)), pool, ops.OutputNode(name="out", inputs=("pool",))])
-        )
