@@ -159,9 +159,7 @@ class TeacherSettings(SourceSettings):
     @model_validator(mode="after")
     def _is_trained_somewhere(self) -> "TeacherSettings":
         if self.epochs == 0 and self.module is None and self.weights is None:
-            raise ValueError(
-                "epochs: 0 found, at least 1 expected for a ReLU network that is not trained already (module, weights)"
-            )
+            raise ValueError("epochs: 0 found, at least 1 expected for a ReLU network without weights or module")
         if self.epochs and self.module is not None:
             raise ValueError(f"epochs: {self.epochs} found, 0 expected for a module, which is taken as it is; train it before")
         if self.module is not None and self.network is not None:

@@ -18,25 +18,28 @@ _SAMPLES = 3
 
 
 def check_own_teacher(recipe: Recipe, data: DataSet) -> None:
-    """Refuse a teacher that cannot teach the recipe's students; nothing is done for one of a recipe's network.
+    """Refuse a teacher that cannot teach the recipe's students; nothing is done for one that is trained from the start.
 
     Raises:
         UserError: it cannot be made, its weights do not fit, it does not take the samples, answers for other classes, or a loss
             term of a student cannot compare the two.
     """
-    if recipe.teacher.module is None:
+    settings, channels = recipe.teacher, data.sample_shape[0]
+    if settings.module is None and settings.weights is None:
         return
     with torch.random.fork_rng(devices=[]):
-        teacher = freeze(recipe.teacher.make())
-        if recipe.teacher.weights is not None:
-            read_weights(recipe.teacher.weights).put_into(teacher, name=recipe.teacher.module)
+        teacher = freeze(recipe.build("teacher", channels, data.classes))
+        if settings.weights is not None:
+            read_weights(settings.weights).put_into(teacher, name=settings.module or "the recipe's network")
+        if settings.module is None:
+            return
         check_weights(teacher, "teacher")
         numbers = torch.arange(_SAMPLES) % len(data.train_labels)
         samples, labels = data.train_samples[numbers], data.train_labels[numbers]
         with as_taught_by(recipe, teacher, data) as master:
             assert isinstance(master, Observed)
             for student in recipe.student:
-                network = recipe.build(student.name, data.sample_shape[0], data.classes)
+                network = recipe.build(student.name, channels, data.classes)
                 with observed(network, samples, what=f"student {student.name}") as learner:
                     check_pair(learner, master, student.loss, samples, labels, data.classes)
 
