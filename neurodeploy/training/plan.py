@@ -59,7 +59,15 @@ def plan_of_role(
     Raises:
         UserError: the student needs a teacher, or a network to be converted, and none was given.
     """
-    start = Progress(recipe=recipe, role=role, seed=seed, epoch=0, in_channels=data.sample_shape[0], classes=data.classes)
+    start = Progress(
+        recipe=recipe,
+        role=role,
+        seed=seed,
+        epoch=0,
+        in_channels=data.sample_shape[0],
+        classes=data.classes,
+        class_names=data.class_names,
+    )
     relu = recipe.relu(role)
     if relu is not None:
         terms: tuple[LossTerm, ...] = (CrossEntropy(label_smoothing=relu.label_smoothing, class_weights=relu.class_weights),)
