@@ -333,6 +333,7 @@ class _Distillation:
             source=source,
             sample_shape=tuple(data.train_samples.shape[1:]),
             classes=data.classes,
+            class_names=data.class_names,
             training=self.settings,
             loss=tuple(map(_stored, self.terms)),
             augmentation=tuple(map(_stored, self.augmentation)),

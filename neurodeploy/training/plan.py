@@ -66,7 +66,15 @@ def plan_of_role(
     Raises:
         UserError: the student needs a teacher, or a network to be converted, and none was given.
     """
-    start = Progress(recipe=recipe, role=role, seed=seed, epoch=0, in_channels=data.sample_shape[0], classes=data.classes)
+    start = Progress(
+        recipe=recipe,
+        role=role,
+        seed=seed,
+        epoch=0,
+        in_channels=data.sample_shape[0],
+        classes=data.classes,
+        class_names=data.class_names,
+    )
     relu = recipe.relu(role)
     if relu is not None:
         weights = read_weights(recipe.teacher.weights) if role == "teacher" and recipe.teacher.weights is not None else None
