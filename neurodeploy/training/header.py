@@ -119,7 +119,7 @@ class Header(BaseModel):
 
 
 class Progress(Header):
-    """Of a network of a recipe.
+    """Of a network of a recipe; for the fields that every header has, see `Header`.
 
     Attributes:
         recipe: the whole recipe that the network is trained by.
@@ -173,7 +173,7 @@ class Progress(Header):
 
 
 class ModuleProgress(Header):
-    """Of a module of the user's, which `neurodeploy.distill` trained.
+    """Of a module of the user's, which `neurodeploy.distill` trained; for the fields that every header has, see `Header`.
 
     Attributes:
         kind: tells it from the header of a recipe's network.

@@ -453,7 +453,7 @@ def test_a_checkpoint_knows_its_data_set(tmp_path, modules, monkeypatch, capsys)
     train(alone.Student(), None, tmp_path / "memory", epochs=1)
     code, text = called("evaluate", tmp_path / "memory" / "checkpoint.safetensors")
     assert code == 2
-    assert "was trained on data given in memory" in text
+    assert "no data of its own; give data with --data" in text
 
 
 SCRIPT = """
