@@ -177,6 +177,7 @@ class Model:
         deployment: of a checkpoint.
         title: of its bundles, where `name` says more.
         workers: processes that read samples which are not in memory.
+        class_names: of the classes; empty if they have none.
         normalization: of the samples, where one is known.
         normalizes: `module` does that itself, and takes samples as they are stored; else it takes normalised ones. `graph`
             always takes them as they are stored.
@@ -196,6 +197,7 @@ class Model:
     deployment: Deployment | None = None
     title: str = ""
     workers: int = 0
+    class_names: tuple[str, ...] = ()
     normalization: Normalization | None = None
     normalizes: bool = False
 
@@ -359,7 +361,7 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
     progress = loaded.progress
     name, title = checkpoint.describe(progress), progress.file_name
     if data is None and progress.data_set is None:
-        return Model(name, loaded.network, None, progress.data_words, title=title)
+        return Model(name, loaded.network, None, progress.data_words, title=title, class_names=progress.class_names)
     data = progress.load_data() if data is None else data
     places, deployment = dict[str, Place](), None
     if not progress.relu:
@@ -378,6 +380,7 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
         deployment=deployment,
         title=title,
         workers=data.workers,
+        class_names=data.class_names or progress.class_names,
         normalization=data.normalization,
     )
 

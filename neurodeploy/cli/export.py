@@ -10,7 +10,9 @@ from neurodeploy.cli.choices import (
     NIR_OPTIONS,
     AsJson,
     Convention,
+    Data,
     Device,
+    Inputs,
     InputShape,
     NirReset,
     Output,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from neurodeploy.app.deployment import Targets
     from neurodeploy.app.model import NirChoices
+    from neurodeploy.app.own_data import DataChoice
     from neurodeploy.recipe import FinetuneSettings
     from neurodeploy_exporters.bundle import Agreement, Bundle, InputGrid
     from neurodeploy_exporters.target import Target
@@ -74,10 +77,8 @@ def command(
     device: Device = "auto",
     chip_profile: Annotated[str, typer.Option(help="Energy profile of the chip, by name or TOML path.")] = "loihi1",
     host_profile: Annotated[str, typer.Option(help="Energy profile of the host, by name or TOML path.")] = "cmos45-fp32",
-    inputs: Annotated[
-        Path | None,
-        typer.Option("--input", help="Samples [N, …] in a .npy file, for a NIR file or a module.", show_default=False),
-    ] = None,
+    data: Data = None,
+    inputs: Inputs = None,
     convention: Convention = None,
     dt: TimeStep = None,
     reset: NirReset = None,
@@ -86,6 +87,7 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     from neurodeploy.app.model import knows_no_data
+    from neurodeploy.app.own_data import DataChoice
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training.evaluation import Accuracy
     from neurodeploy_energy.price.profiles import load
@@ -102,13 +104,14 @@ def command(
     without_data = not is_nir and not is_module and knows_no_data(Path(model))
     if not is_nir:
         refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
+    choice = DataChoice(data, inputs=inputs)
     if is_nir or is_module or without_data:
         what = "a NIR file" if is_nir else "a module" if is_module else "a checkpoint of a module"
         refuse(ctx, FINETUNE_OPTIONS, f"{what} brings no training data")
         choices = nir_choices(convention, dt, reset, input_shape, steps)
-        written = _export_with_inputs(model, choices, chosen, inputs, output, samples=samples, calibration=calibration)
+        written = _export_with_data(model, choices, chosen, choice, output, samples=samples, calibration=calibration)
     else:
-        refuse(ctx, ("inputs",), "a checkpoint brings its own data")
+        refuse(ctx, ("data", "inputs"), "a checkpoint brings its own data")
         settings = _settings(targets, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
         if settings is None:
             refuse(ctx, ("device",), "exporting needs none; it belongs to --finetune")
@@ -208,34 +211,24 @@ def _export_checkpoint(
     return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
 
 
-def _export_with_inputs(
+def _export_with_data(
     place: str,
     choices: "NirChoices",
     targets: "Targets",
-    inputs: Path | None,
+    choice: "DataChoice",
     output: Path | None,
     *,
     samples: int,
     calibration: int,
 ) -> list[Path]:
-    """A NIR file or a module, on samples of a file; says what was assumed.
+    """A NIR file or a module, on samples of a file or data set; says what was assumed.
 
     The bundles carry its first `samples`; those after them, `calibration` at most, are for targets that choose how they round.
+    Of a data set, these are training samples.
     """
-    from dataclasses import replace
+    from neurodeploy.app.own_module import deployed_with
 
-    from neurodeploy.app.model import inputs_for, load_model
-    from neurodeploy.app.verbs import deploy
-
-    model = load_model(place, choices)
-    for statement in model.statements:
-        err.print(f"{place}: {statement}")
-    values = inputs_for(model, inputs)
-    model = (
-        replace(model, test_samples=values)
-        if model.graph is not None
-        else deploy(model.module, values[:], name=model.title or place)
-    )
+    model = deployed_with(place, choice, choices, samples=samples + calibration, say=err.print)
     subject = model.subject(samples=samples, calibration=calibration)
     beside = Path(place).parent if place.endswith((".nir", ".safetensors")) else Path("runs") / place.replace(":", "-")
     root = output or beside / "bundles"

@@ -110,6 +110,37 @@ class Normalized:
         return self.normalization(batch, axis=2 if self.timed else 1)
 
 
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Samples of two sets, those of the first before those of the second."""
+
+    first: Samples
+    second: Samples
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size((len(self), *self.first.shape[1:]))
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, index: Tensor | slice, /) -> Tensor:
+        numbers, count = numbers_of(index, len(self)), len(self.first)
+        batch = torch.empty((len(numbers), *self.first.shape[1:]))
+        for of_part, part, offset in ((numbers < count, self.first, 0), (numbers >= count, self.second, count)):
+            if of_part.any():
+                batch[of_part] = part[numbers[of_part] - offset]
+        return batch
+
+
+def joined(first: Samples, second: Samples) -> Samples:
+    """Samples of two sets as one; normalised alike, or not at all."""
+    if isinstance(first, Normalized) and isinstance(second, Normalized):
+        return Normalized(joined(first.raw, second.raw), first.normalization, first.timed)
+    both_held = isinstance(first, Tensor) and isinstance(second, Tensor)
+    return torch.cat([first[:], second[:]]) if both_held else Joined(first, second)
+
+
 def as_stored(samples: Samples) -> Samples:
     """Samples before their normalisation, as augmentations take them: those are about pixels as they are stored."""
     return samples.raw if isinstance(samples, Normalized) else samples
@@ -130,6 +161,8 @@ def seeded(samples: Samples, seed: int) -> Samples:
         return Normalized(seeded(samples.raw, seed), samples.normalization, samples.timed)
     if isinstance(samples, Chosen):
         return Chosen(seeded(samples.samples, seed), samples.numbers)
+    if isinstance(samples, Joined):
+        return Joined(seeded(samples.first, seed), seeded(samples.second, seed))
     return samples.seeded(seed) if isinstance(samples, Drawing) else samples
 
 

@@ -26,6 +26,8 @@ class Header(BaseModel):
         stopped: ended before its last epoch, because the validation accuracy no longer rose.
         best_accuracy, epochs_since_best: of early stopping so far.
         scaler: state of the loss scaling in float16.
+        classes: K.
+        class_names: of the data, in the order of the answers; empty if they have none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +41,8 @@ class Header(BaseModel):
     best_accuracy: float | None = None
     epochs_since_best: int = Field(default=0, ge=0)
     scaler: dict[str, float] = Field(default_factory=dict)
+    classes: int = Field(ge=2)
+    class_names: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -93,6 +97,19 @@ class Header(BaseModel):
         return "no data"
 
     @abstractmethod
+    def check_samples(self, shape: tuple[int, ...], origin: str, *, timed: bool = False) -> None:
+        """Refuse samples that the network was not trained on the like of.
+
+        Args:
+            shape: of a sample.
+            origin: of the samples, for the message.
+            timed: they have a time axis of their own, before all others.
+
+        Raises:
+            UserError: their shape does not fit.
+        """
+
+    @abstractmethod
     def build(self) -> nn.Module:
         """The untrained network that the weights belong to.
 
@@ -102,19 +119,20 @@ class Header(BaseModel):
 
 
 class Progress(Header):
-    """Of a network of a recipe.
+    """Of a network of a recipe; for the fields that every header has, see `Header`.
 
     Attributes:
         recipe: the whole recipe that the network is trained by.
         role: "teacher", "source" or the name of a student.
-        in_channels, classes: what the network was built for.
+        in_channels: that the network was built for.
+        weights_sha256: of the file of weights that it began with; None without one.
     """
 
-    identity: ClassVar[tuple[str, ...]] = ("recipe", "role", "seed", "in_channels", "classes")
+    identity: ClassVar[tuple[str, ...]] = ("recipe", "role", "seed", "in_channels", "classes", "weights_sha256")
     recipe: Recipe
     role: str
     in_channels: int = Field(ge=1)
-    classes: int = Field(ge=2)
+    weights_sha256: str | None = None
 
     @field_validator("role")
     @classmethod
@@ -143,20 +161,25 @@ class Progress(Header):
     def targets(self) -> dict[str, tuple[Target, TargetOptions]]:
         return self.recipe.export.target_options()
 
+    def check_samples(self, shape: tuple[int, ...], origin: str, *, timed: bool = False) -> None:
+        frames = self.recipe.data.event_frames
+        expected = (self.in_channels,) if frames is None else (frames, self.in_channels)
+        if timed != (frames is not None) or shape[: len(expected)] != expected:
+            axes = ", ".join(map(str, (*expected, "…")))
+            raise UserError(f"{origin}: samples of shape {shape} found, ({axes}) expected by {self.title}")
+
     def build(self) -> nn.Module:
-        recipe = self.recipe
-        return recipe.network_of(self.role).build(self.in_channels, self.classes, recipe.activations(self.role))
+        return self.recipe.build(self.role, self.in_channels, self.classes)
 
 
 class ModuleProgress(Header):
-    """Of a module of the user's, which `neurodeploy.distill` trained.
+    """Of a module of the user's, which `neurodeploy.distill` trained; for the fields that every header has, see `Header`.
 
     Attributes:
         kind: tells it from the header of a recipe's network.
         name: of its class.
         source: `package.module:name` that makes it; None if nothing was known that does.
         sample_shape: of a sample, without the batch.
-        classes: K.
         training: length, optimizer and schedule.
         loss, augmentation: the terms and augmentations, as recipes write them.
         precision: of the arithmetic in training.
@@ -183,7 +206,6 @@ class ModuleProgress(Header):
     name: str
     source: str | None = None
     sample_shape: tuple[int, ...]
-    classes: int = Field(ge=2)
     training: TrainingSettings
     loss: tuple[dict[str, Any], ...]
     augmentation: tuple[dict[str, Any], ...] = ()
@@ -209,6 +231,10 @@ class ModuleProgress(Header):
     @property
     def data_words(self) -> str:
         return self.data_note
+
+    def check_samples(self, shape: tuple[int, ...], origin: str, *, timed: bool = False) -> None:  # noqa: ARG002
+        if shape != self.sample_shape:
+            raise UserError(f"{origin}: samples of shape {shape} found, {self.sample_shape} expected by {self.title}")
 
     def build(self) -> nn.Module:
         if self.source is None:
