@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.graph import Graph, grid, ops
+from neurodeploy.graph.entry import without
 from neurodeploy.graph.module import torch_run
 from neurodeploy.graph.ops import Range
-from neurodeploy.graph.transforms import without
 from neurodeploy_exporters.bundle import InputEffect, InputGrid, InputNormalization
 from neurodeploy_exporters.bundle.bundle import Inputs
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neurodeploy.graph import Graph, partition
+from neurodeploy.graph.entry import fold_normalization
 from neurodeploy.graph.grid import grid_layers, to_grid, with_peak
 from neurodeploy.graph.ops import Node
 from neurodeploy.graph.ops.terminals import INPUT_BITS
-from neurodeploy.graph.transforms import fold_normalization
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import installed
 from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, Piece

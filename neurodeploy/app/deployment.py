@@ -14,11 +14,11 @@ from neurodeploy.data import DataSet, Normalization
 from neurodeploy.data.samples import as_stored
 from neurodeploy.dynamics.encodings import EventInput, HostEncoding, OwnEncoding
 from neurodeploy.graph import Graph, fold_batch_norm, ops
+from neurodeploy.graph.entry import entering
 from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.interpreter import Array
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
-from neurodeploy.graph.transforms import entering
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy

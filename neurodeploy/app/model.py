@@ -204,6 +204,8 @@ class Model:
     def taking(self, samples: Samples, of: "Model") -> Samples:
         """The samples of another model as `module` takes them.
 
+        A module of the caller's, of which nothing is known, takes normalised ones where the other model normalises them.
+
         Args:
             samples: as the module of the other model takes them.
             of: that model.
@@ -211,11 +213,12 @@ class Model:
         Raises:
             UserError: they are normalised, this module does that itself, and they are unknown before it.
         """
-        if self.normalizes == of.normalizes or self.normalization is None or of.normalization is None:
+        if self.normalizes == of.normalizes:
             return samples
         if of.normalizes:
-            timed = isinstance(self.test_samples, Normalized) and self.test_samples.timed
-            return Normalized(samples, self.normalization, timed)
+            assert of.normalization is not None
+            made = Normalized(samples, of.normalization, isinstance(of.module, GraphModule) and of.module.graph.input.timed)
+            return made[:] if isinstance(samples, Tensor) else made
         if not isinstance(samples, Normalized):
             raise UserError(
                 f"{self.name}: takes samples as they are stored, {of.name} normalised ones; give two models that take the same"

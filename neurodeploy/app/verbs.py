@@ -277,7 +277,8 @@ def energy(
     Args:
         model: a torch module, a `Model`, a bundle, or the path of a checkpoint, bundle or NIR file.
         samples: `[N, …]`; a checkpoint's test set or a bundle's sample if None. They are run in batches of 250.
-        baseline: a model to compare with, counted on the same samples.
+        baseline: a model to compare with, counted on the same samples: normalised where it takes them so, or is a torch
+            module, and `model` normalises them itself.
         twin: the trained ReLU network that stands for the model, such as its teacher.
         profiles: energy profiles by name or path; the first is the headline.
         host: profile of the host that computes what is before and after a chip.

@@ -6,6 +6,6 @@ graph can be read and exported without loading torch.
 
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.partition import Part, Partition, partition
-from neurodeploy.graph.transforms import fold_batch_norm
+from neurodeploy.graph.transforms import fold_batch_norm, fold_padding
 
-__all__ = ["Graph", "Part", "Partition", "fold_batch_norm", "partition"]
+__all__ = ["Graph", "Part", "Partition", "fold_batch_norm", "fold_padding", "partition"]

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.graph import ops
+from neurodeploy.graph.entry import entering
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Range
 from neurodeploy.graph.ops.operation import exponent as exponent
 from neurodeploy.graph.ops.terminals import INPUT_BITS
-from neurodeploy.graph.transforms import entering
 from neurodeploy.io.errors import UserError
 
 DEFAULT = Range(INPUT_BITS, 1 << INPUT_BITS)

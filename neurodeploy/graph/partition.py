@@ -13,8 +13,9 @@ class Part:
 
     Attributes:
         name: "encoder", "body" or "head".
-        members: names of its nodes, in order of computation. A sum of spikes that an earlier part computes for itself and this
-            one needs too is a member of both, so that spikes cross, and no counts.
+        members: names of its nodes, in order of computation. A sum of spikes, or what moves them to other places, that an
+            earlier part computes for itself and this one needs too is a member of both, so that spikes cross, as they were
+            fired.
         inputs: tensors that enter, made by the network's Input or by an earlier part.
         outputs: tensors that leave, read by a later part; for the head the network's answer.
     """
@@ -96,24 +97,25 @@ def partition(graph: Graph, *, spikes_only: bool = True) -> Partition:
 
 
 def _members(graph: Graph, name: str, where: dict[str, str], spiking: set[str]) -> set[str]:
-    """Nodes of a part: its own, and the sums of spikes that it reads from an earlier part, which it takes again."""
+    """Nodes of a part: its own, and what it reads of an earlier part that is made of spikes, which it computes again."""
     found = {node for node, part in where.items() if part == name}
     pending = [source for node in found for source in graph[node].inputs]
     while pending:
         tensor = pending.pop()
-        if tensor not in found and tensor not in spiking and _is_sum_of_spikes(graph, tensor, spiking):
+        if tensor not in found and tensor not in spiking and _is_made_of_spikes(graph, tensor, spiking):
             found.add(tensor)
             pending += graph[tensor].inputs
     return found
 
 
-def _is_sum_of_spikes(graph: Graph, tensor: str, spiking: set[str]) -> bool:
+def _is_made_of_spikes(graph: Graph, tensor: str, spiking: set[str]) -> bool:
+    """Whether it is a sum of spikes, or spikes in other places."""
     pending = [tensor]
     while pending:
         name = pending.pop()
         if name in spiking:
             continue
-        if not isinstance(graph[name], ops.AddNode):
+        if not isinstance(graph[name], ops.AddNode | ops.Moving):
             return False
         pending += graph[name].inputs
     return True

@@ -1,13 +1,14 @@
-"""Graphs made of graphs: batch norm folded, nodes put in front; and whether two graphs are the same network."""
+"""Folding batch norm and padding into synapses, and whether two graphs are the same network."""
 
 from dataclasses import fields, replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
-from neurodeploy.graph.ops import Node
+from neurodeploy.graph.ops import Node, Shape
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -36,67 +37,78 @@ def _merge(synapse: ops.Weighted, norm: ops.BatchNormNode) -> ops.Weighted:
     return replace(synapse.scaled(scale), bias=bias.astype(np.float32))
 
 
-def entering(graph: Graph, node: Node) -> Graph:
-    """The graph with one node more, which its samples go through first, or right after their normalisation.
+def fold_padding(graph: Graph) -> Graph:
+    """Merge every `PadNode` over spatial axes alone into the convolution that alone reads it.
+
+    Where it pads both ends alike the convolution's own padding grows; else the kernel grows by zeros too (see `symmetric`).
+    Padding of channels, and padding that is read by others too, stays.
+    """
+    pads: dict[str, ops.PadNode] = {}
+    kept: list[Node] = []
+    for node in graph.nodes:
+        readers = graph.consumers(node.name)
+        if isinstance(node, ops.PadNode) and not any(node.pads[0]) and [type(reader) for reader in readers] == [ops.ConvNode]:
+            pads[node.name] = node
+        elif isinstance(node, ops.ConvNode) and node.inputs[0] in pads:
+            kept.append(_padded(graph, pads[node.inputs[0]], node))
+        else:
+            kept.append(node)
+    return Graph(kept)
+
+
+def _padded(graph: Graph, pad: ops.PadNode, conv: ops.ConvNode) -> ops.ConvNode:
+    before = tuple(number + p for (number, _), p in zip(pad.pads[1:], conv.padding, strict=True))
+    outputs, shape = graph.shape(conv.name)[1:], graph.shape(pad.inputs[0])[1:]
+    weight, padding, dilation = symmetric(conv.weight, shape, conv.dilation, conv.stride, before, outputs)
+    return replace(conv, inputs=pad.inputs, weight=weight, padding=padding, dilation=dilation)
+
+
+def symmetric(
+    weight: Any, shape: Shape, dilation: Shape, stride: Shape, before: Shape, outputs: Shape
+) -> tuple[Any, Shape, Shape]:
+    """A convolution that pads both ends of each axis by one number, and computes what one with two numbers does.
+
+    `y[o] = Σ_j w[j] x[s o + d j − a]`, `o = 0 … O − 1`, with zeros outside of the n values of x, reads
+    `b = s (O − 1) + d (K − 1) + 1 − n − a` values behind the last. With padding p = max(a, b, 0) instead of a, the kernel
+    begins with p − a zeros, and ends with as many as keep the number of outputs at O.
 
     Args:
-        graph: the network.
-        node: reads one tensor; its `inputs` are set here, and its name gets a number where a layer has it already.
+        weight: `[C_out, C_in / groups, *kernel]`.
+        shape: n of each axis.
+        dilation, stride: d and s.
+        before: a, which may be negative: the first values are not read then.
+        outputs: O.
+
+    Returns:
+        Weight, padding, and dilation: 1 along axes whose kernel has grown.
     """
-    first = next(iter(graph.of(ops.NormalizeNode)), None)
-    place: Node = graph.input if first is None or first.inputs != (graph.input.name,) else first
-    name, number = node.name, 1
-    while name in graph:
-        number += 1
-        name = f"{node.name}{number}"
-    made: list[Node] = []
-    for one in graph.nodes:
-        if one is place:
-            made += [one, replace(node, name=name, inputs=(one.name,))]
-        else:
-            made.append(replace(one, inputs=tuple(name if source == place.name else source for source in one.inputs)))
-    return Graph(made)
+    padding, dilations = [], []
+    for axis, (n, d, s, a, count) in enumerate(zip(shape, dilation, stride, before, outputs, strict=True)):
+        taps = weight.shape[2 + axis]
+        extent = d * (taps - 1) + 1
+        p = max(a, s * (count - 1) + extent - n - a, 0)
+        first = p - a
+        last = max(0, n + p + a - extent - s * count + 1)
+        if first or last:
+            sizes = list(weight.shape)
+            sizes[2 + axis] = first + extent + last
+            longer = np.zeros(sizes, weight.dtype)
+            longer[(slice(None),) * (2 + axis) + (slice(first, first + extent, d),)] = weight
+            weight, d = longer, 1
+        padding.append(p)
+        dilations.append(d)
+    return weight, tuple(padding), tuple(dilations)
 
 
-def without(graph: Graph, name: str) -> Graph:
-    """The graph without a node of one input: what reads it reads that."""
-    (source,) = graph[name].inputs
-    return Graph(
-        replace(one, inputs=tuple(source if read == name else read for read in one.inputs))
-        for one in graph.nodes
-        if one.name != name
-    )
-
-
-def fold_normalization(graph: Graph) -> Graph:
-    """Merge the normalisation of samples into the weights of the layers that read it.
-
-    `w' = w / std`, `b' = b - Σ w · mean / std`, computed in float64. It stays where a layer has zeros around its input, which
-    are zeros after the normalisation and would be others before it, or where something else than a synapse reads it.
-    """
-    normal = next(iter(graph.of(ops.NormalizeNode)), None)
-    if normal is None or not all(_takes_normalization(node) for node in graph.consumers(normal.name)):
-        return graph
-    merged = {node.name: _normalising(node, normal) for node in graph.consumers(normal.name) if isinstance(node, ops.Weighted)}
-    return without(Graph(merged.get(node.name, node) for node in graph.nodes), normal.name)
-
-
-def _takes_normalization(node: Node) -> bool:
-    return isinstance(node, ops.LinearNode) or (isinstance(node, ops.ConvNode) and not any(node.padding))
-
-
-def _normalising(synapse: ops.Weighted, normal: ops.NormalizeNode) -> ops.Weighted:
-    weight = synapse.weight.astype(np.float64)
-    channels = weight.shape[1] * getattr(synapse, "groups", 1)
-    mean, std = (np.broadcast_to(values.astype(np.float64), channels) for values in (normal.mean, normal.std))
-    # the channels that each output reads: all of them, or those of its group
-    groups = channels // weight.shape[1]
-    read = np.repeat(np.arange(channels).reshape(groups, -1), len(weight) // groups, axis=0)
-    axes = (1,) * (weight.ndim - 2)
-    scaled = weight / std[read].reshape(*read.shape, *axes)
-    bias = -(scaled * mean[read].reshape(*read.shape, *axes)).reshape(len(weight), -1).sum(1)
-    bias += 0 if synapse.bias is None else synapse.bias
-    return replace(synapse, weight=scaled.astype(np.float32), bias=bias.astype(np.float32))
+def ungrouped(weight: Any, groups: int) -> Any:
+    """`[C_out, C_in / groups, *kernel]` → `[C_out, C_in, *kernel]`, with zeros between the groups of channels."""
+    if groups == 1:
+        return weight
+    outputs, inputs, *kernel = weight.shape
+    spread = np.zeros((groups, outputs // groups, groups, inputs, prod(kernel)), weight.dtype)
+    number = np.arange(groups)
+    spread[number, :, number] = weight.reshape(groups, outputs // groups, inputs, -1)
+    return spread.reshape(outputs, groups * inputs, *kernel)
 
 
 def differences(one: Graph, other: Graph) -> tuple[str, ...]:

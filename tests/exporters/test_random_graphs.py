@@ -1,5 +1,5 @@
-"""Random networks with branches, strides, groups and pools: interpreter, torch and ONNX Runtime fire the same spikes, also in
-parts and in chunks; NIR files and ONNX models give them back.
+"""Random networks with branches, strides, groups, pools and moved values: interpreter, torch and ONNX Runtime fire the same
+spikes, also in parts and in chunks; NIR files and ONNX models give them back.
 """
 
 from collections.abc import Callable
@@ -66,14 +66,20 @@ def _conv(g: _Growing, source: str) -> ops.Node:
 def _avg_pool(g: _Growing, source: str) -> ops.Node:
     axes = len(g.shapes[source]) - 1
     kernel = g.draw(st.tuples(*[st.sampled_from((1, 2))] * axes))  # averages over 2 or 4 values are exact
-    return ops.AvgPoolNode(
-        name=g.name("avg"), inputs=(source,), kernel=kernel, stride=g.draw(st.tuples(*[st.integers(1, 2)] * axes))
-    )
+    stride = g.draw(st.tuples(*[st.integers(1, 2)] * axes))
+    return ops.AvgPoolNode(name=g.name("avg"), inputs=(source,), kernel=kernel, stride=stride, padding=_padding(g, kernel))
+
+
+def _padding(g: _Growing, kernel: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple(g.draw(st.tuples(*[st.integers(0, k - 1)] * 2)) for k in kernel)
 
 
 def _max_pool(g: _Growing, source: str) -> ops.Node:
     each = st.tuples(*[st.integers(1, 3)] * (len(g.shapes[source]) - 1))
-    return ops.MaxPoolNode(name=g.name("max"), inputs=(source,), kernel=g.draw(each), stride=g.draw(each))
+    kernel = g.draw(each)
+    return ops.MaxPoolNode(
+        name=g.name("max"), inputs=(source,), kernel=kernel, stride=g.draw(each), padding=_padding(g, kernel)
+    )
 
 
 def _neuron(g: _Growing, source: str) -> ops.Node:
@@ -95,7 +101,55 @@ def _delay(g: _Growing, source: str) -> ops.Node:
 
 
 def _relu(g: _Growing, source: str) -> ops.Node:
-    return ops.ReluNode(name=g.name("relu"), inputs=(source,))
+    return ops.ReluNode(name=g.name("relu"), inputs=(source,), ceiling=g.draw(st.sampled_from((None, 0.5, 1.0, 6.0))))
+
+
+def _pad(g: _Growing, source: str) -> ops.Node:
+    pads = g.draw(st.tuples(*[st.tuples(*[st.integers(0, 2)] * 2)] * len(g.shapes[source])))
+    return ops.PadNode(name=g.name("pad"), inputs=(source,), pads=pads)
+
+
+def _slice(g: _Growing, source: str) -> ops.Node:
+    starts = tuple(g.draw(st.integers(0, size - 1)) for size in g.shapes[source])
+    stops = tuple(g.draw(st.integers(start + 1, size)) for start, size in zip(starts, g.shapes[source], strict=True))
+    steps = g.draw(st.tuples(*[st.integers(1, 2)] * len(starts)))
+    return ops.SliceNode(name=g.name("slice"), inputs=(source,), starts=starts, stops=stops, steps=steps)
+
+
+def _concat(g: _Growing, source: str) -> ops.Node:
+    shape = g.shapes[source]
+    axis = g.draw(st.integers(0, len(shape) - 1))
+    fitting = [
+        name
+        for name, other in g.shapes.items()
+        if g.timed[name] and (*other[:axis], *other[axis + 1 :]) == (*shape[:axis], *shape[axis + 1 :])
+    ]
+    others = g.draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=2))
+    return ops.ConcatNode(name=g.name("join"), inputs=(source, *others), axis=axis)
+
+
+def _permute(g: _Growing, source: str) -> ops.Node:
+    order = g.draw(st.permutations(range(len(g.shapes[source]))).map(tuple))
+    return ops.PermuteNode(name=g.name("turn"), inputs=(source,), order=order)
+
+
+def _reshape(g: _Growing, source: str) -> ops.Node:
+    return ops.ReshapeNode(name=g.name("shape"), inputs=(source,), shape=g.draw(st.permutations(g.shapes[source]).map(tuple)))
+
+
+def _conv_transpose(g: _Growing, source: str) -> ops.Node:
+    channels, axes = g.shapes[source][0], len(g.shapes[source]) - 1
+    stride, few = g.draw(st.tuples(*[st.integers(1, 2)] * axes)), st.tuples(*[st.integers(1, 2)] * axes)
+    return ops.ConvTransposeNode(
+        name=g.name("up"),
+        inputs=(source,),
+        weight=g.weights(channels, g.draw(st.integers(1, 2)), *g.draw(few)),
+        stride=stride,
+        padding=g.draw(st.tuples(*[st.integers(0, 1)] * axes)),
+        output_padding=tuple(g.draw(st.integers(0, s - 1)) for s in stride),
+        dilation=g.draw(few),
+        groups=g.draw(st.sampled_from([n for n in (1, 2) if channels % n == 0])),
+    )
 
 
 def _add(g: _Growing, source: str) -> ops.Node:
@@ -103,7 +157,8 @@ def _add(g: _Growing, source: str) -> ops.Node:
     return ops.AddNode(name=g.name("sum"), inputs=(source, g.draw(st.sampled_from(alike))))
 
 
-_KINDS = (_conv, _conv, _neuron, _neuron, _add, _avg_pool, _max_pool, _cuba, _delay, _relu)
+_MOVES = (_pad, _slice, _concat, _permute, _reshape)
+_KINDS = (_conv, _conv, _neuron, _neuron, _add, _avg_pool, _max_pool, _cuba, _delay, _relu, *_MOVES, _conv_transpose)
 
 
 @st.composite

@@ -61,7 +61,7 @@ class PoolFirst(Conv2d):
 
 
 def window_of(graph: Graph, folded: ops.ConvNode, weight: NDArray[Any]) -> Shape | None:
-    """The pooling that was folded into a convolution; None if there is none, or its windows overlap.
+    """The pooling that alone was folded into a convolution; None if there is none, or its windows overlap.
 
     Args:
         graph: before folding; a convolution of the same name in it has the kernel without pooling.
@@ -71,12 +71,24 @@ def window_of(graph: Graph, folded: ops.ConvNode, weight: NDArray[Any]) -> Shape
     if folded.name not in graph:
         return None
     node = graph[folded.name]
-    if not isinstance(node, ops.ConvNode) or len(node.stride) != 2:
+    if not isinstance(node, ops.ConvNode) or len(node.stride) != 2 or _is_moved(graph, node):
         return None
     y, x = (after // before for after, before in zip(folded.stride, node.stride, strict=True))
     repeated = np.repeat(np.repeat(node.weight.astype(np.float64), y, 2), x, 3) / (y * x)
     same = y * x > 1 and repeated.shape == weight.shape and np.allclose(repeated, weight, rtol=1e-9, atol=0)
     return (y, x) if same else None
+
+
+def _is_moved(graph: Graph, node: ops.Node) -> bool:
+    """Whether more than pools and sums stand between a synapse and the spikes that it reads."""
+    pending = list(node.inputs)
+    while pending:
+        source = graph[pending.pop()]
+        if isinstance(source, ops.Moving):
+            return True
+        if not isinstance(source, ops.Spiking):
+            pending += source.inputs
+    return False
 
 
 def unfolded(layer: Any, weight: NDArray[Any]) -> NDArray[Any]:

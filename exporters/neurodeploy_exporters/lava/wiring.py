@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from neurodeploy.graph import Graph, Part, ops
 from neurodeploy.graph.ops import Shape
 from neurodeploy.graph.table import Table
+from neurodeploy.graph.transforms import ungrouped
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.lava.folding import fold_into_conv, fold_into_linear
+from neurodeploy_exporters.lava.folding import Step, fold_into_conv, fold_into_linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Afferent:
 
     Attributes:
         source: name of the spiking layer that it reads, or of the tensor that enters the body.
-        node: Conv or Linear with a float64 weight, pooling before it folded in, no bias; it reads `source`. A shortcut that
+        node: Conv or Linear with a float64 weight, the steps before it folded in, no bias; it reads `source`. A shortcut that
             passes spikes on as they are is a 1×1 convolution of one group per channel, with weights of 1 (a unit matrix where
             the spikes have one axis). Its name is that of the node in the graph where no other afferent comes from it, else
             `source>node`; for a way without a synapse `source>neurons`.
@@ -91,11 +92,10 @@ class Readout:
 
 @dataclass(frozen=True, eq=False)
 class _Way:
-    """From the spikes of `source` to some node; `synapse` has the pools before it folded in."""
+    """From the spikes of `source` to some node; `synapse` has the steps before it folded in."""
 
     source: str
-    pools: tuple[ops.AvgPoolNode, ...] = ()
-    flatten: bool = False
+    steps: tuple[Step, ...] = ()
     synapse: ops.ConvNode | ops.LinearNode | None = None
 
 
@@ -176,6 +176,7 @@ OPERATIONS: Table[Callable[..., _Current]] = Table("on Loihi", "take it out, or 
 
 _REFUSALS: dict[type[ops.Node], str] = {
     ops.MaxPoolNode: "max pooling cannot be done by spiking neurons; retrain with average pooling or a stride",
+    ops.ConvTransposeNode: "a transposed convolution has no form on Loihi; replace it by a convolution, or export to ONNX",
     ops.ReluNode: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
     ops.BatchNormNode: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear",
     ops.LowPassNode: (
@@ -201,21 +202,85 @@ def _fired(_: Graph, node: ops.NeuronNode, __: _Current) -> _Current:
 
 
 @OPERATIONS.rule(ops.AvgPoolNode)
-def _pooled(_: Graph, node: ops.AvgPoolNode, value: _Current) -> _Current:
+def _pooled(graph: Graph, node: ops.AvgPoolNode, value: _Current) -> _Current:
     for way in value.ways:
         if way.synapse is not None:
             raise UserError(
                 f"node {node.name}: average pooling after the synapse {way.synapse.name} and before its neurons; "
                 "move it behind the neurons, where it can be folded into the next synapse"
             )
-    return _Current(tuple(replace(way, pools=(*way.pools, node)) for way in value.ways))
+    if not node.count_padding:
+        raise UserError(
+            f"node {node.name}: an average that leaves out its padding is no one kernel; retrain with count_include_pad=True"
+        )
+    shape = graph.shape(node.inputs[0])
+    pad = ops.PadNode(name=node.name, inputs=node.inputs, pads=((0, 0), *node.pads))
+    plain = replace(node, padding=())
+    steps = ((pad, shape), (plain, pad.output_shape([shape]))) if node.padding else ((plain, shape),)
+    return _Current(tuple(replace(way, steps=(*way.steps, *steps)) for way in value.ways))
 
 
-@OPERATIONS.rule(ops.FlattenNode)
-def _flattened(_: Graph, node: ops.FlattenNode, value: _Current) -> _Current:
-    if any(way.flatten or way.synapse is not None for way in value.ways):
-        raise UserError(f"node {node.name}: a flatten right before a Linear synapse expected")
-    return _Current(tuple(replace(way, flatten=True) for way in value.ways))
+@OPERATIONS.rule(ops.PadNode, ops.SliceNode, ops.FlattenNode, ops.ReshapeNode, ops.PermuteNode)
+def _moved(graph: Graph, node: ops.Moving, value: _Current) -> _Current:
+    shape = graph.shape(node.inputs[0])
+    return _Current(tuple(_step(way, node, shape) for way in value.ways), _moved_bias(node, shape, value.bias))
+
+
+@OPERATIONS.rule(ops.ConcatNode)
+def _joined(graph: Graph, node: ops.ConcatNode, *values: _Current) -> _Current:
+    """The sum of its parts, each with zeros in the place of the others."""
+    total, found = graph.shape(node.name)[node.axis], _Current(())
+    start = 0
+    for source, value in zip(node.inputs, values, strict=True):
+        shape = graph.shape(source)
+        around = (start, total - start - shape[node.axis])
+        start += shape[node.axis]
+        pads = tuple(around if axis == node.axis else (0, 0) for axis in range(len(shape)))
+        pad = ops.PadNode(name=node.name, inputs=(source,), pads=pads)
+        part = _Current(tuple(_step(way, pad, shape) for way in value.ways), _moved_bias(pad, shape, value.bias))
+        found = _summed(graph, node, found, part)
+    return found
+
+
+def _step(way: _Way, node: ops.Moving, shape: Shape) -> _Way:
+    """The way continued by what moves values: before its synapse, or the synapse's own outputs, channel by channel."""
+    if way.synapse is None:
+        return replace(way, steps=(*way.steps, (node, shape)))
+    origin = _origins(node, shape)
+    weight: Any = way.synapse.weight
+    if isinstance(way.synapse, ops.ConvNode):
+        weight = ungrouped(weight, way.synapse.groups)
+    moved = np.zeros((len(origin), *weight.shape[1:]))
+    moved[origin > 0] = weight[origin[origin > 0] - 1]
+    if isinstance(way.synapse, ops.ConvNode):
+        return replace(way, synapse=replace(way.synapse, weight=moved, groups=1))
+    return replace(way, synapse=replace(way.synapse, weight=moved))
+
+
+def _moved_bias(node: ops.Moving, shape: Shape, bias: Any) -> Any:
+    if bias is None:
+        return None
+    return np.concatenate([np.zeros(1), bias])[_origins(node, shape)]
+
+
+def _origins(node: ops.Moving, shape: Shape) -> NDArray[np.int64]:
+    """Of each channel that it makes, the number of the one that it reads, from 1 on; 0 of a channel of zeros.
+
+    Raises:
+        UserError: it does something else than to move whole channels.
+    """
+    size = prod(shape[1:])
+    numbers: Any = np.arange(1, 1 + prod(shape)).reshape(1, *shape)
+    made = node.compute(numbers)[0]
+    rows: Any = made.reshape(len(made), -1)
+    origin: Any = (rows[:, 0] + size - 1) // size
+    whole = np.where(origin[:, None] > 0, (origin[:, None] - 1) * size + np.arange(1, 1 + size), 0)
+    if made.shape[1:] != shape[1:] or not np.array_equal(rows, whole):
+        raise UserError(
+            f"node {node.name}: a {node.kind} after a synapse and before its neurons; move it behind the neurons, where it can "
+            "be folded into the next synapse"
+        )
+    return np.asarray(origin, np.int64)
 
 
 @OPERATIONS.rule(ops.ConvNode, ops.LinearNode)
@@ -226,34 +291,44 @@ def _sent(graph: Graph, node: ops.ConvNode | ops.LinearNode, value: _Current) ->
                 f"node {node.name}: a second synapse after {way.synapse.name} without neurons between them; "
                 "put a spiking layer between them"
             )
+    _check_axes(node.name, graph.shape(node.name))
     bias = None if node.bias is None else np.asarray(node.bias, np.float64)
-    return _Current(tuple(_through(graph, way, node) for way in value.ways), bias)
+    return _Current(tuple(_through(way, node) for way in value.ways), bias)
+
+
+def _check_axes(name: str, shape: Shape) -> None:
+    if len(shape) > len(("C", "H", "W")):
+        raise UserError(
+            f"node {name}: neurons over {len(shape) - 1} spatial axes found, 1 or 2 expected on Loihi; replace its layers by "
+            "ones over fewer axes, or export to ONNX"
+        )
 
 
 @OPERATIONS.rule(ops.AddNode)
-def _summed(_: Graph, __: ops.AddNode, one: _Current, other: _Current) -> _Current:
+def _summed(_: Graph, __: ops.Node, one: _Current, other: _Current) -> _Current:
     biases = [value.bias for value in (one, other) if value.bias is not None]
     return _Current((*one.ways, *other.ways), sum(biases) if biases else None)
 
 
-def _through(graph: Graph, way: _Way, node: ops.ConvNode | ops.LinearNode) -> _Way:
-    """The way continued by a synapse, into which its pools are folded."""
-    shapes = [graph.shape(pool.inputs[0]) for pool in way.pools]
+def _through(way: _Way, node: ops.ConvNode | ops.LinearNode) -> _Way:
+    """The way continued by a synapse, into which its steps are folded."""
     weight: Any = np.asarray(node.weight, np.float64)
     if isinstance(node, ops.ConvNode):
-        folded = fold_into_conv(way.pools, shapes, replace(node, weight=weight))
+        folded = fold_into_conv(way.steps, replace(node, weight=weight))
         return replace(way, synapse=replace(folded, inputs=(way.source,), bias=None))
-    weight = fold_into_linear(way.pools, shapes, weight)
+    weight = fold_into_linear(way.steps, weight)
     return replace(way, synapse=replace(node, inputs=(way.source,), weight=weight, bias=None))
 
 
-def _windows(graph: Graph, way: _Way, synapse: ops.ConvNode | ops.LinearNode) -> NDArray[np.int64] | None:
-    apart = all(k <= q for pool in way.pools for k, q in zip(pool.kernel, pool.stride, strict=True))
-    if not way.pools or not apart or not isinstance(synapse, ops.LinearNode):
+def _windows(way: _Way, synapse: ops.ConvNode | ops.LinearNode) -> NDArray[np.int64] | None:
+    pools = [(node, shape) for node, shape in way.steps if isinstance(node, ops.AvgPoolNode)]
+    others = [node for node, _ in way.steps if not isinstance(node, ops.AvgPoolNode | ops.FlattenNode)]
+    apart = all(k <= q for pool, _ in pools for k, q in zip(pool.kernel, pool.stride, strict=True))
+    if not pools or others or not apart or not isinstance(synapse, ops.LinearNode):
         return None
-    shapes = [graph.shape(pool.inputs[0]) for pool in way.pools]
-    numbers = np.arange(1, 1 + prod(graph.shape(way.pools[-1].name)))[None]
-    spread: Any = fold_into_linear(way.pools, shapes, numbers)[0] * prod(k for pool in way.pools for k in pool.kernel)
+    last, shape = pools[-1]
+    numbers = np.arange(1, 1 + prod(last.output_shape([shape])))[None]
+    spread: Any = fold_into_linear(pools, numbers)[0] * prod(k for pool, _ in pools for k in pool.kernel)
     return np.asarray(np.rint(spread), np.int64) - 1
 
 
@@ -264,6 +339,7 @@ def _stage(graph: Graph, node: ops.NeuronNode, current: _Current) -> Stage:
             'with reset = "hard", or let it learn that: --finetune EPOCHS --finetune-reset'
         )
     shape = graph.shape(node.name)
+    _check_axes(node.name, shape)
     return Stage(node, _afferents(graph, current, node.name, shape), current.bias, shape)
 
 
@@ -271,18 +347,20 @@ def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tupl
     """One synapse for each way to the node `name`; those that differ in their weights alone are one."""
     found: list[Afferent] = []
     for way in current.ways:
-        whole = way if way.synapse is not None else _through(graph, way, _unit(name, shape))
+        whole = way if way.synapse is not None else _through(way, _unit(name, shape))
         assert whole.synapse is not None
-        windows = _windows(graph, way, whole.synapse)
-        one = Afferent(way.source, whole.synapse, way.flatten, graph.shape(way.source), windows)
+        source = graph.shape(way.source)
+        _check_axes(way.source, source)
+        flatten = isinstance(whole.synapse, ops.LinearNode) and len(source) > 1
+        one = Afferent(way.source, whole.synapse, flatten, source, _windows(way, whole.synapse))
         same = next((i for i, other in enumerate(found) if _alike(one, other)), None)
         if same is None:
             found.append(one)
         else:
             other = found[same]
             both: Any = other.node.weight + one.node.weight
-            alike = windows is not None and other.windows is not None and np.array_equal(windows, other.windows)
-            shared = windows if alike else None
+            alike = one.windows is not None and other.windows is not None and np.array_equal(one.windows, other.windows)
+            shared = one.windows if alike else None
             found[same] = replace(one, node=replace(other.node, weight=both), windows=shared)
     return tuple(found)
 

@@ -7,7 +7,6 @@ NIR (Pedersen et al. 2024, "Neuromorphic intermediate representation", neuroir.o
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -105,19 +104,8 @@ def _same(a: Value | None, b: Value | None) -> bool:
     return isinstance(a, str) and a == b
 
 
-def dense(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
-    """`[C_out, C_in / groups, *kernel]` → `[C_out, C_in, *kernel]`."""
-    if groups == 1:
-        return weight
-    outputs, inputs, *kernel = weight.shape
-    spread = np.zeros((groups, outputs // groups, groups, inputs, prod(kernel)), np.float32)
-    number = np.arange(groups)
-    spread[number, :, number] = weight.reshape(groups, outputs // groups, inputs, -1)
-    return spread.reshape(outputs, groups * inputs, *kernel)
-
-
 def grouped(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:
-    """The inverse of `dense`; what is between the groups is left out."""
+    """`[C_out, C_in, *kernel]` → `[C_out, C_in / groups, *kernel]`; what is between the groups is left out."""
     if groups == 1:
         return weight
     outputs, inputs, *kernel = weight.shape

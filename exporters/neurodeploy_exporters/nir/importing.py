@@ -143,8 +143,9 @@ def _pool(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     padding, shape = _sizes(name, node, "padding", 2, 0), builder.shapes[source]
     if len(shape) != 3 or any(k > n + 2 * p for k, n, p in zip(kernel, shape[1:], padding, strict=True)):
         raise UserError(f"node {name}: input of shape {shape} does not fit a pooling window of {kernel}")
-    if node.kind == "AvgPool2d" and padding == (0, 0):
-        return builder.add(ops.AvgPoolNode(name=name, inputs=(source,), kernel=kernel, stride=stride))
+    if node.kind == "AvgPool2d" and all(p < k for p, k in zip(padding, kernel, strict=True)):
+        pads = tuple((p, p) for p in padding)
+        return builder.add(ops.AvgPoolNode(name=name, inputs=(source,), kernel=kernel, stride=stride, padding=pads))
     if shape[0] * prod(kernel) > _MOST_VALUES:
         raise UserError(f"node {name}: a window of {kernel} over {shape[0]} channels found, a smaller one expected")
     weight = np.full((shape[0], 1, *kernel), 1 if node.kind == "SumPool2d" else 1 / prod(kernel), np.float32)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.ops import Shape
 from neurodeploy.graph.table import Table
+from neurodeploy.graph.transforms import ungrouped
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.nir.content import Primitive, Value, dense
+from neurodeploy_exporters.nir.content import Primitive, Value
 
 _MOST_WEIGHTS = 1 << 26  # that readers take of one node
 
@@ -49,6 +50,15 @@ OPERATIONS: Table[Callable[[Context, Any], list[Primitive]]] = Table("in NIR", "
 
 OPERATIONS.lack(ops.Spiking, "it has IF, LIF and CubaLIF neurons alone: train those, or export to ONNX instead")
 OPERATIONS.refuse(ops.ReluNode, "a ReLU found, which NIR does not have; export to ONNX instead")
+OPERATIONS.refuse(
+    ops.PadNode,
+    "padding found that no convolution alone reads, or of channels, which NIR does not have; put it right before a "
+    "convolution, or export to ONNX instead",
+)
+OPERATIONS.lack(ops.SliceNode, "put a stride in its place, or export to ONNX instead")
+OPERATIONS.lack(ops.ConcatNode, "put a sum in its place, or export to ONNX instead")
+OPERATIONS.lack(ops.Moving, "put a flatten right before a linear layer in its place, or export to ONNX instead")
+OPERATIONS.lack(ops.ConvTransposeNode, "export to ONNX instead")
 
 
 def _shape(shape: Shape) -> NDArray[np.int64]:
@@ -91,6 +101,7 @@ def _conv(context: Context, node: ops.ConvNode) -> list[Primitive]:
     bias = np.zeros(len(node.weight), np.float32) if node.bias is None else node.bias
     return [
         _convolution(
+            node.name,
             context.graph.shape(node.inputs[0]),
             node.weight,
             bias,
@@ -108,10 +119,11 @@ def _batch_norm(context: Context, node: ops.BatchNormNode) -> list[Primitive]:
     if axes not in (1, 2):
         raise NoNirForm(f"node {node.name}: batch norm over {axes} spatial axes found; fold it into the layer before it")
     weight = node.scale.reshape(-1, *(1,) * (1 + axes))
-    return [_convolution(shape, weight, node.shift, ((1,) * axes, (0,) * axes, (1,) * axes), len(weight))]
+    return [_convolution(node.name, shape, weight, node.shift, ((1,) * axes, (0,) * axes, (1,) * axes), len(weight))]
 
 
 def _convolution(
+    name: str,
     shape: Shape,
     weight: NDArray[np.float32],
     bias: NDArray[np.float32],
@@ -121,16 +133,16 @@ def _convolution(
     """Without metadata: versions of the `nir` package up to 1.0.4 refuse those of a convolution."""
     axes = weight.ndim - 2
     if axes not in (1, 2):
-        raise NoNirForm(f"a convolution over {axes} spatial axes found, 1 or 2 expected in NIR")
+        raise NoNirForm(f"node {name}: sums over {axes} spatial axes found, 1 or 2 expected in NIR; export to ONNX instead")
     pick: Callable[[Shape], Value] = (lambda pair: np.array(pair[0])) if axes == 1 else (lambda pair: np.array(pair))
     stride, padding, dilation = map(pick, geometry)
     if weight.size * groups > _MOST_WEIGHTS:
         raise NoNirForm(
-            f"a convolution of {groups} groups found, too large to be written as a plain one; export to ONNX instead"
+            f"node {name}: {groups} groups found, too large to be written as a plain convolution; export to ONNX instead"
         )
     fields: dict[str, Value] = {
         "input_shape": pick(shape[1:]),
-        "weight": dense(weight, groups),
+        "weight": ungrouped(weight, groups),
         "bias": bias,
         "stride": stride,
         "padding": padding,
@@ -197,6 +209,11 @@ def _flatten(context: Context, node: ops.FlattenNode) -> list[Primitive]:
 
 @OPERATIONS.rule(ops.AvgPoolNode)
 def _avg_pool(context: Context, node: ops.AvgPoolNode) -> list[Primitive]:
+    if not node.count_padding:
+        raise NoNirForm(
+            f"node {node.name}: an average that leaves out its padding found, which NIR does not have; count it "
+            "(count_include_pad=True), or export to ONNX instead"
+        )
     if len(node.kernel) == 2:
         return [_pool("AvgPool2d", node)]
     return [_as_convolution(context, node, 1 / prod(node.kernel))]
@@ -215,13 +232,23 @@ def _max_pool(context: Context, node: ops.MaxPoolNode) -> list[Primitive]:
 
 
 def _pool(kind: str, node: ops.AvgPoolNode | ops.MaxPoolNode) -> Primitive:
-    fields: dict[str, Value] = {"kernel_size": _shape(node.kernel), "stride": _shape(node.stride), "padding": _shape((0, 0))}
+    padding = _shape(_symmetric(node))
+    fields: dict[str, Value] = {"kernel_size": _shape(node.kernel), "stride": _shape(node.stride), "padding": padding}
     return Primitive(kind, fields)
 
 
+def _symmetric(node: ops.AvgPoolNode | ops.MaxPoolNode) -> Shape:
+    if any(before != after for before, after in node.pads):
+        raise NoNirForm(
+            f"node {node.name}: padding {node.padding} found, the same at both ends of an axis expected in NIR; train with "
+            "such padding, or export to ONNX instead"
+        )
+    return tuple(before for before, _ in node.pads)
+
+
 def _as_convolution(context: Context, node: ops.AvgPoolNode | ops.MaxPoolNode, weight: float) -> Primitive:
-    """NIR has no pools over one axis: equal weights, the channels apart."""
+    """NIR has pools over two axes alone: equal weights, the channels apart."""
     shape = context.graph.shape(node.inputs[0])
     weights = np.full((shape[0], 1, *node.kernel), weight, np.float32)
-    geometry = (node.stride, (0,), (1,))
-    return _convolution(shape, weights, np.zeros(shape[0], np.float32), geometry, shape[0])
+    geometry = (node.stride, _symmetric(node), (1,) * len(node.kernel))
+    return _convolution(node.name, shape, weights, np.zeros(shape[0], np.float32), geometry, shape[0])

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from neurodeploy.graph import Graph, Part, interpreter, ops, partition
-from neurodeploy.graph.grid import grid_layers
+from neurodeploy.graph import Graph, Part, fold_padding, interpreter, ops, partition
+from neurodeploy.graph.grid import grid_layers, grid_node
 from neurodeploy.graph.module import torch_run
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe, sample_of, write_bundle
@@ -87,6 +87,10 @@ class NirTarget(GridTarget):
         "onnx": ONNX_FORMAT,
     }
 
+    def deployed(self, graph: Graph, options: NirOptions) -> Graph:
+        """With zeros around an image in the convolution that reads them: NIR has no padding of its own."""
+        return super().deployed(fold_padding(graph), options)
+
     def check(self, graph: Graph, options: NirOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         _contents(self.deployed(graph, options), {})
 
@@ -96,7 +100,7 @@ class NirTarget(GridTarget):
         Raises:
             UserError: neither the network nor its body has a form in NIR, or no exact one; the message names the node.
         """
-        graph, name, exact = subject.graph, subject.name, options.quantize == "exact"
+        graph, name, exact = fold_padding(subject.graph), subject.name, options.quantize == "exact"
         deployed = self.on_grid(subject, options)
         sample = sample_of(deployed, subject.sample_inputs)
         contents, reason = _contents(deployed, {layer.name: layer.exponent for layer in grid_layers(graph, deployed)})
@@ -164,6 +168,13 @@ def _notes(graph: Graph, reason: str | None, encoding: str | None, allowed: int 
         notes.append(
             f"NIR knows sequences alone: feed whole.nir the same sample at each of {graph.steps} steps, and take the mean of "
             "its output over them."
+        )
+    grid = grid_node(graph)
+    if grid is not None and reason is None:
+        step, end = 2.0**-grid.exponent, grid.largest * 2.0**-grid.exponent
+        notes.append(
+            f"NIR does not round: give other readers of whole.nir multiples of {step:g} from {-end:g} to {end:g}, as its "
+            "metadata's input_step and input_largest say. This toolkit's reader rounds by itself."
         )
     if encoding is not None:
         notes.append(encoding)

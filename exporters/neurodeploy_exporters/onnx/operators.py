@@ -80,7 +80,20 @@ def _attributes(op: onnx.NodeProto) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in op.attribute}
 
 
-@_reads("Reshape", "QuantizeLinear")
+_SHAPE = ".shape"
+"""Ends the name of the constant that makes a Reshape a node's own: others only bring a tensor into another form."""
+
+
+@_reads("Reshape")
+def _read_reshape(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
+    if not (reader.is_constant(op.input[1]) and op.input[1].endswith(_SHAPE)):
+        reader.same(op)
+        return None
+    shape = tuple(map(int, reader.constant(op.input[1])[1:]))
+    return ops.ReshapeNode(name=reader.named(op), inputs=reader.source(op), shape=shape)
+
+
+@_reads("QuantizeLinear")
 def _another_form(reader: Reader, op: onnx.NodeProto) -> None:
     reader.same(op)
 
@@ -173,7 +186,43 @@ def _linear(writer: Writer, node: ops.LinearNode) -> None:
     writer.operator("Gemm", _synapse(writer, node), node.name, transB=int(writer.grids is None))
 
 
-def _synapse(writer: Writer, node: ops.ConvNode | ops.LinearNode) -> list[str]:
+@OPERATIONS.rule(ops.ConvTransposeNode)
+def _conv_transpose(writer: Writer, node: ops.ConvTransposeNode) -> None:
+    if any(more >= stride for more, stride in zip(node.output_padding, node.stride, strict=True)):
+        raise UserError(
+            f"node {node.name}: output padding {node.output_padding} with strides {node.stride} found, which ONNX Runtime does "
+            "not compute; train with less than the stride, and put a padding layer after it"
+        )
+    writer.operator(
+        "ConvTranspose",
+        _synapse(writer, node),
+        node.name,
+        kernel_shape=list(node.weight.shape[2:]),
+        strides=list(node.stride),
+        pads=[*node.padding, *node.padding],
+        output_padding=list(node.output_padding),
+        dilations=list(node.dilation),
+        group=node.groups,
+    )
+
+
+@_reads("ConvTranspose")
+def _read_conv_transpose(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    plan = _attributes(op)
+    return ops.ConvTransposeNode(
+        name=reader.named(op),
+        inputs=reader.source(op),
+        weight=reader.weights(op.input[1]),
+        bias=reader.weights(op.input[2]) if len(op.input) > 2 else None,
+        stride=tuple(plan["strides"]),
+        padding=tuple(plan["pads"][: len(plan["strides"])]),
+        output_padding=tuple(plan["output_padding"]),
+        dilation=tuple(plan["dilations"]),
+        groups=plan["group"],
+    )
+
+
+def _synapse(writer: Writer, node: ops.Weighted) -> list[str]:
     """What a layer reads: its input, weights and bias, as numbers or as integers with their scales."""
     source = node.inputs[0]
     if writer.grids is not None:
@@ -273,23 +322,50 @@ def _delay(writer: Writer, node: ops.DelayNode) -> None:
         writer.operator("Slice", [both, cut, end, first], after)
 
 
+@OPERATIONS.rule(ops.ConcatNode)
+def _concat(writer: Writer, node: ops.ConcatNode) -> None:
+    writer.operator("Concat", [writer.folded(source) for source in node.inputs], node.name, axis=1 + node.axis)
+
+
 @_reads("Concat")
-def _before_a_sequence(reader: Reader, op: onnx.NodeProto) -> None:
-    """Values that wait in a delay and the sequence; elsewhere sizes."""
-    reader.padded[op.output[0]] = reader.maker(op.input[1])
+def _read_concat(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
+    """Along the first axis: values that wait in a delay and the sequence; elsewhere sizes."""
+    axis = _attributes(op)["axis"]
+    if axis == 0:
+        reader.padded[op.output[0]] = reader.maker(op.input[1])
+        return None
+    inputs = tuple(reader.maker(source) for source in op.input)
+    return ops.ConcatNode(name=reader.named(op), inputs=inputs, axis=axis - 1)
+
+
+@OPERATIONS.rule(ops.SliceNode)
+def _slice(writer: Writer, node: ops.SliceNode) -> None:
+    axes = tuple(range(1, 1 + len(node.starts)))
+    bounds = (("starts", node.starts), ("stops", node.stops), ("axes", axes), ("steps", node.steps))
+    constants = [writer.constant(f"{node.name}.{name}", np.array(values, np.int64)) for name, values in bounds]
+    writer.operator("Slice", [writer.folded(node.inputs[0]), *constants], node.name)
 
 
 @_reads("Slice")
-def _read_delay(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
+def _read_slice(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
     if op.output[0] in reader.states.values():
         return None
-    steps = -int(reader.constant(op.input[2])[0])
-    return ops.DelayNode(name=reader.named(op), inputs=(reader.padded[op.input[0]],), steps=steps)
+    if len(op.input) == 5:
+        starts, stops, _, steps = (tuple(map(int, reader.constant(name))) for name in op.input[1:])
+        return ops.SliceNode(name=reader.named(op), inputs=reader.source(op), starts=starts, stops=stops, steps=steps)
+    late = -int(reader.constant(op.input[2])[0])
+    return ops.DelayNode(name=reader.named(op), inputs=(reader.padded[op.input[0]],), steps=late)
 
 
 @OPERATIONS.rule(ops.ReluNode)
 def _relu(writer: Writer, node: ops.ReluNode) -> None:
-    writer.operator("Relu", [writer.folded(node.inputs[0])], node.name)
+    source = writer.folded(node.inputs[0])
+    if node.ceiling is None:
+        writer.operator("Relu", [source], node.name)
+        return
+    bounds = (("floor", 0.0), ("ceiling", node.ceiling))
+    limits = [writer.constant(f"{node.name}.{name}", np.float32(value)) for name, value in bounds]
+    writer.operator("Clip", [source, *limits], node.name)
 
 
 @_reads("Relu")
@@ -297,18 +373,72 @@ def _read_relu(reader: Reader, op: onnx.NodeProto) -> ops.Node:
     return ops.ReluNode(name=reader.named(op), inputs=reader.source(op))
 
 
+@_reads("Clip")
+def _read_clip(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    """With the shortest decimal number that is the ceiling in float32: what was written, such as 0.1."""
+    if reader.constant(op.input[1]) != 0:
+        raise ValueError("a rectifier begins at 0")
+    ceiling = float(str(np.float32(reader.constant(op.input[2]))))
+    return ops.ReluNode(name=reader.named(op), inputs=reader.source(op), ceiling=ceiling)
+
+
 @OPERATIONS.rule(ops.AvgPoolNode, ops.MaxPoolNode)
 def _pool(writer: Writer, node: ops.AvgPoolNode | ops.MaxPoolNode) -> None:
+    attributes: dict[str, Any] = {"kernel_shape": list(node.kernel), "strides": list(node.stride)}
+    if node.padding:
+        attributes["pads"] = [before for before, _ in node.padding] + [after for _, after in node.padding]
+        if isinstance(node, ops.AvgPoolNode):
+            attributes["count_include_pad"] = int(node.count_padding)
     kind = "AveragePool" if isinstance(node, ops.AvgPoolNode) else "MaxPool"
-    source = writer.folded(node.inputs[0])
-    writer.operator(kind, [source], node.name, kernel_shape=list(node.kernel), strides=list(node.stride))
+    writer.operator(kind, [writer.folded(node.inputs[0])], node.name, **attributes)
 
 
 @_reads("AveragePool", "MaxPool")
 def _read_pool(reader: Reader, op: onnx.NodeProto) -> ops.Node:
-    plan, kind = _attributes(op), ops.AvgPoolNode if op.op_type == "AveragePool" else ops.MaxPoolNode
-    kernel, stride = tuple(plan["kernel_shape"]), tuple(plan["strides"])
-    return kind(name=reader.named(op), inputs=reader.source(op), kernel=kernel, stride=stride)
+    plan = _attributes(op)
+    axes, pads = len(plan["kernel_shape"]), plan.get("pads", [])
+    windows: dict[str, Any] = {
+        "kernel": tuple(plan["kernel_shape"]),
+        "stride": tuple(plan["strides"]),
+        "padding": tuple(zip(pads[:axes], pads[axes:], strict=True)),
+    }
+    if op.op_type == "MaxPool":
+        return ops.MaxPoolNode(name=reader.named(op), inputs=reader.source(op), **windows)
+    counts = bool(plan.get("count_include_pad", not pads))
+    return ops.AvgPoolNode(name=reader.named(op), inputs=reader.source(op), count_padding=counts, **windows)
+
+
+@OPERATIONS.rule(ops.PadNode)
+def _pad(writer: Writer, node: ops.PadNode) -> None:
+    numbers = [0, *(before for before, _ in node.pads), 0, *(after for _, after in node.pads)]
+    pads = writer.constant(f"{node.name}.pads", np.array(numbers, np.int64))
+    writer.operator("Pad", [writer.folded(node.inputs[0]), pads], node.name, mode="constant")
+
+
+@_reads("Pad")
+def _read_pad(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    numbers = [int(number) for number in reader.constant(op.input[1])]
+    axes = len(numbers) // 2
+    pads = tuple(zip(numbers[1:axes], numbers[axes + 1 :], strict=True))
+    return ops.PadNode(name=reader.named(op), inputs=reader.source(op), pads=pads)
+
+
+@OPERATIONS.rule(ops.ReshapeNode)
+def _reshape(writer: Writer, node: ops.ReshapeNode) -> None:
+    target = writer.constant(f"{node.name}{_SHAPE}", np.array([-1, *node.shape], np.int64))
+    writer.operator("Reshape", [writer.folded(node.inputs[0]), target], node.name)
+
+
+@OPERATIONS.rule(ops.PermuteNode)
+def _permute(writer: Writer, node: ops.PermuteNode) -> None:
+    order = [0, *(1 + axis for axis in node.order)]
+    writer.operator("Transpose", [writer.folded(node.inputs[0])], node.name, perm=order)
+
+
+@_reads("Transpose")
+def _read_permute(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    order = tuple(axis - 1 for axis in _attributes(op)["perm"][1:])
+    return ops.PermuteNode(name=reader.named(op), inputs=reader.source(op), order=order)
 
 
 @OPERATIONS.rule(ops.FlattenNode)

@@ -71,9 +71,9 @@ def _values(node: ops.Node, sources: list[_Multiples | None], inputs: NDArray[np
     known = [source for source in sources if source is not None]
     if not known or len(known) < len(sources):
         return None
-    if node.keeps_values:
-        return known[0]
-    if isinstance(node, ops.AvgPoolNode):
+    if node.keeps_values and len({one.step for one in known}) == 1:
+        return _Multiples(known[0].step, max(one.largest for one in known))
+    if isinstance(node, ops.AvgPoolNode) and node.count_padding:
         size = int(np.prod(node.kernel))
         return _Multiples(known[0].step / size, known[0].largest * size)
     if isinstance(node, ops.AddNode) and known[0].step == known[1].step:

@@ -77,10 +77,13 @@ class Writer:
         Raises:
             UserError: another tensor has that name.
         """
-        if kind != "Reshape" and output in self.graph and output in self.crossing and not self.graph[output].sequential:
-            made = self.operator(kind, inputs, f"{output}.made", extra=extra, domain=domain, **attributes)
-            return self.operator("Reshape", [made, self._unfolded(output)], output)
-        outputs = [output, *(extra or [])]
+        if output in self.graph and output in self.crossing and not self.graph[output].sequential:
+            made = self._add(kind, inputs, f"{output}.made", extra or [], domain, attributes)
+            return self._add("Reshape", [made, self._unfolded(output)], output, [], "", {})
+        return self._add(kind, inputs, output, extra or [], domain, attributes)
+
+    def _add(self, kind: str, inputs: list[str], output: str, extra: list[str], domain: str, attributes: dict[str, Any]) -> str:
+        outputs = [output, *extra]
         for name in outputs:
             self._take(name)
         self.operators.append(helper.make_node(kind, inputs, outputs, name=output, domain=domain, **attributes))
@@ -181,17 +184,22 @@ def on_grid(writer: Writer, name: str, grid: Grid, result: str) -> str:
 def synapse(writer: Writer, node: ops.Weighted, source: Grid | None) -> list[str]:
     """Weights and bias of a layer: signed 8-bit integers with one scale per output, and 32-bit ones where the input has a grid.
 
-    Of a Linear the weights are `[N_in, N_out]`: ONNX Runtime takes its scales along the last axis.
+    Of a Linear the weights are `[N_in, N_out]`: ONNX Runtime takes its scales along the last axis. Of a transposed convolution
+    outputs of the same number in each group share a scale, and its bias stays as it is: it is computed in float.
     """
-    weight = node.weight.astype(np.float64)
-    largest = np.abs(weight).reshape(len(weight), -1).max(1)
+    upward = isinstance(node, ops.ConvTransposeNode)
+    weight = (node.weight if upward or isinstance(node, ops.ConvNode) else node.weight.T).astype(np.float64)
+    axis = 0 if isinstance(node, ops.ConvNode) else 1
+    largest = np.abs(weight).max(tuple(other for other in range(weight.ndim) if other != axis))
     scale = np.where(largest > 0, largest / _LARGEST_WEIGHT, 1.0)
+    source = None if upward else source
     if node.bias is not None and source is not None:  # the bias counts in products of both scales, and must fit its integers
         scale = np.maximum(scale, np.abs(node.bias) / source.scale / _LARGEST_BIAS)
     scale = scale.astype(np.float32)
-    integers = np.rint(weight / scale.reshape(-1, *(1,) * (weight.ndim - 1))).astype(np.int8)
-    axis = 0 if isinstance(node, ops.ConvNode) else 1
-    made = [_integers(writer, f"{node.name}.weight", integers if axis == 0 else integers.T, scale, axis)]
+    along = [1] * weight.ndim
+    along[axis] = -1
+    integers = np.rint(weight / scale.reshape(along)).astype(np.int8)
+    made = [_integers(writer, f"{node.name}.weight", integers, scale, axis)]
     if node.bias is None:
         return made
     if source is None:

@@ -51,8 +51,6 @@ class Operation(ABC):
     """It reads `arity` inputs or more."""
     sequential: ClassVar[bool] = False
     """It computes over time, or says what time is: it sees `[T, B, …]`. Others see the steps of all samples as one batch."""
-    untraced: ClassVar[str] = ""
-    """Why no torch layer becomes it, if none does."""
 
     name: str
     inputs: tuple[str, ...]

@@ -1,5 +1,6 @@
 """What flows into every population: the same currents as in the graph, whatever way they take; or a refusal by name."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -206,3 +207,195 @@ def test_currents_that_bypass_neurons_meet_in_the_next_ones():
     _, last = check_currents(closed(*members), (RNG.random((3, 2, 2, 8, 8)) < 0.5).astype(np.float32))
     assert [a.source for a in last.afferents] == ["n", "x"]
     np.testing.assert_allclose(last.bias, [0.4, 0.6], atol=1e-6)
+
+
+def pad(name, source, *pads):
+    return ops.PadNode(name=name, inputs=(source,), pads=pads)
+
+
+def cut(name, source, *slices):
+    starts, stops, steps = (tuple(getattr(each, field) for each in slices) for field in ("start", "stop", "step"))
+    return ops.SliceNode(name=name, inputs=(source,), starts=starts, stops=stops, steps=steps)
+
+
+def joined(name, *sources, axis=0):
+    return ops.ConcatNode(name=name, inputs=sources, axis=axis)
+
+
+def _few(least, most, axes):
+    return st.tuples(*[st.integers(least, most)] * axes)
+
+
+@st.composite
+def _moving(draw):
+    """One layer of neurons, fed by events through drawn steps, which move and pool them, and a drawn synapse or none."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    axes = draw(st.integers(1, 2))
+    shape = (2, *draw(_few(3, 6, axes)))
+    graph = [ops.InputNode(name="x", shape=shape, timed=True)]
+
+    def put(node):
+        nonlocal shape
+        try:
+            shape = node.checked_shape([shape] * len(node.inputs))
+        except UserError:
+            return
+        graph.append(node)
+
+    for number in range(draw(st.integers(0, 3))):
+        name, source, kind = f"step{number}", graph[-1].name, draw(st.sampled_from(["pad", "cut", "pool", "join", "order"]))
+        if kind == "pad":
+            put(pad(name, source, draw(_few(0, 1, 2)), *(draw(_few(0, 3, 2)) for _ in range(axes))))
+        elif kind == "cut":
+            starts = [draw(st.integers(0, size - 1)) for size in shape]
+            stops = [draw(st.integers(start + 1, size)) for start, size in zip(starts, shape, strict=True)]
+            put(cut(name, source, *map(slice, starts, stops, draw(_few(1, 2, 1 + axes)))))
+        elif kind == "pool":
+            pads = tuple(draw(_few(0, 1, 2)) for _ in range(axes))
+            kernel, stride = draw(_few(2, 3, axes)), draw(_few(1, 3, axes))
+            put(ops.AvgPoolNode(name=name, inputs=(source,), kernel=kernel, stride=stride, padding=pads))
+        elif kind == "join":
+            put(joined(name, source, source, axis=draw(st.integers(0, axes))))
+        else:
+            put(ops.PermuteNode(name=name, inputs=(source,), order=(0, *draw(st.permutations(range(1, 1 + axes))))))
+    synapse, source = draw(st.sampled_from(["conv", "linear", "none", "joined convs"])), graph[-1].name
+    if synapse == "linear":
+        put(ops.FlattenNode(name="flat", inputs=(source,)))
+        put(linear("fc", "flat", rng.integers(-8, 9, (3, shape[0])) / 8, rng.normal(size=3)))
+    elif synapse != "none":
+        groups = draw(st.sampled_from([n for n in (1, 2) if shape[0] % n == 0]))
+        plan = {"stride": draw(_few(1, 2, axes)), "padding": draw(_few(0, 2, axes)), "dilation": draw(_few(1, 2, axes))}
+        for name in ("conv", "other")[: 1 + (synapse == "joined convs")]:
+            weight = rng.integers(-8, 9, (2, shape[0] // groups, *draw(st.just((2,) * axes)))).astype(np.float32) / 8
+            bias = rng.normal(size=2).astype(np.float32) if draw(st.booleans()) else None
+            node = ops.ConvNode(name=name, inputs=(source,), weight=weight, bias=bias, groups=groups, **plan)
+            after = node.checked_shape([shape]) if min(shape[1:]) > 2 else None
+            if after is None:
+                break
+            graph.append(node)
+        if after is not None:
+            shape = after
+            if synapse == "joined convs":
+                put(joined("both", "conv", "other"))
+    graph += [lif("fire", graph[-1].name), ops.TimeMeanNode(name="mean", inputs=("fire",))]
+    graph.append(ops.OutputNode(name="out", inputs=("mean",)))
+    events = (rng.random((4, 2, *graph[0].shape)) < 0.4).astype(np.float32)
+    return Graph(graph), events
+
+
+@settings(max_examples=150)
+@given(case=_moving())
+def test_whatever_moves_spikes_before_a_synapse_is_folded_into_it_or_refused_by_name(case):
+    graph, events = case
+    refusal = None
+    try:
+        check_currents(graph, events)
+    except UserError as error:
+        refusal = str(error)
+    if refusal is not None:
+        assert re.match(r"node (step\d|both|flat|conv|fc|other): .*; .*", refusal)
+
+
+def test_padding_on_one_side_makes_the_kernel_longer_by_zeros():
+    """As TensorFlow pads for a stride of 2."""
+    weight = RNG.normal(size=(3, 2, 3, 3)).astype(np.float32)
+    graph = closed(pad("same", "x", (0, 0), (0, 1), (0, 1)), conv("c", "same", weight, stride=2), lif("n", "c"))
+    (stage,) = check_currents(graph, (RNG.random((3, 2, 2, 8, 8)) < 0.5).astype(np.float32))
+    node = stage.afferents[0].node
+    assert (node.padding, node.stride, node.weight.shape) == ((1, 1), (2, 2), (3, 2, 4, 4))
+    np.testing.assert_array_equal(node.weight[:, :, 1:, 1:], weight)
+    assert not node.weight[:, :, 0].any()
+
+
+def test_a_shortcut_that_skips_pixels_and_pads_channels_is_one_strided_convolution():
+    """Option A of He et al. 2016."""
+    graph = closed(
+        cut("skip", "x", slice(0, 2, 1), slice(0, 8, 2), slice(0, 8, 2)),
+        pad("more", "skip", (1, 1), (0, 0), (0, 0)),
+        conv("c", "x", RNG.normal(size=(4, 2, 3, 3)), stride=2, padding=1),
+        add("sum", "c", "more"),
+        lif("n", "sum"),
+    )
+    (stage,) = check_currents(graph, (RNG.random((3, 2, 2, 8, 8)) < 0.5).astype(np.float32))
+    shortcut = stage.afferents[1].node
+    assert (shortcut.name, shortcut.stride, shortcut.groups) == ("x>n", (2, 2), 1)
+    np.testing.assert_array_equal(shortcut.weight[:, :, 0, 0], [[0, 0], [1, 0], [0, 1], [0, 0]])
+
+
+def test_layers_side_by_side_are_read_by_a_synapse_each():
+    weight = RNG.normal(size=(3, 4, 3, 3)).astype(np.float32)
+    graph = closed(
+        conv("c", "x", RNG.normal(size=(2, 2, 3, 3)), padding=1),
+        lif("n", "c"),
+        joined("both", "n", "x"),
+        conv("d", "both", weight, [1.0, 2.0, 3.0], padding=1),
+        lif("m", "d"),
+    )
+    _, last = check_currents(graph, (RNG.random((3, 2, 2, 8, 8)) < 0.5).astype(np.float32))
+    assert [afferent.source for afferent in last.afferents] == ["n", "x"]
+    np.testing.assert_array_equal(last.afferents[0].node.weight, weight[:, :2])
+    np.testing.assert_array_equal(last.afferents[1].node.weight, weight[:, 2:])
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        (
+            [conv("c", "x", np.ones((2, 2, 1, 1))), ops.PermuteNode(name="turn", inputs=("c",), order=(0, 2, 1))],
+            "node turn: a Permute after a synapse and before its neurons; move it behind",
+        ),
+        (
+            [conv("c", "x", np.ones((2, 2, 1, 1))), pad("around", "c", (0, 0), (1, 1), (1, 1))],
+            "node around: a Pad after a synapse and before its neurons; move it behind",
+        ),
+        (
+            [ops.PermuteNode(name="turn", inputs=("x",), order=(0, 2, 1)), conv("c", "turn", np.ones((2, 2, 1, 1)))],
+            "node turn: a Permute between spikes and c has no form on Loihi; put it right before a linear",
+        ),
+        (
+            [
+                cut("part", "x", slice(0, 2, 1), slice(0, 4, 1), slice(0, 8, 1)),
+                conv("c", "part", np.ones((2, 2, 3, 3)), padding=1),
+            ],
+            "node part: a slice 0:4:1 of 8 values cannot be folded into c, whose padding would read what is cut off; take no",
+        ),
+        (
+            [
+                ops.AvgPoolNode(
+                    name="avg",
+                    inputs=("x",),
+                    kernel=(2, 2),
+                    stride=(2, 2),
+                    padding=((1, 1), (1, 1)),
+                    count_padding=False,
+                )
+            ],
+            "node avg: an average that leaves out its padding is no one kernel; retrain with count_include_pad=True",
+        ),
+        (
+            [
+                ops.ConvTransposeNode(
+                    name="up",
+                    inputs=("x",),
+                    weight=np.ones((2, 1, 2, 2), np.float32),
+                    stride=(2, 2),
+                    padding=(0, 0),
+                    output_padding=(0, 0),
+                    dilation=(1, 1),
+                )
+            ],
+            "node up: a transposed convolution has no form on Loihi; replace it",
+        ),
+    ],
+)
+def test_what_moves_values_and_is_no_one_synapse_is_refused_by_name_with_what_to_do(members, message):
+    with pytest.raises(UserError, match=message):
+        wired(closed(*members, lif("n", members[-1].name)))
+
+
+def test_neurons_over_three_spatial_axes_are_refused_by_name():
+    weight = np.ones((2, 2, 1, 1, 1))
+    with pytest.raises(
+        UserError, match="node c: neurons over 3 spatial axes found, 1 or 2 expected on Loihi; replace its layers"
+    ):
+        wired(closed(conv("c", "x", weight), lif("n", "c"), shape=(2, 3, 3, 3)))

@@ -1,9 +1,11 @@
 """Operations of drawn shapes: numpy and torch compute the same values, and the torch layer becomes the operation again."""
 
 from collections.abc import Callable
+from operator import ge
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +16,8 @@ from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.graph.transforms import differences, fold_batch_norm
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx import Session, build
+from neurodeploy_exporters.onnx.graph import read_graph
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 Shape = tuple[int, ...]
@@ -233,3 +237,22 @@ def test_batch_norm_folds_into_a_transposed_convolution(groups):
     assert [node.kind for node in folded.nodes] == ["Input", "ConvTranspose", "Output"]
     x = rng.integers(-3, 4, (2, 2, 3, 3)).astype(np.float32)
     assert np.array_equal(interpreter.run(folded, x)["logits"], interpreter.run(graph, x)["logits"])
+
+
+@pytest.mark.parametrize("kind", FIELDS)
+@given(data=st.data())
+@settings(max_examples=15)
+def test_onnx_runtime_computes_what_the_reference_computes_and_the_model_is_the_graph_again(kind, data, tmp_path_factory):
+    graph, x = example(data.draw, kind)
+    (node,) = graph.of(kind)
+    if isinstance(node, ops.ConvTransposeNode) and any(map(ge, node.output_padding, node.stride)):
+        with pytest.raises(UserError, match=r"^node op: output padding .* train with less than the stride"):
+            build(graph, name="example")
+        return
+    model = build(graph, name="example")
+    onnx.checker.check_model(model, full_check=True)
+    found = Session(model).run({"input": x}, steps=graph.steps)["logits"]
+    assert np.array_equal(found, interpreter.run(graph, x)["logits"])
+    path = tmp_path_factory.mktemp("models") / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert differences(read_graph(path), graph) == ()
