@@ -76,13 +76,14 @@ class Gathering:
         counted = []
         for seed in recipe.seeds:
             teacher = checkpoint_of(folder, seed, "teacher")
-            twin = None
-            if recipe.network_of("teacher") == recipe.network and teacher.is_file():
-                twin = self._counted(teacher, checkpoint.load(teacher))
             for student in recipe.student:
                 path = checkpoint_of(folder, seed, student.name)
-                if path.is_file():
-                    counted.append((student.name, self._counted(path, checkpoint.load(path), twin)))
+                if not path.is_file():
+                    continue
+                twin = None
+                if recipe.is_spiking_teacher(student.name) and teacher.is_file():
+                    twin = self._counted(teacher, checkpoint.load(teacher))
+                counted.append((student.name, self._counted(path, checkpoint.load(path), twin)))
         if not counted:
             raise UserError(f"{folder}: no checkpoint of a student found; train one with: neurodeploy train")
         return counted

@@ -185,8 +185,7 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
     """
     targets, tuning = recipe.export.target_options(), recipe.export.finetune
     with torch.random.fork_rng(devices=[]):
-        network = recipe.network_of(recipe.deployed)
-        student = network.build(data.sample_shape[0], data.classes, recipe.activations(recipe.deployed))
+        student = recipe.build(recipe.deployed, data.sample_shape[0], data.classes)
     # what is checked is the structure: no sum of untrained weights must be taken for one that leaves its range
     graph = Graph(map(_without_weights, deploy(student.eval(), data).graph.nodes))
     for target, options in targets.values():

@@ -178,7 +178,7 @@ def distill(
             validation_samples=validation,
         )
     terms, loss = _terms(losses, with_teacher=teacher is not None)
-    job = _Job(student, _module_of(teacher), terms, settings, seed, tuple(augmentation), precision, known_teacher)
+    job = _Distillation(student, _module_of(teacher), terms, settings, seed, tuple(augmentation), precision, known_teacher)
     job.check()
     names = [Names(_of(side, classifier), _of(side, features), _taps_of(side, taps)) for side in (0, 1)]
     given, settings_of_data = _data_set(data, test, classes)
@@ -261,7 +261,7 @@ def _taps_of(side: int, taps: Sequence[str] | Mapping[str, str] | None) -> dict[
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Distillation:
     """What is to be trained, before data and device are known."""
 
     student: nn.Module

@@ -22,6 +22,7 @@ from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import Watcher, folder_of, silent, train_all
+from neurodeploy.training.own_teacher import teacher_facts
 from neurodeploy.training.parts import check_parts
 from neurodeploy_energy import Report, account, write_report
 from neurodeploy_exporters.bundle import read_bundle
@@ -62,6 +63,8 @@ def run(
     data = recipe.data.load()
     check_parts(recipe, data)
     check_targets(recipe, data)
+    for fact in teacher_facts(recipe):
+        say(fact)
     results: list[SeedResult] = []
     device = "cpu" if fabric is None else fabric.device
     tune = partial(_tuned, recipe, data=data, resume=resume, watcher=watcher, device=device)
@@ -131,14 +134,16 @@ def _reports(
     recipe: Recipe, targets: Targets, data: DataSet, teacher: nn.Module, baseline: Deployed, student: Deployed
 ) -> tuple[Report, Report]:
     """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
-    profiles = recipe.energy.profiles
+    profiles, roles = recipe.energy.profiles, (recipe.baseline, recipe.deployed)
     batches, as_deployed = (in_batches(one.test_samples, BATCH, one.workers) for one in (data, student.deployment.data))
-    own = recipe.network_of("teacher") == recipe.network
-    twin = account(teacher, batches, name="teacher", profiles=profiles) if own else None
+    dense = None
+    if any(map(recipe.is_spiking_teacher, roles)):
+        dense = account(teacher, batches, name="teacher", profiles=profiles)
 
     def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
         report = account(deployed.module, as_deployed, name=name, profiles=profiles)
         places, accuracy = deployed_places(deployed.graph, targets), deployed.result.accuracy
+        twin = dense if recipe.is_spiking_teacher(name) else None
         return completed(report, places=places, accuracy=accuracy, baseline=before, twin=twin)
 
     before = counted(recipe.baseline, baseline, None)

@@ -11,6 +11,7 @@ from neurodeploy.recipe import Recipe
 from neurodeploy.training import leave
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import Watcher, checkpoint_of, silent, train_all
+from neurodeploy.training.own_teacher import teacher_facts
 from neurodeploy.training.results import RESULTS, NetworkResult, Results, write
 
 
@@ -42,6 +43,8 @@ def train_recipe(
         data = recipe.data.load()
         results = Results.none_yet(recipe, data)
         shown = watcher if first else silent
+        for fact in teacher_facts(recipe) if first else ():
+            say(fact)
         for seed, role, network in train_all(recipe, root, data, fabric=fabric, watcher=shown, resume=resume):
             if first:
                 samples, labels = on_device(data.test_samples, fabric.device), data.test_labels.to(fabric.device)

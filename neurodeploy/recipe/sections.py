@@ -1,8 +1,10 @@
 """The sections of a recipe: neurons, students, teachers and fine-tuning."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from torch import nn
 
 from neurodeploy.conversion import Method
 from neurodeploy.conversion.convert import Thresholds
@@ -14,7 +16,9 @@ from neurodeploy.dynamics.settings import LifSettings as LifSettings
 from neurodeploy.dynamics.settings import NeuronSettings
 from neurodeploy.dynamics.settings import ParametricSettings as ParametricSettings
 from neurodeploy.dynamics.settings import ThresholdSettings as ThresholdSettings
+from neurodeploy.io.imports import found_beside, is_reference
 from neurodeploy.io.kinds import ByKind
+from neurodeploy.io.modules import module_named
 from neurodeploy.networks import NetworkSpec
 
 AnyNeuron = Annotated[NeuronSettings, ByKind("neuron", "neurodeploy.neurons", default="lif")]
@@ -125,13 +129,57 @@ class SourceSettings(TrainingSettings):
 
 
 class TeacherSettings(SourceSettings):
-    """`[teacher]`: how the teacher is trained.
+    """`[teacher]`: how the teacher is trained; or which module of the user's it is, trained already.
 
     Attributes:
+        epochs: over the training set; 0, the default, for a teacher that is not trained here: it needs `module` or `weights`.
         network: of the teacher, if it is not the students'; terms that compare features or taps then need equal shapes.
+        module: `package.module:name` of a torch module, or of a function that makes one; instead of a network.
+        arguments: of that function, by name.
+        weights: a file of weights for it: safetensors, a state dict of `torch.save`, or a checkpoint. A relative path is beside
+            the recipe's file.
+        classifier, features: layers of the module, see `neurodeploy.distill`; looked for if they are not given.
+        taps: student's tap → layer of the module; spiking layers and `nn.ReLU` by their own names if it is not given.
     """
 
+    epochs: int = Field(default=0, ge=0, le=100_000)
     network: NetworkSpec | None = None
+    module: str | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    weights: Path | None = None
+    classifier: str | None = None
+    features: str | None = None
+    taps: dict[str, str] | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _are_beside_the_recipe(cls, path: Path | None) -> Path | None:
+        return None if path is None else found_beside(path.expanduser())
+
+    @model_validator(mode="after")
+    def _is_trained_somewhere(self) -> "TeacherSettings":
+        if self.epochs == 0 and self.module is None and self.weights is None:
+            raise ValueError("epochs: 0 found, at least 1 expected for a ReLU network without weights or module")
+        if self.epochs and self.module is not None:
+            raise ValueError(f"epochs: {self.epochs} found, 0 expected for a module, which is taken as it is; train it before")
+        if self.module is not None and self.network is not None:
+            raise ValueError("module and network: two definitions of the teacher found, one expected")
+        if self.module is None:
+            for name in ("arguments", "classifier", "features", "taps"):
+                if getattr(self, name):
+                    raise ValueError(f"{name}: belongs to a module, none found")
+        elif not is_reference(self.module):
+            raise ValueError(f"module: {self.module!r} found, package.module:name expected")
+        return self
+
+    def make(self) -> nn.Module:
+        """The user's module, without the weights of the file.
+
+        Raises:
+            UserError: it cannot be imported or made.
+        """
+        assert self.module is not None
+        return module_named(self.module, what="teacher", arguments=self.arguments)
 
 
 class ConversionSettings(Section):

@@ -71,13 +71,13 @@ def load(path: Path, *, module: nn.Module | None = None) -> Checkpoint:
 
 
 def _built(progress: Header, path: Path) -> nn.Module:
-    if isinstance(progress, Progress):
-        return progress.build()
-    try:
-        with tensors.looking_beside(path):
+    with tensors.looking_beside(path):
+        if isinstance(progress, Progress):
             return progress.build()
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        try:
+            return progress.build()
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
 
 def read(path: Path) -> tuple[Header, dict[str, dict[str, Tensor]]]:

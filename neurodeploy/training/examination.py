@@ -244,7 +244,7 @@ class _Examination:
         """Where what a layer answers is seen: one for each of its calls in a time step.
 
         Raises:
-            UserError: it is not called, or its axes cannot be told.
+            UserError: it is not called, its answer is changed in place later, or its axes cannot be told.
         """
         count = len(self.three.calls.get(name, ()))
         if count == 0:
@@ -254,7 +254,10 @@ class _Examination:
                 f"{self.what}: layer {name} is called {count} times, a multiple of its {self._loops} steps expected"
             )
         every = count // self._loops
-        return [LayerValue(name, self._layout(name, first, read=read), first, every, read) for first in range(every)]
+        values = [LayerValue(name, self._layout(name, first, read=read), first, every, read) for first in range(every)]
+        for value in values:
+            value.raw(self.three.calls)  # which must be what the layer answered
+        return values
 
     def _axes(self, name: str) -> str | None:
         neurons = neurons_of(self.modules[name])

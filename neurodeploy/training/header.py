@@ -125,12 +125,14 @@ class Progress(Header):
         recipe: the whole recipe that the network is trained by.
         role: "teacher", "source" or the name of a student.
         in_channels: that the network was built for.
+        weights_sha256: of the file of weights that it began with; None without one.
     """
 
-    identity: ClassVar[tuple[str, ...]] = ("recipe", "role", "seed", "in_channels", "classes")
+    identity: ClassVar[tuple[str, ...]] = ("recipe", "role", "seed", "in_channels", "classes", "weights_sha256")
     recipe: Recipe
     role: str
     in_channels: int = Field(ge=1)
+    weights_sha256: str | None = None
 
     @field_validator("role")
     @classmethod
@@ -167,8 +169,7 @@ class Progress(Header):
             raise UserError(f"{origin}: samples of shape {shape} found, ({axes}) expected by {self.title}")
 
     def build(self) -> nn.Module:
-        recipe = self.recipe
-        return recipe.network_of(self.role).build(self.in_channels, self.classes, recipe.activations(self.role))
+        return self.recipe.build(self.role, self.in_channels, self.classes)
 
 
 class ModuleProgress(Header):

@@ -25,6 +25,7 @@ from neurodeploy.training.checkpoint import Header
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.metrics import METRICS as METRICS
 from neurodeploy.training.metrics import Metrics
+from neurodeploy.training.observed import Observed
 from neurodeploy.training.optimisation import MovingAverage, build_optimizer, learning_rate, restore, state_of
 from neurodeploy.training.parallel import determined, share, total
 from neurodeploy.training.plan import Plan, plan_of_role
@@ -44,7 +45,7 @@ def train(
     folder: Path,
     *,
     data: DataSet,
-    teacher: nn.Module | None = None,
+    teacher: nn.Module | Observed | None = None,
     source: nn.Module | None = None,
     resume: bool = False,
     fabric: Fabric | None = None,

@@ -36,12 +36,17 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
         raise UserError(f"data set {kind_of(recipe.data)!r}: {found} found, {expected} expected by its event_frames")
     terms = {student.name: [term for term in student.loss if is_foreign(term)] for student in recipe.student}
     codes = [code for code in map(recipe.code_of, terms) if code != "events" and is_foreign(code)]
-    if not (codes or any(terms.values()) or any(is_foreign(recipe.network_of(role)) for role in recipe.roles)):
+    specs = {role: spec for role in recipe.roles if (spec := recipe.network_of(role)) is not None}
+    if not (codes or any(terms.values()) or any(map(is_foreign, specs.values()))):
         return
     samples, labels = data.train_samples[:_SAMPLES], data.train_labels[:_SAMPLES]
     with torch.random.fork_rng(devices=[]):
-        networks = {role: _built(recipe, role, data) for role in recipe.roles}
-        outputs = {role: _checked(recipe, role, networks[role], samples, data.classes) for role in recipe.roles}
+        networks = {role: _built(recipe, role, data) for role in specs}
+        outputs = {
+            role: _checked(recipe, role, kind_of(spec), networks[role], samples, data.classes) for role, spec in specs.items()
+        }
+        if "teacher" not in specs:  # a module of the user's is tried together with the terms, see `own_teacher`
+            return
         for role, own in terms.items():
             answer = _teacher(recipe, role, networks["teacher"], samples, labels)
             for term in own:
@@ -49,12 +54,12 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
 
 
 def _built(recipe: Recipe, role: str, data: DataSet) -> nn.Module:
-    return recipe.network_of(role).build(data.sample_shape[0], data.classes, recipe.activations(role)).eval()
+    return recipe.build(role, data.sample_shape[0], data.classes).eval()
 
 
-def _checked(recipe: Recipe, role: str, network: nn.Module, samples: Tensor, classes: int) -> NetworkOutput:
+def _checked(recipe: Recipe, role: str, kind: str, network: nn.Module, samples: Tensor, classes: int) -> NetworkOutput:
     """What a network answers."""
-    origin = f"{role}: network {kind_of(recipe.network_of(role))!r}"
+    origin = f"{role}: network {kind!r}"
     spiking = any(isinstance(module, Neuron) for module in network.modules())
     if role in recipe.relu_roles and spiking:
         raise UserError(f"{origin}: spiking layers found in a ReLU network; take all its activations from activations.make()")

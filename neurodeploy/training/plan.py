@@ -10,6 +10,7 @@ from neurodeploy.conversion import Method, initialise
 from neurodeploy.data import DataSet
 from neurodeploy.distillation import CrossEntropy, LossTerm
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.weights import Weights, read_weights
 from neurodeploy.recipe import Recipe
 from neurodeploy.recipe.sections import TrainingSettings
 from neurodeploy.training.checkpoint import Header, Progress
@@ -52,7 +53,13 @@ class Plan:
 
 
 def plan_of_role(
-    recipe: Recipe, role: str, seed: int, data: DataSet, *, teacher: nn.Module | None = None, source: nn.Module | None = None
+    recipe: Recipe,
+    role: str,
+    seed: int,
+    data: DataSet,
+    *,
+    teacher: nn.Module | Observed | None = None,
+    source: nn.Module | None = None,
 ) -> Plan:
     """How one network of a recipe is trained; see `neurodeploy.training.train` for the arguments.
 
@@ -70,8 +77,12 @@ def plan_of_role(
     )
     relu = recipe.relu(role)
     if relu is not None:
+        weights = read_weights(recipe.teacher.weights) if role == "teacher" and recipe.teacher.weights is not None else None
+        filling = None
+        if weights is not None:
+            start, filling = start.model_copy(update={"weights_sha256": weights.sha256}), _filling(weights, start)
         terms: tuple[LossTerm, ...] = (CrossEntropy(label_smoothing=relu.label_smoothing, class_weights=relu.class_weights),)
-        return Plan(start, role, data, terms, start.build, augmentation=recipe.augmentation, teacher=teacher)
+        return Plan(start, role, data, terms, start.build, filling, recipe.augmentation, teacher)
     student, prepare = recipe.student_named(role), None
     if student.needs_teacher and teacher is None:
         raise UserError(f"student {role}: its loss needs a teacher, none was given")
@@ -88,5 +99,15 @@ def _converting(source: nn.Module, data: DataSet, count: int, method: Method) ->
     def prepare(network: nn.Module) -> None:
         samples = data.train_samples[:count].to(next(network.parameters()).device)
         initialise(network, source, samples, method=method)
+
+    return prepare
+
+
+def _filling(weights: Weights, start: Progress) -> Callable[[nn.Module], object]:
+    """Puts weights into the network of a recipe's role."""
+    name = start.recipe.teacher.module or f"the network of {start.title}"
+
+    def prepare(network: nn.Module) -> None:
+        weights.put_into(network, name=name)
 
     return prepare
