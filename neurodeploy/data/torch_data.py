@@ -162,7 +162,7 @@ class TorchDataSet(ItemSettings):
             made = function(**self.arguments)
         except Exception as error:  # the user's own code may raise anything
             raise UserError(f"data.factory {self.factory!r}: {told(error)}") from None
-        return self.data_set(*_parts(made), self.factory, split=True)
+        return self.data_set(*parts_of(made), self.factory, split=True)
 
 
 class DataAtHand(ItemSettings):
@@ -207,7 +207,7 @@ def as_data_set(
             raise UserError(f"{train.name}: a data set has its test set and options already; leave out test and options")
         return train
     if test is None:
-        train, test = _parts(train)
+        train, test = parts_of(train)
     content = {
         "kind": "given",
         "name": name,
@@ -223,7 +223,7 @@ def as_data_set(
         raise UserError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _parts(given: Any) -> tuple[Any, Any]:
+def parts_of(given: Any) -> tuple[Any, Any]:
     """Training and test set of what was given; None for the latter if there is none."""
     if isinstance(given, Mapping) and "train" in given:
         return given["train"], given.get("test")
