@@ -95,7 +95,7 @@ def balance(twin: SpikingTwin, reference: TracedNetwork, samples: Tensor, method
                 layer.offset.fill_(1 / (2 * twin.steps) if method.shift else 0.0)
                 if method.calibrate:
                     missing = walk.channel_error(node)
-                    layer.offset += (missing / threshold).to(layer.offset)
+                    layer.offset.add_((missing / threshold).to(layer.offset))
         walk.enter(node)
 
 

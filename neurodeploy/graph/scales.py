@@ -73,16 +73,22 @@ def _chained(graph: Graph) -> Graph:
     for node in graph.nodes:
         current = _reading(node, merged)
         before = kept.get(current.inputs[0]) if current.inputs else None
-        chain = isinstance(current, ops.BatchNormNode) and isinstance(before, ops.BatchNormNode)
-        if chain and len(graph.consumers(node.inputs[0])) == 1:
-            first, second = before, current
-            scale = first.scale.astype(np.float64) * second.scale
-            shift = first.shift.astype(np.float64) * second.scale + second.shift
-            kept[first.name] = replace(first, scale=scale.astype(np.float32), shift=shift.astype(np.float32))
-            merged[node.name] = first.name
+        if (
+            isinstance(current, ops.BatchNormNode)
+            and isinstance(before, ops.BatchNormNode)
+            and len(graph.consumers(node.inputs[0])) == 1
+        ):
+            kept[before.name] = _one_after_the_other(before, current)
+            merged[node.name] = before.name
         else:
             kept[node.name] = current
     return Graph(kept.values())
+
+
+def _one_after_the_other(first: ops.BatchNormNode, second: ops.BatchNormNode) -> ops.BatchNormNode:
+    scale = first.scale.astype(np.float64) * second.scale
+    shift = first.shift.astype(np.float64) * second.scale + second.shift
+    return replace(first, scale=scale.astype(np.float32), shift=shift.astype(np.float32))
 
 
 def _absorbed(graph: Graph) -> Graph:
@@ -170,7 +176,7 @@ class _Absorbing:
             axes = len(shape) - 1
             one, none = (1,) * axes, (0,) * axes
             grown = weight.reshape(-1, 1, *one)
-            geometry = {"stride": one, "padding": none, "dilation": one, "groups": len(weight)}
+            geometry: dict[str, Any] = {"stride": one, "padding": none, "dilation": one, "groups": len(weight)}
             self.members.append(ops.ConvNode(name=name, inputs=inputs, weight=grown, bias=None, **geometry))
         else:
             self.members.append(ops.BatchNormNode(name=name, inputs=inputs, scale=weight, shift=np.zeros_like(weight)))

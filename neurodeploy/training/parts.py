@@ -49,7 +49,7 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
         if "teacher" not in specs:  # a module of the user's is tried together with the terms, see `own_teacher`
             return
         for student in recipe.student:
-            answer = _teacher(recipe, student.name, networks["teacher"], samples, labels)
+            answer = _teacher(student, networks["teacher"], samples, labels)
             for term in student.loss:
                 check_term(term, outputs[student.name], answer if term.needs_teacher else None, labels)
 
