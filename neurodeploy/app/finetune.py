@@ -17,7 +17,7 @@ from neurodeploy.augmentation import AnyAugmentation, augment
 from neurodeploy.data import DataSet
 from neurodeploy.distillation.term import label_loss, soft_divergence
 from neurodeploy.dynamics.layers import Neuron
-from neurodeploy.graph import Graph
+from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io import tensors
 from neurodeploy.io.errors import Failure, UserError
@@ -308,8 +308,9 @@ def _digest(graph: Graph) -> str:
     """SHA-256 over all that a network is."""
     digest = hashlib.sha256()
     for node in graph.nodes:
-        weights = [(key, value) for key, value in vars(node).items() if hasattr(value, "tobytes")]
-        rest = {key: repr(value) for key, value in vars(node).items() if not hasattr(value, "tobytes")}
+        content = ops.content(node)
+        weights = [(key, value) for key, value in content.items() if hasattr(value, "tobytes")]
+        rest = {key: repr(value) for key, value in content.items() if not hasattr(value, "tobytes")}
         digest.update(json.dumps([node.kind, rest]).encode())
         for key, value in weights:
             digest.update(f"{key}{value.shape}".encode() + value.tobytes())
