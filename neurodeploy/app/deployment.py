@@ -181,7 +181,8 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
     """Refuse, before anything is trained, what a target of the recipe cannot export.
 
     Raises:
-        UserError: a target is not installed, or cannot express the deployed student; the message names the layer.
+        UserError: a target is not installed, or cannot express the deployed student, or it cannot be cut into what a host and
+            what a chip computes; the message names the layer.
     """
     targets, tuning = recipe.export.target_options(), recipe.export.finetune
     with torch.random.fork_rng(devices=[]):
@@ -190,10 +191,11 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
     graph = Graph(map(_without_weights, deploy(student.eval(), data).graph.nodes))
     for target, options in targets.values():
         target.check(graph, options, calibrated=recipe.export.calibration > 0, reset=tuning is not None and tuning.reset)
+    deployed_places(graph, targets)  # which the energy report needs
 
 
 def _without_weights(node: ops.Node) -> ops.Node:
-    if not isinstance(node, ops.ConvNode | ops.LinearNode):
+    if not isinstance(node, ops.Weighted):
         return node
     return replace(node, weight=np.zeros_like(node.weight), bias=None if node.bias is None else np.zeros_like(node.bias))
 

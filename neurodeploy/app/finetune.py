@@ -325,12 +325,17 @@ class _FinetuneRun:
         return accuracy
 
 
+_ADDED = {"padding": (), "count_padding": True, "ceiling": None}
+"""Fields that operations got later, with what they were before: left out then, so that earlier fine-tunings go on."""
+
+
 def _digest(graph: Graph) -> str:
-    """SHA-256 over all that a network is; what is known of its data is no part of that."""
+    """SHA-256 over all that a network is; `InputNode.peak`, which is known of its data, is no part of that."""
     digest = hashlib.sha256()
     for node in graph.nodes:
-        weights = [(key, value) for key, value in vars(node).items() if hasattr(value, "tobytes")]
-        rest = {key: repr(value) for key, value in vars(node).items() if not hasattr(value, "tobytes") and key != "peak"}
+        own = {key: value for key, value in vars(node).items() if key != "peak" and (key not in _ADDED or value != _ADDED[key])}
+        weights = [(key, value) for key, value in own.items() if hasattr(value, "tobytes")]
+        rest = {key: repr(value) for key, value in own.items() if not hasattr(value, "tobytes")}
         digest.update(json.dumps([node.kind, rest]).encode())
         for key, value in weights:
             digest.update(f"{key}{value.shape}".encode() + value.tobytes())

@@ -17,7 +17,7 @@ from neurodeploy.data import DataSet, Normalization, Samples
 from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics import layers
 from neurodeploy.graph import Graph, ops
-from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.module import GraphModule, place
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.modules import module_named
@@ -104,7 +104,7 @@ class ArtefactModule(GraphModule):
         for name in artefact.graph.spiking:
             node = artefact.graph[name]
             assert isinstance(node, ops.Spiking)
-            self._place(name, _Recorded(name, node, self._spikes_of))
+            place(self, name, _Recorded(name, node, self._spikes_of))
 
     @property
     def batch(self) -> int:

@@ -143,7 +143,7 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
 def parts(graph: Graph, targets: Targets) -> dict[str, str]:
     """Which layers of the deployed network run where."""
     headings = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
-    costly = ops.ConvNode | ops.LinearNode | ops.Spiking
+    costly = ops.Weighted | ops.Spiking
     cut = partition(graph, spikes_only=False)
     try:
         places = deployed_places(graph, targets)

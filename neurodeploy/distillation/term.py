@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -115,7 +116,8 @@ class CrossEntropy(LossTerm):
     Attributes:
         label_smoothing: ε, the share of every label that is spread evenly over all K classes.
         class_weights: w, one for each class; or "balanced": `N / (K n_k)`, with n_k of the N training samples in class k, so
-            that every class counts alike and the mean over the training set is 1. None: 1 for all.
+            that every class counts alike and the mean over the training set is 1 (before `fitted`, over the batch). None: 1 for
+            all.
     """
 
     reads_labels: ClassVar[bool] = True
@@ -140,9 +142,13 @@ class CrossEntropy(LossTerm):
     def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
         if self.class_weights is None:
             return label_loss(student.logits, labels, self.label_smoothing)
+        logits = student.logits
         if self.class_weights == "balanced":
-            raise UserError("class_weights: balanced by no labels yet; call fitted with those of the training set first")
-        return label_loss(student.logits, labels, self.label_smoothing, student.logits.new_tensor(self.class_weights))
+            classes = logits.shape[-1]
+            counts = (labels.sum(0) if labels.is_floating_point() else labels.bincount(minlength=classes)).to(logits.dtype)
+            weights = torch.where(counts > 0, len(labels) / (classes * counts), 0)
+            return label_loss(logits, labels, self.label_smoothing, weights)
+        return label_loss(logits, labels, self.label_smoothing, logits.new_tensor(self.class_weights))
 
 
 def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:

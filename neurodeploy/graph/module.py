@@ -33,7 +33,7 @@ class GraphModule(nn.Module):
             if not isinstance(node, ops.InputNode | ops.OutputNode):
                 layer = node.layer()
                 try:
-                    self._place(node.name, layer)
+                    place(self, node.name, layer)
                 except KeyError:  # an attribute of torch's own modules, or nothing between two dots
                     raise UserError(f"node {node.name}: its name cannot be that of a torch layer; rename it") from None
         self.eval()
@@ -57,17 +57,19 @@ class GraphModule(nn.Module):
                 tensors[node.name] = made.unsqueeze(0) if isinstance(node, ops.TimeMeanNode) else made
         raise AssertionError("a graph has exactly one output")
 
-    def _place(self, name: str, layer: nn.Module) -> None:
-        *path, last = name.split(".")
-        parent: nn.Module = self
-        for part in path:
-            if part not in dict(parent.named_children()):
-                parent.add_module(part, nn.Module())
-            parent = parent.get_submodule(part)
-        place = dict(parent.named_children()).get(last)
-        for inner, child in place.named_children() if place is not None else ():
-            layer.add_module(inner, child)  # a node may be called like the beginning of another one's name
-        parent.add_module(last, layer)
+
+def place(root: nn.Module, name: str, layer: nn.Module) -> None:
+    """Make a layer a submodule by its path; a name may be the beginning of another one's."""
+    *path, last = name.split(".")
+    parent = root
+    for part in path:
+        if part not in dict(parent.named_children()):
+            parent.add_module(part, nn.Module())
+        parent = parent.get_submodule(part)
+    there = dict(parent.named_children()).get(last)
+    for inner, child in there.named_children() if there is not None else ():
+        layer.add_module(inner, child)
+    parent.add_module(last, layer)
 
 
 def torch_run(graph: Graph) -> Callable[[Array, Sequence[str]], dict[str, Array]]:

@@ -8,7 +8,9 @@ from neurodeploy.networks.convnet import ConvNetSpec as ConvNetSpec
 from neurodeploy.networks.convstack import ConvStack as ConvStack
 from neurodeploy.networks.definition import Activations as Activations
 from neurodeploy.networks.definition import Code as Code
+from neurodeploy.networks.definition import LayeredNetwork as LayeredNetwork
 from neurodeploy.networks.definition import NetworkOutput as NetworkOutput
+from neurodeploy.networks.definition import NetworkSettings as NetworkSettings
 from neurodeploy.networks.definition import Relu as Relu
 from neurodeploy.networks.definition import SpikingActivations as SpikingActivations
 from neurodeploy.networks.densenet import DenseNet as DenseNet

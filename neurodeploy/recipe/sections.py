@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import nn
 
 from neurodeploy.conversion import Method
-from neurodeploy.conversion.convert import Thresholds
+from neurodeploy.conversion.method import Thresholds
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
 from neurodeploy.distillation.term import ClassWeights
 from neurodeploy.dynamics.encoders import AnyEncoder

@@ -1,6 +1,9 @@
 """Networks, encoders and loss terms of the user's are tried on two samples before anything is trained."""
 
+from collections.abc import Iterator
+
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from neurodeploy.data import DataSet
@@ -11,7 +14,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import told
 from neurodeploy.io.kinds import is_foreign, kind_of
 from neurodeploy.networks import NetworkOutput
-from neurodeploy.recipe import Recipe
+from neurodeploy.recipe import Recipe, StudentSettings
 from neurodeploy.training.teacher import KnownAnswers, ask, freeze
 
 _SAMPLES = 2
@@ -34,11 +37,9 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
         found = "static samples" if data.steps is None else f"{data.steps} event frames"
         expected = "static samples" if frames is None else f"{frames} event frames"
         raise UserError(f"data set {kind_of(recipe.data)!r}: {found} found, {expected} expected by its event_frames")
-    terms = {student.name: [term for term in student.loss if is_foreign(term)] for student in recipe.student}
-    codes = [code for code in map(recipe.code_of, terms) if code != "events" and is_foreign(code)]
-    specs = {role: spec for role in recipe.roles if (spec := recipe.network_of(role)) is not None}
-    if not (codes or any(terms.values()) or any(map(is_foreign, specs.values()))):
+    if not any(map(is_foreign, _parts(recipe))):
         return
+    specs = {role: spec for role in recipe.roles if (spec := recipe.network_of(role)) is not None}
     samples, labels = data.train_samples[:_SAMPLES], data.train_labels[:_SAMPLES]
     with torch.random.fork_rng(devices=[]):
         networks = {role: _built(recipe, role, data) for role in specs}
@@ -47,10 +48,20 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
         }
         if "teacher" not in specs:  # a module of the user's is tried together with the terms, see `own_teacher`
             return
-        for role, own in terms.items():
-            answer = _teacher(recipe, role, networks["teacher"], samples, labels)
-            for term in own:
-                check_term(term, outputs[role], answer if term.needs_teacher else None, labels)
+        for student in recipe.student:
+            answer = _teacher(student, networks["teacher"], samples, labels)
+            for term in student.loss:
+                check_term(term, outputs[student.name], answer if term.needs_teacher else None, labels)
+
+
+def _parts(recipe: Recipe) -> Iterator[BaseModel]:
+    """All that a training calls, besides the data."""
+    yield from (spec for role in recipe.roles if (spec := recipe.network_of(role)) is not None)
+    for student in recipe.student:
+        yield from student.loss
+        code = recipe.code_of(student.name)
+        if code != "events":
+            yield code
 
 
 def _built(recipe: Recipe, role: str, data: DataSet) -> nn.Module:
@@ -92,9 +103,8 @@ def _checked(recipe: Recipe, role: str, kind: str, network: nn.Module, samples: 
     return output
 
 
-def _teacher(recipe: Recipe, role: str, teacher: nn.Module, samples: Tensor, labels: Tensor) -> TeacherOutput | None:
+def _teacher(student: StudentSettings, teacher: nn.Module, samples: Tensor, labels: Tensor) -> TeacherOutput | None:
     """What the student's terms are told of the teacher."""
-    student = recipe.student_named(role)
     if not student.needs_teacher:
         return None
     if student.known_teacher:

@@ -8,14 +8,17 @@ import pytest
 import torch
 
 import neurodeploy as nd
-from neurodeploy.graph import Graph, interpreter
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.graph import Graph, interpreter, ops
 from neurodeploy.graph.entry import without
 from neurodeploy.graph.grid import grid_node, quantised, to_grid, with_peak
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.ops import Range
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters import nir
 from neurodeploy_exporters.artefact import read_artefact
 from neurodeploy_exporters.bundle import MANIFEST, read_bundle
+from neurodeploy_exporters.nir.content import load
 from neurodeploy_exporters.target import Subject, find
 from neurodeploy_exporters.verify import verify
 
@@ -71,6 +74,35 @@ def test_an_exact_bundle_of_any_inputs_verifies_without_one_differing_spike(subj
         exact = to_grid(with_peak(subject.graph, [subject.calibration]))
         _, rounded, _ = by_hand(exact, subject.sample_inputs)
         assert all(np.array_equal(spikes, rounded[layer]) for layer, spikes in sample.spikes.items())
+
+
+def test_a_nir_file_tells_other_readers_what_to_round_to_and_gives_the_rounding_back(subject, tmp_path):
+    bundle = written(subject, "nir", tmp_path / "b")
+    assert any("multiples of 0.0078125 from -2 to 2, as its metadata's input_step" in n for n in bundle.manifest.notes)
+    metadata = load(bundle.path("whole.nir")).metadata
+    assert (float(metadata["input_step"]), float(metadata["input_largest"])) == (2**-7, 2.0)
+    assert grid_node(nir.read(bundle.path("whole.nir"))).exponent == 7
+
+
+def test_events_of_other_sizes_than_0_and_1_are_rounded_for_onnx_and_refused_for_a_chip_by_name(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.exponential(size=(3, 5, 6)).astype(np.float32)
+    graph = Graph(
+        [
+            ops.InputNode(name="input", shape=(6,), timed=True),
+            ops.LinearNode(name="linear", inputs=("input",), weight=rng.normal(size=(8, 6)).astype(np.float32)),
+            ops.NeuronNode(name="fire", inputs=("linear",), parameters=NeuronParameters(0.5, 0.5)),
+            ops.LinearNode(name="last", inputs=("fire",), weight=rng.normal(size=(4, 8)).astype(np.float32)),
+            ops.TimeMeanNode(name="mean", inputs=("last",)),
+            ops.OutputNode(name="logits", inputs=("mean",)),
+        ]
+    )
+    for target in ("onnx", "nir"):
+        assert verify(find(target).write(graph, frames, tmp_path / target, name="n", quantize="exact")).findings == ()
+    with pytest.raises(
+        UserError, match="node input_grid: inputs are rounded on a host: feed events of 0 and 1, or export to ONNX"
+    ):
+        find("lava").write(graph, frames, tmp_path / "lava", name="n", quantize="exact")
 
 
 @pytest.mark.parametrize("target", TARGETS)

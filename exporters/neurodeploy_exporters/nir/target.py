@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, fold_padding, interpreter, ops, partition
-from neurodeploy.graph.grid import grid_layers
+from neurodeploy.graph.grid import grid_layers, grid_node
 from neurodeploy.graph.module import torch_run
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe, sample_of, write_bundle
@@ -168,6 +168,13 @@ def _notes(graph: Graph, reason: str | None, encoding: str | None, allowed: int 
         notes.append(
             f"NIR knows sequences alone: feed whole.nir the same sample at each of {graph.steps} steps, and take the mean of "
             "its output over them."
+        )
+    grid = grid_node(graph)
+    if grid is not None and reason is None:
+        step, end = 2.0**-grid.exponent, grid.largest * 2.0**-grid.exponent
+        notes.append(
+            f"NIR does not round: give other readers of whole.nir multiples of {step:g} from {-end:g} to {end:g}, as its "
+            "metadata's input_step and input_largest say. This toolkit's reader rounds by itself."
         )
     if encoding is not None:
         notes.append(encoding)

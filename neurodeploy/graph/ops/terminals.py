@@ -129,5 +129,6 @@ def _enters(layer: Any, call: Call, *, timed: bool) -> Nodes:
 not_traced(
     "neurodeploy.dynamics.encodings.PoissonEncoding",
     "neurodeploy.dynamics.encodings.LatencyEncoding",
+    "neurodeploy.dynamics.encodings.OwnEncoding",
     reason="a host encodes the samples: put an EventInput in its place and trace with timed=True",
 )
