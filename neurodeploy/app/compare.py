@@ -9,6 +9,7 @@ from neurodeploy.app.model import of_checkpoint
 from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import looking_in
+from neurodeploy.io.kinds import kind_of
 from neurodeploy.recipe import Recipe, parse_json
 from neurodeploy.training import checkpoint
 from neurodeploy.training.checkpoint import Checkpoint
@@ -88,7 +89,7 @@ class Gathering:
     def _counted(self, path: Path, loaded: Checkpoint, twin: Account | None = None) -> Account:
         if path not in self._reports:
             recipe = loaded.progress.recipe
-            key = recipe.data.model_dump_json()
+            key = f"{kind_of(recipe.data)} {recipe.data.model_dump_json()}"
             if key not in self._data:
                 self._data[key] = recipe.data.load()
             model = of_checkpoint(loaded, data=self._data[key])

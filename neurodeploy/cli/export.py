@@ -152,6 +152,7 @@ def _export_checkpoint(
     from neurodeploy.app.finetune import finetune_student
     from neurodeploy.app.progress import training_bar
     from neurodeploy.app.run import FINETUNING
+    from neurodeploy.io.kinds import kind_of
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.parallel import fabric_on
@@ -167,7 +168,9 @@ def _export_checkpoint(
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
     if settings is not None:
         if deployment.code is not None:
-            raise UserError(f"--finetune: for direct codes and events, a {recipe.code_of(role)} code found; export without it")
+            code = recipe.code_of(role)
+            kind = code if code == "events" else kind_of(code)
+            raise UserError(f"--finetune: for direct codes and events, a {kind} code found; export without it")
         ((target, options),) = targets.values()
         try:
             tuned = finetune_student(
