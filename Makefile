@@ -16,7 +16,7 @@ endif
 VERSION := $(shell $(PYTHON) -c '$(WORKS); sys.version_info >= (3, 11) and print(*sys.version_info[:2], sep=".")' 2>/dev/null)
 READY   := $(VENV)/.ready-$(VERSION)
 
-.PHONY: help python setup demo test lint docs links notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills fuzz \
+.PHONY: help python setup demo test lint docs links notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills streaming fuzz \
 	onnx-versions onnx-exact nir-frameworks joules lock lowest dist test-wheel clean
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make benchmarks-onnx  measure the ONNX export against torch and an unrolled export"
 	@echo "make results  train the small recipes of docs/results.md (hours) and write that page again"
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
+	@echo "make streaming  train on 60,000 images from a folder, with workers and processes, killed and resumed; memory and time"
 	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too)"
 	@echo "make onnx-versions  run every exported small network with ONNX Runtime 1.19.2, 1.20.1, 1.23.2 and the newest"
 	@echo "make onnx-exact  compare every spike of exact ONNX exports with torch's on 1,000 images of CIFAR-10 (hours)"
@@ -156,6 +157,10 @@ results: setup
 kills: setup
 	$(BIN)/python -m checks.kills --processes 1
 	$(BIN)/python -m checks.kills --processes 2
+
+# 60,000 images from a folder: memory, time, and what becomes of a training that is killed. Some ten minutes.
+streaming: setup
+	$(BIN)/python -m checks.streaming
 
 fuzz: setup
 	for seed in 0 1; do \

@@ -24,10 +24,10 @@ class Training:
     log: Path
 
     @classmethod
-    def start(cls, folder: Path, processes: int, log: Path) -> "Training":
+    def start(cls, folder: Path, processes: int, log: Path, recipe: Path = RECIPE) -> "Training":
         """Train the recipe in `folder`, or go on with it."""
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
-        train = ["-m", "neurodeploy", "train", str(RECIPE), "--device", "cpu", "--resume", "--output", str(folder)]
+        train = ["-m", "neurodeploy", "train", str(recipe), "--device", "cpu", "--resume", "--output", str(folder)]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, *torchrun, *train], stdout=output, stderr=subprocess.STDOUT, env=_ENVIRONMENT

@@ -20,6 +20,7 @@ from neurodeploy.moved import HOMES, NAMES
 
 if TYPE_CHECKING:
     from neurodeploy import distillation as losses
+    from neurodeploy.app.distil import Distilled, distill
     from neurodeploy.app.model import Model
     from neurodeploy.app.verbs import Run, compare, deploy, energy, export, load, train, verify
     from neurodeploy.dynamics.layers import IF, LIF, CubaLIF, ParametricLIF
@@ -30,6 +31,7 @@ __version__ = VERSION
 
 _HOME = {
     "CubaLIF": "neurodeploy.dynamics.layers",
+    "Distilled": "neurodeploy.app.distil",
     "Failure": "neurodeploy.io.errors",
     "IF": "neurodeploy.dynamics.layers",
     "LIF": "neurodeploy.dynamics.layers",
@@ -39,6 +41,7 @@ _HOME = {
     "UserError": "neurodeploy.io.errors",
     "compare": "neurodeploy.app.verbs",
     "deploy": "neurodeploy.app.verbs",
+    "distill": "neurodeploy.app.distil",
     "energy": "neurodeploy.app.verbs",
     "evaluate": "neurodeploy.training.evaluation",
     "export": "neurodeploy.app.verbs",
@@ -60,6 +63,7 @@ __all__ = [
     "IF",
     "LIF",
     "CubaLIF",
+    "Distilled",
     "Failure",
     "Model",
     "ParametricLIF",
@@ -68,6 +72,7 @@ __all__ = [
     "__version__",
     "compare",
     "deploy",
+    "distill",
     "energy",
     "evaluate",
     "export",

@@ -6,6 +6,7 @@ A model's docstring may say "see `Other`", a class of the same package, whose do
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -20,8 +21,6 @@ _MARKER = re.compile(r"<!-- fields of (?P<module>[\w.]+):(?P<name>\w+)(?P<deep> 
 _SEE = re.compile(r"[Ss]ee `(\w+)`")
 _TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "nothing"}
 _LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-_ELSEWHERE = {"Recipe": "recipes.md"}
-"""Parts that have a page of their own."""
 _LENGTHS = {"minItems": "at least {} of them", "pattern": "pattern `{}`"}
 
 
@@ -47,17 +46,25 @@ def described(model: type, level: int = 2) -> str:
     own = parts.pop(model.__name__, {key: value for key, value in schema.items() if key != "$defs"})
     package = model.__module__.partition(".")[0]
     sections = [_section(model.__name__, own, level, package)]
-    sections += [_section(name, parts[name], level, package) for name in _in_order(own, parts)]
+    skipped = frozenset() if model.__name__ == "Recipe" else _on_the_page_of_recipes()
+    sections += [_section(name, parts[name], level, package) for name in _in_order(own, parts, skipped)]
     return "\n\n".join(sections)
 
 
-def _in_order(schema: Mapping[str, Any], parts: Mapping[str, Any]) -> list[str]:
+@cache
+def _on_the_page_of_recipes() -> frozenset[str]:
+    """A recipe and all its parts."""
+    recipe = import_module("neurodeploy.recipe").Recipe
+    return frozenset(("Recipe", *TypeAdapter(recipe).json_schema(mode="validation").get("$defs", {})))
+
+
+def _in_order(schema: Mapping[str, Any], parts: Mapping[str, Any], skipped: frozenset[str]) -> list[str]:
     """Names of the parts as a reader meets them."""
     found: list[str] = []
     waiting = [*_references(schema)]
     while waiting:
         name = waiting.pop(0)
-        if name in parts and name not in found and name not in _ELSEWHERE:
+        if name in parts and name not in found and name not in skipped:
             found.append(name)
             waiting = [*_references(parts[name]), *waiting]
     return found
@@ -131,7 +138,7 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 def _anchor(reference: str) -> str:
     name = reference.rpartition("/")[2]
-    return f"{_ELSEWHERE.get(name, '')}#{name.lower()}"
+    return f"{'recipes.md' if name in _on_the_page_of_recipes() else ''}#{name.lower()}"
 
 
 def _limits(schema: Mapping[str, Any]) -> list[str]:

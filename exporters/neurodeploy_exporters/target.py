@@ -13,15 +13,19 @@ from typing import Any, ClassVar, Literal, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neurodeploy.graph import Graph, partition
-from neurodeploy.graph.grid import check_inputs, grid_layers, to_grid
+from neurodeploy.graph.entry import fold_normalization
+from neurodeploy.graph.grid import grid_layers, to_grid, with_peak
 from neurodeploy.graph.ops import Node
+from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import installed
 from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, Piece
 from neurodeploy_exporters.bundle.bundle import Inputs, RightAnswers, most_likely
+from neurodeploy_exporters.inputs import HostNormalization as HostNormalization
+from neurodeploy_exporters.inputs import grid_entry, normalization_entry
 
 GROUP = "neurodeploy.exporters"
 
@@ -52,6 +56,7 @@ class Subject:
             `sample_inputs`, one batch after the other.
         calibration: as `sample_inputs`, of the training set: inputs on which a target may choose how it rounds.
         encoding: a sentence on how a host makes the inputs of samples; None where it does not.
+        host_normalization: mean and std of each channel, by which a host normalises samples before it makes inputs of them.
         tuned: what `Tuning.result` gave, where the network was fine-tuned for the target.
     """
 
@@ -62,6 +67,7 @@ class Subject:
     test: tuple[Inputs, NDArray[np.int64]] | None = None
     calibration: NDArray[np.float32] | None = None
     encoding: str | None = None
+    host_normalization: HostNormalization | None = None
     tuned: Any = None
 
     def answers(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[np.int64] | None:
@@ -89,6 +95,7 @@ class TuningSettings:
         calibration: training inputs, as `Subject.calibration`.
         neuron: a layer of `neurodeploy.dynamics.layers` that gives every spiking layer its surrogate gradient.
         batch_first: the module takes timed inputs as `[B, T, …]`.
+        input_bits: of `GridOptions`.
     """
 
     exact: bool
@@ -96,6 +103,7 @@ class TuningSettings:
     calibration: NDArray[np.float32] | None
     neuron: Any
     batch_first: bool
+    input_bits: int = INPUT_BITS
 
 
 class Tuning(ABC):
@@ -299,25 +307,63 @@ class Target(ABC):
         raise UserError(f"target {self.name}: networks are exported as they were trained; leave out the fine-tuning")
 
 
+class GridOptions(TargetOptions):
+    """Options of a target with exact sums.
+
+    Attributes:
+        quantize: "exact" puts the weights on the power-of-two grid first, and inputs on theirs.
+        input_bits: of an input's size, at most, where inputs are no multiples of 1/256 from -1 to 1 and are rounded therefore.
+    """
+
+    quantize: str = "none"
+    input_bits: int = Field(
+        default=INPUT_BITS,
+        ge=1,
+        le=16,
+        description="exact: inputs that are no multiples of 1/256 from -1 to 1 are rounded to so many bits and a sign, or to "
+        "fewer where a layer's sums leave no more.",
+    )
+
+    @model_validator(mode="after")
+    def _inputs_are_rounded(self) -> "GridOptions":
+        if self.input_bits != INPUT_BITS and self.quantize != "exact":
+            raise ValueError(f'input_bits: inputs are rounded with quantize = "exact" alone, "{self.quantize}" found')
+        return self
+
+
 class GridTarget(Target):
-    """A target with an option `quantize`, of which "exact" puts the weights on the power-of-two grid first."""
+    """A target with an option `quantize`, of which "exact" puts weights and inputs on power-of-two grids first.
+
+    Its options are `GridOptions`.
+    """
 
     def deployed(self, graph: Graph, options: Any) -> Graph:
-        return to_grid(graph) if options.quantize == "exact" else graph
+        if options.quantize == "exact":
+            return to_grid(graph, input_bits=options.input_bits)
+        return fold_normalization(graph) if options.quantize == "none" else graph
 
     def notices(self, options: Any) -> tuple[str, ...]:
         return ("Weights are on an 8-bit power-of-two grid.",) if options.quantize == "exact" else ()
 
     def on_grid(self, subject: Subject, options: Any) -> Graph:
-        """`deployed`, for samples that are on the grid too, if that is asked for.
+        """`deployed`, with what the subject's samples show of its inputs.
 
         Raises:
-            UserError: they are not.
+            UserError: as `to_grid`, or a sample holds values that are not finite.
         """
-        deployed = self.deployed(subject.graph, options)
+        graph = subject.graph
         if options.quantize == "exact":
-            check_inputs(subject.sample_inputs)
-        return deployed
+            known = (subject.sample_inputs, subject.calibration)
+            graph = with_peak(graph, [part for part in known if part is not None])
+        return self.deployed(graph, options)
+
+    def inputs(self, subject: Subject, deployed: Graph, options: Any) -> dict[str, Any]:
+        """The manifest's fields on inputs, measured where they are rounded; `deployed` is of `on_grid`."""
+        exact = options.quantize == "exact"
+        return {
+            "input_grid": grid_entry(deployed, subject.sample_inputs, subject.test) if exact else None,
+            "normalization": normalization_entry(deployed, subject.graph, subject.host_normalization),
+        }
 
     def quantization(self, graph: Graph, deployed: Graph, options: Any) -> dict[str, Any]:
         """What the manifest says of the weights of a network and of its deployed form, unless they are a chip's integers."""

@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.graph import ops
+from neurodeploy.graph.grid import on
+from neurodeploy.graph.ops import Range
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import sha256
 from neurodeploy_exporters.bundle import MANIFEST, Bundle, Manifest, Sample, SampleEntry, read_bundle
@@ -89,7 +92,7 @@ def verify(folder: Path) -> Verification:
     compared, gaps = 0, list[float]()
     try:
         sample = bundle.sample()
-        unfit = [*_unfit(bundle.manifest, sample), *_unfounded(bundle, target)]
+        unfit = [*_unfit(bundle.manifest, sample), *_unfounded(bundle, target), *_misstated_inputs(bundle, target, sample)]
         findings += unfit
         runs = {} if unfit else dict(_runs(bundle, target, sample))
     except UserError as error:
@@ -193,6 +196,25 @@ def _unfounded(bundle: Bundle, target: Target) -> Iterator[str]:
     for layer in manifest.spiking_layers:
         if layer.latency_steps and layer.part not in late:
             yield f"{MANIFEST}: layer {layer.name}: latency_steps: {layer.latency_steps} found, 0 expected on the host"
+
+
+def _misstated_inputs(bundle: Bundle, target: Target, sample: Sample) -> Iterator[str]:
+    """Where the files do to inputs something else than the manifest says, or the sample is off the grid that it declares."""
+    manifest = bundle.manifest
+    said, normal = manifest.input_grid, manifest.normalization
+    if said is not None and not said.rounded and not on(sample.inputs, Range(said.exponent, said.largest)):
+        yield f"{manifest.sample.file}: inputs: values off the grid found, {said.encoding.split('.')[0]}, as the manifest says"
+    for piece in (manifest.whole, *manifest.chain[:1]) if said is not None or normal is not None else ():
+        if piece is None:
+            continue
+        nodes = target.members(bundle, piece, {})
+        grids = [(node.exponent, node.largest) for node in nodes if isinstance(node, ops.QuantizeNode)]
+        normals = [[*node.mean, *node.std] for node in nodes if isinstance(node, ops.NormalizeNode)]
+        if said is not None and grids != [(said.exponent, said.largest)] * said.rounded:
+            yield f"{bundle.path(piece.file)}: rounds its inputs otherwise than the manifest's input_grid says"
+        told = [] if normal is None or normal.folded or normal.inputs != "raw" else [[*normal.mean, *normal.std]]
+        if normal is not None and normals != [[*map(np.float32, one)] for one in told]:
+            yield f"{bundle.path(piece.file)}: normalises its inputs otherwise than the manifest's normalization says"
 
 
 def _shown(shape: tuple[int, ...] | None) -> str:

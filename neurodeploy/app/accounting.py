@@ -3,19 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 
 from neurodeploy.app.model import BATCH as BATCH
 from neurodeploy.app.model import Model
+from neurodeploy.data import Samples
+from neurodeploy.data.feeding import in_batches
 from neurodeploy.training.evaluation import Accuracy, evaluate
 from neurodeploy_energy import Report, account
+from neurodeploy_energy.count.running import Batches
 from neurodeploy_energy.price.account import HOST, Account, Place, compare, with_twin
 from neurodeploy_energy.price.profiles import load
 
 
 def energy_report(
     model: Model,
-    samples: Tensor,
+    samples: Samples,
     profiles: Sequence[str],
     *,
     host: str = HOST,
@@ -38,20 +42,25 @@ def energy_report(
     Raises:
         UserError: see `neurodeploy_energy.account`.
     """
-    batches = samples if model.batch is None else samples.split(model.batch, batch_axis)
+    if isinstance(samples, Tensor):
+        batches: Batches = samples if model.batch is None else samples.split(model.batch, batch_axis)
+    else:
+        batches = in_batches(samples, model.batch or BATCH, model.workers)
     report = account(model.module, batches, name=model.name, profiles=profiles, steps=steps, batch_axis=batch_axis)
     accuracy = None
     if model.test_labels is not None and samples is model.test_samples:
-        accuracy = evaluate(model.module, samples, model.test_labels).accuracy
+        accuracy = evaluate(model.module, samples, model.test_labels, workers=model.workers).accuracy
     return completed(report, places=model.places, accuracy=accuracy, host=host, baseline=baseline, twin=twin)
 
 
-def energy_of(network: nn.Module, samples: Tensor, profiles: Sequence[str]) -> dict[str, float]:
+def energy_of(network: nn.Module, samples: Samples, profiles: Sequence[str], *, workers: int = 0) -> dict[str, float]:
     """Estimated µJ per sample of a network that was just trained, on samples `[N, …]`, under each profile that prices it.
 
     A profile without a cost of multiply-accumulates says nothing of a ReLU network, which has nothing else.
     """
-    report = account(network, samples.split(BATCH), profiles=profiles)
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    batches = (batch.to(device) for batch in in_batches(samples, BATCH, workers))
+    report = account(network, batches, profiles=profiles)
     energies = {given: report.energy(cost.name).total_uj for given, cost in zip(profiles, report.profiles, strict=True)}
     return {given: uj for given, uj in energies.items() if uj or not report.total.macs}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.model import of_checkpoint
+from neurodeploy.app.own_data import DataChoice, is_module, model_with
 from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import looking_in
@@ -26,10 +27,11 @@ class Gathering:
     Args:
         profiles: of the reports.
         host: profile of the host.
+        choice: data on which all are counted; None: each on its own.
     """
 
-    def __init__(self, profiles: Sequence[str], host: str) -> None:
-        self._profiles, self._host = tuple(profiles), host
+    def __init__(self, profiles: Sequence[str], host: str, choice: DataChoice | None = None) -> None:
+        self._profiles, self._host, self._choice = tuple(profiles), host, choice
         self._costs = tuple(load(name) for name in profiles)
         self._data: dict[str, DataSet] = {}
         self._reports: dict[Path, Account] = {}
@@ -41,6 +43,7 @@ class Gathering:
           is their dense twin.
         - A checkpoint is one seed of its recipe's network.
         - A `report.json` is one seed of the model that it names, and one of its baseline.
+        - A torch module, `package.module:name`, is one seed; the choice says on which data.
 
         Args:
             paths: in the order of the tables.
@@ -56,12 +59,16 @@ class Gathering:
             if path.is_dir():
                 for role, report in self._of_run(path):
                     counted.setdefault(role if folders == 1 else f"{_name(path)}/{role}", []).append(report)
+            elif is_module(str(path)):
+                counted.setdefault(str(path), []).append(self._chosen(str(path)))
             elif path.suffix == ".json":
+                if self._choice is not None:
+                    raise UserError(f"{path}: a report of what was counted then; leave it out, or --data")
                 for report in self._of_file(path):
                     counted.setdefault(report.name, []).append(report)
             else:
                 loaded = checkpoint.load(path)
-                name = f"{loaded.progress.recipe.name}/{loaded.progress.role}"
+                name = loaded.progress.title
                 counted.setdefault(name, []).append(self._counted(path, loaded))
         return [Contender(name, tuple(reports)) for name, reports in counted.items()]
 
@@ -70,13 +77,14 @@ class Gathering:
         counted = []
         for seed in recipe.seeds:
             teacher = checkpoint_of(folder, seed, "teacher")
-            twin = None
-            if recipe.network_of("teacher") == recipe.network and teacher.is_file():
-                twin = self._counted(teacher, checkpoint.load(teacher))
             for student in recipe.student:
                 path = checkpoint_of(folder, seed, student.name)
-                if path.is_file():
-                    counted.append((student.name, self._counted(path, checkpoint.load(path), twin)))
+                if not path.is_file():
+                    continue
+                twin = None
+                if recipe.is_spiking_teacher(student.name) and teacher.is_file():
+                    twin = self._counted(teacher, checkpoint.load(teacher))
+                counted.append((student.name, self._counted(path, checkpoint.load(path), twin)))
         if not counted:
             raise UserError(f"{folder}: no checkpoint of a student found; train one with: neurodeploy train")
         return counted
@@ -87,15 +95,24 @@ class Gathering:
         return [replace(one, profiles=self._costs, comparison=None) for one in both]
 
     def _counted(self, path: Path, loaded: Checkpoint, twin: Account | None = None) -> Account:
+        if path not in self._reports and self._choice is not None:
+            self._reports[path] = self._chosen(str(path), twin)
         if path not in self._reports:
-            recipe = loaded.progress.recipe
-            key = f"{kind_of(recipe.data)} {recipe.data.model_dump_json()}"
+            settings = loaded.progress.data_set
+            key = "" if settings is None else f"{kind_of(settings)} {settings.model_dump_json()}"
             if key not in self._data:
-                self._data[key] = recipe.data.load()
+                self._data[key] = loaded.progress.load_data()
             model = of_checkpoint(loaded, data=self._data[key])
             assert model.test_samples is not None
             self._reports[path] = energy_report(model, model.test_samples, self._profiles, host=self._host, twin=twin)
         return self._reports[path]
+
+    def _chosen(self, source: str, twin: Account | None = None) -> Account:
+        """A model on the data that were chosen."""
+        model = model_with(source, self._choice or DataChoice())
+        if model.test_samples is None or model.test_labels is None:
+            raise UserError(f"{source}: no data of its own; give --data")
+        return energy_report(model, model.test_samples, self._profiles, host=self._host, twin=twin)
 
 
 def _recipe(folder: Path) -> Recipe:

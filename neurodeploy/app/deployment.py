@@ -10,16 +10,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurodeploy.data import DataSet
+from neurodeploy.data import DataSet, Normalization
+from neurodeploy.data.samples import as_stored
 from neurodeploy.dynamics.encodings import EventInput, HostEncoding, OwnEncoding
 from neurodeploy.graph import Graph, fold_batch_norm, ops
+from neurodeploy.graph.entry import entering
+from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.interpreter import Array
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy
-from neurodeploy_exporters.target import Place, Subject, Target, TargetOptions, places_of
+from neurodeploy_exporters.target import HostNormalization, Place, Subject, Target, TargetOptions, places_of
+
+_SAMPLES_KNOWN = 256
+"""Training samples whose values say to which grid inputs are rounded."""
 
 Targets: TypeAlias = Mapping[str, tuple[Target, TargetOptions]]
 
@@ -51,12 +57,13 @@ class Deployment:
     """A network and its data.
 
     A network that makes spikes of a sample itself (Poisson or latency code) is deployed without that layer: a host does it, and
-    the graph's input is the sequence of spikes.
+    the graph's input is the sequence of spikes. Another network is deployed with the normalisation of its samples, so that it
+    takes them as they are stored.
 
     Attributes:
         graph: batch norm folded.
-        data: that the network was trained on.
-        code: the layer of the host, or None.
+        data: that the network was trained on, its samples as the deployed network takes them: before their normalisation.
+        code: the layer of the host, or None; it takes normalised samples.
     """
 
     graph: Graph
@@ -74,6 +81,12 @@ class Deployment:
             f"{self.code.home} does in evaluation; sample and test set too."
         )
 
+    @property
+    def host_normalization(self) -> HostNormalization | None:
+        """Mean and std by which a host normalises samples before they are coded."""
+        normal = self.data.normalization
+        return None if normal is None or self.code is None else (normal.mean, normal.std)
+
     def inputs(self, samples: Tensor) -> Array:
         """Samples of the data set as the graph takes them."""
         encoded: Array = self._encoded(samples).numpy()
@@ -85,9 +98,11 @@ class Deployment:
 
     @property
     def test(self) -> tuple[Any, NDArray[np.int64]]:
-        """The inputs and labels of the test set; where a host encodes, one batch after the other."""
+        """The inputs and labels of the test set; one batch after the other where a host encodes, or they are not in memory."""
         samples, labels = self.data.test_samples, self.data.test_labels.numpy()
-        return (self.inputs(samples) if self.code is None else _Encoded(self)), labels
+        if self.code is None and isinstance(samples, Tensor):
+            return self.inputs(samples), labels
+        return _Encoded(self), labels
 
     def subject(
         self,
@@ -117,11 +132,12 @@ class Deployment:
             test=self.test,
             calibration=self.calibration(calibration),
             encoding=self.encoding,
+            host_normalization=self.host_normalization,
             tuned=tuned,
         )
 
     def module(self, graph: Graph | None = None) -> GraphModule:
-        """The deployed network, or another graph of it, in torch: takes samples of the data set."""
+        """The deployed network, or another graph of it, in torch: takes samples of `data`."""
         return GraphModule(graph or self.graph, batch_first=self.data.timed, encoding=self.code)
 
     def _encoded(self, samples: Tensor) -> Tensor:
@@ -133,15 +149,16 @@ class Deployment:
 
 
 class _Encoded:
-    """The test set as spikes `[T, N, …]`, which may be more than memory holds: a batch is encoded when it is asked for."""
+    """The test set as the graph takes it, which may be more than memory holds: a batch is made when it is asked for."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
 
-    def __getitem__(self, index: tuple[slice, slice]) -> Array:
-        steps, batch = index
-        inputs: Array = self._deployment.inputs(self._deployment.data.test_samples[batch])[steps]
-        return inputs
+    def __getitem__(self, index: slice | tuple[slice, slice]) -> Array:
+        """Of static samples some, of sequences `[T, N, …]` steps and samples."""
+        steps, batch = index if isinstance(index, tuple) else (slice(None), index)
+        inputs: Array = self._deployment.inputs(self._deployment.data.test_samples[batch])
+        return inputs[steps] if isinstance(index, tuple) else inputs
 
 
 def calibration_inputs(data: DataSet, count: int, entering: Callable[[Tensor], Tensor] | None = None) -> Array | None:
@@ -155,7 +172,8 @@ def calibration_inputs(data: DataSet, count: int, entering: Callable[[Tensor], T
     if not count:
         return None
     every = max(1, len(data.train_labels) // count)
-    inputs: Array = (entering or data.sequences)(data.train_samples[::every][:count]).numpy()
+    numbers = torch.arange(0, len(data.train_labels), every)[:count]
+    inputs: Array = (entering or data.sequences)(data.train_samples[numbers]).numpy()
     return inputs
 
 
@@ -168,8 +186,7 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
     """
     targets, tuning = recipe.export.target_options(), recipe.export.finetune
     with torch.random.fork_rng(devices=[]):
-        network = recipe.network_of(recipe.deployed)
-        student = network.build(data.sample_shape[0], data.classes, recipe.activations(recipe.deployed))
+        student = recipe.build(recipe.deployed, data.sample_shape[0], data.classes)
     # what is checked is the structure: no sum of untrained weights must be taken for one that leaves its range
     graph = Graph(map(_without_weights, deploy(student.eval(), data).graph.nodes))
     for target, options in targets.values():
@@ -178,7 +195,7 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
 
 
 def _without_weights(node: ops.Node) -> ops.Node:
-    if not isinstance(node, ops.ConvNode | ops.LinearNode):
+    if not isinstance(node, ops.Weighted):
         return node
     return replace(node, weight=np.zeros_like(node.weight), bias=None if node.bias is None else np.zeros_like(node.bias))
 
@@ -209,4 +226,26 @@ def deploy(network: nn.Module, data: DataSet) -> Deployment:
     if isinstance(code, OwnEncoding):
         code.check(data.test_samples[:2])
     timed = data.timed if code is None else True
-    return Deployment(fold_batch_norm(trace(without, data.sample_shape, timed=timed)), data, code)
+    graph = fold_batch_norm(trace(without, data.sample_shape, timed=timed))
+    if code is not None:
+        return Deployment(graph, data, code)
+    if data.normalization is not None:
+        graph, data = normalising(graph, data.normalization), stored(data)
+    known = calibration_inputs(data, _SAMPLES_KNOWN)
+    return Deployment(graph if known is None else with_peak(graph, [known]), data)
+
+
+def stored(data: DataSet) -> DataSet:
+    """A data set with its samples as they are stored, before their normalisation."""
+    train, test = as_stored(data.train_samples), as_stored(data.test_samples)
+    return replace(data, normalization=None, train_samples=train, test_samples=test)
+
+
+def normalising(graph: Graph, normalization: Normalization) -> Graph:
+    """The graph that takes samples before their normalisation.
+
+    Raises:
+        UserError: there are other numbers of means than of channels.
+    """
+    mean, std = (np.array(values, np.float32) for values in (normalization.mean, normalization.std))
+    return entering(graph, ops.NormalizeNode(name="normalization", inputs=(), mean=mean, std=std))

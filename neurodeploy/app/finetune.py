@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from neurodeploy.app.deployment import calibration_inputs
 from neurodeploy.augmentation import AnyAugmentation, augment
 from neurodeploy.data import DataSet
+from neurodeploy.data.feeding import feed
+from neurodeploy.data.samples import Normalized, as_stored, chosen, on_device
 from neurodeploy.distillation.term import label_loss, soft_divergence
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.graph import Graph
 from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io import tensors
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import sole_writer, writing
@@ -59,7 +62,7 @@ class FinetuneProgress(BaseModel):
 
     Attributes:
         format: version of this layout.
-        settings, augmentation, quantize, calibration, held_out, seed: as `finetune` was given them.
+        settings, augmentation, quantize, input_bits, calibration, held_out, stratified, seed: as `finetune` was given them.
         origin: SHA-256 of the network that it starts from.
         epoch: epochs that are complete.
         best_accuracy: in percent of the samples held out, of the best epoch so far.
@@ -70,8 +73,10 @@ class FinetuneProgress(BaseModel):
     settings: FinetuneSettings
     augmentation: tuple[AnyAugmentation, ...]
     quantize: Literal["none", "exact"]
+    input_bits: int = INPUT_BITS
     calibration: int
     held_out: int
+    stratified: bool = False
     seed: int
     origin: str
     epoch: int = Field(default=0, ge=0)
@@ -89,6 +94,7 @@ def finetune_student(
     target: Target,
     data: DataSet,
     quantize: Literal["none", "exact"],
+    input_bits: int = INPUT_BITS,
     calibration: int,
     resume: bool = False,
     watcher: Watcher = silent,
@@ -114,8 +120,10 @@ def finetune_student(
             target=target,
             seed=seed,
             held_out=held_out,
+            stratified=student.training.stratified,
             neuron=(student.neuron or recipe.neuron).build(),
             quantize=quantize,
+            input_bits=input_bits,
             calibration=calibration,
             augmentation=recipe.augmentation,
             resume=resume,
@@ -133,8 +141,10 @@ def finetune(
     target: Target,
     seed: int,
     held_out: int,
+    stratified: bool = False,
     neuron: Neuron,
     quantize: Literal["none", "exact"] = "none",
+    input_bits: int = INPUT_BITS,
     calibration: int = 0,
     augmentation: Sequence[AnyAugmentation] = (),
     resume: bool = False,
@@ -156,8 +166,10 @@ def finetune(
         seed: of the batches, and of the choice of samples that are held out.
         held_out: number of training samples that choose the epoch; with the student's own seed and number, they are those that
             its training held out too.
+        stratified: as in that training, see `training.stopping.split`.
         neuron: gives every spiking layer its surrogate gradient.
         quantize: "exact" keeps the host's encoder on the power-of-two grid (see `neurodeploy.graph.grid`).
+        input_bits: of inputs that "exact" rounds to a grid of theirs.
         calibration: number of training samples on which the scales are chosen, unless quantize is "exact"; 0: by their error.
         augmentation: of the training samples.
         resume: continue from the folder's checkpoint, if there is one.
@@ -173,8 +185,10 @@ def finetune(
         settings=settings,
         augmentation=tuple(augmentation),
         quantize=quantize,
+        input_bits=input_bits,
         calibration=calibration,
         held_out=held_out,
+        stratified=stratified,
         seed=seed,
         origin=_digest(graph),
     )
@@ -199,7 +213,7 @@ class _FinetuneRun:
         device: torch.device,
     ) -> None:
         self.progress, self.data, self.device = progress, data, device
-        self.split: Split = split(data, progress.held_out, progress.seed)
+        self.split: Split = split(data, progress.held_out, progress.seed, stratified=progress.stratified)
         exact = progress.quantize == "exact"
         settings = TuningSettings(
             exact=exact,
@@ -207,6 +221,7 @@ class _FinetuneRun:
             calibration=None if exact else calibration_inputs(data, progress.calibration),
             neuron=neuron,
             batch_first=data.timed,
+            input_bits=progress.input_bits,
         )
         self.tuning = target.tuning(graph, settings)
         self.module: nn.Module = self.tuning.module.to(device)
@@ -235,7 +250,7 @@ class _FinetuneRun:
     def _resume(self, path: Path, *, resume: bool) -> None:
         if not resume:
             raise UserError(f"{path}: exists; add --resume to continue it, or choose another folder")
-        stored, groups = tensors.read(path, _KEY, FinetuneProgress)
+        stored, groups = tensors.read(path, _KEY, FinetuneProgress.model_validate_json)
         for field in set(FinetuneProgress.model_fields) - {"epoch", "best_accuracy"}:
             if getattr(stored, field) != getattr(self.progress, field):
                 raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")
@@ -256,11 +271,14 @@ class _FinetuneRun:
         count = len(self.split.train)
         order = self.split.train[torch.randperm(count)].split(settings.batch_size)
         sums, rate = torch.zeros(3, dtype=torch.float64), 0.0
-        for step, index in enumerate(order):
+        samples = self.data.train_samples
+        read = as_stored(samples) if self.progress.augmentation else samples
+        fed = feed(read, self.data.train_labels, order, self.data.workers)
+        for step, (index, x, y) in enumerate(fed):
             rate = learning_rate(settings.optimization, epoch * len(order) + step, len(order))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            sums += len(index) * self._update(index, f"epoch {epoch + 1}, step {step + 1}")
+            sums += len(index) * self._update(x, y, f"epoch {epoch + 1}, step {step + 1}")
             if watch is not None:
                 watch(epoch, len(index))
         by_labels, by_answers, right = (sums / count).tolist()
@@ -272,11 +290,13 @@ class _FinetuneRun:
             "seconds": round(time.perf_counter() - began, 3),
         }
 
-    def _update(self, index: Tensor, update: str) -> Tensor:
+    def _update(self, x: Tensor, y: Tensor, update: str) -> Tensor:
         """One update of the weights; the two terms of the loss, and the share of right answers."""
         settings = self.progress.settings
-        x, y = (samples[index].to(self.device) for samples in (self.data.train_samples, self.data.train_labels))
+        x, y = x.to(self.device), y.to(self.device)
         x, targets = augment(x, y, self.progress.augmentation, classes=self.data.classes)
+        if self.progress.augmentation and isinstance(self.data.train_samples, Normalized):
+            x = self.data.train_samples.applied(x)
         logits = self.module(x)
         with torch.no_grad():
             answers = self.teacher(x)
@@ -294,8 +314,9 @@ class _FinetuneRun:
     def _end_epoch(self) -> float:
         """Count the epoch, and keep its weights if they are the best; the accuracy in percent on the samples held out."""
         index = self.split.validation
-        samples, labels = (x[index].to(self.device) for x in (self.data.train_samples, self.data.train_labels))
-        accuracy = evaluate(self.module, samples, labels).accuracy.percent
+        samples, labels = chosen(self.data.train_samples, index), self.data.train_labels[index].to(self.device)
+        result = evaluate(self.module, on_device(samples, self.device), labels, workers=self.data.workers)
+        accuracy = result.accuracy.percent
         best = self.progress.best_accuracy
         if accuracy >= best:
             self.best = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
@@ -304,12 +325,17 @@ class _FinetuneRun:
         return accuracy
 
 
+_ADDED = {"padding": (), "count_padding": True, "ceiling": None}
+"""Fields that operations got later, with what they were before: left out then, so that earlier fine-tunings go on."""
+
+
 def _digest(graph: Graph) -> str:
-    """SHA-256 over all that a network is."""
+    """SHA-256 over all that a network is; `InputNode.peak`, which is known of its data, is no part of that."""
     digest = hashlib.sha256()
     for node in graph.nodes:
-        weights = [(key, value) for key, value in vars(node).items() if hasattr(value, "tobytes")]
-        rest = {key: repr(value) for key, value in vars(node).items() if not hasattr(value, "tobytes")}
+        own = {key: value for key, value in vars(node).items() if key != "peak" and (key not in _ADDED or value != _ADDED[key])}
+        weights = [(key, value) for key, value in own.items() if hasattr(value, "tobytes")]
+        rest = {key: repr(value) for key, value in own.items() if not hasattr(value, "tobytes")}
         digest.update(json.dumps([node.kind, rest]).encode())
         for key, value in weights:
             digest.update(f"{key}{value.shape}".encode() + value.tobytes())

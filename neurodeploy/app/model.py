@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.app.deployment import Deployment, deploy, deployed_places
-from neurodeploy.data import DataSet
+from neurodeploy.data import DataSet, Normalization, Samples
+from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics import layers
 from neurodeploy.graph import Graph, ops
-from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.module import GraphModule, place
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.imports import imported, told
+from neurodeploy.io.modules import module_named
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
@@ -103,7 +104,7 @@ class ArtefactModule(GraphModule):
         for name in artefact.graph.spiking:
             node = artefact.graph[name]
             assert isinstance(node, ops.Spiking)
-            self._place(name, _Recorded(name, node, self._spikes_of))
+            place(self, name, _Recorded(name, node, self._spikes_of))
 
     @property
     def batch(self) -> int:
@@ -175,11 +176,16 @@ class Model:
         deployed: an artefact, whose runtimes compute on the CPU and not on the machine's accelerators.
         deployment: of a checkpoint.
         title: of its bundles, where `name` says more.
+        workers: processes that read samples which are not in memory.
+        class_names: of the classes; empty if they have none.
+        normalization: of the samples, where one is known.
+        normalizes: `module` does that itself, and takes samples as they are stored; else it takes normalised ones. `graph`
+            always takes them as they are stored.
     """
 
     name: str
     module: nn.Module
-    test_samples: Tensor | None
+    test_samples: Samples | None
     data: str
     test_labels: Tensor | None = None
     places: dict[str, Place] = field(default_factory=dict)
@@ -190,6 +196,34 @@ class Model:
     deployed: bool = False
     deployment: Deployment | None = None
     title: str = ""
+    workers: int = 0
+    class_names: tuple[str, ...] = ()
+    normalization: Normalization | None = None
+    normalizes: bool = False
+
+    def taking(self, samples: Samples, of: "Model") -> Samples:
+        """The samples of another model as `module` takes them.
+
+        A module of the caller's, of which nothing is known, takes normalised ones where the other model normalises them.
+
+        Args:
+            samples: as the module of the other model takes them.
+            of: that model.
+
+        Raises:
+            UserError: they are normalised, this module does that itself, and they are unknown before it.
+        """
+        if self.normalizes == of.normalizes:
+            return samples
+        if of.normalizes:
+            assert of.normalization is not None
+            made = Normalized(samples, of.normalization, isinstance(of.module, GraphModule) and of.module.graph.input.timed)
+            return made[:] if isinstance(samples, Tensor) else made
+        if not isinstance(samples, Normalized):
+            raise UserError(
+                f"{self.name}: takes samples as they are stored, {of.name} normalised ones; give two models that take the same"
+            )
+        return samples.raw
 
     def subject(self, *, samples: int = 16, calibration: int = 64) -> Subject:
         """What an export target takes.
@@ -206,9 +240,9 @@ class Model:
             what = "an exported artefact already" if self.deployed else "a torch module; call neurodeploy.deploy on it first"
             raise UserError(f"{self.name}: cannot be exported, it is {what}")
         if self.deployment is not None:
-            accuracy = {
-                "float": evaluate(self.module, self.deployment.data.test_samples, self.deployment.data.test_labels).accuracy
-            }
+            assert self.test_samples is not None
+            assert self.test_labels is not None
+            accuracy = {"float": evaluate(self.module, self.test_samples, self.test_labels, workers=self.workers).accuracy}
             return self.deployment.subject(self.title or self.name, samples=samples, calibration=calibration, accuracy=accuracy)
         if self.test_samples is None:
             raise UserError(f"{self.name}: brings no samples of its own; give some")
@@ -252,26 +286,25 @@ def _layer_lines(graph: Graph, places: Mapping[str, Place]) -> list[str]:
 _MOST_LINES = 24
 
 
-def load_model(source: str | Path, nir: NirChoices | None = None) -> Model:
+def load_model(source: str | Path, nir: NirChoices | None = None, *, module: nn.Module | None = None) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module or a function.
 
     The last form imports and runs the user's own code, from the current folder too; a function makes the module. `nir` says how
-    a NIR file is understood.
+    a NIR file is understood, `module` is what a checkpoint's weights are for, if it does not know.
 
     Raises:
         UserError: nothing usable is there; the message says what was found.
     """
     source = str(source)
+    if module is not None:
+        return of_checkpoint(checkpoint.load(Path(source), module=module))
     if Path(source).is_dir():
         return of_bundle(Path(source))
     if is_nir(source):
         return _of_nir(Path(source), nir or NirChoices())
     if ":" not in source or source.endswith(".safetensors"):
         return of_checkpoint(checkpoint.load(Path(source)))
-    found = imported(source, what="model")
-    module = found if isinstance(found, nn.Module) or not callable(found) else _made_by(found, source)
-    if not isinstance(module, nn.Module):
-        raise UserError(f"{source}: {type(module).__name__} found, a torch module or a function that makes one expected")
+    module = module_named(source, what="model")
     return Model(source, module.eval(), None, "no samples of its own")
 
 
@@ -300,6 +333,7 @@ def of_bundle(folder: Path) -> Model:
     manifest, module = artefact.bundle.manifest, ArtefactModule(artefact)
     inputs = torch.from_numpy(artefact.bundle.sample().inputs)
     samples = inputs.transpose(0, 1).contiguous() if manifest.timed_input and inputs.ndim > 1 else inputs
+    said = manifest.normalization
     return Model(
         f"{manifest.model} ({manifest.target} bundle)",
         module,
@@ -309,18 +343,31 @@ def of_bundle(folder: Path) -> Model:
         statements=(f"spikes fired by {artefact.origin}",),
         batch=min(BATCH, module.batch),
         deployed=True,
+        normalization=None if said is None else Normalization(mean=said.mean, std=said.std),
+        normalizes=said is not None and said.inputs == "raw",
     )
 
 
+def knows_no_data(path: Path) -> bool:
+    """Whether a checkpoint's network was trained on data that were given in memory."""
+    return checkpoint.read(path)[0].data_set is None
+
+
 def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None) -> Model:
-    """A checkpoint's network with its test set; `data`: its data set, if that has been loaded already."""
+    """A checkpoint's network with its test set; `data`: its data set, if that has been loaded already.
+
+    Of a module that was trained on data given in memory there is the module alone.
+    """
     progress = loaded.progress
-    data = progress.recipe.data.load() if data is None else data
-    name, places, deployment = checkpoint.describe(progress), dict[str, Place](), None
-    if progress.role not in progress.recipe.relu_roles:
+    name, title = checkpoint.describe(progress), progress.file_name
+    if data is None and progress.data_set is None:
+        return Model(name, loaded.network, None, progress.data_words, title=title, class_names=progress.class_names)
+    data = progress.load_data() if data is None else data
+    places, deployment = dict[str, Place](), None
+    if not progress.relu:
         with suppress(UserError):  # a network without a form as a graph is counted all the same
             deployment = deploy(loaded.network, data)
-            places = deployed_places(deployment.graph, progress.recipe.export.target_options())
+            places = deployed_places(deployment.graph, progress.targets())
     graph = None if deployment is None else deployment.graph
     return Model(
         name,
@@ -331,7 +378,10 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
         places,
         graph=graph,
         deployment=deployment,
-        title=f"{progress.recipe.name}-{progress.role}",
+        title=title,
+        workers=data.workers,
+        class_names=data.class_names or progress.class_names,
+        normalization=data.normalization,
     )
 
 
@@ -341,13 +391,6 @@ def _places(graph: Graph) -> dict[str, Place]:
         return places_of(graph)
     except UserError:
         return {}
-
-
-def _made_by(function: Callable[[], object], source: str) -> object:
-    try:
-        return function()
-    except Exception as error:  # the user's own code may raise anything
-        raise UserError(f"{source}: makes no model when called without arguments: {told(error)}") from None
 
 
 def check_finite(samples: Tensor, origin: str | Path) -> None:
@@ -364,7 +407,7 @@ def check_finite(samples: Tensor, origin: str | Path) -> None:
         raise UserError(f"{origin}: sample {int(broken.nonzero()[0])} holds values that are not finite ({share} samples)")
 
 
-def inputs_for(model: Model, path: Path | None) -> Tensor:
+def inputs_for(model: Model, path: Path | None) -> Samples:
     """The samples `[N, …]` of a `.npy` file, as the model takes them, or its own test set.
 
     Raises:

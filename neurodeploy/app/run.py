@@ -15,11 +15,14 @@ from neurodeploy.app.deployment import Targets, check_targets, deploy, deployed_
 from neurodeploy.app.finetune import Tuned, finetune_student
 from neurodeploy.app.summary import Deployed, SeedResult
 from neurodeploy.data import DataSet
+from neurodeploy.data.feeding import in_batches
+from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io.errors import Failure
 from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import Watcher, folder_of, silent, train_all
+from neurodeploy.training.own_teacher import teacher_facts
 from neurodeploy.training.parts import check_parts
 from neurodeploy_energy import Report, account, write_report
 from neurodeploy_exporters.bundle import read_bundle
@@ -60,6 +63,8 @@ def run(
     data = recipe.data.load()
     check_parts(recipe, data)
     check_targets(recipe, data)
+    for fact in teacher_facts(recipe):
+        say(fact)
     results: list[SeedResult] = []
     device = "cpu" if fabric is None else fabric.device
     tune = partial(_tuned, recipe, data=data, resume=resume, watcher=watcher, device=device)
@@ -98,7 +103,7 @@ def _one_seed(
     say: Callable[[str], None],
 ) -> SeedResult:
     samples = data.test_samples
-    teacher = evaluate(networks["teacher"].cpu(), samples, data.test_labels).accuracy
+    teacher = evaluate(networks["teacher"].cpu(), samples, data.test_labels, workers=data.workers).accuracy
     say(f"seed {seed} · teacher: test accuracy {teacher}")
     baseline = _deploy(targets, networks[recipe.baseline].cpu(), data)
     tuning, folder = recipe.export.finetune, folder_of(root, seed, recipe.deployed) / FINETUNING
@@ -119,22 +124,26 @@ def _one_seed(
     for name, (target, options) in targets.items():
         bundles[name] = target.export(subject, folder_of(root, seed, "bundles") / name, options)
         module = student.module_for(target, options)
-        verifications[name] = _verified(bundles[name], module, samples[: recipe.export.samples], say)
-    baseline_report, report = _reports(recipe, targets, samples, networks["teacher"], baseline, student)
+        carried = student.deployment.data.test_samples[: recipe.export.samples]
+        verifications[name] = _verified(bundles[name], module, carried, say)
+    baseline_report, report = _reports(recipe, targets, data, networks["teacher"], baseline, student)
     return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
 
 
 def _reports(
-    recipe: Recipe, targets: Targets, samples: Tensor, teacher: nn.Module, baseline: Deployed, student: Deployed
+    recipe: Recipe, targets: Targets, data: DataSet, teacher: nn.Module, baseline: Deployed, student: Deployed
 ) -> tuple[Report, Report]:
     """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
-    batches, profiles = samples.split(BATCH), recipe.energy.profiles
-    own = recipe.network_of("teacher") == recipe.network
-    twin = account(teacher, batches, name="teacher", profiles=profiles) if own else None
+    profiles, roles = recipe.energy.profiles, (recipe.baseline, recipe.deployed)
+    batches, as_deployed = (in_batches(one.test_samples, BATCH, one.workers) for one in (data, student.deployment.data))
+    dense = None
+    if any(map(recipe.is_spiking_teacher, roles)):
+        dense = account(teacher, batches, name="teacher", profiles=profiles)
 
     def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
-        report = account(deployed.module, batches, name=name, profiles=profiles)
+        report = account(deployed.module, as_deployed, name=name, profiles=profiles)
         places, accuracy = deployed_places(deployed.graph, targets), deployed.result.accuracy
+        twin = dense if recipe.is_spiking_teacher(name) else None
         return completed(report, places=places, accuracy=accuracy, baseline=before, twin=twin)
 
     before = counted(recipe.baseline, baseline, None)
@@ -143,16 +152,16 @@ def _reports(
 
 def _deploy(targets: Targets, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:
     """A network as the headline's target computes it."""
-    test = data.test_samples, data.test_labels
-    trained = evaluate(network, *test)
+    trained = evaluate(network, data.test_samples, data.test_labels, workers=data.workers)
     deployment = deploy(network, data)
-    graph = deployment.graph
+    graph, data = deployment.graph, deployment.data
+    measured = partial(evaluate, samples=data.test_samples, labels=data.test_labels, workers=data.workers)
     if tune is not None:
-        tuned = tune(graph=graph)
-        quantised, result = (evaluate(module, *test) for module in (tuned.start, tuned.module))
+        tuned = tune(graph=graph, data=data)
+        quantised, result = (measured(module) for module in (tuned.start, tuned.module))
         return Deployed(trained, deployment, tuned.graph, tuned.module, result, tuned, quantised)
     module = deployment.module(deployed_graph(graph, targets))
-    return Deployed(trained, deployment, graph, module, evaluate(module, *test))
+    return Deployed(trained, deployment, graph, module, measured(module))
 
 
 def _tuned(recipe: Recipe, seed: int, settings: FinetuneSettings, **others: Any) -> Tuned:
@@ -166,6 +175,7 @@ def _tuned(recipe: Recipe, seed: int, settings: FinetuneSettings, **others: Any)
         settings=settings,
         target=target,
         quantize="exact" if exact else "none",
+        input_bits=getattr(options, "input_bits", INPUT_BITS),
         calibration=recipe.export.calibration,
         **others,
     )

@@ -123,7 +123,8 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
         "Recipe": recipe.name,
         "Data": data.note,
         "Seeds": ", ".join(map(str, content["seeds"])),
-        "Teacher accuracy": _with_interval(content["teacher"], "accuracy", " %"),
+        "Teacher accuracy": _with_interval(content["teacher"], "accuracy", " %")
+        + ("" if recipe.teacher.epochs else ", not trained here"),
         f"Accuracy of {recipe.baseline}": _with_interval(content["baseline"], "accuracy", " %"),
         f"Accuracy of {recipe.deployed}": _with_interval(content["student"], "accuracy", " %"),
         f"Spikes per sample of {recipe.baseline}": _with_interval(content["baseline"], "spikes_per_sample"),
@@ -142,7 +143,7 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
 def parts(graph: Graph, targets: Targets) -> dict[str, str]:
     """Which layers of the deployed network run where."""
     headings = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
-    costly = ops.ConvNode | ops.LinearNode | ops.Spiking
+    costly = ops.Weighted | ops.Spiking
     cut = partition(graph, spikes_only=False)
     try:
         places = deployed_places(graph, targets)

@@ -19,6 +19,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from neurodeploy.data import DataSet
+from neurodeploy.data.feeding import in_batches
+from neurodeploy.data.samples import chosen
 from neurodeploy.dynamics.encoders import DirectCode
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import locked, write_text
@@ -273,12 +275,13 @@ class _Work:
         for seed in recipe.seeds:
             relu = self._relu(recipe, seed, known)
             student = self._train(recipe, recipe.deployed, seed, folder_of(folder, seed, recipe.deployed), known, relu).cpu()
-            result = evaluate(student, known.test_samples, known.test_labels)
-            report = account(student, known.test_samples.split(250), profiles=[self._space.settings.profile])
+            result = evaluate(student, known.test_samples, known.test_labels, workers=known.workers)
+            batches = in_batches(known.test_samples, 250, known.workers)
+            report = account(student, batches, profiles=[self._space.settings.profile])
             accuracies.append(result.accuracy.percent)
             energies.append(report.energy(report.profiles[0].name).total_uj)
             spikes.append(report.total.spikes)
-            tests.append(evaluate(student, test.test_samples, test.test_labels).accuracy.percent)
+            tests.append(evaluate(student, test.test_samples, test.test_labels, workers=test.workers).accuracy.percent)
         trial.set_user_attr("test_accuracy", fmean(tests))
         trial.set_user_attr("spikes", fmean(spikes))
         return fmean(accuracies), fmean(energies)
@@ -292,9 +295,9 @@ class _Work:
             parts = split(data, self.held_out, recipe.seeds[0])
             known = replace(
                 data,
-                train_samples=data.train_samples[parts.train],
+                train_samples=chosen(data.train_samples, parts.train),
                 train_labels=data.train_labels[parts.train],
-                test_samples=data.train_samples[parts.validation],
+                test_samples=chosen(data.train_samples, parts.validation),
                 test_labels=data.train_labels[parts.validation],
             )
             self._data[key] = known, data

@@ -6,10 +6,12 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from neurodeploy.app.accounting import energy_of
+from neurodeploy.data.samples import on_device
 from neurodeploy.recipe import Recipe
 from neurodeploy.training import leave
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import Watcher, checkpoint_of, silent, train_all
+from neurodeploy.training.own_teacher import teacher_facts
 from neurodeploy.training.results import RESULTS, NetworkResult, Results, write
 
 
@@ -41,12 +43,14 @@ def train_recipe(
         data = recipe.data.load()
         results = Results.none_yet(recipe, data)
         shown = watcher if first else silent
+        for fact in teacher_facts(recipe) if first else ():
+            say(fact)
         for seed, role, network in train_all(recipe, root, data, fabric=fabric, watcher=shown, resume=resume):
             if first:
-                samples, labels = data.test_samples.to(fabric.device), data.test_labels.to(fabric.device)
-                evaluation = evaluate(network, samples, labels)
+                samples, labels = on_device(data.test_samples, fabric.device), data.test_labels.to(fabric.device)
+                evaluation = evaluate(network, samples, labels, workers=data.workers)
                 say(f"{checkpoint_of(root, seed, role)}: test accuracy {evaluation.accuracy}")
-                energy = energy_of(network, samples, recipe.energy.profiles)
+                energy = energy_of(network, samples, recipe.energy.profiles, workers=data.workers)
                 results = results.with_network(NetworkResult.of(recipe, seed, role, evaluation, energy))
                 write(root / RESULTS, results)
     finally:

@@ -9,17 +9,20 @@ from warnings import warn
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.compare import Gathering
-from neurodeploy.app.deployment import split_code
+from neurodeploy.app.deployment import normalising, split_code
 from neurodeploy.app.model import Model, check_finite, load_model, of_bundle
 from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
+from neurodeploy.data import Normalization
 from neurodeploy.dynamics.encodings import EventInput, OwnEncoding
 from neurodeploy.graph import fold_batch_norm
 from neurodeploy.graph.agreement import check_agreement
+from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
@@ -132,16 +135,27 @@ def _train(
     return Run(folder, train_recipe(settings, folder, fabric=fabric, watcher=watcher, resume=resume))
 
 
-def load(source: str | Path) -> Model:
+def load(source: str | Path, *, module: nn.Module | None = None) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module of your own.
 
+    Args:
+        source: as above.
+        module: given the weights of the checkpoint, where that does not know how its network is made.
+
     Raises:
-        UserError: nothing usable is there; the message says what was found.
+        UserError: nothing usable is there, or the weights are not those of `module`; the message says what was found.
     """
-    return load_model(source)
+    return load_model(source, module=module)
 
 
-def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, batch_axis: int = 0) -> Model:
+def deploy(
+    network: nn.Module,
+    samples: Samples,
+    *,
+    name: str | None = None,
+    batch_axis: int = 0,
+    normalization: Normalization | tuple[Sequence[float], Sequence[float]] | None = None,
+) -> Model:
     """Trace a network of this toolkit's layers, and compare the graph with it on the samples, neuron by neuron, step by step.
 
     Args:
@@ -149,6 +163,8 @@ def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, bat
         samples: as the network takes them, `[N, …]`, or `[T, N, …]` with `batch_axis=1`. A bundle's sample is taken from them.
         name: for reports and manifests; the network's class if None.
         batch_axis: axis of the samples in `samples`.
+        normalization: mean and std of each channel. `samples` are then as they are stored, and so are those that the model and
+            its bundles take: they normalise them before they compute what the network computes of normalised ones.
 
     Raises:
         UserError: an operation has no form in a graph, or the graph does not compute what the network computes; the message
@@ -161,19 +177,44 @@ def deploy(network: nn.Module, samples: Samples, *, name: str | None = None, bat
     if isinstance(code, OwnEncoding):
         code.check(values[:2])
     timed = batch_axis == 1 or any(isinstance(module, EventInput) for module in without.modules())
-    entering = values if code is None else code(values).transpose(0, 1)
+    normal = None if normalization is None else _normalization(normalization, values.shape[2 if timed else 1])
+    if normal is not None and code is not None:
+        raise UserError(
+            f"normalization: {type(network).__name__} makes spikes of its samples, which a host does; give normalised ones"
+        )
+    stored = values if code is None else code(values).transpose(0, 1)
+    entering = stored if normal is None else normal(stored, axis=2 if timed else 1)
     graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)
     check_agreement(without, graph, entering)
-    folded = fold_batch_norm(graph)
-    held = entering.transpose(0, 1) if batch_axis == 1 else entering
+    folded = fold_batch_norm(graph) if normal is None else normalising(fold_batch_norm(graph), normal)
+    held = stored.transpose(0, 1) if batch_axis == 1 else stored
+    folded = with_peak(folded, [(held.transpose(0, 1) if timed else held).numpy()])
     title = name or type(network).__name__
     try:
         places = places_of(folded)
     except UserError:
         places = {}
     return Model(
-        title, GraphModule(folded, batch_first=timed), held, "samples that it was deployed on", places=places, graph=folded
+        title,
+        GraphModule(folded, batch_first=timed),
+        held,
+        "samples that it was deployed on",
+        places=places,
+        graph=folded,
+        normalization=normal,
+        normalizes=normal is not None,
     )
+
+
+def _normalization(given: Normalization | tuple[Sequence[float], Sequence[float]], channels: int) -> Normalization:
+    try:
+        made = given if isinstance(given, Normalization) else Normalization(mean=tuple(given[0]), std=tuple(given[1]))
+    except (ValidationError, TypeError, IndexError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "mean and std of each channel expected"
+        raise UserError(f"normalization: {given!r} found, {reason}") from None
+    if not made.fits(channels):
+        raise UserError(f"normalization: {len(made.mean)} channels found, the {channels} of the samples expected")
+    return made
 
 
 def export(
@@ -236,7 +277,8 @@ def energy(
     Args:
         model: a torch module, a `Model`, a bundle, or the path of a checkpoint, bundle or NIR file.
         samples: `[N, …]`; a checkpoint's test set or a bundle's sample if None. They are run in batches of 250.
-        baseline: a model to compare with, counted on the same samples.
+        baseline: a model to compare with, counted on the same samples: normalised where it takes them so, or is a torch
+            module, and `model` normalises them itself.
         twin: the trained ReLU network that stands for the model, such as its teacher.
         profiles: energy profiles by name or path; the first is the headline.
         host: profile of the host that computes what is before and after a chip.
@@ -256,8 +298,11 @@ def energy(
         if subject.batch is not None or (others[0] is not None and others[0].batch is not None):
             raise UserError("steps, batch_axis: for torch modules; a model, bundle or path takes samples [N, …] and has its T")
         run = {"steps": steps, "batch_axis": batch_axis}
-    relu = None if others[1] is None else energy_report(others[1], values, profiles)
-    reference = None if others[0] is None else energy_report(others[0], values, profiles, host=host, twin=relu, **run)
+    relu, reference = None, None
+    if others[1] is not None:
+        relu = energy_report(others[1], others[1].taking(values, subject), profiles)
+    if others[0] is not None:
+        reference = energy_report(others[0], others[0].taking(values, subject), profiles, host=host, twin=relu, **run)
     return energy_report(subject, values, profiles, host=host, baseline=reference, twin=relu, **run)
 
 

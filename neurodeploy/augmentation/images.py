@@ -95,7 +95,7 @@ class Cutout(Augmentation):
 class Mixup(LabelAugmentation):
     """`x̃ = λ x_i + (1 − λ) x_j` and `ỹ = λ y_i + (1 − λ) y_j`, with λ ~ Beta(α, α) and j from a permutation of the batch.
 
-    One λ per batch. The mixed pixels are rounded to multiples of 1/256, λ is not.
+    One λ per batch. Where all pixels are multiples of 1/256, mixed ones are rounded to such multiples; λ is not.
 
     Source: Zhang et al. (ICLR 2018, arXiv 1710.09412): formula and α = 1 for CIFAR-10 (0.1 to 0.4 for ImageNet), one λ
     and one permutation per batch as in its listing; from memory of the paper.
@@ -110,4 +110,6 @@ class Mixup(LabelAugmentation):
     def __call__(self, x: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         share = float(betaincinv(self.alpha, self.alpha, uniform((), x, generator).item()))
         partner = permutation(x, generator)
-        return on_grid(share * x + (1 - share) * x[partner]), share * targets + (1 - share) * targets[partner]
+        mixed = share * x + (1 - share) * x[partner]
+        # values of another kind, such as features with a unit, may be far smaller than the grid's step
+        return on_grid(mixed) if torch.equal(on_grid(x), x) else mixed, share * targets + (1 - share) * targets[partner]

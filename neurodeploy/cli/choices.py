@@ -27,6 +27,23 @@ Allocator = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results.", show_default=False)]
 
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="A TOML file with [data], folder:PATH, npz:PATH, torch:my_module:function, a kind, or my_module:Kind of your own.",
+        show_default=False,
+    ),
+]
+DataPart = Annotated[Literal["test", "training", "all"], typer.Option("--part", help="Of the data set.")]
+Inputs = Annotated[
+    Path | None,
+    typer.Option("--input", help="Samples [N, …] as the model takes them, in a .npy file.", show_default=False),
+]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", help="Labels [N] of the samples of --input, in a .npy file.", show_default=False)
+]
+
 Convention = Annotated[
     str | None,
     typer.Option("--convention", help="How a NIR file is stepped; recognised if not given (docs/nir.md).", show_default=False),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from neurodeploy.cli.choices import AsJson, Output
+from neurodeploy.cli.choices import AsJson, Data, DataPart, Output
 from neurodeploy.cli.console import out
 
 EXAMPLE = "neurodeploy compare runs/demo --output runs/comparison"
@@ -14,7 +14,10 @@ EXAMPLE = "neurodeploy compare runs/demo --output runs/comparison"
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(help="Run folders, checkpoints, or report.json files of `energy` and `run`.", show_default=False),
+        typer.Argument(
+            help="Run folders, checkpoints, report.json files of `energy` and `run`, or package.module:name with --data.",
+            show_default=False,
+        ),
     ],
     baseline: Annotated[
         str | None, typer.Option(help="Name of the model that the others are compared with; the first if not given.")
@@ -23,18 +26,23 @@ def command(
         list[str] | None,
         typer.Option(help="Energy profile, by name or TOML path, +lemaire with memory; repeatable, the first is the headline."),
     ] = None,
+    data: Data = None,
+    part: DataPart = "test",
     host_profile: Annotated[str, typer.Option(help="Energy profile of the host that runs encoder and head.")] = "cmos45-fp32",
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     from neurodeploy.app.compare import Gathering
+    from neurodeploy.app.own_data import DataChoice
     from neurodeploy_energy.price.contest import contest
     from neurodeploy_energy.report.formats import drawn
     from neurodeploy_energy.report.report import PROFILES
     from neurodeploy_energy.report.versus import all_tables, write_contest
     from neurodeploy_energy.report.versus import as_json as document
 
-    comparison = contest(Gathering(tuple(profile or PROFILES), host_profile).contenders(runs), baseline=baseline)
+    choice = DataChoice(data, part) if (data, part) != (None, "test") else None
+    gathering = Gathering(tuple(profile or PROFILES), host_profile, choice)
+    comparison = contest(gathering.contenders(runs), baseline=baseline)
     if output is not None:
         facts = {
             "Compared": ", ".join(map(str, runs)),

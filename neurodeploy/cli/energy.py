@@ -1,6 +1,5 @@
 """Spikes and estimated energy, layer by layer, of a checkpoint, a bundle or any torch module, optionally against a baseline."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,8 +8,12 @@ from neurodeploy.cli.choices import (
     NIR_OPTIONS,
     AsJson,
     Convention,
+    Data,
+    DataPart,
     Device,
+    Inputs,
     InputShape,
+    Labels,
     NirReset,
     Output,
     Steps,
@@ -45,10 +48,10 @@ def command(
         ),
     ] = None,
     host_profile: Annotated[str, typer.Option(help="Energy profile of the host that runs encoder and head.")] = "cmos45-fp32",
-    samples: Annotated[
-        Path | None,
-        typer.Option("--input", help="Samples [N, …] in a .npy file; else a checkpoint's test set, or a bundle's sample."),
-    ] = None,
+    data: Data = None,
+    part: DataPart = "test",
+    samples: Inputs = None,
+    labels: Labels = None,
     convention: Convention = None,
     dt: TimeStep = None,
     reset: NirReset = None,
@@ -65,7 +68,8 @@ def command(
 
     import neurodeploy_energy as energy
     from neurodeploy.app.accounting import energy_report
-    from neurodeploy.app.model import inputs_for, load_model
+    from neurodeploy.app.model import load_model
+    from neurodeploy.app.own_data import DataChoice, model_with
     from neurodeploy.io.errors import UserError
     from neurodeploy.training.parallel import fabric_on
     from neurodeploy_energy.price.joules import measured_on
@@ -79,23 +83,26 @@ def command(
         refuse(ctx, ("device",), "counting needs no device; it belongs to --measure")
     profiles, where = tuple(profile or PROFILES), fabric_on(device).device
     choices = nir_choices(convention, dt, reset, input_shape, steps)
-    subject = load_model(model, choices)
+    subject = model_with(model, DataChoice(data, part, samples, labels), choices, say=err.print)
     if measure and subject.deployed:
         raise UserError(f"{model}: --measure: a bundle's spikes are replayed here; measure its checkpoint instead")
     other = None if baseline is None else load_model(baseline, choices)
-    for place, found in ((model, subject), (baseline, other)):
-        for statement in () if found is None else found.statements:
-            err.print(f"{place}: {statement}")
-    x = inputs_for(subject, samples)
-    relu = None if twin is None else energy_report(load_model(twin), x, profiles)
-    reference = None
+    for statement in () if other is None else other.statements:
+        err.print(f"{baseline}: {statement}")
+    x = subject.test_samples
+    if x is None:
+        raise UserError(f"{subject.name}: brings no data of its own; give samples with --input samples.npy, or --data")
+    relu, reference = None, None
+    if twin is not None:
+        ann = load_model(twin)
+        relu = energy_report(ann, ann.taking(x, subject), profiles)
     if other is not None:
-        reference = energy_report(other, x, profiles, host=host_profile, twin=relu)
+        reference = energy_report(other, other.taking(x, subject), profiles, host=host_profile, twin=relu)
     report = energy_report(subject, x, profiles, host=host_profile, baseline=reference, twin=relu)
     if measure:
         report = replace(report, measured=measured_on(subject.module, x[: subject.batch], where))
     if output is not None:
-        facts = {"Model": model, "Data": subject.data if samples is None else str(samples)}
+        facts = {"Model": model, "Data": subject.data}
         facts |= {"Spikes": subject.statements[0]} if subject.deployed else {}
         spiking = any(row.kind == "neuron" for row in report.layers)
         spikes = energy.record(subject.module, x[:1]) if spiking else None

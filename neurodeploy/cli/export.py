@@ -10,7 +10,9 @@ from neurodeploy.cli.choices import (
     NIR_OPTIONS,
     AsJson,
     Convention,
+    Data,
     Device,
+    Inputs,
     InputShape,
     NirReset,
     Output,
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
 
     from neurodeploy.app.deployment import Targets
     from neurodeploy.app.model import NirChoices
+    from neurodeploy.app.own_data import DataChoice
     from neurodeploy.recipe import FinetuneSettings
-    from neurodeploy_exporters.bundle import Agreement, Bundle
+    from neurodeploy_exporters.bundle import Agreement, Bundle, InputGrid
     from neurodeploy_exporters.target import Target
 
 FINETUNE_OPTIONS = ("finetune", "finetune_learning_rate", "finetune_reset", "resume", "device")
@@ -74,10 +77,8 @@ def command(
     device: Device = "auto",
     chip_profile: Annotated[str, typer.Option(help="Energy profile of the chip, by name or TOML path.")] = "loihi1",
     host_profile: Annotated[str, typer.Option(help="Energy profile of the host, by name or TOML path.")] = "cmos45-fp32",
-    inputs: Annotated[
-        Path | None,
-        typer.Option("--input", help="Samples [N, …] in a .npy file, for a NIR file or a module.", show_default=False),
-    ] = None,
+    data: Data = None,
+    inputs: Inputs = None,
     convention: Convention = None,
     dt: TimeStep = None,
     reset: NirReset = None,
@@ -85,6 +86,8 @@ def command(
     steps: Steps = None,
     as_json: AsJson = False,
 ) -> None:
+    from neurodeploy.app.model import knows_no_data
+    from neurodeploy.app.own_data import DataChoice
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training.evaluation import Accuracy
     from neurodeploy_energy.price.profiles import load
@@ -98,15 +101,17 @@ def command(
         refuse(ctx, ("chip_profile", "host_profile"), "prices what a chip and its host compute, and no target has a chip")
     is_nir = model.endswith(".nir")
     is_module = ":" in model and not model.endswith(".safetensors")
+    without_data = not is_nir and not is_module and knows_no_data(Path(model))
     if not is_nir:
         refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
-    if is_nir or is_module:
-        what = "a NIR file" if is_nir else "a module"
+    choice = DataChoice(data, inputs=inputs)
+    if is_nir or is_module or without_data:
+        what = "a NIR file" if is_nir else "a module" if is_module else "a checkpoint of a module"
         refuse(ctx, FINETUNE_OPTIONS, f"{what} brings no training data")
         choices = nir_choices(convention, dt, reset, input_shape, steps)
-        written = _export_with_inputs(model, choices, chosen, inputs, output, samples=samples, calibration=calibration)
+        written = _export_with_data(model, choices, chosen, choice, output, samples=samples, calibration=calibration)
     else:
-        refuse(ctx, ("inputs",), "a checkpoint brings its own data")
+        refuse(ctx, ("data", "inputs"), "a checkpoint brings its own data")
         settings = _settings(targets, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
         if settings is None:
             refuse(ctx, ("device",), "exporting needs none; it belongs to --finetune")
@@ -127,13 +132,15 @@ def command(
             out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
         if manifest.agreement is not None:
             out.print(_agreement(manifest.agreement))
+        if manifest.input_grid is not None and manifest.input_grid.rounded:
+            out.print(_rounded_inputs(manifest.input_grid))
 
 
 def _document(bundle: "Bundle") -> dict[str, Any]:
     """What `--json` prints of a bundle."""
     manifest = bundle.manifest
     return {"bundle": str(bundle.folder), "target": manifest.target} | manifest.model_dump(
-        mode="json", include={"accuracy", "agreement", "head_cut", "quantization", "notes"}
+        mode="json", include={"accuracy", "agreement", "head_cut", "input_grid", "normalization", "quantization", "notes"}
     )
 
 
@@ -152,21 +159,24 @@ def _export_checkpoint(
     from neurodeploy.app.finetune import finetune_student
     from neurodeploy.app.progress import training_bar
     from neurodeploy.app.run import FINETUNING
+    from neurodeploy.graph.ops.terminals import INPUT_BITS
     from neurodeploy.io.kinds import kind_of
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.parallel import fabric_on
 
     loaded = checkpoints.load(checkpoint)
-    recipe, role, seed = loaded.progress.recipe, loaded.progress.role, loaded.progress.seed
-    data = recipe.data.load()
+    progress, data = loaded.progress, loaded.progress.load_data()
     test = data.test_samples, data.test_labels
     deployment = deploy(loaded.network, data)
-    graph, tuned_with = deployment.graph, None
+    graph, tuned_with, stored = deployment.graph, None, deployment.data
     for target, options in targets.values() if settings is None else ():  # a fine-tuning has checks of its own
         target.check(graph, options, calibrated=calibration > 0)
     accuracy = {"float": evaluate(loaded.network, *test).accuracy}
     if settings is not None:
+        if not isinstance(progress, checkpoints.Progress):
+            raise UserError(f"--finetune: for students of a recipe, {progress.title} found; export without it")
+        recipe, role, seed = progress.recipe, progress.role, progress.seed
         if deployment.code is not None:
             code = recipe.code_of(role)
             kind = code if code == "events" else kind_of(code)
@@ -181,8 +191,9 @@ def _export_checkpoint(
                 checkpoint.parent / FINETUNING,
                 settings,
                 target=target,
-                data=data,
+                data=stored,
                 quantize="exact" if getattr(options, "quantize", "none") == "exact" else "none",
+                input_bits=getattr(options, "input_bits", INPUT_BITS),
                 calibration=calibration,
                 resume=resume,
                 watcher=training_bar,
@@ -193,42 +204,37 @@ def _export_checkpoint(
             raise typer.Exit(130) from None
         graph, tuned_with = tuned.graph, tuned.tuned
         accuracy |= {
-            "quantised": evaluate(tuned.start, *test).accuracy,
-            "tuned": evaluate(tuned.module, *test).accuracy,
+            "quantised": evaluate(tuned.start, stored.test_samples, stored.test_labels).accuracy,
+            "tuned": evaluate(tuned.module, stored.test_samples, stored.test_labels).accuracy,
         }
     subject = deployment.subject(
-        f"{recipe.name}-{role}", samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
+        progress.file_name, samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
     )
     root = output or checkpoint.parent / "bundles"
     return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
 
 
-def _export_with_inputs(
+def _export_with_data(
     place: str,
     choices: "NirChoices",
     targets: "Targets",
-    inputs: Path | None,
+    choice: "DataChoice",
     output: Path | None,
     *,
     samples: int,
     calibration: int,
 ) -> list[Path]:
-    """A NIR file or a module, on samples of a file; says what was assumed.
+    """A NIR file or a module, on samples of a file or data set; says what was assumed.
 
     The bundles carry its first `samples`; those after them, `calibration` at most, are for targets that choose how they round.
+    Of a data set, these are training samples.
     """
-    from dataclasses import replace
+    from neurodeploy.app.own_module import deployed_with
 
-    from neurodeploy.app.model import inputs_for, load_model
-    from neurodeploy.app.verbs import deploy
-
-    model = load_model(place, choices)
-    for statement in model.statements:
-        err.print(f"{place}: {statement}")
-    values = inputs_for(model, inputs)
-    model = replace(model, test_samples=values) if model.graph is not None else deploy(model.module, values, name=place)
+    model = deployed_with(place, choice, choices, samples=samples + calibration, say=err.print)
     subject = model.subject(samples=samples, calibration=calibration)
-    root = output or (Path(place).parent if place.endswith(".nir") else Path("runs") / place.replace(":", "-")) / "bundles"
+    beside = Path(place).parent if place.endswith((".nir", ".safetensors")) else Path("runs") / place.replace(":", "-")
+    root = output or beside / "bundles"
     return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
 
 
@@ -243,6 +249,20 @@ def _agreement(found: "Agreement") -> str:
         return text
     share = 100 * found.changed_answers / found.answers_compared
     return f"{text}; {found.changed_answers:,} of {found.answers_compared:,} test samples ({share:.2g} %) get another answer"
+
+
+def _rounded_inputs(grid: "InputGrid") -> str:
+    """One line on what it changes that inputs are rounded, on the test set if there is one."""
+    found = grid.test or grid.sample
+    assert found is not None
+    text = (
+        f"inputs are rounded to {grid.largest.bit_length() - 1} bits and a sign, in steps of 2^{-grid.exponent}: "
+        f"{found.changed_spikes:,} of {found.spikes_compared:,} spikes and {found.changed_answers:,} of {found.samples:,} "
+        f"answers change, {found.saturated:,} of {found.values:,} values are beyond the grid"
+    )
+    if found.correct_as_given is None or found.correct_rounded is None:
+        return text
+    return f"{text}; right answers: {found.correct_as_given:,} as given, {found.correct_rounded:,} rounded"
 
 
 def _settings(

@@ -1,5 +1,9 @@
-"""From a trained ReLU network to a spiking network of the same definition, without training."""
+"""From a trained ReLU network to a spiking network, without training: of one definition, or any network's twin."""
 
-from neurodeploy.conversion.convert import Method, convert, initialise
+from neurodeploy.conversion.balancing import spiking
+from neurodeploy.conversion.convert import convert, initialise
+from neurodeploy.conversion.method import Method
+from neurodeploy.conversion.traced import TracedNetwork, traced_network
+from neurodeploy.conversion.twin import SpikingTwin
 
-__all__ = ["Method", "convert", "initialise"]
+__all__ = ["Method", "SpikingTwin", "TracedNetwork", "convert", "initialise", "spiking", "traced_network"]

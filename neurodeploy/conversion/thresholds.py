@@ -1,6 +1,6 @@
 """Threshold balancing: the activations that a ReLU network reaches on data, and thresholds that follow from them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 
@@ -123,12 +123,24 @@ def least_error(teacher: nn.Module, layer: str, probe: Probe, steps: int) -> flo
     Raises:
         UserError: no activation is above 0.
     """
-    largest = max(float(batch.max()) for batch in _activations(teacher, layer, probe))
-    if largest <= 0:
+    found = threshold_of_least_error(lambda: _activations(teacher, layer, probe), steps)
+    if found is None:
         raise _silent(layer, len(probe))
+    return found
+
+
+def threshold_of_least_error(activations: Callable[[], Iterator[Tensor]], steps: int) -> float | None:
+    """The threshold with the least squared error of an IF neuron's rate against activations; None if none is above 0.
+
+    Args:
+        activations: gives them anew, batch after batch.
+        steps: T.
+    """
+    largest = max(float(batch.max()) for batch in activations())
+    if largest <= 0:
+        return None
     candidates = [(1 - 0.01 * i) * largest for i in range(_CANDIDATES)]
-    errors = _errors(_activations(teacher, layer, probe), candidates, steps)
-    return candidates[int(errors.argmin())]
+    return candidates[int(_errors(activations(), candidates, steps).argmin())]
 
 
 def _activations(teacher: nn.Module, layer: str, probe: Probe) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurodeploy.data.dataset import DataSet, first_of_each_class, from_bytes
+from neurodeploy.data.dataset import DataSet, Scale, first_of_each_class, from_bytes
 from neurodeploy.data.download import Archive
 from neurodeploy.data.stored import StoredDataSet, read_file
 from neurodeploy.io.errors import UserError
@@ -32,10 +32,18 @@ _CIFAR10 = _archive("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530"
 _CIFAR100 = _archive("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", "cifar-100-binary", "test.bin")
 
 
+_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
 class Cifar10(StoredDataSet):
-    """`kind = "cifar10"`: 50,000 training and 10,000 test images of 10 classes, `[N, 3, 32, 32]`, `byte / 256`."""
+    """`kind = "cifar10"`: 50,000 training and 10,000 test images of 10 classes, `[N, 3, 32, 32]`.
+
+    Attributes:
+        scale: what a byte is worth: "1/256", "1/255" (as torchvision) or "1" (0 … 255).
+    """
 
     kind: Literal["cifar10"] = "cifar10"
+    scale: Scale = "1/256"
 
     def load(self) -> DataSet:
         """Read the official files.
@@ -46,21 +54,23 @@ class Cifar10(StoredDataSet):
         """
         batches = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
         folder = self.located((*batches, "test_batch.bin"), (_CIFAR10.folder, "."), (_CIFAR10,), _CIFAR10.url)
-        train = _samples([folder / name for name in batches], 1, 10_000, 0, 10, self.train_limit)
-        test = _samples([folder / "test_batch.bin"], 1, 10_000, 0, 10, self.test_limit)
+        train = _samples([folder / name for name in batches], 1, 10_000, 0, 10, self.train_limit, self.scale)
+        test = _samples([folder / "test_batch.bin"], 1, 10_000, 0, 10, self.test_limit, self.scale)
         note = f"CIFAR-10 binary version, 32×32 colour; official split{self.used()}"
-        return DataSet("cifar10", *train, *test, 10, note)
+        return self.normalized(DataSet("cifar10", *train, *test, 10, note, class_names=_NAMES))
 
 
 class Cifar100(StoredDataSet):
-    """`kind = "cifar100"`: 50,000 training and 10,000 test images, `[N, 3, 32, 32]`, `byte / 256`.
+    """`kind = "cifar100"`: 50,000 training and 10,000 test images, `[N, 3, 32, 32]`.
 
     Attributes:
         labels: "fine" for the 100 classes, "coarse" for their 20 superclasses.
+        scale: see `Cifar10`.
     """
 
     kind: Literal["cifar100"] = "cifar100"
     labels: Literal["fine", "coarse"] = "fine"
+    scale: Scale = "1/256"
 
     def load(self) -> DataSet:
         """Read the official files.
@@ -71,10 +81,10 @@ class Cifar100(StoredDataSet):
         """
         folder = self.located(("train.bin", "test.bin"), (_CIFAR100.folder, "."), (_CIFAR100,), _CIFAR100.url)
         column, classes = (1, 100) if self.labels == "fine" else (0, 20)
-        train = _samples([folder / "train.bin"], 2, 50_000, column, classes, self.train_limit)
-        test = _samples([folder / "test.bin"], 2, 10_000, column, classes, self.test_limit)
+        train = _samples([folder / "train.bin"], 2, 50_000, column, classes, self.train_limit, self.scale)
+        test = _samples([folder / "test.bin"], 2, 10_000, column, classes, self.test_limit, self.scale)
         note = f"CIFAR-100 binary version, {self.labels} labels, 32×32 colour; official split{self.used()}"
-        return DataSet("cifar100", *train, *test, classes, note)
+        return self.normalized(DataSet("cifar100", *train, *test, classes, note))
 
 
 def _records(path: Path, label_bytes: int, count: int) -> Bytes:
@@ -90,7 +100,7 @@ def _records(path: Path, label_bytes: int, count: int) -> Bytes:
 
 
 def _samples(
-    paths: list[Path], label_bytes: int, count: int, column: int, classes: int, limit: int | None
+    paths: list[Path], label_bytes: int, count: int, column: int, classes: int, limit: int | None, scale: Scale
 ) -> tuple[Tensor, Tensor]:
     """Samples float32 `[N, 3, 32, 32]` and labels int64 `[N]` of files of `count` records each, the label in byte `column`."""
     files = [_records(path, label_bytes, count) for path in paths]
@@ -105,4 +115,4 @@ def _samples(
     each = len(files[0])
     pixels = [records[chosen[chosen // each == i] % each, -_PIXELS:] for i, records in enumerate(files)]
     samples = torch.from_numpy(np.concatenate(pixels).reshape(-1, 3, 32, 32))
-    return from_bytes(samples), torch.from_numpy(labels[chosen])
+    return from_bytes(samples, scale), torch.from_numpy(labels[chosen])

@@ -1,14 +1,17 @@
 """What a data set is, its settings in a recipe, and how many of its samples are taken."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from neurodeploy.data.normalization import Normalization
+from neurodeploy.data.samples import Normalized, Samples
 from neurodeploy.io.errors import UserError
 
 
@@ -24,18 +27,27 @@ class DataSet:
         classes: K.
         note: origin and split in one sentence.
         timed: the samples have a time axis of their own, one event frame per time step.
+        normalization: of the channels, which the samples have gone through already (see `neurodeploy.data.samples.Normalized`);
+            None where values are as they are stored.
+        class_names: of the K classes; empty where they have none.
+        workers: processes that read samples which are not in memory.
 
-    Values are multiples of 2⁻⁸ between −1 and 1, so that sums over them can be exact (see `neurodeploy.graph.grid`).
+    Samples are tensors, or read when they are asked for (see `neurodeploy.data.samples.Samples`). Without normalisation, those
+    of the package's own kinds are multiples of 2⁻⁸ between −1 and 1, so that sums over them can be exact (see
+    `neurodeploy.graph.grid`).
     """
 
     name: str
-    train_samples: Tensor
+    train_samples: Samples
     train_labels: Tensor
-    test_samples: Tensor
+    test_samples: Samples
     test_labels: Tensor
     classes: int
     note: str
     timed: bool = False
+    normalization: Normalization | None = None
+    class_names: tuple[str, ...] = ()
+    workers: int = 0
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -65,19 +77,51 @@ class DataSetSettings(BaseModel):
 
     @abstractmethod
     def load(self) -> DataSet:
-        """The samples, in memory.
+        """The samples, in memory or read when they are asked for.
 
         Raises:
             UserError: its files are missing or damaged.
         """
 
 
-def from_bytes(values: Tensor) -> Tensor:
-    """uint8 → float32 `byte / 256`: 0, 1/256 … 255/256.
+class NormalizedDataSet(DataSetSettings):
+    """A kind of data set whose values can be normalised.
+
+    Attributes:
+        normalize: `{ mean = […], std = […] }`, one of each for every channel or a single one: samples become
+            `(x − mean) / std`. Augmentations see them before that.
+    """
+
+    normalize: Normalization | None = None
+
+    def normalized(self, data: DataSet) -> DataSet:
+        """The data set as the settings want it normalised.
+
+        Raises:
+            UserError: there are as many means as there are no channels.
+        """
+        if self.normalize is None:
+            return data
+        channels = data.sample_shape[0]
+        if not self.normalize.fits(channels):
+            found = len(self.normalize.mean)
+            raise UserError(f"data.normalize: mean and std of {found} channels found, 1 or {channels} of each expected")
+        train, test = (Normalized(x, self.normalize, data.timed) for x in (data.train_samples, data.test_samples))
+        return replace(data, train_samples=train, test_samples=test, normalization=self.normalize)
+
+
+Scale = Literal["1/256", "1/255", "1"]
+"""What a byte is worth: "1/256" gives 0 … 255/256, which export can keep exact; "1/255" gives 0 … 1, as torchvision's
+`ToTensor`; "1" leaves 0 … 255."""
+
+
+def from_bytes(values: Tensor, scale: Scale = "1/256") -> Tensor:
+    """uint8 → float32 `byte / 256`: 0, 1/256 … 255/256; or on another scale.
 
     No mean is taken away and nothing is divided by a deviation: batch norm does that, and exact export needs this grid.
     """
-    return values.float().div_(256)
+    divisor = {"1/256": 256, "1/255": 255, "1": 1}[scale]
+    return values.float() if divisor == 1 else values.float().div_(divisor)
 
 
 def first_of_each_class(labels: ArrayLike, limit: int | None, classes: int, source: Path) -> NDArray[np.int64]:

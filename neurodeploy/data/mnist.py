@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neurodeploy.data.dataset import DataSet, first_of_each_class, from_bytes
+from neurodeploy.data.dataset import DataSet, Scale, first_of_each_class, from_bytes
 from neurodeploy.data.download import Resource
 from neurodeploy.data.stored import StoredDataSet, read_file
 from neurodeploy.io.errors import UserError
@@ -32,9 +32,14 @@ _SIDE = 28
 
 
 class Mnist(StoredDataSet):
-    """`kind = "mnist"`: 60,000 training and 10,000 test images of 10 digits, `[N, 1, 28, 28]`, `byte / 256`."""
+    """`kind = "mnist"`: 60,000 training and 10,000 test images of 10 digits, `[N, 1, 28, 28]`.
+
+    Attributes:
+        scale: see `Cifar10`.
+    """
 
     kind: Literal["mnist"] = "mnist"
+    scale: Scale = "1/256"
 
     def load(self) -> DataSet:
         """Read the official files.
@@ -45,11 +50,14 @@ class Mnist(StoredDataSet):
         """
         needed = tuple(f"{name}*" for name in _CHECKSUMS)
         folder = self.located(needed, (".", "MNIST/raw", "raw"), _SOURCES, _MIRROR)
-        train, test = _split(folder, "train", self.train_limit), _split(folder, "t10k", self.test_limit)
-        return DataSet("mnist", *train, *test, 10, f"MNIST handwritten digits, 28×28; official split{self.used()}")
+        train = _split(folder, "train", self.train_limit, self.scale)
+        test = _split(folder, "t10k", self.test_limit, self.scale)
+        return self.normalized(
+            DataSet("mnist", *train, *test, 10, f"MNIST handwritten digits, 28×28; official split{self.used()}")
+        )
 
 
-def _split(folder: Path, prefix: str, limit: int | None) -> tuple[Tensor, Tensor]:
+def _split(folder: Path, prefix: str, limit: int | None, scale: Scale) -> tuple[Tensor, Tensor]:
     images_path = _plain_or_packed(folder / f"{prefix}-images-idx3-ubyte")
     labels_path = _plain_or_packed(folder / f"{prefix}-labels-idx1-ubyte")
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1).astype(np.int64)
@@ -63,7 +71,7 @@ def _split(folder: Path, prefix: str, limit: int | None) -> tuple[Tensor, Tensor
         raise UserError(f"{labels_path}: label {where} is {labels[where]}, 0 to 9 expected; fetch the file again")
     chosen = first_of_each_class(labels, limit, 10, labels_path)
     samples = torch.from_numpy(images[chosen].reshape(-1, 1, _SIDE, _SIDE))
-    return from_bytes(samples), torch.from_numpy(labels[chosen])
+    return from_bytes(samples, scale), torch.from_numpy(labels[chosen])
 
 
 def _plain_or_packed(path: Path) -> Path:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from neurodeploy.data.dataset import DataSet, DataSetSettings, first_of_each_class, from_bytes
+from neurodeploy.data.dataset import DataSet, NormalizedDataSet, first_of_each_class, from_bytes
 from neurodeploy.data.download import Resource, install
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import atomic_file
@@ -145,13 +145,14 @@ def limited(files: Labelled, limit: int | None, classes: int, source: Path) -> t
     return [files[i][0] for i in chosen], [files[i][1] for i in chosen]
 
 
-class StoredDataSet(DataSetSettings):
+class StoredDataSet(NormalizedDataSet):
     """What a recipe says under `[data]` of a data set in a folder.
 
     Attributes:
         folder: holds the official files; by default `$NEURODEPLOY_DATA/<kind>`, or `~/.cache/neurodeploy/<kind>`.
         download: fetch what is missing from the publisher into `folder`.
         train_limit, test_limit: use only the first n samples of every class.
+        normalize: see `NormalizedDataSet`.
     """
 
     folder: Path | None = None
@@ -223,7 +224,7 @@ class StoredDataSet(DataSetSettings):
         facts = self.model_dump(include={"kind", *settings})
         (kept,) = prepared(folder, facts, files, lambda: {"samples": build(files)}).values()
         split = convert(kept[:count]), torch.tensor(train_labels), convert(kept[count:]), torch.tensor(test_labels)
-        return DataSet(self.kind, *split, classes, note + self.used(), timed=self.event_frames is not None)
+        return self.normalized(DataSet(self.kind, *split, classes, note + self.used(), timed=self.event_frames is not None))
 
     def _present(self, needed: Sequence[str], places: Sequence[str]) -> Path | None:
         folders = (self.root / place for place in places)

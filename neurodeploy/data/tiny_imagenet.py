@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from neurodeploy.data.dataset import DataSet
+from neurodeploy.data.dataset import DataSet, Scale, from_bytes
 from neurodeploy.data.download import Archive
 from neurodeploy.data.stored import Labelled, StoredDataSet, read_file, read_lines
 from neurodeploy.io.errors import UserError
@@ -54,13 +55,17 @@ _ARCHIVE = Archive(_URL, _MD5, f"{_NAME}.zip", folder=_NAME, top=_NAME, marker="
 
 
 class TinyImagenet(StoredDataSet):
-    """`kind = "tiny-imagenet"`: 100,000 training and 10,000 test images of 200 classes, `[N, 3, 64, 64]`, `byte / 256`.
+    """`kind = "tiny-imagenet"`: 100,000 training and 10,000 test images of 200 classes, `[N, 3, 64, 64]`.
 
     Classes are numbered in the order of their sorted WordNet ids. All samples take 5.4 GB of memory; `train_limit` and
     `test_limit` make it less.
+
+    Attributes:
+        scale: see `Cifar10`.
     """
 
     kind: Literal["tiny-imagenet"] = "tiny-imagenet"
+    scale: Scale = "1/256"
 
     def load(self) -> DataSet:
         """Decode the images (a minute for all of them), or read their pixels from the cache.
@@ -75,7 +80,8 @@ class TinyImagenet(StoredDataSet):
         train = _training(folder / "train", classes), folder / "train"
         test = _validation(folder / "val", classes), folder / "val"
         note = "Tiny ImageNet, 64×64 colour; official training images, tested on the validation images"
-        return self.of_files(folder, train, test, _decoded, classes=_CLASSES, note=note, settings=set())
+        convert = partial(from_bytes, scale=self.scale)
+        return self.of_files(folder, train, test, _decoded, classes=_CLASSES, note=note, settings=set(), convert=convert)
 
 
 def _classes(path: Path) -> dict[str, int]:

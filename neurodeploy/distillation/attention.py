@@ -65,6 +65,7 @@ class Attention(TaughtTerm):
         taps: the levels l; the lowest, middle and highest shared spatial tap if not given.
     """
 
+    needs_taps: ClassVar[bool] = True
     kind: Literal["attention"] = "attention"
     weight: float = Field(default=0.45, ge=0, allow_inf_nan=False)
     variant: Literal["map", "scalar"] = "map"
@@ -104,6 +105,7 @@ class SpikeAttention(TaughtTerm):
     """
 
     needs_teacher_gradients: ClassVar[bool] = True
+    needs_taps: ClassVar[bool] = True
     kind: Literal["spike-attention"] = "spike-attention"
     taps: TapNames | None = None
 
@@ -137,6 +139,8 @@ class ClassActivation(TaughtTerm):
         temperature: τ.
     """
 
+    needs_taps: ClassVar[bool] = True
+    needs_features: ClassVar[bool] = True
     kind: Literal["class-activation"] = "class-activation"
     temperature: float = Field(default=2.0, gt=0, allow_inf_nan=False)
 

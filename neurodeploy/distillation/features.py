@@ -1,6 +1,6 @@
 """Loss terms on features: those of a teacher, spikes beside its values, and LAF (EnOF-SNN)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,6 +26,7 @@ class Feature(TaughtTerm):
         taps: the layers l; all that teacher and student share if not given.
     """
 
+    needs_taps: ClassVar[bool] = True
     kind: Literal["feature"] = "feature"
     taps: TapNames | None = None
 
@@ -57,6 +58,7 @@ class SpikeTensor(TaughtTerm):
         taps: the layers l; all that teacher and student share if not given.
     """
 
+    needs_taps: ClassVar[bool] = True
     kind: Literal["spike-tensor"] = "spike-tensor"
     window: int = Field(default=2, ge=1)
     taps: TapNames | None = None
@@ -89,6 +91,7 @@ class Laf(TaughtTerm):
         temperature: τ.
     """
 
+    needs_features: ClassVar[bool] = True
     kind: Literal["laf"] = "laf"
     weight: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     temperature: float = Field(default=20.0, gt=0, allow_inf_nan=False)

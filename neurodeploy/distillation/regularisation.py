@@ -1,6 +1,6 @@
 """Louis et al.: regularisation of activity and of logits."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ class Activity(LossTerm):
         norm: "l1" or "l2".
     """
 
+    needs_taps: ClassVar[bool] = True
     kind: Literal["activity"] = "activity"
     norm: Literal["l1", "l2"] = "l1"
 

@@ -70,6 +70,7 @@ class FullRange(LossTerm):
     """
 
     needs_teacher: ClassVar[bool] = True
+    reads_labels: ClassVar[bool] = True
     kind: Literal["full-range"] = "full-range"
     temperature: float = Field(default=3.0, gt=0, allow_inf_nan=False)
     teacher_weight: float = Field(default=0.2, ge=0, allow_inf_nan=False)

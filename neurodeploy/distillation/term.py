@@ -3,12 +3,14 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
 
@@ -32,7 +34,9 @@ class LossTerm(BaseModel):
     """One summand of the training loss, as a recipe lists it under `[[student.loss]]`.
 
     A class with `needs_teacher` is called with the teacher's answer; one with `needs_teacher_gradients` also finds there the
-    gradients of the teacher's loss with respect to its taps, which cost a backward pass of the teacher at every step.
+    gradients of the teacher's loss with respect to its taps, which cost a backward pass of the teacher at every step. One with
+    `needs_taps` or `needs_features` reads those of the networks, which not every module has: that is checked before a training.
+    One with `reads_labels` learns from the labels; to those without, `neurodeploy.distill` adds cross-entropy.
 
     Attributes:
         weight: factor of this term.
@@ -41,7 +45,22 @@ class LossTerm(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     needs_teacher: ClassVar[bool] = False
     needs_teacher_gradients: ClassVar[bool] = False
+    needs_taps: ClassVar[bool] = False
+    needs_features: ClassVar[bool] = False
+    reads_labels: ClassVar[bool] = False
     weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+
+    def fitted(self, labels: Tensor, classes: int) -> Self:  # noqa: ARG002 - for those that depend on them
+        """The term for a training set, with what it takes from its labels.
+
+        Args:
+            labels: int64 `[N]`, of all samples that are learned from.
+            classes: K.
+
+        Raises:
+            UserError: the term does not suit so many classes.
+        """
+        return self
 
     @abstractmethod
     def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:
@@ -82,23 +101,62 @@ def soft_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Ten
     return temperature**2 * (log_teacher.exp() * (log_teacher - log_student)).sum(-1).mean()
 
 
+ClassWeights = Literal["balanced"] | tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...]
+"""A factor for each class, or those that follow from how often each occurs."""
+
+
 class CrossEntropy(LossTerm):
-    """`CE(mean_t z(t), (1 − ε) y + ε/K)`, on the logits averaged over time, y one-hot or given as probabilities.
+    """`−Σ_k w_k q_k log softmax(mean_t z(t))_k` with `q = (1 − ε) y + ε/K`, y one-hot or given as probabilities.
+
+    The mean over the samples, also where they have weights: a batch is not divided by the sum of those in it, as torch does it,
+    so that parts of a batch, on several processes, add up to the whole.
 
     Source of ε: Szegedy et al. (CVPR 2016, arXiv 1512.00567), section 7.
 
     Attributes:
         label_smoothing: ε, the share of every label that is spread evenly over all K classes.
+        class_weights: w, one for each class; or "balanced": `N / (K n_k)`, with n_k of the N training samples in class k, so
+            that every class counts alike and the mean over the training set is 1 (before `fitted`, over the batch). None: 1 for
+            all.
     """
 
+    reads_labels: ClassVar[bool] = True
     kind: Literal["cross-entropy"] = "cross-entropy"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: ClassWeights | None = None
+
+    def fitted(self, labels: Tensor, classes: int) -> Self:
+        weights = self.class_weights
+        if weights is None:
+            return self
+        if weights == "balanced":
+            counts = labels.bincount(minlength=classes)
+            if not bool(counts.all()):
+                absent = int((counts == 0).nonzero()[0])
+                raise UserError(f"class_weights: class {absent} has no training samples to be balanced by; give weights")
+            return self.model_copy(update={"class_weights": tuple((len(labels) / (classes * counts.double())).tolist())})
+        if len(weights) != classes:
+            raise UserError(f"class_weights: {len(weights)} found for {classes} classes, one for each expected")
+        return self
 
     def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
-        return label_loss(student.logits, labels, self.label_smoothing)
+        if self.class_weights is None:
+            return label_loss(student.logits, labels, self.label_smoothing)
+        logits = student.logits
+        if self.class_weights == "balanced":
+            classes = logits.shape[-1]
+            counts = (labels.sum(0) if labels.is_floating_point() else labels.bincount(minlength=classes)).to(logits.dtype)
+            weights = torch.where(counts > 0, len(labels) / (classes * counts), 0)
+            return label_loss(logits, labels, self.label_smoothing, weights)
+        return label_loss(logits, labels, self.label_smoothing, logits.new_tensor(self.class_weights))
 
 
-def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of logits `[N, K]` with labels, int64 `[N]` or probabilities `[N, K]`, the mean over N."""
+def label_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0, weights: Tensor | None = None) -> Tensor:
+    """Cross-entropy of logits `[N, K]` with labels, int64 `[N]` or probabilities `[N, K]`, the mean over N.
+
+    `weights` `[K]` are factors of the classes.
+    """
     targets = labels.to(logits.dtype) if labels.is_floating_point() else labels
-    return cross_entropy(logits, targets, label_smoothing=smoothing)
+    if weights is None:
+        return cross_entropy(logits, targets, label_smoothing=smoothing)
+    return cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum") / len(logits)

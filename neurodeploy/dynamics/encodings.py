@@ -1,6 +1,6 @@
-"""How a sample becomes a sequence of `T` time steps."""
+"""How a sample becomes a sequence of `T` time steps, and what is done to its values before."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -44,6 +44,48 @@ class EventInput(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T, …]` → `[T, B, …]` (a view)."""
         return x.transpose(0, 1)
+
+
+class Normalize(nn.Module):
+    """`(x − mean) / std` of every channel: for a network that takes samples as they are stored.
+
+    Args:
+        mean: of each channel, or one of all.
+        std: as many.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[T, B, C, …]` → the same, normalised."""
+        channels = (-1, *(1,) * (x.ndim - 3))
+        return (x - self.mean.reshape(channels)) / self.std.reshape(channels)
+
+
+class Quantize(nn.Module):
+    """`clip(round(x · 2ᵏ), −m, m) / 2ᵏ`: the nearest value of a grid, halves to the even neighbour.
+
+    Args:
+        exponent: k.
+        largest: m.
+    """
+
+    def __init__(self, exponent: int, largest: int) -> None:
+        super().__init__()
+        self.exponent, self.largest = exponent, largest
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Of any shape."""
+        return (x * 2.0**self.exponent).round().clamp(-self.largest, self.largest) * 2.0**-self.exponent
+
+    def extra_repr(self) -> str:
+        return f"exponent={self.exponent}, largest={self.largest}"
 
 
 class DirectEncoding(_Encoding):

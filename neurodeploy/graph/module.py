@@ -1,9 +1,16 @@
 """A graph as a torch module again: the deployed network, batch norm folded and weights quantised, for measuring in torch."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
+from neurodeploy.graph.ops import Array
 from neurodeploy.io.errors import UserError
 
 
@@ -26,7 +33,7 @@ class GraphModule(nn.Module):
             if not isinstance(node, ops.InputNode | ops.OutputNode):
                 layer = node.layer()
                 try:
-                    self._place(node.name, layer)
+                    place(self, node.name, layer)
                 except KeyError:  # an attribute of torch's own modules, or nothing between two dots
                     raise UserError(f"node {node.name}: its name cannot be that of a torch layer; rename it") from None
         self.eval()
@@ -50,14 +57,39 @@ class GraphModule(nn.Module):
                 tensors[node.name] = made.unsqueeze(0) if isinstance(node, ops.TimeMeanNode) else made
         raise AssertionError("a graph has exactly one output")
 
-    def _place(self, name: str, layer: nn.Module) -> None:
-        *path, last = name.split(".")
-        parent: nn.Module = self
-        for part in path:
-            if part not in dict(parent.named_children()):
-                parent.add_module(part, nn.Module())
-            parent = parent.get_submodule(part)
-        place = dict(parent.named_children()).get(last)
-        for inner, child in place.named_children() if place is not None else ():
-            layer.add_module(inner, child)  # a node may be called like the beginning of another one's name
-        parent.add_module(last, layer)
+
+def place(root: nn.Module, name: str, layer: nn.Module) -> None:
+    """Make a layer a submodule by its path; a name may be the beginning of another one's."""
+    *path, last = name.split(".")
+    parent = root
+    for part in path:
+        if part not in dict(parent.named_children()):
+            parent.add_module(part, nn.Module())
+        parent = parent.get_submodule(part)
+    there = dict(parent.named_children()).get(last)
+    for inner, child in there.named_children() if there is not None else ():
+        layer.add_module(inner, child)
+    parent.add_module(last, layer)
+
+
+def torch_run(graph: Graph) -> Callable[[Array, Sequence[str]], dict[str, Array]]:
+    """`(samples, names) → tensors`, in torch: many times faster than the reference interpreter, and equal up to rounding."""
+    module = GraphModule(graph)
+
+    def run(samples: Array, names: Sequence[str]) -> dict[str, Array]:
+        made: dict[str, Array] = {}
+
+        def keep(name: str, _module: Any, _inputs: Any, output: Tensor) -> None:
+            made[name] = output.numpy()
+
+        inner = [name for name in names if name != graph.output.name]
+        handles = [module.get_submodule(name).register_forward_hook(partial(keep, name)) for name in inner]
+        try:
+            with torch.no_grad():
+                answer = module(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
+        finally:
+            for handle in handles:
+                handle.remove()
+        return made | ({graph.output.name: answer} if graph.output.name in names else {})
+
+    return run

@@ -21,6 +21,18 @@ def read_array(path: Path) -> NDArray[Any]:
     return content
 
 
+def map_array(path: Path) -> NDArray[Any]:
+    """The array of a `.npy` file, of which only what is looked at is read from disk.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds Python objects.
+    """
+    content = _load(path, "npy", mapped=True)
+    if not isinstance(content, np.ndarray):
+        raise UserError(f"{path}: an archive of arrays found, one array in a .npy file expected")
+    return content
+
+
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """All arrays of a `.npz` file by name.
 
@@ -41,11 +53,11 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _load(path: Path, ending: str) -> Any:
+def _load(path: Path, ending: str, *, mapped: bool = False) -> Any:
     if path.exists() and not path.is_file():  # a folder, or a pipe, which would be waited for
         raise UserError(f"{path}: not a file, a .{ending} file expected")
     try:
-        return np.load(path, allow_pickle=False)
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, a .{ending} file expected") from None
     except Exception as error:  # see above

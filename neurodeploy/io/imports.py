@@ -30,6 +30,12 @@ def looking_in(*folders: Path) -> Iterator[None]:
         _FOLDERS.reset(token)
 
 
+def found_beside(path: Path) -> Path:
+    """A relative path → that in the folders of `looking_in`, if it is in one of them; others as they are."""
+    places = () if path.is_absolute() else (folder / path for folder in _FOLDERS.get())
+    return next((place.resolve() for place in places if place.exists()), path)
+
+
 def is_reference(text: object) -> bool:
     """Whether it has the form `package.module:name`, or `module:Class.attribute`."""
     if not isinstance(text, str):

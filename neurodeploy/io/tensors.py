@@ -1,6 +1,7 @@
 """Tensors in named groups, and all else as JSON in the header, in one safetensors file. Never pickle."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,8 +40,20 @@ _FOLDERS_OF_A_RUN = 3
 """`run/seed-0/student`: a module of the user's that a header names may be in one of them."""
 
 
-def read(path: Path, key: str, kind: type[Header]) -> tuple[Header, dict[str, dict[str, Tensor]]]:
+@contextmanager
+def looking_beside(path: Path) -> Iterator[None]:
+    """Inside, modules of the user's that are in the folder of a checkpoint's run can be imported."""
+    with looking_in(*path.resolve().parents[:_FOLDERS_OF_A_RUN]):
+        yield
+
+
+def read(path: Path, key: str, parse: Callable[[str], Header]) -> tuple[Header, dict[str, dict[str, Tensor]]]:
     """The header and the groups of a file that `write` wrote.
+
+    Args:
+        path: of the file.
+        key: what kind of file is wanted.
+        parse: makes the header of its JSON.
 
     Raises:
         UserError: the file is damaged or of another kind, or its header does not fit; the message names the field.
@@ -54,8 +67,8 @@ def read(path: Path, key: str, kind: type[Header]) -> tuple[Header, dict[str, di
     if key not in metadata:
         raise UserError(f"{path}: a safetensors file, but not a checkpoint of {key} (no such header)")
     try:
-        with looking_in(*path.resolve().parents[:_FOLDERS_OF_A_RUN]):
-            header = kind.model_validate_json(metadata[key])
+        with looking_beside(path):
+            header = parse(metadata[key])
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "header"

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.imports import looking_in
+from neurodeploy.io.imports import imported, looking_in
 from neurodeploy.recipe.recipe import Recipe
 
 _BUILT_IN = resources.files("neurodeploy") / "recipes"
@@ -94,7 +94,10 @@ def parse(text: str, *, origin: str) -> Recipe:
 def parse_content(content: dict[str, Any], origin: str) -> Recipe:
     """Validate the tables of a recipe; see `parse`. `[sweep]` is about the recipe, not part of the experiment."""
     with faults_named(origin):
-        return Recipe.model_validate({key: value for key, value in content.items() if key != "sweep"})
+        recipe = Recipe.model_validate({key: value for key, value in content.items() if key != "sweep"})
+    if recipe.teacher.module is not None:  # now that the folder of the recipe is looked in
+        imported(recipe.teacher.module, what=f"{origin}: teacher.module")
+    return recipe
 
 
 def _tables(text: str, origin: str) -> dict[str, Any]:

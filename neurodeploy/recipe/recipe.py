@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
+from torch import nn
 
 from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import AnyDataSet
@@ -175,11 +176,12 @@ class Recipe(Section):
                 raise ValueError(
                     f'student {student.name}: conversion needs neuron = {{ kind = "threshold", decay = 1, reset = "soft" }}'
                 )
-            if student.conversion is not None and self.source is None and self.teacher.network is not None:
+            other = self.teacher.network is not None or self.teacher.module is not None
+            if student.conversion is not None and self.source is None and other:
                 raise ValueError(f"student {student.name}: conversion needs a ReLU network of its own definition; add [source]")
         if self.source is not None and not any(student.conversion for student in self.student):
             raise ValueError("source: no student is converted from it; remove it, or give a student conversion")
-        if 0 in (self.teacher.epochs, 1 if self.source is None else self.source.epochs):
+        if self.source is not None and self.source.epochs == 0:
             raise ValueError("epochs: 0 found, at least 1 expected for a ReLU network")
         return self
 
@@ -234,10 +236,32 @@ class Recipe(Section):
         """T of a student."""
         return self.student_named(name).steps or self.steps
 
-    def network_of(self, role: str) -> NetworkSpec:
-        """The definition that a network is built from."""
+    def network_of(self, role: str) -> NetworkSpec | None:
+        """The definition that a network is built from; None of a user's module."""
+        if role == "teacher" and self.teacher.module is not None:
+            return None
         own = self.teacher.network if role == "teacher" else None
         return self.network if own is None else own
+
+    def build(self, role: str, in_channels: int, classes: int) -> nn.Module:
+        """An untrained network.
+
+        Args:
+            role: "teacher", "source" or the name of a student.
+            in_channels: of a sample, or of one event frame.
+            classes: K.
+
+        Raises:
+            UserError: it cannot be built.
+        """
+        definition = self.network_of(role)
+        if definition is None:
+            return self.teacher.make()
+        return definition.build(in_channels, classes, self.activations(role))
+
+    def is_spiking_teacher(self, role: str) -> bool:
+        """Whether a student is the teacher with spiking neurons instead of ReLU, so that the teacher is its dense twin."""
+        return self.network_of("teacher") == self.network_of(role)
 
     def relu(self, role: str) -> SourceSettings | None:
         """How a network that does not spike is trained; None for a student."""

@@ -1,19 +1,24 @@
 """The sections of a recipe: neurons, students, teachers and fine-tuning."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from torch import nn
 
 from neurodeploy.conversion import Method
-from neurodeploy.conversion.convert import Thresholds
+from neurodeploy.conversion.method import Thresholds
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
+from neurodeploy.distillation.term import ClassWeights
 from neurodeploy.dynamics.encoders import AnyEncoder
 from neurodeploy.dynamics.settings import CubaSettings as CubaSettings
 from neurodeploy.dynamics.settings import LifSettings as LifSettings
 from neurodeploy.dynamics.settings import NeuronSettings
 from neurodeploy.dynamics.settings import ParametricSettings as ParametricSettings
 from neurodeploy.dynamics.settings import ThresholdSettings as ThresholdSettings
+from neurodeploy.io.imports import found_beside, is_reference
 from neurodeploy.io.kinds import ByKind
+from neurodeploy.io.modules import module_named
 from neurodeploy.networks import NetworkSpec
 
 AnyNeuron = Annotated[NeuronSettings, ByKind("neuron", "neurodeploy.neurons", default="lif")]
@@ -53,6 +58,7 @@ class TrainingSettings(Section):
             ends with the average. None: the last weights.
         patience: stop after so many epochs without a better validation accuracy, and end with the best weights. None: never.
         validation_samples: held out of the training set, for `patience`.
+        stratified: hold out of every class as many as its share; otherwise they are drawn from all alike.
     """
 
     epochs: int = Field(ge=0, le=100_000)
@@ -69,11 +75,14 @@ class TrainingSettings(Section):
     average: float | None = Field(default=None, gt=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
     validation_samples: int = Field(default=0, ge=0)
+    stratified: bool = False
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> "TrainingSettings":
         if (self.patience is None) != (self.validation_samples == 0):
             raise ValueError("patience and validation_samples belong together; give both or neither")
+        if self.stratified and self.validation_samples == 0:
+            raise ValueError("stratified: true found without validation_samples, which it is about; give both or neither")
         if self.accumulate > self.batch_size:
             raise ValueError(f"accumulate: {self.accumulate} pieces found for batches of {self.batch_size}")
         return self
@@ -112,19 +121,65 @@ class SourceSettings(TrainingSettings):
 
     Attributes:
         label_smoothing: share of the target that is spread over all classes.
+        class_weights: see `CrossEntropy`.
     """
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: ClassWeights | None = None
 
 
 class TeacherSettings(SourceSettings):
-    """`[teacher]`: how the teacher is trained.
+    """`[teacher]`: how the teacher is trained; or which module of the user's it is, trained already.
 
     Attributes:
+        epochs: over the training set; 0, the default, for a teacher that is not trained here: it needs `module` or `weights`.
         network: of the teacher, if it is not the students'; terms that compare features or taps then need equal shapes.
+        module: `package.module:name` of a torch module, or of a function that makes one; instead of a network.
+        arguments: of that function, by name.
+        weights: a file of weights for it: safetensors, a state dict of `torch.save`, or a checkpoint. A relative path is beside
+            the recipe's file.
+        classifier, features: layers of the module, see `neurodeploy.distill`; looked for if they are not given.
+        taps: student's tap → layer of the module; spiking layers and `nn.ReLU` by their own names if it is not given.
     """
 
+    epochs: int = Field(default=0, ge=0, le=100_000)
     network: NetworkSpec | None = None
+    module: str | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    weights: Path | None = None
+    classifier: str | None = None
+    features: str | None = None
+    taps: dict[str, str] | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _are_beside_the_recipe(cls, path: Path | None) -> Path | None:
+        return None if path is None else found_beside(path.expanduser())
+
+    @model_validator(mode="after")
+    def _is_trained_somewhere(self) -> "TeacherSettings":
+        if self.epochs == 0 and self.module is None and self.weights is None:
+            raise ValueError("epochs: 0 found, at least 1 expected for a ReLU network without weights or module")
+        if self.epochs and self.module is not None:
+            raise ValueError(f"epochs: {self.epochs} found, 0 expected for a module, which is taken as it is; train it before")
+        if self.module is not None and self.network is not None:
+            raise ValueError("module and network: two definitions of the teacher found, one expected")
+        if self.module is None:
+            for name in ("arguments", "classifier", "features", "taps"):
+                if getattr(self, name):
+                    raise ValueError(f"{name}: belongs to a module, none found")
+        elif not is_reference(self.module):
+            raise ValueError(f"module: {self.module!r} found, package.module:name expected")
+        return self
+
+    def make(self) -> nn.Module:
+        """The user's module, without the weights of the file.
+
+        Raises:
+            UserError: it cannot be imported or made.
+        """
+        assert self.module is not None
+        return module_named(self.module, what="teacher", arguments=self.arguments)
 
 
 class ConversionSettings(Section):

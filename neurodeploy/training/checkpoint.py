@@ -6,48 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from neurodeploy.io import tensors
 from neurodeploy.io.errors import UserError
-from neurodeploy.recipe import Recipe
+from neurodeploy.training.header import Header as Header
+from neurodeploy.training.header import ModuleProgress as ModuleProgress
+from neurodeploy.training.header import Progress as Progress
 
-_FORMAT = 1
 _KEY = "neurodeploy"
-
-
-class Progress(BaseModel):
-    """The JSON part of a checkpoint.
-
-    Attributes:
-        format: version of this layout.
-        recipe: the whole recipe that the network is trained by.
-        role: "teacher", "source" or the name of a student.
-        seed: seed of the run.
-        epoch: epochs that are complete.
-        in_channels, classes: what the network was built for.
-        stopped: ended before its last epoch, because the validation accuracy no longer rose.
-        best_accuracy, epochs_since_best: of early stopping so far.
-        scaler: state of the loss scaling in float16.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    format: int = Field(default=_FORMAT, ge=_FORMAT, le=_FORMAT)
-    recipe: Recipe
-    role: str
-    seed: int
-    epoch: int = Field(ge=0)
-    in_channels: int = Field(ge=1)
-    classes: int = Field(ge=2)
-    stopped: bool = False
-    best_accuracy: float | None = None
-    epochs_since_best: int = Field(default=0, ge=0)
-    scaler: dict[str, float] = Field(default_factory=dict)
-
-    @property
-    def complete(self) -> bool:
-        return self.stopped or self.epoch >= self.recipe.training(self.role).epochs
 
 
 @dataclass(frozen=True)
@@ -61,7 +28,7 @@ class Checkpoint:
             training needs, nothing once it is complete.
     """
 
-    progress: Progress
+    progress: Header
     network: nn.Module
     others: dict[str, dict[str, Tensor]]
 
@@ -70,7 +37,7 @@ class Checkpoint:
         return self.others.get(name, {})
 
 
-def save(path: Path, network: nn.Module, progress: Progress, others: Mapping[str, Mapping[str, Tensor]]) -> None:
+def save(path: Path, network: nn.Module, progress: Header, others: Mapping[str, Mapping[str, Tensor]]) -> None:
     """Write a checkpoint atomically: the file at `path` is always a whole one.
 
     Args:
@@ -85,38 +52,74 @@ def save(path: Path, network: nn.Module, progress: Progress, others: Mapping[str
     tensors.write(path, _KEY, progress, {"network": network.state_dict(), **others})
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: Path, *, module: nn.Module | None = None) -> Checkpoint:
     """Read a checkpoint and rebuild its network.
 
+    Args:
+        path: of the file.
+        module: of the user's, which the weights are for; given them, and the network of the answer. None: the checkpoint knows
+            how its network is made.
+
     Raises:
-        UserError: the file is missing, damaged, not a checkpoint of this toolkit, or its tensors do not fit the network.
+        UserError: the file is missing, damaged, not a checkpoint of this toolkit, its network cannot be made again, or its
+            tensors do not fit the network.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; a checkpoint (.safetensors) written by `neurodeploy train` is expected")
-    progress, groups = tensors.read(path, _KEY, Progress)
-    if progress.role not in progress.recipe.roles:
-        raise UserError(f"{path}: header field role: {progress.role!r} found, one of {progress.recipe.roles} expected")
-    network = build_network(progress)
-    weights = groups.pop("network", {})
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise UserError(f"{path}: tensors do not fit the network of its recipe: {_first_fault(error)}") from None
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise UserError(f"{path}: tensor {name} holds values that are not finite; train again with a lower learning rate")
+    progress, groups = read(path)
+    network = _built(progress, path) if module is None else module
+    fill(network, groups.pop("network", {}), path)
     return Checkpoint(progress, network.eval(), groups)
 
 
-def build_network(progress: Progress) -> nn.Module:
-    """The untrained network that a checkpoint's weights belong to."""
-    recipe = progress.recipe
-    return recipe.network_of(progress.role).build(progress.in_channels, progress.classes, recipe.activations(progress.role))
+def _built(progress: Header, path: Path) -> nn.Module:
+    with tensors.looking_beside(path):
+        if isinstance(progress, Progress):
+            return progress.build()
+        try:
+            return progress.build()
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
 
-def describe(progress: Progress) -> str:
+def read(path: Path) -> tuple[Header, dict[str, dict[str, Tensor]]]:
+    """A checkpoint's JSON part and its groups of tensors; "network" holds the weights.
+
+    Raises:
+        UserError: the file is missing, damaged, or not a checkpoint of this toolkit.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; a checkpoint (.safetensors) written by `neurodeploy train` is expected")
+    return tensors.read(path, _KEY, _header)
+
+
+def _header(text: str) -> Header:
+    """The kind of header that a text is: those of recipes have no kind."""
+    try:
+        kind = json.loads(text).get("kind")
+    except (ValueError, AttributeError):
+        kind = None
+    return (Progress if kind is None else ModuleProgress).model_validate_json(text)
+
+
+def fill(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """Give a network the weights of a checkpoint.
+
+    Raises:
+        UserError: they do not fit it, or are not finite; the message names the tensor. The network is left as it was.
+    """
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: tensor {name} holds values that are not finite; train again with a lower learning rate")
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        network.load_state_dict(before)
+        raise UserError(f"{path}: tensors do not fit the network: {_first_fault(error)}") from None
+
+
+def describe(progress: Header) -> str:
     """A checkpoint in a few words: `digits/student, seed 0, epoch 20`."""
-    return f"{progress.recipe.name}/{progress.role}, seed {progress.seed}, epoch {progress.epoch}"
+    return f"{progress.title}, seed {progress.seed}, epoch {progress.epoch}"
 
 
 def _first_fault(error: RuntimeError) -> str:

@@ -1,16 +1,23 @@
 """Accuracy with its confidence interval, and spikes, of a network on a test set."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from math import sqrt
 from statistics import mean, stdev
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import t
 from torch import Tensor, nn
 
+from neurodeploy.data.feeding import in_batches
+from neurodeploy.data.samples import Samples
 from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
+from neurodeploy_energy.count.recognition import reset_states
 
 _Z95 = 1.959964
 
@@ -51,42 +58,95 @@ class Evaluation:
     Attributes:
         accuracy: share of right answers.
         spikes: spiking layer → spikes per sample, summed over neurons and time steps.
+        confusion: `[K, K]`, how many samples of each class (row) got each answer (column).
     """
 
     accuracy: Accuracy
     spikes: dict[str, float]
+    confusion: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0), np.int64), compare=False, repr=False)
+
+    @property
+    def by_class(self) -> dict[int, Accuracy]:
+        """Accuracy of each class that has samples: the share of them that was recognised."""
+        counts = self.confusion.sum(1)
+        return {k: Accuracy(int(self.confusion[k, k]), int(count)) for k, count in enumerate(counts) if count}
 
     @property
     def spikes_per_sample(self) -> float:
         return sum(self.spikes.values())
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network is in evaluation mode inside, and every module of it as it was afterwards."""
+    training = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
 @torch.no_grad()
-def evaluate(network: nn.Module, samples: Tensor, labels: Tensor, *, batch_size: int = 50) -> Evaluation:
+def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size: int = 50, workers: int = 0) -> Evaluation:
     """Run the network in evaluation mode over a test set.
 
     Args:
-        network: returns a `NetworkOutput`, or logits `[B, K]`.
-        samples: `[N, C, H, W]`, on the device of the network.
-        labels: `[N]`.
+        network: returns a `NetworkOutput`, or logits `[B, K]` or `[T, B, K]`; neurons of other frameworks are reset before
+            each batch.
+        samples: `[N, C, H, W]`, on the device of the network if they are a tensor.
+        labels: `[N]`, on that device.
         batch_size: samples per forward pass.
+        workers: processes that read samples which are no tensor.
+
+    Raises:
+        UserError: there are no samples, or as many labels as there are not; the network answers with something else, or a label
+            is none of its classes.
     """
+    if len(samples) != len(labels) or not len(labels):
+        raise UserError(f"test set: {len(samples):,} samples and {len(labels):,} labels found, as many expected, at least one")
     counts = {name: 0 for name, module in network.named_modules() if isinstance(module, Neuron)}
     handles = [network.get_submodule(name).register_forward_hook(_counter(counts, name)) for name in counts]
-    was_training = network.training
-    network.eval()
     try:
-        correct = 0
-        for x, y in zip(samples.split(batch_size), labels.split(batch_size), strict=True):
-            answer = network(x)
-            logits = answer.logits if isinstance(answer, NetworkOutput) else answer
-            correct += int((logits.argmax(-1) == y).sum())
+        answers, classes = list[Tensor](), 0
+        with evaluating(network):
+            for x, y in zip(in_batches(samples, batch_size, workers), labels.split(batch_size), strict=True):
+                reset_states(network)
+                logits = _logits(network(x.to(y.device)), len(x))
+                if not answers:
+                    classes = logits.shape[-1]
+                    _check_labels(labels, classes)
+                answers.append(logits.argmax(-1))
     finally:
         for handle in handles:
             handle.remove()
-        network.train(was_training)
     total = len(labels)
-    return Evaluation(Accuracy(correct, total), {name: count / total for name, count in counts.items()})
+    spikes = {name: count / total for name, count in counts.items()}
+    pairs = (labels * classes + torch.cat(answers)).cpu()
+    confusion = pairs.bincount(minlength=classes**2).reshape(classes, classes)
+    return Evaluation(Accuracy(int(confusion.trace()), total), spikes, confusion.numpy())
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
+        raise UserError(
+            f"test set: label of sample {first} is {int(labels[first])}, 0 to {classes - 1} expected: the network tells "
+            f"{classes} classes apart"
+        )
+
+
+def _logits(answer: object, batch: int) -> Tensor:
+    """`[B, K]`, of an answer `[T, B, K]` the mean over time."""
+    logits = answer.logits if isinstance(answer, NetworkOutput) else answer
+    if isinstance(logits, Tensor) and logits.ndim == 3 and logits.shape[1] == batch:
+        logits = logits.mean(0)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != batch:
+        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(f"the network answers {batch} samples with {found}, logits [B, K] or [T, B, K] expected")
+    return logits
 
 
 def mean_and_interval(values: Iterable[float]) -> tuple[float, float | None]:

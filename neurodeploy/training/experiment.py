@@ -14,6 +14,7 @@ from neurodeploy.io.files import write_text
 from neurodeploy.io.imports import looking_in
 from neurodeploy.recipe import Recipe, parse_json
 from neurodeploy.training import CHECKPOINT, Watch, freeze, train
+from neurodeploy.training.own_teacher import as_taught_by, check_own_teacher
 from neurodeploy.training.parts import check_parts
 
 RECIPE = "recipe.json"
@@ -62,6 +63,7 @@ def train_all(
             the training needs (see `check_parts`).
     """
     check_parts(recipe, data)
+    check_own_teacher(recipe, data)
     if fabric is None or fabric.is_global_zero:
         _claim(root, recipe, resume=resume)
     if fabric is not None:
@@ -71,14 +73,16 @@ def train_all(
         for role in recipe.roles:
             settings = recipe.training(role)
             student = None if role in recipe.relu_roles else recipe.student_named(role)
-            with watcher(f"seed {seed} · {role}", settings.epochs, len(data.train_labels)) as watch:
+            asked = trained["teacher"] if student and student.needs_teacher else None
+            shown = watcher(f"seed {seed} · {role}", settings.epochs, len(data.train_labels))
+            with as_taught_by(recipe, asked, data) as teacher, shown as watch:
                 network = train(
                     recipe,
                     role,
                     seed,
                     folder_of(root, seed, role),
                     data=data,
-                    teacher=trained["teacher"] if student and student.needs_teacher else None,
+                    teacher=teacher,
                     source=trained[recipe.relu_roles[-1]] if student and student.conversion else None,
                     resume=resume,
                     fabric=fabric,

@@ -1,8 +1,9 @@
 """The training loop: Lightning Fabric on CPU or GPU, seeded, with a checkpoint after every epoch that resumes exactly."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,21 +11,24 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from neurodeploy.augmentation import augment
-from neurodeploy.conversion import initialise
 from neurodeploy.data import DataSet
-from neurodeploy.distillation import CrossEntropy, LossTerm, TeacherOutput
+from neurodeploy.data.feeding import Fed, feed
+from neurodeploy.data.samples import Normalized, as_stored, chosen, on_device
+from neurodeploy.distillation import LossTerm, TeacherOutput
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import sole_writer, writing
 from neurodeploy.io.kinds import kind_of
 from neurodeploy.networks import NetworkOutput
 from neurodeploy.recipe import Recipe
 from neurodeploy.training import checkpoint
-from neurodeploy.training.checkpoint import Checkpoint, Progress
+from neurodeploy.training.checkpoint import Header
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.metrics import METRICS as METRICS
 from neurodeploy.training.metrics import Metrics
+from neurodeploy.training.observed import Observed
 from neurodeploy.training.optimisation import MovingAverage, build_optimizer, learning_rate, restore, state_of
 from neurodeploy.training.parallel import determined, share, total
+from neurodeploy.training.plan import Plan, plan_of_role
 from neurodeploy.training.stopping import Best, split
 from neurodeploy.training.teacher import KnownAnswers, ask
 
@@ -41,7 +45,7 @@ def train(
     folder: Path,
     *,
     data: DataSet,
-    teacher: nn.Module | None = None,
+    teacher: nn.Module | Observed | None = None,
     source: nn.Module | None = None,
     resume: bool = False,
     fabric: Fabric | None = None,
@@ -72,21 +76,28 @@ def train(
             another process is training there.
         Failure: the loss is not finite, or the disk is full.
     """
+    plan = plan_of_role(recipe, role, seed, data, teacher=teacher, source=source)
+    return carry_out(plan, folder, resume=resume, fabric=fabric, watch=watch)
+
+
+def carry_out(
+    plan: Plan, folder: Path, *, resume: bool = False, fabric: Fabric | None = None, watch: Watch | None = None
+) -> nn.Module:
+    """Do what a plan says; for arguments, answer and errors see `train`."""
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with sole_writer(folder) if fabric.is_global_zero else nullcontext():
         fabric.barrier()  # the others read nothing before the folder is ours
-        start = Progress(recipe=recipe, role=role, seed=seed, epoch=0, in_channels=data.sample_shape[0], classes=data.classes)
-        kept = _kept(folder / CHECKPOINT, start, resume=resume)
+        kept = _kept(folder / CHECKPOINT, plan.start, resume=resume)
         if kept is not None and kept.progress.complete:
-            return kept.network.to(fabric.device)
-        run = _Run(start, kept, data, teacher, source, fabric)
+            return kept.fill(plan.network()).to(fabric.device).eval()
+        run = _Run(plan, kept, fabric)
         metrics = Metrics(folder, run.epoch) if fabric.is_global_zero else None
         if run.done and fabric.is_global_zero:
             checkpoint.save(folder / CHECKPOINT, run.network, run.progress, {})
         while not run.done:
-            with determined(seed, role, f"epoch {run.epoch}"):
+            with determined(plan.seed, plan.draws, f"epoch {run.epoch}"):
                 values = run.train_epoch(watch)
             run.end_epoch()
             if metrics is not None:
@@ -96,52 +107,54 @@ def train(
         return run.network.eval()
 
 
-def _kept(path: Path, start: Progress, *, resume: bool) -> Checkpoint | None:
+@dataclass(frozen=True)
+class _Kept:
+    """What an interrupted run left."""
+
+    path: Path
+    progress: Header
+    groups: dict[str, dict[str, Tensor]]
+
+    def fill(self, network: nn.Module) -> nn.Module:
+        checkpoint.fill(network, self.groups["network"], self.path)
+        return network
+
+    def group(self, name: str) -> dict[str, Tensor]:
+        return self.groups.get(name, {})
+
+
+def _kept(path: Path, start: Header, *, resume: bool) -> _Kept | None:
     """What an interrupted run left; None if this one starts."""
     if not path.exists():
         return None
     if not resume:
         raise UserError(f"{path}: exists; add --resume to continue it, or choose another folder")
-    kept = checkpoint.load(path)
-    for field in ("recipe", "role", "seed", "in_channels", "classes"):
-        if getattr(kept.progress, field) != getattr(start, field):
+    progress, groups = checkpoint.read(path)
+    for field in start.identity:
+        if getattr(progress, field) != getattr(start, field):
             raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")
-    return kept
+    return _Kept(path, progress, groups)
 
 
 class _Run:
     """One training in progress.
 
     Args:
-        start: recipe, role and seed, no epoch done.
+        plan: what is trained.
         kept: what an interrupted run left, to go on from.
-        data, teacher, source, fabric: see `train`.
+        fabric: where.
     """
 
-    def __init__(
-        self,
-        start: Progress,
-        kept: Checkpoint | None,
-        data: DataSet,
-        teacher: nn.Module | None,
-        source: nn.Module | None,
-        fabric: Fabric,
-    ) -> None:
-        self.recipe, role, seed = start.recipe, start.role, start.seed
-        self.data, self.teacher, self.fabric = data, teacher, fabric
-        self.settings, self.terms = self.recipe.training(role), _terms(self.recipe, role)
-        self.progress = start if kept is None else kept.progress
-        student = None if role in self.recipe.relu_roles else self.recipe.student_named(role)
-        if student is not None and student.needs_teacher and teacher is None:
-            raise UserError(f"student {role}: its loss needs a teacher, none was given")
-        if student is not None and student.conversion is not None and source is None:
-            raise UserError(f"student {role}: its conversion needs a trained ReLU network, none was given")
-        with determined(seed, role, "weights"):
-            self.network = checkpoint.build_network(start) if kept is None else kept.network
-            self.network.to(fabric.device)
-            if kept is None and student is not None and student.conversion is not None and source is not None:
-                samples = data.train_samples[: student.conversion.samples].to(fabric.device)
-                initialise(self.network, source, samples, method=student.conversion.method())
+    def __init__(self, plan: Plan, kept: _Kept | None, fabric: Fabric) -> None:
+        self.plan, self.data, self.teacher, self.fabric = plan, plan.data, plan.teacher, fabric
+        self.settings = plan.settings
+        self.progress = plan.start if kept is None else kept.progress
+        with determined(plan.seed, plan.draws, "weights"):
+            self.network = plan.network().to(fabric.device)
+            if kept is not None:
+                kept.fill(self.network)
+            elif plan.prepare is not None:
+                plan.prepare(self.network)
         optimizer = build_optimizer(self.network, self.settings)
         self.best = Best()
         if kept is not None:
@@ -150,14 +163,16 @@ class _Run:
             if kept.progress.scaler:
                 fabric.strategy.precision.load_state_dict(kept.progress.scaler)
         self.known: KnownAnswers | None = None
-        if teacher is not None and student is not None and student.known_teacher:
-            self.known = KnownAnswers(teacher, data.train_samples, fabric.device)
+        if self.teacher is not None and plan.ask_once:
+            self.known = KnownAnswers(self.teacher, self.data.train_samples, fabric.device, workers=self.data.workers)
         self.model, self.optimizer = fabric.setup(self.network, optimizer)
         self.average: MovingAverage | None = None
         if self.settings.average is not None:
             average = None if kept is None else kept.group("average")
             self.average = MovingAverage(self.network, self.settings.average, average)
-        self.split = split(data, self.settings.validation_samples, seed)
+        self.split = split(self.data, self.settings.validation_samples, plan.seed, stratified=self.settings.stratified)
+        labels = self.data.train_labels[self.split.train]
+        self.terms = tuple(term.fitted(labels, self.data.classes) for term in plan.terms)
 
     @property
     def epoch(self) -> int:
@@ -175,11 +190,12 @@ class _Run:
         if len(order) > 1 and len(order[-1]) == 1:  # batch norm may have no variance over a single sample
             order[-2:] = [torch.cat(order[-2:])]
         sums, rate = torch.zeros(len(self.terms) + 1, dtype=torch.float64), 0.0
+        fed = self._fed(order)
         for step, index in enumerate(order):
             rate = learning_rate(self.settings, self.epoch * len(order) + step, len(order))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            sums += self._update(index, step)
+            sums += self._update(index, step, fed)
             if watch is not None:
                 watch(self.epoch, len(index))
         *totals, correct = total(sums.to(self.fabric.device), self.fabric).tolist()
@@ -195,14 +211,23 @@ class _Run:
             values["validation_accuracy"] = self._validate()
         return values
 
-    def _update(self, index: Tensor, step: int) -> Tensor:
+    def _fed(self, order: Sequence[Tensor]) -> Iterator[Fed]:
+        """The pieces of the batches as this process needs them: its share, or all of a piece that is augmented as a whole."""
+        pieces = [piece for index in order for piece in index.chunk(self.settings.accumulate)]
+        if not self.plan.augmentation:
+            pieces = [piece[share(len(piece), self.fabric, 1)[0]] for piece in pieces]
+        samples = self.data.train_samples
+        read = as_stored(samples) if self.plan.augmentation else samples
+        return feed(read, self.data.train_labels, pieces, self.data.workers)
+
+    def _update(self, index: Tensor, step: int, fed: Iterator[Fed]) -> Tensor:
         """One update of the weights; the sum of each term, and of right answers, over this process's samples."""
         sums = torch.zeros(len(self.terms) + 1, dtype=torch.float64)
         pieces = index.chunk(self.settings.accumulate)
         for i, piece in enumerate(pieces):
             mine, factor = share(len(piece), self.fabric, len(index))
             with self.fabric.no_backward_sync(self.model, enabled=i < len(pieces) - 1):
-                values, correct = self._forward(piece, mine)
+                values, correct = self._forward(next(fed), mine)
                 loss = torch.stack([term.weight * value for term, value in zip(self.terms, values, strict=True)]).sum()
                 if not torch.isfinite(loss):
                     raise Failure(
@@ -217,7 +242,7 @@ class _Run:
             self.average.update()
         return sums
 
-    def _forward(self, piece: Tensor, mine: Tensor) -> tuple[list[Tensor], int]:
+    def _forward(self, piece: Fed, mine: Tensor) -> tuple[list[Tensor], int]:
         """Values of the terms for this process's samples of a piece, and how many were answered rightly."""
         index, x, y, targets = self._samples(piece, mine)
         output: NetworkOutput = self.model(x)
@@ -225,15 +250,17 @@ class _Run:
         values = [term(output, answer, targets) for term in self.terms]
         return values, int((output.logits.argmax(-1) == y).sum())
 
-    def _samples(self, piece: Tensor, mine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _samples(self, piece: Fed, mine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Numbers, samples, labels and targets. All processes augment the whole piece alike, and take their share after it."""
-        device, index = self.fabric.device, piece[mine]
-        y = self.data.train_labels[index].to(device)
-        if not self.recipe.augmentation:
-            return index, self.data.train_samples[index].to(device), y, y
-        x, labels = self.data.train_samples[piece].to(device), self.data.train_labels[piece].to(device)
-        x, targets = augment(x, labels, self.recipe.augmentation, classes=self.data.classes)
-        return index, x[mine.to(device)], y, targets[mine.to(device)]
+        device = self.fabric.device
+        index, x, y = piece[0], piece[1].to(device), piece[2].to(device)
+        if not self.plan.augmentation:
+            return index, x, y, y
+        x, targets = augment(x, y, self.plan.augmentation, classes=self.data.classes)
+        if isinstance(self.data.train_samples, Normalized):
+            x = self.data.train_samples.applied(x)
+        own = mine.to(device)
+        return index[mine], x[own], y[own], targets[own]
 
     def _teacher_for(self, index: Tensor, x: Tensor, y: Tensor) -> TeacherOutput | None:
         if self.known is not None:
@@ -246,11 +273,12 @@ class _Run:
     def _validate(self) -> float:
         """Accuracy in percent on the samples that were held out, of the average if there is one."""
         index = self.split.validation
-        samples, labels = self.data.train_samples[index], self.data.train_labels[index]
+        device, samples, labels = self.fabric.device, chosen(self.data.train_samples, index), self.data.train_labels[index]
         own = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         if self.average is not None:
             self.network.load_state_dict(self.average.state)
-        accuracy = evaluate(self.network, samples.to(self.fabric.device), labels.to(self.fabric.device)).accuracy.percent
+        result = evaluate(self.network, on_device(samples, device), labels.to(device), workers=self.data.workers)
+        accuracy = result.accuracy.percent
         self.best.see(accuracy, self.network)
         self.network.load_state_dict(own)
         return accuracy
@@ -277,13 +305,6 @@ class _Run:
             return {}
         groups = {"optimizer": state_of(self.optimizer, self.network), "best": self.best.state}
         return groups | ({} if self.average is None else {"average": self.average.state})
-
-
-def _terms(recipe: Recipe, role: str) -> tuple[LossTerm, ...]:
-    relu = recipe.relu(role)
-    if relu is not None:
-        return (CrossEntropy(label_smoothing=relu.label_smoothing),)
-    return recipe.student_named(role).loss
 
 
 def _names(terms: tuple[LossTerm, ...]) -> list[str]:

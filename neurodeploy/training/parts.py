@@ -39,19 +39,24 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
         raise UserError(f"data set {kind_of(recipe.data)!r}: {found} found, {expected} expected by its event_frames")
     if not any(map(is_foreign, _parts(recipe))):
         return
+    specs = {role: spec for role in recipe.roles if (spec := recipe.network_of(role)) is not None}
     samples, labels = data.train_samples[:_SAMPLES], data.train_labels[:_SAMPLES]
     with torch.random.fork_rng(devices=[]):
-        networks = {role: _built(recipe, role, data) for role in recipe.roles}
-        outputs = {role: _checked(recipe, role, networks[role], samples, data.classes) for role in recipe.roles}
+        networks = {role: _built(recipe, role, data) for role in specs}
+        outputs = {
+            role: _checked(recipe, role, kind_of(spec), networks[role], samples, data.classes) for role, spec in specs.items()
+        }
+        if "teacher" not in specs:  # a module of the user's is tried together with the terms, see `own_teacher`
+            return
         for student in recipe.student:
             answer = _teacher(student, networks["teacher"], samples, labels)
             for term in student.loss:
-                _check_term(term, outputs[student.name], answer if term.needs_teacher else None, labels)
+                check_term(term, outputs[student.name], answer if term.needs_teacher else None, labels)
 
 
 def _parts(recipe: Recipe) -> Iterator[BaseModel]:
     """All that a training calls, besides the data."""
-    yield from (recipe.network_of(role) for role in recipe.roles)
+    yield from (spec for role in recipe.roles if (spec := recipe.network_of(role)) is not None)
     for student in recipe.student:
         yield from student.loss
         code = recipe.code_of(student.name)
@@ -60,12 +65,12 @@ def _parts(recipe: Recipe) -> Iterator[BaseModel]:
 
 
 def _built(recipe: Recipe, role: str, data: DataSet) -> nn.Module:
-    return recipe.network_of(role).build(data.sample_shape[0], data.classes, recipe.activations(role)).eval()
+    return recipe.build(role, data.sample_shape[0], data.classes).eval()
 
 
-def _checked(recipe: Recipe, role: str, network: nn.Module, samples: Tensor, classes: int) -> NetworkOutput:
+def _checked(recipe: Recipe, role: str, kind: str, network: nn.Module, samples: Tensor, classes: int) -> NetworkOutput:
     """What a network answers."""
-    origin = f"{role}: network {kind_of(recipe.network_of(role))!r}"
+    origin = f"{role}: network {kind!r}"
     spiking = any(isinstance(module, Neuron) for module in network.modules())
     if role in recipe.relu_roles and spiking:
         raise UserError(f"{origin}: spiking layers found in a ReLU network; take all its activations from activations.make()")
@@ -107,7 +112,12 @@ def _teacher(student: StudentSettings, teacher: nn.Module, samples: Tensor, labe
     return ask(freeze(teacher), samples, labels, gradients=any(term.needs_teacher_gradients for term in student.loss))
 
 
-def _check_term(term: LossTerm, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> None:
+def check_term(term: LossTerm, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> None:
+    """Refuse a loss term that fails on what the networks answer.
+
+    Raises:
+        UserError: it fails, or returns no scalar tensor; the message names its kind.
+    """
     origin = f"loss term {kind_of(term)!r}"
     try:
         value = term(student, teacher, labels)

@@ -117,7 +117,7 @@ class Results(BaseModel):
             energy = self.energy(role, self.recipe.energy.profiles[0])
             shown.append(
                 (
-                    role,
+                    role if self.recipe.training(role).epochs or not relu else f"{role}, not trained here",
                     "" if relu else str(self.recipe.steps_of(role)),
                     with_interval(self.accuracy(role), ".2f"),
                     "" if relu else with_interval(self.spikes(role), ",.0f"),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.data import DataSet
+from neurodeploy.data.splitting import stratified as by_class
 from neurodeploy.io.errors import UserError
 from neurodeploy.training.parallel import determined
 
@@ -18,8 +19,14 @@ class Split:
     validation: Tensor
 
 
-def split(data: DataSet, held_out: int, seed: int) -> Split:
+def split(data: DataSet, held_out: int, seed: int, *, stratified: bool = False) -> Split:
     """Hold out `held_out` training samples, the same ones for every network of a seed.
+
+    Args:
+        data: the training set.
+        held_out: their number.
+        seed: of the choice.
+        stratified: of every class as many as its share of the training set.
 
     Raises:
         UserError: nothing would be left to train on.
@@ -31,6 +38,11 @@ def split(data: DataSet, held_out: int, seed: int) -> Split:
         return Split(torch.arange(count), torch.empty(0, dtype=torch.long))
     with determined(seed, "validation"):
         order = torch.randperm(count)
+    if stratified:
+        validation = by_class(data.train_labels, held_out, order)
+        learned = torch.ones(count, dtype=torch.bool)
+        learned[validation] = False
+        return Split(learned.nonzero()[:, 0], validation)
     return Split(order[held_out:].sort().values, order[:held_out].sort().values)
 
 

@@ -103,6 +103,19 @@ def test_the_network_moves_values_in_each_of_its_parts_and_fires_in_every_layer(
     assert all(0.05 < fired.mean() < 0.95 for fired in spikes.values())
 
 
+def test_what_moves_spikes_and_is_read_in_two_parts_is_computed_in_both_so_that_spikes_alone_cross(tmp_path):
+    net = body(encoder())
+    net.add(ops.FlattenNode, "early", "more").add(ops.FlattenNode, "late", "d").add(
+        ops.ConcatNode, "ends", "early", "late", axis=0
+    )
+    graph = net.add(ops.LinearNode, "fc", weight=net.weights(3, 64)).graph()
+    cut = partition(graph)
+    assert {"skip", "more"} <= {*cut.body.members} & {*cut.head.members}
+    assert set(cut.head.inputs) == {"a", "d"}
+    for target in (onnx, lava):
+        exported(target, graph, tmp_path / target.__name__, "exact")
+
+
 @pytest.mark.parametrize("quantize", ["none", "exact"])
 def test_an_onnx_bundle_passes(tmp_path, quantize):
     exported(onnx, NETWORK, tmp_path / "b", quantize, streaming=True, spike_counts=True)

@@ -197,7 +197,7 @@ def test_what_cannot_be_exported_says_so(run, model, tmp_path):
     bundle = nd.export(model, "onnx", tmp_path / "b", samples=2)
     with pytest.raises(nd.UserError, match="an exported artefact already"):
         nd.export(bundle.folder, "onnx", tmp_path / "c")
-    with pytest.raises(nd.UserError, match="streaming: no option of the target lava, which has: quantize, head_cut"):
+    with pytest.raises(nd.UserError, match="streaming: no option of the target lava, which has: quantize, input_bits"):
         nd.export(model, "lava", tmp_path / "d", streaming=True)
     with pytest.raises(nd.UserError, match="target 'abacus': unknown"):
         nd.export(model, "abacus", tmp_path / "e")

@@ -226,7 +226,8 @@ def _mean(counter: Counter, args: Arguments, _named: dict[str, Any], output: Ten
         counter.pool(name, tally, x, output, (1 + len(places), sums))
 
 
-def _maximum(counter: Counter, args: Arguments, _named: dict[str, Any], output: Any) -> None:
+def _kept(counter: Counter, args: Arguments, _named: dict[str, Any], output: Any) -> None:
+    """Of operations whose outputs are values that they read, or zeros around them."""
     origin = counter.provenance.of(args[0])
     if origin is not None and not counter.inside_neurons:
         counter.provenance.mark(output[0] if isinstance(output, tuple) else output, origin.role, origin.layers)
@@ -237,7 +238,7 @@ HANDLERS: dict[Any, Handler] = {
     aten.add.Tensor: _add,
     aten.add_.Tensor: partial(_add, changes=1),
     aten.mean.dim: _mean,
-    aten.max.dim: _maximum,
+    aten.max.dim: _kept,
 }
 """Operation → what counts it or follows it."""
 _ATTENTIONS = ("flash_attention_for_cpu", "flash_attention", "efficient_attention", "cudnn_attention")
@@ -249,7 +250,7 @@ _BY_NAME: tuple[tuple[Handler, Iterable[str]], ...] = (
     (partial(_product, summand=1), ("addmm", "baddbmm", "addmv")),
     (_attention, (f"_scaled_dot_product_{name}" for name in _ATTENTIONS)),
     (_pool, ("avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")),
-    (_maximum, ("max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "amax")),
+    (_kept, ("max_pool2d_with_indices", "max_pool3d_with_indices", "adaptive_max_pool2d", "amax", "constant_pad_nd")),
     (_activation, (*_ACTIVATIONS, "softplus", "_softmax")),
     (partial(_activation, changes=1), (f"{name}_" for name in _ACTIVATIONS if hasattr(aten, f"{name}_"))),
 )

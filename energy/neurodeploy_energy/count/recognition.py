@@ -210,10 +210,13 @@ Kind = Literal["synapse", "neuron", "average pool", "max pool", "sum", "recurren
 _SUMS = {"neurodeploy.Add", "sinabs.layers.merge.Merge"}
 _GLOBAL_POOLS = {"neurodeploy.GlobalAvgPool1d": 1, "neurodeploy.GlobalAvgPool2d": 2}
 """Class of a global average pool → number of spatial axes that it sums over."""
-_GLOBAL_MAX_POOLS = {"neurodeploy.GlobalMaxPool1d"}
+_OWN_AVERAGE_POOLS = {*_GLOBAL_POOLS, "neurodeploy.PaddedAvgPool"}
+_OWN_MAX_POOLS = {"neurodeploy.GlobalMaxPool1d", "neurodeploy.PaddedMaxPool"}
 _FREE_NAMES = _names(
     "neurodeploy.DirectEncoding neurodeploy.EventInput neurodeploy.StaticInput neurodeploy.Delay neurodeploy.Flatten "
-    "neurodeploy.TimeMean sinabs.layers.pool2d.SumPool2d sinabs.layers.reshape.UnflattenTime "
+    "neurodeploy.TimeMean neurodeploy.Pad neurodeploy.Slice neurodeploy.Concat neurodeploy.Reshape neurodeploy.Permute "
+    "neurodeploy.Normalize neurodeploy.Quantize "
+    "sinabs.layers.pool2d.SumPool2d sinabs.layers.reshape.UnflattenTime "
     "snntorch._layers.bntt.BatchNormTT1d snntorch._layers.bntt.BatchNormTT2d "
     "spikingjelly.activation_based.layer.dropout.Dropout spikingjelly.activation_based.layer.dropout.Dropout2d "
     "neurodeploy.LowPass"  # the synaptic current of the neurons that read it, part of their update
@@ -240,15 +243,15 @@ def kind_of(module: nn.Module) -> Kind | None:
         return "neuron"
     if synapses_of(module) is not None:
         return "synapse"
-    if names & _GLOBAL_POOLS.keys() or isinstance(module, _AVERAGE_POOLS):
+    if names & _OWN_AVERAGE_POOLS or isinstance(module, _AVERAGE_POOLS):
         return "average pool"
-    if isinstance(module, _MAX_POOLS) or names & _GLOBAL_MAX_POOLS:
+    if isinstance(module, _MAX_POOLS) or names & _OWN_MAX_POOLS:
         return "max pool"
     if names & _SUMS:
         return "sum"
     if isinstance(module, nn.RNNBase):
         return "recurrent"
-    if isinstance(module, nn.ReLU):
+    if isinstance(module, nn.ReLU | nn.Hardtanh):  # ReLU6 is one of these
         return "activation"
     if isinstance(module, _SEEN_INSIDE):
         return "seen inside"

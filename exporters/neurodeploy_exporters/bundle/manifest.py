@@ -131,6 +131,63 @@ class Agreement(_Entry):
     changed_answers: int = Field(default=0, ge=0)
 
 
+class InputEffect(_Entry):
+    """What rounding the inputs changes, measured in torch on the network with its weights on the exact grid.
+
+    Attributes:
+        samples: on which it was measured.
+        values: that enter; `saturated` of them are beyond the grid and were brought to its ends.
+        spikes_compared: values (neuron, step, sample), spiking or silent, of all layers.
+        changed_spikes: those that differ between inputs as they are and rounded ones.
+        changed_answers: samples whose most likely class differs.
+        correct_as_given, correct_rounded: right answers both ways, where there are labels.
+    """
+
+    samples: int = Field(ge=1)
+    values: int = Field(ge=1)
+    saturated: int = Field(ge=0)
+    spikes_compared: int = Field(ge=1)
+    changed_spikes: int = Field(ge=0)
+    changed_answers: int = Field(ge=0)
+    correct_as_given: int | None = None
+    correct_rounded: int | None = None
+
+
+class InputGrid(_Entry):
+    """The grid of an exact bundle's inputs: integers up to `largest` in size, times 2^-`exponent`.
+
+    Attributes:
+        exponent, largest: see above.
+        rounded: the files round their inputs themselves, so that any values may be given; else inputs must be on the grid.
+        encoding: how a value gets there.
+        sample: effect on the bundle's sample; None where nothing is rounded.
+        test: effect on the test set, where there is one.
+    """
+
+    exponent: int
+    largest: int = Field(ge=1)
+    rounded: bool
+    encoding: str
+    sample: InputEffect | None = None
+    test: InputEffect | None = None
+
+
+class InputNormalization(_Entry):
+    """Normalisation of samples, `(x - mean) / std` of each channel.
+
+    Attributes:
+        mean, std: of each channel, or one of all.
+        inputs: "raw": the files take samples as they are stored, and normalise them first; "normalised": they take normalised
+            ones.
+        folded: the files do it by the weights of their first layers, and not by an operator of its own.
+    """
+
+    mean: tuple[float, ...] = Field(min_length=1)
+    std: tuple[float, ...] = Field(min_length=1)
+    inputs: Literal["raw", "normalised"]
+    folded: bool = False
+
+
 class SampleEntry(_Entry):
     """The sample file and how closely a replay must agree with it.
 
@@ -161,6 +218,8 @@ class Manifest(_Entry):
         quantization: kind ("none", "exact", "int8" or "loihi8") and its details by layer.
         accuracy: measured before ("float") and after export ("exported").
         agreement: of the target "onnx".
+        input_grid: of exact bundles.
+        normalization: of the samples, where one is known.
         streaming: the ONNX pieces take and give the state of every layer, so that a sequence may be cut into chunks.
         spike_counts: the ONNX pieces count the spikes of every layer.
         head_cut: of a target with a chip.
@@ -183,6 +242,8 @@ class Manifest(_Entry):
     accuracy: dict[str, MeasuredAccuracy]
     sample: SampleEntry
     agreement: Agreement | None = None
+    input_grid: InputGrid | None = None
+    normalization: InputNormalization | None = None
     streaming: bool = False
     spike_counts: bool = False
     head_cut: HeadCut | None = None

@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 from neurodeploy.dynamics.layers import Conv2d, Neuron
 from neurodeploy.graph import Graph, Partition, ops, partition
 from neurodeploy.graph.grid import exponent, to_grid
-from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.module import GraphModule, place
 from neurodeploy.graph.ops import Node, Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.network import BIAS_MAX, WEIGHT_MAX
@@ -151,7 +151,7 @@ class LoihiAware(GraphModule):
         for node in self.graph.of(ops.ConvNode):
             window = window_of(graph, node, folded[node.name]) if node.name in folded else None
             if window is not None:
-                self._place(node.name, PoolFirst(node, window))
+                place(self, node.name, PoolFirst(node, window))
         self._populations = tuple(
             _Population({name: self.get_submodule(name) for name in _afferents(self.graph, layer)}, scale, folded)
             for layer, scale in self.scales.items()
@@ -310,7 +310,8 @@ class LoihiTuning(Tuning):
 
     def __init__(self, graph: Graph, settings: TuningSettings) -> None:
         source = hard_reset(graph) if settings.reset else graph
-        rounded, parts = to_grid(source) if settings.exact else source, partition(source)
+        rounded = to_grid(source, input_bits=settings.input_bits) if settings.exact else source
+        parts = partition(source)
         spikes, samples = None, settings.calibration
         if samples is not None and not settings.exact:
             spikes = entering_spikes(source, parts, samples, source.steps or len(samples))

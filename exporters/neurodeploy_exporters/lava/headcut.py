@@ -134,4 +134,6 @@ def _dense(graph: Graph, node: ops.Node) -> int:
     """Multiply-accumulates of one evaluation, padding included, as ONNX Runtime computes it."""
     if isinstance(node, ops.ConvNode):
         return prod(graph.shape(node.name)) * prod(node.weight.shape[1:])
+    if isinstance(node, ops.ConvTransposeNode):
+        return prod(graph.shape(node.inputs[0])) * prod(node.weight.shape[1:])
     return node.weight.size if isinstance(node, ops.LinearNode) else 0

@@ -23,7 +23,7 @@ from neurodeploy_exporters.lava.reading import FORMAT
 from neurodeploy_exporters.lava.wiring import Readout, readouts, stages
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
-from neurodeploy_exporters.target import GridTarget, Place, Subject, TargetOptions, Tensors, Tuning, TuningSettings
+from neurodeploy_exporters.target import GridOptions, GridTarget, Place, Subject, Tensors, Tuning, TuningSettings
 
 _NO_BODY = "body: nothing is left to run on the chip; export to ONNX instead"
 
@@ -74,7 +74,7 @@ def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, st
         )
 
 
-class LavaOptions(TargetOptions):
+class LavaOptions(GridOptions):
     """Options of the target "lava".
 
     The body is always in Loihi's integers (8-bit even weights, 12-bit decays, integer thresholds).
@@ -139,14 +139,14 @@ class LavaTarget(GridTarget):
         rounded already, and stay as they are.
 
         Raises:
-            UserError: the body or the last synapse has no form on the chip, or the sample's events are not 0 or 1, or not on
-                the exact grid; the message names the layer and says what to do.
+            UserError: the body or the last synapse has no form on the chip, or the sample's events are not 0 or 1; the message
+                names the layer and says what to do.
         """
         graph, exact, scales = subject.graph, options.quantize == "exact", subject.tuned
         if scales is None:
             graph = self.on_grid(subject, options)
         else:
-            self.on_grid(subject, options)  # the tuned weights are on it already: only refused where they could not be
+            self.on_grid(subject, options)  # the tuned network is on it already: only refused where it could not be
         calibration = None if exact or scales is not None else subject.calibration
         trained = partition(graph)
         steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
@@ -186,6 +186,7 @@ class LavaTarget(GridTarget):
             accuracy=subject.measured(subject.answers(lambda samples: run(samples)[answer])),
             sample=sample.entry(wrong, atol),
             head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, options.head_cut),
+            **self.inputs(subject, graph, options),
             notes=(*encoding, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
         )
         writers: dict[str, Callable[[Path], None]] = {f"{name}.onnx": partial(save, model) for name, model in host.items()}

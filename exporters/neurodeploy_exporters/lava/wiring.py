@@ -187,6 +187,8 @@ _REFUSALS: dict[type[ops.Node], str] = {
     ops.InputNode: "samples enter the chip's body; encode before the first spiking layer",
     ops.EncodeNode: "direct coding inside the body; encode before the first spiking layer",
     ops.TimeMeanNode: "a mean over time inside the body; leave it to the head",
+    ops.NormalizeNode: "samples are normalised on a host: feed events of 0 and 1, or export to ONNX",
+    ops.QuantizeNode: "inputs are rounded on a host: feed events of 0 and 1, or export to ONNX",
     ops.OutputNode: "the answer leaves from inside the body; end the network with a mean over time",
 }
 for _operation, _reason in _REFUSALS.items():

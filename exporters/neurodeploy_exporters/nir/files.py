@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodeploy.graph import Graph, ops
+from neurodeploy.graph.grid import grid_node
 from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.hdf5 import LocatedError, printable
@@ -77,6 +78,9 @@ def content_of(
     }
     if graph.steps is not None:
         metadata |= {"steps": np.array(graph.steps), "input": "the same static sample at every step"}
+    grid = grid_node(graph)
+    if grid is not None:
+        metadata |= {"input_step": np.array(2.0**-grid.exponent), "input_largest": np.array(grid.largest * 2.0**-grid.exponent)}
     for layer, k in structure.exponents.items():
         scales = {"weight_bits": np.array(8), "weight_scale": np.array(2.0**-k), "bias_scale": np.array(2.0 ** -(k + 1))}
         metadata |= {f"{writer.last.get(layer, layer)}.{name}": value for name, value in scales.items()}

@@ -80,10 +80,13 @@ def output(shape: Shape) -> Primitive:
     return Primitive("Output", {"shape": _shape(shape)})
 
 
-@OPERATIONS.rule(ops.EncodeNode, ops.AddNode, ops.TimeMeanNode)
+@OPERATIONS.rule(ops.EncodeNode, ops.AddNode, ops.TimeMeanNode, ops.QuantizeNode)
 def _edges(_: Context, __: ops.Node) -> list[Primitive]:
-    """None: sums are edges, and NIR knows nothing but sequences."""
+    """None: sums are edges, NIR knows nothing but sequences, and no rounding; the metadata say to what inputs are rounded."""
     return []
+
+
+OPERATIONS.lack(ops.NormalizeNode, "normalise the samples before they are given to the network, or export to ONNX")
 
 
 @OPERATIONS.rule(ops.LinearNode)

@@ -19,7 +19,7 @@ from neurodeploy_exporters.nir.primitives import OPERATIONS
 
 KEY = "neurodeploy"
 _ARRAYS = {"weight", "bias", "scale", "shift"}
-_ADDED = {"padding": (), "count_padding": True}
+_ADDED = {"padding": (), "count_padding": True, "peak": None}
 """Fields that operations got later, with what they were before: left out then, so that earlier versions read the file."""
 
 

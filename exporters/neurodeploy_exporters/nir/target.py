@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, fold_padding, interpreter, ops, partition
-from neurodeploy.graph.grid import grid_layers
-from neurodeploy.graph.module import GraphModule
+from neurodeploy.graph.grid import grid_layers, grid_node
+from neurodeploy.graph.module import torch_run
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
@@ -24,10 +23,10 @@ from neurodeploy_exporters.nir.files import DT, content_of, read
 from neurodeploy_exporters.nir.primitives import NoNirForm
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
-from neurodeploy_exporters.target import Format, GridTarget, Subject, TargetOptions, Tensors
+from neurodeploy_exporters.target import Format, GridOptions, GridTarget, Subject, Tensors
 
 
-class NirOptions(TargetOptions):
+class NirOptions(GridOptions):
     """Options of the target "nir".
 
     Attributes:
@@ -60,29 +59,6 @@ def graph_of(graph: Graph, part: Part) -> Graph:
     while name in graph:
         name += "_"
     return Graph([entry, *(graph[member] for member in part.members), ops.OutputNode(name=name, inputs=(part.outputs[-1],))])
-
-
-def torch_run(graph: Graph) -> Callable[[NDArray[np.float32], Sequence[str]], dict[str, NDArray[np.float32]]]:
-    """`(samples, names) → tensors`, in torch: many times faster than the reference interpreter, and equal up to rounding."""
-    module = GraphModule(graph)
-
-    def run(samples: NDArray[np.float32], names: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        made: dict[str, NDArray[np.float32]] = {}
-
-        def keep(name: str, _module: Any, _inputs: Any, output: torch.Tensor) -> None:
-            made[name] = output.numpy()
-
-        inner = [name for name in names if name != graph.output.name]
-        handles = [module.get_submodule(name).register_forward_hook(partial(keep, name)) for name in inner]
-        try:
-            with torch.no_grad():
-                answer = module(torch.from_numpy(np.ascontiguousarray(samples))).numpy()
-        finally:
-            for handle in handles:
-                handle.remove()
-        return made | ({graph.output.name: answer} if graph.output.name in names else {})
-
-    return run
 
 
 def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
@@ -154,6 +130,7 @@ class NirTarget(GridTarget):
             quantization=self.quantization(graph, deployed, options),
             accuracy=subject.measured(subject.answers(lambda samples: run(samples)[answer])),
             sample=sample.entry(allowed, atol),
+            **self.inputs(subject, deployed, options),
             notes=_notes(deployed, reason, subject.encoding, None if exact or not parts.encoder or not chain else allowed),
         )
         writers = {f"{key}.nir": partial(store, content) for key, content in contents.items()}
@@ -191,6 +168,13 @@ def _notes(graph: Graph, reason: str | None, encoding: str | None, allowed: int 
         notes.append(
             f"NIR knows sequences alone: feed whole.nir the same sample at each of {graph.steps} steps, and take the mean of "
             "its output over them."
+        )
+    grid = grid_node(graph)
+    if grid is not None and reason is None:
+        step, end = 2.0**-grid.exponent, grid.largest * 2.0**-grid.exponent
+        notes.append(
+            f"NIR does not round: give other readers of whole.nir multiples of {step:g} from {-end:g} to {end:g}, as its "
+            "metadata's input_step and input_largest say. This toolkit's reader rounds by itself."
         )
     if encoding is not None:
         notes.append(encoding)

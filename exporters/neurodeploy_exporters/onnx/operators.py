@@ -15,6 +15,7 @@ from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
 from neurodeploy.graph import ops
 from neurodeploy.graph.table import Table
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.entering import normalize_function, quantize_attributes, quantize_fields, quantize_function
 from neurodeploy_exporters.onnx.reader import Reader
 from neurodeploy_exporters.onnx.recurrence import Step, low_pass_function, neuron_attributes, neuron_function, step_function
 from neurodeploy_exporters.onnx.writer import TRAINED_STEPS, Writer, on_grid, synapse
@@ -106,6 +107,33 @@ def _from_integers(reader: Reader, op: onnx.NodeProto) -> None:
     axes = [1] * integers.ndim
     axes[_attributes(op)["axis"]] = -1
     reader.constants[op.output[0]] = integers.astype(np.float32) * scale.reshape(axes)
+
+
+@OPERATIONS.rule(ops.NormalizeNode)
+def _normalize(writer: Writer, node: ops.NormalizeNode) -> None:
+    axes = (1,) * (len(writer.graph.shape(node.name)) - 1)
+    constants = [
+        writer.constant(f"{node.name}.{name}", values.reshape(-1, *axes))
+        for name, values in (("mean", node.mean), ("std", node.std))
+    ]
+    writer.call(normalize_function(), [writer.folded(node.inputs[0]), *constants], node.name)
+
+
+@_reads("Normalize")
+def _read_normalize(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    mean, std = (reader.weights(tensor).reshape(-1) for tensor in op.input[1:])
+    return ops.NormalizeNode(name=reader.named(op), inputs=reader.source(op), mean=mean, std=std)
+
+
+@OPERATIONS.rule(ops.QuantizeNode)
+def _quantize(writer: Writer, node: ops.QuantizeNode) -> None:
+    attributes = quantize_attributes(node.exponent, node.largest)
+    writer.call(quantize_function(), [writer.folded(node.inputs[0])], node.name, **attributes)
+
+
+@_reads("Quantize")
+def _read_quantize(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.QuantizeNode(name=reader.named(op), inputs=reader.source(op), **quantize_fields(_attributes(op)))
 
 
 @OPERATIONS.rule(ops.EncodeNode)

@@ -25,7 +25,7 @@ from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.onnx.build import FORMAT, build, checked, save
 from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.writer import Grid
-from neurodeploy_exporters.target import GridTarget, Subject, TargetOptions
+from neurodeploy_exporters.target import GridOptions, GridTarget, Subject
 
 _LEVELS = 255
 _BATCH = 16
@@ -105,7 +105,7 @@ def _between(name: str, least: float, largest: float) -> Grid:
 _NO_CALIBRATION = "int8: no calibration inputs found; give training samples (--calibration 64)"
 
 
-class OnnxOptions(TargetOptions):
+class OnnxOptions(GridOptions):
     """Options of the target "onnx".
 
     Attributes:
@@ -148,7 +148,7 @@ class OnnxTarget(GridTarget):
         """See `Target.export`.
 
         Raises:
-            UserError: a node has no form in ONNX, or no exact one, or the sample is not on the exact grid.
+            UserError: a node has no form in ONNX, or no exact one, or the sample holds values that are not finite.
         """
         graph, name, quantize, integers = subject.graph, subject.name, options.quantize, options.quantize == "int8"
         deployed = self.on_grid(subject, options)
@@ -174,6 +174,7 @@ class OnnxTarget(GridTarget):
             accuracy=subject.measured(answers),
             sample=sample.entry(0 if quantize == "exact" else agreement.mismatched_spikes, atol),
             agreement=agreement,
+            **self.inputs(subject, deployed, options),
             notes=_notes(graph, quantize, agreement, subject.encoding),
         )
         return write_bundle(folder, manifest, {f"{key}.onnx": partial(save, model) for key, model in models.items()}, sample)

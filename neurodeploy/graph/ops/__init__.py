@@ -11,6 +11,7 @@ from neurodeploy.graph.ops.flatten import FlattenNode as FlattenNode
 from neurodeploy.graph.ops.linear import LinearNode as LinearNode
 from neurodeploy.graph.ops.low_pass import LowPassNode as LowPassNode
 from neurodeploy.graph.ops.neuron import NeuronNode as NeuronNode
+from neurodeploy.graph.ops.normalize import NormalizeNode as NormalizeNode
 from neurodeploy.graph.ops.operation import Array as Array
 from neurodeploy.graph.ops.operation import Call as Call
 from neurodeploy.graph.ops.operation import Moving as Moving
@@ -28,6 +29,7 @@ from neurodeploy.graph.ops.operation import traced as traced
 from neurodeploy.graph.ops.pad import PadNode as PadNode
 from neurodeploy.graph.ops.pool import AvgPoolNode as AvgPoolNode
 from neurodeploy.graph.ops.pool import MaxPoolNode as MaxPoolNode
+from neurodeploy.graph.ops.quantize import QuantizeNode as QuantizeNode
 from neurodeploy.graph.ops.relu import ReluNode as ReluNode
 from neurodeploy.graph.ops.reshape import PermuteNode as PermuteNode
 from neurodeploy.graph.ops.reshape import ReshapeNode as ReshapeNode

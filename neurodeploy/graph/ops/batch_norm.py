@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from neurodeploy.graph.ops.operation import Array, Operation, Range, Shape, Weights
+from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, Weights, traced
+from neurodeploy.graph.ops.synapse import array
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from neurodeploy.dynamics import scaling
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -42,3 +45,11 @@ class BatchNormNode(Operation):
 
     def exact_range(self, inputs: Sequence[Range]) -> Range:  # noqa: ARG002
         raise UserError(f"node {self.name}: batch norm found; fold it into the synapse before it (fold_batch_norm)")
+
+
+@traced(*(f"neurodeploy.dynamics.scaling.{kind}" for kind in ("Affine", "InThresholds", "OfThreshold")))
+def _from_torch(layer: "scaling.Affine", call: Call) -> Nodes:
+    from neurodeploy.dynamics.scaling import constants_of
+
+    scale, shift = constants_of(layer, call.shapes[0][0])
+    return [BatchNormNode(name=call.name, inputs=call.inputs, scale=array(scale), shift=array(shift))]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from neurodeploy.dynamics import encodings
 
 INPUT_BITS = 8
-"""Inputs on the exact grid are multiples of 2⁻⁸ of size up to 1, as pixels are."""
+"""Unless they are rounded to another grid, inputs of an exact network are multiples of 2⁻⁸ of size up to 1, as pixels are."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,6 +25,8 @@ class InputNode(Operation):
     Attributes:
         shape: of one sample (and one time step).
         timed: True for a sequence `[T, B, …]` such as events, False for a static sample `[B, …]`.
+        peak: largest size of a value in the data, once it is normalised, where values are no multiples of 2⁻⁸ up to 1:
+            `neurodeploy.graph.grid` then rounds them to a grid of this size. None where they are, or nothing is known of them.
     """
 
     arity: ClassVar[int] = 0
@@ -32,6 +34,7 @@ class InputNode(Operation):
     inputs: tuple[str, ...] = ()
     shape: Shape
     timed: bool = False
+    peak: float | None = None
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:  # noqa: ARG002
         return self.shape

@@ -198,7 +198,22 @@ def _dropout(c: Calling, x: Signal, p: float = 0.5, training: bool = True, inpla
     return x
 
 
-@function("contiguous", "clone", "detach", "alias", "to", "float", "double", "half", "bfloat16", "cpu", "cuda", "type_as", "data", "requires_grad")
+@function(
+    "contiguous",
+    "clone",
+    "detach",
+    "alias",
+    "to",
+    "float",
+    "double",
+    "half",
+    "bfloat16",
+    "cpu",
+    "cuda",
+    "type_as",
+    "data",
+    "requires_grad",
+)
 def _same(c: Calling, x: Signal, *others: Any, **options: Any) -> Signal:  # noqa: ARG001
     return x
 

@@ -45,3 +45,11 @@ def test_photographs_keep_their_mean_over_the_batch(images):
 def test_an_alpha_of_zero_is_refused():
     with pytest.raises(ValidationError, match=r"greater than or equal to 0.01"):
         Mixup(alpha=0)
+
+
+def test_values_that_are_no_multiples_of_1_in_256_are_mixed_as_they_are():
+    x = torch.rand(6, 3, 4, 4) * 1e-3
+    mixed, _ = Mixup(alpha=1.0)(x, torch.eye(6), torch.Generator().manual_seed(0))
+    assert mixed.abs().max() > 0
+    assert not torch.equal(mixed, x)
+    assert torch.allclose(mixed.sum(), x.sum(), rtol=1e-5)

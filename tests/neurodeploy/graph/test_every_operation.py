@@ -64,12 +64,14 @@ EXAMPLES: dict[type[ops.Node], tuple[tuple[int, ...], dict[str, Any]]] = {
     ops.LowPassNode: (VECTOR, {"decay": 0.5}),
     ops.DelayNode: (VECTOR, {"steps": 2}),
     ops.FixedPointNeuronNode: (VECTOR, {"v_decay": 1024, "threshold": 1}),
+    ops.NormalizeNode: (IMAGE, {"mean": weights(2), "std": np.array([0.7, 1.3], np.float32)}),
+    ops.QuantizeNode: (VECTOR, {"exponent": -1, "largest": 1}),
     ops.AvgPoolNode: (IMAGE, WINDOW),
     ops.MaxPoolNode: (IMAGE, WINDOW),
 }
 """Operation → shape of its input, and its fields; of those that are not here all fields have defaults."""
 FED_BY_SPIKES = (ops.MaxPoolNode,)  # NIR pools nothing else
-INEXACT = (ops.BatchNormNode, ops.TimeMeanNode, ops.OutputNode)
+INEXACT = (ops.BatchNormNode, ops.NormalizeNode, ops.TimeMeanNode, ops.OutputNode)
 EVERY = list(ops.operations().values())
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, interpreter, ops
-from neurodeploy.graph.grid import grid_layers, to_grid
+from neurodeploy.graph.grid import grid_layers, grid_node, to_grid
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
@@ -239,11 +239,20 @@ def wide(inputs: int, *, timed: bool) -> Graph:
 
 
 @pytest.mark.parametrize("timed", [False, True])
-def test_a_layer_whose_sums_leave_float32s_exact_integers_is_refused_by_name(timed):
+def test_inputs_are_rounded_to_as_many_bits_as_the_sums_of_the_widest_layer_leave(timed):
     largest = 2**24 // (2 * 127 * 256)  # half steps of the grid, pixels of 2⁻⁸
-    assert to_grid(wide(largest, timed=timed))
+    assert grid_node(to_grid(wide(largest, timed=timed))) is None
+    for inputs, bits in ((largest + 1, 7), (2 * largest, 7), (2 * largest + 1, 6), (2**24 // (2 * 127 * 2), 1)):
+        node = grid_node(to_grid(wide(inputs, timed=timed)))
+        assert (node.exponent, node.largest) == (bits, 2**bits)
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_a_layer_whose_sums_leave_float32s_exact_integers_is_refused_by_name(timed):
+    largest = 2**24 // (2 * 127 * 2)  # half steps of the grid, inputs of 1 bit
     with pytest.raises(
-        UserError, match=r"node linear1: its sums could reach .* grid units, above the 16,777,216 .* fewer inputs"
+        UserError,
+        match=r"node linear1: its sums could reach .* even with inputs of one bit, above the 16,777,216 .*",
     ):
         to_grid(wide(largest + 1, timed=timed))
 

@@ -18,7 +18,7 @@ def progress() -> Progress:
 
 @pytest.fixture
 def path(tmp_path, progress):
-    network = checkpoint.build_network(progress)
+    network = progress.build()
     momentum = {name: torch.full_like(p, 0.5) for name, p in network.named_parameters()}
     checkpoint.save(tmp_path / "c.safetensors", network, progress, {"optimizer": momentum})
     return tmp_path / "c.safetensors"
@@ -73,7 +73,7 @@ def test_a_header_at_odds_with_the_file_is_refused_by_field(path, change, messag
 
 
 def test_weights_that_are_not_finite_are_refused_by_name(path, progress):
-    network = checkpoint.build_network(progress)
+    network = progress.build()
     with torch.no_grad():
         network.get_submodule("conv2").weight[0, 0, 0, 0] = float("nan")
     checkpoint.save(path, network, progress, {})

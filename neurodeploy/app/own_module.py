@@ -1,0 +1,50 @@
+"""A module of the user's own, a NIR file or a checkpoint that knows no data, ready for export on samples that options name."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from neurodeploy.app.deployment import Deployment, split_code, stored
+from neurodeploy.app.model import Model, NirChoices, load_model
+from neurodeploy.app.own_data import DataChoice, data_named, model_with
+from neurodeploy.app.verbs import deploy
+from neurodeploy.io.errors import UserError
+
+
+def deployed_with(
+    source: str, choice: DataChoice, nir: NirChoices | None = None, *, samples: int, say: Callable[[str], None] = lambda _: None
+) -> Model:
+    """A NIR file, a module, or a checkpoint of a module that knows no data, ready for export on samples that the options name.
+
+    A module is traced, and compared with its graph on the first samples. With a data set, its accuracy is known too.
+
+    Args:
+        source: see `load_model`.
+        choice: what the options say.
+        nir: how a NIR file is understood.
+        samples: on which a module and its graph are compared.
+        say: see `model_with`.
+
+    Raises:
+        UserError: the options name no samples, or model and samples do not fit each other.
+    """
+    model = load_model(source, nir)
+    if model.graph is not None or choice.data is None:
+        model = model_with(source, choice, nir, say=say)
+        if model.test_samples is None:
+            raise UserError(f"{model.name}: brings no data of its own; give samples with --input samples.npy, or --data")
+        return model if model.graph is not None else deploy(model.module, model.test_samples[:], name=model.title or source)
+    data = data_named(choice.data)
+    plain = stored(data)
+    made = deploy(model.module, plain.test_samples[:samples], name=model.title or source, normalization=data.normalization)
+    assert made.graph is not None
+    if split_code(model.module)[1] is not None:  # a host makes its spikes: what follows takes the samples as they were deployed
+        return made
+    return replace(
+        made,
+        test_samples=plain.test_samples,
+        test_labels=data.test_labels,
+        data=data.note,
+        workers=data.workers,
+        class_names=data.class_names,
+        deployment=Deployment(made.graph, plain),
+    )

@@ -1,0 +1,173 @@
+"""Thresholds of a spiking twin, found on samples in one walk along its layers, and offsets that calibrate its rates."""
+
+from collections.abc import Iterator
+from math import log, prod
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.conversion.method import Method
+from neurodeploy.conversion.thresholds import positive_percentile, threshold_of_least_error
+from neurodeploy.conversion.traced import TracedNetwork, relu_graph
+from neurodeploy.conversion.twin import RateCode, SpikingTwin, pooled_first
+from neurodeploy.dynamics.surrogates import Surrogate
+from neurodeploy.graph import ops
+from neurodeploy.io.errors import UserError
+
+DEFAULT = Method("activations", 99.9, shift=True, calibrate=True)
+_MOST_VALUES = 1 << 26
+"""Of one layer over all samples and steps that calibrate it: 256 MiB."""
+
+
+def spiking(
+    ann: nn.Module,
+    samples: Tensor,
+    *,
+    steps: int = 4,
+    method: Method = DEFAULT,
+    repact: bool = False,
+    code: RateCode = "direct",
+    surrogate: Surrogate | None = None,
+    learn_threshold: bool = False,
+    classifier: str | None = None,
+) -> SpikingTwin:
+    """The spiking twin of a trained ReLU network: weights copied, thresholds balanced and rates calibrated on samples.
+
+    Args:
+        ann: any torch module whose activations are ReLUs; left as it is. It is traced, and the graph compared with it on the
+            samples.
+        samples: `[N, …]` as the module takes them, of the training data; a few hundred are usual.
+        steps: T.
+        method: how thresholds are found and what is corrected.
+        repact: the last ReLU stays, and is applied at every step (RepAct, EnOF-SNN).
+        code: "direct" repeats the sample's current, "poisson" draws spikes (values from 0 to 1).
+        surrogate: derivative of the spike in later training.
+        learn_threshold: whether later training learns the thresholds too.
+        classifier: layer that makes logits of features; the last linear one if None.
+
+    Returns:
+        The twin, on the CPU, in evaluation mode; it trains, deploys and exports like any student.
+
+    Raises:
+        UserError: the module does something that has no form in a graph, or that firing rates cannot pass; a layer that no
+            sample excites.
+    """
+    graph = relu_graph(ann, samples)
+    twin = SpikingTwin(
+        graph,
+        steps=steps,
+        repact=repact,
+        code=code,
+        surrogate=surrogate,
+        learn_threshold=learn_threshold,
+        classifier=classifier,
+    ).eval()
+    balance(twin, TracedNetwork(pooled_first(graph)[0]).eval(), samples.detach().cpu(), method)
+    return twin
+
+
+@torch.no_grad()
+def balance(twin: SpikingTwin, reference: TracedNetwork, samples: Tensor, method: Method) -> None:
+    """Set the thresholds of a twin, and with `shift` and `calibrate` the offsets of its currents.
+
+    Args:
+        twin: with the weights of the ReLU network; changed in place.
+        reference: the ReLU network, with the twin's names.
+        samples: `[N, …]`.
+        method: see `spiking`.
+
+    Raises:
+        UserError: a layer that no sample excites.
+    """
+    graph = twin.graph
+    largest = max(prod(graph.shape(node.name)) for node in graph.nodes)
+    walk = _Walk(twin, reference, samples[: max(1, min(len(samples), _MOST_VALUES // (largest * twin.steps)))])
+    for node in graph.nodes:
+        if isinstance(node, ops.ReluNode):
+            current = walk.read(node)
+            if node.name in twin.spiking:
+                activations = _Activations(reference, node.name, samples)
+                threshold = method.scale * _threshold(method, activations, current, node.name, twin.steps)
+                if node.ceiling is not None:
+                    threshold = min(threshold, node.ceiling)
+                layer = twin.in_thresholds(node.name)
+                layer.log_threshold.fill_(log(threshold))
+                layer.offset.fill_(1 / (2 * twin.steps) if method.shift else 0.0)
+                if method.calibrate:
+                    missing = walk.channel_error(node)
+                    layer.offset.add_((missing / threshold).to(layer.offset))
+        walk.enter(node)
+
+
+def _threshold(method: Method, activations: "_Activations", current: Tensor, layer: str, steps: int) -> float:
+    if method.thresholds == "one":
+        return 1.0
+    if method.thresholds == "error":
+        found = threshold_of_least_error(activations.batches, steps)
+    elif method.thresholds == "spiking":
+        found = positive_percentile([current], current.shape[1], method.percentile)
+    else:
+        found = positive_percentile(activations.batches(), len(activations), method.percentile)
+    if not found:
+        raise UserError(
+            f"layer {layer}: none of its neurons is ever driven above 0 by the {len(activations)} calibration samples; "
+            "calibrate with more of the training data, or train the network again"
+        )
+    return found
+
+
+class _Activations:
+    """What a ReLU of the reference answers, batch after batch."""
+
+    def __init__(self, reference: TracedNetwork, layer: str, samples: Tensor) -> None:
+        self._reference, self._layer, self._samples = reference, layer, samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def batches(self) -> Iterator[Tensor]:
+        for batch in self._samples.split(50):
+            values, _ = self._reference.computed(batch, until=self._layer)
+            yield values[self._layer]
+
+
+class _Walk:
+    """Both networks on the same samples, node by node; a tensor is kept until its last reader has read it."""
+
+    def __init__(self, twin: SpikingTwin, reference: TracedNetwork, samples: Tensor) -> None:
+        self._twin, self._reference = twin, reference
+        self._samples = samples
+        self._left = {node.name: len(twin.graph.consumers(node.name)) for node in twin.graph.nodes}
+        self._of_twin: dict[str, Tensor] = {}
+        self._of_reference: dict[str, Tensor] = {}
+
+    def read(self, node: ops.Node) -> Tensor:
+        """The twin's current `[T, N, …]` of an activation."""
+        return self._of_twin[node.inputs[0]]
+
+    def channel_error(self, node: ops.Node) -> Tensor:
+        """Mean activation of the reference less that of the twin, `[C]`."""
+        wanted = self._of_reference[node.inputs[0]].clamp_min(0)
+        answered = self._twin.called(node.name, [self.read(node)], {})
+        return _channel_means(wanted) - _channel_means(answered)
+
+    def enter(self, node: ops.Node) -> None:
+        if isinstance(node, ops.OutputNode):
+            return
+        if isinstance(node, ops.InputNode):
+            mine, other = self._twin.entry(self._samples), self._reference.entry(self._samples)
+        else:
+            mine = self._twin.called(node.name, [self._of_twin[source] for source in node.inputs], {})
+            other = self._reference.called(node.name, [self._of_reference[source] for source in node.inputs], {})
+        self._of_twin[node.name] = self._twin.entering(node.name, mine)
+        self._of_reference[node.name] = other
+        for source in node.inputs:
+            self._left[source] -= 1
+            if not self._left[source]:
+                self._of_twin.pop(source, None)
+                self._of_reference.pop(source, None)
+
+
+def _channel_means(values: Tensor) -> Tensor:
+    """Mean over T, samples and positions of `[T, N, C, …]`: `[C]`."""
+    return values.transpose(0, 2).flatten(1).mean(1, dtype=torch.float64)

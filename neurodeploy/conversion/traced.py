@@ -1,0 +1,126 @@
+"""A ReLU network as its graph has it: in torch again, trainable, and answering with all that loss terms read."""
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.dynamics.scaling import Affine
+from neurodeploy.graph import Graph, fold_batch_norm, ops
+from neurodeploy.graph.agreement import check_agreement
+from neurodeploy.graph.module import place
+from neurodeploy.graph.tracing import trace
+from neurodeploy.io.errors import UserError
+from neurodeploy.networks import NetworkOutput
+
+
+class TracedNetwork(nn.Module):
+    """Computes a graph with a layer for each of its nodes, under the node's name.
+
+    Its answer is a `NetworkOutput`: `taps` are the outputs of its activations, by the names of their nodes; `features` are what
+    its classifier reads. A twin of it (`neurodeploy.conversion.twin`) has the same names.
+
+    Args:
+        graph: of static samples, with batch norm folded.
+        classifier: name of the node that makes logits of features; the last one, if it is a linear layer, if None.
+
+    Raises:
+        UserError: no such node.
+    """
+
+    classifier: nn.Module
+
+    def __init__(self, graph: Graph, *, classifier: str | None = None) -> None:
+        super().__init__()
+        self.graph = graph
+        self.activations = tuple(node.name for node in graph.of(ops.ReluNode))
+        for node in graph.nodes:
+            if not isinstance(node, ops.InputNode | ops.OutputNode):
+                place(self, node.name, self.layer_of(node))
+        self.classifier_name = _classifier(graph, classifier)
+        if self.classifier_name is not None and self.classifier_name != "classifier":
+            self.__dict__["classifier"] = self.get_submodule(self.classifier_name)  # another name, not another layer
+
+    def layer_of(self, node: ops.Node) -> nn.Module:
+        """A node's layer, with weights that learn."""
+        if isinstance(node, ops.BatchNormNode):
+            return Affine(torch.from_numpy(node.scale.copy()), torch.from_numpy(node.shift.copy()))
+        layer = node.layer()
+        return layer.requires_grad_() if isinstance(node, ops.Weighted) else layer
+
+    def forward(self, samples: Tensor) -> NetworkOutput:
+        """`[B, *shape]` → logits `[B, K]`, step logits `[T, B, K]`, features `[T, B, F]` (F = 0 without a classifier)."""
+        values, taps = self.computed(samples)
+        step_logits = values[self.graph.output.inputs[0]]
+        features = step_logits.new_zeros((*step_logits.shape[:2], 0))
+        if self.classifier_name is not None:
+            features = values[self.graph[self.classifier_name].inputs[0]]
+        return NetworkOutput(step_logits.mean(0), step_logits, features, taps)
+
+    def computed(self, samples: Tensor, *, until: str | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Node → its tensor `[T, B, *shape]`, and the taps; up to and with the node `until`."""
+        values: dict[str, Tensor] = {}
+        taps: dict[str, Tensor] = {}
+        for node in self.graph.nodes:
+            if isinstance(node, ops.InputNode):
+                values[node.name] = self.entering(node.name, self.entry(samples))
+            elif not isinstance(node, ops.OutputNode):
+                reads = [values[source] for source in node.inputs]
+                values[node.name] = self.entering(node.name, self.called(node.name, reads, taps))
+            if node.name == until:
+                break
+        return values, taps
+
+    def entry(self, samples: Tensor) -> Tensor:
+        """Samples as the first layer reads them, `[1, B, …]`."""
+        return samples.unsqueeze(0)
+
+    def entering(self, name: str, value: Tensor) -> Tensor:  # noqa: ARG002
+        """What the nodes after `name` read of it."""
+        return value
+
+    def called(self, name: str, reads: list[Tensor], taps: dict[str, Tensor]) -> Tensor:
+        """What a node makes of what it reads; an activation is a tap."""
+        value: Tensor = self.get_submodule(name)(*reads)
+        if name in self.activations:
+            taps[name] = value
+        return value
+
+
+def traced_network(ann: nn.Module, samples: Tensor, *, classifier: str | None = None) -> TracedNetwork:
+    """Trace a ReLU network, compare the graph with it on samples, and fold its batch norms.
+
+    Args:
+        ann: left as it is.
+        samples: `[N, …]` as it takes them.
+        classifier: see `TracedNetwork`.
+
+    Returns:
+        In evaluation mode, on the CPU.
+
+    Raises:
+        UserError: no samples or values that are not finite; the network does something that has no form in a graph.
+    """
+    return TracedNetwork(relu_graph(ann, samples), classifier=classifier).eval()
+
+
+def relu_graph(ann: nn.Module, samples: Tensor) -> Graph:
+    """The graph of a ReLU network, compared with it, batch norm folded; see `traced_network`."""
+    name = type(ann).__name__
+    if samples.ndim < 2 or len(samples) == 0:
+        raise UserError(f"samples: shape {list(samples.shape)} found, [N, …] with at least 1 sample expected")
+    finite = torch.isfinite(samples.flatten(1)).all(1)
+    if not finite.all():
+        raise UserError(f"samples: sample {int((~finite).nonzero()[0])} holds values that are not finite")
+    graph = trace(ann, tuple(samples.shape[1:]))
+    if graph.spiking:
+        raise UserError(f"{name}: its layer {graph.spiking[0]} is spiking already; a ReLU network is expected")
+    check_agreement(ann, graph, samples)
+    return fold_batch_norm(graph)
+
+
+def _classifier(graph: Graph, name: str | None) -> str | None:
+    last = graph[graph.output.inputs[0]]
+    if name is None:
+        return last.name if isinstance(last, ops.LinearNode) else None
+    if name != last.name or not isinstance(last, ops.Weighted):
+        raise UserError(f"classifier {name!r}: {last.name} ({last.kind}) makes the logits; the linear layer that does expected")
+    return name

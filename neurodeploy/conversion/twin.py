@@ -1,0 +1,168 @@
+"""The spiking twin of a ReLU network: its layers and weights, and a layer of neurons in place of each ReLU."""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.conversion.traced import TracedNetwork
+from neurodeploy.dynamics.encodings import DirectEncoding, PoissonEncoding
+from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.dynamics.scaling import InThresholds, OfThreshold
+from neurodeploy.dynamics.surrogates import Surrogate
+from neurodeploy.graph import Graph, ops
+from neurodeploy.io.errors import UserError
+
+RateCode = Literal["direct", "poisson"]
+
+_RATES = (
+    *(ops.InputNode, ops.OutputNode, ops.ConvNode, ops.LinearNode, ops.ConvTransposeNode, ops.BatchNormNode, ops.AddNode),
+    *(ops.ConcatNode, ops.ReluNode, ops.AvgPoolNode, ops.MaxPoolNode, ops.FlattenNode, ops.ReshapeNode, ops.PermuteNode),
+    *(ops.PadNode, ops.SliceNode),
+)
+"""Operations that firing rates can pass."""
+
+
+class SpikingTwin(TracedNetwork):
+    """IF neurons with soft reset stand for ReLUs; everything else, and every weight, is as in the ReLU network.
+
+    A neuron reads its current in units of its threshold θ, and its spikes stand for θ each, so that currents, features and
+    logits are in the unit of the ReLU network: `mean over t of θ s[t] → min(relu(I), θ)` for a constant current I as T grows.
+    Taps are spikes, 0 or 1.
+
+    Args:
+        graph: of the ReLU network, batch norm folded.
+        steps: T.
+        repact: the last ReLU stays, and is applied at every step (RepAct, EnOF-SNN).
+        code: "direct" repeats the sample's current: the layers before the first neurons are computed once. "poisson" draws
+            spikes, of values from 0 to 1.
+        surrogate: derivative of the spike in training.
+        learn_threshold: whether training learns the thresholds too.
+        classifier: see `TracedNetwork`.
+
+    Raises:
+        UserError: there is no ReLU, or a layer that firing rates cannot pass.
+
+    Attributes:
+        spiking: names of the layers of neurons, in order.
+        notes: sentences on what it does otherwise than the ReLU network.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        steps: int,
+        repact: bool = False,
+        code: RateCode = "direct",
+        surrogate: Surrogate | None = None,
+        learn_threshold: bool = False,
+        classifier: str | None = None,
+    ) -> None:
+        _check(graph, code)
+        graph, swapped = pooled_first(graph)
+        super().__init__(graph, classifier=classifier)
+        self.spiking = self.activations[:-1] if repact else self.activations
+        self.steps, self.repact, self.code, self.learn_threshold = steps, repact, code, learn_threshold
+        self.encoding: nn.Module = DirectEncoding(steps) if code == "direct" else PoissonEncoding(steps)
+        self._encoded = _entry(graph) if code == "direct" else "input"
+        for name in self.spiking:
+            channels = graph.shape(name)[0]
+            log_threshold = nn.Parameter(torch.zeros(1), requires_grad=learn_threshold)
+            place_neurons(self, name, log_threshold, channels, surrogate)
+        self.notes = tuple(
+            f"layer {name}: max pooling is over the currents of its neurons at every step, whose maximum may differ from "
+            "that of their means"
+            for name in swapped
+        )
+
+    def entry(self, samples: Tensor) -> Tensor:
+        """Samples as the first layer reads them: `[1, B, …]`, or spikes `[T, B, …]`."""
+        if self.code == "direct":
+            return super().entry(samples)
+        spikes: Tensor = self.encoding(samples)
+        return spikes
+
+    def entering(self, name: str, value: Tensor) -> Tensor:
+        repeated: Tensor = self.encoding(value) if name == self._encoded and self.code == "direct" else value
+        return repeated
+
+    def called(self, name: str, reads: list[Tensor], taps: dict[str, Tensor]) -> Tensor:
+        if name not in self.spiking:
+            return super().called(name, reads, taps)
+        taps[name] = self.get_submodule(name)(self.get_submodule(f"{name}.current")(*reads))
+        value: Tensor = self.get_submodule(f"{name}.value")(taps[name])
+        return value
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Layer → θ, what one of its spikes stands for in the ReLU network."""
+        return {name: self.in_thresholds(name).log_threshold.exp().item() for name in self.spiking}
+
+    def in_thresholds(self, name: str) -> InThresholds:
+        """The layer that brings the current of a layer of neurons to the unit of its threshold."""
+        found = self.get_submodule(f"{name}.current")
+        assert isinstance(found, InThresholds)
+        return found
+
+    def extra_repr(self) -> str:
+        return f"steps={self.steps}, code={self.code}, repact={self.repact}"
+
+
+def place_neurons(twin: nn.Module, name: str, log_threshold: nn.Parameter, channels: int, surrogate: Surrogate | None) -> None:
+    """A layer of neurons with threshold 1 between a division and a multiplication by θ."""
+    neuron = Neuron(NeuronParameters(1.0, 1.0, "soft"), surrogate)
+    neuron.add_module("current", InThresholds(log_threshold, torch.zeros(channels)))
+    neuron.add_module("value", OfThreshold(log_threshold))
+    *path, last = name.split(".")
+    twin.get_submodule(".".join(path)).add_module(last, neuron)
+
+
+def pooled_first(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
+    """A ReLU that max pools alone read comes after them, which is the same in a ReLU network; and the names of such ReLUs."""
+    swapped = []
+    for relu in graph.of(ops.ReluNode):
+        readers = graph.consumers(relu.name)
+        if len(readers) == 1 and isinstance(readers[0], ops.MaxPoolNode):
+            (pool,) = readers
+            swapped.append(relu.name)
+            members = []
+            for node in graph.nodes:
+                if node is pool:
+                    members += [replace(pool, inputs=relu.inputs), replace(relu, inputs=(pool.name,))]
+                elif node is not relu:
+                    reads = tuple(relu.name if source == pool.name else source for source in node.inputs)
+                    members.append(replace(node, inputs=reads) if reads != node.inputs else node)
+            graph = Graph(members)
+    return graph, tuple(swapped)
+
+
+def _check(graph: Graph, code: str) -> None:
+    if code not in ("direct", "poisson"):
+        raise UserError(f"code: {code!r} found, 'direct' or 'poisson' expected: only they carry a value as a rate")
+    if not graph.of(ops.ReluNode):
+        raise UserError("network: no ReLU found; only firing rates of ReLU activations can be converted")
+    for node in graph.nodes:
+        if not isinstance(node, _RATES):
+            raise UserError(f"layer {node.name} ({node.kind}): has no place in a ReLU network to convert")
+
+
+def _entry(graph: Graph) -> str:
+    """The last tensor before all activations through which every path from the input leads."""
+    after = {relu.name for relu in graph.of(ops.ReluNode)}
+    for node in graph.nodes:
+        if after.intersection(node.inputs):
+            after.add(node.name)
+    constant = [node.name for node in graph.nodes if node.name not in after and not isinstance(node, ops.OutputNode)]
+    return next(name for name in reversed(constant) if not _leads_around(graph, name))
+
+
+def _leads_around(graph: Graph, name: str) -> bool:
+    """Whether the output can be reached from the input on a path that does not lead through a node."""
+    reached = {"input"} - {name}
+    for node in graph.nodes:
+        if node.name != name and reached.intersection(node.inputs):
+            reached.add(node.name)
+    return graph.output.name in reached

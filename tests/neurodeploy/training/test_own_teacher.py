@@ -1,0 +1,214 @@
+"""Recipes whose teacher is a module of the user's with a file of weights, from the command line."""
+
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import neurodeploy as nd
+from neurodeploy.cli.main import main
+from neurodeploy.data import Digits
+from neurodeploy.io.errors import UserError
+from neurodeploy.recipe import load, parse
+from neurodeploy.training import CHECKPOINT, checkpoint
+from neurodeploy.training.experiment import checkpoint_of, train_all
+
+MODULE = """
+from torch import nn
+
+
+def make(width=16, classes=10):
+    return nn.Sequential(
+        nn.Conv2d(1, width, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * width, classes)
+    )
+"""
+RECIPE = """
+name = "own"
+steps = 2
+baseline = "plain"
+deployed = "taught"
+data = {{ kind = "digits" }}
+network = {{ kind = "conv", channels = [4, 6], strides = [2, 1] }}
+export = {{ targets = ["onnx"], samples = 4 }}
+
+[teacher]
+module = "{module}:make"
+arguments = {{ width = 4 }}
+weights = "w.pt"
+{teacher}
+
+[[student]]
+name = "plain"
+training = {{ epochs = 1 }}
+
+[[student]]
+name = "taught"
+training = {{ epochs = 1 }}
+loss = [{{ kind = "cross-entropy" }}, {loss}]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, request):
+    """A recipe with the module and the weights that it names beside it; each test has a module of a name of its own."""
+    name = f"own_teacher_{abs(hash(request.node.name))}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    space: dict = {}
+    exec(MODULE, space)
+    torch.manual_seed(0)
+    network, data = space["make"](width=4), Digits().load()
+    optimizer = torch.optim.Adam(network.parameters(), 0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(data.train_samples), data.train_labels).backward()
+        optimizer.step()
+    torch.save({"state_dict": {f"module.{key}": value for key, value in network.state_dict().items()}}, tmp_path / "w.pt")
+
+    def write(*, teacher: str = "", loss: str = '{ kind = "response" }'):
+        path = tmp_path / "own.toml"
+        path.write_text(RECIPE.format(module=name, teacher=teacher, loss=loss))
+        return path
+
+    yield write, network, data
+    sys.modules.pop(name, None)
+
+
+def command(monkeypatch, capsys, *arguments: object) -> tuple[int, str]:
+    monkeypatch.setattr("sys.argv", ["neurodeploy", *map(str, arguments)])
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def test_it_is_evaluated_as_it_is_and_teaches_students_from_the_command_line(folder, tmp_path, monkeypatch, capsys):
+    write, network, data = folder
+    root = tmp_path / "run"
+    code, text = command(monkeypatch, capsys, "train", write(), "--output", root, "--device", "cpu")
+    assert code == 0, text
+    text = " ".join(text.split())
+    accuracy = nd.evaluate(network, data.test_samples, data.test_labels).accuracy
+    assert f"test accuracy {accuracy}" in text
+    assert "not trained here" in text
+    assert "the prefix 'module.' of all names was removed" in text
+    stored = checkpoint.load(checkpoint_of(root, 0, "teacher"))
+    assert len(stored.progress.weights_sha256) == 64
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in stored.network.state_dict().items())
+    lines = (root / "seed-0" / "taught" / "metrics.jsonl").read_text().splitlines()
+    assert set(json.loads(lines[0])["terms"]) == {"cross-entropy", "response"}
+    for role in ("teacher", "taught"):
+        code, text = command(monkeypatch, capsys, "evaluate", checkpoint_of(root, 0, role), "--device", "cpu")
+        assert (code, "accuracy" in text) == (0, True)
+    code, text = command(monkeypatch, capsys, "train", write(), "--output", root, "--device", "cpu", "--resume")
+    assert code == 0, text
+
+
+def test_a_run_deploys_and_accounts_for_its_students(folder, tmp_path, monkeypatch, capsys):
+    write, network, data = folder
+    code, text = command(monkeypatch, capsys, "run", write(), "--output", tmp_path / "run", "--device", "cpu")
+    assert code == 0, text
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["verify"]["onnx_mismatched_spikes"] == 0
+    assert summary["teacher"]["accuracy"] == nd.evaluate(network, data.test_samples, data.test_labels).accuracy.percent
+    assert "not trained here" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_its_layers_are_found_or_named_for_terms_that_compare(folder, tmp_path):
+    write, _, data = folder
+    paired = 'taps = { act1 = "1" }'
+    names = [name for name, _ in load(str(write())).build("taught", 1, 10).named_modules()]
+    tap = next(name for name in names if name.startswith(("neuron", "spike", "act", "lif")))
+    recipe = load(str(write(teacher=paired.replace("act1", tap), loss='{ kind = "attention" }')))
+    assert [role for _, role, _ in train_all(recipe, tmp_path / "run", data)] == ["teacher", "plain", "taught"]
+    with pytest.raises(UserError, match=r"loss term attention: no tap of the student .* is called as one of the teacher \(1\)"):
+        list(train_all(load(str(write(loss='{ kind = "attention" }'))), tmp_path / "other", data))
+    assert not (tmp_path / "other").exists()
+
+
+def at_weights(change):
+    def spoil(tmp_path):
+        state = torch.load(tmp_path / "w.pt", weights_only=True)["state_dict"]
+        torch.save(change(state), tmp_path / "w.pt")
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "message"),
+    [
+        (lambda path: (path / "w.pt").unlink(), {}, r"w\.pt: No such file"),
+        (at_weights(lambda s: {k: v for k, v in s.items() if k != "module.0.bias"}), {}, r"w\.pt: tensor 0\.bias is missing"),
+        (at_weights(lambda s: s | {"module.9.bias": torch.ones(1)}), {}, r"w\.pt: tensor 9\.bias is none of"),
+        (at_weights(lambda s: s | {"module.0.bias": torch.ones(7)}), {}, r"tensor 0\.bias: shape \[7\] found, \[4\] expected"),
+        (at_weights(lambda s: s | {"module.0.bias": torch.full((4,), float("inf"))}), {}, r"tensor 0\.bias holds values"),
+        (lambda path: torch.save(nn.Linear(1, 1), path / "w.pt"), {}, "a pickle that holds more than tensors"),
+        (lambda _: None, {"loss": '{ kind = "laf" }'}, "loss term laf: features of 6 values found, the teacher's 64 expected"),
+        (lambda _: None, {"teacher": 'classifier = "5"'}, "teacher: no layer '5'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_trained(folder, tmp_path, spoil, options, message):
+    write, _, data = folder
+    spoil(tmp_path)
+    with pytest.raises(UserError, match=message) as refused:
+        list(train_all(load(str(write(**options))), tmp_path / "run", data))
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('weights = "w.pt"', "epochs = 2"), "teacher: epochs: 2 found, 0 expected for a module"),
+        (('weights = "w.pt"', 'network = { kind = "conv", channels = [4], strides = [1] }'), "two definitions of the teacher"),
+        (('module = "', 'module = "own teacher'), "module: .* found, package.module:name expected"),
+        (("arguments = { width = 4 }", "classifier = 3"), "classifier: 3 found"),
+    ],
+)
+def test_a_teacher_that_makes_no_sense_is_refused_by_its_setting(folder, change, message):
+    write, _, _ = folder
+    text = write().read_text().replace(*change)
+    with pytest.raises(UserError, match=message):
+        parse(text, origin="own")
+
+
+def test_a_module_of_other_classes_is_refused(folder, tmp_path):
+    write, _, data = folder
+    path = write()
+    path.write_text(path.read_text().replace("{ width = 4 }", "{ width = 4, classes = 7 }").replace('weights = "w.pt"', ""))
+    with pytest.raises(UserError, match="teacher: answers for 7 classes, the data have 10"):
+        list(train_all(load(str(path)), tmp_path / "run", data))
+
+
+def test_a_network_of_the_recipe_takes_the_weights_of_a_checkpoint(tmp_path):
+    text = """
+name = "again"
+steps = 2
+baseline = "student"
+deployed = "student"
+data = { kind = "digits" }
+network = { kind = "conv", channels = [4, 6], strides = [2, 1] }
+teacher = { TEACHER }
+[[student]]
+name = "student"
+training = { epochs = 1 }
+loss = [{ kind = "laf" }]
+"""
+    data, before = Digits().load(), parse(text.replace("TEACHER", "epochs = 1"), origin="x")
+    (_, _, teacher), *_ = train_all(before, tmp_path / "run", data)
+    shutil.copy(tmp_path / "run" / "seed-0" / "teacher" / CHECKPOINT, tmp_path / "w.safetensors")
+    (tmp_path / "again.toml").write_text(text.replace("TEACHER", 'weights = "w.safetensors"'))
+    (_, _, taken), *_ = train_all(load(str(tmp_path / "again.toml")), tmp_path / "again", data)
+    assert all(torch.equal(value, teacher.state_dict()[name]) for name, value in taken.state_dict().items())
+    with pytest.raises(UserError, match="epochs: 0 found, at least 1 expected for a ReLU network without weights or module"):
+        parse(text.replace("TEACHER", "epochs = 0"), origin="x")
+    save_file({}, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match="holds no tensor"):
+        list(train_all(load(str(tmp_path / "again.toml")), tmp_path / "third", data))
+    assert not (tmp_path / "third").exists()
