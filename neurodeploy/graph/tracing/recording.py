@@ -1,11 +1,11 @@
 """Running a module and writing down what it does to its samples, function by function.
 
 Every function of torch that is called while the module runs passes through `_Recorder`, wherever it is called from: a layer's
-own forward, a subclass, a hook, a patched method, a parametrisation. A tensor that depends on the samples is a `TracedTensor`; a
-function of signals becomes nodes by its rule, or is refused by name. What depends on no sample is a constant with the value
-that it has in this run, such as a weight that is computed anew in every forward. Layers of the toolkit that compute over time
-are written down as a whole, by the rules of `neurodeploy.graph.ops`; their class must be the registered one, or one that
-overrides nothing of it.
+own forward, a subclass, a hook, a patched method, a parametrisation. A tensor that depends on the samples is followed; a
+function of such tensors becomes nodes by its rule, or is refused by name. What depends on no sample is a constant with the
+value that it has in this run, such as a weight that is computed anew in every forward. Layers of the toolkit that compute
+over time are written down as a whole, by the rules of `neurodeploy.graph.ops`; their class must be the registered one, or
+one that overrides nothing of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
