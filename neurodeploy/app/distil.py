@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -21,7 +21,7 @@ from neurodeploy.app.progress import training_bar
 from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.data import DataSet, DataSetSettings, as_data_set
 from neurodeploy.data.samples import chosen, on_device
-from neurodeploy.distillation import CrossEntropy, LossTerm, Response
+from neurodeploy.distillation import AnyLossTerm, CrossEntropy, LossTerm, Response
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.kinds import kind_of
 from neurodeploy.io.modules import is_like, module_named, reference_of
@@ -89,7 +89,7 @@ def distill(
     *,
     epochs: int,
     folder: str | Path,
-    losses: Sequence[LossTerm] | None = None,
+    losses: Sequence[LossTerm | Mapping[str, Any]] | None = None,
     batch_size: int = 64,
     optimizer: Literal["sgd", "adam", "adamw"] = "adam",
     learning_rate: float = 1e-3,
@@ -134,7 +134,8 @@ def distill(
             toolkit or its settings, which a checkpoint can load again.
         epochs: over the training set.
         folder: receives checkpoint and metrics.
-        losses: terms of `neurodeploy.losses`, summed with their weights; a response term with a teacher if None.
+        losses: terms of `neurodeploy.losses`, or tables as recipes have them, such as `{"kind": "my_losses:rate"}`; summed with
+            their weights. None: a response term, if there is a teacher.
             Cross-entropy with weight 1 is added if none of them reads the labels; `CrossEntropy(weight=0)` says that none
             shall.
         batch_size, optimizer, learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor, warmup_epochs,
@@ -200,13 +201,22 @@ def distill(
     return Distilled(student, Path(folder), accuracy, measured_on, loss, tuple(map(json.loads, lines)))
 
 
-def _terms(losses: Sequence[LossTerm] | None, *, with_teacher: bool) -> tuple[tuple[LossTerm, ...], str]:
-    """The terms of the loss, cross-entropy among them, and what they are in words."""
-    given = tuple(losses) if losses is not None else (Response(),) if with_teacher else ()
-    strangers: list[object] = [term for term in given if not isinstance(term, LossTerm)]
-    for stranger in strangers:
-        found = f"the class {stranger.__name__}" if isinstance(stranger, type) else type(stranger).__name__
+_TERM: TypeAdapter[LossTerm] = TypeAdapter(AnyLossTerm)
+
+
+def _term(given: object) -> LossTerm:
+    if isinstance(given, LossTerm):
+        return given
+    if not isinstance(given, Mapping):
+        found = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
         raise UserError(f"losses: {found} found, terms of neurodeploy.losses expected, such as losses.Response(weight=0.5)")
+    with faults_named("losses"):
+        return _TERM.validate_python(given)
+
+
+def _terms(losses: Sequence[LossTerm | Mapping[str, Any]] | None, *, with_teacher: bool) -> tuple[tuple[LossTerm, ...], str]:
+    """The terms of the loss, cross-entropy among them, and what they are in words."""
+    given = tuple(map(_term, losses)) if losses is not None else (Response(),) if with_teacher else ()
     added = not any(term.reads_labels for term in given)
     terms = (CrossEntropy(), *given) if added else given
     words = " + ".join(f"{'' if term.weight == 1 else f'{term.weight:g} '}{kind_of(term)}" for term in terms)

@@ -96,6 +96,12 @@ class AutoAugment(Augmentation):
             raise UserError(
                 f"{self.kind}: {x.shape[1]} channels found, 1 (grey) or 3 (colour) expected; leave this augmentation out"
             )
+        low, high = (float(end) for end in torch.aminmax(x))
+        if low < 0 or high > 1:
+            raise UserError(
+                f"{self.kind}: pixels from {low:g} to {high:g} found, 0 to 1 expected, as of images on the scale 1/256 or "
+                "1/255; leave this augmentation out"
+            )
         fill = float(to_bytes(torch.tensor(self.fill)))
         policy = integers(0, len(CIFAR10_POLICY) - 1, (len(x),), x, generator)
         chance = uniform((2, len(x)), x, generator)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, default_collate
 
@@ -141,15 +141,22 @@ class TorchDataSet(ItemSettings):
     of one, or a pair of tensors or arrays `(x, y)`. Items of a `Dataset` are read when they are asked for.
 
     Attributes:
-        factory: `package.module:function`; the module is looked for in the current folder, too.
+        factory: `package.module:function`; the module may be beside the recipe, or in the current folder.
         arguments: of the function, by name.
         sample, label, channels, hold, frames, classes, class_names: see `ItemSettings`.
         scale, normalize, test_share, split_seed, workers: see `OwnDataSet`.
     """
 
     kind: Literal["torch"] = "torch"
-    factory: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    factory: str
     arguments: dict[str, bool | int | float | str] = Field(default_factory=dict)
+
+    @field_validator("factory")
+    @classmethod
+    def _can_be_imported(cls, factory: str) -> str:
+        """At once, since the folder of the recipe or checkpoint that names it is looked in while that is read."""
+        imported(factory, what="factory")
+        return factory
 
     def load(self) -> DataSet:
         """Call the function and look at what it made.
@@ -157,11 +164,11 @@ class TorchDataSet(ItemSettings):
         Raises:
             UserError: it cannot be imported or fails, or see `as_data_set`.
         """
-        function = imported(self.factory, what="data.factory")
+        function = imported(self.factory, what="factory")
         try:
             made = function(**self.arguments)
         except Exception as error:  # the user's own code may raise anything
-            raise UserError(f"data.factory {self.factory!r}: {told(error)}") from None
+            raise UserError(f"factory {self.factory!r}: {told(error)}") from None
         return self.data_set(*parts_of(made), self.factory, split=True)
 
 

@@ -232,12 +232,11 @@ def trained(settings: Recipe, output: str = "run") -> Path:
 )
 def test_functions_and_classes_of_data_give_the_same_samples(data):
     loaded = recipe(data=f'kind = "{data}"').data.load()
-    train, test = loaded.train_samples[:], loaded.test_samples[:]
-    assert train.dtype == test.dtype == torch.float32
+    assert loaded.train_samples[:].dtype == torch.float32
     assert (tuple(loaded.train_samples.shape), loaded.classes) == ((24, 3, 4, 4), 2)
     expected = np.random.default_rng(0).integers(0, 256, (2, 24, 3, 4, 4), dtype=np.uint8)
-    assert np.array_equal(train.numpy() * 256, expected[0])
-    assert np.array_equal(test.numpy() * 256, expected[1])
+    assert np.array_equal(loaded.train_samples[:].numpy() * 256, expected[0])
+    assert np.array_equal(loaded.test_samples[:].numpy() * 256, expected[1])
 
 
 def test_a_checkpoint_is_evaluated_on_its_own_data_wherever_the_module_is_found(folder, monkeypatch, tmp_path_factory):
@@ -349,10 +348,17 @@ def test_a_part_that_does_not_do_what_training_needs_is_refused_before_it(part, 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ("3", "faulty_own_data:make: int found; a torch Dataset, a DataLoader, or a pair of arrays expected"),
-        ("((x, y), (x[:, :1], y))", "faulty_own_data:make, test: samples of shape (1, 3, 3) found, (2, 3, 3) expected"),
+        ("3", "int found; a torch Dataset, a DataLoader, or a pair of arrays expected"),
+        ("np.zeros((4, 2))", "samples without labels found; give a pair (x, y)"),
+        ("((x, y), (x, y[:3]))", "test: labels: 3 labels found for 4 samples; as many expected"),
+        ("((x, y), (x[:, :1], y))", "test: samples of shape (1, 3, 3) found, (2, 3, 3) expected"),
+        ("((x, y - 1), (x, y))", "labels: label of sample 0 is -1, 0 or more expected"),
+        ("((x, y / 2), (x, y))", "labels: label of sample 1 is 0.5, a whole number expected"),
         ("((x, y), (x, y + 1))", "label of test sample 1 is 2, a class without training samples"),
-        ("((x, y), (x * np.nan, y))", "sample 0 holds values that are no finite float32"),
+        ("((x, 0 * y), (x, 0 * y))", "one class found, at least two expected"),
+        ("((x, y), (x * np.nan, y))", "test: samples: sample 0 holds values that are no finite float32"),
+        ("((x.astype(str), y), (x, y))", "samples: values of type <U"),
+        ("((x[:0], y[:0]), (x, y))", "samples of shape (0, 2, 3, 3) found, [N, …] with at least one sample expected"),
         ("1 / 0", "data set 'faulty_own_data:make': ZeroDivisionError: division by zero (.*faulty_own_data.py, line 6)"),
     ],
 )

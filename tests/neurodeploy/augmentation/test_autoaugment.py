@@ -127,3 +127,9 @@ def test_event_frames_and_other_channels_are_refused_in_one_line(frames, images)
 def test_a_fill_beyond_white_is_refused():
     with pytest.raises(ValidationError, match="less than or equal to 1"):
         AutoAugment(fill=128)
+
+
+@pytest.mark.parametrize("factor", [255, -1])
+def test_pixels_on_another_scale_are_refused(images, factor):
+    with pytest.raises(UserError, match=r"^autoaugment: pixels from .* to .* found, 0 to 1 expected"):
+        AutoAugment()(images * factor)
