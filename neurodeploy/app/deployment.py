@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neurodeploy.data import DataSet, Normalization
 from neurodeploy.data.samples import as_stored
 from neurodeploy.dynamics.encodings import EventInput, HostEncoding, OwnEncoding
-from neurodeploy.graph import Graph, fold_batch_norm, ops
+from neurodeploy.graph import Graph, fold_scales, ops
 from neurodeploy.graph.entry import entering
 from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.interpreter import Array
@@ -227,7 +227,7 @@ def deploy(network: nn.Module, data: DataSet) -> Deployment:
     if isinstance(code, OwnEncoding):
         code.check(data.test_samples[:2])
     timed = data.timed if code is None else True
-    graph = fold_batch_norm(trace(without, data.sample_shape, timed=timed))
+    graph = fold_scales(trace(without, data.sample_shape, timed=timed))
     if code is not None:
         return Deployment(graph, data, code)
     if data.normalization is not None:

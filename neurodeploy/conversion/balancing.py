@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from math import log, prod
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurodeploy.conversion.method import Method
@@ -21,7 +23,7 @@ _MOST_VALUES = 1 << 26
 
 def spiking(
     ann: nn.Module,
-    samples: Tensor,
+    samples: Tensor | NDArray[Any],
     *,
     steps: int = 4,
     method: Method = DEFAULT,
@@ -52,6 +54,7 @@ def spiking(
         UserError: the module does something that has no form in a graph, or that firing rates cannot pass; a layer that no
             sample excites.
     """
+    samples = torch.as_tensor(samples, dtype=torch.float32).detach().cpu()
     graph = relu_graph(ann, samples)
     twin = SpikingTwin(
         graph,
@@ -62,7 +65,7 @@ def spiking(
         learn_threshold=learn_threshold,
         classifier=classifier,
     ).eval()
-    balance(twin, TracedNetwork(pooled_first(graph)[0]).eval(), samples.detach().cpu(), method)
+    balance(twin, TracedNetwork(pooled_first(graph)[0]).eval(), samples, method)
     return twin
 
 
