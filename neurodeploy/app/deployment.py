@@ -22,6 +22,7 @@ from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy
+from neurodeploy.training.twins import untrained
 from neurodeploy_exporters.target import HostNormalization, Place, Subject, Target, TargetOptions, places_of
 
 _SAMPLES_KNOWN = 256
@@ -186,7 +187,7 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
     """
     targets, tuning = recipe.export.target_options(), recipe.export.finetune
     with torch.random.fork_rng(devices=[]):
-        student = recipe.build(recipe.deployed, data.sample_shape[0], data.classes)
+        student = untrained(recipe, recipe.deployed, data)
     # what is checked is the structure: no sum of untrained weights must be taken for one that leaves its range
     graph = Graph(map(_without_weights, deploy(student.eval(), data).graph.nodes))
     for target, options in targets.values():

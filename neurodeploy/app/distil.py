@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from neurodeploy.app.model import Model, load_model
 from neurodeploy.app.progress import training_bar
 from neurodeploy.augmentation import AnyAugmentation
+from neurodeploy.conversion import SpikingTwin
 from neurodeploy.data import DataSet, DataSetSettings, as_data_set
 from neurodeploy.data.samples import chosen, on_device
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy, LossTerm, Response
@@ -40,6 +41,7 @@ from neurodeploy.training.parallel import fabric_on, leave
 from neurodeploy.training.plan import Plan
 from neurodeploy.training.stopping import split
 from neurodeploy.training.teacher import frozen
+from neurodeploy.training.twins import stored_twin, traced_teacher
 
 Values: TypeAlias = Tensor | NDArray[Any]
 Data: TypeAlias = DataSet | DataSetSettings | Dataset[Any] | DataLoader[Any] | tuple[Values, Values]
@@ -300,10 +302,14 @@ class _Distillation:
             check_apart(self.student, self.teacher)
             if not asked:
                 raise UserError("teacher: no loss term asks it; add one such as losses.Response(), or give teacher=None")
-        if self.known_teacher and (self.augmentation or any(term.needs_taps for term in asked)):
+        if self.known_teacher and (self.augmentation or self._compares_taps):
             raise UserError(
                 "known_teacher: its answers belong to samples without augmentation and have no taps; leave known_teacher out"
             )
+
+    @property
+    def _compares_taps(self) -> bool:
+        return any(term.needs_teacher and term.needs_taps for term in self.terms)
 
     @contextmanager
     def placed(
@@ -322,8 +328,13 @@ class _Distillation:
                 master = None
                 if self.teacher is not None:
                     stack.enter_context(frozen(self.teacher))
-                    teacher = self.teacher.to(fabric.device)
-                    master = stack.enter_context(observed(teacher, x, what="teacher", names=names[1]))
+                    seen = observed(self.teacher.to(fabric.device), x, what="teacher", names=names[1])
+                    if self._compares_taps and isinstance(self.student, SpikingTwin) and not names[1].layers:
+                        with seen as master:
+                            classes = master.classes
+                        master = traced_teacher(self.teacher, x, classes=classes)
+                    else:
+                        master = stack.enter_context(seen)
                 count = data.classes if exactly else learner.classes
                 _check_labels(data, count)
                 with fabric.autocast():
@@ -336,10 +347,12 @@ class _Distillation:
     def header(self, data: DataSet, settings: Any, *, source: str | None, teacher: AnyTeacher | None) -> ModuleProgress:
         """What the checkpoint says of itself."""
         named = isinstance(teacher, str | Path)
+        twin = stored_twin(self.student)[0] if isinstance(self.student, SpikingTwin) else None
         return ModuleProgress(
             seed=self.seed,
             epoch=0,
             name=type(self.student).__name__,
+            twin=twin,
             source=source,
             sample_shape=tuple(data.train_samples.shape[1:]),
             classes=data.classes,
@@ -366,6 +379,7 @@ class _Distillation:
             augmentation=self.augmentation,
             teacher=teacher,
             ask_once=self.known_teacher,
+            held=stored_twin(student)[1] if isinstance(student, SpikingTwin) else {},
         )
 
 
@@ -403,6 +417,10 @@ def _source(student: nn.Module, source: str | None) -> str | None:
     Raises:
         UserError: the one that is given makes another.
     """
+    if isinstance(student, SpikingTwin):
+        if source is not None:
+            raise UserError("source: a spiking twin's checkpoint holds its graph, and needs no code; leave source out")
+        return None
     if source is None:
         return reference_of(student)
     if not is_like(module_named(source, what="source"), student):
