@@ -23,7 +23,8 @@ Factors: TypeAlias = NDArray[np.float64]
 def fold_scales(graph: Graph) -> Graph:
     """The same network with its factors in its weights, batch norm folded.
 
-    What divides the sum of two branches divides each of them. A factor moves on through pools, padding, slices and whatever
+    What divides the sum of two branches divides each of them; what scales the largest of a synapse's sums scales the sums. A
+    factor moves on through pools, padding, slices and whatever
     else is homogeneous, into the next weights. Where it meets a sum or a join with another factor it becomes a depthwise
     convolution of size 1, which every target has; a factor of a vector stays.
     """
@@ -34,10 +35,11 @@ def fold_scales(graph: Graph) -> Graph:
 
 
 def _pushed_through_sums(graph: Graph) -> Graph | None:
-    """One scale and shift behind a sum, or an encoder, that nothing else reads goes before it; None if there is none."""
+    """One scale and shift goes before what it reads: a sum, an encoder, a max pool or slice of a synapse; None if none can."""
     for norm in graph.of(ops.BatchNormNode):
         add = graph[norm.inputs[0]]
-        if isinstance(add, ops.AddNode | ops.EncodeNode) and len(graph.consumers(add.name)) == 1:
+        alone = len(graph.consumers(add.name)) == 1
+        if alone and (isinstance(add, ops.AddNode | ops.EncodeNode) or _leads_to_synapse(graph, norm)):
             break
     else:
         return None
@@ -60,6 +62,26 @@ def _pushed_through_sums(graph: Graph) -> Graph | None:
         elif node is not norm:
             members.append(_reading(node, {norm.name: add.name}))
     return Graph(members)
+
+
+def _leads_to_synapse(graph: Graph, norm: ops.BatchNormNode) -> bool:
+    """Whether a scale and shift can go up to a synapse or a sum, through max pools and slices that leave the channels.
+
+    The largest of values that are scaled alike is the scaled largest, if the scale is above 0.
+    """
+    source = norm.inputs[0]
+    while len(graph.consumers(source)) == 1:
+        node = graph[source]
+        if source != norm.inputs[0] and isinstance(node, ops.Weighted | ops.AddNode):
+            return True
+        passes = isinstance(node, ops.EncodeNode) or (isinstance(node, ops.MaxPoolNode) and bool((norm.scale > 0).all()))
+        if isinstance(node, ops.SliceNode):
+            channels = graph.shape(node.inputs[0])[0]
+            passes = (node.starts[0], node.stops[0], node.steps[0]) == (0, channels, 1) and len(graph.shape(source)) > 1
+        if not passes:
+            return False
+        source = node.inputs[0]
+    return False
 
 
 def _takes(graph: Graph, name: str) -> bool:
