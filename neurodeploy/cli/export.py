@@ -107,7 +107,8 @@ def command(
     choice = DataChoice(data, inputs=inputs)
     if is_nir or is_module or without_data:
         what = "a NIR file" if is_nir else "a module" if is_module else "a checkpoint of a module"
-        refuse(ctx, FINETUNE_OPTIONS, f"{what} brings no training data")
+        instead = "" if is_nir else ", which a recipe with it as its teacher.module does"
+        refuse(ctx, FINETUNE_OPTIONS, f"{what} brings no training data{instead}")
         choices = nir_choices(convention, dt, reset, input_shape, steps)
         written = _export_with_data(model, choices, chosen, choice, output, samples=samples, calibration=calibration)
     else:

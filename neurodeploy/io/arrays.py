@@ -65,4 +65,7 @@ def _load(path: Path, ending: str, *, mapped: bool = False) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or "damaged"
+    text = " ".join(str(error).split())
+    if "allow_pickle" in text:  # numpy's advice for whatever has no header of its own, which nobody should follow
+        return "damaged, no array at all, or Python objects, which are never read"
+    return text or "damaged"

@@ -91,6 +91,12 @@ def test_a_module_needs_data_to_be_named(cli, own, files):
     assert "no labels" in one_line(cli("evaluate", own, "--input", files / "x.npy"))
 
 
+def test_a_module_cannot_be_fine_tuned_and_the_message_says_what_can(cli, own, files):
+    options = ("--input", files / "x.npy", "--target", "lava", "--finetune", "1", "--output", files / "out")
+    text = one_line(cli("export", own, *options))
+    assert "--finetune: a module brings no training data, which a recipe with it as its teacher.module does" in text
+
+
 def test_a_bundle_is_evaluated_by_its_files(cli, finished, student):
     bundle = finished / "seed-0" / "bundles" / "onnx"
     answer = json.loads(cli("evaluate", bundle, "--data", "digits", "--json").out)

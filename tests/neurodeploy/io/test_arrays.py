@@ -45,6 +45,12 @@ def test_missing_files_and_folders_are_refused(tmp_path, read):
             read(path)
 
 
+def test_a_file_that_is_no_array_is_refused_without_advice_to_unpickle_it(tmp_path):
+    (tmp_path / "x.npy").write_bytes(b"junk")
+    with pytest.raises(UserError, match=r"x\.npy: not a readable \.npy file: damaged, no array at all, or Python objects"):
+        read_array(tmp_path / "x.npy")
+
+
 def test_python_objects_are_refused_and_never_unpickled(tmp_path):
     np.save(tmp_path / "x.npy", np.array([Trap()], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "x.npz", a=np.array([Trap()], dtype=object))
