@@ -2,11 +2,13 @@
 
     import neurodeploy as nd
 
-    run = nd.train("digits", "runs/digits")            # a recipe by name or path
-    student = run["student"]
-    bundle = nd.export(student, "onnx", "runs/bundle", quantize="exact")
+    student = nd.spiking(ann, samples, steps=4)                    # the spiking twin of any ReLU network
+    nd.distill(student, ann, train_set, epochs=3, folder="runs/mine")
+    model = nd.deploy(student, samples)                            # traced, and compared with the module
+    bundle = nd.export(model, "onnx", "runs/mine/onnx", quantize="exact")
     print(nd.verify(bundle))
-    print(nd.energy(bundle, baseline=run["baseline"]))
+    print(nd.energy(model, samples, baseline=ann))
+    run = nd.train("digits", "runs/digits")                        # a recipe by name or path: run["student"]
 
 Every name is imported when it is first used, so that `import neurodeploy` and the command line's `--help` stay fast.
 """
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from neurodeploy.app.distil import Distilled, distill
     from neurodeploy.app.model import Model
     from neurodeploy.app.verbs import Run, compare, deploy, energy, export, load, train, verify
+    from neurodeploy.conversion import SpikingTwin, spiking
     from neurodeploy.dynamics.layers import IF, LIF, CubaLIF, ParametricLIF
     from neurodeploy.io.errors import Failure, UserError
     from neurodeploy.training.evaluation import evaluate
@@ -38,6 +41,7 @@ _HOME = {
     "Model": "neurodeploy.app.model",
     "ParametricLIF": "neurodeploy.dynamics.layers",
     "Run": "neurodeploy.app.verbs",
+    "SpikingTwin": "neurodeploy.conversion",
     "UserError": "neurodeploy.io.errors",
     "compare": "neurodeploy.app.verbs",
     "deploy": "neurodeploy.app.verbs",
@@ -46,6 +50,7 @@ _HOME = {
     "evaluate": "neurodeploy.training.evaluation",
     "export": "neurodeploy.app.verbs",
     "load": "neurodeploy.app.verbs",
+    "spiking": "neurodeploy.conversion",
     "train": "neurodeploy.app.verbs",
     "verify": "neurodeploy.app.verbs",
 }
@@ -68,6 +73,7 @@ __all__ = [
     "Model",
     "ParametricLIF",
     "Run",
+    "SpikingTwin",
     "UserError",
     "__version__",
     "compare",
@@ -78,6 +84,7 @@ __all__ = [
     "export",
     "load",
     "losses",
+    "spiking",
     "train",
     "verify",
 ]

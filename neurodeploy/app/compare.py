@@ -10,6 +10,7 @@ from neurodeploy.app.own_data import DataChoice, is_module, model_with
 from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import looking_in
+from neurodeploy.io.kinds import kind_of
 from neurodeploy.recipe import Recipe, parse_json
 from neurodeploy.training import checkpoint
 from neurodeploy.training.checkpoint import Checkpoint
@@ -98,7 +99,7 @@ class Gathering:
             self._reports[path] = self._chosen(str(path), twin)
         if path not in self._reports:
             settings = loaded.progress.data_set
-            key = "" if settings is None else settings.model_dump_json()
+            key = "" if settings is None else f"{kind_of(settings)} {settings.model_dump_json()}"
             if key not in self._data:
                 self._data[key] = loaded.progress.load_data()
             model = of_checkpoint(loaded, data=self._data[key])

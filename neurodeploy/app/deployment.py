@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neurodeploy.data import DataSet, Normalization
 from neurodeploy.data.samples import as_stored
 from neurodeploy.dynamics.encodings import EventInput, HostEncoding, OwnEncoding
-from neurodeploy.graph import Graph, fold_batch_norm, ops
+from neurodeploy.graph import Graph, fold_scales, ops
 from neurodeploy.graph.entry import entering
 from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.interpreter import Array
@@ -22,6 +22,7 @@ from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy
+from neurodeploy.training.twins import untrained
 from neurodeploy_exporters.target import HostNormalization, Place, Subject, Target, TargetOptions, places_of
 
 _SAMPLES_KNOWN = 256
@@ -186,7 +187,7 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
     """
     targets, tuning = recipe.export.target_options(), recipe.export.finetune
     with torch.random.fork_rng(devices=[]):
-        student = recipe.build(recipe.deployed, data.sample_shape[0], data.classes)
+        student = untrained(recipe, recipe.deployed, data)
     # what is checked is the structure: no sum of untrained weights must be taken for one that leaves its range
     graph = Graph(map(_without_weights, deploy(student.eval(), data).graph.nodes))
     for target, options in targets.values():
@@ -226,7 +227,7 @@ def deploy(network: nn.Module, data: DataSet) -> Deployment:
     if isinstance(code, OwnEncoding):
         code.check(data.test_samples[:2])
     timed = data.timed if code is None else True
-    graph = fold_batch_norm(trace(without, data.sample_shape, timed=timed))
+    graph = fold_scales(trace(without, data.sample_shape, timed=timed))
     if code is not None:
         return Deployment(graph, data, code)
     if data.normalization is not None:

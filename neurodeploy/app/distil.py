@@ -12,16 +12,17 @@ import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from neurodeploy.app.model import Model, load_model
 from neurodeploy.app.progress import training_bar
 from neurodeploy.augmentation import AnyAugmentation
+from neurodeploy.conversion import SpikingTwin
 from neurodeploy.data import DataSet, DataSetSettings, as_data_set
 from neurodeploy.data.samples import chosen, on_device
-from neurodeploy.distillation import CrossEntropy, LossTerm, Response
+from neurodeploy.distillation import AnyLossTerm, CrossEntropy, LossTerm, Response
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.kinds import kind_of
 from neurodeploy.io.modules import is_like, module_named, reference_of
@@ -40,6 +41,7 @@ from neurodeploy.training.parallel import fabric_on, leave
 from neurodeploy.training.plan import Plan
 from neurodeploy.training.stopping import split
 from neurodeploy.training.teacher import frozen
+from neurodeploy.training.twins import stored_twin, traced_teacher
 
 Values: TypeAlias = Tensor | NDArray[Any]
 Data: TypeAlias = DataSet | DataSetSettings | Dataset[Any] | DataLoader[Any] | tuple[Values, Values]
@@ -89,7 +91,7 @@ def distill(
     *,
     epochs: int,
     folder: str | Path,
-    losses: Sequence[LossTerm] | None = None,
+    losses: Sequence[LossTerm | Mapping[str, Any]] | None = None,
     batch_size: int = 64,
     optimizer: Literal["sgd", "adam", "adamw"] = "adam",
     learning_rate: float = 1e-3,
@@ -134,7 +136,8 @@ def distill(
             toolkit or its settings, which a checkpoint can load again.
         epochs: over the training set.
         folder: receives checkpoint and metrics.
-        losses: terms of `neurodeploy.losses`, summed with their weights; a response term with a teacher if None.
+        losses: terms of `neurodeploy.losses`, or tables as recipes have them, such as `{"kind": "my_losses:rate"}`; summed with
+            their weights. None: a response term, if there is a teacher.
             Cross-entropy with weight 1 is added if none of them reads the labels; `CrossEntropy(weight=0)` says that none
             shall.
         batch_size, optimizer, learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor, warmup_epochs,
@@ -200,13 +203,22 @@ def distill(
     return Distilled(student, Path(folder), accuracy, measured_on, loss, tuple(map(json.loads, lines)))
 
 
-def _terms(losses: Sequence[LossTerm] | None, *, with_teacher: bool) -> tuple[tuple[LossTerm, ...], str]:
-    """The terms of the loss, cross-entropy among them, and what they are in words."""
-    given = tuple(losses) if losses is not None else (Response(),) if with_teacher else ()
-    strangers: list[object] = [term for term in given if not isinstance(term, LossTerm)]
-    for stranger in strangers:
-        found = f"the class {stranger.__name__}" if isinstance(stranger, type) else type(stranger).__name__
+_TERM: TypeAdapter[LossTerm] = TypeAdapter(AnyLossTerm)
+
+
+def _term(given: object) -> LossTerm:
+    if isinstance(given, LossTerm):
+        return given
+    if not isinstance(given, Mapping):
+        found = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
         raise UserError(f"losses: {found} found, terms of neurodeploy.losses expected, such as losses.Response(weight=0.5)")
+    with faults_named("losses"):
+        return _TERM.validate_python(given)
+
+
+def _terms(losses: Sequence[LossTerm | Mapping[str, Any]] | None, *, with_teacher: bool) -> tuple[tuple[LossTerm, ...], str]:
+    """The terms of the loss, cross-entropy among them, and what they are in words."""
+    given = tuple(map(_term, losses)) if losses is not None else (Response(),) if with_teacher else ()
     added = not any(term.reads_labels for term in given)
     terms = (CrossEntropy(), *given) if added else given
     words = " + ".join(f"{'' if term.weight == 1 else f'{term.weight:g} '}{kind_of(term)}" for term in terms)
@@ -290,10 +302,14 @@ class _Distillation:
             check_apart(self.student, self.teacher)
             if not asked:
                 raise UserError("teacher: no loss term asks it; add one such as losses.Response(), or give teacher=None")
-        if self.known_teacher and (self.augmentation or any(term.needs_taps for term in asked)):
+        if self.known_teacher and (self.augmentation or self._compares_taps):
             raise UserError(
                 "known_teacher: its answers belong to samples without augmentation and have no taps; leave known_teacher out"
             )
+
+    @property
+    def _compares_taps(self) -> bool:
+        return any(term.needs_teacher and term.needs_taps for term in self.terms)
 
     @contextmanager
     def placed(
@@ -312,8 +328,13 @@ class _Distillation:
                 master = None
                 if self.teacher is not None:
                     stack.enter_context(frozen(self.teacher))
-                    teacher = self.teacher.to(fabric.device)
-                    master = stack.enter_context(observed(teacher, x, what="teacher", names=names[1]))
+                    seen = observed(self.teacher.to(fabric.device), x, what="teacher", names=names[1])
+                    if self._compares_taps and isinstance(self.student, SpikingTwin) and not names[1].layers:
+                        with seen as master:
+                            classes = master.classes
+                        master = traced_teacher(self.teacher, x, classes=classes)
+                    else:
+                        master = stack.enter_context(seen)
                 count = data.classes if exactly else learner.classes
                 _check_labels(data, count)
                 with fabric.autocast():
@@ -326,10 +347,12 @@ class _Distillation:
     def header(self, data: DataSet, settings: Any, *, source: str | None, teacher: AnyTeacher | None) -> ModuleProgress:
         """What the checkpoint says of itself."""
         named = isinstance(teacher, str | Path)
+        twin = stored_twin(self.student)[0] if isinstance(self.student, SpikingTwin) else None
         return ModuleProgress(
             seed=self.seed,
             epoch=0,
             name=type(self.student).__name__,
+            twin=twin,
             source=source,
             sample_shape=tuple(data.train_samples.shape[1:]),
             classes=data.classes,
@@ -356,6 +379,7 @@ class _Distillation:
             augmentation=self.augmentation,
             teacher=teacher,
             ask_once=self.known_teacher,
+            held=stored_twin(student)[1] if isinstance(student, SpikingTwin) else {},
         )
 
 
@@ -393,6 +417,10 @@ def _source(student: nn.Module, source: str | None) -> str | None:
     Raises:
         UserError: the one that is given makes another.
     """
+    if isinstance(student, SpikingTwin):
+        if source is not None:
+            raise UserError("source: a spiking twin's checkpoint holds its graph, and needs no code; leave source out")
+        return None
     if source is None:
         return reference_of(student)
     if not is_like(module_named(source, what="source"), student):

@@ -19,7 +19,7 @@ from neurodeploy.data.feeding import feed
 from neurodeploy.data.samples import Normalized, as_stored, chosen, on_device
 from neurodeploy.distillation.term import label_loss, soft_divergence
 from neurodeploy.dynamics.layers import Neuron
-from neurodeploy.graph import Graph
+from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io import tensors
@@ -325,17 +325,13 @@ class _FinetuneRun:
         return accuracy
 
 
-_ADDED = {"padding": (), "count_padding": True, "ceiling": None}
-"""Fields that operations got later, with what they were before: left out then, so that earlier fine-tunings go on."""
-
-
 def _digest(graph: Graph) -> str:
     """SHA-256 over all that a network is; `InputNode.peak`, which is known of its data, is no part of that."""
     digest = hashlib.sha256()
     for node in graph.nodes:
-        own = {key: value for key, value in vars(node).items() if key != "peak" and (key not in _ADDED or value != _ADDED[key])}
-        weights = [(key, value) for key, value in own.items() if hasattr(value, "tobytes")]
-        rest = {key: repr(value) for key, value in own.items() if not hasattr(value, "tobytes")}
+        content = {key: value for key, value in ops.content(node).items() if key != "peak"}
+        weights = [(key, value) for key, value in content.items() if hasattr(value, "tobytes")]
+        rest = {key: repr(value) for key, value in content.items() if not hasattr(value, "tobytes")}
         digest.update(json.dumps([node.kind, rest]).encode())
         for key, value in weights:
             digest.update(f"{key}{value.shape}".encode() + value.tobytes())

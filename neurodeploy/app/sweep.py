@@ -21,8 +21,10 @@ from torch import nn
 from neurodeploy.data import DataSet
 from neurodeploy.data.feeding import in_batches
 from neurodeploy.data.samples import chosen
+from neurodeploy.dynamics.encoders import DirectCode
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import locked, write_text
+from neurodeploy.io.kinds import kind_of
 from neurodeploy.recipe import Recipe, StudentSettings
 from neurodeploy.recipe.sections import LifSettings, TrainingSettings
 from neurodeploy.recipe.sweep import Parameter, Space, Value
@@ -286,7 +288,7 @@ class _Work:
 
     def _split(self, recipe: Recipe) -> tuple[DataSet, DataSet]:
         """The training set without the samples held out, which stand in place of the test set; and the data as they are."""
-        key = recipe.data.model_dump_json()
+        key = f"{kind_of(recipe.data)} {recipe.data.model_dump_json()}"
         if key not in self._data:
             data = recipe.data.load()
             self.held_out = _held_out(self._space, len(data.train_labels))
@@ -335,8 +337,8 @@ class _Work:
 def _for_its_teacher(recipe: Recipe) -> Recipe:
     """Only what a teacher depends on; the rest is the same in every trial, so that one teacher serves all."""
     plain = StudentSettings(name="student", training=TrainingSettings(epochs=1))
-    update = {"student": (plain,), "baseline": "student", "deployed": "student", "neuron": LifSettings(), "code": "direct"}
-    return recipe.model_copy(update={**update, "steps": recipe.data.event_frames or 1})
+    update = {"student": (plain,), "baseline": "student", "deployed": "student", "neuron": LifSettings()}
+    return recipe.model_copy(update={**update, "code": DirectCode(), "steps": recipe.data.event_frames or 1})
 
 
 def _held_out(space: Space, samples: int) -> int:

@@ -20,7 +20,7 @@ from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
 from neurodeploy.data import Normalization
 from neurodeploy.dynamics.encodings import EventInput, OwnEncoding
-from neurodeploy.graph import fold_batch_norm
+from neurodeploy.graph import fold_scales
 from neurodeploy.graph.agreement import check_agreement
 from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.module import GraphModule
@@ -156,10 +156,10 @@ def deploy(
     batch_axis: int = 0,
     normalization: Normalization | tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> Model:
-    """Trace a network of this toolkit's layers, and compare the graph with it on the samples, neuron by neuron, step by step.
+    """Trace a network, and compare the graph with it on the samples: layer by layer, neuron by neuron, step by step.
 
     Args:
-        network: built of the toolkit's layers and of those of torch that have a form in a graph.
+        network: in plain torch and the toolkit's layers; subclasses, hooks and patched methods are followed, or refused.
         samples: as the network takes them, `[N, …]`, or `[T, N, …]` with `batch_axis=1`. A bundle's sample is taken from them.
         name: for reports and manifests; the network's class if None.
         batch_axis: axis of the samples in `samples`.
@@ -186,7 +186,7 @@ def deploy(
     entering = stored if normal is None else normal(stored, axis=2 if timed else 1)
     graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)
     check_agreement(without, graph, entering)
-    folded = fold_batch_norm(graph) if normal is None else normalising(fold_batch_norm(graph), normal)
+    folded = fold_scales(graph) if normal is None else normalising(fold_scales(graph), normal)
     held = stored.transpose(0, 1) if batch_axis == 1 else stored
     folded = with_peak(folded, [(held.transpose(0, 1) if timed else held).numpy()])
     title = name or type(network).__name__

@@ -160,6 +160,7 @@ def _export_checkpoint(
     from neurodeploy.app.progress import training_bar
     from neurodeploy.app.run import FINETUNING
     from neurodeploy.graph.ops.terminals import INPUT_BITS
+    from neurodeploy.io.kinds import kind_of
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
     from neurodeploy.training.parallel import fabric_on
@@ -177,7 +178,9 @@ def _export_checkpoint(
             raise UserError(f"--finetune: for students of a recipe, {progress.title} found; export without it")
         recipe, role, seed = progress.recipe, progress.role, progress.seed
         if deployment.code is not None:
-            raise UserError(f"--finetune: for direct codes and events, a {recipe.code_of(role)} code found; export without it")
+            code = recipe.code_of(role)
+            kind = code if code == "events" else kind_of(code)
+            raise UserError(f"--finetune: for direct codes and events, a {kind} code found; export without it")
         ((target, options),) = targets.values()
         try:
             tuned = finetune_student(

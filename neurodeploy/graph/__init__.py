@@ -6,6 +6,7 @@ graph can be read and exported without loading torch.
 
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.partition import Part, Partition, partition
+from neurodeploy.graph.scales import fold_scales
 from neurodeploy.graph.transforms import fold_batch_norm, fold_padding
 
-__all__ = ["Graph", "Part", "Partition", "fold_batch_norm", "fold_padding", "partition"]
+__all__ = ["Graph", "Part", "Partition", "fold_batch_norm", "fold_padding", "fold_scales", "partition"]

@@ -1,11 +1,12 @@
 """The whole experiment."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 from torch import nn
 
 from neurodeploy.augmentation import AnyAugmentation
+from neurodeploy.conversion.twin import RateCode
 from neurodeploy.data import AnyDataSet
 from neurodeploy.dynamics.encoders import AnyEncoder, DirectCode, EncoderSettings
 from neurodeploy.io.errors import UserError
@@ -117,6 +118,8 @@ class Recipe(Section):
             also be written `encoder`.
         augmentation: of the training samples of teacher and students, in this order.
         precision: of the arithmetic in training; weights are kept in float32.
+        network: of the students, and of the teacher if it has none of its own; not needed where every student is a spiking twin
+            of a teacher that has one.
         source: a ReLU network of the students' definition, to be converted, where the teacher has another (LaSNN).
         baseline, deployed: names of the two students that the report compares; `deployed` is exported.
     """
@@ -131,7 +134,7 @@ class Recipe(Section):
     precision: Precision = "float32"
     data: AnyDataSet
     augmentation: tuple[AnyAugmentation, ...] = ()
-    network: NetworkSpec
+    network: NetworkSpec | None = None
     neuron: AnyNeuron = LifSettings()
     teacher: TeacherSettings
     source: SourceSettings | None = None
@@ -186,6 +189,25 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _every_network_has_a_definition(self) -> "Recipe":
+        own = self.teacher.module is not None or self.teacher.network is not None
+        needing = [student.name for student in self.student if student.spiking is None]
+        needing += [] if own else ["teacher"]
+        needing += [] if self.source is None else ["source"]
+        if self.network is None and needing:
+            raise ValueError(f"network: missing, {needing[0]} needs one; give it a value")
+        return self
+
+    @model_validator(mode="after")
+    def _twins_take_static_samples(self) -> "Recipe":
+        for student in self.student:
+            code = self.code_of(student.name)
+            if student.spiking is not None and (code == "events" or kind_of(code) not in get_args(RateCode)):
+                found = "events" if code == "events" else kind_of(code)
+                raise ValueError(f'student {student.name}: spiking: for the codes "direct" and "poisson", {found!r} found')
+        return self
+
+    @model_validator(mode="after")
     def _what_is_tuned_reads_samples(self) -> "Recipe":
         code = self.code_of(self.deployed)
         if self.export.finetune is not None and not (code == "events" or isinstance(code, DirectCode)):
@@ -237,8 +259,10 @@ class Recipe(Section):
         return self.student_named(name).steps or self.steps
 
     def network_of(self, role: str) -> NetworkSpec | None:
-        """The definition that a network is built from; None of a user's module."""
+        """The definition that a network is built from; None of a user's module, and of a spiking twin."""
         if role == "teacher" and self.teacher.module is not None:
+            return None
+        if role not in self.relu_roles and self.student_named(role).spiking is not None:
             return None
         own = self.teacher.network if role == "teacher" else None
         return self.network if own is None else own
@@ -247,7 +271,7 @@ class Recipe(Section):
         """An untrained network.
 
         Args:
-            role: "teacher", "source" or the name of a student.
+            role: "teacher", "source" or the name of a student that is no spiking twin: those are made of their teacher.
             in_channels: of a sample, or of one event frame.
             classes: K.
 
@@ -256,12 +280,14 @@ class Recipe(Section):
         """
         definition = self.network_of(role)
         if definition is None:
+            assert role == "teacher", role
             return self.teacher.make()
         return definition.build(in_channels, classes, self.activations(role))
 
     def is_spiking_teacher(self, role: str) -> bool:
         """Whether a student is the teacher with spiking neurons instead of ReLU, so that the teacher is its dense twin."""
-        return self.network_of("teacher") == self.network_of(role)
+        own = self.network_of(role)
+        return self.student_named(role).spiking is not None or (own is not None and self.network_of("teacher") == own)
 
     def relu(self, role: str) -> SourceSettings | None:
         """How a network that does not spike is trained; None for a student."""

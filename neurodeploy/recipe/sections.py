@@ -11,9 +11,10 @@ from neurodeploy.conversion.method import Thresholds
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
 from neurodeploy.distillation.term import ClassWeights
 from neurodeploy.dynamics.encoders import AnyEncoder
+from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.dynamics.settings import CubaSettings as CubaSettings
 from neurodeploy.dynamics.settings import LifSettings as LifSettings
-from neurodeploy.dynamics.settings import NeuronSettings
+from neurodeploy.dynamics.settings import NeuronSettings, SurrogateSettings
 from neurodeploy.dynamics.settings import ParametricSettings as ParametricSettings
 from neurodeploy.dynamics.settings import ThresholdSettings as ThresholdSettings
 from neurodeploy.io.imports import found_beside, is_reference
@@ -206,6 +207,43 @@ class ConversionSettings(Section):
         return Method(self.thresholds, self.percentile, self.scale, self.shift, self.calibrate)
 
 
+class TwinSettings(Section):
+    """A student's `spiking`: it is the spiking twin of the teacher, whatever network that is (see `neurodeploy.conversion`).
+
+    Its weights are the teacher's, IF neurons stand for its ReLUs, and their thresholds are balanced on samples.
+
+    Attributes:
+        thresholds, scale, shift, calibrate: see `neurodeploy.conversion.Method`.
+        percentile: see there; 99.9 where `thresholds` has one.
+        samples: of the training set, the first ones, that set and correct the thresholds.
+        reset: of the neurons; "hard" up to 16 steps and "soft" above if it is not given, see `neurodeploy.conversion.spiking`.
+        learn_threshold: whether the training learns the thresholds too.
+        classifier: layer of the teacher that makes logits of features; its last linear one if it is not given.
+        surrogate: derivative of the spike in training.
+    """
+
+    thresholds: Thresholds = "activations"
+    percentile: float | None = None
+    scale: float = 1.0
+    shift: bool = True
+    calibrate: bool = True
+    samples: int = Field(default=256, ge=1)
+    reset: Reset | None = None
+    learn_threshold: bool = False
+    classifier: str | None = None
+    surrogate: SurrogateSettings = SurrogateSettings()
+
+    @model_validator(mode="after")
+    def _is_a_method(self) -> "TwinSettings":
+        self.method()
+        return self
+
+    def method(self) -> Method:
+        usual = 99.9 if self.thresholds in ("spiking", "activations") else 100.0
+        percentile = usual if self.percentile is None else self.percentile
+        return Method(self.thresholds, percentile, self.scale, self.shift, self.calibrate)
+
+
 class StudentSettings(Section):
     """One `[[student]]`: a spiking network of the recipe's definition, and the loss that it is trained with.
 
@@ -217,6 +255,7 @@ class StudentSettings(Section):
         code: how a static sample becomes spikes, if not as the recipe says; not for event data.
         conversion: how the source (or the teacher) is converted into its first weights; None: they are random. With it,
             `training.epochs` may be 0: conversion alone.
+        spiking: the student is the teacher's spiking twin, and has no network of the recipe's; `training.epochs` may be 0.
         training: length, optimizer and schedule.
         loss: terms, summed with their weights.
         known_teacher: ask the teacher once for its logits and features of the whole training set, instead of for each batch;
@@ -229,6 +268,7 @@ class StudentSettings(Section):
     steps: int | None = Field(default=None, ge=1, le=4096)
     code: AnyEncoder | None = None
     conversion: ConversionSettings | None = None
+    spiking: TwinSettings | None = None
     training: TrainingSettings
     loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)
     known_teacher: bool = False
@@ -244,6 +284,14 @@ class StudentSettings(Section):
 
     @model_validator(mode="after")
     def _an_untrained_student_is_converted(self) -> "StudentSettings":
-        if self.training.epochs == 0 and self.conversion is None:
+        if self.training.epochs == 0 and self.conversion is None and self.spiking is None:
             raise ValueError("training.epochs: 0 found, at least 1 expected for a student without conversion")
+        return self
+
+    @model_validator(mode="after")
+    def _a_twin_is_all_its_teachers(self) -> "StudentSettings":
+        if self.spiking is not None and self.conversion is not None:
+            raise ValueError("spiking and conversion: two ways to begin found, one expected")
+        if self.spiking is not None and self.neuron is not None:
+            raise ValueError("neuron: a spiking twin has IF neurons with soft reset; leave neuron out, or spiking")
         return self

@@ -15,6 +15,8 @@ from neurodeploy.training.header import ModuleProgress as ModuleProgress
 from neurodeploy.training.header import Progress as Progress
 
 _KEY = "neurodeploy"
+HELD = "graph"
+"""The group of what a network is built of and has no weights of its own for."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +67,18 @@ def load(path: Path, *, module: nn.Module | None = None) -> Checkpoint:
             tensors do not fit the network.
     """
     progress, groups = read(path)
-    network = _built(progress, path) if module is None else module
-    fill(network, groups.pop("network", {}), path)
+    weights, held = groups.pop("network", {}), groups.pop(HELD, {})
+    network = _built(progress, path, {**held, **weights}) if module is None else module
+    fill(network, weights, path)
     return Checkpoint(progress, network.eval(), groups)
 
 
-def _built(progress: Header, path: Path) -> nn.Module:
+def _built(progress: Header, path: Path, arrays: Mapping[str, Tensor]) -> nn.Module:
     with tensors.looking_beside(path):
         if isinstance(progress, Progress):
-            return progress.build()
+            return progress.build(arrays)
         try:
-            return progress.build()
+            return progress.build(arrays)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
 

@@ -1,6 +1,6 @@
 """All networks of a recipe: one teacher and one of each student for every seed, each in a folder of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import write_text
 from neurodeploy.io.imports import looking_in
-from neurodeploy.recipe import Recipe, parse_json
+from neurodeploy.recipe import Recipe, StudentSettings, parse_json
 from neurodeploy.training import CHECKPOINT, Watch, freeze, train
 from neurodeploy.training.own_teacher import as_taught_by, check_own_teacher
 from neurodeploy.training.parts import check_parts
@@ -75,7 +75,7 @@ def train_all(
             student = None if role in recipe.relu_roles else recipe.student_named(role)
             asked = trained["teacher"] if student and student.needs_teacher else None
             shown = watcher(f"seed {seed} · {role}", settings.epochs, len(data.train_labels))
-            with as_taught_by(recipe, asked, data) as teacher, shown as watch:
+            with as_taught_by(recipe, role, asked, data) as teacher, shown as watch:
                 network = train(
                     recipe,
                     role,
@@ -83,7 +83,7 @@ def train_all(
                     folder_of(root, seed, role),
                     data=data,
                     teacher=teacher,
-                    source=trained[recipe.relu_roles[-1]] if student and student.conversion else None,
+                    source=_beginning_of(student, trained),
                     resume=resume,
                     fabric=fabric,
                     watch=watch,
@@ -91,6 +91,13 @@ def train_all(
             if student is None:
                 trained[role] = freeze(network)
             yield seed, role, network
+
+
+def _beginning_of(student: StudentSettings | None, trained: Mapping[str, nn.Module]) -> nn.Module | None:
+    """The ReLU network that a student starts from: the source if there is one, for its twin always the teacher."""
+    if student is None or (student.conversion is None and student.spiking is None):
+        return None
+    return trained["teacher"] if student.spiking is not None else trained[list(trained)[-1]]
 
 
 def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:

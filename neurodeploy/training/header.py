@@ -1,16 +1,19 @@
 """What a checkpoint says of itself: which network was trained, how, and how far; of a recipe, or of a user's module."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from torch import nn
+from torch import Tensor, nn
 
 from neurodeploy.data import AnyDataSet, DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.modules import module_named
 from neurodeploy.recipe import Precision, Recipe
 from neurodeploy.recipe.sections import TrainingSettings
+from neurodeploy.training.twins import StoredTwin
 from neurodeploy_exporters.target import Target, TargetOptions
 
 _FORMAT = 1
@@ -28,6 +31,7 @@ class Header(BaseModel):
         scaler: state of the loss scaling in float16.
         classes: K.
         class_names: of the data, in the order of the answers; empty if they have none.
+        twin: what it is built of, if it is the spiking twin of another network.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +47,7 @@ class Header(BaseModel):
     scaler: dict[str, float] = Field(default_factory=dict)
     classes: int = Field(ge=2)
     class_names: tuple[str, ...] = ()
+    twin: StoredTwin | None = None
 
     @property
     def complete(self) -> bool:
@@ -109,13 +114,20 @@ class Header(BaseModel):
             UserError: their shape does not fit.
         """
 
-    @abstractmethod
-    def build(self) -> nn.Module:
+    def build(self, arrays: Mapping[str, Tensor] = MappingProxyType({})) -> nn.Module:
         """The untrained network that the weights belong to.
+
+        Args:
+            arrays: weights, and what else the checkpoint holds of it; a spiking twin is built with them.
 
         Raises:
             UserError: it cannot be built.
         """
+        return self._made() if self.twin is None else self.twin.build(arrays)
+
+    @abstractmethod
+    def _made(self) -> nn.Module:
+        """The network, if it is no spiking twin."""
 
 
 class Progress(Header):
@@ -168,7 +180,7 @@ class Progress(Header):
             axes = ", ".join(map(str, (*expected, "…")))
             raise UserError(f"{origin}: samples of shape {shape} found, ({axes}) expected by {self.title}")
 
-    def build(self) -> nn.Module:
+    def _made(self) -> nn.Module:
         return self.recipe.build(self.role, self.in_channels, self.classes)
 
 
@@ -236,7 +248,7 @@ class ModuleProgress(Header):
         if shape != self.sample_shape:
             raise UserError(f"{origin}: samples of shape {shape} found, {self.sample_shape} expected by {self.title}")
 
-    def build(self) -> nn.Module:
+    def _made(self) -> nn.Module:
         if self.source is None:
             raise UserError(
                 f"made of a {self.name} whose code is not known; load it with neurodeploy.load(path, module=…), or train it "

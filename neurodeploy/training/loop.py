@@ -93,16 +93,16 @@ def carry_out(
         if kept is not None and kept.progress.complete:
             return kept.fill(plan.network()).to(fabric.device).eval()
         run = _Run(plan, kept, fabric)
-        metrics = Metrics(folder, run.epoch) if fabric.is_global_zero else None
+        metrics, held = Metrics(folder, run.epoch) if fabric.is_global_zero else None, {checkpoint.HELD: plan.held}
         if run.done and fabric.is_global_zero:
-            checkpoint.save(folder / CHECKPOINT, run.network, run.progress, {})
+            checkpoint.save(folder / CHECKPOINT, run.network, run.progress, held)
         while not run.done:
             with determined(plan.seed, plan.draws, f"epoch {run.epoch}"):
                 values = run.train_epoch(watch)
             run.end_epoch()
             if metrics is not None:
                 metrics.write(run.epoch, values)
-                checkpoint.save(folder / CHECKPOINT, run.network, run.progress, run.tensors())
+                checkpoint.save(folder / CHECKPOINT, run.network, run.progress, run.tensors() | held)
             fabric.barrier()
         return run.network.eval()
 

@@ -1,12 +1,12 @@
 """What a training is made of: network, loss, data, teacher and settings; and how a recipe says it of one of its networks."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from neurodeploy.augmentation import AnyAugmentation
-from neurodeploy.conversion import Method, initialise
+from neurodeploy.conversion import Method, SpikingTwin, initialise
 from neurodeploy.data import DataSet
 from neurodeploy.distillation import CrossEntropy, LossTerm
 from neurodeploy.io.errors import UserError
@@ -15,6 +15,7 @@ from neurodeploy.recipe import Recipe
 from neurodeploy.recipe.sections import TrainingSettings
 from neurodeploy.training.checkpoint import Header, Progress
 from neurodeploy.training.observed import Observed
+from neurodeploy.training.twins import balanced, stored_twin, twin_of_role
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Plan:
         augmentation: of the training samples, in this order.
         teacher: as `freeze` leaves it, of this toolkit or observed; None if no term needs one.
         ask_once: ask the teacher once for its logits and features of the whole training set, instead of for each batch.
+        held: arrays that the checkpoint holds beside the weights, to build the network again.
     """
 
     start: Header
@@ -42,6 +44,7 @@ class Plan:
     augmentation: tuple[AnyAugmentation, ...] = ()
     teacher: nn.Module | Observed | None = None
     ask_once: bool = False
+    held: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def seed(self) -> int:
@@ -86,6 +89,24 @@ def plan_of_role(
     student, prepare = recipe.student_named(role), None
     if student.needs_teacher and teacher is None:
         raise UserError(f"student {role}: its loss needs a teacher, none was given")
+    if student.spiking is not None:
+        if source is None:
+            raise UserError(f"student {role}: it is the spiking twin of a trained ReLU network, none was given")
+        samples = data.train_samples[: student.spiking.samples]
+        twin = twin_of_role(recipe, role, source, samples)
+        header, held = stored_twin(twin)
+        return Plan(
+            start.model_copy(update={"twin": header}),
+            role,
+            data,
+            student.loss,
+            lambda: twin,
+            _balancing(twin, samples, student.spiking.method()),
+            recipe.augmentation,
+            teacher,
+            student.known_teacher,
+            held,
+        )
     if student.conversion is not None:
         if source is None:
             raise UserError(f"student {role}: its conversion needs a trained ReLU network, none was given")
@@ -111,3 +132,8 @@ def _filling(weights: Weights, start: Progress) -> Callable[[nn.Module], object]
         weights.put_into(network, name=name)
 
     return prepare
+
+
+def _balancing(twin: SpikingTwin, samples: Tensor, method: Method) -> Callable[[nn.Module], object]:
+    """Balances a twin on samples."""
+    return lambda _network: balanced(twin, samples, method)

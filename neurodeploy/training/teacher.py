@@ -46,7 +46,7 @@ def ask(teacher: nn.Module | Observed, x: Tensor, y: Tensor, *, gradients: bool)
         gradients: also take the gradients of its cross-entropy, summed over the batch, with respect to its taps, at the cost of
             a backward pass.
     """
-    seen = _observed(teacher)
+    seen = as_observed(teacher)
     if not gradients:
         with torch.no_grad():
             return TeacherOutput(seen(x), _classify(seen))
@@ -61,7 +61,8 @@ def ask(teacher: nn.Module | Observed, x: Tensor, y: Tensor, *, gradients: bool)
     return TeacherOutput(answer, _classify(seen), tap_gradients)
 
 
-def _observed(teacher: nn.Module | Observed) -> Observed:
+def as_observed(teacher: nn.Module | Observed) -> Observed:
+    """A network of this toolkit as one that is observed; its last layer is called `classifier`."""
     if isinstance(teacher, Observed):
         return teacher
     classifier = teacher.get_submodule("classifier")
@@ -95,7 +96,7 @@ class KnownAnswers:
     def __init__(
         self, teacher: nn.Module | Observed, samples: Samples, device: torch.device, batch_size: int = 250, workers: int = 0
     ) -> None:
-        seen = _observed(teacher)
+        seen = as_observed(teacher)
         self._classify = _classify(seen)
         answers: list[NetworkOutput] = []
         with torch.no_grad():

@@ -19,8 +19,6 @@ from neurodeploy_exporters.nir.primitives import OPERATIONS
 
 KEY = "neurodeploy"
 _ARRAYS = {"weight", "bias", "scale", "shift"}
-_ADDED = {"padding": (), "count_padding": True, "peak": None}
-"""Fields that operations got later, with what they were before: left out then, so that earlier versions read the file."""
 
 
 class Member(BaseModel):
@@ -64,8 +62,7 @@ class Structure(BaseModel):
 
 def member(node: ops.Node, written: str | None) -> Member:
     """What is to be told of one node."""
-    own = {field.name: getattr(node, field.name) for field in fields(node) if field.name not in ("name", "inputs", *_ARRAYS)}
-    told = {name: value for name, value in own.items() if name not in _ADDED or value != _ADDED[name]}
+    told = {name: value for name, value in ops.content(node).items() if name not in ("name", "inputs", *_ARRAYS)}
     constants = json.loads(TypeAdapter(dict[str, Any]).dump_json(told))
     has_bias = getattr(node, "bias", None) is not None
     return Member(kind=node.kind, name=node.name, inputs=node.inputs, written=written, has_bias=has_bias, constants=constants)
@@ -102,7 +99,7 @@ def rebuilt(one: Member, content: Content) -> ops.Node:
     values: dict[str, Any] = {"name": one.name, "inputs": one.inputs}
     hints = get_type_hints(kind)
     expected = {field.name for field in fields(kind)} - {"name", "inputs"} - _ARRAYS
-    optional = {field.name for field in fields(kind) if field.default is not MISSING} & _ADDED.keys()
+    optional = {field.name for field in fields(kind) if field.default is not MISSING} & ops.ADDED.keys()
     if not expected - optional <= set(one.constants) <= expected:
         raise UserError(f"node {one.name}: constants {sorted(one.constants)} found, {sorted(expected)} expected")
     for name, value in one.constants.items():

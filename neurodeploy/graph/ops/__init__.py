@@ -12,6 +12,7 @@ from neurodeploy.graph.ops.linear import LinearNode as LinearNode
 from neurodeploy.graph.ops.low_pass import LowPassNode as LowPassNode
 from neurodeploy.graph.ops.neuron import NeuronNode as NeuronNode
 from neurodeploy.graph.ops.normalize import NormalizeNode as NormalizeNode
+from neurodeploy.graph.ops.operation import ADDED as ADDED
 from neurodeploy.graph.ops.operation import Array as Array
 from neurodeploy.graph.ops.operation import Call as Call
 from neurodeploy.graph.ops.operation import Moving as Moving
@@ -22,6 +23,7 @@ from neurodeploy.graph.ops.operation import Recurrent as Recurrent
 from neurodeploy.graph.ops.operation import Shape as Shape
 from neurodeploy.graph.ops.operation import Spiking as Spiking
 from neurodeploy.graph.ops.operation import Weights as Weights
+from neurodeploy.graph.ops.operation import content as content
 from neurodeploy.graph.ops.operation import fires as fires
 from neurodeploy.graph.ops.operation import operations as operations
 from neurodeploy.graph.ops.operation import over_steps as over_steps

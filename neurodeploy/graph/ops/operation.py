@@ -10,8 +10,8 @@ node, and lists the nodes whose outputs it reads in `inputs`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from math import floor, log2
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -171,6 +171,16 @@ def over_steps(step: Callable[..., tuple[Any, ...]], x: Array, states: int, dtyp
 def fires(h: Array, threshold: Any) -> Array:
     """`h > θ`, the spikes of a step."""
     return (h > threshold).astype(np.float32)
+
+
+ADDED: Mapping[str, Any] = {"padding": (), "count_padding": True, "ceiling": None, "peak": None}
+"""Fields that operations got after version 0.2, with the values that say what they said before."""
+
+
+def content(node: Operation) -> dict[str, Any]:
+    """The fields of a node by name, in order, but `ADDED` ones that say nothing: so files and digests of before hold on."""
+    values = {one.name: getattr(node, one.name) for one in fields(node)}
+    return {name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]}
 
 
 def operations() -> dict[str, type[Operation]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops.synapse import array
 from neurodeploy.graph.tracing.rules import Calling, function, refused, values
-from neurodeploy.graph.tracing.signals import Signal
+from neurodeploy.graph.tracing.signals import TracedTensor
 
 _RELU = "a graph has ReLU alone: train the network with it, or fine-tune it after replacing this"
 refused(
@@ -65,61 +65,61 @@ refused("interpolate", "upsample", "grid_sample", reason="resize before the netw
 
 
 @function("add")
-def _add(c: Calling, a: Any, b: Any, *, alpha: float = 1) -> Signal:
-    if isinstance(a, Signal) and isinstance(b, Signal):
+def _add(c: Calling, a: Any, b: Any, *, alpha: float = 1) -> TracedTensor:
+    if isinstance(a, TracedTensor) and isinstance(b, TracedTensor):
         return _sum(c, a, _scaled(c, b, alpha, ".alpha"))
-    if isinstance(a, Signal):
+    if isinstance(a, TracedTensor):
         return _affine(c, a, 1.0, alpha * values(b))
     return _affine(c, b, alpha, values(a))
 
 
 @function("sub", "subtract")
-def _subtract(c: Calling, a: Any, b: Any, *, alpha: float = 1) -> Signal:
+def _subtract(c: Calling, a: Any, b: Any, *, alpha: float = 1) -> TracedTensor:
     return _add(c, a, b, alpha=-alpha)
 
 
 @function("rsub")
-def _subtract_from(c: Calling, a: Any, b: Any, alpha: float = 1) -> Signal:
+def _subtract_from(c: Calling, a: Any, b: Any, alpha: float = 1) -> TracedTensor:
     return _subtract(c, b, a, alpha=alpha)
 
 
 @function("mul", "multiply")
-def _multiply(c: Calling, a: Any, b: Any) -> Signal:
-    if isinstance(a, Signal) and isinstance(b, Signal):
+def _multiply(c: Calling, a: Any, b: Any) -> TracedTensor:
+    if isinstance(a, TracedTensor) and isinstance(b, TracedTensor):
         c.refuse("multiplies two signals, as a gate or attention does; only products with constants have a form in a graph")
-    return _affine(c, a, values(b), 0.0) if isinstance(a, Signal) else _affine(c, b, values(a), 0.0)
+    return _affine(c, a, values(b), 0.0) if isinstance(a, TracedTensor) else _affine(c, b, values(a), 0.0)
 
 
 @function("div", "true_divide", "divide")
-def _divide(c: Calling, a: Any, b: Any, *, rounding_mode: str | None = None) -> Signal:
-    if not isinstance(a, Signal) or isinstance(b, Signal) or rounding_mode is not None:
+def _divide(c: Calling, a: Any, b: Any, *, rounding_mode: str | None = None) -> TracedTensor:
+    if not isinstance(a, TracedTensor) or isinstance(b, TracedTensor) or rounding_mode is not None:
         c.refuse("divides by a signal, or rounds; only quotients by constants have a form in a graph")
     return _affine(c, a, 1 / values(b).astype(np.float64), 0.0)
 
 
 @function("neg", "negative")
-def _negative(c: Calling, x: Signal) -> Signal:
+def _negative(c: Calling, x: TracedTensor) -> TracedTensor:
     return _affine(c, x, -1.0, 0.0)
 
 
 @function("addcmul")
-def _add_product(c: Calling, a: Any, b: Any, other: Any, *, value: float = 1) -> Signal:
-    if not (isinstance(b, Signal) and not isinstance(a, Signal) and not isinstance(other, Signal)):
+def _add_product(c: Calling, a: Any, b: Any, other: Any, *, value: float = 1) -> TracedTensor:
+    if not (isinstance(b, TracedTensor) and not isinstance(a, TracedTensor) and not isinstance(other, TracedTensor)):
         c.refuse("adds a product that is none of a signal and constants")
     return _affine(c, b, value * values(other), values(a))
 
 
-def _sum(c: Calling, a: Signal, b: Signal) -> Signal:
+def _sum(c: Calling, a: TracedTensor, b: TracedTensor) -> TracedTensor:
     if a.shape != b.shape:
         c.refuse(f"sums {a.shape} and {b.shape}; equal shapes expected: branches are not broadcast")
     return c.node(ops.AddNode, a, b)
 
 
-def _scaled(c: Calling, x: Signal, factor: float, suffix: str) -> Signal:
+def _scaled(c: Calling, x: TracedTensor, factor: float, suffix: str) -> TracedTensor:
     return _affine(c, x, factor, 0.0, suffix=suffix)
 
 
-def _affine(c: Calling, x: Signal, scale: Any, shift: Any, *, suffix: str = "") -> Signal:
+def _affine(c: Calling, x: TracedTensor, scale: Any, shift: Any, *, suffix: str = "") -> TracedTensor:
     """`scale · x + shift`, with a number each for every channel."""
     both = [_per_channel(c, x, np.asarray(constant, np.float64)) for constant in (scale, shift)]
     if (both[0] == 1).all() and (both[1] == 0).all():
@@ -128,7 +128,7 @@ def _affine(c: Calling, x: Signal, scale: Any, shift: Any, *, suffix: str = "") 
     return c.node(ops.BatchNormNode, x, suffix=suffix, scale=factors, shift=offsets)
 
 
-def _per_channel(c: Calling, x: Signal, constant: NDArray[np.float64]) -> NDArray[np.float64]:
+def _per_channel(c: Calling, x: TracedTensor, constant: NDArray[np.float64]) -> NDArray[np.float64]:
     """One number per channel `[C]` of a constant that is broadcast against a signal."""
     if not x.shape:
         c.refuse("computes on a tensor without an axis of channels")
@@ -144,22 +144,22 @@ def _per_channel(c: Calling, x: Signal, constant: NDArray[np.float64]) -> NDArra
 
 
 @function("relu")
-def _relu(c: Calling, x: Signal, inplace: bool = False) -> Signal:  # noqa: ARG001
+def _relu(c: Calling, x: TracedTensor, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     return c.node(ops.ReluNode, x)
 
 
 @function("relu6")
-def _relu6(c: Calling, x: Signal, inplace: bool = False) -> Signal:  # noqa: ARG001
+def _relu6(c: Calling, x: TracedTensor, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     return c.node(ops.ReluNode, x, ceiling=6.0)
 
 
 @function("hardtanh")
-def _hard_tanh(c: Calling, x: Signal, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Signal:  # noqa: ARG001
+def _hard_tanh(c: Calling, x: TracedTensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     return _clamp(c, x, min_val, max_val)
 
 
 @function("clamp", "clip")
-def _clamp(c: Calling, x: Signal, min: Any = None, max: Any = None) -> Signal:
+def _clamp(c: Calling, x: TracedTensor, min: Any = None, max: Any = None) -> TracedTensor:
     low, ceiling = (_number(c, bound) for bound in (min, max))
     if low != 0 or (ceiling is not None and ceiling <= 0):
         c.refuse(f"clips to a range from {low} to {ceiling}; a ReLU, from 0 up to nothing or a positive number, expected")
@@ -167,32 +167,32 @@ def _clamp(c: Calling, x: Signal, min: Any = None, max: Any = None) -> Signal:
 
 
 def _number(c: Calling, bound: Any) -> float | None:
-    if isinstance(bound, Signal) or (isinstance(bound, Tensor) and len(bound.unique()) != 1):
+    if isinstance(bound, TracedTensor) or (isinstance(bound, Tensor) and len(bound.unique()) != 1):
         c.refuse("clips to bounds that differ from value to value; numbers expected")
     return None if bound is None else float(bound.flatten()[0] if isinstance(bound, Tensor) else bound)
 
 
 @function("clamp_min")
-def _clamp_min(c: Calling, x: Signal, min: Any) -> Signal:
+def _clamp_min(c: Calling, x: TracedTensor, min: Any) -> TracedTensor:
     return _clamp(c, x, min)
 
 
 @function("maximum")
-def _maximum(c: Calling, a: Any, b: Any) -> Signal:
-    if isinstance(a, Signal) and isinstance(b, Signal):
+def _maximum(c: Calling, a: Any, b: Any) -> TracedTensor:
+    if isinstance(a, TracedTensor) and isinstance(b, TracedTensor):
         c.refuse("takes the larger of two signals; pooling and ReLU alone have a form in a graph")
-    return _clamp(c, a, b) if isinstance(a, Signal) else _clamp(c, b, a)
+    return _clamp(c, a, b) if isinstance(a, TracedTensor) else _clamp(c, b, a)
 
 
 @function("threshold")
-def _threshold(c: Calling, x: Signal, threshold: float, value: float, inplace: bool = False) -> Signal:  # noqa: ARG001
+def _threshold(c: Calling, x: TracedTensor, threshold: float, value: float, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     if (threshold, value) != (0, 0):
         c.refuse(f"has a threshold of {threshold} and a value of {value}; 0 and 0, a ReLU, expected")
     return c.node(ops.ReluNode, x)
 
 
 @function("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
-def _dropout(c: Calling, x: Signal, p: float = 0.5, training: bool = True, inplace: bool = False) -> Signal:  # noqa: ARG001
+def _dropout(c: Calling, x: TracedTensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     if training and p:
         c.refuse("drops values in evaluation mode too; call it with training=self.training, or use nn.Dropout")
     return x
@@ -214,14 +214,14 @@ def _dropout(c: Calling, x: Signal, p: float = 0.5, training: bool = True, inpla
     "data",
     "requires_grad",
 )
-def _same(c: Calling, x: Signal, *others: Any, **options: Any) -> Signal:  # noqa: ARG001
+def _same(c: Calling, x: TracedTensor, *others: Any, **options: Any) -> TracedTensor:  # noqa: ARG001
     return x
 
 
 @function("batch_norm")
 def _batch_norm(
     c: Calling,
-    x: Signal,
+    x: TracedTensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -229,7 +229,7 @@ def _batch_norm(
     training: bool = False,
     momentum: float = 0.1,  # noqa: ARG001
     eps: float = 1e-5,
-) -> Signal:
+) -> TracedTensor:
     if training or running_mean is None or running_var is None:
         c.refuse("batch norm without running statistics has no fixed form; set track_running_stats, and evaluation mode")
     c.one_lead(x)
@@ -245,7 +245,7 @@ def _batch_norm(
 @function("instance_norm")
 def _instance_norm(
     c: Calling,
-    x: Signal,
+    x: TracedTensor,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
     weight: Tensor | None = None,
@@ -253,15 +253,15 @@ def _instance_norm(
     use_input_stats: bool = True,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> Signal:
+) -> TracedTensor:
     if use_input_stats:
         c.refuse("its statistics are those of each sample, and cannot be folded into weights; use batch norm")
     return _batch_norm(c, x, running_mean, running_var, weight, bias, False, momentum, eps)
 
 
 @function("cat", "concat", "concatenate")
-def _concatenate(c: Calling, tensors: Any, dim: int = 0) -> Signal:
-    signals = [one for one in tensors if isinstance(one, Signal)]
+def _concatenate(c: Calling, tensors: Any, dim: int = 0) -> TracedTensor:
+    signals = [one for one in tensors if isinstance(one, TracedTensor)]
     axis = signals[0].sample_axis(dim)
     if axis < 0:
         c.refuse("joins tensors along the batch or time; channels and positions alone can be joined")
@@ -269,7 +269,7 @@ def _concatenate(c: Calling, tensors: Any, dim: int = 0) -> Signal:
         return signals[0] if len(signals) == 1 else c.node(ops.ConcatNode, *signals, axis=axis)
     before, after, seen = 0, 0, False
     for one in tensors:
-        if isinstance(one, Signal):
+        if isinstance(one, TracedTensor):
             seen = True
             continue
         if torch.count_nonzero(one):

@@ -8,7 +8,7 @@ import numpy as np
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Shape
 from neurodeploy.graph.tracing.rules import Calling, each, function, refused
-from neurodeploy.graph.tracing.signals import Signal
+from neurodeploy.graph.tracing.signals import TracedTensor
 
 refused(
     *(f"{kind}max_pool{axes}d_with_indices" for kind in ("", "adaptive_") for axes in (1, 2, 3)),
@@ -20,14 +20,14 @@ refused(
 @function("max_pool1d", "max_pool2d", "max_pool3d")
 def _max_pool(
     c: Calling,
-    x: Signal,
+    x: TracedTensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,  # noqa: ARG001 - the result has the size that it makes
     return_indices: bool = False,
-) -> Signal:
+) -> TracedTensor:
     axes = len(x.shape) - 1
     if return_indices or set(each(dilation, axes)) != {1}:
         c.refuse("is a pool with dilation or indices, which has no form in a graph; leave them out")
@@ -39,14 +39,14 @@ def _max_pool(
 @function("avg_pool1d", "avg_pool2d", "avg_pool3d")
 def _avg_pool(
     c: Calling,
-    x: Signal,
+    x: TracedTensor,
     kernel_size: Any,
     stride: Any = None,
     padding: Any = 0,
     ceil_mode: bool = False,  # noqa: ARG001
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-) -> Signal:
+) -> TracedTensor:
     kernel, stride = _windows(c, x, kernel_size, stride)
     given = each(padding, len(kernel))
     pads = _padding(c, x, kernel, stride, given)
@@ -61,7 +61,7 @@ def _avg_pool(
     return c.node(ops.AvgPoolNode, x, kernel=kernel, stride=stride, padding=pads, count_padding=counted)
 
 
-def _windows(c: Calling, x: Signal, kernel_size: Any, stride: Any) -> tuple[Shape, Shape]:
+def _windows(c: Calling, x: TracedTensor, kernel_size: Any, stride: Any) -> tuple[Shape, Shape]:
     axes = len(c.result.shape) - len(x.lead) - 1
     c.one_lead(x)
     if axes < 1 or len(x.shape) != axes + 1:
@@ -72,7 +72,7 @@ def _windows(c: Calling, x: Signal, kernel_size: Any, stride: Any) -> tuple[Shap
     return kernel, kernel if stride is None or stride == () or stride == [] else each(stride, axes)
 
 
-def _padding(c: Calling, x: Signal, kernel: Shape, stride: Shape, given: Shape) -> tuple[tuple[int, int], ...]:
+def _padding(c: Calling, x: TracedTensor, kernel: Shape, stride: Shape, given: Shape) -> tuple[tuple[int, int], ...]:
     """Before and after each axis, so that the result has the size that torch gave it; empty if there is none."""
     pads = []
     for size, made, k, s, before in zip(x.shape[1:], c.result.shape[-len(kernel) :], kernel, stride, given, strict=True):
@@ -82,20 +82,20 @@ def _padding(c: Calling, x: Signal, kernel: Shape, stride: Shape, given: Shape) 
 
 
 @function("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
-def _adaptive_average(c: Calling, x: Signal, output_size: Any) -> Signal:  # noqa: ARG001 - the result has it
+def _adaptive_average(c: Calling, x: TracedTensor, output_size: Any) -> TracedTensor:  # noqa: ARG001 - the result has it
     kernel = _adapted(c, x)
     return c.node(ops.AvgPoolNode, x, kernel=kernel, stride=kernel)
 
 
 @function("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
-def _adaptive_maximum(c: Calling, x: Signal, output_size: Any, return_indices: bool = False) -> Signal:  # noqa: ARG001
+def _adaptive_maximum(c: Calling, x: TracedTensor, output_size: Any, return_indices: bool = False) -> TracedTensor:  # noqa: ARG001
     if return_indices:
         c.refuse("answers indices, which have no form in a graph")
     kernel = _adapted(c, x)
     return c.node(ops.MaxPoolNode, x, kernel=kernel, stride=kernel)
 
 
-def _adapted(c: Calling, x: Signal) -> Shape:
+def _adapted(c: Calling, x: TracedTensor) -> Shape:
     c.one_lead(x)
     sizes = tuple(c.result.shape[2:])
     if len(x.shape) != len(sizes) + 1:
@@ -107,17 +107,17 @@ def _adapted(c: Calling, x: Signal) -> Shape:
 
 
 @function("mean")
-def _mean(c: Calling, x: Signal, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Signal:  # noqa: ARG001
+def _mean(c: Calling, x: TracedTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TracedTensor:  # noqa: ARG001
     return _reduced(c, x, dim, keepdim, ops.AvgPoolNode)
 
 
 @function("amax")
-def _maximum(c: Calling, x: Signal, dim: Any = (), keepdim: bool = False) -> Signal:
+def _maximum(c: Calling, x: TracedTensor, dim: Any = (), keepdim: bool = False) -> TracedTensor:
     return _reduced(c, x, dim, keepdim, ops.MaxPoolNode)
 
 
 @function("sum")
-def _sum(c: Calling, x: Signal, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Signal:  # noqa: ARG001
+def _sum(c: Calling, x: TracedTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TracedTensor:  # noqa: ARG001
     axes = _axes(c, x, dim)
     if -len(x.lead) <= min(axes) < 0:
         c.refuse("sums over time or the batch; take the mean over time, or a layer of neurons that integrates")
@@ -127,13 +127,13 @@ def _sum(c: Calling, x: Signal, dim: Any = None, keepdim: bool = False, *, dtype
     return c.node(ops.BatchNormNode, mean, scale=factors, shift=np.zeros_like(factors))
 
 
-def _axes(c: Calling, x: Signal, dim: Any) -> tuple[int, ...]:
+def _axes(c: Calling, x: TracedTensor, dim: Any) -> tuple[int, ...]:
     if dim is None or dim in ((), []):
         c.refuse("reduces the batch too; name the axes")
     return tuple(sorted(x.sample_axis(int(one)) for one in (dim if isinstance(dim, list | tuple) else (dim,))))
 
 
-def _reduced(c: Calling, x: Signal, dim: Any, keepdim: bool, pool: Any, *, suffix: str = "") -> Signal:
+def _reduced(c: Calling, x: TracedTensor, dim: Any, keepdim: bool, pool: Any, *, suffix: str = "") -> TracedTensor:
     axes = _axes(c, x, dim)
     if axes[0] < 0:
         return _over_time(c, x, axes, keepdim, pool)
@@ -155,10 +155,10 @@ def _reduced(c: Calling, x: Signal, dim: Any, keepdim: bool, pool: Any, *, suffi
     return c.shaped(pooled, final, suffix=f"{suffix}.shape")
 
 
-def _over_time(c: Calling, x: Signal, axes: tuple[int, ...], keepdim: bool, pool: Any) -> Signal:
+def _over_time(c: Calling, x: TracedTensor, axes: tuple[int, ...], keepdim: bool, pool: Any) -> TracedTensor:
     reduced = x.lead[axes[0] + len(x.lead)]
     if len(axes) > 1 or keepdim or reduced not in ("T", "1") or pool is not ops.AvgPoolNode:
         c.refuse("reduces the batch, or time other than by its mean alone")
     if reduced == "1":
-        return Signal(x.node, ("B",), x.shape)
+        return TracedTensor(x.node, ("B",), x.shape)
     return c.node(ops.TimeMeanNode, x, lead=("B",))

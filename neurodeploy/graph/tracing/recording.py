@@ -1,11 +1,11 @@
 """Running a module and writing down what it does to its samples, function by function.
 
 Every function of torch that is called while the module runs passes through `_Recorder`, wherever it is called from: a layer's
-own forward, a subclass, a hook, a patched method, a parametrisation. A tensor that depends on the samples is a `Signal`; a
-function of signals becomes nodes by its rule, or is refused by name. What depends on no sample is a constant with the value
-that it has in this run, such as a weight that is computed anew in every forward. Layers of the toolkit that compute over time
-are written down as a whole, by the rules of `neurodeploy.graph.ops`; their class must be the registered one, or one that
-overrides nothing of it.
+own forward, a subclass, a hook, a patched method, a parametrisation. A tensor that depends on the samples is followed; a
+function of such tensors becomes nodes by its rule, or is refused by name. What depends on no sample is a constant with the
+value that it has in this run, such as a weight that is computed anew in every forward. Layers of the toolkit that compute
+over time are written down as a whole, by the rules of `neurodeploy.graph.ops`; their class must be the registered one, or
+one that overrides nothing of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
 from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
 from neurodeploy.graph.tracing.rules import FUNCTIONS, REFUSED, Calling, Draft
-from neurodeploy.graph.tracing.signals import Lead, Signal, arranged
+from neurodeploy.graph.tracing.signals import Lead, TracedTensor, arranged
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
@@ -95,7 +95,7 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
     draft = Draft(batch, reserved, steps, samples.dtype)
     draft.add(ops.InputNode(name="input", shape=tuple(samples.shape[len(lead) :]), timed=timed))
     recorder = _Recorder(network, draft, keep=keep)
-    entering = Signal("input", lead, draft.shapes["input"])
+    entering = TracedTensor("input", lead, draft.shapes["input"])
     samples = samples.detach().clone()  # another tensor than the caller's, which the module may change
     recorder.follow(samples, entering)
     with _evaluating(network), torch.no_grad(), recorder.patched(), recorder:
@@ -136,7 +136,7 @@ class _Followed:
     """A tensor that depends on the samples; kept, so that nothing else gets its id."""
 
     tensor: Tensor
-    signal: Signal
+    signal: TracedTensor
     stale: str = ""
 
 
@@ -171,7 +171,7 @@ class _Recorder(TorchFunctionMode):
         self._function(name, args, kwargs, result)
         return result
 
-    def follow(self, tensor: Tensor, signal: Signal) -> None:
+    def follow(self, tensor: Tensor, signal: TracedTensor) -> None:
         """From now on the tensor is this signal."""
         expected = self.draft.whole(signal)
         if tuple(tensor.shape) != expected:
@@ -180,7 +180,7 @@ class _Recorder(TorchFunctionMode):
         if self.keep and signal.node not in self.values:
             self.values[signal.node] = arranged(signal, tensor, self.draft.batch).detach().clone()
 
-    def signal_of(self, tensor: Tensor) -> Signal | None:
+    def signal_of(self, tensor: Tensor) -> TracedTensor | None:
         found = self.state.followed.get(id(tensor))
         if found is not None and found.stale:
             raise UserError(
@@ -252,7 +252,7 @@ class _Recorder(TorchFunctionMode):
             self.draft.steps = len(result)
         shape, timed = self.draft.shapes[node], self.draft.timed[node]
         flat = result.ndim == 1 + len(shape)
-        self.follow(result, Signal(node, ("T", "B") if timed else ("B",) if flat else ("1", "B"), shape))
+        self.follow(result, TracedTensor(node, ("T", "B") if timed else ("B",) if flat else ("1", "B"), shape))
         return result
 
     def _function(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> None:
@@ -276,7 +276,7 @@ class _Recorder(TorchFunctionMode):
             call.refuse(f"is called in a way that has no form in a graph ({_first_line(error)})")
         here.named = here.named or len(self.draft.nodes) > before
         results = [result] if isinstance(result, Tensor) else list(result)
-        signals = [answer] if isinstance(answer, Signal) else list(answer)
+        signals = [answer] if isinstance(answer, TracedTensor) else list(answer)
         for tensor, signal in zip(results, signals, strict=True):
             if tensor.dtype != self.draft.dtype:
                 call.refuse(f"answers {tensor.dtype}, {self.draft.dtype} expected: a graph computes in one precision")

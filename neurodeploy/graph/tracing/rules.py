@@ -1,6 +1,6 @@
 """What a function of torch becomes in a graph: rules by the function's name, and what they write into.
 
-A rule has the signature of its function. In place of a tensor that depends on the samples it gets a `Signal`; every other
+A rule has the signature of its function. In place of a tensor that depends on the samples it gets a `TracedTensor`; every other
 tensor is a constant of the module, whatever made it. It answers with the signal of the function's result, or one for each of
 several results. What has no rule is refused, never skipped.
 """
@@ -16,10 +16,10 @@ from torch import Tensor
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Node, Shape
-from neurodeploy.graph.tracing.signals import Lead, Signal, regrouped
+from neurodeploy.graph.tracing.signals import Lead, TracedTensor, regrouped
 from neurodeploy.io.errors import UserError
 
-Answer: TypeAlias = Signal | Sequence[Signal]
+Answer: TypeAlias = TracedTensor | Sequence[TracedTensor]
 Rule = TypeVar("Rule", bound=Callable[..., Answer])
 
 FUNCTIONS: dict[str, Callable[..., Answer]] = {}
@@ -67,7 +67,7 @@ class Draft:
         self.nodes[node.name] = node
         return node
 
-    def whole(self, signal: Signal) -> Shape:
+    def whole(self, signal: TracedTensor) -> Shape:
         """The shape of a signal's tensor."""
         size = {"B": self.batch, "T": self.steps, "1": 1, "TB": self.steps * self.batch, "BT": self.steps * self.batch}
         return (*(size[axis] for axis in signal.lead), *signal.shape)
@@ -102,25 +102,27 @@ class Calling:
     def refuse(self, reason: str) -> NoReturn:
         raise UserError(f"{self.where}: {reason}")
 
-    def node(self, kind: type[Any], *reads: Signal, suffix: str = "", lead: Lead | None = None, **fields: Any) -> Signal:
+    def node(
+        self, kind: type[Any], *reads: TracedTensor, suffix: str = "", lead: Lead | None = None, **fields: Any
+    ) -> TracedTensor:
         """Add a node. The signal has the first axes of the one that it reads, if no others are given."""
         if len({read.lead for read in reads}) > 1:
             self.refuse(f"its inputs have the axes {' and '.join(map(str, dict.fromkeys(read.lead for read in reads)))}")
         name = self.draft.free_name(self.name + suffix, layer=self.of_layer)
         inputs = tuple(read.node for read in reads)
         node = self.draft.add(kind(name=name, inputs=inputs, **fields))
-        return Signal(node.name, reads[0].lead if lead is None else lead, self.draft.shapes[node.name])
+        return TracedTensor(node.name, reads[0].lead if lead is None else lead, self.draft.shapes[node.name])
 
-    def shaped(self, signal: Signal, shape: Shape, *, lead: Lead | None = None, suffix: str = "") -> Signal:
+    def shaped(self, signal: TracedTensor, shape: Shape, *, lead: Lead | None = None, suffix: str = "") -> TracedTensor:
         """The same values in C order in another shape of a sample."""
         lead = signal.lead if lead is None else lead
         if shape == signal.shape:
-            return Signal(signal.node, lead, shape)
+            return TracedTensor(signal.node, lead, shape)
         if len(shape) == 1:
             return self.node(ops.FlattenNode, signal, lead=lead, suffix=suffix)
         return self.node(ops.ReshapeNode, signal, lead=lead, suffix=suffix, shape=shape)
 
-    def viewed(self, signal: Signal, after: Shape) -> Signal:
+    def viewed(self, signal: TracedTensor, after: Shape) -> TracedTensor:
         """What a tensor is once it has another shape."""
         before = self.draft.whole(signal)
         found = regrouped(signal, before, after, self.draft.batch)
@@ -132,7 +134,7 @@ class Calling:
         lead, shape = found
         return self.shaped(signal, shape, lead=lead)
 
-    def one_lead(self, signal: Signal, axes: int | None = None) -> None:
+    def one_lead(self, signal: TracedTensor, axes: int | None = None) -> None:
         """Refuse a tensor whose axis 1 is no axis of the sample, or (with `axes`) has another number of spatial ones."""
         if len(signal.lead) != 1 or (axes is not None and len(signal.shape) != axes + 1):
             expected = "" if axes is None else f" and {axes + 1} axes of the sample"

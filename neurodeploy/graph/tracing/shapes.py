@@ -6,7 +6,7 @@ from torch import Tensor
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.tracing.rules import Calling, function, refused
-from neurodeploy.graph.tracing.signals import Signal
+from neurodeploy.graph.tracing.signals import TracedTensor
 
 refused(
     "unbind", "__iter__", reason="the forward loops over an axis: over time, let layers of neurons take `[T, B, …]` at once"
@@ -15,25 +15,25 @@ refused("flip", "roll", "gather", "index_select", "take", "masked_fill", "masked
 
 
 @function(*("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "ravel"))
-def _view(c: Calling, x: Signal, *sizes: Any, **options: Any) -> Signal:  # noqa: ARG001 - the result has the shape
+def _view(c: Calling, x: TracedTensor, *sizes: Any, **options: Any) -> TracedTensor:  # noqa: ARG001 - the result has the shape
     return c.viewed(x, tuple(c.result.shape))
 
 
 @function("permute")
-def _permute(c: Calling, x: Signal, *dims: Any, **named: Any) -> Signal:
+def _permute(c: Calling, x: TracedTensor, *dims: Any, **named: Any) -> TracedTensor:
     order = named.get("dims", dims[0] if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims)
     return _ordered(c, x, [int(dim) % x.axes for dim in order])
 
 
 @function("transpose", "swapaxes", "swapdims")
-def _transpose(c: Calling, x: Signal, dim0: int, dim1: int) -> Signal:
+def _transpose(c: Calling, x: TracedTensor, dim0: int, dim1: int) -> TracedTensor:
     order = list(range(x.axes))
     order[dim0], order[dim1] = order[dim1], order[dim0]
     return _ordered(c, x, order)
 
 
 @function("movedim", "moveaxis")
-def _move(c: Calling, x: Signal, source: int, destination: int) -> Signal:
+def _move(c: Calling, x: TracedTensor, source: int, destination: int) -> TracedTensor:
     if not isinstance(source, int) or not isinstance(destination, int):
         c.refuse("moves several axes at once; use permute")
     order = [axis for axis in range(x.axes) if axis != source % x.axes]
@@ -42,25 +42,25 @@ def _move(c: Calling, x: Signal, source: int, destination: int) -> Signal:
 
 
 @function("t", "T", "mT")
-def _transposed(c: Calling, x: Signal) -> Signal:  # noqa: ARG001
+def _transposed(c: Calling, x: TracedTensor) -> TracedTensor:  # noqa: ARG001
     c.refuse("exchanges the batch and an axis of the sample; permute the axes of the sample alone")
 
 
-def _ordered(c: Calling, x: Signal, order: list[int]) -> Signal:
+def _ordered(c: Calling, x: TracedTensor, order: list[int]) -> TracedTensor:
     first = len(x.lead)
     if sorted(order[:first]) != list(range(first)):
         c.refuse("moves the batch or time among the axes of the sample; they stay first")
     lead = tuple(x.lead[axis] for axis in order[:first])
     axes = tuple(axis - first for axis in order[first:])
     if axes == tuple(range(len(axes))):
-        return Signal(x.node, lead, x.shape)
+        return TracedTensor(x.node, lead, x.shape)
     return c.node(ops.PermuteNode, x, lead=lead, order=axes)
 
 
 @function("__getitem__")
-def _item(c: Calling, x: Signal, index: Any) -> Signal:
+def _item(c: Calling, x: TracedTensor, index: Any) -> TracedTensor:
     entries = list(index) if isinstance(index, tuple) else [index]
-    if any(isinstance(entry, Tensor | Signal | list) for entry in entries):
+    if any(isinstance(entry, Tensor | TracedTensor | list) for entry in entries):
         c.refuse("is indexed by a tensor or list; slices and numbers expected")
     given = sum(entry is not None and entry is not Ellipsis for entry in entries)
     if Ellipsis not in entries:
@@ -90,12 +90,12 @@ def _item(c: Calling, x: Signal, index: Any) -> Signal:
 
 
 @function("narrow")
-def _narrow(c: Calling, x: Signal, dim: int, start: int, length: int) -> Signal:
+def _narrow(c: Calling, x: TracedTensor, dim: int, start: int, length: int) -> TracedTensor:
     return _part(c, x, dim, start, start + length)
 
 
 @function("select")
-def _select(c: Calling, x: Signal, dim: int, index: int) -> Signal:
+def _select(c: Calling, x: TracedTensor, dim: int, index: int) -> TracedTensor:
     axis = x.sample_axis(dim)
     if axis < 0:
         c.refuse("takes one sample or time step; a graph answers for all of them: take the mean over time")
@@ -104,7 +104,7 @@ def _select(c: Calling, x: Signal, dim: int, index: int) -> Signal:
 
 
 @function("chunk", "split", "split_with_sizes", "tensor_split")
-def _split(c: Calling, x: Signal, sizes: Any, dim: int = 0) -> list[Signal]:  # noqa: ARG001 - the results have them
+def _split(c: Calling, x: TracedTensor, sizes: Any, dim: int = 0) -> list[TracedTensor]:  # noqa: ARG001 - the results have them
     parts, start = [], 0
     for i, part in enumerate(c.result):
         parts.append(_part(c, x, dim, start, start + part.shape[dim], suffix=f".{i}"))
@@ -112,7 +112,7 @@ def _split(c: Calling, x: Signal, sizes: Any, dim: int = 0) -> list[Signal]:  # 
     return parts
 
 
-def _part(c: Calling, x: Signal, dim: int, start: int, stop: int, *, suffix: str = "") -> Signal:
+def _part(c: Calling, x: TracedTensor, dim: int, start: int, stop: int, *, suffix: str = "") -> TracedTensor:
     axis = x.sample_axis(dim)
     if axis < 0:
         c.refuse("takes a part of the batch or of the time steps; a graph answers for all of them")
@@ -123,7 +123,7 @@ def _part(c: Calling, x: Signal, dim: int, start: int, stop: int, *, suffix: str
     return c.node(ops.SliceNode, x, suffix=suffix, starts=starts, stops=stops, steps=(1,) * len(x.shape))
 
 
-def _viewed_after(c: Calling, x: Signal) -> Signal:
+def _viewed_after(c: Calling, x: TracedTensor) -> TracedTensor:
     """Axes of one entry are left out, or new ones come in, after a slice."""
     if tuple(c.result.shape) == c.draft.whole(x):
         return x
@@ -131,7 +131,7 @@ def _viewed_after(c: Calling, x: Signal) -> Signal:
 
 
 @function("expand", "expand_as", "repeat", "tile", "broadcast_to")
-def _repeat(c: Calling, x: Signal, *sizes: Any, **named: Any) -> Signal:  # noqa: ARG001 - the result has the shape
+def _repeat(c: Calling, x: TracedTensor, *sizes: Any, **named: Any) -> TracedTensor:  # noqa: ARG001 - the result has the shape
     after, batch = tuple(c.result.shape), c.draft.batch
     if after == c.draft.whole(x):
         return x
@@ -143,15 +143,15 @@ def _repeat(c: Calling, x: Signal, *sizes: Any, **named: Any) -> Signal:  # noqa
 
 
 @function("stack")
-def _stack(c: Calling, tensors: Any, dim: int = 0) -> Signal:
+def _stack(c: Calling, tensors: Any, dim: int = 0) -> TracedTensor:
     if any(one != tensors[0] for one in tensors) or dim != 0 or tensors[0].lead != ("B",):
         c.refuse("stacks tensors; the same static value for every time step alone, or cat over channels, has a form in a graph")
     return _over_steps(c, tensors[0], len(tensors), ("T", "B"))
 
 
-def _over_steps(c: Calling, x: Signal, steps: int, lead: tuple[str, ...]) -> Signal:
+def _over_steps(c: Calling, x: TracedTensor, steps: int, lead: tuple[str, ...]) -> TracedTensor:
     if steps == 1 and lead == ("T", "B"):
-        return Signal(x.node, ("1", "B"), x.shape)
+        return TracedTensor(x.node, ("1", "B"), x.shape)
     encoders = [node for node in c.draft.nodes.values() if isinstance(node, ops.EncodeNode)]
     if any(encoder.steps != steps for encoder in encoders):
         c.refuse(f"repeats a value over {steps} time steps, another one has {encoders[0].steps}")

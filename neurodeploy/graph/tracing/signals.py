@@ -13,7 +13,7 @@ Lead: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Signal:
+class TracedTensor:
     """A tensor that depends on the samples.
 
     Attributes:
@@ -40,7 +40,7 @@ class Signal:
         return dim % self.axes - len(self.lead)
 
 
-def arranged(signal: Signal, tensor: Tensor, batch: int) -> Tensor:
+def arranged(signal: TracedTensor, tensor: Tensor, batch: int) -> Tensor:
     """The tensor as a graph holds it: `[T, B, *shape]`, or `[1, B, *shape]` without time."""
     match signal.lead:
         case ("B",):
@@ -54,7 +54,7 @@ def arranged(signal: Signal, tensor: Tensor, batch: int) -> Tensor:
     return tensor
 
 
-def regrouped(signal: Signal, before: Shape, after: Shape, batch: int) -> tuple[Lead, Shape] | None:
+def regrouped(signal: TracedTensor, before: Shape, after: Shape, batch: int) -> tuple[Lead, Shape] | None:
     """What the axes are once a tensor is viewed in another shape; None if that mixes samples or steps with other axes.
 
     Args:

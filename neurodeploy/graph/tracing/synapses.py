@@ -8,11 +8,11 @@ from torch import Tensor
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops.synapse import array
 from neurodeploy.graph.tracing.rules import Calling, each, function
-from neurodeploy.graph.tracing.signals import Signal
+from neurodeploy.graph.tracing.signals import TracedTensor
 
 
 def _constants(c: Calling, weight: Any, bias: Any) -> dict[str, Any]:
-    if isinstance(weight, Signal) or isinstance(bias, Signal):
+    if isinstance(weight, TracedTensor) or isinstance(bias, TracedTensor):
         c.refuse("has a weight or bias that depends on the samples; constant ones expected")
     return {"weight": array(weight), "bias": None if bias is None else array(bias)}
 
@@ -27,9 +27,9 @@ def _convolution(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
-) -> Signal:
+) -> TracedTensor:
     fields = _constants(c, weight, bias)
-    if not isinstance(x, Signal):
+    if not isinstance(x, TracedTensor):
         c.refuse("convolves a constant with something that depends on the samples")
     axes = weight.ndim - 2
     c.one_lead(x, axes)
@@ -56,7 +56,7 @@ def _transposed(
     output_padding: Any = 0,
     groups: int = 1,
     dilation: Any = 1,
-) -> Signal:
+) -> TracedTensor:
     fields, axes = _constants(c, weight, bias), weight.ndim - 2
     c.one_lead(x, axes)
     geometry: dict[str, Any] = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
@@ -65,7 +65,7 @@ def _transposed(
 
 
 @function("linear")
-def _linear(c: Calling, x: Any, weight: Any, bias: Any = None) -> Signal:
+def _linear(c: Calling, x: Any, weight: Any, bias: Any = None) -> TracedTensor:
     fields = _constants(c, weight, bias)
     if len(x.shape) == 1:
         return c.node(ops.LinearNode, x, **fields)
@@ -81,21 +81,21 @@ def _linear(c: Calling, x: Any, weight: Any, bias: Any = None) -> Signal:
 
 
 @function("matmul", "mm")
-def _product(c: Calling, a: Any, b: Any) -> Signal:
-    if not isinstance(a, Signal) or not isinstance(b, Tensor) or b.ndim != 2:
+def _product(c: Calling, a: Any, b: Any) -> TracedTensor:
+    if not isinstance(a, TracedTensor) or not isinstance(b, Tensor) or b.ndim != 2:
         c.refuse("is a product of two signals, or of a constant with one; `signal @ matrix` has a form in a graph")
     return _linear(c, a, b.T)
 
 
 @function("addmm")
-def _affine_product(c: Calling, bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Signal:
-    if not isinstance(a, Signal) or not isinstance(b, Tensor) or not isinstance(bias, Tensor) or bias.ndim != 1:
+def _affine_product(c: Calling, bias: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> TracedTensor:
+    if not isinstance(a, TracedTensor) or not isinstance(b, Tensor) or not isinstance(bias, Tensor) or bias.ndim != 1:
         c.refuse("is no `signal @ matrix + vector`")
     return _linear(c, a, alpha * b.T, beta * bias)
 
 
 @function("pad")
-def _pad(c: Calling, x: Signal, pad: Any, mode: str = "constant", value: float | None = None) -> Signal:
+def _pad(c: Calling, x: TracedTensor, pad: Any, mode: str = "constant", value: float | None = None) -> TracedTensor:
     sizes = [int(size) for size in pad]
     if mode != "constant":
         c.refuse(f'pads with mode "{mode}", zeros expected: train with zero padding, or pad the samples before the network')

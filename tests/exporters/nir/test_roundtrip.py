@@ -1,5 +1,6 @@
 """A graph written as a NIR file and read again is the same graph, bit for bit, and NIR's own package reads the file."""
 
+import json
 from functools import partial
 
 import nir
@@ -270,3 +271,13 @@ def test_the_same_graph_makes_the_same_bytes(small_named, spiking, tmp_path):
     for name in ("a", "b"):
         write(graph, tmp_path / f"{name}.nir")
     assert (tmp_path / "a.nir").read_bytes() == (tmp_path / "b.nir").read_bytes()
+
+
+@pytest.mark.parametrize("padding", [(), ((1, 1), (0, 0))])
+def test_the_metadata_of_a_pool_tell_its_padding_if_it_has_one_so_that_earlier_versions_read_others(tmp_path, padding):
+    pool = ops.AvgPoolNode(name="pool", inputs=("input",), kernel=(2, 2), stride=(2, 2), padding=padding)
+    entry, out = ops.InputNode(name="input", shape=(1, 4, 4), timed=True), ops.OutputNode(name="out", inputs=("pool",))
+    write(Graph([entry, pool, out]), tmp_path / "pool.nir")
+    told = json.loads(load(tmp_path / "pool.nir").metadata["neurodeploy"])["members"][1]["constants"]
+    assert set(told) == {"kernel", "stride"} | ({"padding"} if padding else set())
+    assert read(tmp_path / "pool.nir")["pool"].padding == padding

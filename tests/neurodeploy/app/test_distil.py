@@ -126,6 +126,7 @@ def test_a_student_learns_in_place_and_the_teacher_stays_as_it_was(ann, tmp_path
         (None, ["cross-entropy", "response"]),
         ([nd.losses.CrossEntropy(weight=0), nd.losses.Response()], ["cross-entropy", "response"]),
         ([nd.losses.FullRange()], ["full-range"]),
+        ([{"kind": "response", "weight": 0.5}], ["cross-entropy", "response"]),
     ],
 )
 def test_cross_entropy_is_added_unless_a_term_reads_the_labels(ann, tmp_path, losses, expected):
@@ -271,6 +272,7 @@ REFUSED = [
     ({"teacher": lambda: None}, "loss term response: needs a teacher, none was given"),
     ({"losses": [nd.losses.Activity()]}, "teacher: no loss term asks it"),
     ({"losses": [nd.losses.Response]}, "losses: the class Response found, terms of neurodeploy.losses expected"),
+    ({"losses": [{"kind": "respons"}]}, "losses: kind: 'respons' found"),
     ({"losses": [nd.losses.SelfDistillation(), nd.losses.Response()], "student": lambda: student(steps=1)}, "one time step"),
     ({"losses": [nd.losses.Laf()], "teacher": lambda: Ann(width=9)}, "loss term laf: features of 12 values found"),
     ({"losses": [nd.losses.Feature()], "teacher": lambda: Ann(width=9)}, r"feature: tap relu has the shape \(12,\) in the"),

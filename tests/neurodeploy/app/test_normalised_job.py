@@ -1,6 +1,7 @@
 """The main job on images whose values are normalised: the deployed network takes them as they are stored."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from neurodeploy.app.deployment import deploy
 from neurodeploy.app.run import run
 from neurodeploy.cli.main import main
 from neurodeploy.data import Digits, Normalization
-from neurodeploy.data.dataset import NormalizedDataSet
 from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics.encodings import PoissonEncoding
 from neurodeploy.dynamics.layers import Flatten, Neuron, TimeMean
@@ -128,16 +128,11 @@ def test_a_fine_tuned_network_takes_images_as_they_are_stored(folder, tmp_path):
     assert manifest.input_grid.rounded
 
 
-class Set(NormalizedDataSet):
-    kind: str = "digits"
-
-    def load(self):
-        return self.normalized(Digits().load())
-
-
 @pytest.fixture(scope="module")
 def data():
-    return Set(normalize=NORMAL).load()
+    stored = Digits().load()
+    train, test = (Normalized(samples, NORMAL) for samples in (stored.train_samples, stored.test_samples))
+    return replace(stored, train_samples=train, test_samples=test, normalization=NORMAL)
 
 
 def network(*entry: torch.nn.Module) -> torch.nn.Module:

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from neurodeploy.app.compare import Gathering
 from neurodeploy.app.deployment import check_targets, deploy
 from neurodeploy.app.model import load_model
 from neurodeploy.app.train import train_recipe
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe, load, parse
+from neurodeploy.recipe.sweep import load_space
 from neurodeploy.training import checkpoint
 from neurodeploy.training.parallel import fabric_on
 from neurodeploy.training.parts import check_parts
@@ -399,3 +401,27 @@ class Around(nn.Module):
     with pytest.raises(UserError, match="its values are not spikes and leave the encoder"):
         check_targets(settings, data)
     sys.modules.pop("own_uncut_network")
+
+
+@pytest.mark.usefixtures("folder")
+def test_two_data_sets_of_one_kind_are_not_taken_for_each_other_when_their_networks_are_compared():
+    paths = []
+    for name, count in (("first_own_data", 24), ("second_own_data", 40)):
+        Path(f"{name}.py").write_text(MODULE.replace("count=24", f"count={count}"))
+        paths.append(trained(recipe(data=f'kind = "{name}:Squares"', network='kind = "own_parts:dense"'), name))
+    compared = Gathering(("cmos45-fp32",), "cmos45-fp32").contenders([paths[0]])
+    compared += Gathering(("cmos45-fp32",), "cmos45-fp32").contenders([paths[1]])
+    together = Gathering(("cmos45-fp32",), "cmos45-fp32")
+    samples = [together.contenders([path])[0].reports[0].samples for path in paths]
+    assert samples == [one.reports[0].samples for one in compared] == [24, 40]
+    for name in ("first_own_data", "second_own_data"):
+        sys.modules.pop(name)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_search_calls_an_own_part_by_its_name_after_the_colon():
+    recipe(loss='{ kind = "own_parts:distance", scale = 1.0 }')
+    with Path("own.toml").open("a") as file:
+        file.write('[[sweep.parameter]]\npath = "student.student.loss.distance.scale"\nlow = 0.5\nhigh = 2.0\n')
+    found = load_space("own.toml").recipe({"student.student.loss.distance.scale": 1.5})
+    assert found.student[0].loss[0].model_dump()["scale"] == 1.5

@@ -235,7 +235,7 @@ def test_an_entry_point_that_leads_nowhere_is_refused_by_name_and_an_unknown_kin
     assert "data set 'broken' of an installed package: 'own_kinds:gone': module own_kinds has no" in refusal(
         cli, "data", 'kind = "broken"'
     )
-    known = "'any', 'broken', 'cifar10', 'cifar10-dvs', 'cifar100', 'digits', 'files', 'fsdd'"
+    known = "'any', 'broken', 'cifar10', 'cifar10-dvs', 'cifar100', 'digits', 'files', 'folder'"
     assert f"data.kind: 'flies' found, one of {known}" in refusal(cli, "data", 'kind = "flies"')
 
 

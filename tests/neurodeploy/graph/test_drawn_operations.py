@@ -256,3 +256,10 @@ def test_onnx_runtime_computes_what_the_reference_computes_and_the_model_is_the_
     path = tmp_path_factory.mktemp("models") / "model.onnx"
     path.write_bytes(model.SerializeToString())
     assert differences(read_graph(path), graph) == ()
+
+
+def test_fields_that_say_nothing_are_left_out_of_a_node_s_content():
+    pool = ops.AvgPoolNode(name="op", inputs=("x",), kernel=(2,), stride=(2,), padding=((0, 0),), count_padding=False)
+    assert ops.content(pool) == {"name": "op", "inputs": ("x",), "kernel": (2,), "stride": (2,)}
+    assert ops.content(_pool_node(padding=((1, 0),)))["padding"] == ((1, 0),)
+    assert ops.content(ops.ReluNode(name="op", inputs=("x",), ceiling=6.0))["ceiling"] == 6

@@ -15,7 +15,7 @@ from neurodeploy.data import Digits
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import load, parse
 from neurodeploy.training import CHECKPOINT, checkpoint
-from neurodeploy.training.experiment import checkpoint_of, train_all
+from neurodeploy.training.experiment import checkpoint_of, silent, train_all
 
 MODULE = """
 from torch import nn
@@ -212,3 +212,113 @@ loss = [{ kind = "laf" }]
     with pytest.raises(UserError, match="holds no tensor"):
         list(train_all(load(str(tmp_path / "again.toml")), tmp_path / "third", data))
     assert not (tmp_path / "third").exists()
+
+
+TWINS = """
+name = "twins"
+steps = 8
+baseline = "converted"
+deployed = "tuned"
+data = {{ kind = "digits" }}
+export = {{ targets = ["onnx"], samples = 4 }}
+{teacher}
+
+[[student]]
+name = "converted"
+spiking = {{ percentile = 99.5 }}
+training = {{ epochs = 0 }}
+
+[[student]]
+name = "tuned"
+spiking = {{ learn_threshold = true }}
+{options}
+training = {{ epochs = 1, learning_rate = 0.01 }}
+loss = [{{ kind = "response" }}, {{ kind = "feature" }}, {{ kind = "laf" }}, {{ kind = "activity", weight = 0.1 }}]
+"""
+OWN = """
+[teacher]
+module = "{module}:make"
+arguments = {{ width = 4 }}
+weights = "w.pt"
+"""
+TRAINED = """
+network = {{ kind = "conv", channels = [6, 8], strides = [2, 1] }}
+teacher = {{ epochs = 8 }}
+"""
+
+
+@pytest.mark.parametrize("teacher", [OWN, TRAINED], ids=["own module", "network of the recipe"])
+def test_students_are_spiking_twins_of_their_teacher(folder, tmp_path, monkeypatch, capsys, teacher):
+    write, _, data = folder
+    module = load(str(write())).teacher.module.partition(":")[0]
+    path = tmp_path / "twins.toml"
+    path.write_text(TWINS.format(teacher=teacher.format(module=module), options=""))
+    code, text = command(monkeypatch, capsys, "run", path, "--output", tmp_path / "run", "--device", "cpu")
+    assert code == 0, text
+    taught, converted, tuned = (checkpoint_of(tmp_path / "run", 0, role) for role in ("teacher", "converted", "tuned"))
+    accuracies = {
+        role.parent.name: nd.evaluate(checkpoint.load(role).network, data.test_samples, data.test_labels).accuracy.percent
+        for role in (taught, converted, tuned)
+    }
+    assert accuracies["converted"] > accuracies["teacher"] - 10
+    assert accuracies["tuned"] > accuracies["teacher"] - 5
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["verify"]["onnx_mismatched_spikes"] == 0
+    loaded = checkpoint.load(tuned)
+    assert type(loaded.network).__name__ == "SpikingTwin"
+    assert loaded.network.steps == 8
+    assert nd.energy(tuned, twin=taught, baseline=converted).total.spikes > 0
+    assert command(monkeypatch, capsys, "evaluate", tuned, "--device", "cpu")[0] == 0
+
+
+def test_a_twin_that_was_killed_goes_on_bit_for_bit(tmp_path):
+    recipe = parse(TWINS.format(teacher=TRAINED.format(), options="").replace("epochs = 1,", "epochs = 3,"), origin="twins")
+    data = Digits().load()
+    *_, (_, _, whole) = train_all(recipe, tmp_path / "whole", data)
+
+    class Stopped(Exception):
+        pass
+
+    class Watcher:
+        def __call__(self, title, epochs, samples):
+            return self if "tuned" in title else silent(title, epochs, samples)
+
+        def __enter__(self):
+            return self.stop
+
+        def __exit__(self, *_):
+            return None
+
+        def stop(self, epoch, _):
+            if epoch == 1:
+                raise Stopped
+
+    with pytest.raises(Stopped):
+        list(train_all(recipe, tmp_path / "cut", data, watcher=Watcher()))
+    *_, (_, _, cut) = train_all(recipe, tmp_path / "cut", data, resume=True)
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in cut.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("network = ", "# "), "network: missing, teacher needs one"),
+        (("spiking = { learn_threshold = true }", ""), "network: missing, tuned needs one"),
+        (("[[student]]", 'code = "latency"\n[[student]]'), 'student converted: spiking: for the codes "direct" and "poisson"'),
+        (("learn_threshold = true }", 'thresholds = "error", percentile = 90 }'), "percentile"),
+        (("{ learn_threshold = true }", "{ }\nneuron = { decay = 1.0 }"), "a spiking twin has IF neurons"),
+        (("{ learn_threshold = true }", "{ }\nconversion = { }"), "spiking and conversion: two ways"),
+    ],
+)
+def test_twins_that_make_no_sense_are_refused_by_their_setting(change, message):
+    teacher = OWN if "tuned needs one" in message else TRAINED
+    text = TWINS.format(teacher=teacher.format(module="collections"), options="").replace(change[0], change[1], 1)
+    with pytest.raises(UserError, match=message):
+        parse(text, origin="twins")
+
+
+def test_a_teacher_without_a_spiking_twin_is_refused_before_it_is_trained(tmp_path):
+    text = TWINS.format(teacher=TRAINED.format(), options="").replace("[[student]]", "", 0)
+    recipe = parse(text.replace('{ kind = "feature" }', '{ kind = "feature", taps = ["nowhere"] }'), origin="twins")
+    with pytest.raises(UserError, match="feature: 'nowhere' is none of the taps that teacher and student share"):
+        list(train_all(recipe, tmp_path / "run", Digits().load()))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,162 @@
+"""Spiking twins in trainings: made of a recipe's teacher, taught by its traced network, and made again from a checkpoint."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from neurodeploy.conversion import Method, SpikingTwin, TracedNetwork
+from neurodeploy.conversion.balancing import balance, usual_reset
+from neurodeploy.conversion.traced import relu_graph
+from neurodeploy.conversion.twin import RateCode, pooled_first
+from neurodeploy.data import DataSet
+from neurodeploy.dynamics.neurons import Reset
+from neurodeploy.graph.stored import StoredNode, restored, stored
+from neurodeploy.io.errors import UserError
+from neurodeploy.io.kinds import kind_of
+from neurodeploy.recipe import Recipe
+from neurodeploy.training.observed import Observed
+
+
+class StoredTwin(BaseModel):
+    """A spiking twin in a checkpoint's header: its graph without weights, and how it is built of it.
+
+    Attributes:
+        steps, repact, code, reset, learn_threshold: as `neurodeploy.conversion.SpikingTwin` was given them.
+        classifier: name of the node that makes logits of features; None without one.
+        nodes: of the ReLU network's graph.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    steps: int
+    repact: bool
+    code: RateCode
+    reset: Reset = "soft"
+    learn_threshold: bool
+    classifier: str | None
+    nodes: tuple[StoredNode, ...]
+
+    def build(self, arrays: Mapping[str, Tensor]) -> SpikingTwin:
+        """The twin, with whatever thresholds.
+
+        Args:
+            arrays: of the nodes: `node/field`, or `node.field` where its state dict holds them.
+
+        Raises:
+            UserError: an array is missing, or the nodes are those of no twin.
+        """
+        found: dict[str, NDArray[np.float32]] = {}
+        for node in self.nodes:
+            for field in node.arrays:
+                array = arrays.get(f"{node.name}/{field}", arrays.get(f"{node.name}.{field}"))
+                if array is None:
+                    raise UserError(f"node {node.name}: its {field} is missing")
+                found[f"{node.name}/{field}"] = array.numpy()
+        twin = SpikingTwin(
+            restored(self.nodes, found),
+            steps=self.steps,
+            repact=self.repact,
+            code=self.code,
+            reset=self.reset,
+            learn_threshold=self.learn_threshold,
+            classifier=self.classifier,
+        )
+        if [node.name for node in twin.graph.nodes] != [node.name for node in self.nodes]:
+            raise UserError("nodes: not in the order of a twin's; written by another version?")
+        return twin
+
+
+def twin_of_role(recipe: Recipe, role: str, teacher: nn.Module, samples: Tensor) -> SpikingTwin:
+    """A student that is the teacher's spiking twin, its thresholds not balanced yet.
+
+    Args:
+        recipe: the experiment.
+        role: name of the student.
+        teacher: trained; left as it is.
+        samples: `[N, …]`, on which it is compared with its graph.
+
+    Raises:
+        UserError: the teacher does something that has no form in a graph, or that firing rates cannot pass.
+    """
+    student = recipe.student_named(role)
+    settings, code = student.spiking, recipe.code_of(role)
+    assert settings is not None
+    assert code != "events"
+    graph = relu_graph(teacher, samples.to(next(teacher.parameters()).device))
+    return SpikingTwin(
+        graph,
+        steps=recipe.steps_of(role),
+        repact=student.repact,
+        code="poisson" if kind_of(code) == "poisson" else "direct",
+        reset=settings.reset or usual_reset(recipe.steps_of(role)),
+        surrogate=settings.surrogate.build(),
+        learn_threshold=settings.learn_threshold,
+        classifier=settings.classifier,
+    )
+
+
+def balanced(twin: SpikingTwin, samples: Tensor, method: Method) -> None:
+    """Balance a twin that has the weights of its ReLU network, wherever it is; see `neurodeploy.conversion.balancing`."""
+    device = next(twin.parameters()).device
+    balance(twin.cpu().eval(), TracedNetwork(twin.graph).eval(), samples.cpu(), method)
+    twin.to(device)
+
+
+def untrained(recipe: Recipe, role: str, data: DataSet) -> nn.Module:
+    """A network of a recipe before its training, to look at its structure; a spiking twin is that of an untrained teacher.
+
+    Raises:
+        UserError: it cannot be built.
+    """
+    channels, classes = data.sample_shape[0], data.classes
+    if role in recipe.relu_roles or recipe.student_named(role).spiking is None:
+        return recipe.build(role, channels, classes)
+    return twin_of_role(recipe, role, recipe.build("teacher", channels, classes).eval(), data.train_samples[:_FEW])
+
+
+_FEW = 3  # samples
+
+
+def stored_twin(twin: SpikingTwin) -> tuple[StoredTwin, dict[str, Tensor]]:
+    """What a header says of a twin, and the arrays of its nodes that are not in its state dict."""
+    nodes, arrays = stored(twin.graph)
+    state = twin.state_dict()
+    held = {
+        name: torch.from_numpy(array.copy())
+        for name, array in arrays.items()
+        if (own := state.get(".".join(name.rsplit("/", 1)))) is None or own.shape != array.shape
+    }
+    header = StoredTwin(
+        steps=twin.steps,
+        repact=twin.repact,
+        code=twin.code,
+        reset=twin.reset,
+        learn_threshold=twin.learn_threshold,
+        classifier=twin.classifier_name,
+        nodes=nodes,
+    )
+    return header, held
+
+
+def traced_teacher(ann: nn.Module, samples: Tensor, *, classes: int, classifier: str | None = None) -> Observed:
+    """A ReLU network as its graph has it, which has the taps that its twin has, by the same names.
+
+    Args:
+        ann: the teacher, left as it is.
+        samples: `[N, …]` as it takes them; the graph is compared with it on them.
+        classes: K.
+        classifier: see `neurodeploy.conversion.TracedNetwork`.
+
+    Returns:
+        On the device of the samples, frozen.
+
+    Raises:
+        UserError: it does something that has no form in a graph.
+    """
+    device = samples.device
+    network = TracedNetwork(pooled_first(relu_graph(ann, samples))[0], classifier=classifier)
+    frozen = network.eval().requires_grad_(False).to(device)
+    return Observed(frozen, classes, network.activations, getattr(frozen, "classifier", None), native=True)
