@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.graph import ops
+from neurodeploy.graph.entry import as_normalization
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Node
 from neurodeploy.graph.transforms import fold_batch_norm
@@ -25,12 +26,13 @@ def fold_scales(graph: Graph) -> Graph:
 
     What divides the sum of two branches divides each of them. A factor moves on through pools, padding, slices and whatever
     else is homogeneous, into the next weights. Where it meets a sum or a join with another factor it becomes a depthwise
-    convolution of size 1, which every target has; a factor of a vector stays.
+    convolution of size 1, which every target has; a factor of a vector stays. What samples are scaled and shifted by before all
+    else becomes their normalisation.
     """
     graph = fold_batch_norm(graph)
     while (pushed := _pushed_through_sums(graph)) is not None:
         graph = fold_batch_norm(_chained(pushed))
-    return _absorbed(_chained(graph))
+    return as_normalization(_absorbed(_chained(graph)))
 
 
 def _pushed_through_sums(graph: Graph) -> Graph | None:
