@@ -232,7 +232,7 @@ training = {{ epochs = 0 }}
 name = "tuned"
 spiking = {{ learn_threshold = true }}
 {options}
-training = {{ epochs = 1, learning_rate = 0.01 }}
+training = {{ epochs = 1, learning_rate = 0.001 }}
 loss = [{{ kind = "response" }}, {{ kind = "feature" }}, {{ kind = "laf" }}, {{ kind = "activity", weight = 0.1 }}]
 """
 OWN = """
