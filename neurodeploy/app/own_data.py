@@ -24,7 +24,7 @@ from neurodeploy.training import checkpoint
 from neurodeploy.training.checkpoint import Header
 
 Part = Literal["test", "training", "all"]
-_AFTER_COLON = {"folder": "folder", "npz": "path", "torch": "factory"}
+_AFTER_COLON = {"folder": "folder", "idx": "folder", "npz": "path", "torch": "factory"}
 """What a generic kind's `kind:REST` gives."""
 _HANDED_ON = ("scale", "normalize")
 """How values are read; a checkpoint's network wants it as in its training."""

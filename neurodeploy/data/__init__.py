@@ -10,6 +10,7 @@ from neurodeploy.data.dataset import DataSetSettings as DataSetSettings
 from neurodeploy.data.digits import Digits as Digits
 from neurodeploy.data.folder import ImageFolder as ImageFolder
 from neurodeploy.data.functions import data_function
+from neurodeploy.data.idx import IdxFiles as IdxFiles
 from neurodeploy.data.mnist import Mnist as Mnist
 from neurodeploy.data.nmnist import Nmnist as Nmnist
 from neurodeploy.data.normalization import Normalization as Normalization

@@ -5,18 +5,17 @@ the bytes. Source: http://yann.lecun.com/exdb/mnist/; downloaded from PyTorch's 
 and others' loaders publish for the same four files.
 """
 
-from math import prod
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neurodeploy.data.dataset import DataSet, Scale, first_of_each_class, from_bytes
 from neurodeploy.data.download import Resource
-from neurodeploy.data.stored import StoredDataSet, read_file
+from neurodeploy.data.idx import plain_or_packed, read_idx
+from neurodeploy.data.stored import StoredDataSet
 from neurodeploy.io.errors import UserError
 
 _MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist"
@@ -27,7 +26,6 @@ _CHECKSUMS = {
     "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
 }
 _SOURCES = tuple(Resource(f"{_MIRROR}/{name}.gz", f"sha256:{checksum}", f"{name}.gz") for name, checksum in _CHECKSUMS.items())
-_MOST = 1_000_000  # samples; the official files have 60,000 and 10,000
 _SIDE = 28
 
 
@@ -58,8 +56,8 @@ class Mnist(StoredDataSet):
 
 
 def _split(folder: Path, prefix: str, limit: int | None, scale: Scale) -> tuple[Tensor, Tensor]:
-    images_path = _plain_or_packed(folder / f"{prefix}-images-idx3-ubyte")
-    labels_path = _plain_or_packed(folder / f"{prefix}-labels-idx1-ubyte")
+    images_path = plain_or_packed(folder / f"{prefix}-images-idx3-ubyte")
+    labels_path = plain_or_packed(folder / f"{prefix}-labels-idx1-ubyte")
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1).astype(np.int64)
     if images.shape[1:] != (_SIDE, _SIDE):
         pixels = "×".join(map(str, images.shape[1:]))
@@ -72,31 +70,3 @@ def _split(folder: Path, prefix: str, limit: int | None, scale: Scale) -> tuple[
     chosen = first_of_each_class(labels, limit, 10, labels_path)
     samples = torch.from_numpy(images[chosen].reshape(-1, 1, _SIDE, _SIDE))
     return from_bytes(samples, scale), torch.from_numpy(labels[chosen])
-
-
-def _plain_or_packed(path: Path) -> Path:
-    return path if path.is_file() else path.with_name(f"{path.name}.gz")
-
-
-def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
-    """An array of bytes from an IDX file.
-
-    Raises:
-        UserError: the file is missing or damaged, no IDX file of so many dimensions, or not as long as its header says.
-    """
-    header = 4 + 4 * dimensions
-    content = read_file(path, at_most=header + _MOST * _SIDE * _SIDE)
-    magic, expected = content[:4], bytes((0, 0, 8, dimensions))
-    if magic != expected:
-        raise UserError(
-            f"{path}: magic number {int.from_bytes(magic, 'big')} found, {int.from_bytes(expected, 'big')} expected "
-            f"(bytes in {dimensions} dimensions); put the official IDX file there"
-        )
-    sizes = [int.from_bytes(content[start : start + 4], "big") for start in range(4, header, 4)]
-    total = header + prod(sizes)
-    if len(content) != total:
-        raise UserError(
-            f"{path}: {len(content):,} bytes found, {total:,} expected from its header; it is damaged, remove it and fetch it "
-            "again"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes)

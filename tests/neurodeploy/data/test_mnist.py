@@ -99,7 +99,7 @@ def test_a_damaged_gzip_file_is_refused_by_name(folder, damage):
 
 
 def test_a_gzip_bomb_is_not_unpacked(folder, monkeypatch):
-    monkeypatch.setattr(mnist, "_MOST", 100)
+    monkeypatch.setattr("neurodeploy.data.idx._MOST_BYTES", 78_416)
     path = folder / f"{STEMS[0]}.gz"
     path.write_bytes(gzip.compress(bytes(10_000_000)))
     (folder / STEMS[0]).unlink()
