@@ -484,9 +484,10 @@ def test_every_term_compares_a_spiking_twin_with_its_network(tmp_path, name):
     assert torch.equal(loaded(TEST[0]).logits, twin(TEST[0]).logits)
 
 
-def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_code(ann, tmp_path):
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_code(ann, tmp_path, reset):
     options = {"losses": [nd.losses.Response(weight=0.5), nd.losses.Feature(), nd.losses.Activity(weight=0.1)], "epochs": 2}
-    twin = nd.spiking(ann, TRAIN[0], steps=4, repact=True, learn_threshold=True)
+    twin = nd.spiking(ann, TRAIN[0], steps=4, repact=True, reset=reset, learn_threshold=True)
     result = train(twin, ann, tmp_path / "run", test=TEST, **options)
     assert result.accuracy.percent > 80
     model = nd.deploy(twin, TEST[0])
@@ -494,8 +495,8 @@ def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_cod
     assert nd.verify(bundle).passed
     loaded = nd.load(tmp_path / "run" / "checkpoint.safetensors")
     assert torch.equal(loaded.module(TEST[0]).step_logits, twin(TEST[0]).step_logits)
-    assert (loaded.module.steps, loaded.module.spiking) == (twin.steps, twin.spiking)
-    again = nd.spiking(ann, TRAIN[0][:50], steps=4, repact=True, learn_threshold=True)
+    assert (loaded.module.steps, loaded.module.spiking, loaded.module.reset) == (twin.steps, twin.spiking, reset)
+    again = nd.spiking(ann, TRAIN[0][:50], steps=4, repact=True, reset=reset, learn_threshold=True)
     assert train(again, ann, tmp_path / "run", test=TEST, resume=True, **options).accuracy == result.accuracy
     assert same(weights(again), weights(twin))
     with pytest.raises(UserError, match="source: a spiking twin's checkpoint holds its graph"):
