@@ -47,8 +47,8 @@ def spiking(
         repact: the last ReLU stays, and is applied at every step (RepAct, EnOF-SNN).
         code: "direct" repeats the sample's current, "poisson" draws spikes (values from 0 to 1).
         reset: of the neurons. "soft" keeps what is above the threshold, so that rates become activations as T grows; "hard"
-            goes to 0, as Loihi does, and wants a training. None: hard up to 16 steps, where a twin is trained before it is used and
-            every target takes it, and soft above.
+            goes to 0, as Loihi does, and wants a training. None: hard up to 16 steps, where a twin is trained before it is used
+            and every target takes it, and soft above.
         surrogate: derivative of the spike in later training.
         learn_threshold: whether later training learns the thresholds too.
         classifier: layer that makes logits of features; the last linear one if None.
