@@ -126,21 +126,24 @@ def place_neurons(twin: nn.Module, name: str, log_threshold: nn.Parameter, chann
 
 def pooled_first(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """A ReLU that max pools alone read comes after them, which is the same in a ReLU network; and the names of such ReLUs."""
-    swapped = []
-    for relu in graph.of(ops.ReluNode):
-        readers = graph.consumers(relu.name)
-        if len(readers) == 1 and isinstance(readers[0], ops.MaxPoolNode):
-            (pool,) = readers
-            swapped.append(relu.name)
-            members = []
-            for node in graph.nodes:
-                if node is pool:
-                    members += [replace(pool, inputs=relu.inputs), replace(relu, inputs=(pool.name,))]
-                elif node is not relu:
-                    reads = tuple(relu.name if source == pool.name else source for source in node.inputs)
-                    members.append(replace(node, inputs=reads) if reads != node.inputs else node)
-            graph = Graph(members)
+    swapped: dict[str, None] = {}
+    for name in [relu.name for relu in graph.of(ops.ReluNode)]:
+        while len(readers := graph.consumers(name)) == 1 and isinstance(readers[0], ops.MaxPoolNode):
+            swapped[name] = None
+            graph = _swapped(graph, graph[name], readers[0])
     return graph, tuple(swapped)
+
+
+def _swapped(graph: Graph, relu: ops.Node, pool: ops.Node) -> Graph:
+    """The graph with a ReLU behind the max pool that alone reads it."""
+    members: list[ops.Node] = []
+    for node in graph.nodes:
+        if node is pool:
+            members += [replace(pool, inputs=relu.inputs), replace(relu, inputs=(pool.name,))]
+        elif node is not relu:
+            reads = tuple(relu.name if source == pool.name else source for source in node.inputs)
+            members.append(replace(node, inputs=reads) if reads != node.inputs else node)
+    return Graph(members)
 
 
 def _check(graph: Graph, code: str) -> None:

@@ -293,5 +293,5 @@ class StudentSettings(Section):
         if self.spiking is not None and self.conversion is not None:
             raise ValueError("spiking and conversion: two ways to begin found, one expected")
         if self.spiking is not None and self.neuron is not None:
-            raise ValueError("neuron: a spiking twin has IF neurons with soft reset; leave neuron out, or spiking")
+            raise ValueError("neuron: a spiking twin has IF neurons; leave neuron out, or spiking")
         return self
