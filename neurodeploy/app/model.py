@@ -323,7 +323,7 @@ def load_model(source: str | Path, nir: NirChoices | None = None, *, module: nn.
         return _of_nir(Path(source), nir or NirChoices())
     if ":" not in source or source.endswith(".safetensors"):
         return of_checkpoint(checkpoint.load(Path(source)))
-    module = module_named(source, what="model")
+    module = module_named(source, what="model", anything=True)
     return Model(source, module.eval(), None, "no samples of its own")
 
 

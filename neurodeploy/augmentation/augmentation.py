@@ -60,14 +60,23 @@ def on_grid(values: Tensor) -> Tensor:
     return values.mul(_STEPS).round_().div_(_STEPS)
 
 
-def to_bytes(values: Tensor) -> Tensor:
-    """Pixels 0 … 1 as levels 0 … 255, whole numbers in float32 of the same shape; what is above 255/256 becomes 255."""
-    return values.to(torch.float32).mul(_STEPS).round_().clamp_(0, _STEPS - 1)
+def levels_of_one(images: Tensor) -> int:
+    """How many levels a pixel of 1 would be above 0: 256 if all pixels are multiples of 1/256 below 1, else 255.
+
+    The bytes of a data set are on the scale 1/256 or 1/255, and a batch shows which: what is on both is 0 or 1 everywhere.
+    """
+    steps = images.to(torch.float32).mul(_STEPS)
+    return _STEPS if bool(((steps == steps.round()) & (steps < _STEPS)).all()) else _STEPS - 1
 
 
-def from_bytes(levels: Tensor, dtype: torch.dtype) -> Tensor:
-    """Levels 0 … 255 as pixels `level / 256` of a floating dtype, on the grid whatever the levels are."""
-    return on_grid(levels.div(_STEPS)).to(dtype)
+def to_bytes(values: Tensor, scale: int = _STEPS) -> Tensor:
+    """Pixels 0 … 1 as levels 0 … 255, whole numbers in float32 of the same shape; `scale` levels are a pixel of 1."""
+    return values.to(torch.float32).mul(scale).round_().clamp_(0, _STEPS - 1)
+
+
+def from_bytes(levels: Tensor, dtype: torch.dtype, scale: int = _STEPS) -> Tensor:
+    """Levels 0 … 255 as pixels `level / scale` of a floating dtype, whole levels whatever they are."""
+    return levels.round().div_(scale).to(dtype)
 
 
 class Augmentation(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from neurodeploy.augmentation import image_operations as operations
-from neurodeploy.augmentation.augmentation import Augmentation, from_bytes, integers, to_bytes, uniform
+from neurodeploy.augmentation.augmentation import Augmentation, from_bytes, integers, levels_of_one, to_bytes, uniform
 from neurodeploy.io.errors import UserError
 
 PolicyStep = tuple[str, float, int]
@@ -73,7 +73,8 @@ class AutoAugment(Augmentation):
     pixels), color, contrast, sharpness and brightness with factor 1 + 0.9 m/9, all with a sign drawn at random; posterize to
     8 − 4 m/9 bits, solarize from level 256 (1 − m/9). The nearest pixel is taken, so that no colour is mixed.
 
-    For images of one or three channels; a pixel of 1 counts as 255/256 in an image that an operation changes.
+    For images of one or three channels, whose pixels are bytes on the scale 1/256 or 1/255, and stay on it. Other values, such
+    as those of resized images, are rounded to multiples of 1/255 where an operation changes an image.
 
     Source: Cubuk et al. (CVPR 2019, arXiv 1805.09501) for the policy (see `cifar10_policy`). The magnitudes are those of the
     public reproductions that spiking networks are commonly trained with: DeepVoltaire's with its grey fill, torchvision's where
@@ -102,7 +103,8 @@ class AutoAugment(Augmentation):
                 f"{self.kind}: pixels from {low:g} to {high:g} found, 0 to 1 expected, as of images on the scale 1/256 or "
                 "1/255; leave this augmentation out"
             )
-        fill = float(to_bytes(torch.tensor(self.fill)))
+        scale = levels_of_one(x)
+        fill = float(to_bytes(torch.tensor(self.fill), scale))
         policy = integers(0, len(CIFAR10_POLICY) - 1, (len(x),), x, generator)
         chance = uniform((2, len(x)), x, generator)
         sign = integers(0, 1, (2, len(x)), x, generator) * 2 - 1
@@ -116,8 +118,8 @@ class AutoAugment(Augmentation):
             groups = kind[step].argsort(stable=True)[: sum(sizes[step])].split(sizes[step])
             for name, group in zip(_NAMES, groups, strict=True):
                 if len(group):
-                    levels = _OPERATIONS[name](to_bytes(result[group]), signed[step, group], fill)
-                    result[group] = from_bytes(levels, x.dtype)
+                    levels = _OPERATIONS[name](to_bytes(result[group], scale), signed[step, group], fill)
+                    result[group] = from_bytes(levels, x.dtype, scale)
         return result
 
 

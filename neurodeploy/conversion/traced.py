@@ -12,23 +12,25 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
 _COMPARED = 64  # samples
+_ATTRIBUTES = frozenset(
+    ("graph", "activations", "classifier_name", "spiking", "steps", "repact", "code", "learn_threshold", "encoding", "notes")
+)
+"""Of a traced network and its twin: no layer can have these names."""
 
 
 class TracedNetwork(nn.Module):
     """Computes a graph with a layer for each of its nodes, under the node's name.
 
     Its answer is a `NetworkOutput`: `taps` are the outputs of its activations, by the names of their nodes; `features` are what
-    its classifier reads. A twin of it (`neurodeploy.conversion.twin`) has the same names.
+    the layer `classifier_name` reads. A twin of it (`neurodeploy.conversion.twin`) has the same names.
 
     Args:
         graph: of static samples, with batch norm folded.
         classifier: name of the node that makes logits of features; the last one, if it is a linear layer, if None.
 
     Raises:
-        UserError: no such node.
+        UserError: no such node, or a layer has a name that the network itself uses.
     """
-
-    classifier: nn.Module
 
     def __init__(self, graph: Graph, *, classifier: str | None = None) -> None:
         super().__init__()
@@ -36,10 +38,14 @@ class TracedNetwork(nn.Module):
         self.activations = tuple(node.name for node in graph.of(ops.ReluNode))
         for node in graph.nodes:
             if not isinstance(node, ops.InputNode | ops.OutputNode):
+                self._check_name(node.name)
                 place(self, node.name, self.layer_of(node))
         self.classifier_name = _classifier(graph, classifier)
-        if self.classifier_name is not None and self.classifier_name != "classifier":
-            self.__dict__["classifier"] = self.get_submodule(self.classifier_name)  # another name, not another layer
+
+    def _check_name(self, name: str) -> None:
+        first = name.partition(".")[0]
+        if first in _ATTRIBUTES or hasattr(type(self), first):
+            raise UserError(f"layer {name}: {first} is an attribute of {type(self).__name__}; rename the layer in your module")
 
     def layer_of(self, node: ops.Node) -> nn.Module:
         """A node's layer, with weights that learn."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from pydantic import Field, ValidationError, field_validator
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler, default_collate
 
 from neurodeploy.data.checking import as_numbers, check_values, checked_labels, classes_of
 from neurodeploy.data.dataset import DataSet, DataSetSettings
@@ -16,7 +16,7 @@ from neurodeploy.data.items import ItemReader, Key, generators_kept, items_of, s
 from neurodeploy.data.npz import Arrays
 from neurodeploy.data.samples import Samples
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.imports import imported, told
+from neurodeploy.io.imports import callable_named, told
 
 Part = tuple[Samples, Tensor]
 
@@ -141,7 +141,8 @@ class TorchDataSet(ItemSettings):
     of one, or a pair of tensors or arrays `(x, y)`. Items of a `Dataset` are read when they are asked for.
 
     Attributes:
-        factory: `package.module:function`; the module may be beside the recipe, or in the current folder.
+        factory: `package.module:function`, or a class derived from torch's `Dataset`; the module may be beside the recipe, or
+            in the current folder. Other functions and classes of installed packages are not called.
         arguments: of the function, by name.
         sample, label, channels, hold, frames, classes, class_names: see `ItemSettings`.
         scale, normalize, test_share, split_seed, workers: see `OwnDataSet`.
@@ -155,7 +156,7 @@ class TorchDataSet(ItemSettings):
     @classmethod
     def _can_be_imported(cls, factory: str) -> str:
         """At once, since the folder of the recipe or checkpoint that names it is looked in while that is read."""
-        imported(factory, what="factory")
+        callable_named(factory, what="factory", kind=Dataset)
         return factory
 
     def load(self) -> DataSet:
@@ -164,7 +165,7 @@ class TorchDataSet(ItemSettings):
         Raises:
             UserError: it cannot be imported or fails, or see `as_data_set`.
         """
-        function = imported(self.factory, what="factory")
+        function = callable_named(self.factory, what="factory", kind=Dataset)
         try:
             made = function(**self.arguments)
         except Exception as error:  # the user's own code may raise anything

@@ -58,20 +58,24 @@ def check_agreement(network: nn.Module, graph: Graph, samples: Tensor) -> int:
 
 def _compare(graph: Graph, layers: dict[str, nn.Module], values: dict[str, Tensor], start: int) -> int:
     """Compare every layer's values on a batch; the number of spikes among them."""
-    spikes, seen = 0, dict[str, Tensor]()
+    spikes, seen, sizes = 0, dict[str, Tensor](), dict[str, Tensor]()
     with torch.no_grad():
         for node in graph.nodes:
             if isinstance(node, ops.InputNode):
                 seen[node.name] = values[node.name].cpu()
+                sizes[node.name] = seen[node.name].abs()
             elif isinstance(node, ops.OutputNode):
                 seen[node.name] = seen[node.inputs[0]]
+                sizes[node.name] = sizes[node.inputs[0]]
             else:
-                reads = [seen[source] for source in node.inputs]
+                reads, known = ([of[source] for source in node.inputs] for of in (seen, sizes))
                 made = _computed(node, layers[node.name], reads)
-                if node.name in values:  # a call that became several nodes has no tensor for the first of them
-                    _check_layer(node, values[node.name].cpu(), made, reads, start)
-                    made = values[node.name].cpu()
-                seen[node.name] = made
+                if node.name in values:
+                    own = values[node.name].cpu()
+                    _check_layer(node, own, made, known, start)
+                    seen[node.name], sizes[node.name] = own, own.abs()
+                else:  # a call that became several nodes has no tensor for the first of them
+                    seen[node.name], sizes[node.name] = made, _sizes(node, known)
                 spikes += made.numel() if isinstance(node, ops.Spiking) else 0
     return spikes
 
@@ -81,13 +85,13 @@ def _computed(node: Node, layer: nn.Module, reads: list[Tensor]) -> Tensor:
     return made.unsqueeze(0) if isinstance(node, ops.TimeMeanNode) else made
 
 
-def _check_layer(node: Node, expected: Tensor, found: Tensor, reads: list[Tensor], start: int) -> None:
+def _check_layer(node: Node, expected: Tensor, found: Tensor, sizes: list[Tensor], start: int) -> None:
     if expected.shape != found.shape:
         raise UserError(f"layer {node.name}: {tuple(expected.shape)} found in the module, {tuple(found.shape)} in its graph")
     if isinstance(node, ops.Spiking):
         wrong, what = expected != found, "spikes"
     else:
-        wrong, what = _far_apart(node, expected, found, reads), "values"
+        wrong, what = _far_apart(node, expected, found, sizes), "values"
     if wrong.any():
         where = tuple(torch.nonzero(wrong)[0].tolist())
         step, sample, *neuron = where
@@ -99,21 +103,23 @@ def _check_layer(node: Node, expected: Tensor, found: Tensor, reads: list[Tensor
         )
 
 
-def _far_apart(node: Node, expected: Tensor, found: Tensor, reads: list[Tensor]) -> Tensor:
+def _far_apart(node: Node, expected: Tensor, found: Tensor, sizes: list[Tensor]) -> Tensor:
     """Where two answers differ by more than rounding."""
     apart = (expected - found).abs()
     if apart.max() <= _SURELY_ROUNDING * expected.abs().max():  # so that the sizes need not be summed
         return torch.zeros_like(expected, dtype=torch.bool)
-    near = apart <= _ROUNDING * _sizes(node, reads) + torch.finfo(torch.float32).tiny
+    near = apart <= _ROUNDING * _sizes(node, sizes) + torch.finfo(torch.float32).tiny
     return ~(near | (torch.isnan(expected) & torch.isnan(found)))
 
 
 def _sizes(node: Node, reads: list[Tensor]) -> Tensor:
-    """The sum of the sizes of what a layer adds up for each of its values."""
+    """The sum of the sizes of what a layer adds up for each of its values, from the sizes of what it reads."""
+    if isinstance(node, ops.Spiking):  # compared without any tolerance
+        return reads[0]
     constants: dict[str, Any] = {
         field.name: np.abs(value)
         for field in fields(node)
         if isinstance(value := getattr(node, field.name), np.ndarray) and value.dtype.kind == "f"
     }
     positive = replace(node, **constants) if constants else node
-    return _computed(positive, positive.layer().eval(), [read.abs() for read in reads]).abs()
+    return _computed(positive, positive.layer().eval(), reads).abs()

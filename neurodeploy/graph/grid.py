@@ -22,6 +22,8 @@ from neurodeploy.graph.ops.operation import exponent as exponent
 from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io.errors import UserError
 
+_ROUNDED = (ops.Weighted, ops.BatchNormNode)
+"""The operations that have weights."""
 DEFAULT = Range(INPUT_BITS, 1 << INPUT_BITS)
 """The grid of inputs that need no rounding."""
 INPUT_GRID = "input_grid"
@@ -35,7 +37,7 @@ class GridLayer:
     """How one layer was rounded.
 
     Attributes:
-        name: of the Conv or Linear node.
+        name: of the Conv, Linear or BatchNorm node.
         exponent: k; the weights are multiples of 2⁻ᵏ, the biases of 2⁻ᵏ⁻¹.
         weight_error: largest |rounded − trained| weight.
     """
@@ -152,13 +154,15 @@ def to_grid(graph: Graph, *, input_bits: int = INPUT_BITS) -> Graph:
         input_bits: of an input's size, at most.
 
     Raises:
-        UserError: a batch norm, or an average over other than 2, 4, 8, … values, stands before the last spiking layer, or a
-            sum could leave the range in which float32 is exact; the message names the node.
+        UserError: an average over other than 2, 4, 8, … values stands before the last spiking layer, or a sum could leave the
+            range in which float32 is exact; the message names the node.
     """
     before = {name for neuron in graph.spiking for name in graph.ancestors(neuron)}
     if not before:
-        raise UserError("graph: no spiking layer found, nothing to put on the exact grid")
-    rounded = Graph(node.rounded() if node.name in before and isinstance(node, ops.Weighted) else node for node in graph.nodes)
+        raise UserError(
+            "graph: no spiking layer found, nothing to put on the exact grid: make its spiking twin with neurodeploy.spiking"
+        )
+    rounded = Graph(node.rounded() if node.name in before and isinstance(node, _ROUNDED) else node for node in graph.nodes)
     fixed = grid_node(rounded) is not None
     for bits in (input_bits,) if fixed else range(input_bits, 0, -1):
         made = _with_inputs_rounded(rounded, bits)
@@ -221,11 +225,15 @@ def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
     """What `to_grid` did to each layer that it rounded."""
     found = []
     for node in graph.nodes:
-        other = rounded[node.name] if isinstance(node, ops.Weighted) else None
-        if isinstance(node, ops.Weighted) and isinstance(other, ops.Weighted) and other is not node:
-            error = float(np.abs(other.weight - node.weight).max())
-            found.append(GridLayer(node.name, exponent(node.weight), error))
+        other = rounded[node.name] if isinstance(node, _ROUNDED) else None
+        if isinstance(node, _ROUNDED) and isinstance(other, _ROUNDED) and other is not node:
+            before, after = _weights(node), _weights(other)
+            found.append(GridLayer(node.name, exponent(before), float(np.abs(after - before).max())))
     return tuple(found)
+
+
+def _weights(node: ops.Weighted | ops.BatchNormNode) -> NDArray[np.float32]:
+    return node.weight if isinstance(node, ops.Weighted) else node.scale
 
 
 def _check_readers(graph: Graph, node: ops.Node) -> None:

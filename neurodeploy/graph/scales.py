@@ -24,7 +24,8 @@ Factors: TypeAlias = NDArray[np.float64]
 def fold_scales(graph: Graph) -> Graph:
     """The same network with its factors in its weights, batch norm folded.
 
-    What divides the sum of two branches divides each of them. A factor moves on through pools, padding, slices and whatever
+    What divides the sum of two branches divides each of them; what scales the largest of a synapse's sums scales the sums. A
+    factor moves on through pools, padding, slices and whatever
     else is homogeneous, into the next weights. Where it meets a sum or a join with another factor it becomes a depthwise
     convolution of size 1, which every target has, as does what remains between other layers; a factor of a vector stays. What
     samples are scaled and shifted by before all else becomes their normalisation.

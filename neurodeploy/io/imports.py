@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, partial
 from importlib import import_module, invalidate_caches
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoints, entry_points
@@ -123,6 +123,39 @@ def told(error: BaseException) -> str:
         return printable(f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_users_file(frame.filename)]
     return printable(f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text)
+
+
+def is_users(thing: Any) -> bool:
+    """Whether a function or class is in a file of the user's.
+
+    A recipe or checkpoint may be a stranger's. It names what is called, with arguments: that must be nothing of Python or of an
+    installed package, such as `subprocess.getoutput`, whatever module of the user's has imported it.
+    """
+    while isinstance(thing, partial):
+        thing = thing.func
+    module = getattr(thing, "__module__", None)
+    code = getattr(sys.modules.get(module or ""), "__file__", None)
+    return module == "__main__" or (code is not None and is_users_file(code))
+
+
+def callable_named(reference: str, *, what: str, kind: type, folder: Path | None = None) -> Any:
+    """What `package.module:name` names, as `imported`, if a recipe or checkpoint may call it.
+
+    Args:
+        reference, what, folder: see `imported`.
+        kind: what it makes; classes that derive from it may be of an installed package.
+
+    Raises:
+        UserError: see `imported`; or it is a function or another class of Python or of an installed package.
+    """
+    found = imported(reference, what=what, folder=folder)
+    derived = isinstance(found, type) and issubclass(found, kind)
+    if callable(found) and not isinstance(found, kind) and not derived and not is_users(found):
+        raise UserError(
+            f"{what} {reference!r}: a function or class of an installed package, which a recipe or checkpoint cannot call "
+            f"unless it derives from torch's {kind.__name__}; write a function of your own that calls it"
+        )
+    return found
 
 
 _OTHERS = (str(Path(os.__file__).parent), str(Path(__file__).parents[1]), "<")

@@ -7,11 +7,16 @@ from typing import Any
 from torch import nn
 
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.imports import imported, is_reference, told
+from neurodeploy.io.imports import callable_named, imported, is_reference, told
 
 
 def module_named(
-    reference: str, *, what: str, arguments: Mapping[str, Any] | None = None, folder: Path | None = None
+    reference: str,
+    *,
+    what: str,
+    arguments: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    anything: bool = False,
 ) -> nn.Module:
     """The module that a name stands for, or that a function or class of that name makes.
 
@@ -20,11 +25,16 @@ def module_named(
         what: it stands for, such as "teacher", for messages.
         arguments: by keyword, for the function or class.
         folder: where to look first.
+        anything: a person has just given the reference: functions of installed packages are called too, which those that a
+            recipe or checkpoint names are not.
 
     Raises:
-        UserError: there is no such name, it makes no torch module, or takes other arguments.
+        UserError: there is no such name, it makes no torch module, takes other arguments, or must not be called.
     """
-    found = imported(reference, what=what, folder=folder)
+    if anything:
+        found = imported(reference, what=what, folder=folder)
+    else:
+        found = callable_named(reference, what=what, kind=nn.Module, folder=folder)
     if isinstance(found, nn.Module):
         if arguments:
             raise UserError(f"{what} {reference!r}: a module already, which takes no arguments; name a function or class")

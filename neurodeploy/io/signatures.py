@@ -1,7 +1,6 @@
 """Settings of a plain function or class of the user's: what a recipe may say are its parameters."""
 
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, PydanticSchemaGenerationError
 
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.imports import is_reference, is_users_file, told
+from neurodeploy.io.imports import is_reference, is_users, told
 from neurodeploy.io.kinds import made
 
 _WRITABLE = (bool, int, float, str, list, tuple, dict)
@@ -67,7 +66,7 @@ def settings_of(
             parameter cannot be a setting.
     """
     origin = f"{what} {kind!r}"
-    if is_reference(kind) and not _is_users(function):
+    if is_reference(kind) and not is_users(function):
         raise UserError(
             f"{origin}: a function of an installed package, which a recipe cannot call; call it in a function of your own, or "
             "derive a class"
@@ -91,13 +90,6 @@ def settings_of(
     subclass.function, subclass.what = staticmethod(function), origin
     subclass.takes = frozenset(name for name in ours if name in parameters)
     return subclass
-
-
-def _is_users(function: Callable[..., Any]) -> bool:
-    """Whether a function is in a file of the user's: a stranger's checkpoint must not call whatever is installed."""
-    module = getattr(function, "__module__", None)
-    code = getattr(sys.modules.get(module or ""), "__file__", None)
-    return module == "__main__" or (code is not None and is_users_file(code))
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

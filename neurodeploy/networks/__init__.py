@@ -13,6 +13,7 @@ from neurodeploy.networks.definition import NetworkOutput as NetworkOutput
 from neurodeploy.networks.definition import NetworkSettings as NetworkSettings
 from neurodeploy.networks.definition import Relu as Relu
 from neurodeploy.networks.definition import SpikingActivations as SpikingActivations
+from neurodeploy.networks.definition import classifier_of as classifier_of
 from neurodeploy.networks.densenet import DenseNet as DenseNet
 from neurodeploy.networks.densenet import DenseNetSpec as DenseNetSpec
 from neurodeploy.networks.resnet import ResNet as ResNet

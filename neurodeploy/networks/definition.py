@@ -29,6 +29,12 @@ class NetworkOutput(NamedTuple):
     taps: dict[str, Tensor]
 
 
+def classifier_of(network: nn.Module) -> nn.Module | None:
+    """The layer of a network of this toolkit that makes logits of features: `classifier`, or that named `classifier_name`."""
+    layers = dict(network.named_modules())
+    return layers.get(getattr(network, "classifier_name", "classifier"))
+
+
 class LayeredNetwork(nn.Module):
     """Layers one after the other, some of them taps, then a classifier and the mean over time.
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from torch import nn
 
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.imports import imported, looking_in
+from neurodeploy.io.imports import callable_named, looking_in
 from neurodeploy.recipe.recipe import Recipe
 
 _BUILT_IN = resources.files("neurodeploy") / "recipes"
@@ -96,7 +97,7 @@ def parse_content(content: dict[str, Any], origin: str) -> Recipe:
     with faults_named(origin):
         recipe = Recipe.model_validate({key: value for key, value in content.items() if key != "sweep"})
     if recipe.teacher.module is not None:  # now that the folder of the recipe is looked in
-        imported(recipe.teacher.module, what=f"{origin}: teacher.module")
+        callable_named(recipe.teacher.module, what=f"{origin}: teacher.module", kind=nn.Module)
     return recipe
 
 

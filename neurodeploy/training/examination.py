@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.imports import told
-from neurodeploy.networks import NetworkOutput
+from neurodeploy.networks import NetworkOutput, classifier_of
 from neurodeploy.training.evaluation import evaluating
 from neurodeploy.training.observed import LayerCall, LayerValue, Layout, Observed, call_of
 from neurodeploy.training.parallel import determined
@@ -157,8 +157,8 @@ class _Examination:
         answer = self.three.answer
         classes = _logits(answer).shape[-1]
         if isinstance(answer, NetworkOutput):
-            classify = getattr(self.module, "classifier", None)
-            return Observed(self.module, classes, tuple(answer.taps), classify if callable(classify) else None, native=True)
+            classify = classifier_of(self.module)
+            return Observed(self.module, classes, tuple(answer.taps), classify, native=True)
         self._loops = self._loops_over_time()
         absent: dict[str, str] = {}
         features, step_logits, classify = self._classifier(absent)

@@ -12,7 +12,7 @@ from neurodeploy.data.samples import in_memory
 from neurodeploy.distillation import TeacherOutput
 from neurodeploy.distillation.term import label_loss
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks import NetworkOutput
+from neurodeploy.networks import NetworkOutput, classifier_of
 from neurodeploy.training.evaluation import evaluating
 from neurodeploy.training.observed import Observed
 
@@ -65,7 +65,7 @@ def as_observed(teacher: nn.Module | Observed) -> Observed:
     """A network of this toolkit as one that is observed; its last layer is called `classifier`."""
     if isinstance(teacher, Observed):
         return teacher
-    classifier = teacher.get_submodule("classifier")
+    classifier = classifier_of(teacher)
     return Observed(teacher, int(getattr(classifier, "out_features", 0)), classify=classifier, native=True)
 
 

@@ -17,6 +17,7 @@ from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.graph.stored import StoredNode, restored, stored
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.kinds import kind_of
+from neurodeploy.networks import classifier_of
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.observed import Observed
 
@@ -159,4 +160,4 @@ def traced_teacher(ann: nn.Module, samples: Tensor, *, classes: int, classifier:
     device = samples.device
     network = TracedNetwork(pooled_first(relu_graph(ann, samples))[0], classifier=classifier)
     frozen = network.eval().requires_grad_(False).to(device)
-    return Observed(frozen, classes, network.activations, getattr(frozen, "classifier", None), native=True)
+    return Observed(frozen, classes, network.activations, classifier_of(frozen), native=True)

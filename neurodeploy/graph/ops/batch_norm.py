@@ -1,9 +1,10 @@
 """Batch normalisation, as it is at inference."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from neurodeploy.graph.ops.conv import ConvNode
 from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Range, Shape, Weights, traced
 from neurodeploy.graph.ops.synapse import array
 from neurodeploy.io.errors import UserError
@@ -43,8 +44,32 @@ class BatchNormNode(Operation):
         layer.bias = nn.Parameter(torch.from_numpy(self.shift.copy()), requires_grad=False)
         return layer
 
-    def exact_range(self, inputs: Sequence[Range]) -> Range:  # noqa: ARG002
-        raise UserError(f"node {self.name}: batch norm found; fold it into the synapse before it (fold_batch_norm)")
+    def exact_range(self, inputs: Sequence[Range]) -> Range:
+        return self._weighted().exact_range(inputs)
+
+    def rounded(self) -> "BatchNormNode":
+        """With scales that are multiples of 2⁻ᵏ, and shifts of 2⁻ᵏ⁻¹, as those of `Weighted.rounded`.
+
+        Raises:
+            UserError: a scale or shift is not finite.
+        """
+        made = self._weighted().rounded()
+        assert made.bias is not None
+        return replace(self, scale=made.weight.reshape(-1), shift=made.bias)
+
+    def _weighted(self) -> ConvNode:
+        """As a convolution of size 1 that keeps the channels apart, which adds up the same."""
+        one, none = (1,), (0,)
+        return ConvNode(
+            name=self.name,
+            inputs=self.inputs,
+            weight=self.scale.reshape(-1, 1, 1),
+            bias=self.shift,
+            stride=one,
+            padding=none,
+            dilation=one,
+            groups=len(self.scale),
+        )
 
 
 @traced(*(f"neurodeploy.dynamics.scaling.{kind}" for kind in ("Affine", "InThresholds", "OfThreshold")))

@@ -282,3 +282,8 @@ def _concatenate(c: Calling, tensors: Any, dim: int = 0) -> TracedTensor:
         c.refuse("joins several signals and zeros; pad one of them instead")
     pads = tuple((before, after) if i == axis else (0, 0) for i in range(len(signals[0].shape)))
     return c.node(ops.PadNode, signals[0], pads=pads)
+
+
+@function("hstack")
+def _side_by_side(c: Calling, tensors: Any) -> TracedTensor:
+    return _concatenate(c, tensors, 1)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from neurodeploy.dynamics.encodings import EventInput
@@ -88,6 +89,7 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
             operation.
     """
     _check_arguments(network)
+    _check_weights(network)
     lead = lead_of(network, timed=timed)
     batch = samples.shape[lead.index("B")]
     reserved = frozenset(name for name, _ in network.named_modules())
@@ -105,7 +107,8 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
             raise
         except Exception as error:  # the user's forward may raise anything
             where = recorder.state.failed or type(network).__name__
-            raise UserError(f"{where}: does not run on samples {tuple(samples.shape)}: {_first_line(error)}") from None
+            hint = _precision_of(network, samples)
+            raise UserError(f"{where}: does not run on samples {tuple(samples.shape)}: {hint or _first_line(error)}") from None
     answer = _logits(network, answer)
     signal = recorder.signal_of(answer)
     if signal is None:
@@ -199,7 +202,7 @@ class _Recorder(TorchFunctionMode):
                         f"layer {path or type(module).__name__} ({type(module).__name__}): is compiled, and what it computes "
                         "cannot be followed; give the Python module that it was made of"
                     )
-                compiled = module.__dict__.get("_modules", {}).get("_orig_mod")
+                compiled = module._orig_mod if type(module).__name__ == "OptimizedModule" else None
                 module.__dict__["forward"] = self._forward(path, module, compiled)
             yield
 
@@ -303,8 +306,11 @@ class _Recorder(TorchFunctionMode):
         """Whether what a layer answers can be followed, if what it reads can."""
         if not any(id(tensor) in self.state.followed for tensor in _tensors(args)):
             return
-        lost = [tensor for tensor in _tensors(result) if id(tensor) not in self.state.followed and tensor.is_floating_point()]
-        if lost and any(tensor.ndim and self.draft.batch in tensor.shape for tensor in lost):
+        # a tensor without values, such as the features of a network that has none, says nothing of what was read
+        lost = [
+            one for one in _tensors(result) if id(one) not in self.state.followed and one.is_floating_point() and one.numel()
+        ]
+        if any(tensor.ndim and self.draft.batch in tensor.shape for tensor in lost):
             raise UserError(
                 f"{self._where('')}: what it answers cannot be followed back to what it reads: something compiled, or outside "
                 "torch, computes it; write it in torch's functions"
@@ -387,11 +393,30 @@ def _check_arguments(network: nn.Module) -> None:
         )
 
 
+def _check_weights(network: nn.Module) -> None:
+    """Whether there are weights to write down."""
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if is_lazy(tensor):
+            layer = name.rpartition(".")[0] or type(network).__name__
+            raise UserError(f"layer {layer}: its weights have no shape yet; call the module on samples once, and train it")
+        if tensor.is_meta:
+            raise UserError(f'tensor {name}: on the device "meta", which holds no values; load the weights first')
+
+
+def _precision_of(network: nn.Module, samples: Tensor) -> str:
+    """What is wrong if the weights are of another precision than samples are."""
+    for name, weight in network.named_parameters():
+        if weight.is_floating_point() and weight.dtype != samples.dtype:
+            return f"tensor {name} is {weight.dtype}, {samples.dtype} expected; call .float() on the module first"
+    return ""
+
+
 def _logits(network: nn.Module, answer: Any) -> Tensor:
     found = answer.logits if isinstance(answer, NetworkOutput) else getattr(answer, "logits", answer)
     if not isinstance(found, Tensor):
         raise UserError(
-            f"{type(network).__name__}: its output is {type(found).__name__}, one tensor or a NetworkOutput expected"
+            f"{type(network).__name__}: its output is {type(found).__name__}, one tensor or a NetworkOutput expected; wrap it "
+            "in a module that returns its logits"
         )
     return found
 
@@ -421,6 +446,8 @@ def _tensors(values: Any) -> Iterator[Tensor]:
 def _name(function: Callable[..., Any]) -> str:
     """`relu` of `torch.relu_`, `Tensor.relu` and `torch.nn.functional.relu`; `shape` of the property."""
     full = resolve_name(function) or getattr(function, "__name__", str(function))
+    if full == "torch.spmm":  # torch.mm is the same object, by the name that everyone knows
+        full = "torch.mm"
     parts = full.split(".")
     name = parts[-2] if parts[-1] == "__get__" else parts[-1]
     return _DUNDERS.get(name, name if name.startswith("__") else name.rstrip("_"))

@@ -295,7 +295,10 @@ REFUSED = [
     ({"known_teacher": True, "losses": [nd.losses.Feature()]}, "known_teacher: its answers"),
     ({"precision": "float16"}, "needs a GPU"),
     ({"source": "nowhere:make"}, "source 'nowhere:make': no module"),
-    ({"source": "collections:OrderedDict"}, "makes a OrderedDict, a torch module expected"),
+    (
+        {"source": "collections:OrderedDict"},
+        "a function or class of an installed package, which a recipe or checkpoint cannot call",
+    ),
     ({"teacher": "runs/absent.safetensors"}, "absent.safetensors: no such file"),
 ]
 
@@ -407,6 +410,17 @@ def test_a_checkpoint_makes_its_module_again(ann, tmp_path, modules):
             nd.energy(loaded)
     with pytest.raises(UserError, match="source 'distil_found:wide': makes a module whose weights have other names or shapes"):
         train(made.Student(), ann, tmp_path / "c", source="distil_found:wide", epochs=1)
+
+
+def test_a_strangers_checkpoint_calls_nothing_of_an_installed_package(ann, tmp_path, modules):
+    network = modules("distil_stranger").Student()
+    train(network, ann, tmp_path, epochs=1)
+    path, other = tmp_path / "checkpoint.safetensors", tmp_path / "other.safetensors"
+    header, _ = checkpoint.read(path)
+    checkpoint.save(other, network, header.model_copy(update={"source": "platform:os.getcwd"}), {})
+    with pytest.raises(UserError, match=r"other.safetensors: module 'platform:os.getcwd': .* write a function of your own"):
+        nd.load(other)
+    assert isinstance(nd.load(other, module=network).module, nn.Module)
 
 
 def test_a_checkpoint_of_a_module_that_cannot_be_imported_says_what_to_give(ann, tmp_path):

@@ -104,6 +104,15 @@ def test_an_image_that_nothing_is_done_to_keeps_its_ones(monkeypatch):
     assert set(y.unique().tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("scale", [255, 256])
+def test_bytes_stay_on_their_scale(photographs, scale):
+    x = photographs[:50].float() / scale
+    y = AutoAugment()(x, torch.Generator().manual_seed(1))
+    levels = AutoAugment()(photographs[:50].float() / 256, torch.Generator().manual_seed(1)) * 256
+    assert (y != x).any((1, 2, 3)).sum() > 25
+    assert torch.equal(y, levels / scale)
+
+
 def test_what_comes_from_outside_has_the_fill_value(monkeypatch):
     monkeypatch.setattr(autoaugment, "CIFAR10_POLICY", CIFAR10_POLICY[21:22])  # vertical translation, twice
     monkeypatch.setattr(autoaugment, "_tables", autoaugment._tables.__wrapped__)

@@ -203,6 +203,23 @@ def test_a_recipe_names_the_function_that_makes_the_data():
         TorchDataSet(factory="own_data_of_a_user:make").load()
 
 
+class Installed(Own):
+    """As if it were of an installed package."""
+
+
+Installed.__module__ = "torch.utils.data"
+
+
+@pytest.mark.usefixtures("factories")
+def test_a_recipe_calls_classes_of_data_sets_of_installed_packages_and_none_of_their_functions(tmp_path):
+    sys.modules["own_data_of_a_user"].Installed = Installed
+    assert len(TorchDataSet(factory="own_data_of_a_user:Installed").load().test_labels) == 6
+    proof = tmp_path / "called"
+    with pytest.raises(ValueError, match=r"factory 'subprocess:getoutput': .* write a function of your own that calls it"):
+        TorchDataSet(factory="subprocess:getoutput", arguments={"cmd": f"touch {proof}"})
+    assert not proof.exists()
+
+
 def test_a_stratified_choice_has_every_class_by_its_share():
     labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
     for count in (1, 10, 37, 100):

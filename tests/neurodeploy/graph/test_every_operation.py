@@ -71,7 +71,7 @@ EXAMPLES: dict[type[ops.Node], tuple[tuple[int, ...], dict[str, Any]]] = {
 }
 """Operation → shape of its input, and its fields; of those that are not here all fields have defaults."""
 FED_BY_SPIKES = (ops.MaxPoolNode,)  # NIR pools nothing else
-INEXACT = (ops.BatchNormNode, ops.NormalizeNode, ops.TimeMeanNode, ops.OutputNode)
+INEXACT = (ops.NormalizeNode, ops.TimeMeanNode, ops.OutputNode)
 EVERY = list(ops.operations().values())
 
 

@@ -15,6 +15,7 @@ from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.graph.tracing.rules import FUNCTIONS
 from neurodeploy.io.errors import UserError
+from neurodeploy.networks import NetworkOutput
 
 IMAGE, VECTOR = (3, 8, 8), (6,)
 
@@ -166,6 +167,7 @@ FOLLOWED = {
         b=nn.Conv2d(3, 4, 1),
         c=nn.Conv2d(9, 5, 8),
     ),
+    "layers side by side": lambda: Given(lambda m, x: torch.hstack([m.a(x), x]), a=nn.Conv2d(3, 2, 1)),
     "concatenation with zeros": lambda: Given(lambda m, x: m.a(torch.cat([x, torch.zeros_like(x)], 1)), a=nn.Conv2d(6, 2, 3)),
     "an option-A shortcut": lambda: Given(
         lambda m, x: F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 2)) + m.a(x), a=nn.Conv2d(3, 7, 3, 2, 1)
@@ -218,6 +220,7 @@ def test_it_is_followed_and_computes_the_same(kind):
     [
         (lambda: nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9), nn.ReLU(), FakeQuantised(9, 3)), VECTOR),
         (lambda: Given(lambda m, x: F.relu(x @ m.a.weight.T + m.a.bias), a=nn.Linear(6, 4)), VECTOR),
+        (lambda: Given(lambda m, x: torch.mm(x, m.a.weight.t()), a=nn.Linear(6, 4)), VECTOR),
         (lambda: Given(lambda m, x: torch.addmm(m.a.bias, x, m.a.weight.t()), a=nn.Linear(6, 4)), VECTOR),
         (lambda: nn.Sequential(nn.Conv1d(2, 4, 5, 2, 2), nn.ReLU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(16, 3)), (2, 16)),
         (lambda: Given(lambda m, x: m.a(x.unsqueeze(1)).mean(-1), a=nn.Conv1d(1, 4, 3)), VECTOR),
@@ -343,12 +346,18 @@ REFUSED = {
     "a script": (lambda: nn.Sequential(torch.jit.script(nn.ReLU())), "layer 0 .*: is compiled"),
     "a mix of the batch": (lambda: Given(lambda _m, x: x.transpose(0, 1)), "moves the batch"),
     "half precision": (lambda: Given(lambda _m, x: x.half()), r"answers torch.float16, torch.float32 expected"),
+    "weights in double precision": (
+        lambda: nn.Sequential(nn.Conv2d(3, 2, 3)).double(),
+        r"layer 0 .*: tensor 0.weight is torch.float64, torch.float32 expected; call .float\(\) on the module",
+    ),
+    "weights without values": (lambda: nn.Conv2d(3, 2, 3, device="meta"), 'tensor weight: on the device "meta"'),
+    "weights without a shape": (lambda: nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d()), "layer 0: .* no shape yet"),
     "a wrong number of channels": (
         lambda: nn.Sequential(nn.Conv2d(4, 2, 3)),
         r"layer 0 .*: does not run on samples \(2, 3, 8, 8\)",
     ),
     "a value that is set": (lambda: Given(lambda _m, x: x.clone().index_fill_(1, torch.tensor([0]), 0.0)), "index_fill"),
-    "two answers": (lambda: Given(lambda _m, x: (x, x)), "its output is tuple"),
+    "two answers": (lambda: Given(lambda _m, x: (x, x)), "its output is tuple, .* wrap it in a module that returns its logits"),
     "an answer that is constant": (
         lambda: Given(lambda _m, x: torch.zeros(len(x), 3)),
         "cannot be followed back",
@@ -390,6 +399,22 @@ def test_the_first_layer_that_differs_is_named_with_step_sample_and_neuron(monke
     message = r"layer 1: step 0, sample \d, neuron \(\d, \d, \d\): [\d.]+ in the module, 0\.5 in its graph; "
     with pytest.raises(UserError, match=message):
         check_agreement(network, trace(network, IMAGE), torch.randn(3, *IMAGE))
+
+
+def test_rounding_of_a_call_that_became_several_nodes_is_no_difference():
+    torch.manual_seed(0)
+    network = nn.Linear(4, 4)
+    x = torch.rand(1, 4).repeat(3, 1)[:, None].repeat(1, 2, 1)
+    with torch.no_grad():  # sums that all but cancel: their rounding is that of their terms
+        network.bias.copy_(-(x[0, 0] @ network.weight.T) * (1 - 1e-6))
+    graph = trace(network, (2, 4))
+    assert [node.kind for node in graph.nodes][1:-1] == ["Permute", "Conv", "Permute"]
+    check_agreement(network, graph, x)
+
+
+def test_a_network_that_has_no_features_answers_with_an_empty_tensor_of_them():
+    network = Given(lambda m, x: NetworkOutput(m.a(x), m.a(x)[None], x.new_zeros(1, len(x), 0), {}), a=nn.Linear(6, 4))
+    assert [node.kind for node in trace(nn.Sequential(network), VECTOR).nodes][1] == "Linear"
 
 
 def test_weights_that_changed_since_the_trace_are_named():

@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.imports import imported, is_reference, looking_in
+from neurodeploy.io.imports import callable_named, imported, is_reference, looking_in
 
 FILES = {
     "parts_of_a_user.py": "import helper_of_a_user\nclass Wine:\n    kind = 'red'\nanswer = helper_of_a_user.number\n",
@@ -87,6 +88,55 @@ def test_another_module_of_the_same_name_is_not_taken_for_it(folder, tmp_path):
     (tmp_path / "other" / "helper_of_a_user.py").write_text("number = 7\n")
     with pytest.raises(UserError, match=r"other/helper_of_a_user.py, but .*own/helper_of_a_user.py has been imported"):
         imported("helper_of_a_user:number", what="network", folder=tmp_path / "other")
+
+
+CALLED = """
+from functools import partial
+from subprocess import getoutput
+
+from torch import nn
+
+
+def make():
+    return nn.Linear(2, 2)
+
+
+class Net(nn.Sequential):
+    pass
+
+
+ready, half, shell = Net(), partial(nn.Linear, 2, 2), partial(getoutput, "ls")
+"""
+
+
+@pytest.mark.parametrize(
+    ("reference", "allowed"),
+    [
+        ("called_of_a_user:make", True),
+        ("called_of_a_user:Net", True),
+        ("called_of_a_user:ready", True),
+        ("torch.nn:Linear", True),
+        ("torch.nn:functional.relu", False),
+        ("called_of_a_user:getoutput", False),
+        ("called_of_a_user:shell", False),
+        ("called_of_a_user:make.__class__", False),
+        ("called_of_a_user:make.__globals__.get", False),
+        ("subprocess:getoutput", False),
+        ("subprocess:Popen", False),
+        ("os:system", False),
+        ("builtins:exec", False),
+        ("neurodeploy:load", False),
+    ],
+)
+def test_a_recipe_or_checkpoint_can_call_the_users_own_code_and_classes_of_its_kind_alone(folder, reference, allowed):
+    (folder / "called_of_a_user.py").write_text(CALLED)
+    if allowed:
+        found = callable_named(reference, what="teacher", kind=nn.Module, folder=folder)
+        assert found is imported(reference, what="teacher", folder=folder)
+        return
+    with pytest.raises(UserError, match="write a function of your own that calls it") as refused:
+        callable_named(reference, what="teacher", kind=nn.Module, folder=folder)
+    assert str(refused.value).startswith(f"teacher {reference!r}: a function or class of an installed package")
 
 
 def test_a_reference_is_told_from_a_path_and_from_a_name():

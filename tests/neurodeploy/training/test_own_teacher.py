@@ -169,6 +169,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(folder, tmp_pat
         (('weights = "w.pt"', 'network = { kind = "conv", channels = [4], strides = [1] }'), "two definitions of the teacher"),
         (('module = "', 'module = "own teacher'), "module: .* found, package.module:name expected"),
         (("arguments = { width = 4 }", "classifier = 3"), "classifier: 3 found"),
+        (('module = "', 'module = "subprocess:getoutput" #'), "own: teacher.module 'subprocess:getoutput': .* of your own"),
     ],
 )
 def test_a_teacher_that_makes_no_sense_is_refused_by_its_setting(folder, change, message):
