@@ -48,9 +48,10 @@ class TracedNetwork(nn.Module):
             raise UserError(f"layer {name}: {first} is an attribute of {type(self).__name__}; rename the layer in your module")
 
     def layer_of(self, node: ops.Node) -> nn.Module:
-        """A node's layer, with weights that learn."""
+        """A node's layer, with weights that learn; what normalises the samples stays as it is."""
         if isinstance(node, ops.BatchNormNode):
-            return Affine(torch.from_numpy(node.scale.copy()), torch.from_numpy(node.shift.copy()))
+            affine = Affine(torch.from_numpy(node.scale.copy()), torch.from_numpy(node.shift.copy()))
+            return affine.requires_grad_(not isinstance(self.graph[node.inputs[0]], ops.InputNode))
         layer = node.layer()
         return layer.requires_grad_() if isinstance(node, ops.Weighted) else layer
 

@@ -66,7 +66,7 @@ class SpikingTwin(TracedNetwork):
         classifier: str | None = None,
     ) -> None:
         _check(graph, code)
-        graph, swapped = pooled_first(graph)
+        graph, _ = pooled_first(graph)
         super().__init__(graph, classifier=classifier)
         self.spiking = self.activations[:-1] if repact else self.activations
         self.steps, self.repact, self.code, self.reset = steps, repact, code, reset
@@ -80,7 +80,8 @@ class SpikingTwin(TracedNetwork):
         self.notes = tuple(
             f"layer {name}: max pooling is over the currents of its neurons at every step, whose maximum may differ from "
             "that of their means"
-            for name in swapped
+            for name in (relu.name for relu in graph.of(ops.ReluNode))
+            if isinstance(graph[graph[name].inputs[0]], ops.MaxPoolNode)
         )
 
     def entry(self, samples: Tensor) -> Tensor:

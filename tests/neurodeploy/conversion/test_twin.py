@@ -158,7 +158,7 @@ def test_every_loss_term_takes_a_twin_and_its_teacher():
     network = plain()
     twin = nd.spiking(network, IMAGES, steps=2).train()
     teacher, labels = traced_teacher(network, IMAGES, classes=5), torch.arange(24) % 5
-    kinds = [kind for kind in every_term() if not kind.__module__.startswith("tests")]
+    kinds = [kind for kind in every_term() if kind.__module__.startswith("neurodeploy.distillation")]
     assert len(kinds) >= 10
     for kind in kinds:
         term = kind()
@@ -202,6 +202,21 @@ def test_max_pooling_is_of_currents_and_is_said():
     assert "layer 1: max pooling" in twin.notes[0]
     with torch.no_grad():
         torch.testing.assert_close(twin(IMAGES).logits, network(IMAGES), atol=0.02, rtol=0.05)
+
+
+def test_the_normalisation_of_samples_does_not_learn():
+    class Normalising(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = plain()
+
+        def forward(self, x):
+            return self.inner((x - 0.5) / 0.25)
+
+    twin = nd.spiking(Normalising().eval(), IMAGES, steps=2)
+    learned = {name for name, parameter in twin.named_parameters() if parameter.requires_grad}
+    assert {"inner.0.weight", "inner.3.bias"} <= learned
+    assert not {name for name in learned if name.startswith(("div", "sub"))}
 
 
 def test_thresholds_learn_if_they_are_asked_to():
