@@ -51,7 +51,8 @@ class TracedNetwork(nn.Module):
         """A node's layer, with weights that learn; what normalises the samples stays as it is."""
         if isinstance(node, ops.BatchNormNode):
             affine = Affine(torch.from_numpy(node.scale.copy()), torch.from_numpy(node.shift.copy()))
-            return affine.requires_grad_(not isinstance(self.graph[node.inputs[0]], ops.InputNode))
+            before = (self.graph[name] for name in self.graph.ancestors(node.name))
+            return affine.requires_grad_(any(isinstance(one, ops.Weighted) for one in before))
         layer = node.layer()
         return layer.requires_grad_() if isinstance(node, ops.Weighted) else layer
 
