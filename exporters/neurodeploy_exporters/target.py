@@ -22,7 +22,7 @@ from neurodeploy.graph.ops import Node
 from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import installed
-from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, Piece
+from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, ModuleAgreement, Piece, Sample
 from neurodeploy_exporters.bundle.bundle import Inputs, RightAnswers, most_likely
 from neurodeploy_exporters.inputs import HostNormalization as HostNormalization
 from neurodeploy_exporters.inputs import grid_entry, normalization_entry
@@ -43,6 +43,19 @@ class TargetOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+@dataclass(frozen=True, eq=False)
+class ModuleAnswers:
+    """What the user's own module answers to the sample's inputs.
+
+    Attributes:
+        spikes: spiking layer → `[T, B, …]`.
+        logits: `[B, K]`.
+    """
+
+    spikes: Mapping[str, NDArray[np.float32]]
+    logits: NDArray[np.float32]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Subject:
     """A network to be exported, and what is known of it.
@@ -58,6 +71,7 @@ class Subject:
         encoding: a sentence on how a host makes the inputs of samples; None where it does not.
         host_normalization: mean and std of each channel, by which a host normalises samples before it makes inputs of them.
         tuned: what `Tuning.result` gave, where the network was fine-tuned for the target.
+        module: what the module that the graph was traced from answers to `sample_inputs`, where it is at hand.
     """
 
     graph: Graph
@@ -69,6 +83,24 @@ class Subject:
     encoding: str | None = None
     host_normalization: HostNormalization | None = None
     tuned: Any = None
+    module: ModuleAnswers | None = None
+
+    def compared(self, sample: Sample) -> ModuleAgreement | None:
+        """How a bundle's sample compares with the module; None where that is not at hand, or has other layers or steps."""
+        module = self.module
+        if module is None or any(
+            layer not in module.spikes or module.spikes[layer].shape != spikes.shape for layer, spikes in sample.spikes.items()
+        ):
+            return None
+        return ModuleAgreement(
+            samples=len(sample.logits),
+            spikes_compared=sum(spikes.size for spikes in sample.spikes.values()),
+            differing_spikes=sum(
+                int(np.count_nonzero(module.spikes[layer] != spikes)) for layer, spikes in sample.spikes.items()
+            ),
+            changed_answers=int(np.count_nonzero(module.logits.argmax(-1) != sample.logits.argmax(-1))),
+            logits_apart=float(np.abs(module.logits - sample.logits).max()),
+        )
 
     def answers(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[np.int64] | None:
         """The class of each test sample, for `answer`: samples → logits; None where there are no test samples."""

@@ -225,6 +225,10 @@ def _terms(losses: Sequence[LossTerm | Mapping[str, Any]] | None, *, with_teache
     return terms, words + (" (cross-entropy was added: no other term reads the labels)" if added and given else "")
 
 
+_ANY = 2**31
+"""Classes of data that do not say how many they are: the student's answer does, and few samples may lack some."""
+
+
 def _data_set(data: Data, test: Data | None, classes: int | None) -> tuple[DataSet, DataSetSettings | None]:
     """The data, and the settings that load them again; None if they are in the caller's hands alone."""
     settings = data if isinstance(data, DataSetSettings) else None
@@ -233,12 +237,12 @@ def _data_set(data: Data, test: Data | None, classes: int | None) -> tuple[DataS
             raise UserError("classes: a data set says its own; leave classes out")
         given = as_data_set(data)
     else:
-        given = as_data_set(data, name="data given in memory", **({} if classes is None else {"classes": classes}))
+        given = as_data_set(data, name="data given in memory", classes=classes or _ANY)
     if not len(given.train_labels):
         raise UserError("data: no training sample found, at least one expected")
     if test is None:
         return given, settings
-    held = as_data_set(test, name="test")
+    held = as_data_set(test) if isinstance(test, DataSet | DataSetSettings) else as_data_set(test, name="test", classes=_ANY)
     samples, labels = held.train_samples, held.train_labels
     if isinstance(test, DataSet | DataSetSettings):
         samples, labels = held.test_samples, held.test_labels

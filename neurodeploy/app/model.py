@@ -18,6 +18,7 @@ from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics import layers
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule, place
+from neurodeploy.graph.tracing import lead_of, record
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.modules import module_named
@@ -25,7 +26,7 @@ from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
 from neurodeploy_exporters.nir import Reading, read_with_conventions
-from neurodeploy_exporters.target import Place, Subject, places_of
+from neurodeploy_exporters.target import ModuleAnswers, Place, Subject, places_of
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,7 @@ class Model:
         normalization: of the samples, where one is known.
         normalizes: `module` does that itself, and takes samples as they are stored; else it takes normalised ones. `graph`
             always takes them as they are stored.
+        original: the user's module that `graph` was traced from; it takes normalised samples.
     """
 
     name: str
@@ -200,6 +202,7 @@ class Model:
     class_names: tuple[str, ...] = ()
     normalization: Normalization | None = None
     normalizes: bool = False
+    original: nn.Module | None = None
 
     def taking(self, samples: Samples, of: "Model") -> Samples:
         """The samples of another model as `module` takes them.
@@ -251,8 +254,24 @@ class Model:
             part.transpose(0, 1).contiguous().numpy() if self.graph.input.timed else part.numpy() for part in parts
         )
         return Subject(
-            graph=self.graph, sample_inputs=carried, name=self.title or self.name, calibration=rest if len(parts[1]) else None
+            graph=self.graph,
+            sample_inputs=carried,
+            name=self.title or self.name,
+            calibration=rest if len(parts[1]) else None,
+            module=self._answered(parts[0]),
         )
+
+    def _answered(self, samples: Tensor) -> ModuleAnswers | None:
+        """What the user's own module answers to samples."""
+        if self.original is None or self.graph is None:
+            return None
+        timed = self.graph.input.timed
+        if self.normalizes and self.normalization is not None:
+            samples = self.normalization(samples, axis=2 if timed else 1)
+        given = samples.transpose(0, 1) if lead_of(self.original, timed=timed) == ("T", "B") else samples
+        run = record(self.original, given, timed=timed, keep=True)
+        spikes = {name: run.values[name].cpu().numpy() for name in self.graph.spiking if name in run.values}
+        return ModuleAnswers(spikes, run.answer.detach().cpu().numpy().reshape(len(samples), -1))
 
     def __str__(self) -> str:
         lines = wrap(f"{self.name}: {self.data}", 80)

@@ -203,6 +203,7 @@ def deploy(
         graph=folded,
         normalization=normal,
         normalizes=normal is not None,
+        original=without,
     )
 
 

@@ -61,12 +61,12 @@ def on_grid(values: Tensor) -> Tensor:
 
 
 def levels_of_one(images: Tensor) -> int:
-    """How many levels a pixel of 1 would be above 0: 256 if all pixels are multiples of 1/256 below 1, else 255.
+    """How many levels a pixel of 1 would be above 0: 256 if all pixels are multiples of 1/256, else 255.
 
-    The bytes of a data set are on the scale 1/256 or 1/255, and a batch shows which: what is on both is 0 or 1 everywhere.
+    The bytes of a data set are on the scale 1/256 or 1/255, and a batch shows which: only 0 and 1 are on both.
     """
     steps = images.to(torch.float32).mul(_STEPS)
-    return _STEPS if bool(((steps == steps.round()) & (steps < _STEPS)).all()) else _STEPS - 1
+    return _STEPS if bool((steps == steps.round()).all()) else _STEPS - 1
 
 
 def to_bytes(values: Tensor, scale: int = _STEPS) -> Tensor:

@@ -73,8 +73,9 @@ class AutoAugment(Augmentation):
     pixels), color, contrast, sharpness and brightness with factor 1 + 0.9 m/9, all with a sign drawn at random; posterize to
     8 − 4 m/9 bits, solarize from level 256 (1 − m/9). The nearest pixel is taken, so that no colour is mixed.
 
-    For images of one or three channels, whose pixels are bytes on the scale 1/256 or 1/255, and stay on it. Other values, such
-    as those of resized images, are rounded to multiples of 1/255 where an operation changes an image.
+    For images of one or three channels, whose pixels are bytes on the scale 1/256 or 1/255, and stay on it; on the former a
+    pixel of 1 counts as 255/256 in an image that an operation changes. Other values, such as those of resized images, are
+    rounded to multiples of 1/255 where an operation changes an image.
 
     Source: Cubuk et al. (CVPR 2019, arXiv 1805.09501) for the policy (see `cifar10_policy`). The magnitudes are those of the
     public reproductions that spiking networks are commonly trained with: DeepVoltaire's with its grey fill, torchvision's where

@@ -133,6 +133,8 @@ def command(
             out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
         if manifest.agreement is not None:
             out.print(_agreement(manifest.agreement))
+        if manifest.module is not None:
+            out.print(str(manifest.module))
         if manifest.input_grid is not None and manifest.input_grid.rounded:
             out.print(_rounded_inputs(manifest.input_grid))
 

@@ -12,11 +12,13 @@ from neurodeploy.conversion.method import Method
 from neurodeploy.conversion.thresholds import positive_percentile, threshold_of_least_error
 from neurodeploy.conversion.traced import TracedNetwork, relu_graph
 from neurodeploy.conversion.twin import RateCode, SpikingTwin, pooled_first
+from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.dynamics.surrogates import Surrogate
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
 
 DEFAULT = Method("activations", 99.9, shift=True, calibrate=True)
+_FEW_STEPS = 16
 _MOST_VALUES = 1 << 26
 """Of one layer over all samples and steps that calibrate it: 256 MiB."""
 
@@ -29,6 +31,7 @@ def spiking(
     method: Method = DEFAULT,
     repact: bool = False,
     code: RateCode = "direct",
+    reset: Reset | None = None,
     surrogate: Surrogate | None = None,
     learn_threshold: bool = False,
     classifier: str | None = None,
@@ -43,6 +46,9 @@ def spiking(
         method: how thresholds are found and what is corrected.
         repact: the last ReLU stays, and is applied at every step (RepAct, EnOF-SNN).
         code: "direct" repeats the sample's current, "poisson" draws spikes (values from 0 to 1).
+        reset: of the neurons. "soft" keeps what is above the threshold, so that rates become activations as T grows; "hard"
+            goes to 0, as Loihi does, and wants a training. None: hard up to 16 steps, where a twin is trained before it is used
+            and every target takes it, and soft above.
         surrogate: derivative of the spike in later training.
         learn_threshold: whether later training learns the thresholds too.
         classifier: layer that makes logits of features; the last linear one if None.
@@ -61,12 +67,18 @@ def spiking(
         steps=steps,
         repact=repact,
         code=code,
+        reset=usual_reset(steps) if reset is None else reset,
         surrogate=surrogate,
         learn_threshold=learn_threshold,
         classifier=classifier,
     ).eval()
     balance(twin, TracedNetwork(pooled_first(graph)[0]).eval(), samples, method)
     return twin
+
+
+def usual_reset(steps: int) -> Reset:
+    """The reset of a twin for so many steps, if nobody says which; see `spiking`."""
+    return "hard" if steps <= _FEW_STEPS else "soft"
 
 
 @torch.no_grad()

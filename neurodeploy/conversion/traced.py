@@ -11,6 +11,7 @@ from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
+_COMPARED = 64  # samples
 _ATTRIBUTES = frozenset(
     ("graph", "activations", "classifier_name", "spiking", "steps", "repact", "code", "learn_threshold", "encoding", "notes")
 )
@@ -47,9 +48,11 @@ class TracedNetwork(nn.Module):
             raise UserError(f"layer {name}: {first} is an attribute of {type(self).__name__}; rename the layer in your module")
 
     def layer_of(self, node: ops.Node) -> nn.Module:
-        """A node's layer, with weights that learn."""
+        """A node's layer, with weights that learn; what normalises the samples stays as it is."""
         if isinstance(node, ops.BatchNormNode):
-            return Affine(torch.from_numpy(node.scale.copy()), torch.from_numpy(node.shift.copy()))
+            affine = Affine(torch.from_numpy(node.scale.copy()), torch.from_numpy(node.shift.copy()))
+            before = (self.graph[name] for name in self.graph.ancestors(node.name))
+            return affine.requires_grad_(any(isinstance(one, ops.Weighted) for one in before))
         layer = node.layer()
         return layer.requires_grad_() if isinstance(node, ops.Weighted) else layer
 
@@ -120,7 +123,7 @@ def relu_graph(ann: nn.Module, samples: Tensor) -> Graph:
     graph = trace(ann, tuple(samples.shape[1:]))
     if graph.spiking:
         raise UserError(f"{name}: its layer {graph.spiking[0]} is spiking already; a ReLU network is expected")
-    check_agreement(ann, graph, samples)
+    check_agreement(ann, graph, samples[:_COMPARED])
     return fold_batch_norm(graph)
 
 

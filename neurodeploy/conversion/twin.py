@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from neurodeploy.conversion.traced import TracedNetwork
 from neurodeploy.dynamics.encodings import DirectEncoding, PoissonEncoding
 from neurodeploy.dynamics.layers import Neuron
-from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.dynamics.scaling import InThresholds, OfThreshold
 from neurodeploy.dynamics.surrogates import Surrogate
 from neurodeploy.graph import Graph, ops
@@ -26,10 +26,11 @@ _RATES = (
 
 
 class SpikingTwin(TracedNetwork):
-    """IF neurons with soft reset stand for ReLUs; everything else, and every weight, is as in the ReLU network.
+    """IF neurons stand for ReLUs; everything else, and every weight, is as in the ReLU network.
 
     A neuron reads its current in units of its threshold θ, and its spikes stand for θ each, so that currents, features and
-    logits are in the unit of the ReLU network: `mean over t of θ s[t] → min(relu(I), θ)` for a constant current I as T grows.
+    logits are in the unit of the ReLU network: with soft reset `mean over t of θ s[t] → min(relu(I), θ)` for a constant current
+    I as T grows.
     Taps are spikes, 0 or 1.
 
     Args:
@@ -38,6 +39,8 @@ class SpikingTwin(TracedNetwork):
         repact: the last ReLU stays, and is applied at every step (RepAct, EnOF-SNN).
         code: "direct" repeats the sample's current: the layers before the first neurons are computed once. "poisson" draws
             spikes, of values from 0 to 1.
+        reset: "soft", or "hard" for chips whose neurons reset to 0; a rate is less than the activation then, and is to be
+            trained.
         surrogate: derivative of the spike in training.
         learn_threshold: whether training learns the thresholds too.
         classifier: see `TracedNetwork`.
@@ -57,25 +60,28 @@ class SpikingTwin(TracedNetwork):
         steps: int,
         repact: bool = False,
         code: RateCode = "direct",
+        reset: Reset = "soft",
         surrogate: Surrogate | None = None,
         learn_threshold: bool = False,
         classifier: str | None = None,
     ) -> None:
         _check(graph, code)
-        graph, swapped = pooled_first(graph)
+        graph, _ = pooled_first(graph)
         super().__init__(graph, classifier=classifier)
         self.spiking = self.activations[:-1] if repact else self.activations
-        self.steps, self.repact, self.code, self.learn_threshold = steps, repact, code, learn_threshold
+        self.steps, self.repact, self.code, self.reset = steps, repact, code, reset
+        self.learn_threshold = learn_threshold
         self.encoding: nn.Module = DirectEncoding(steps) if code == "direct" else PoissonEncoding(steps)
         self._encoded = _entry(graph) if code == "direct" else "input"
         for name in self.spiking:
             channels = graph.shape(name)[0]
             log_threshold = nn.Parameter(torch.zeros(1), requires_grad=learn_threshold)
-            place_neurons(self, name, log_threshold, channels, surrogate)
+            place_neurons(self, name, log_threshold, channels, Neuron(NeuronParameters(1.0, 1.0, reset), surrogate))
         self.notes = tuple(
             f"layer {name}: max pooling is over the currents of its neurons at every step, whose maximum may differ from "
             "that of their means"
-            for name in swapped
+            for name in (relu.name for relu in graph.of(ops.ReluNode))
+            if isinstance(graph[graph[name].inputs[0]], ops.MaxPoolNode)
         )
 
     def entry(self, samples: Tensor) -> Tensor:
@@ -108,12 +114,11 @@ class SpikingTwin(TracedNetwork):
         return found
 
     def extra_repr(self) -> str:
-        return f"steps={self.steps}, code={self.code}, repact={self.repact}"
+        return f"steps={self.steps}, code={self.code}, reset={self.reset}, repact={self.repact}"
 
 
-def place_neurons(twin: nn.Module, name: str, log_threshold: nn.Parameter, channels: int, surrogate: Surrogate | None) -> None:
+def place_neurons(twin: nn.Module, name: str, log_threshold: nn.Parameter, channels: int, neuron: Neuron) -> None:
     """A layer of neurons with threshold 1 between a division and a multiplication by θ."""
-    neuron = Neuron(NeuronParameters(1.0, 1.0, "soft"), surrogate)
     neuron.add_module("current", InThresholds(log_threshold, torch.zeros(channels)))
     neuron.add_module("value", OfThreshold(log_threshold))
     *path, last = name.split(".")
@@ -122,21 +127,24 @@ def place_neurons(twin: nn.Module, name: str, log_threshold: nn.Parameter, chann
 
 def pooled_first(graph: Graph) -> tuple[Graph, tuple[str, ...]]:
     """A ReLU that max pools alone read comes after them, which is the same in a ReLU network; and the names of such ReLUs."""
-    swapped = []
-    for relu in graph.of(ops.ReluNode):
-        readers = graph.consumers(relu.name)
-        if len(readers) == 1 and isinstance(readers[0], ops.MaxPoolNode):
-            (pool,) = readers
-            swapped.append(relu.name)
-            members = []
-            for node in graph.nodes:
-                if node is pool:
-                    members += [replace(pool, inputs=relu.inputs), replace(relu, inputs=(pool.name,))]
-                elif node is not relu:
-                    reads = tuple(relu.name if source == pool.name else source for source in node.inputs)
-                    members.append(replace(node, inputs=reads) if reads != node.inputs else node)
-            graph = Graph(members)
+    swapped: dict[str, None] = {}
+    for name in [relu.name for relu in graph.of(ops.ReluNode)]:
+        while len(readers := graph.consumers(name)) == 1 and isinstance(readers[0], ops.MaxPoolNode):
+            swapped[name] = None
+            graph = _swapped(graph, graph[name], readers[0])
     return graph, tuple(swapped)
+
+
+def _swapped(graph: Graph, relu: ops.Node, pool: ops.Node) -> Graph:
+    """The graph with a ReLU behind the max pool that alone reads it."""
+    members: list[ops.Node] = []
+    for node in graph.nodes:
+        if node is pool:
+            members += [replace(pool, inputs=relu.inputs), replace(relu, inputs=(pool.name,))]
+        elif node is not relu:
+            reads = tuple(relu.name if source == pool.name else source for source in node.inputs)
+            members.append(replace(node, inputs=reads) if reads != node.inputs else node)
+    return Graph(members)
 
 
 def _check(graph: Graph, code: str) -> None:

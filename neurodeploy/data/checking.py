@@ -80,7 +80,7 @@ def checked_labels(values: Any, count: int, origin: str | Path, *, classes: int 
     outside = (array < 0) | (array >= most)
     if outside.any():
         first = int(outside.argmax())
-        expected = "0 or more" if classes is None or array[first] >= 2**31 else f"0 to {classes - 1}"
+        expected = "0 or more" if most == 2**31 or array[first] >= 2**31 else f"0 to {most - 1}"
         raise UserError(f"{origin}: label of sample {first} is {array[first]:.0f}, {expected} expected")
     return torch.from_numpy(array.astype(np.int64))
 

@@ -41,6 +41,24 @@ def without(graph: Graph, name: str) -> Graph:
     )
 
 
+def as_normalization(graph: Graph) -> Graph:
+    """A factor and an offset that samples get before all else, as where a module normalises them itself, as a normalisation.
+
+    Its values are off the grid of the samples, so an exact export rounds inputs after it, as it does after any normalisation.
+    """
+    readers = graph.consumers(graph.input.name)
+    norm = readers[0]
+    if len(readers) > 1 or not isinstance(norm, ops.BatchNormNode) or not (norm.scale > 0).all():
+        return graph
+    inverse = 1 / norm.scale.astype(np.float64)
+    with np.errstate(over="ignore"):
+        mean, std = (-norm.shift * inverse).astype(np.float32), inverse.astype(np.float32)
+    if not (np.isfinite(mean).all() and np.isfinite(std).all()):
+        return graph
+    normal = ops.NormalizeNode(name=norm.name, inputs=norm.inputs, mean=mean, std=std)
+    return Graph(normal if node is norm else node for node in graph.nodes)
+
+
 def fold_normalization(graph: Graph) -> Graph:
     """Merge the normalisation of samples into the weights of the layers that read it.
 

@@ -61,8 +61,7 @@ def partition(graph: Graph, *, spikes_only: bool = True) -> Partition:
     spiking = set(graph.spiking)
     if not spiking:
         raise UserError(
-            "graph: no spiking layer found; a ReLU network has no body to deploy on a neuromorphic chip: make its spiking twin "
-            "with neurodeploy.spiking"
+            "graph: no spiking layer found, and what is exported is spiking; make its twin with neurodeploy.spiking"
         )
     upstream = {node.name: graph.ancestors(node.name) for node in graph.nodes}
     before_last = {name for neuron in spiking for name in upstream[neuron]} | spiking

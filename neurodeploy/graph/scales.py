@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.graph import ops
+from neurodeploy.graph.entry import as_normalization
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Node
 from neurodeploy.graph.transforms import fold_batch_norm
@@ -26,62 +27,70 @@ def fold_scales(graph: Graph) -> Graph:
     What divides the sum of two branches divides each of them; what scales the largest of a synapse's sums scales the sums. A
     factor moves on through pools, padding, slices and whatever
     else is homogeneous, into the next weights. Where it meets a sum or a join with another factor it becomes a depthwise
-    convolution of size 1, which every target has; a factor of a vector stays.
+    convolution of size 1, which every target has, as does what remains between other layers; a factor of a vector stays. What
+    samples are scaled and shifted by before all else becomes their normalisation.
     """
     graph = fold_batch_norm(graph)
-    while (pushed := _pushed_through_sums(graph)) is not None:
+    while (pushed := _pushed_back(graph)) is not None:
         graph = fold_batch_norm(_chained(pushed))
-    return _absorbed(_chained(graph))
+    return _as_synapses(as_normalization(_absorbed(_chained(graph))))
 
 
-def _pushed_through_sums(graph: Graph) -> Graph | None:
-    """One scale and shift goes before what it reads: a sum, an encoder, a max pool or slice of a synapse; None if none can."""
+def _pushed_back(graph: Graph) -> Graph | None:
+    """One scale and shift goes before the operation that it follows, if nothing else reads that; None if there is none."""
     for norm in graph.of(ops.BatchNormNode):
-        add = graph[norm.inputs[0]]
-        alone = len(graph.consumers(add.name)) == 1
-        if alone and (isinstance(add, ops.AddNode | ops.EncodeNode) or _leads_to_synapse(graph, norm)):
+        before = graph[norm.inputs[0]]
+        parts = _parts(graph, before, norm) if len(graph.consumers(before.name)) == 1 else None
+        if parts is not None:
             break
     else:
         return None
-    # the shift goes where a synapse can take it
-    takes = [_takes(graph, source) for source in add.inputs]
-    taker = takes.index(True) if True in takes else 0
     branches = [
         ops.BatchNormNode(
-            name=f"{norm.name}.{i}",
+            name=norm.name if len(parts) == 1 else f"{norm.name}.{i}",
             inputs=(source,),
-            scale=norm.scale,
-            shift=norm.shift if i == taker else np.zeros_like(norm.shift),
+            scale=scale.astype(np.float32),
+            shift=shift.astype(np.float32),
         )
-        for i, source in enumerate(add.inputs)
+        for i, (source, (scale, shift)) in enumerate(zip(before.inputs, parts, strict=True))
     ]
     members: list[Node] = []
     for node in graph.nodes:
-        if node is add:
-            members += [*branches, replace(add, inputs=tuple(branch.name for branch in branches))]
+        if node is before:
+            members += [*branches, replace(before, inputs=tuple(branch.name for branch in branches))]
         elif node is not norm:
-            members.append(_reading(node, {norm.name: add.name}))
+            members.append(_reading(node, {norm.name: before.name}))
     return Graph(members)
 
 
-def _leads_to_synapse(graph: Graph, norm: ops.BatchNormNode) -> bool:
-    """Whether a scale and shift can go up to a synapse or a sum, through max pools and slices that leave the channels.
-
-    The largest of values that are scaled alike is the scaled largest, if the scale is above 0.
-    """
-    source = norm.inputs[0]
-    while len(graph.consumers(source)) == 1:
-        node = graph[source]
-        if source != norm.inputs[0] and isinstance(node, ops.Weighted | ops.AddNode):
-            return True
-        passes = isinstance(node, ops.EncodeNode) or (isinstance(node, ops.MaxPoolNode) and bool((norm.scale > 0).all()))
-        if isinstance(node, ops.SliceNode):
-            channels = graph.shape(node.inputs[0])[0]
-            passes = (node.starts[0], node.stops[0], node.steps[0]) == (0, channels, 1) and len(graph.shape(source)) > 1
-        if not passes:
-            return False
-        source = node.inputs[0]
-    return False
+def _parts(graph: Graph, before: Node, norm: ops.BatchNormNode) -> list[tuple[Factors, Factors]] | None:
+    """Scale and shift of each input of an operation that make up for those behind it; None if there are none."""
+    scale, shift = norm.scale.astype(np.float64), norm.shift.astype(np.float64)
+    shapes = [graph.shape(source) for source in before.inputs]
+    channels = [shape[0] for shape in shapes]
+    match before:
+        case ops.AddNode():  # the shift goes where a synapse can take it
+            takes = [_takes(graph, source) for source in before.inputs]
+            taker = takes.index(True) if True in takes else 0
+            return [(scale, shift if i == taker else np.zeros_like(shift)) for i in range(len(shapes))]
+        case ops.ConcatNode(axis=0):
+            ends = np.cumsum(channels)[:-1]
+            return list(zip(np.split(scale, ends), np.split(shift, ends), strict=True))
+        case ops.EncodeNode():
+            return [(scale, shift)]
+        case ops.MaxPoolNode() if (scale > 0).all():
+            return [(scale, shift)]
+        case ops.AvgPoolNode() if not (before.padded and before.count_padding and shift.any()):
+            return [(scale, shift)]
+        case ops.SliceNode():
+            whole = np.ones(channels[0]), np.zeros(channels[0])
+            whole[0][before.slices[0]], whole[1][before.slices[0]] = scale, shift
+            return [whole]
+        case ops.FlattenNode():
+            rows = scale.reshape(channels[0], -1), shift.reshape(channels[0], -1)
+            if all((row == row[:, :1]).all() for row in rows):
+                return [(rows[0][:, 0], rows[1][:, 0])]
+    return None
 
 
 def _takes(graph: Graph, name: str) -> bool:
@@ -116,6 +125,28 @@ def _one_after_the_other(first: ops.BatchNormNode, second: ops.BatchNormNode) ->
 def _absorbed(graph: Graph) -> Graph:
     """Positive factors move from where they are to the weights that read them."""
     return _Absorbing(graph).result()
+
+
+def _as_synapses(graph: Graph) -> Graph:
+    """Of what remains between other layers of a spiking network, and is of channels with positions, depthwise convolutions."""
+    if not graph.spiking:
+        return graph
+    return Graph(
+        _depthwise(node.name, node.inputs, len(graph.shape(node.name)) - 1, node.scale, node.shift)
+        if isinstance(node, ops.BatchNormNode)
+        and len(graph.shape(node.name)) > 1
+        and not isinstance(graph[node.inputs[0]], ops.InputNode)
+        else node
+        for node in graph.nodes
+    )
+
+
+def _depthwise(name: str, inputs: tuple[str, ...], axes: int, scale: Any, shift: Any) -> ops.ConvNode:
+    one, none = (1,) * axes, (0,) * axes
+    weight, bias = scale.reshape(-1, 1, *one), shift if shift.any() else None
+    return ops.ConvNode(
+        name=name, inputs=inputs, weight=weight, bias=bias, stride=one, padding=none, dilation=one, groups=len(weight)
+    )
 
 
 class _Absorbing:
@@ -195,11 +226,7 @@ class _Absorbing:
         shape, name = self.graph.shape(source), f"{source}.scale"
         weight, inputs = factors.astype(np.float32), (self.sources[source],)
         if len(shape) > 1:
-            axes = len(shape) - 1
-            one, none = (1,) * axes, (0,) * axes
-            grown = weight.reshape(-1, 1, *one)
-            geometry: dict[str, Any] = {"stride": one, "padding": none, "dilation": one, "groups": len(weight)}
-            self.members.append(ops.ConvNode(name=name, inputs=inputs, weight=grown, bias=None, **geometry))
+            self.members.append(_depthwise(name, inputs, len(shape) - 1, weight, np.zeros_like(weight)))
         else:
             self.members.append(ops.BatchNormNode(name=name, inputs=inputs, scale=weight, shift=np.zeros_like(weight)))
         self.sources[source] = name

@@ -11,6 +11,7 @@ from neurodeploy.conversion.method import Thresholds
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
 from neurodeploy.distillation.term import ClassWeights
 from neurodeploy.dynamics.encoders import AnyEncoder
+from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.dynamics.settings import CubaSettings as CubaSettings
 from neurodeploy.dynamics.settings import LifSettings as LifSettings
 from neurodeploy.dynamics.settings import NeuronSettings, SurrogateSettings
@@ -209,12 +210,13 @@ class ConversionSettings(Section):
 class TwinSettings(Section):
     """A student's `spiking`: it is the spiking twin of the teacher, whatever network that is (see `neurodeploy.conversion`).
 
-    Its weights are the teacher's, IF neurons with soft reset stand for its ReLUs, and their thresholds are balanced on samples.
+    Its weights are the teacher's, IF neurons stand for its ReLUs, and their thresholds are balanced on samples.
 
     Attributes:
         thresholds, scale, shift, calibrate: see `neurodeploy.conversion.Method`.
         percentile: see there; 99.9 where `thresholds` has one.
         samples: of the training set, the first ones, that set and correct the thresholds.
+        reset: of the neurons; "hard" up to 16 steps and "soft" above if it is not given, see `neurodeploy.conversion.spiking`.
         learn_threshold: whether the training learns the thresholds too.
         classifier: layer of the teacher that makes logits of features; its last linear one if it is not given.
         surrogate: derivative of the spike in training.
@@ -226,6 +228,7 @@ class TwinSettings(Section):
     shift: bool = True
     calibrate: bool = True
     samples: int = Field(default=256, ge=1)
+    reset: Reset | None = None
     learn_threshold: bool = False
     classifier: str | None = None
     surrogate: SurrogateSettings = SurrogateSettings()
@@ -290,5 +293,5 @@ class StudentSettings(Section):
         if self.spiking is not None and self.conversion is not None:
             raise ValueError("spiking and conversion: two ways to begin found, one expected")
         if self.spiking is not None and self.neuron is not None:
-            raise ValueError("neuron: a spiking twin has IF neurons with soft reset; leave neuron out, or spiking")
+            raise ValueError("neuron: a spiking twin has IF neurons; leave neuron out, or spiking")
         return self

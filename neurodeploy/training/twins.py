@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from neurodeploy.conversion import Method, SpikingTwin, TracedNetwork
-from neurodeploy.conversion.balancing import balance
+from neurodeploy.conversion.balancing import balance, usual_reset
 from neurodeploy.conversion.traced import relu_graph
 from neurodeploy.conversion.twin import RateCode, pooled_first
 from neurodeploy.data import DataSet
+from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.graph.stored import StoredNode, restored, stored
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.kinds import kind_of
@@ -25,7 +26,7 @@ class StoredTwin(BaseModel):
     """A spiking twin in a checkpoint's header: its graph without weights, and how it is built of it.
 
     Attributes:
-        steps, repact, code, learn_threshold: as `neurodeploy.conversion.SpikingTwin` was given them.
+        steps, repact, code, reset, learn_threshold: as `neurodeploy.conversion.SpikingTwin` was given them.
         classifier: name of the node that makes logits of features; None without one.
         nodes: of the ReLU network's graph.
     """
@@ -34,6 +35,7 @@ class StoredTwin(BaseModel):
     steps: int
     repact: bool
     code: RateCode
+    reset: Reset = "soft"
     learn_threshold: bool
     classifier: str | None
     nodes: tuple[StoredNode, ...]
@@ -59,6 +61,7 @@ class StoredTwin(BaseModel):
             steps=self.steps,
             repact=self.repact,
             code=self.code,
+            reset=self.reset,
             learn_threshold=self.learn_threshold,
             classifier=self.classifier,
         )
@@ -89,6 +92,7 @@ def twin_of_role(recipe: Recipe, role: str, teacher: nn.Module, samples: Tensor)
         steps=recipe.steps_of(role),
         repact=student.repact,
         code="poisson" if kind_of(code) == "poisson" else "direct",
+        reset=settings.reset or usual_reset(recipe.steps_of(role)),
         surrogate=settings.surrogate.build(),
         learn_threshold=settings.learn_threshold,
         classifier=settings.classifier,
@@ -130,6 +134,7 @@ def stored_twin(twin: SpikingTwin) -> tuple[StoredTwin, dict[str, Tensor]]:
         steps=twin.steps,
         repact=twin.repact,
         code=twin.code,
+        reset=twin.reset,
         learn_threshold=twin.learn_threshold,
         classifier=twin.classifier_name,
         nodes=nodes,

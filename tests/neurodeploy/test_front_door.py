@@ -110,6 +110,22 @@ def test_a_deployed_model_counts_the_spikes_of_its_module(model):
     assert own.samples == len(IMAGES)
 
 
+@pytest.mark.parametrize(("target", "quantize"), [("onnx", "none"), ("lava", "exact"), ("nir", "none")])
+def test_a_bundle_says_how_its_sample_compares_with_the_module_itself(model, tmp_path, target, quantize):
+    bundle = nd.export(model, target, tmp_path / "b", samples=8, quantize=quantize)
+    found, sample = bundle.manifest.module, bundle.sample()
+    assert found.spikes_compared == sum(spikes.size for spikes in sample.spikes.values())
+    module, fired = network(), {}
+    for name in sample.spikes:
+        module.get_submodule(name).register_forward_hook(lambda _m, _x, y, name=name: fired.update({name: y.numpy()}))
+    with torch.no_grad():
+        logits = module(torch.from_numpy(sample.inputs)).numpy()
+    assert found.differing_spikes == sum(int((fired[name] != spikes).sum()) for name, spikes in sample.spikes.items())
+    assert found.changed_answers == int((logits.argmax(1) != sample.logits.argmax(1)).sum())
+    assert (found.differing_spikes == 0) == (quantize == "none")
+    assert "against the module itself" in str(bundle)
+
+
 def test_arrays_are_taken_like_tensors(model):
     report = nd.energy(model, IMAGES.numpy().astype(np.float64))
     assert report.total.spikes == nd.energy(model, IMAGES).total.spikes

@@ -92,6 +92,7 @@ class Bundle:
             f"files: {', '.join(piece.file for piece in manifest.pieces)}; quantization: {manifest.quantization.get('kind')}; "
             f"T = {manifest.steps}; {manifest.sample.samples} samples",
             *(f"{label}: {found.correct} of {found.samples} test samples right" for label, found in manifest.accuracy.items()),
+            *([] if manifest.module is None else [str(manifest.module)]),
             *manifest.notes,
         ]
         return "\n".join(part for line in lines for part in wrap(line, 80))

@@ -131,6 +131,30 @@ class Agreement(_Entry):
     changed_answers: int = Field(default=0, ge=0)
 
 
+class ModuleAgreement(_Entry):
+    """How the bundle's sample, which its files reproduce, compares with the user's own module on the same inputs.
+
+    Attributes:
+        samples: inputs of the sample.
+        spikes_compared: values (neuron, step, sample), spiking or silent, of all layers.
+        differing_spikes: those that differ, by rounding where weights are as they were trained, else by their quantisation.
+        changed_answers: samples whose most likely class differs.
+        logits_apart: largest difference of a logit.
+    """
+
+    samples: int = Field(ge=1)
+    spikes_compared: int = Field(ge=1)
+    differing_spikes: int = Field(ge=0)
+    changed_answers: int = Field(ge=0)
+    logits_apart: float = Field(ge=0)
+
+    def __str__(self) -> str:
+        return (
+            f"against the module itself: {self.differing_spikes:,} of {self.spikes_compared:,} spikes and "
+            f"{self.changed_answers:,} of {self.samples:,} answers of the sample differ"
+        )
+
+
 class InputEffect(_Entry):
     """What rounding the inputs changes, measured in torch on the network with its weights on the exact grid.
 
@@ -218,6 +242,7 @@ class Manifest(_Entry):
         quantization: kind ("none", "exact", "int8" or "loihi8") and its details by layer.
         accuracy: measured before ("float") and after export ("exported").
         agreement: of the target "onnx".
+        module: how the sample compares with the module that was exported, where that was at hand.
         input_grid: of exact bundles.
         normalization: of the samples, where one is known.
         streaming: the ONNX pieces take and give the state of every layer, so that a sequence may be cut into chunks.
@@ -242,6 +267,7 @@ class Manifest(_Entry):
     accuracy: dict[str, MeasuredAccuracy]
     sample: SampleEntry
     agreement: Agreement | None = None
+    module: ModuleAgreement | None = None
     input_grid: InputGrid | None = None
     normalization: InputNormalization | None = None
     streaming: bool = False

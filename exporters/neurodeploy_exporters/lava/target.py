@@ -186,6 +186,7 @@ class LavaTarget(GridTarget):
             accuracy=subject.measured(subject.answers(lambda samples: run(samples)[answer])),
             sample=sample.entry(wrong, atol),
             head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, options.head_cut),
+            module=subject.compared(sample),
             **self.inputs(subject, graph, options),
             notes=(*encoding, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
         )

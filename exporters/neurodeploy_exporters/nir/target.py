@@ -130,6 +130,7 @@ class NirTarget(GridTarget):
             quantization=self.quantization(graph, deployed, options),
             accuracy=subject.measured(subject.answers(lambda samples: run(samples)[answer])),
             sample=sample.entry(allowed, atol),
+            module=subject.compared(sample),
             **self.inputs(subject, deployed, options),
             notes=_notes(deployed, reason, subject.encoding, None if exact or not parts.encoder or not chain else allowed),
         )

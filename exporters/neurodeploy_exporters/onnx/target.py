@@ -174,6 +174,7 @@ class OnnxTarget(GridTarget):
             accuracy=subject.measured(answers),
             sample=sample.entry(0 if quantize == "exact" else agreement.mismatched_spikes, atol),
             agreement=agreement,
+            module=subject.compared(sample),
             **self.inputs(subject, deployed, options),
             notes=_notes(graph, quantize, agreement, subject.encoding),
         )

@@ -36,7 +36,7 @@ _FACTS = frozenset((
     *("is_floating_point", "is_complex", "is_signed", "is_contiguous", "is_cuda", "is_cpu", "is_sparse"),
     *("is_quantized", "is_meta", "is_mps", "is_xla", "requires_grad", "grad_fn", "is_leaf", "grad", "names"),
     *("stride", "storage_offset", "__len__", "__hash__", "get_device", "is_same_size", "itemsize", "nbytes"),
-    *("output_nr", "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty"),
+    *("output_nr", "_version", "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty"),
     *("new_full", "new_tensor"),
 ))
 # fmt: on

@@ -472,6 +472,51 @@ def test_a_checkpoint_knows_its_data_set(tmp_path, modules, monkeypatch, capsys)
     assert "no data of its own; give data with --data" in text
 
 
+class Pooled(nn.Module):
+    """A ReLU that only max pools read, and batch norm: the twin's layers are in another order than the network's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(inplace=True)
+        self.pool, self.head = nn.Sequential(nn.MaxPool2d(2, 1), nn.MaxPool2d(2, 1)), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :12].reshape(-1, 1, 4, 3)
+        return self.head(self.pool(self.relu(self.norm(self.conv(x)))).flatten(1))
+
+
+@pytest.mark.parametrize("name", [name for name in TERMS if name not in ("attention", "spike-attention", "class-activation")])
+def test_every_term_compares_a_spiking_twin_with_its_network(tmp_path, name):
+    torch.manual_seed(0)
+    network, term = Pooled(), TERMS[name]()
+    twin = nd.spiking(network, TRAIN[0], steps=4)
+    result = train(twin, network if term.needs_teacher else None, tmp_path, losses=[term], epochs=1)
+    assert np.isfinite(result.metrics[0]["terms"][name])
+    assert network.training
+    assert not any(layer._forward_hooks for layer in network.modules())
+    loaded = nd.load(tmp_path / "checkpoint.safetensors").module
+    assert torch.equal(loaded(TEST[0]).logits, twin(TEST[0]).logits)
+
+
+@pytest.mark.parametrize("reset", ["hard", "soft"])
+def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_code(ann, tmp_path, reset):
+    options = {"losses": [nd.losses.Response(weight=0.5), nd.losses.Feature(), nd.losses.Activity(weight=0.1)], "epochs": 2}
+    twin = nd.spiking(ann, TRAIN[0], steps=4, repact=True, reset=reset, learn_threshold=True)
+    result = train(twin, ann, tmp_path / "run", test=TEST, **options)
+    assert result.accuracy.percent > 80
+    model = nd.deploy(twin, TEST[0])
+    bundle = nd.export(model, "onnx", tmp_path / "bundle", samples=4)
+    assert nd.verify(bundle).passed
+    loaded = nd.load(tmp_path / "run" / "checkpoint.safetensors")
+    assert torch.equal(loaded.module(TEST[0]).step_logits, twin(TEST[0]).step_logits)
+    assert (loaded.module.steps, loaded.module.spiking, loaded.module.reset) == (twin.steps, twin.spiking, reset)
+    again = nd.spiking(ann, TRAIN[0][:50], steps=4, repact=True, reset=reset, learn_threshold=True)
+    assert train(again, ann, tmp_path / "run", test=TEST, resume=True, **options).accuracy == result.accuracy
+    assert same(weights(again), weights(twin))
+    with pytest.raises(UserError, match="source: a spiking twin's checkpoint holds its graph"):
+        train(twin, ann, tmp_path / "other", source="test_distil:Ann", **options)
+
+
 SCRIPT = """
 import os
 import sys

@@ -195,7 +195,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 def test_the_best_epoch_is_kept_and_of_equals_the_last(tmp_path, monkeypatch):
     states, scores = [], iter([50, 60, 60, 40])
 
-    def judged(module, *_) -> Evaluation:
+    def judged(module, *_, **__) -> Evaluation:
         states.append(module.tuned_graph()["conv2"].weight)
         return Evaluation(Accuracy(next(scores), 100), {})
 

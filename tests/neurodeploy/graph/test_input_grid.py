@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph import Graph, interpreter, ops
+from neurodeploy.graph import Graph, fold_scales, interpreter, ops
 from neurodeploy.graph.entry import entering, fold_normalization, without
 from neurodeploy.graph.grid import DEFAULT, grid_node, input_grid, input_peak, on, quantised, saturated, to_grid, with_peak
 from neurodeploy.graph.module import GraphModule, torch_run
@@ -213,6 +213,28 @@ def test_a_folded_normalisation_is_the_same_network(groups, bias):
 
 def head(source: str) -> list[ops.Node]:
     return [ops.TimeMeanNode(name="mean", inputs=(source,)), ops.OutputNode(name="logits", inputs=("mean",))]
+
+
+def test_a_module_that_normalises_its_samples_itself_is_put_on_the_grid_after_that():
+    affine = ops.BatchNormNode(
+        name="own", inputs=(), scale=np.array([2.5, 0.05], np.float32), shift=np.array([-1, 0.3], np.float32)
+    )
+    graph, x = entering(network(0, padding=1), affine), values(1, 0.5)
+    made = fold_scales(graph)
+    (normal,) = made.of(ops.NormalizeNode)
+    np.testing.assert_allclose(interpreter.run(made, x)["own"], interpreter.run(graph, x)["own"], atol=1e-6)
+    rounded = to_grid(with_peak(made, [x]))
+    assert grid_node(rounded).inputs == (normal.name,)
+    fired = interpreter.run(rounded, x)["fire"]
+    found = Session(build(rounded, name="own"), also=("fire",)).run({"input": x}, steps=rounded.steps)
+    assert np.array_equal(found["fire"], fired)
+    assert fired.any()
+
+
+@pytest.mark.parametrize("scale", [[1, -1], [1, 0], [1, 1e-40]])
+def test_what_is_no_normalisation_stays_as_it_is(scale):
+    affine = ops.BatchNormNode(name="own", inputs=(), scale=np.array(scale, np.float32), shift=np.ones(2, np.float32))
+    assert not fold_scales(entering(network(0, padding=1), affine)).of(ops.NormalizeNode)
 
 
 def test_a_normalisation_before_a_linear_layer_is_folded_for_every_feature():

@@ -129,6 +129,9 @@ FOLLOWED = {
     "pruned weights": lambda: image_then_head(pruned()),
     "a forward hook": lambda: image_then_head(with_hook(nn.Conv2d(3, 4, 3), lambda _m, _x, y: 3 * y - 1)),
     "a forward pre-hook": lambda: image_then_head(with_hook(nn.Conv2d(3, 4, 3), lambda _m, x: (x[0] / 2,), before=True)),
+    "a hook that looks at a tensor, and not at its values": lambda: image_then_head(
+        with_hook(nn.Conv2d(3, 4, 3), lambda _m, _x, y: y if y._version >= 0 and y.is_leaf in (True, False) else None)
+    ),
     "a patched forward": lambda: image_then_head(
         with_forward(nn.Conv2d(3, 4, 3), lambda self, x: self._conv_forward(x, 2 * self.weight, None))
     ),

@@ -226,16 +226,17 @@ export = {{ targets = ["onnx"], samples = 4 }}
 
 [[student]]
 name = "converted"
-spiking = {{ percentile = 99.5 }}
+spiking = {{ percentile = 99.5, reset = "soft" }}
 training = {{ epochs = 0 }}
 
 [[student]]
 name = "tuned"
-spiking = {{ learn_threshold = true }}
+spiking = {{ learn_threshold = true, reset = "soft" }}
 {options}
-training = {{ epochs = 1, learning_rate = 0.01 }}
+training = {{ epochs = 1, learning_rate = 0.001 }}
 loss = [{{ kind = "response" }}, {{ kind = "feature" }}, {{ kind = "laf" }}, {{ kind = "activity", weight = 0.1 }}]
 """
+TUNED = '{ learn_threshold = true, reset = "soft" }'
 OWN = """
 [teacher]
 module = "{module}:make"
@@ -303,11 +304,11 @@ def test_a_twin_that_was_killed_goes_on_bit_for_bit(tmp_path):
     ("change", "message"),
     [
         (("network = ", "# "), "network: missing, teacher needs one"),
-        (("spiking = { learn_threshold = true }", ""), "network: missing, tuned needs one"),
+        ((f"spiking = {TUNED}", ""), "network: missing, tuned needs one"),
         (("[[student]]", 'code = "latency"\n[[student]]'), 'student converted: spiking: for the codes "direct" and "poisson"'),
-        (("learn_threshold = true }", 'thresholds = "error", percentile = 90 }'), "percentile"),
-        (("{ learn_threshold = true }", "{ }\nneuron = { decay = 1.0 }"), "a spiking twin has IF neurons"),
-        (("{ learn_threshold = true }", "{ }\nconversion = { }"), "spiking and conversion: two ways"),
+        ((TUNED, '{ thresholds = "error", percentile = 90 }'), "percentile"),
+        ((TUNED, "{ }\nneuron = { decay = 1.0 }"), "a spiking twin has IF neurons"),
+        ((TUNED, "{ }\nconversion = { }"), "spiking and conversion: two ways"),
     ],
 )
 def test_twins_that_make_no_sense_are_refused_by_their_setting(change, message):
