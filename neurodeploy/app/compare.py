@@ -19,6 +19,7 @@ from neurodeploy_energy.price.account import Account
 from neurodeploy_energy.price.contest import Contender
 from neurodeploy_energy.price.profiles import load
 from neurodeploy_energy.report import read_report
+from neurodeploy_exporters.bundle import MANIFEST
 
 
 class Gathering:
@@ -44,6 +45,7 @@ class Gathering:
         - A checkpoint is one seed of its recipe's network.
         - A `report.json` is one seed of the model that it names, and one of its baseline.
         - A torch module, `package.module:name`, is one seed; the choice says on which data.
+        - A bundle is one seed, on the choice or on its own sample.
 
         Args:
             paths: in the order of the tables.
@@ -54,9 +56,11 @@ class Gathering:
         counted: dict[str, list[Account]] = {}
         if len(set(map(Path.resolve, paths))) != len(paths):
             raise UserError(f"{', '.join(map(str, paths))}: one of them occurs twice, each once expected")
-        folders = sum(path.is_dir() for path in paths)
+        folders = sum(path.is_dir() and not (path / MANIFEST).is_file() for path in paths)
         for path in paths:
-            if path.is_dir():
+            if (path / MANIFEST).is_file():
+                counted.setdefault(str(path), []).append(self._chosen(str(path)))
+            elif path.is_dir():
                 for role, report in self._of_run(path):
                     counted.setdefault(role if folders == 1 else f"{_name(path)}/{role}", []).append(report)
             elif is_module(str(path)):
@@ -110,8 +114,8 @@ class Gathering:
     def _chosen(self, source: str, twin: Account | None = None) -> Account:
         """A model on the data that were chosen."""
         model = model_with(source, self._choice or DataChoice())
-        if model.test_samples is None or model.test_labels is None:
-            raise UserError(f"{source}: no data of its own; give --data")
+        if model.test_samples is None:
+            raise UserError(f"{source}: no data of its own; give --data, or --input and --labels")
         return energy_report(model, model.test_samples, self._profiles, host=self._host, twin=twin)
 
 

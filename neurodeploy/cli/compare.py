@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from neurodeploy.cli.choices import AsJson, Data, DataPart, Output
+from neurodeploy.cli.choices import AsJson, Data, DataPart, Inputs, Labels, Output
 from neurodeploy.cli.console import out
 
 EXAMPLE = "neurodeploy compare runs/demo --output runs/comparison"
@@ -15,7 +15,8 @@ def command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Run folders, checkpoints, report.json files of `energy` and `run`, or package.module:name with --data.",
+            help="Run folders, checkpoints, bundles, report.json files of `energy` and `run`, or package.module:name with "
+            "--data, or --input and --labels.",
             show_default=False,
         ),
     ],
@@ -28,6 +29,8 @@ def command(
     ] = None,
     data: Data = None,
     part: DataPart = "test",
+    inputs: Inputs = None,
+    labels: Labels = None,
     host_profile: Annotated[str, typer.Option(help="Energy profile of the host that runs encoder and head.")] = "cmos45-fp32",
     output: Output = None,
     as_json: AsJson = False,
@@ -40,8 +43,9 @@ def command(
     from neurodeploy_energy.report.versus import all_tables, write_contest
     from neurodeploy_energy.report.versus import as_json as document
 
-    choice = DataChoice(data, part) if (data, part) != (None, "test") else None
-    gathering = Gathering(tuple(profile or PROFILES), host_profile, choice)
+    choice = DataChoice(data, part, inputs, labels)
+    given = choice != DataChoice()
+    gathering = Gathering(tuple(profile or PROFILES), host_profile, choice if given else None)
     comparison = contest(gathering.contenders(runs), baseline=baseline)
     if output is not None:
         facts = {

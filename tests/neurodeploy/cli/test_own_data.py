@@ -182,6 +182,21 @@ def test_a_comparison_may_be_on_data_that_none_was_trained_on(cli, own, student,
     assert "no data of its own; give --data" in one_line(cli("compare", student, own))
 
 
+def test_modules_and_bundles_are_compared_on_samples_of_a_file(cli, own, student, finished, tmp_path):
+    data = Digits().load()
+    np.save(tmp_path / "x.npy", data.test_samples[:12].numpy())
+    np.save(tmp_path / "y.npy", data.test_labels[:12].numpy())
+    files = ("--input", str(tmp_path / "x.npy"), "--labels", str(tmp_path / "y.npy"))
+    outcome = cli("compare", student, own, *files, "--json")
+    assert outcome.code == 0, outcome.err
+    assert own in outcome.out
+    bundle = str(finished / "seed-0" / "bundles" / "onnx")
+    outcome = cli("compare", student, bundle, "--json")
+    assert outcome.code == 0, outcome.err
+    assert bundle in outcome.out
+    assert "two sources of samples" in one_line(cli("compare", own, *files, "--data", "digits"))
+
+
 def test_a_module_is_exported_on_a_data_set_with_its_accuracy(cli, small_named, spiking, monkeypatch, tmp_path):
     module = ModuleType("own_spiking_code")
     module.network = small_named("conv").build(spiking(3), trained=True)
