@@ -133,7 +133,10 @@ def test_a_network_that_cannot_be_read_ends_in_one_line_and_nothing_is_written(
         (np.full((6, 2, 1, 4, 4), 0.5), "input: fractions found"),
         (np.full((6, 2, 1, 4, 4), 2.0**40), "input: a number beyond 32 bits found"),
         (np.zeros((6, 2, 1, 4, 4), "V3"), "input: |V3 found"),
-        (np.array([{}], object), "x.npz: not a readable .npz file: damaged, no array at all, or Python objects, which are never read"),
+        (
+            np.array([{}], object),
+            "x.npz: not a readable .npz file: damaged, no array at all, or Python objects, which are never read",
+        ),
         (np.zeros((6, 2, 1, 3, 4)), "/layer/0/shape: (2, 3, 3) found, but its input (1, 3, 4) makes it (2, 2, 3)"),
     ],
 )
