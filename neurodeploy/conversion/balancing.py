@@ -162,7 +162,7 @@ class _Walk:
 
     def channel_error(self, node: ops.Node) -> Tensor:
         """Mean activation of the reference less that of the twin, `[C]`."""
-        wanted = self._of_reference[node.inputs[0]].clamp_min(0)
+        wanted = self._reference.called(node.name, [self._of_reference[node.inputs[0]]], {})
         answered = self._twin.called(node.name, [self.read(node)], {})
         return _channel_means(wanted) - _channel_means(answered)
 
