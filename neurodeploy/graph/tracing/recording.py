@@ -166,8 +166,12 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.state.inside:
             return func(*args, **kwargs)
-        result = func(*args, **kwargs)
         tensors = [tensor for tensor in _tensors((args, kwargs)) if id(tensor) in self.state.followed]
+        before: Sequence[Any] = args[:1]
+        if tensors and args and isinstance(args[0], Tensor) and id(args[0]) not in self.state.followed:
+            before = (args[0].clone(),)  # a constant that the function may change in place, as `total += x` does
+        result = func(*args, **kwargs)
+        args = (*before, *args[1:])
         name = _name(func)
         if not tensors or name in _FACTS:
             return result

@@ -153,6 +153,9 @@ FOLLOWED = {
     "in place": lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3)),
     "a sum in place": lambda: Given(lambda m, x: F.relu_(m.conv(x).add_(x)), conv=nn.Conv2d(3, 3, 3, padding=1)),
     "a sum of a list": lambda: Given(lambda m, x: sum([m.a(x), m.b(x), x]), a=nn.Conv2d(3, 3, 1), b=nn.Conv2d(3, 3, 1)),
+    "a sum into zeros": lambda: Given(
+        lambda m, x: F.relu(torch.zeros(len(x), 3, 8, 8).add_(m.a(x)).add_(x)), a=nn.Conv2d(3, 3, 1)
+    ),
     "a difference": lambda: Given(lambda m, x: m.a(x) - x, a=nn.Conv2d(3, 3, 1)),
     "a weighted sum": lambda: Given(lambda m, x: torch.add(m.a(x), x, alpha=0.5), a=nn.Conv2d(3, 3, 1)),
     "constants": lambda: Given(lambda m, x: m.a((2 * x - 1) / 3 + 0.5), a=nn.Conv2d(3, 4, 3)),
