@@ -10,7 +10,7 @@ from torch import Tensor
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops.synapse import array
 from neurodeploy.graph.tracing.rules import Calling, function, refused, values
-from neurodeploy.graph.tracing.signals import TracedTensor
+from neurodeploy.graph.tracing.traced_tensor import TracedTensor
 
 _RELU = "a graph has ReLU alone: train the network with it, or fine-tune it after replacing this"
 refused(

@@ -8,7 +8,7 @@ import numpy as np
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Shape
 from neurodeploy.graph.tracing.rules import Calling, each, function, refused
-from neurodeploy.graph.tracing.signals import TracedTensor
+from neurodeploy.graph.tracing.traced_tensor import TracedTensor
 
 refused(
     *(f"{kind}max_pool{axes}d_with_indices" for kind in ("", "adaptive_") for axes in (1, 2, 3)),

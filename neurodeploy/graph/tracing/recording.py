@@ -26,7 +26,7 @@ from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
 from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
 from neurodeploy.graph.tracing.rules import FUNCTIONS, REFUSED, Calling, Draft
-from neurodeploy.graph.tracing.signals import Lead, TracedTensor, arranged
+from neurodeploy.graph.tracing.traced_tensor import Lead, TracedTensor, arranged
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 

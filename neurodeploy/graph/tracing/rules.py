@@ -16,7 +16,7 @@ from torch import Tensor
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Node, Shape
-from neurodeploy.graph.tracing.signals import Lead, TracedTensor, regrouped
+from neurodeploy.graph.tracing.traced_tensor import Lead, TracedTensor, regrouped
 from neurodeploy.io.errors import UserError
 
 Answer: TypeAlias = TracedTensor | Sequence[TracedTensor]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.tracing.rules import Calling, function, refused
-from neurodeploy.graph.tracing.signals import TracedTensor
+from neurodeploy.graph.tracing.traced_tensor import TracedTensor
 
 refused(
     "unbind", "__iter__", reason="the forward loops over an axis: over time, let layers of neurons take `[T, B, …]` at once"

@@ -8,7 +8,7 @@ from torch import Tensor
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops.synapse import array
 from neurodeploy.graph.tracing.rules import Calling, each, function
-from neurodeploy.graph.tracing.signals import TracedTensor
+from neurodeploy.graph.tracing.traced_tensor import TracedTensor
 
 
 def _constants(c: Calling, weight: Any, bias: Any) -> dict[str, Any]:
