@@ -40,15 +40,26 @@ def stored(graph: Graph) -> tuple[tuple[StoredNode, ...], Arrays]:
     nodes, arrays = [], Arrays()
     for node in graph.nodes:
         own = {name: getattr(node, name) for name in _own_fields(type(node))}
-        held = {name: value for name, value in own.items() if isinstance(value, np.ndarray)}
+        held = _arrays(own)
         arrays |= {f"{node.name}/{name}": value for name, value in held.items()}
         constants = {
             name: TypeAdapter(hint).dump_python(own[name], mode="json")
             for name, hint in _own_fields(type(node)).items()
-            if name not in held and own[name] is not None
+            if name not in held and f"{name}.0" not in held and own[name] is not None
         }
         nodes.append(StoredNode(kind=node.kind, name=node.name, inputs=node.inputs, constants=constants, arrays=tuple(held)))
     return tuple(nodes), arrays
+
+
+def _arrays(values: Mapping[str, Any]) -> Arrays:
+    """Those fields that are arrays, or several, which are numbered."""
+    held = Arrays()
+    for name, value in values.items():
+        if isinstance(value, np.ndarray):
+            held[name] = value
+        elif isinstance(value, tuple) and value and all(isinstance(one, np.ndarray) for one in value):
+            held |= {f"{name}.{number}": one for number, one in enumerate(value)}
+    return held
 
 
 def restored(nodes: tuple[StoredNode, ...], arrays: Mapping[str, NDArray[Any]]) -> Graph:
@@ -71,6 +82,12 @@ def _node(one: StoredNode, arrays: Mapping[str, NDArray[Any]]) -> ops.Node:
             if f"{one.name}/{name}" not in arrays:
                 raise UserError(f"node {one.name}: its {name} is missing")
             values[name] = arrays[f"{one.name}/{name}"]
+        elif f"{name}.0" in one.arrays:
+            several = [other for other in one.arrays if other.rpartition(".")[0] == name]
+            missing = [other for other in several if f"{one.name}/{other}" not in arrays]
+            if missing:
+                raise UserError(f"node {one.name}: its {missing[0]} is missing")
+            values[name] = tuple(arrays[f"{one.name}/{name}.{number}"] for number in range(len(several)))
         elif name in one.constants:
             try:
                 values[name] = TypeAdapter(hints[name]).validate_python(one.constants[name])

@@ -132,4 +132,6 @@ def differences(one: Graph, other: Graph) -> tuple[str, ...]:
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_equal, a, b))
     return type(a) is type(b) and bool(a == b)

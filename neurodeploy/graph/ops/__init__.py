@@ -2,6 +2,8 @@
 
 from neurodeploy.graph.ops.add import AddNode as AddNode
 from neurodeploy.graph.ops.batch_norm import BatchNormNode as BatchNormNode
+from neurodeploy.graph.ops.cell import CellNode as CellNode
+from neurodeploy.graph.ops.cell import MembraneNode as MembraneNode
 from neurodeploy.graph.ops.concat import ConcatNode as ConcatNode
 from neurodeploy.graph.ops.conv import ConvNode as ConvNode
 from neurodeploy.graph.ops.conv_transpose import ConvTransposeNode as ConvTransposeNode

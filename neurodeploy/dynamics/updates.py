@@ -1,0 +1,216 @@
+"""A neuron's update as data: the float operations of one time step, in their order, as somebody's module computes them.
+
+`neurodeploy.dynamics.neurons.neuron_step` is the update of the toolkit's own neurons. Whoever brings a neuron of their own, or
+another framework's, brings its equation: which operations on which numbers, in which order. Order matters, because sums and
+products are rounded: `v + (x − v) / τ` and `(1 − 1/τ) v + x / τ` differ in their last bit, and a potential at the threshold
+fires in one and not in the other. So an `Update` keeps each operation, and whatever computes it computes the same spikes.
+"""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurodeploy.io.errors import UserError
+
+Place: TypeAlias = Literal["input", "state", "result", "number", "array"]
+Operand: TypeAlias = tuple[Place, float]
+"""Where an operand is: the number of an input, a state, an earlier operation's result or an array; or a number itself."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One elementwise operation.
+
+    Attributes:
+        operation: a key of `OPERATIONS`. Comparisons answer 0 or 1.
+        operands: what it reads.
+    """
+
+    operation: str
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Update:
+    """One time step of a layer of neurons, value by value.
+
+    Attributes:
+        inputs: number of currents that it reads.
+        instructions: in order; each reads inputs, states, constants and results before it.
+        initial: a number or an array for each state: its value before the first step.
+        following: where the value of each state after the step is.
+        output: where the layer's answer is.
+
+    Raises:
+        UserError: an operand is not there, or an operation unknown.
+    """
+
+    inputs: int
+    instructions: tuple[Instruction, ...]
+    initial: tuple[Operand, ...]
+    following: tuple[Operand, ...]
+    output: Operand
+
+    def __post_init__(self) -> None:
+        if len(self.initial) != len(self.following):
+            raise UserError(f"update: {len(self.initial)} states begin and {len(self.following)} go on")
+        for number, one in enumerate(self.instructions):
+            if one.operation not in OPERATIONS:
+                raise UserError(f"update: operation {one.operation!r} found, one of {', '.join(OPERATIONS)} expected")
+            if len(one.operands) != OPERATIONS[one.operation].operands:
+                raise UserError(f"update: {one.operation} with {len(one.operands)} operands found")
+            for operand in one.operands:
+                self._check(operand, number)
+        for operand in (*self.following, self.output):
+            self._check(operand, len(self.instructions))
+        for operand in self.initial:
+            if operand[0] not in ("number", "array"):
+                raise UserError("update: a state begins with neither a number nor an array")
+
+    def _check(self, operand: Operand, before: int) -> None:
+        place, which = operand
+        sizes = {"input": self.inputs, "state": len(self.initial), "result": before}
+        if place in sizes and not 0 <= which < sizes[place]:
+            raise UserError(f"update: {place} {which:g} is read, and there are {sizes[place]}")
+
+    @property
+    def arrays(self) -> int:
+        """Number of arrays that it needs."""
+        operands = (*self.initial, *self.following, self.output, *(o for one in self.instructions for o in one.operands))
+        return 1 + max((int(which) for place, which in operands if place == "array"), default=-1)
+
+    def binary(self) -> bool:
+        """Whether its answer is 0 or 1, whatever it reads: a comparison's, or the product or larger of such."""
+        known: list[bool] = []
+        for one in self.instructions:
+            known.append(_is_binary(one, [_known_binary(operand, known) for operand in one.operands]))
+        return _known_binary(self.output, known)
+
+
+def _known_binary(operand: Operand, results: Sequence[bool]) -> bool:
+    place, which = operand
+    return results[int(which)] if place == "result" else place == "number" and which in (0, 1)
+
+
+def _is_binary(one: Instruction, operands: Sequence[bool]) -> bool:
+    if one.operation in ("mul", "maximum", "minimum"):
+        return all(operands)
+    if one.operation == "where":
+        return all(operands[1:])
+    if one.operation == "sub":
+        return one.operands[0] == ("number", 1) and operands[1]
+    return OPERATIONS[one.operation].compares
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What an operation is: how many operands it has, its meaning in numpy, and whether it answers 0 or 1."""
+
+    operands: int
+    numpy: Callable[..., Any]
+    compares: bool = False
+
+
+def _comparison(compare: Callable[[Any, Any], Any]) -> Operator:
+    return Operator(2, lambda a, b: np.asarray(compare(a, b), np.float32), compares=True)
+
+
+OPERATIONS: Mapping[str, Operator] = {
+    "add": Operator(2, np.add),
+    "sub": Operator(2, np.subtract),
+    "mul": Operator(2, np.multiply),
+    "div": Operator(2, np.divide),
+    "neg": Operator(1, np.negative),
+    "abs": Operator(1, np.abs),
+    "exp": Operator(1, np.exp),
+    "log": Operator(1, np.log),
+    "sqrt": Operator(1, np.sqrt),
+    "tanh": Operator(1, np.tanh),
+    "sigmoid": Operator(1, lambda x: 1 / (1 + np.exp(-x))),
+    "floor": Operator(1, np.floor),
+    "ceil": Operator(1, np.ceil),
+    "round": Operator(1, np.rint),
+    "trunc": Operator(1, np.trunc),
+    "sign": Operator(1, np.sign),
+    "maximum": Operator(2, np.maximum),
+    "minimum": Operator(2, np.minimum),
+    "gt": _comparison(operator.gt),
+    "ge": _comparison(operator.ge),
+    "lt": _comparison(operator.lt),
+    "le": _comparison(operator.le),
+    "eq": _comparison(operator.eq),
+    "ne": _comparison(operator.ne),
+    "where": Operator(3, lambda condition, a, b: np.where(condition != 0, a, b)),
+}
+
+
+@cache
+def _in_torch(operation: str) -> Callable[..., Any]:
+    """The meaning of an operation in torch, whose operands are float tensors or numbers."""
+    import torch
+
+    compared = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le, "eq": operator.eq, "ne": operator.ne}
+    if operation in compared:
+        return lambda a, b: compared[operation](a, b).to((a if isinstance(a, torch.Tensor) else b).dtype)
+    signs = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
+    if operation in signs:
+        return signs[operation]
+
+    def tensors(*values: Any) -> list[Any]:
+        like = next(value for value in values if isinstance(value, torch.Tensor))
+        return [torch.as_tensor(value, dtype=like.dtype, device=like.device) for value in values]
+
+    if operation == "where":
+        return lambda condition, a, b: torch.where(condition != 0, *tensors(a, b, condition)[:2])
+    function: Callable[..., Any] = getattr(torch, operation)
+    return lambda *values: function(*tensors(*values))
+
+
+def update_step(
+    update: Update, inputs: Sequence[Any], states: Sequence[Any], arrays: Sequence[Any]
+) -> tuple[Any, tuple[Any, ...]]:
+    """One time step.
+
+    Args:
+        update: what is computed.
+        inputs: currents `[B, …]`, all torch or all numpy (float32).
+        states: of the last step, or `initial_states`.
+        arrays: that broadcast against the currents; of the same library.
+
+    Returns:
+        The answer, and the states after the step.
+    """
+    torched = not isinstance(inputs[0], np.ndarray)
+    results: list[Any] = []
+    values: dict[str, Sequence[Any]] = {"input": inputs, "state": states, "array": arrays, "result": results}
+
+    def read(operand: Operand) -> Any:
+        place, which = operand
+        if place == "number":
+            return which if torched else np.float32(which)
+        return values[place][int(which)]
+
+    for one in update.instructions:
+        compute = _in_torch(one.operation) if torched else OPERATIONS[one.operation].numpy
+        results.append(compute(*map(read, one.operands)))
+    like = inputs[0]
+    output, *following = (_whole(read(operand), like) for operand in (update.output, *update.following))
+    return output, tuple(following)
+
+
+def initial_states(update: Update, like: Any, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    """The states `[B, …]` before the first step, for currents of the form of `like`."""
+    begin = (arrays[int(which)] if place == "array" else which for place, which in update.initial)
+    return tuple(_whole(value, like) for value in begin)
+
+
+def _whole(value: Any, like: Any) -> Any:
+    """In the shape of the currents."""
+    if isinstance(like, np.ndarray):
+        return np.broadcast_to(np.asarray(value, np.float32), like.shape)
+    return (value if hasattr(value, "expand") else like.new_tensor(value)).expand(like.shape)
