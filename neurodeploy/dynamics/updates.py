@@ -13,7 +13,6 @@ from functools import cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurodeploy.io.errors import UserError
 
@@ -154,7 +153,14 @@ def _in_torch(operation: str) -> Callable[..., Any]:
     """The meaning of an operation in torch, whose operands are float tensors or numbers."""
     import torch
 
-    compared = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le, "eq": operator.eq, "ne": operator.ne}
+    compared = {
+        "gt": operator.gt,
+        "ge": operator.ge,
+        "lt": operator.lt,
+        "le": operator.le,
+        "eq": operator.eq,
+        "ne": operator.ne,
+    }
     if operation in compared:
         return lambda a, b: compared[operation](a, b).to((a if isinstance(a, torch.Tensor) else b).dtype)
     signs = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}

@@ -43,7 +43,9 @@ class _Updated(Recurrent):
         if self.update.inputs != given:
             raise UserError(f"node {self.name}: an update of {self.update.inputs} inputs found, {given} are there")
         if self.update.arrays > len(self.arrays):
-            raise UserError(f"node {self.name}: an update that needs {self.update.arrays} arrays found, {len(self.arrays)} there")
+            raise UserError(
+                f"node {self.name}: an update that needs {self.update.arrays} arrays found, {len(self.arrays)} there"
+            )
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         shape = inputs[0]

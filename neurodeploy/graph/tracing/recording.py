@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import TorchFunctionMode
 
 from neurodeploy.dynamics.encodings import EventInput
 from neurodeploy.graph import ops
@@ -26,30 +26,21 @@ from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
 from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
 from neurodeploy.graph.tracing.rules import FUNCTIONS, REFUSED, Calling, Draft
+from neurodeploy.graph.tracing.running import (
+    base_of,
+    evaluating,
+    first_line,
+    full_name,
+    function_name,
+    overridden,
+    precision_of,
+    registered,
+    restored,
+    tensors_of,
+)
 from neurodeploy.graph.tracing.traced_tensor import Lead, TracedTensor, arranged
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
-
-# fmt: off
-_FACTS = frozenset((
-    *("shape", "size", "dim", "ndim", "ndimension", "dtype", "device", "layout", "numel", "nelement", "element_size"),
-    *("is_floating_point", "is_complex", "is_signed", "is_contiguous", "is_cuda", "is_cpu", "is_sparse"),
-    *("is_quantized", "is_meta", "is_mps", "is_xla", "requires_grad", "grad_fn", "is_leaf", "grad", "names"),
-    *("stride", "storage_offset", "__len__", "__hash__", "get_device", "is_same_size", "itemsize", "nbytes"),
-    *("output_nr", "_version", "zeros_like", "ones_like", "empty_like", "full_like", "new_zeros", "new_ones", "new_empty"),
-    *("new_full", "new_tensor"),
-))
-# fmt: on
-"""What is asked of a tensor without reading its values."""
-
-_DUNDERS = {
-    **{f"__{form}{name}__": name for name in ("add", "sub", "mul") for form in ("", "i")},
-    **{"__radd__": "add", "__rmul__": "mul", "__rsub__": "rsub", "__neg__": "neg", "__matmul__": "matmul"},
-    **{"__truediv__": "div", "__itruediv__": "div", "__rtruediv__": "reciprocal", "__rdiv__": "reciprocal"},
-}
-_PER_CLASS = ("__init__", "__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__annotations__", "extra_repr")
-_OWN = (*_PER_CLASS, "__static_attributes__", "__firstlineno__", "__annotate_func__", "__annotations_cache__", "__parameters__")
-"""What a class may define without computing anything else than the class that it derives from."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +91,15 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
     entering = TracedTensor("input", lead, draft.shapes["input"])
     samples = samples.detach().clone()  # another tensor than the caller's, which the module may change
     recorder.follow(samples, entering)
-    with _evaluating(network), torch.no_grad(), recorder.patched(), recorder:
+    with evaluating(network), torch.no_grad(), recorder.patched(), recorder:
         try:
             answer = network(samples)
         except UserError:
             raise
         except Exception as error:  # the user's forward may raise anything
             where = recorder.state.failed or type(network).__name__
-            hint = _precision_of(network, samples)
-            raise UserError(f"{where}: does not run on samples {tuple(samples.shape)}: {hint or _first_line(error)}") from None
+            hint = precision_of(network, samples)
+            raise UserError(f"{where}: does not run on samples {tuple(samples.shape)}: {hint or first_line(error)}") from None
     answer = _logits(network, answer)
     signal = recorder.signal_of(answer)
     if signal is None:
@@ -131,7 +122,7 @@ class _Entered:
 
     @property
     def kind(self) -> str:
-        return _full_name(type(self.module)) + self.overrides
+        return full_name(type(self.module)) + self.overrides
 
 
 @dataclass(eq=False)
@@ -166,14 +157,14 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.state.inside:
             return func(*args, **kwargs)
-        tensors = [tensor for tensor in _tensors((args, kwargs)) if id(tensor) in self.state.followed]
+        tensors = [tensor for tensor in tensors_of((args, kwargs)) if id(tensor) in self.state.followed]
         before: Sequence[Any] = args[:1]
         if tensors and args and isinstance(args[0], Tensor) and id(args[0]) not in self.state.followed:
             before = (args[0].clone(),)  # a constant that the function may change in place, as `total += x` does
         result = func(*args, **kwargs)
         args = (*before, *args[1:])
-        name = _name(func)
-        if not tensors or name in _FACTS:
+        name = function_name(func)
+        if not tensors or name in FACTS:
             return result
         self._function(name, args, kwargs, result)
         return result
@@ -199,7 +190,7 @@ class _Recorder(TorchFunctionMode):
     @contextmanager
     def patched(self) -> Iterator[None]:
         """Every layer's forward says that it is running; that of a leaf becomes its node."""
-        with _restored(self.network):
+        with restored(self.network):
             for path, module in self.network.named_modules():
                 if isinstance(module, torch.jit.ScriptModule):
                     raise UserError(
@@ -212,8 +203,8 @@ class _Recorder(TorchFunctionMode):
 
     def _forward(self, path: str, module: nn.Module, compiled: nn.Module | None) -> Callable[..., Any]:
         own = module.forward if compiled is None else compiled
-        base, name = _base(module), _registered(module)
-        changed = "" if base is None else _overridden(module, base)
+        base, name = base_of(module), registered(module)
+        changed = "" if base is None else overridden(module, base)
         overrides = f", which is no {base.__name__}: it overrides {changed}" if base is not None and changed else ""
 
         def forward(*args: Any, **kwargs: Any) -> Any:
@@ -241,7 +232,7 @@ class _Recorder(TorchFunctionMode):
             result = own(*args, **kwargs)
         finally:
             self.state.inside = False
-        reads = [self.signal_of(tensor) for tensor in _tensors((args, kwargs))]
+        reads = [self.signal_of(tensor) for tensor in tensors_of((args, kwargs))]
         signals = [read for read in reads if read is not None]
         if not signals:
             return result
@@ -253,7 +244,7 @@ class _Recorder(TorchFunctionMode):
             shapes=tuple(signal.shape for signal in signals),
             timed=tuple(signal.timed for signal in signals),
         )
-        last = [self.draft.add(node).name for node in LAYERS[_registered(module)](module, call)]
+        last = [self.draft.add(node).name for node in LAYERS[registered(module)](module, call)]
         node = last[-1] if last else signals[0].node
         if isinstance(self.draft.nodes[node], ops.EncodeNode):
             self.draft.steps = len(result)
@@ -280,14 +271,14 @@ class _Recorder(TorchFunctionMode):
         except UserError:
             raise
         except Exception as error:  # arguments that its rule does not take
-            call.refuse(f"is called in a way that has no form in a graph ({_first_line(error)})")
+            call.refuse(f"is called in a way that has no form in a graph ({first_line(error)})")
         here.named = here.named or len(self.draft.nodes) > before
         results = [result] if isinstance(result, Tensor) else list(result)
         signals = [answer] if isinstance(answer, TracedTensor) else list(answer)
         for tensor, signal in zip(results, signals, strict=True):
             if tensor.dtype != self.draft.dtype:
                 call.refuse(f"answers {tensor.dtype}, {self.draft.dtype} expected: a graph computes in one precision")
-            if any(tensor is one for one in _tensors(args)) and self.signal_of(tensor) != signal:
+            if any(tensor is one for one in tensors_of(args)) and self.signal_of(tensor) != signal:
                 self._changed_in_place(tensor, call.where)
             self.follow(tensor, signal)
 
@@ -308,11 +299,11 @@ class _Recorder(TorchFunctionMode):
 
     def _check_followed(self, args: Sequence[Any], result: Any) -> None:
         """Whether what a layer answers can be followed, if what it reads can."""
-        if not any(id(tensor) in self.state.followed for tensor in _tensors(args)):
+        if not any(id(tensor) in self.state.followed for tensor in tensors_of(args)):
             return
         # a tensor without values, such as the features of a network that has none, says nothing of what was read
         lost = [
-            one for one in _tensors(result) if id(one) not in self.state.followed and one.is_floating_point() and one.numel()
+            one for one in tensors_of(result) if id(one) not in self.state.followed and one.is_floating_point() and one.numel()
         ]
         if any(tensor.ndim and self.draft.batch in tensor.shape for tensor in lost):
             raise UserError(
@@ -327,59 +318,6 @@ class _Recorder(TorchFunctionMode):
             return f"operation {operation} in {type(here.module).__name__}" if operation else type(here.module).__name__
         layer = f"layer {here.path} ({here.kind})"
         return layer if kind.startswith("torch.nn.modules") or not operation else f"operation {operation} in {layer}"
-
-
-def _base(module: nn.Module) -> type | None:
-    """The class that a layer has, or the next one that it derives from, which becomes a node as a whole."""
-    return next((one for one in type(module).__mro__ if _full_name(one) in LAYERS), None)
-
-
-def _registered(module: nn.Module) -> str:
-    """The registered name that a layer's class, or the next one that it derives from, has."""
-    names = (_full_name(one) for one in type(module).__mro__)
-    return next((name for name in names if name in LAYERS or name in REFUSED_LAYERS), "")
-
-
-def _full_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _overridden(module: nn.Module, base: type) -> str:
-    """What a layer has that makes it compute something else than a class which it derives from; empty if nothing."""
-    before = type(module).__mro__[: type(module).__mro__.index(base)]
-    names = [name for kind in before for name in vars(kind) if name not in _OWN and hasattr(base, name)]
-    names += [name for name in vars(module) if callable(getattr(base, name, None))]
-    return ", ".join(dict.fromkeys(names))
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """In evaluation mode, and with every layer's mode and buffers as they were afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in network.buffers()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        with torch.no_grad():
-            for buffer, before in buffers:
-                if not torch.equal(buffer, before):
-                    buffer.copy_(before)
-
-
-@contextmanager
-def _restored(network: nn.Module) -> Iterator[None]:
-    """Every layer's own forward is back afterwards."""
-    before = [(module, module.__dict__.get("forward")) for module in network.modules()]
-    try:
-        yield
-    finally:
-        for module, forward in before:
-            module.__dict__.pop("forward", None)
-            if forward is not None:
-                module.__dict__["forward"] = forward
 
 
 def _check_arguments(network: nn.Module) -> None:
@@ -407,14 +345,6 @@ def _check_weights(network: nn.Module) -> None:
             raise UserError(f'tensor {name}: on the device "meta", which holds no values; load the weights first')
 
 
-def _precision_of(network: nn.Module, samples: Tensor) -> str:
-    """What is wrong if the weights are of another precision than samples are."""
-    for name, weight in network.named_parameters():
-        if weight.is_floating_point() and weight.dtype != samples.dtype:
-            return f"tensor {name} is {weight.dtype}, {samples.dtype} expected; call .float() on the module first"
-    return ""
-
-
 def _logits(network: nn.Module, answer: Any) -> Tensor:
     found = answer.logits if isinstance(answer, NetworkOutput) else getattr(answer, "logits", answer)
     if not isinstance(found, Tensor):
@@ -434,29 +364,3 @@ def _needed(draft: Draft) -> Graph:
             needed.add(name)
             pending.extend(draft.nodes[name].inputs)
     return Graph(node for name, node in draft.nodes.items() if name in needed)
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, dict):
-        for value in values.values():
-            yield from _tensors(value)
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from _tensors(value)
-
-
-def _name(function: Callable[..., Any]) -> str:
-    """`relu` of `torch.relu_`, `Tensor.relu` and `torch.nn.functional.relu`; `shape` of the property."""
-    full = resolve_name(function) or getattr(function, "__name__", str(function))
-    if full == "torch.spmm":  # torch.mm is the same object, by the name that everyone knows
-        full = "torch.mm"
-    parts = full.split(".")
-    name = parts[-2] if parts[-1] == "__get__" else parts[-1]
-    return _DUNDERS.get(name, name if name.startswith("__") else name.rstrip("_"))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,48 @@
+"""Layers of other frameworks that are opened: computed by functions of torch that a tracer sees.
+
+Many frameworks compute their neurons by compiled code, or by kernels of their own. For each such layer there is here the same
+computation in torch's functions, in the same order, so that it can be followed; that both do the same is checked on the samples
+(`neurodeploy.graph.agreement`). A framework's file registers its layers by the full names of their classes; a class that
+derives from one of them and overrides something is not opened, but followed as it is.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from torch import nn
+
+from neurodeploy.graph.tracing.running import full_name, overridden
+
+State: TypeAlias = dict[str, Any]
+Opened: TypeAlias = Callable[..., Any]
+"""`(layer, state, *arguments) → answer`; the state is what the layer keeps from call to call, empty at first."""
+
+_OPENED: dict[str, Opened] = {}
+
+
+class Memory:
+    """What opened layers keep from call to call in a run."""
+
+    def __init__(self) -> None:
+        self._states: dict[int, State] = {}
+
+    def of(self, module: nn.Module) -> State:
+        return self._states.setdefault(id(module), {})
+
+
+def opens(*layers: str) -> Callable[[Opened], Opened]:
+    """Registers how layers are computed, by the full names of their classes."""
+
+    def register(function: Opened) -> Opened:
+        _OPENED.update(dict.fromkeys(layers, function))
+        return function
+
+    return register
+
+
+def opened(module: nn.Module) -> Opened | None:
+    """How a layer is computed where a tracer can see it; None if it is followed as it is."""
+    base = next((one for one in type(module).__mro__ if full_name(one) in _OPENED), None)
+    if base is None or overridden(module, base):
+        return None
+    return _OPENED[full_name(base)]
