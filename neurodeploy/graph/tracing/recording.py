@@ -27,6 +27,7 @@ from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
 from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
 from neurodeploy.graph.tracing.rules import FUNCTIONS, REFUSED, Calling, Draft
 from neurodeploy.graph.tracing.running import (
+    FACTS,
     base_of,
     evaluating,
     first_line,
