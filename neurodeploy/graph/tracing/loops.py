@@ -5,14 +5,13 @@ period; the longest is taken first, then those before and after it. The first st
 does not exist yet is made, or is not added.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.graph.tracing.tape import Event
+from neurodeploy.graph.tracing.tape import Event, Tape, Value, values_of
 
 
 @dataclass(eq=False)
@@ -21,24 +20,40 @@ class Loop:
 
     Attributes:
         body: position in the body → the call of each step; None in a first step that leaves it out.
+        read_later: ids of the values that calls behind the loop, or the module's answers, read.
         steps: number of them.
     """
 
     body: list[list[Event | None]]
+    read_later: set[int] = field(default_factory=set)
 
     @property
     def steps(self) -> int:
         return len(self.body[0])
 
+    def read_after(self, value: Value) -> bool:
+        """Whether a call behind the loop, or the answer, reads what the last step made."""
+        return id(value) in self.read_later
+
 
 Item: TypeAlias = Event | Loop
 
 
-def rolled_up(events: Sequence[Event]) -> list[Item]:
+def rolled_up(tape: Tape) -> list[Item]:
     """The calls in order, with loops in place of those that repeat."""
+    events = tape.events
     numbers: dict[object, int] = {}
     tokens = np.array([numbers.setdefault(event.token, len(numbers)) for event in events], np.int64)
-    return _rolled(list(events), tokens)
+    items = _rolled(list(events), tokens)
+    later = {id(value) for value in values_of(tuple(tape.answers))}
+    for item in reversed(items):
+        calls = [item]
+        if isinstance(item, Loop):
+            item.read_later = set(later)
+            calls = [call for several in item.body for call in several if call is not None]
+        for call in calls:
+            later |= {id(value) for value in values_of((call.args, call.kwargs))}
+    return items
 
 
 def _rolled(events: list[Event], tokens: NDArray[np.int64]) -> list[Item]:

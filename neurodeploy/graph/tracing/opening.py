@@ -46,3 +46,25 @@ def opened(module: nn.Module) -> Opened | None:
     if base is None or overridden(module, base):
         return None
     return _OPENED[full_name(base)]
+
+
+_FORGETS: dict[str, Callable[[Any], None]] = {}
+
+
+def forgets(*layers: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Registers how a layer's state is reset to what it is before a first step, by full names of classes and their bases."""
+
+    def register(function: Callable[[Any], None]) -> Callable[[Any], None]:
+        _FORGETS.update(dict.fromkeys(layers, function))
+        return function
+
+    return register
+
+
+def forget(network: nn.Module) -> nn.Module:
+    """Reset the states of all layers, as their frameworks do between samples."""
+    for module in network.modules():
+        base = next((one for one in type(module).__mro__ if full_name(one) in _FORGETS), None)
+        if base is not None:
+            _FORGETS[full_name(base)](module)
+    return network

@@ -80,8 +80,7 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
         UserError: the module does not run, or does something that has no form in a graph; the message names layer and
             operation.
     """
-    _check_arguments(network)
-    _check_weights(network)
+    check_callable(network)
     lead = lead_of(network, timed=timed)
     batch = samples.shape[lead.index("B")]
     reserved = frozenset(name for name, _ in network.named_modules())
@@ -109,7 +108,7 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
             "torch, computes it, or it does not depend on them"
         )
     draft.add(ops.OutputNode(name=draft.free_name("logits"), inputs=(signal.node,)))
-    return Recording(_needed(draft), recorder.values, answer)
+    return Recording(needed(draft), recorder.values, answer)
 
 
 @dataclass
@@ -321,6 +320,12 @@ class _Recorder(TorchFunctionMode):
         return layer if kind.startswith("torch.nn.modules") or not operation else f"operation {operation} in {layer}"
 
 
+def check_callable(network: nn.Module) -> None:
+    """Whether a module can be called with samples alone, and has weights to write down."""
+    _check_arguments(network)
+    _check_weights(network)
+
+
 def _check_arguments(network: nn.Module) -> None:
     """Whether the module can be called with samples alone."""
     try:
@@ -356,7 +361,7 @@ def _logits(network: nn.Module, answer: Any) -> Tensor:
     return found
 
 
-def _needed(draft: Draft) -> Graph:
+def needed(draft: Draft) -> Graph:
     """The graph, without what its answer does not depend on."""
     needed, pending = set(), [list(draft.nodes)[-1], "input"]
     while pending:

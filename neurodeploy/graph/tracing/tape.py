@@ -262,6 +262,14 @@ def is_leaf(event: Event) -> bool:
     return not event.name and registered(event.module) in LAYERS
 
 
+def values_of(given: Any) -> list[Value]:
+    """All values in tuples and dictionaries."""
+    if isinstance(given, Value):
+        return [given]
+    inner = given.values() if isinstance(given, dict) else given if isinstance(given, tuple | list) else ()
+    return [value for one in inner for value in values_of(one)]
+
+
 def _in_place(name: str, kwargs: dict[str, Any]) -> bool:
     dunder = name.startswith("__")
     return (

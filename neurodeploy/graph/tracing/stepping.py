@@ -1,0 +1,158 @@
+"""Recording of modules that go through time step by step: by a loop in their forward, or one call for each step."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neurodeploy.graph import ops
+from neurodeploy.graph.tracing.body import Step
+from neurodeploy.graph.tracing.opening import forget
+from neurodeploy.graph.tracing.recording import Recording, check_callable, lead_of, needed
+from neurodeploy.graph.tracing.rolling import roll
+from neurodeploy.graph.tracing.rules import Draft
+from neurodeploy.graph.tracing.running import evaluating, tensors_of
+from neurodeploy.graph.tracing.tape import record_tape
+from neurodeploy.graph.tracing.traced_tensor import TracedTensor
+from neurodeploy.io.errors import UserError
+
+
+def record_steps(
+    network: nn.Module, samples: Tensor, *, timed: bool, steps: int | None = None, keep: bool = False
+) -> Recording:
+    """Run a module, and write down what it does with its loops over time rolled up; see `recording.record`.
+
+    States that its layers keep from call to call begin anew, in a copy of the module. Layers of other frameworks are opened
+    (`neurodeploy.graph.tracing.opening`); what they answer is compared with what the module itself answers.
+
+    Args:
+        network: takes `samples`, or one step of them with `steps`.
+        samples: `[B, …]`, or `[T, B, …]` if `timed`.
+        timed: the samples are sequences.
+        steps: the module computes one step in a call: it is called so many times, with each step of a sequence, or with the
+            same samples every time. None: it is called once.
+        keep: also keep what every layer answered.
+
+    Returns:
+        Its answer is the mean over time if the module answers a sequence.
+
+    Raises:
+        UserError: see `recording.record`; an opened layer answers something else than the module's own.
+    """
+    check_callable(network)
+    lead = lead_of(network, timed=timed)
+    batch = samples.shape[lead.index("B")]
+    length = samples.shape[lead.index("T")] if timed else 1
+    if steps is not None and timed and steps != length:
+        raise UserError(f"steps: {steps} found, {length} expected, the steps of the samples")
+    calls = [samples] if steps is None else list(samples.unbind(lead.index("T"))) if timed else [samples] * steps
+    draft = Draft(batch, frozenset(name for name, _ in network.named_modules()), length, samples.dtype)
+    draft.add(ops.InputNode(name="input", shape=tuple(samples.shape[len(lead) :]), timed=timed))
+    entering = TracedTensor("input", lead, draft.shapes["input"])
+    if steps is not None:
+        draft.steps = steps
+        entering = replace(entering, lead=("B",))
+    copied = forget(_copied(network))
+    tape = record_tape(copied, calls)
+    signals = [Step(entering, t) if steps is not None and timed else entering for t in range(len(calls))]
+    rolled = roll(tape, draft, signals)
+    if timed:
+        rolled.values["input"] = samples if lead == ("T", "B") else samples.transpose(0, 1)
+    signal = _answer(network, rolled.answers, draft)
+    if keep:
+        _check_opened(network, calls, tape.layers)
+    last = signal.node
+    if draft.timed[last]:
+        last = draft.add(ops.TimeMeanNode(name=draft.free_name("mean"), inputs=(last,))).name
+    draft.add(ops.OutputNode(name=draft.free_name("logits"), inputs=(last,)))
+    answers = [next(tensors_of(_first(network, answer))) for answer in _tensors_again(tape.answers)]
+    return Recording(needed(draft), rolled.values if keep else {}, answers[-1] if steps is None else torch.stack(answers))
+
+
+def _answer(network: nn.Module, answers: list[Any], draft: Draft) -> TracedTensor:
+    """The signal that a module answers; of several that of the first."""
+    found = [_first(network, answer) for answer in answers]
+    kind = type(network).__name__
+    if any(not isinstance(one, TracedTensor | Step) for one in found):
+        raise UserError(
+            f"{kind}: its answer cannot be followed back to the samples: something compiled, or outside torch, computes it, or "
+            "it does not depend on them"
+        )
+    if len(found) == 1:
+        if isinstance(found[0], Step):
+            raise UserError(
+                f"{kind}: answers what it made in one time step of several; the mean over time, or all steps, expected"
+            )
+        return found[0]
+    if all(isinstance(one, TracedTensor) and one == found[0] for one in found):
+        return found[0]
+    if [one for one in found if isinstance(one, Step)] != [Step(found[0].signal, t) for t in range(draft.steps)]:
+        raise UserError(f"{kind}: answers something else in every step, in no order that repeats")
+    return found[0].signal
+
+
+def _first(network: nn.Module, answer: Any) -> Any:
+    """The logits of an answer: the first of several tensors."""
+    if isinstance(answer, dict):
+        answer = answer.get("logits", next(iter(answer.values()), None))
+    while isinstance(answer, tuple | list) and answer:
+        answer = answer[0]
+    return answer
+
+
+def _tensors_again(answers: Sequence[Any]) -> list[Any]:
+    def again(given: Any) -> Any:
+        if isinstance(given, tuple):
+            return tuple(map(again, given))
+        if isinstance(given, dict):
+            return {key: again(one) for key, one in given.items()}
+        return getattr(given, "tensor", given)
+
+    return [again(answer) for answer in answers]
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    try:
+        with torch.no_grad():
+            return deepcopy(network)
+    except Exception as error:  # a module may hold anything
+        raise UserError(
+            f"{type(network).__name__}: cannot be copied ({error}); reset its state, and call it without gradients, before it is "
+            "deployed"
+        ) from None
+
+
+def _check_opened(network: nn.Module, calls: Sequence[Tensor], layers: dict[str, list[Tensor]]) -> None:
+    """Whether opened layers answer what the module's own do."""
+    if not layers:
+        return
+    copied = forget(_copied(network))
+    own: dict[str, list[Tensor]] = {}
+
+    def keep(path: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            own.setdefault(path, []).append(next(tensors_of(output)).detach().clone())
+
+        return hook
+
+    handles = [module.register_forward_hook(keep(path)) for path, module in copied.named_modules() if path in layers]
+    with evaluating(copied), torch.no_grad():
+        for x in calls:
+            copied(x.detach().clone())
+    for handle in handles:
+        handle.remove()
+    for path, answers in layers.items():
+        kind = type(copied.get_submodule(path))
+        where = f"layer {path} ({kind.__module__}.{kind.__qualname__})"
+        if len(own.get(path, ())) != len(answers):
+            raise UserError(f"{where}: is called {len(answers)} times, and {len(own.get(path, ()))} by the module itself")
+        for call, (mine, theirs) in enumerate(zip(answers, own[path], strict=True)):
+            if mine.shape != theirs.shape or not torch.equal(mine, theirs):
+                count = int((mine != theirs).sum()) if mine.shape == theirs.shape else mine.numel()
+                raise UserError(
+                    f"{where}: {count:,} of {mine.numel():,} values of call {call} are others than those that its equation "
+                    "makes, which the graph has; this version of the framework computes something else"
+                )
