@@ -20,8 +20,8 @@ class Graph:
         members: the nodes, each after the nodes that it reads.
 
     Raises:
-        UserError: a name occurs twice, an input is missing or comes later, shapes do not fit, or there is not exactly one
-            Input and one Output.
+        UserError: a name occurs twice, an input is missing or comes later, shapes do not fit, a mean over time skips all
+            steps, or there is not exactly one Input and one Output.
     """
 
     def __init__(self, members: Iterable[Node]) -> None:
@@ -35,6 +35,9 @@ class Graph:
             if len(self.of(kind)) != 1:
                 name = kind.__name__.removesuffix("Node")
                 raise UserError(f"graph: {len(self.of(kind))} {name} nodes found, exactly one expected")
+        if self.steps is not None:
+            for mean in self.of(ops.TimeMeanNode):
+                mean.check_steps(self.steps)
 
     def _admit(self, node: Node) -> None:
         if node.name in self._by_name:

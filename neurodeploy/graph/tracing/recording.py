@@ -42,6 +42,9 @@ _FACTS = frozenset((
 # fmt: on
 """What is asked of a tensor without reading its values."""
 
+_OF_A_PART = frozenset(("mean",))
+"""What may read a tensor that lacks its first time steps."""
+
 _DUNDERS = {
     **{f"__{form}{name}__": name for name in ("add", "sub", "mul") for form in ("", "i")},
     **{"__radd__": "add", "__rmul__": "mul", "__rsub__": "rsub", "__neg__": "neg", "__matmul__": "matmul"},
@@ -115,6 +118,11 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
         raise UserError(
             f"{type(network).__name__}: its answer cannot be followed back to the samples: something compiled, or outside "
             "torch, computes it, or it does not depend on them"
+        )
+    if signal.skip:
+        raise UserError(
+            f"{type(network).__name__}: answers a part of the time steps; a graph answers for all of them: take the mean over "
+            "time of the part, as in x[k:].mean(0)"
         )
     draft.add(ops.OutputNode(name=draft.free_name("logits"), inputs=(signal.node,)))
     return Recording(_needed(draft), recorder.values, answer)
@@ -245,6 +253,8 @@ class _Recorder(TorchFunctionMode):
         signals = [read for read in reads if read is not None]
         if not signals:
             return result
+        if any(signal.skip for signal in signals):
+            Calling(self.draft, path, True, self._where(""), result).refuse_part()
         if len(signals) < len(reads):
             raise UserError(f"{self._where('')}: reads a constant beside what depends on the samples; signals alone expected")
         call = Call(
@@ -275,6 +285,8 @@ class _Recorder(TorchFunctionMode):
             call.refuse("has no form in a graph; build the layer of convolutions, linear layers, batch norm, pools and ReLU")
         if "out" in kwargs:
             call.refuse("writes into a tensor that is given as out; assign its result instead")
+        if name not in _OF_A_PART and any(signal.skip for signal in map(self.signal_of, _tensors((args, kwargs))) if signal):
+            call.refuse_part()
         try:
             answer = FUNCTIONS[name](call, *map(self._argument, args), **{k: self._argument(v) for k, v in kwargs.items()})
         except UserError:
