@@ -71,7 +71,7 @@ def _item(c: Calling, x: TracedTensor, index: Any) -> TracedTensor:
     own = [entry for entry in entries if entry is not None]
     first, skip = len(x.lead), 0
     for axis, entry in zip(x.lead, own[:first], strict=True):
-        later = _first_taken(entry, c.draft.steps) if axis == "T" else None
+        later = _first_taken(entry, c.draft.steps if axis == "T" else 1) if axis in ("T", "1") else None
         if later is not None:
             skip = later
         elif entry != slice(None) and not (axis == "1" and entry in (0, -1)):
