@@ -125,8 +125,8 @@ def _of_reset(reset: Reset, steps: int) -> tuple[str, ...]:
     if reset == "soft":
         return ()
     return (
-        f"hard reset, {steps} steps: what a neuron has above its threshold is lost with every spike, so the twin answers little "
-        'of what its network answers until it is trained; reset="soft" keeps it',
+        f"hard reset, {steps} steps: what a neuron has above its threshold is lost with every spike, so that the twin is close "
+        'to useless before it is trained; distil it, or take reset="soft", which keeps what is above',
     )
 
 

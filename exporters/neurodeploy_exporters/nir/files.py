@@ -77,9 +77,8 @@ def content_of(
         "logits": _logits(graph),
         KEY: as_json(structure),
     }
-    skipped = _skipped(graph)
-    if skipped:
-        metadata["logits_skip"] = np.array(skipped)
+    if graph.skipped:
+        metadata["logits_skip"] = np.array(graph.skipped)
     if graph.steps is not None:
         metadata |= {"steps": np.array(graph.steps), "input": "the same static sample at every step"}
     grid = grid_node(graph)
@@ -91,16 +90,10 @@ def content_of(
     return Content(writer.nodes, tuple(writer.edges), metadata)
 
 
-def _skipped(graph: Graph) -> int:
-    """First time steps that the mean over time leaves out."""
-    return max((node.skip for node in graph.of(ops.TimeMeanNode)), default=0)
-
-
 def _logits(graph: Graph) -> str:
     """What a reader has to make of the output, in words: NIR has no mean over time."""
-    skipped = _skipped(graph)
-    if skipped:
-        return f"the mean of the output over the time steps after the first {skipped}, which it leaves out"
+    if graph.skipped:
+        return f"the mean of the output over the time steps after the first {graph.skipped}, which it leaves out"
     return "the mean of the output over time" if graph.of(ops.TimeMeanNode) else "the output"
 
 

@@ -97,9 +97,8 @@ def build(
     facts = {LARGEST: str(max(prod(graph.shape(node.name)) for node in graph.nodes))}
     if graph.steps is not None:
         facts[TRAINED_STEPS] = str(graph.steps)
-    skipped = max((node.skip for node in graph.of(ops.TimeMeanNode) if node.name in members), default=0)
-    if skipped:
-        facts[SKIPPED_STEPS] = str(skipped)
+    if graph.skipped:
+        facts[SKIPPED_STEPS] = str(graph.skipped)
     if streaming:
         facts[STATES] = json.dumps(writer.states)
     if spike_counts:

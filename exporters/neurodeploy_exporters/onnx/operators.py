@@ -488,8 +488,8 @@ def _time_mean(writer: Writer, node: ops.TimeMeanNode) -> None:
         return
     if node.skip:
         raise UserError(
-            f"node {node.name} (TimeMean): skips the first {node.skip} time steps, and a stream answers from its first step on; "
-            "export without streaming, or make the network with evaluate_after=0"
+            f"node {node.name} (TimeMean): skips the first {node.skip} time steps, and a stream answers from its first step "
+            "on; export without streaming, or make the network with evaluate_after=0"
         )
     # the mean over all steps so far; the sum is taken step by step, so that it does not depend on how they are cut into chunks
     shape = list(writer.graph.shape(node.name))

@@ -69,7 +69,8 @@ class Draft:
 
     def whole(self, signal: TracedTensor) -> Shape:
         """The shape of a signal's tensor."""
-        size = {"B": self.batch, "T": self.steps - signal.skip, "1": 1, "TB": self.steps * self.batch, "BT": self.steps * self.batch}
+        both = self.steps * self.batch
+        size = {"B": self.batch, "T": self.steps - signal.skip, "1": 1, "TB": both, "BT": both}
         return (*(size[axis] for axis in signal.lead), *signal.shape)
 
     def free_name(self, wanted: str, *, layer: bool = False) -> str:
