@@ -192,7 +192,7 @@ class _Recorder(TorchFunctionMode):
         if tuple(tensor.shape) != expected:
             raise UserError(f"layer {signal.node}: {tuple(tensor.shape)} found in the module, {expected} in its graph")
         self.state.followed[id(tensor)] = _Followed(tensor, signal)
-        if self.keep and signal.node not in self.values:
+        if self.keep and not signal.skip and signal.node not in self.values:
             self.values[signal.node] = arranged(signal, tensor, self.draft.batch).detach().clone()
 
     def signal_of(self, tensor: Tensor) -> TracedTensor | None:
