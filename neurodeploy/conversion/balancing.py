@@ -1,4 +1,4 @@
-"""Thresholds of a spiking twin, found on samples in one walk along its layers, and offsets that calibrate its rates."""
+"""Thresholds of a spiking twin, found on samples in one walk along its layers, and what corrects its rates and logits."""
 
 from collections.abc import Iterator
 from math import log, prod
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurodeploy.conversion.method import Method
+from neurodeploy.conversion.method import Method, usual_delay, usual_method, usual_reset
 from neurodeploy.conversion.thresholds import positive_percentile, threshold_of_least_error
 from neurodeploy.conversion.traced import TracedNetwork, relu_graph
 from neurodeploy.conversion.twin import RateCode, SpikingTwin, pooled_first
@@ -17,8 +17,6 @@ from neurodeploy.dynamics.surrogates import Surrogate
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
 
-DEFAULT = Method("activations", 99.9, shift=True, calibrate=True)
-_FEW_STEPS = 16
 _MOST_VALUES = 1 << 26
 """Of one layer over all samples and steps that calibrate it: 256 MiB."""
 
@@ -28,22 +26,28 @@ def spiking(
     samples: Tensor | NDArray[Any],
     *,
     steps: int = 4,
-    method: Method = DEFAULT,
+    method: Method | None = None,
     repact: bool = False,
     code: RateCode = "direct",
     reset: Reset | None = None,
     surrogate: Surrogate | None = None,
     learn_threshold: bool = False,
     classifier: str | None = None,
+    evaluate_after: int | None = None,
 ) -> SpikingTwin:
-    """The spiking twin of a trained ReLU network: weights copied, thresholds balanced and rates calibrated on samples.
+    """The spiking twin of a trained ReLU network: weights copied, thresholds balanced on samples, rates and logits corrected.
+
+    With hard reset a twin is a start for a training (`neurodeploy.distill`) and close to useless before it; its `notes` say so.
+    With soft reset and many steps it answers what the network answers.
 
     Args:
         ann: any torch module whose activations are ReLUs; left as it is. It is traced, and the graph compared with it on the
             samples.
         samples: `[N, …]` as the module takes them, of the training data; a few hundred are usual.
         steps: T.
-        method: how thresholds are found and what is corrected.
+        method: how thresholds are found and what is corrected. None: thresholds of the least error of the rates; up to 16
+            steps, and with hard reset, shifted and calibrated too, and then the bias of the layer that makes the logits is
+            corrected by their mean error over the samples.
         repact: the last ReLU stays, and is applied at every step (RepAct, EnOF-SNN).
         code: "direct" repeats the sample's current, "poisson" draws spikes (values from 0 to 1).
         reset: of the neurons. "soft" keeps what is above the threshold, so that rates become activations as T grows; "hard"
@@ -52,38 +56,38 @@ def spiking(
         surrogate: derivative of the spike in later training.
         learn_threshold: whether later training learns the thresholds too.
         classifier: layer that makes logits of features; the last linear one if None.
+        evaluate_after: number of first steps that the mean of the logits leaves out, because neurons fire in them whose
+            currents settle below 0 (delayed evaluation, Hwang et al. 2021). None: T/2 with soft reset above 16 steps, else 0.
 
     Returns:
         The twin, on the CPU, in evaluation mode; it trains, deploys and exports like any student.
 
     Raises:
         UserError: the module does something that has no form in a graph, or that firing rates cannot pass; a layer that no
-            sample excites.
+            sample excites; no step is left to evaluate.
     """
     samples = torch.as_tensor(samples, dtype=torch.float32).detach().cpu()
     graph = relu_graph(ann, samples)
+    reset = usual_reset(steps) if reset is None else reset
     twin = SpikingTwin(
         graph,
         steps=steps,
         repact=repact,
         code=code,
-        reset=usual_reset(steps) if reset is None else reset,
+        reset=reset,
         surrogate=surrogate,
         learn_threshold=learn_threshold,
         classifier=classifier,
+        evaluate_after=usual_delay(steps, reset) if evaluate_after is None else evaluate_after,
     ).eval()
+    method = usual_method(steps, reset) if method is None else method
     balance(twin, TracedNetwork(pooled_first(graph)[0]).eval(), samples, method)
     return twin
 
 
-def usual_reset(steps: int) -> Reset:
-    """The reset of a twin for so many steps, if nobody says which; see `spiking`."""
-    return "hard" if steps <= _FEW_STEPS else "soft"
-
-
 @torch.no_grad()
 def balance(twin: SpikingTwin, reference: TracedNetwork, samples: Tensor, method: Method) -> None:
-    """Set the thresholds of a twin, and with `shift` and `calibrate` the offsets of its currents.
+    """Set the thresholds of a twin, and with `shift` and `calibrate` the offsets of its currents and the bias of its logits.
 
     Args:
         twin: with the weights of the ReLU network; changed in place.
@@ -112,6 +116,9 @@ def balance(twin: SpikingTwin, reference: TracedNetwork, samples: Tensor, method
                     missing = walk.channel_error(node)
                     layer.offset.add_((missing / threshold).to(layer.offset))
         walk.enter(node)
+    bias = getattr(twin.get_submodule(graph.output.inputs[0]), "bias", None)
+    if method.calibrate and bias is not None:
+        bias.add_(walk.logit_error().to(bias))
 
 
 def _threshold(method: Method, activations: "_Activations", current: Tensor, layer: str, steps: int) -> float:
@@ -165,6 +172,11 @@ class _Walk:
         wanted = self._reference.called(node.name, [self._of_reference[node.inputs[0]]], {})
         answered = self._twin.called(node.name, [self.read(node)], {})
         return _channel_means(wanted) - _channel_means(answered)
+
+    def logit_error(self) -> Tensor:
+        """Mean logits of the reference less those of the twin, `[K]`, once every node is entered."""
+        last = self._twin.graph.output.inputs[0]
+        return _channel_means(self._of_reference[last]) - _channel_means(self._of_twin[last][self._twin.evaluate_after :])
 
     def enter(self, node: ops.Node) -> None:
         if isinstance(node, ops.OutputNode):

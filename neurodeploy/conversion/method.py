@@ -1,8 +1,9 @@
-"""How thresholds are found in a conversion, and what is corrected."""
+"""How thresholds are found in a conversion, what is corrected, and what is usual for so many steps."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.io.errors import UserError
 
 Thresholds = Literal["spiking", "activations", "error", "one"]
@@ -45,3 +46,38 @@ class Method:
             )
         if not 0 < self.scale < float("inf"):
             raise UserError(f"conversion scale: {self.scale} found, a positive number expected")
+
+
+FEW_STEPS = 16
+"""Up to so many a twin is trained before it is used, and corrected for just these steps; above, rates become activations."""
+
+
+def usual_reset(steps: int) -> Reset:
+    """The reset of a twin for so many steps, if nobody says which; see `neurodeploy.conversion.spiking`."""
+    return "hard" if steps <= FEW_STEPS else "soft"
+
+
+def usual_method(steps: int, reset: Reset) -> Method:
+    """The method of a twin, if nobody says which.
+
+    Args:
+        steps: T.
+        reset: of its neurons.
+    """
+    if rates_settle(steps, reset):
+        return Method("error")
+    return Method("error", shift=True, calibrate=True)
+
+
+def usual_delay(steps: int, reset: Reset) -> int:
+    """After how many steps a twin's output is evaluated, if nobody says; see `usual_method`."""
+    return steps // 2 if rates_settle(steps, reset) else 0
+
+
+def rates_settle(steps: int, reset: Reset) -> bool:
+    """Whether rates are those of constant currents once the first spikes are over.
+
+    Then the mean over the later steps needs no correction: what the first steps do otherwise, above all neurons that fire
+    although their currents settle below 0, is not in it.
+    """
+    return reset == "soft" and steps > FEW_STEPS

@@ -13,7 +13,10 @@ from neurodeploy.networks import NetworkOutput
 
 _COMPARED = 64  # samples
 _ATTRIBUTES = frozenset(
-    ("graph", "activations", "classifier_name", "spiking", "steps", "repact", "code", "learn_threshold", "encoding", "notes")
+    (
+        *("graph", "activations", "classifier_name", "spiking", "steps", "repact", "code", "reset", "learn_threshold"),
+        *("encoding", "evaluate_after", "notes"),
+    )
 )
 """Of a traced network and its twin: no layer can have these names."""
 
@@ -31,6 +34,8 @@ class TracedNetwork(nn.Module):
     Raises:
         UserError: no such node, or a layer has a name that the network itself uses.
     """
+
+    evaluate_after: int = 0
 
     def __init__(self, graph: Graph, *, classifier: str | None = None) -> None:
         super().__init__()
@@ -57,13 +62,16 @@ class TracedNetwork(nn.Module):
         return layer.requires_grad_() if isinstance(node, ops.Weighted) else layer
 
     def forward(self, samples: Tensor) -> NetworkOutput:
-        """`[B, *shape]` → logits `[B, K]`, step logits `[T, B, K]`, features `[T, B, F]` (F = 0 without a classifier)."""
+        """`[B, *shape]` → logits `[B, K]`, step logits `[T, B, K]`, features `[T, B, F]` (F = 0 without a classifier).
+
+        Logits are the mean over the steps after the first `evaluate_after`.
+        """
         values, taps = self.computed(samples)
         step_logits = values[self.graph.output.inputs[0]]
         features = step_logits.new_zeros((*step_logits.shape[:2], 0))
         if self.classifier_name is not None:
             features = values[self.graph[self.classifier_name].inputs[0]]
-        return NetworkOutput(step_logits.mean(0), step_logits, features, taps)
+        return NetworkOutput(step_logits[self.evaluate_after :].mean(0), step_logits, features, taps)
 
     def computed(self, samples: Tensor, *, until: str | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Node → its tensor `[T, B, *shape]`, and the taps; up to and with the node `until`."""

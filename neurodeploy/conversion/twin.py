@@ -33,6 +33,10 @@ class SpikingTwin(TracedNetwork):
     I as T grows.
     Taps are spikes, 0 or 1.
 
+    In the first steps neurons fire whose currents settle below 0 afterwards: no soft reset takes those spikes back, and the
+    mean of all steps keeps their error. A mean over the later steps alone has none of it ("delayed evaluation": Hwang et al.
+    2021, Frontiers in Neuroscience 15, 629000).
+
     Args:
         graph: of the ReLU network, batch norm folded.
         steps: T.
@@ -44,9 +48,10 @@ class SpikingTwin(TracedNetwork):
         surrogate: derivative of the spike in training.
         learn_threshold: whether training learns the thresholds too.
         classifier: see `TracedNetwork`.
+        evaluate_after: number of first steps that the mean of the logits leaves out, less than T.
 
     Raises:
-        UserError: there is no ReLU, or a layer that firing rates cannot pass.
+        UserError: there is no ReLU, or a layer that firing rates cannot pass; no step is left to evaluate.
 
     Attributes:
         spiking: names of the layers of neurons, in order.
@@ -64,25 +69,23 @@ class SpikingTwin(TracedNetwork):
         surrogate: Surrogate | None = None,
         learn_threshold: bool = False,
         classifier: str | None = None,
+        evaluate_after: int = 0,
     ) -> None:
         _check(graph, code)
+        if not 0 <= evaluate_after < steps:
+            raise UserError(f"evaluate_after: {evaluate_after} found, from 0 to {steps - 1} of {steps} time steps expected")
         graph, _ = pooled_first(graph)
         super().__init__(graph, classifier=classifier)
         self.spiking = self.activations[:-1] if repact else self.activations
         self.steps, self.repact, self.code, self.reset = steps, repact, code, reset
-        self.learn_threshold = learn_threshold
+        self.learn_threshold, self.evaluate_after = learn_threshold, evaluate_after
         self.encoding: nn.Module = DirectEncoding(steps) if code == "direct" else PoissonEncoding(steps)
         self._encoded = _entry(graph) if code == "direct" else "input"
         for name in self.spiking:
             channels = graph.shape(name)[0]
             log_threshold = nn.Parameter(torch.zeros(1), requires_grad=learn_threshold)
             place_neurons(self, name, log_threshold, channels, Neuron(NeuronParameters(1.0, 1.0, reset), surrogate))
-        self.notes = tuple(
-            f"layer {name}: max pooling is over the currents of its neurons at every step, whose maximum may differ from "
-            "that of their means"
-            for name in (relu.name for relu in graph.of(ops.ReluNode))
-            if isinstance(graph[graph[name].inputs[0]], ops.MaxPoolNode)
-        )
+        self.notes = (*_of_reset(reset, steps), *_of_pools(self.graph))
 
     def entry(self, samples: Tensor) -> Tensor:
         """Samples as the first layer reads them: `[1, B, …]`, or spikes `[T, B, …]`."""
@@ -114,7 +117,26 @@ class SpikingTwin(TracedNetwork):
         return found
 
     def extra_repr(self) -> str:
-        return f"steps={self.steps}, code={self.code}, reset={self.reset}, repact={self.repact}"
+        late = f", evaluate_after={self.evaluate_after}" if self.evaluate_after else ""
+        return f"steps={self.steps}, code={self.code}, reset={self.reset}, repact={self.repact}{late}"
+
+
+def _of_reset(reset: Reset, steps: int) -> tuple[str, ...]:
+    if reset == "soft":
+        return ()
+    return (
+        f"hard reset, {steps} steps: what a neuron has above its threshold is lost with every spike, so that the twin is close "
+        'to useless before it is trained; distil it, or take reset="soft", which keeps what is above',
+    )
+
+
+def _of_pools(graph: Graph) -> tuple[str, ...]:
+    return tuple(
+        f"layer {relu.name}: max pooling is over the currents of its neurons at every step, whose maximum may differ from that "
+        "of their means"
+        for relu in graph.of(ops.ReluNode)
+        if isinstance(graph[relu.inputs[0]], ops.MaxPoolNode)
+    )
 
 
 def place_neurons(twin: nn.Module, name: str, log_threshold: nn.Parameter, channels: int, neuron: Neuron) -> None:

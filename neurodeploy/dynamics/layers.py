@@ -319,10 +319,34 @@ class Add(nn.Module):
 
 
 class TimeMean(nn.Module):
-    """Mean over time: `[T, B, …]` → `[B, …]`."""
+    """Mean over time, or over its later steps: `[T, B, …]` → `[B, …]`.
+
+    Args:
+        skip: number of first steps that are left out, less than T.
+        name: of the layer in messages.
+
+    Raises:
+        UserError: `skip` is negative; in a call, it leaves no step.
+    """
+
+    def __init__(self, skip: int = 0, *, name: str = "TimeMean") -> None:
+        super().__init__()
+        if skip < 0:
+            raise UserError(f"layer {name}: skip: {skip} found, 0 or more time steps expected")
+        self.skip, self._name = skip, name
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.mean(0)
+        if not self.skip:
+            return x.mean(0)
+        if self.skip >= len(x):
+            raise UserError(
+                f"layer {self._name}: skips the first {self.skip} time steps, and {len(x)} found; run the network for more "
+                "steps, or skip fewer"
+            )
+        return x[self.skip :].mean(0)
+
+    def extra_repr(self) -> str:
+        return f"skip={self.skip}" if self.skip else ""
 
 
 class Neuron(nn.Module):

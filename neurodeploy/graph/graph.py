@@ -20,8 +20,8 @@ class Graph:
         members: the nodes, each after the nodes that it reads.
 
     Raises:
-        UserError: a name occurs twice, an input is missing or comes later, shapes do not fit, or there is not exactly one
-            Input and one Output.
+        UserError: a name occurs twice, an input is missing or comes later, shapes do not fit, a mean over time skips all
+            steps, or there is not exactly one Input and one Output.
     """
 
     def __init__(self, members: Iterable[Node]) -> None:
@@ -35,6 +35,9 @@ class Graph:
             if len(self.of(kind)) != 1:
                 name = kind.__name__.removesuffix("Node")
                 raise UserError(f"graph: {len(self.of(kind))} {name} nodes found, exactly one expected")
+        if self.steps is not None:  # else the mean looks when it is computed
+            for mean in self.of(ops.TimeMeanNode):
+                mean.check_steps(self.steps)
 
     def _admit(self, node: Node) -> None:
         if node.name in self._by_name:
@@ -74,6 +77,11 @@ class Graph:
         """T that a statically fed network was trained with; None if the input itself is a sequence."""
         encoders = self.of(ops.EncodeNode)
         return encoders[0].steps if encoders else None
+
+    @property
+    def skipped(self) -> int:
+        """Number of first time steps that the answer leaves out; of several means over time the most."""
+        return max((mean.skip for mean in self.of(ops.TimeMeanNode)), default=0)
 
     def shape(self, name: str) -> Shape:
         """Per-sample shape of a tensor, without `[T, B]`."""

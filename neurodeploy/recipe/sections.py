@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import nn
 
 from neurodeploy.conversion import Method
-from neurodeploy.conversion.method import Thresholds
+from neurodeploy.conversion.method import Thresholds, usual_method
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
 from neurodeploy.distillation.term import ClassWeights
 from neurodeploy.dynamics.encoders import AnyEncoder
@@ -213,35 +213,47 @@ class TwinSettings(Section):
     Its weights are the teacher's, IF neurons stand for its ReLUs, and their thresholds are balanced on samples.
 
     Attributes:
-        thresholds, scale, shift, calibrate: see `neurodeploy.conversion.Method`.
-        percentile: see there; 99.9 where `thresholds` has one.
+        thresholds, shift, calibrate: see `neurodeploy.conversion.Method`; what is not given is as in
+            `neurodeploy.conversion.spiking`, which depends on the steps and the reset.
+        scale: see there.
+        percentile: see there; 99.9 where `thresholds` has one. Alone it is of thresholds = "activations".
         samples: of the training set, the first ones, that set and correct the thresholds.
         reset: of the neurons; "hard" up to 16 steps and "soft" above if it is not given, see `neurodeploy.conversion.spiking`.
         learn_threshold: whether the training learns the thresholds too.
         classifier: layer of the teacher that makes logits of features; its last linear one if it is not given.
+        evaluate_after: number of first steps that the mean of the logits leaves out, see there.
         surrogate: derivative of the spike in training.
     """
 
-    thresholds: Thresholds = "activations"
+    thresholds: Thresholds | None = None
     percentile: float | None = None
     scale: float = 1.0
-    shift: bool = True
-    calibrate: bool = True
+    shift: bool | None = None
+    calibrate: bool | None = None
     samples: int = Field(default=256, ge=1)
     reset: Reset | None = None
     learn_threshold: bool = False
     classifier: str | None = None
+    evaluate_after: int | None = Field(default=None, ge=0)
     surrogate: SurrogateSettings = SurrogateSettings()
 
     @model_validator(mode="after")
     def _is_a_method(self) -> "TwinSettings":
-        self.method()
+        self.method(1, "soft")
         return self
 
-    def method(self) -> Method:
-        usual = 99.9 if self.thresholds in ("spiking", "activations") else 100.0
-        percentile = usual if self.percentile is None else self.percentile
-        return Method(self.thresholds, percentile, self.scale, self.shift, self.calibrate)
+    def method(self, steps: int, reset: Reset) -> Method:
+        """How the thresholds of a twin of so many steps are found, and what is corrected."""
+        usual = usual_method(steps, reset)
+        thresholds = self.thresholds or (usual.thresholds if self.percentile is None else "activations")
+        percentile = 99.9 if thresholds in ("spiking", "activations") else 100.0
+        return Method(
+            thresholds,
+            percentile if self.percentile is None else self.percentile,
+            self.scale,
+            usual.shift if self.shift is None else self.shift,
+            usual.calibrate if self.calibrate is None else self.calibrate,
+        )
 
 
 class StudentSettings(Section):

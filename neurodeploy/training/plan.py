@@ -101,7 +101,7 @@ def plan_of_role(
             data,
             student.loss,
             lambda: twin,
-            _balancing(twin, samples, student.spiking.method()),
+            _balancing(twin, samples, student.spiking.method(twin.steps, twin.reset)),
             recipe.augmentation,
             teacher,
             student.known_teacher,

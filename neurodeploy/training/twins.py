@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from neurodeploy.conversion import Method, SpikingTwin, TracedNetwork
-from neurodeploy.conversion.balancing import balance, usual_reset
+from neurodeploy.conversion.balancing import balance
+from neurodeploy.conversion.method import usual_delay, usual_reset
 from neurodeploy.conversion.traced import relu_graph
 from neurodeploy.conversion.twin import RateCode, pooled_first
 from neurodeploy.data import DataSet
@@ -26,7 +27,7 @@ class StoredTwin(BaseModel):
     """A spiking twin in a checkpoint's header: its graph without weights, and how it is built of it.
 
     Attributes:
-        steps, repact, code, reset, learn_threshold: as `neurodeploy.conversion.SpikingTwin` was given them.
+        steps, repact, code, reset, learn_threshold, evaluate_after: as `neurodeploy.conversion.SpikingTwin` was given them.
         classifier: name of the node that makes logits of features; None without one.
         nodes: of the ReLU network's graph.
     """
@@ -37,6 +38,7 @@ class StoredTwin(BaseModel):
     code: RateCode
     reset: Reset = "soft"
     learn_threshold: bool
+    evaluate_after: int = 0
     classifier: str | None
     nodes: tuple[StoredNode, ...]
 
@@ -64,6 +66,7 @@ class StoredTwin(BaseModel):
             reset=self.reset,
             learn_threshold=self.learn_threshold,
             classifier=self.classifier,
+            evaluate_after=self.evaluate_after,
         )
         if [node.name for node in twin.graph.nodes] != [node.name for node in self.nodes]:
             raise UserError("nodes: not in the order of a twin's; written by another version?")
@@ -87,15 +90,18 @@ def twin_of_role(recipe: Recipe, role: str, teacher: nn.Module, samples: Tensor)
     assert settings is not None
     assert code != "events"
     graph = relu_graph(teacher, samples.to(next(teacher.parameters()).device))
+    steps = recipe.steps_of(role)
+    reset = settings.reset or usual_reset(steps)
     return SpikingTwin(
         graph,
-        steps=recipe.steps_of(role),
+        steps=steps,
         repact=student.repact,
         code="poisson" if kind_of(code) == "poisson" else "direct",
-        reset=settings.reset or usual_reset(recipe.steps_of(role)),
+        reset=reset,
         surrogate=settings.surrogate.build(),
         learn_threshold=settings.learn_threshold,
         classifier=settings.classifier,
+        evaluate_after=usual_delay(steps, reset) if settings.evaluate_after is None else settings.evaluate_after,
     )
 
 
@@ -136,6 +142,7 @@ def stored_twin(twin: SpikingTwin) -> tuple[StoredTwin, dict[str, Tensor]]:
         code=twin.code,
         reset=twin.reset,
         learn_threshold=twin.learn_threshold,
+        evaluate_after=twin.evaluate_after,
         classifier=twin.classifier_name,
         nodes=nodes,
     )

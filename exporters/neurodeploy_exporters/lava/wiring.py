@@ -75,7 +75,8 @@ class Readout:
         afferents: as of a stage.
         bias: float64 `[C_out]` or None; the host adds it.
         shape: of the values, per sample (and step).
-        integrates: the mean over time is read, once a sample; else the currents of every step.
+        integrates: the mean over time is read, once a sample; else the currents of every step, also where a host takes the mean
+            of the later ones: neurons that add up cannot forget the first.
     """
 
     name: str
@@ -158,7 +159,7 @@ def readouts(graph: Graph, head: Part) -> tuple[Readout, ...]:
     found = []
     for end in dict.fromkeys(ends):
         consumers = graph.consumers(end)
-        integrates = [type(node) for node in consumers] == [ops.TimeMeanNode]
+        integrates = len(consumers) == 1 and isinstance(mean := consumers[0], ops.TimeMeanNode) and not mean.skip
         name = consumers[0].name if integrates else end
         shape, value = graph.shape(end), values[end]
         found.append(Readout(name, _afferents(graph, value, end, shape), value.bias, shape, integrates))

@@ -29,8 +29,9 @@ def write(
 ) -> None:
     """Write a graph as a NIR file, which `read` turns into the same graph again.
 
-    A static input is fed again at every time step, and the mean over time is left to the reader; the metadata say both. A
-    sum is several edges into one node. The soft reset has no form in NIR and is in the metadata alone: others reset to 0.
+    A static input is fed again at every time step, and the mean over time, of all steps or the later ones, is left to the
+    reader; the metadata say both. A sum is several edges into one node. The soft reset has no form in NIR and is in the
+    metadata alone: others reset to 0.
 
     Args:
         graph: batch norm folded, or at least with something else than neurons before it.
@@ -73,9 +74,11 @@ def content_of(
     metadata: dict[str, Value] = {
         "created_by": structure.created_by,
         "dt": np.array(dt),
-        "logits": "the mean of the output over time" if graph.of(ops.TimeMeanNode) else "the output",
+        "logits": _logits(graph),
         KEY: as_json(structure),
     }
+    if graph.skipped:
+        metadata["logits_skip"] = np.array(graph.skipped)
     if graph.steps is not None:
         metadata |= {"steps": np.array(graph.steps), "input": "the same static sample at every step"}
     grid = grid_node(graph)
@@ -85,6 +88,13 @@ def content_of(
         scales = {"weight_bits": np.array(8), "weight_scale": np.array(2.0**-k), "bias_scale": np.array(2.0 ** -(k + 1))}
         metadata |= {f"{writer.last.get(layer, layer)}.{name}": value for name, value in scales.items()}
     return Content(writer.nodes, tuple(writer.edges), metadata)
+
+
+def _logits(graph: Graph) -> str:
+    """What a reader has to make of the output, in words: NIR has no mean over time."""
+    if graph.skipped:
+        return f"the mean of the output over the time steps after the first {graph.skipped}, which it leaves out"
+    return "the mean of the output over time" if graph.of(ops.TimeMeanNode) else "the output"
 
 
 class _Writer:

@@ -22,7 +22,7 @@ from neurodeploy_exporters.onnx.graph import read_members
 from neurodeploy_exporters.onnx.operators import OPERATIONS
 from neurodeploy_exporters.onnx.recurrence import DOMAIN
 from neurodeploy_exporters.onnx.runtime import Session
-from neurodeploy_exporters.onnx.writer import LARGEST, SPIKE_COUNTS, STATES, STEPS, TRAINED_STEPS, Grid, Writer
+from neurodeploy_exporters.onnx.writer import LARGEST, SKIPPED_STEPS, SPIKE_COUNTS, STATES, STEPS, TRAINED_STEPS, Grid, Writer
 from neurodeploy_exporters.target import Format, Tensors
 
 _OPSET = 18
@@ -97,6 +97,8 @@ def build(
     facts = {LARGEST: str(max(prod(graph.shape(node.name)) for node in graph.nodes))}
     if graph.steps is not None:
         facts[TRAINED_STEPS] = str(graph.steps)
+    if graph.skipped:
+        facts[SKIPPED_STEPS] = str(graph.skipped)
     if streaming:
         facts[STATES] = json.dumps(writer.states)
     if spike_counts:

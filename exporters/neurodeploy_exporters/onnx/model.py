@@ -15,7 +15,7 @@ from onnx.external_data_helper import uses_external_data
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.providers import check_started, chosen, onnxruntime
-from neurodeploy_exporters.onnx.writer import LARGEST, SPIKE_COUNTS, STATES, STEPS
+from neurodeploy_exporters.onnx.writer import LARGEST, SKIPPED_STEPS, SPIKE_COUNTS, STATES, STEPS
 
 _LONGEST_REASON = 400
 _LARGE = 4096
@@ -176,7 +176,7 @@ class OnnxFile:
         self.timed = frozenset(value.name for value in self._session.get_outputs() if value.shape[:1] == ["T"])
         self.states = named_tensors(self.origin, self._content, STATES, self.inputs, self.outputs)
         self.counts = named_tensors(self.origin, self._content, SPIKE_COUNTS, None, self.outputs)
-        self.largest = self._number(LARGEST)
+        self.largest, self._skipped = self._number(LARGEST), self._number(SKIPPED_STEPS)
         shapes = {value.name: value.shape for value in (*self._session.get_inputs(), *self._session.get_outputs())}
         self.axes = {name: shape.index(_BATCH) if _BATCH in shape else None for name, shape in shapes.items()}
         self.separable = all(
@@ -202,11 +202,21 @@ class OnnxFile:
         if absent:
             batch = self._batch(feed)
             feed |= {name: self._zeros(name, batch) for name in absent}
+        self._check_steps(feed)
         try:
             values = self._session.run(list(self.outputs), feed)
         except Exception as error:  # ONNX Runtime's errors have no common type
             raise UserError(f"{self.origin}: cannot run: {one_line(error)}") from None
         return dict(zip(self.outputs, values, strict=True))
+
+    def _check_steps(self, feed: Mapping[str, NDArray[Any]]) -> None:
+        """The runtime's mean over no steps at all would be no number."""
+        sequences = [len(value) for name, value in feed.items() if self.inputs[name].shape[:1] == ["T"] and np.ndim(value)]
+        for steps in [int(np.min(feed[STEPS]))] if STEPS in feed else sequences:
+            if self._skipped >= steps:
+                raise UserError(
+                    f"{self.origin}: its answer skips the first {self._skipped} time steps, and {steps} found; run it for more"
+                )
 
     def _batch(self, feed: Mapping[str, NDArray[Any]]) -> int | None:
         """B of the tensors that are given."""

@@ -353,6 +353,10 @@ def _read_slice(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
     if len(op.input) == 5:
         starts, stops, _, steps = (tuple(map(int, reader.constant(name))) for name in op.input[1:])
         return ops.SliceNode(name=reader.named(op), inputs=reader.source(op), starts=starts, stops=stops, steps=steps)
+    if op.input[0] not in reader.padded:  # before a mean over time
+        reader.skipped[op.output[0]] = int(reader.constant(op.input[1])[0])
+        reader.same(op)
+        return None
     late = -int(reader.constant(op.input[2])[0])
     return ops.DelayNode(name=reader.named(op), inputs=(reader.padded[op.input[0]],), steps=late)
 
@@ -467,13 +471,26 @@ def _read_add(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
     return ops.AddNode(name=reader.named(op), inputs=(*reader.source(op), *reader.source(op, 1)))
 
 
+_LATER = ".later"
+"""Ends the name of the time steps that a mean does not skip."""
+
+
 @OPERATIONS.rule(ops.TimeMeanNode)
 def _time_mean(writer: Writer, node: ops.TimeMeanNode) -> None:
     x = writer.timed(node.inputs[0])
     if not writer.streaming:
         axes = writer.constant(f"{node.name}.axes", np.array([0], np.int64))
+        if node.skip:
+            bounds = (("first", node.skip), ("end", np.iinfo(np.int64).max))
+            first, end = (writer.constant(f"{node.name}.{name}", np.array([value], np.int64)) for name, value in bounds)
+            x = writer.operator("Slice", [x, first, end, axes], f"{node.name}{_LATER}")
         writer.operator("ReduceMean", [x, axes], node.name, keepdims=0)
         return
+    if node.skip:
+        raise UserError(
+            f"node {node.name} (TimeMean): skips the first {node.skip} time steps, and a stream answers from its first step "
+            "on; export without streaming, or make the network with evaluate_after=0"
+        )
     # the mean over all steps so far; the sum is taken step by step, so that it does not depend on how they are cut into chunks
     shape = list(writer.graph.shape(node.name))
     total, count = f"{node.name}.sum", f"{node.name}.steps"
@@ -487,8 +504,10 @@ def _time_mean(writer: Writer, node: ops.TimeMeanNode) -> None:
 
 @_reads("ReduceMean", "Div")
 def _read_time_mean(reader: Reader, op: onnx.NodeProto) -> ops.Node:
-    source = reader.source(op) if op.op_type == "ReduceMean" else (reader.totals[op.input[0]],)
-    return ops.TimeMeanNode(name=reader.named(op), inputs=source)
+    if op.op_type == "Div":
+        return ops.TimeMeanNode(name=reader.named(op), inputs=(reader.totals[op.input[0]],))
+    skip = reader.skipped.get(op.input[0], 0)
+    return ops.TimeMeanNode(name=reader.named(op), inputs=reader.source(op), skip=skip)
 
 
 @OPERATIONS.rule(ops.OutputNode)

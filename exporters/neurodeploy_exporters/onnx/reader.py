@@ -34,6 +34,7 @@ class Reader:
         dividends: tensors that are divided.
         scaled: product → what was multiplied, and by which numbers.
         totals: sum over time → what is summed up.
+        skipped: part of a sequence that a mean over time reads → number of first time steps that it lacks.
         padded: sequence behind the values that wait in a delay → the sequence alone.
     """
 
@@ -45,6 +46,7 @@ class Reader:
         self.dividends = {op.input[0] for op in self.operators if op.op_type == "Div" and op.input}
         self.scaled: dict[str, tuple[str, NDArray[np.float32]]] = {}
         self.totals: dict[str, str] = {}
+        self.skipped: dict[str, int] = {}
         self.padded: dict[str, str] = {}
         self.constants: dict[str, NDArray[Any]] = {}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -16,6 +16,7 @@ STEPS = "steps"
 """The input that tells T."""
 # keys of a model's metadata
 STATES, SPIKE_COUNTS, LARGEST, TRAINED_STEPS = "states", "spike_counts", "largest_tensor", "trained_steps"
+SKIPPED_STEPS = "skipped_steps"
 
 
 @dataclass(frozen=True)

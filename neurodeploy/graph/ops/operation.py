@@ -173,7 +173,7 @@ def fires(h: Array, threshold: Any) -> Array:
     return (h > threshold).astype(np.float32)
 
 
-ADDED: Mapping[str, Any] = {"padding": (), "count_padding": True, "ceiling": None, "peak": None}
+ADDED: Mapping[str, Any] = {"padding": (), "count_padding": True, "ceiling": None, "peak": None, "skip": 0}
 """Fields that operations got after version 0.2, with the values that say what they said before."""
 
 

@@ -1,4 +1,4 @@
-"""The mean over time: from the answers of all steps to one."""
+"""The mean over time: from the answers of all steps, or of the later ones, to one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,28 +7,57 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from neurodeploy.graph.ops.operation import Array, Call, Nodes, Operation, Shape, traced
+from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from neurodeploy.dynamics import layers
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TimeMeanNode(Operation):
-    """`y = (1/T) Σ_t x[t]`. Makes a sequence a static value."""
+    """`y = 1/(T − skip) Σ_{t ≥ skip} x[t]`. Makes a sequence a static value.
+
+    Attributes:
+        skip: number of first steps that the mean leaves out, less than T.
+
+    Raises:
+        UserError: it is negative.
+    """
 
     sequential: ClassVar[bool] = True
+
+    skip: int = 0
+
+    def __post_init__(self) -> None:
+        if self.skip < 0:
+            raise UserError(f"node {self.name} (TimeMean): skip: {self.skip} found, 0 or more time steps expected")
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
 
     def compute(self, *inputs: Array) -> Array:
-        mean: Array = inputs[0].mean(0, dtype=np.float32)
+        self.check_steps(len(inputs[0]))
+        mean: Array = inputs[0][self.skip :].mean(0, dtype=np.float32)
         return mean
+
+    def check_steps(self, steps: int) -> None:
+        """Refuse a sequence of which nothing would be left.
+
+        Raises:
+            UserError: all its steps are skipped; the message names the node.
+        """
+        if self.skip >= steps:
+            raise UserError(
+                f"node {self.name} (TimeMean): skips the first {self.skip} time steps, and {steps} found; run the network for "
+                "more steps, or skip fewer"
+            )
 
     def layer(self) -> "nn.Module":
         from neurodeploy.dynamics import layers
 
-        return layers.TimeMean()
+        return layers.TimeMean(self.skip, name=self.name)
 
     def is_timed(self, inputs: Sequence[bool]) -> bool:
         self._must_read(inputs, timed=True)
@@ -36,7 +65,7 @@ class TimeMeanNode(Operation):
 
 
 @traced("neurodeploy.dynamics.layers.TimeMean")
-def _from_torch(_: "nn.Module", call: Call) -> Nodes:
+def _from_torch(layer: "layers.TimeMean", call: Call) -> Nodes:
     if not call.timed[0]:
         return []  # the mean over one step, as in a teacher
-    return [TimeMeanNode(name=call.name, inputs=call.inputs)]
+    return [TimeMeanNode(name=call.name, inputs=call.inputs, skip=layer.skip)]

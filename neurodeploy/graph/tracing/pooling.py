@@ -137,6 +137,8 @@ def _reduced(c: Calling, x: TracedTensor, dim: Any, keepdim: bool, pool: Any, *,
     axes = _axes(c, x, dim)
     if axes[0] < 0:
         return _over_time(c, x, axes, keepdim, pool)
+    if x.skip:
+        c.refuse_part()
     kept = tuple(axis for axis in range(len(x.shape)) if axis not in axes)
     if not kept:
         c.refuse("reduces all axes of a sample")
@@ -161,4 +163,4 @@ def _over_time(c: Calling, x: TracedTensor, axes: tuple[int, ...], keepdim: bool
         c.refuse("reduces the batch, or time other than by its mean alone")
     if reduced == "1":
         return TracedTensor(x.node, ("B",), x.shape)
-    return c.node(ops.TimeMeanNode, x, lead=("B",))
+    return c.node(ops.TimeMeanNode, x, lead=("B",), skip=x.skip)

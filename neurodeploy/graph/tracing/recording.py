@@ -25,7 +25,7 @@ from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
 from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
-from neurodeploy.graph.tracing.rules import FUNCTIONS, REFUSED, Calling, Draft
+from neurodeploy.graph.tracing.rules import FUNCTIONS, OF_A_PART, REFUSED, Calling, Draft
 from neurodeploy.graph.tracing.running import (
     FACTS,
     base_of,
@@ -107,6 +107,11 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
             f"{type(network).__name__}: its answer cannot be followed back to the samples: something compiled, or outside "
             "torch, computes it, or it does not depend on them"
         )
+    if signal.skip:
+        raise UserError(
+            f"{type(network).__name__}: answers a part of the time steps; a graph answers for all of them: take the mean over "
+            "time of the part, as in x[k:].mean(0)"
+        )
     draft.add(ops.OutputNode(name=draft.free_name("logits"), inputs=(signal.node,)))
     return Recording(needed(draft), recorder.values, answer)
 
@@ -175,7 +180,7 @@ class _Recorder(TorchFunctionMode):
         if tuple(tensor.shape) != expected:
             raise UserError(f"layer {signal.node}: {tuple(tensor.shape)} found in the module, {expected} in its graph")
         self.state.followed[id(tensor)] = _Followed(tensor, signal)
-        if self.keep and signal.node not in self.values:
+        if self.keep and not signal.skip and signal.node not in self.values:
             self.values[signal.node] = arranged(signal, tensor, self.draft.batch).detach().clone()
 
     def signal_of(self, tensor: Tensor) -> TracedTensor | None:
@@ -236,6 +241,8 @@ class _Recorder(TorchFunctionMode):
         signals = [read for read in reads if read is not None]
         if not signals:
             return result
+        if any(signal.skip for signal in signals):
+            Calling(self.draft, path, True, self._where(""), result).refuse_part()
         if len(signals) < len(reads):
             raise UserError(f"{self._where('')}: reads a constant beside what depends on the samples; signals alone expected")
         call = Call(
@@ -266,6 +273,8 @@ class _Recorder(TorchFunctionMode):
             call.refuse("has no form in a graph; build the layer of convolutions, linear layers, batch norm, pools and ReLU")
         if "out" in kwargs:
             call.refuse("writes into a tensor that is given as out; assign its result instead")
+        if name not in OF_A_PART and any(signal.skip for signal in map(self.signal_of, _tensors((args, kwargs))) if signal):
+            call.refuse_part()
         try:
             answer = FUNCTIONS[name](call, *map(self._argument, args), **{k: self._argument(v) for k, v in kwargs.items()})
         except UserError:

@@ -162,7 +162,7 @@ class _Rolling:
         node = step.signal.node
         if node not in self._last:
             name = self.draft.free_name(f"{node}.last")
-            made = self.draft.add(ops.TimeMeanNode(name=name, inputs=(node,), skip=-1))
+            made = self.draft.add(ops.TimeMeanNode(name=name, inputs=(node,), skip=self.draft.steps - 1))
             self._last[node] = TracedTensor(made.name, ("B",), step.signal.shape)
         return self._last[node]
 

@@ -25,6 +25,8 @@ Rule = TypeVar("Rule", bound=Callable[..., Answer])
 FUNCTIONS: dict[str, Callable[..., Answer]] = {}
 REFUSED: dict[str, str] = {}
 """Functions that have no form in a graph, with what to do instead."""
+OF_A_PART = frozenset(("mean",))
+"""What may read a tensor that lacks its first time steps."""
 
 
 def function(*names: str) -> Callable[[Rule], Rule]:
@@ -69,7 +71,8 @@ class Draft:
 
     def whole(self, signal: TracedTensor) -> Shape:
         """The shape of a signal's tensor."""
-        size = {"B": self.batch, "T": self.steps, "1": 1, "TB": self.steps * self.batch, "BT": self.steps * self.batch}
+        both = self.steps * self.batch
+        size = {"B": self.batch, "T": self.steps - signal.skip, "1": 1, "TB": both, "BT": both}
         return (*(size[axis] for axis in signal.lead), *signal.shape)
 
     def free_name(self, wanted: str, *, layer: bool = False) -> str:
@@ -101,6 +104,13 @@ class Calling:
 
     def refuse(self, reason: str) -> NoReturn:
         raise UserError(f"{self.where}: {reason}")
+
+    def refuse_part(self) -> NoReturn:
+        """Of a tensor that lacks its first time steps, which nothing but the mean over time may read."""
+        self.refuse(
+            "reads a part of the time steps; a graph answers for all of them: take the mean over time of the part, as in "
+            "x[k:].mean(0), right after it"
+        )
 
     def node(
         self, kind: type[Any], *reads: TracedTensor, suffix: str = "", lead: Lead | None = None, **fields: Any

@@ -1,5 +1,6 @@
 """How changes of shape are traced: views, permutations, slices, and what makes a sequence of a static value."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -68,12 +69,15 @@ def _item(c: Calling, x: TracedTensor, index: Any) -> TracedTensor:
     at = entries.index(Ellipsis)
     entries[at : at + 1] = [slice(None)] * (x.axes - given)
     own = [entry for entry in entries if entry is not None]
-    first = len(x.lead)
+    first, skip = len(x.lead), 0
     for axis, entry in zip(x.lead, own[:first], strict=True):
-        if entry != slice(None) and not (axis == "1" and entry in (0, -1)):
+        later = _first_taken(entry, c.draft.steps if axis == "T" else 1) if axis in ("T", "1") else None
+        if later is not None:
+            skip = later
+        elif entry != slice(None) and not (axis == "1" and entry in (0, -1)):
             c.refuse(
                 f"takes a part of the {'batch' if 'T' not in axis else 'time steps'}; a graph answers for all of them: take "
-                "the mean over time"
+                "the mean over time, of all steps or as x[k:].mean(0) of those after the first k"
             )
     bounds = []
     for size, entry in zip(x.shape, own[first:], strict=True):
@@ -86,7 +90,18 @@ def _item(c: Calling, x: TracedTensor, index: Any) -> TracedTensor:
     if any(bound != (0, size, 1) for bound, size in zip(bounds, x.shape, strict=True)):
         starts, stops, steps = zip(*bounds, strict=True)
         x = c.node(ops.SliceNode, x, starts=starts, stops=stops, steps=steps)
-    return _viewed_after(c, x)
+    if not skip:
+        return _viewed_after(c, x)
+    part = replace(x, skip=skip)
+    if tuple(c.result.shape) != c.draft.whole(part):
+        c.refuse("takes a part of the time steps, and another shape at once; take the mean over time of the part first")
+    return part
+
+
+def _first_taken(entry: Any, steps: int) -> int | None:
+    """Of a slice that takes all time steps from one on: the first one; None of anything else."""
+    start, stop, step = entry.indices(steps) if isinstance(entry, slice) else (steps, steps, 1)
+    return start if start < stop == steps and step == 1 else None
 
 
 @function("narrow")

@@ -20,11 +20,13 @@ class TracedTensor:
         node: whose output it is.
         lead: its first axes.
         shape: of one sample (and one time step): the axes after them.
+        skip: number of first time steps that the tensor lacks; nothing but their mean over time may read such a part.
     """
 
     node: str
     lead: Lead
     shape: Shape
+    skip: int = 0
 
     @property
     def timed(self) -> bool:
