@@ -180,8 +180,39 @@ def body_of(loop: Loop, signal_of: Callable[[Value], TracedTensor | Step | None]
         last = calls[-1]
         assert last is not None
         body.arguments.append((finder.argument(calls, ("args",)), finder.argument(calls, ("kwargs",))))
+    _forward_writes(body)
     _find_dependent(body)
     return body
+
+
+def _forward_writes(body: Body) -> None:
+    """What a call takes out of a tensor that was written there in the same step is what was written: `out[t]` after `out[t] = x`."""
+    written: dict[int, Reference] = {}
+    for p, (args, _) in enumerate(body.arguments):
+        if body.last(p).name != "__getitem__" or not isinstance(args[0], Same):
+            continue
+        source = args[0].position
+        if body.last(source).name == "__setitem__" and body.arguments[source][0][1] == args[1]:
+            value = body.arguments[source][0][2]
+            if isinstance(value, Same | Outer | Constant):
+                written[p] = value
+
+    def change(given: Any) -> Any:
+        if isinstance(given, Same | Past) and given.position in written:
+            value = written[given.position]
+            if isinstance(given, Past) and isinstance(value, Same):
+                past = Past(value.position, value.slot, given.distance)
+                if given in body.initial:
+                    body.initial.setdefault(past, body.initial[given])
+                return past
+            return value if isinstance(given, Same) else given
+        if isinstance(given, dict):
+            return {key: change(one) for key, one in given.items()}
+        if isinstance(given, tuple):
+            return tuple(map(change, given))
+        return given
+
+    body.arguments = [(change(args), change(kwargs)) for args, kwargs in body.arguments]
 
 
 _MISSING = object()

@@ -6,7 +6,7 @@ nodes by the rules that it has outside of loops too.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -32,10 +32,12 @@ class Rolled:
     Attributes:
         answers: of each call of the module, with signals in place of values; a `Step` is one step of a signal.
         values: node → what its tensor was in the run, `[T, B, *shape]`, or `[1, B, *shape]` without time.
+        last: a signal's last step → that as a static value.
     """
 
     answers: list[Any]
-    values: dict[str, Tensor] = field(default_factory=dict)
+    values: dict[str, Tensor]
+    last: Callable[[Step], TracedTensor]
 
 
 Signal = TracedTensor | Step
@@ -52,7 +54,7 @@ def roll(tape: Tape, draft: Draft, entering: Sequence[Signal]) -> Rolled:
     Raises:
         UserError: something has no form in a graph.
     """
-    rolling = _Rolling(tape, draft)
+    rolling = _Rolling(draft)
     for value, signal in zip(tape.entering, entering, strict=True):
         rolling.follow(value, signal)
     for item in rolled_up(tape):
@@ -61,11 +63,11 @@ def roll(tape: Tape, draft: Draft, entering: Sequence[Signal]) -> Rolled:
         else:
             rolling.event(item)
     answers = [rolling.signals(answer) for answer in tape.answers]
-    return Rolled(answers, rolling.values)
+    return Rolled(answers, rolling.values, rolling.last)
 
 
 class _Rolling:
-    def __init__(self, tape: Tape, draft: Draft) -> None:
+    def __init__(self, draft: Draft) -> None:
         self.draft = draft
         self.values: dict[str, Tensor] = {}
         self._signals: dict[int, Signal] = {}

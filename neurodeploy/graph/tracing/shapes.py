@@ -152,6 +152,8 @@ def _repeat(c: Calling, x: TracedTensor, *sizes: Any, **named: Any) -> TracedTen
         return x
     if not x.timed and after[1:] == (batch, *x.shape):
         return _over_steps(c, x, after[0], ("T", "B"))
+    if not x.timed and x.lead == ("B",) and x.shape[:1] == (1,) and after[0] == batch and after[2:] == x.shape[1:]:
+        return _over_steps(c, c.shaped(x, x.shape[1:], suffix=".once"), after[1], ("B", "T"))
     if not x.timed and x.lead == ("B",) and after[1:] == x.shape and after[0] % batch == 0:
         return _over_steps(c, x, after[0] // batch, ("TB",))
     return c.refuse(f"makes {after} of a tensor {c.draft.whole(x)}; repeating a static value over time alone has a form")

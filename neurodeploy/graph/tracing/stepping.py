@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -10,18 +11,25 @@ from torch import Tensor, nn
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.tracing.body import Step
+from neurodeploy.graph.tracing import sinabs, snntorch, spikingjelly  # noqa: F401 - register how their layers are opened
 from neurodeploy.graph.tracing.opening import forget
 from neurodeploy.graph.tracing.recording import Recording, check_callable, lead_of, needed
-from neurodeploy.graph.tracing.rolling import roll
+from neurodeploy.graph.tracing.rolling import Rolled, roll
 from neurodeploy.graph.tracing.rules import Draft
 from neurodeploy.graph.tracing.running import evaluating, tensors_of
 from neurodeploy.graph.tracing.tape import record_tape
-from neurodeploy.graph.tracing.traced_tensor import TracedTensor
+from neurodeploy.graph.tracing.traced_tensor import Lead, TracedTensor
 from neurodeploy.io.errors import UserError
 
 
 def record_steps(
-    network: nn.Module, samples: Tensor, *, timed: bool, steps: int | None = None, keep: bool = False
+    network: nn.Module,
+    samples: Tensor,
+    *,
+    timed: bool,
+    steps: int | None = None,
+    axes: Lead | None = None,
+    keep: bool = False,
 ) -> Recording:
     """Run a module, and write down what it does with its loops over time rolled up; see `recording.record`.
 
@@ -34,6 +42,7 @@ def record_steps(
         timed: the samples are sequences.
         steps: the module computes one step in a call: it is called so many times, with each step of a sequence, or with the
             same samples every time. None: it is called once.
+        axes: first axes of `samples`, if they are others.
         keep: also keep what every layer answered.
 
     Returns:
@@ -43,7 +52,7 @@ def record_steps(
         UserError: see `recording.record`; an opened layer answers something else than the module's own.
     """
     check_callable(network)
-    lead = lead_of(network, timed=timed)
+    lead = lead_of(network, timed=timed) if axes is None else axes
     batch = samples.shape[lead.index("B")]
     length = samples.shape[lead.index("T")] if timed else 1
     if steps is not None and timed and steps != length:
@@ -56,25 +65,26 @@ def record_steps(
         draft.steps = steps
         entering = replace(entering, lead=("B",))
     copied = forget(_copied(network))
-    tape = record_tape(copied, calls)
+    hands_on = steps is not None and _takes_state(network)
+    tape = record_tape(copied, calls, hands_on=hands_on)
     signals = [Step(entering, t) if steps is not None and timed else entering for t in range(len(calls))]
     rolled = roll(tape, draft, signals)
     if timed:
         rolled.values["input"] = samples if lead == ("T", "B") else samples.transpose(0, 1)
-    signal = _answer(network, rolled.answers, draft)
+    signal = _answer(network, rolled, draft)
     if keep:
-        _check_opened(network, calls, tape.layers)
+        _check_opened(network, calls, tape.layers, hands_on=hands_on)
     last = signal.node
     if draft.timed[last]:
         last = draft.add(ops.TimeMeanNode(name=draft.free_name("mean"), inputs=(last,))).name
     draft.add(ops.OutputNode(name=draft.free_name("logits"), inputs=(last,)))
-    answers = [next(tensors_of(_first(network, answer))) for answer in _tensors_again(tape.answers)]
+    answers = [value.tensor for value in tape.answers]
     return Recording(needed(draft), rolled.values if keep else {}, answers[-1] if steps is None else torch.stack(answers))
 
 
-def _answer(network: nn.Module, answers: list[Any], draft: Draft) -> TracedTensor:
+def _answer(network: nn.Module, rolled: Rolled, draft: Draft) -> TracedTensor:
     """The signal that a module answers; of several that of the first."""
-    found = [_first(network, answer) for answer in answers]
+    found = rolled.answers
     kind = type(network).__name__
     if any(not isinstance(one, TracedTensor | Step) for one in found):
         raise UserError(
@@ -82,11 +92,7 @@ def _answer(network: nn.Module, answers: list[Any], draft: Draft) -> TracedTenso
             "it does not depend on them"
         )
     if len(found) == 1:
-        if isinstance(found[0], Step):
-            raise UserError(
-                f"{kind}: answers what it made in one time step of several; the mean over time, or all steps, expected"
-            )
-        return found[0]
+        return rolled.last(found[0]) if isinstance(found[0], Step) else found[0]
     if all(isinstance(one, TracedTensor) and one == found[0] for one in found):
         return found[0]
     if [one for one in found if isinstance(one, Step)] != [Step(found[0].signal, t) for t in range(draft.steps)]:
@@ -94,38 +100,21 @@ def _answer(network: nn.Module, answers: list[Any], draft: Draft) -> TracedTenso
     return found[0].signal
 
 
-def _first(network: nn.Module, answer: Any) -> Any:
-    """The logits of an answer: the first of several tensors."""
-    if isinstance(answer, dict):
-        answer = answer.get("logits", next(iter(answer.values()), None))
-    while isinstance(answer, tuple | list) and answer:
-        answer = answer[0]
-    return answer
-
-
-def _tensors_again(answers: Sequence[Any]) -> list[Any]:
-    def again(given: Any) -> Any:
-        if isinstance(given, tuple):
-            return tuple(map(again, given))
-        if isinstance(given, dict):
-            return {key: again(one) for key, one in given.items()}
-        return getattr(given, "tensor", given)
-
-    return [again(answer) for answer in answers]
+def _takes_state(network: nn.Module) -> bool:
+    """Whether its caller hands on a state: `answer, state = network(x, state)`."""
+    parameters = [*signature(network.forward).parameters]
+    return len(parameters) > 1 and parameters[1].lower() in ("state", "states", "hidden", "hidden_state", "hidden_states")
 
 
 def _copied(network: nn.Module) -> nn.Module:
     try:
         with torch.no_grad():
             return deepcopy(network)
-    except Exception as error:  # a module may hold anything
-        raise UserError(
-            f"{type(network).__name__}: cannot be copied ({error}); reset its state, and call it without gradients, before it is "
-            "deployed"
-        ) from None
+    except Exception:  # a module may hold anything: then its own states begin anew
+        return network
 
 
-def _check_opened(network: nn.Module, calls: Sequence[Tensor], layers: dict[str, list[Tensor]]) -> None:
+def _check_opened(network: nn.Module, calls: Sequence[Tensor], layers: dict[str, list[Tensor]], *, hands_on: bool) -> None:
     """Whether opened layers answer what the module's own do."""
     if not layers:
         return
@@ -140,8 +129,11 @@ def _check_opened(network: nn.Module, calls: Sequence[Tensor], layers: dict[str,
 
     handles = [module.register_forward_hook(keep(path)) for path, module in copied.named_modules() if path in layers]
     with evaluating(copied), torch.no_grad():
+        state: tuple[Any, ...] = ()
         for x in calls:
-            copied(x.detach().clone())
+            answer = copied(x.detach().clone(), *state)
+            if hands_on and isinstance(answer, tuple):
+                state = (answer[1],)
     for handle in handles:
         handle.remove()
     for path, answers in layers.items():

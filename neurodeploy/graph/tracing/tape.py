@@ -84,33 +84,36 @@ class Tape:
     Attributes:
         events: in order.
         entering: what the module was called with; one for each step if it was called step by step.
-        answers: what it answered, each call.
+        answers: what it answered, each call: the first of several tensors.
         layers: path → what each call of an opened layer answered.
     """
 
     events: list[Event] = field(default_factory=list)
     entering: list[Value] = field(default_factory=list)
-    answers: list[Any] = field(default_factory=list)
+    answers: list[Value] = field(default_factory=list)
     layers: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
-def record_tape(network: nn.Module, samples: Sequence[Tensor]) -> Tape:
+def record_tape(network: nn.Module, samples: Sequence[Tensor], *, hands_on: bool = False) -> Tape:
     """Run a module in evaluation mode on each of the samples, in order, and write down all that it does.
 
     Args:
         network: left as it was but for states that its layers keep: give a copy of it.
         samples: what each call gets.
+        hands_on: each call answers a state too, which the next one gets.
 
     Raises:
         UserError: the module does not run.
     """
     recorder = _Taping(network)
-    with evaluating(network), torch.no_grad(), recorder.patched(), recorder:
+    state: tuple[Any, ...] = ()
+    with evaluating(network), torch.no_grad(), recorder.patched():
         for x in samples:
             entering = x.detach().clone()
             recorder.tape.entering.append(recorder.value_of(entering))
             try:
-                answer = network(entering)
+                with recorder:
+                    answer = network(entering, *state)
             except UserError:
                 raise
             except Exception as error:  # the user's forward may raise anything
@@ -119,8 +122,42 @@ def record_tape(network: nn.Module, samples: Sequence[Tensor]) -> Tape:
                 raise UserError(
                     f"{where}: does not run on samples {tuple(entering.shape)}: {hint or first_line(error)}"
                 ) from None
-            recorder.tape.answers.append(recorder.valued(answer))
-    return recorder.tape
+            if hands_on and isinstance(answer, tuple) and len(answer) > 1:
+                state = (answer[1],)
+            recorder.tape.answers.append(recorder.value_of(_logits(network, answer)))
+    tape = recorder.tape
+    tape.events = _needed(tape)
+    return tape
+
+
+def _logits(network: nn.Module, answer: Any) -> Tensor:
+    """The tensor of an answer that is the module's; the first of several, as of spikes and potentials."""
+    found = getattr(answer, "logits", answer)
+    while isinstance(found, tuple | list) and found:
+        found = found[0]
+    if not isinstance(found, Tensor):
+        raise UserError(
+            f"{type(network).__name__}: its output is {type(found).__name__}, a tensor, or a tuple that begins with one, expected; "
+            "wrap it in a module that returns its logits"
+        )
+    return found
+
+
+def _needed(tape: Tape) -> list[Event]:
+    """The calls that the answers depend on, and those of the same places in other steps.
+
+    Others only ask for a shape, or compute what nobody reads. In its last step a loop makes states that nobody reads either.
+    """
+    places: dict[Token, list[Event]] = {}
+    for event in tape.events:
+        places.setdefault(event.token, []).append(event)
+    pending, found = values_of(tuple(tape.answers)), set[Token]()
+    while pending:
+        maker = pending.pop().maker
+        if maker is not None and maker.token not in found:
+            found.add(maker.token)
+            pending += [value for event in places[maker.token] for value in values_of((event.args, event.kwargs))]
+    return [event for event in tape.events if event.token in found]
 
 
 class _Taping(TorchFunctionMode):
@@ -163,9 +200,9 @@ class _Taping(TorchFunctionMode):
         if self._inside or name in FACTS:
             return func(*args, **kwargs)
         own_name = (resolve_name(func) or getattr(func, "__name__", "")).rpartition(".")[2]
+        reads = self.valued(tuple(args)), self.valued(kwargs)
         if _in_place(own_name, kwargs) and args and isinstance(args[0], Tensor):
             self._keep_before(args[0])
-        reads = self.valued(tuple(args)), self.valued(kwargs)
         result = func(*args, **kwargs)
         if own_name in ("__radd__", "__rmul__"):
             reads = (reads[0][::-1], reads[1])
