@@ -75,7 +75,8 @@ class Body:
         steps: T.
         arguments: of each call, with references in place of values.
         initial: what stands for a past that is before the first step: number or tensor; by the reference.
-        depends: whether a call depends on the samples.
+        forwarded: calls that only take out what the step has written before, which their readers read instead.
+        depends: whether a call depends on the samples, and is read.
         made: position and slot → the signal, once it is there.
     """
 
@@ -83,6 +84,7 @@ class Body:
     steps: int
     arguments: list[tuple[Any, Any]] = field(default_factory=list)
     initial: dict[Past, Any] = field(default_factory=dict)
+    forwarded: set[int] = field(default_factory=set)
     depends: list[bool] = field(default_factory=list)
     made: dict[tuple[int, int], TracedTensor] = field(default_factory=dict)
 
@@ -129,6 +131,14 @@ class Body:
         if any(not _equal(tensors[-1], other) for other in tensors):
             raise UserError(f"{self.where(reader)}: reads a constant that changes from step to step")
         return tensors[-1]
+
+    def tensor(self, reader: int, reference: Reference) -> Tensor:
+        """A constant tensor that a call reads."""
+        if isinstance(reference, Constant) and isinstance(reference.value, Tensor):
+            return reference.value.detach().cpu().float()
+        if isinstance(reference, Same | Past) and not self.depends[reference.position]:
+            return self.constant(reader, reference).detach().cpu().float()
+        raise UserError(f"{self.where(reader)}: its weights depend on the samples")
 
     def step_of(self, position: int, args: Any) -> TracedTensor | None:
         """The signal of each step if the call takes that step out of a sequence."""
@@ -196,6 +206,7 @@ def _forward_writes(body: Body) -> None:
             value = body.arguments[source][0][2]
             if isinstance(value, Same | Outer | Constant):
                 written[p] = value
+                body.forwarded.add(p)
 
     def change(given: Any) -> Any:
         if isinstance(given, Same | Past) and given.position in written:
@@ -248,8 +259,10 @@ class _Finder:
             position, t = place
             distance = steps - 1 - t
             made = [self._place(one) for one in given]
-            regular = [
-                made[t] == (position, t - distance) and given[t].slot == last.slot for t in range(max(1, distance), steps)
+            source = self._body.calls(position)
+            regular = [  # a first step may lack the call that is read, as one does that adds nothing to the first value
+                source[t - distance] is None or (made[t] == (position, t - distance) and given[t].slot == last.slot)
+                for t in range(max(1, distance), steps)
             ]
             if all(regular):
                 if not distance:
@@ -293,13 +306,15 @@ class _Finder:
 
 
 def _find_dependent(body: Body) -> None:
-    body.depends = [any(isinstance(one, Outer) for one in body.references(p)) for p in range(len(body))]
+    body.depends = [
+        p not in body.forwarded and any(isinstance(one, Outer) for one in body.references(p)) for p in range(len(body))
+    ]
     changed = True
     while changed:
         changed = False
         for p in range(len(body)):
             reads = [one.position for one in body.references(p) if isinstance(one, Same | Past)]
-            if not body.depends[p] and any(body.depends[q] for q in reads):
+            if not body.depends[p] and p not in body.forwarded and any(body.depends[q] for q in reads):
                 body.depends[p] = changed = True
 
 

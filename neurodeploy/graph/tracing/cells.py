@@ -23,7 +23,9 @@ from neurodeploy.graph.tracing.running import first_line
 from neurodeploy.graph.tracing.traced_tensor import TracedTensor
 from neurodeploy.io.errors import UserError
 
-_SYNAPSES = ("linear", "matmul", "mm", "addmm")
+_SYNAPSES = ("linear", "matmul", "mm")
+_VIEWS = ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", *SAME)
+_JOINS = ("cat", "concat", "concatenate")
 
 
 @dataclass
@@ -125,7 +127,7 @@ def _binary(body: Body, positions: list[int]) -> set[int]:
     found: set[int] = set()
     for p in positions:
         name = body.last(p).name.strip("_")
-        known = [_is_binary(body, one, found) for one in body.references(p)]
+        known = [_is_binary(one, found) for one in body.references(p)]
         same = name in SAME and known[:1] == [True]
         product = name in ("mul", "multiply", "logical_and", "and", "maximum", "minimum") and all(known)
         inverted = name == "rsub" and known == [True] and 1 in body.arguments[p][0]
@@ -134,7 +136,7 @@ def _binary(body: Body, positions: list[int]) -> set[int]:
     return found
 
 
-def _is_binary(body: Body, reference: Reference, found: set[int]) -> bool:
+def _is_binary(reference: Reference, found: set[int]) -> bool:
     if isinstance(reference, Same):
         return reference.position in found
     return isinstance(reference, Constant) and isinstance(reference.value, Tensor) and reference.value.dtype == torch.bool
@@ -215,8 +217,10 @@ def _ordered(units: list[Unit], reads: dict[int, set[int]]) -> list[Unit]:
     return order
 
 
-def node_of(body: Body, unit: Unit, output: tuple[int, int], name: str, signal: Callable[[Reference], TracedTensor]) -> Node:
-    """The node that answers one of a unit's values.
+def nodes_of(
+    body: Body, unit: Unit, output: tuple[int, int], name: str, signal: Callable[[Reference], TracedTensor]
+) -> list[Node]:
+    """The nodes that answer one of a unit's values; the last one is called `name`.
 
     Args:
         body: of the loop.
@@ -228,14 +232,21 @@ def node_of(body: Body, unit: Unit, output: tuple[int, int], name: str, signal: 
     Raises:
         UserError: a call of it is nothing that an update can have.
     """
-    return _Writer(body, unit, output, signal).node(name)
+    return _Writer(body, unit, output, name, signal).nodes()
 
 
 class _Writer:
     """An update in the making."""
 
-    def __init__(self, body: Body, unit: Unit, output: tuple[int, int], signal: Callable[[Reference], TracedTensor]) -> None:
-        self.body, self.unit, self.output, self.signal = body, unit, output, signal
+    def __init__(
+        self,
+        body: Body,
+        unit: Unit,
+        output: tuple[int, int],
+        name: str,
+        signal: Callable[[Reference], TracedTensor],
+    ) -> None:
+        self.body, self.unit, self.output, self.name, self.signal = body, unit, output, name, signal
         self.shape = tuple(body.last(output[0]).results[output[1]].tensor.shape[1:])
         self.instructions: list[Instruction] = []
         self.arrays: list[NDArray[np.float32]] = []
@@ -244,8 +255,10 @@ class _Writer:
         self.initial: list[Operand] = []
         self.places: dict[tuple[int, int], Operand] = {}
         self.synapse: int | None = None
+        self.recurrence: tuple[Any, Any] = (None, None)
+        self.before: list[Node] = []
 
-    def node(self, name: str) -> Node:
+    def nodes(self) -> list[Node]:
         needed = self._needed()
         back = [p for p in needed if self.body.last(p).name in _SYNAPSES]
         if len(back) > 1:
@@ -253,33 +266,33 @@ class _Writer:
         self.synapse = back[0] if back else None
         for p in needed:
             if p == self.synapse:
-                self.places[p, 0] = ("input", -1)  # numbered last
-            else:
+                self._recurrence(p)
+            elif not self._is_view(p) and self.body.last(p).name not in _JOINS:
                 self.places[p, 0] = self._instructions(p)
-        following: list[Operand] = []
-        for past in list(self.states):
-            following.append(self._following(past))
-        output = self.places[self.output]
+        following = [self._following(past) for past in list(self.states)]
+        output = self._operand(self.output[0], Same(*self.output))
+        if self.synapse is not None and output != self._operand(self.output[0], self._returned(self.synapse)):
+            raise UserError(
+                f"{self.body.where(self.synapse)}: reads something else than what its layer of neurons answers; that alone can "
+                "come back"
+            )
         count = len(self.inputs)
-        renumber = lambda operand: ("input", count) if operand == ("input", -1) else operand  # noqa: E731
-        instructions = tuple(Instruction(one.operation, tuple(map(renumber, one.operands))) for one in self.instructions)
-        update = Update(
-            count + (self.synapse is not None),
-            instructions,
-            tuple(self.initial),
-            tuple(map(renumber, following)),
-            renumber(output),
-        )
+
+        def numbered(operand: Operand) -> Operand:
+            return ("input", count) if operand == _BACK else operand
+
+        instructions = tuple(Instruction(one.operation, tuple(map(numbered, one.operands))) for one in self.instructions)
+        initial, following = tuple(self.initial), list(map(numbered, following))
+        update = Update(count + (self.synapse is not None), instructions, initial, tuple(following), numbered(output))
         if not self.inputs:
             raise UserError(f"{self.body.where(self.unit.position)}: neurons that read nothing found")
-        weight, bias = self._recurrence()
-        both = {"name": name, "inputs": tuple(self.inputs), "update": update, "arrays": tuple(self.arrays)}
-        both |= {"recurrent": weight, "recurrent_bias": bias}
+        both: dict[str, Any] = {"name": self.name, "inputs": tuple(self.inputs), "update": update}
+        both |= {"arrays": tuple(self.arrays), "recurrent": self.recurrence[0], "recurrent_bias": self.recurrence[1]}
         if update.binary():
-            return ops.CellNode(**both)
+            return [*self.before, ops.CellNode(**both)]
         if _counts(update):
-            return ops.CellNode(**both, largest=None)
-        return ops.MembraneNode(**both)
+            return [*self.before, ops.CellNode(**both, largest=None)]
+        return [*self.before, ops.MembraneNode(**both)]
 
     def _needed(self) -> list[int]:
         """The calls that the output and its states need, in order."""
@@ -326,6 +339,10 @@ class _Writer:
             return self._constant(given.value)
         if isinstance(given, Same | Past) and not self.body.depends[given.position]:
             return self._constant(self.body.constant(p, given))
+        if isinstance(given, Same | Past):
+            given = self._seen(given)
+        if isinstance(given, Same | Past) and given.position == self.synapse:
+            return self._back(given)
         if isinstance(given, Same) and given.position in self.unit.members:
             return self.places[given.position, given.slot]
         if isinstance(given, Past) and given.position in self.unit.members:
@@ -375,31 +392,98 @@ class _Writer:
 
     def _following(self, past: Past) -> Operand:
         if past.distance == 1:
-            return self.places[past.position, past.slot]
+            return self._operand(past.position, Same(past.position, past.slot))
         return "state", self.states[Past(past.position, past.slot, past.distance - 1)]
 
-    def _recurrence(self) -> tuple[Any, Any]:
-        """Weights and bias of the synapse that brings back what the layer answered."""
-        if self.synapse is None:
-            return None, None
-        event = self.body.last(self.synapse)
-        args, kwargs = self.body.arguments[self.synapse]
-        read = args[0]
-        if (
-            not isinstance(read, Past)
-            or read.distance != 1
-            or self.places.get((read.position, read.slot)) != self.places[self.output]
-        ):
-            raise UserError(
-                f"{event.where}: reads something else than what its layer of neurons answered in the step before; that alone "
-                "can come back"
-            )
-        self.body.check_zero(read)
-        weight = args[1] if len(args) > 1 else kwargs["weight"]
+    def _is_view(self, p: int) -> bool:
+        """Whether a call only changes a shape; one that changes nothing at all is elementwise."""
+        event = self.body.last(p)
+        alike = tuple(event.results[0].tensor.shape[1:]) == self.shape
+        return event.name in _VIEWS and not (event.name in ELEMENTWISE and alike)
+
+    def _seen(self, given: Reference) -> Reference:
+        """What a reference is through calls of the unit that only change a shape."""
+        while isinstance(given, Same | Past) and given.position in self.unit.members:
+            if not self._is_view(given.position):
+                break
+            inner = self.body.arguments[given.position][0][0]
+            if not isinstance(inner, Same | Past):
+                break
+            distance = _distance(given) + _distance(inner)
+            if isinstance(given, Past) and given in self.body.initial and isinstance(inner, Same):
+                self.body.initial.setdefault(Past(inner.position, inner.slot, distance), self.body.initial[given])
+            given = Past(inner.position, inner.slot, distance) if distance else Same(inner.position, inner.slot)
+        return given
+
+    def _returned(self, synapse: int) -> Same:
+        """What a synapse brings back, as it was when it was made."""
+        found = self._read_back(synapse)
+        return Same(found.position, found.slot)
+
+    def _read_back(self, synapse: int) -> Same | Past:
+        read = self._seen(self.body.arguments[synapse][0][0])
+        if isinstance(read, Same) and self.body.last(read.position).name in _JOINS:
+            parts = [self._seen(one) for one in self.body.arguments[read.position][0][0]]
+            own = [one for one in parts if isinstance(one, Same | Past) and one.position in self.unit.members]
+            if len(own) == 1:
+                read = own[0]
+        if not isinstance(read, Same | Past) or read.position not in self.unit.members:
+            raise UserError(f"{self.body.where(synapse)}: reads something else than what its layer of neurons answered before")
+        return read
+
+    def _back(self, given: Same | Past) -> Operand:
+        """What the synapse brings back from the step before."""
+        assert self.synapse is not None
+        if _distance(given) + _distance(self._read_back(self.synapse)) != 1:
+            raise UserError(f"{self.body.where(self.synapse)}: brings back what is not of the step before; that alone is possible")
+        if isinstance(given, Past):
+            self.body.check_zero(given)
+            if self.recurrence[1] is not None:
+                raise UserError(f"{self.body.where(self.synapse)}: has a bias that comes a step later; leave it out")
+        return self.places.get((self.synapse, 0), _BACK)
+
+    def _recurrence(self, p: int) -> None:
+        """Weights and bias of the synapse that brings back what the layer answered; of a joined input its own part of them."""
+        event = self.body.last(p)
+        args, kwargs = self.body.arguments[p]
+        weight = self.body.tensor(p, args[1] if len(args) > 1 else kwargs["weight"])
         bias = args[2] if len(args) > 2 else kwargs.get("bias")
-        weight = weight.value.detach().cpu().float()
+        bias = None if bias is None else self.body.tensor(p, bias)
         weight = weight if event.name == "linear" else weight.T
-        return weight.numpy().copy(), None if bias is None else bias.value.detach().cpu().float().numpy().copy()
+        read = self._seen(args[0])
+        own = self._read_back(p)
+        if isinstance(own, Past):
+            self.body.check_zero(own)
+        if not isinstance(read, Same) or read.position == own.position:
+            self.recurrence = weight.numpy().copy(), None if bias is None else bias.numpy().copy()
+            return
+        at, joined = 0, self.body.arguments[read.position][0][0]
+        for number, one in enumerate(joined):
+            value = self.body.last(read.position).args[0][number]
+            width = value.tensor.shape[-1]
+            part = weight[:, at : at + width].numpy().copy()
+            at += width
+            if self._seen(one) == own:
+                self.recurrence = part, None
+                continue
+            node = ops.LinearNode(
+                name=f"{self.name}.input{'' if not self.before else len(self.before) + 1}",
+                inputs=(self.signal(one).node,),
+                weight=part,
+                bias=None if bias is None or self.before else bias.numpy().copy(),
+            )
+            self.before.append(node)
+            self.inputs.append(node.name)
+            here: Operand = "input", len(self.inputs) - 1
+            self.places[p, 0] = self._emit("add", self.places.get((p, 0), _BACK), here)
+
+
+_BACK: Operand = ("input", -1)
+"""What comes back through weights, until the number of inputs is known: it is the last of them."""
+
+
+def _distance(reference: Same | Past) -> int:
+    return reference.distance if isinstance(reference, Past) else 0
 
 
 def _counts(update: Update) -> bool:

@@ -64,6 +64,8 @@ def _rolled(events: list[Event], tokens: NDArray[np.int64]) -> list[Item]:
     start = end - count * period
     body: list[list[Event | None]] = [[events[start + t * period + p] for t in range(count)] for p in range(period)]
     begin, first = _first_step(tokens, start, tokens[end - period : end])
+    if not first:
+        begin, first = _before_loop(events, start, [calls[-1] for calls in body])
     outside = [event for number, event in enumerate(events[begin:start], begin) if number not in first.values()]
     if first:
         for p, calls in enumerate(body):
@@ -103,3 +105,22 @@ def _first_step(tokens: NDArray[np.int64], start: int, body: NDArray[np.int64]) 
             strangers += 1
         number -= 1
     return begin, own
+
+
+def _before_loop(events: list[Event], start: int, body: list[Event | None]) -> tuple[int, dict[int, int]]:
+    """A first step that stands before the loop, at another place in the code: `y = net(x)`, then `y += net(x)` in the loop.
+
+    Its calls are those of the same layers in the same order; calls of the body may be missing in it.
+    """
+    own: dict[int, int] = {}
+    number = start - 1
+    for p in range(len(body) - 1, -1, -1):
+        event = body[p]
+        assert event is not None
+        if number >= 0 and (events[number].name, events[number].path) == (event.name, event.path):
+            own[p] = number
+            number -= 1
+    inner = [p for p, event in enumerate(body) if event is not None and event.path]
+    if not inner or any(p not in own for p in inner):
+        return start, {}
+    return number + 1, own

@@ -273,7 +273,7 @@ class _Recorder(TorchFunctionMode):
             call.refuse("has no form in a graph; build the layer of convolutions, linear layers, batch norm, pools and ReLU")
         if "out" in kwargs:
             call.refuse("writes into a tensor that is given as out; assign its result instead")
-        if name not in OF_A_PART and any(signal.skip for signal in map(self.signal_of, _tensors((args, kwargs))) if signal):
+        if name not in OF_A_PART and any(signal.skip for signal in map(self.signal_of, tensors_of((args, kwargs))) if signal):
             call.refuse_part()
         try:
             answer = FUNCTIONS[name](call, *map(self._argument, args), **{k: self._argument(v) for k, v in kwargs.items()})

@@ -16,7 +16,7 @@ from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS
 from neurodeploy.graph.tracing.body import Body, Constant, Outer, Past, Reference, Same, Step, Varying, body_of
-from neurodeploy.graph.tracing.cells import Unit, node_of, units_of
+from neurodeploy.graph.tracing.cells import Unit, nodes_of, units_of
 from neurodeploy.graph.tracing.loops import Loop, rolled_up
 from neurodeploy.graph.tracing.rules import FUNCTIONS, REFUSED, Calling, Draft
 from neurodeploy.graph.tracing.running import first_line, registered
@@ -240,7 +240,7 @@ class _Rolling:
             own = bool(unit.path) and unit.path not in self._named and childless
             self._named.add(unit.path)
             name = self.draft.free_name(base if own or not unit.path else f"{base}.{unit.title}", layer=own)
-            node = self.draft.add(node_of(body, unit, (position, slot), name, signal))
+            node = [self.draft.add(one) for one in nodes_of(body, unit, (position, slot), name, signal)][-1]
             shape = tuple(event.results[slot].tensor.shape[1:])
             if shape != self.draft.shapes[node.name]:
                 raise UserError(f"{event.where}: {shape} found in the module, {self.draft.shapes[node.name]} in its graph")
