@@ -18,7 +18,7 @@ from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics import layers
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import GraphModule, place
-from neurodeploy.graph.tracing import lead_of, record
+from neurodeploy.graph.tracing import Entrance, entrance_of, follow
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.modules import module_named
@@ -183,6 +183,7 @@ class Model:
         normalizes: `module` does that itself, and takes samples as they are stored; else it takes normalised ones. `graph`
             always takes them as they are stored.
         original: the user's module that `graph` was traced from; it takes normalised samples.
+        entrance: how `original` takes its samples, if not as `entrance_of` says.
     """
 
     name: str
@@ -203,6 +204,7 @@ class Model:
     normalization: Normalization | None = None
     normalizes: bool = False
     original: nn.Module | None = None
+    entrance: Entrance | None = None
 
     def taking(self, samples: Samples, of: "Model") -> Samples:
         """The samples of another model as `module` takes them.
@@ -268,8 +270,8 @@ class Model:
         timed = self.graph.input.timed
         if self.normalizes and self.normalization is not None:
             samples = self.normalization(samples, axis=2 if timed else 1)
-        given = samples.transpose(0, 1) if lead_of(self.original, timed=timed) == ("T", "B") else samples
-        run = record(self.original, given, timed=timed, keep=True)
+        entrance = entrance_of(self.original, timed=timed) if self.entrance is None else self.entrance
+        run = follow(self.original, samples.transpose(0, 1) if timed else samples, entrance, keep=True)
         spikes = {name: run.values[name].cpu().numpy() for name in self.graph.spiking if name in run.values}
         return ModuleAnswers(spikes, run.answer.detach().cpu().numpy().reshape(len(samples), -1))
 

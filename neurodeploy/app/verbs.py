@@ -19,12 +19,12 @@ from neurodeploy.app.model import Model, check_finite, load_model, of_bundle
 from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
 from neurodeploy.data import Normalization
-from neurodeploy.dynamics.encodings import EventInput, OwnEncoding
+from neurodeploy.dynamics.encodings import OwnEncoding
 from neurodeploy.graph import fold_scales
 from neurodeploy.graph.agreement import check_agreement
 from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.module import GraphModule
-from neurodeploy.graph.tracing import trace
+from neurodeploy.graph.tracing import canonical, chosen, trace
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe, with_seeds
 from neurodeploy.recipe import load as load_recipe
@@ -154,15 +154,27 @@ def deploy(
     *,
     name: str | None = None,
     batch_axis: int = 0,
+    time_axis: int | None = None,
+    steps: int | None = None,
     normalization: Normalization | tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> Model:
     """Trace a network, and compare the graph with it on the samples: layer by layer, neuron by neuron, step by step.
 
+    The network may be in plain torch, in layers of the toolkit, or of SpikingJelly, snnTorch, Norse or sinabs; it may take all
+    time steps at once, loop over them itself, or compute one step in a call (`steps`). If it answers a sequence, the model
+    answers its mean over time; of several tensors it answers the first.
+
     Args:
-        network: in plain torch and the toolkit's layers; subclasses, hooks and patched methods are followed, or refused.
-        samples: as the network takes them, `[N, …]`, or `[T, N, …]` with `batch_axis=1`. A bundle's sample is taken from them.
+        network: subclasses, hooks and patched methods are followed, or refused by name. States that its layers keep from call
+            to call begin anew.
+        samples: as the network takes them, `[N, …]`; sequences as `batch_axis` and `time_axis` say. A bundle's sample is taken
+            from them.
         name: for reports and manifests; the network's class if None.
-        batch_axis: axis of the samples in `samples`.
+        batch_axis: axis of the samples in `samples`; 1 for sequences `[T, N, …]`.
+        time_axis: axis of time: 1 for sequences `[N, T, …]`, -1 for `[N, …, T]`; None for static samples, or with
+            `batch_axis=1`.
+        steps: the network computes one time step in a call, and is called so many times: with each step of a sequence, or with
+            the same samples every time; one that takes a `state` as its second argument gets the one that it answered.
         normalization: mean and std of each channel. `samples` are then as they are stored, and so are those that the model and
             its bundles take: they normalise them before they compute what the network computes of normalised ones.
 
@@ -170,25 +182,32 @@ def deploy(
         UserError: an operation has no form in a graph, or the graph does not compute what the network computes; the message
             names the layer.
     """
-    values = _tensor(samples, batch_axis)
-    if values.ndim < 2 + batch_axis or not values.numel():
-        raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
     without, code = split_code(network)
+    entrance = chosen(without, batch_axis=batch_axis, time_axis=time_axis, steps=steps)
+    values = _tensor(samples, batch_axis)
+    sequences = entrance.timed and code is None
+    if values.ndim < 2 + sequences or not values.numel():
+        raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
     if isinstance(code, OwnEncoding):
         code.check(values[:2])
-    timed = batch_axis == 1 or any(isinstance(module, EventInput) for module in without.modules())
-    normal = None if normalization is None else _normalization(normalization, values.shape[2 if timed else 1])
+    if code is None:
+        entering = canonical(values, batch_axis=batch_axis, time_axis=time_axis, timed=sequences)
+    else:
+        entering = code(values)
+    timed = entrance.timed
+    normal = None if normalization is None else _normalization(normalization, entering.shape[2 if timed else 1])
     if normal is not None and code is not None:
         raise UserError(
             f"normalization: {type(network).__name__} makes spikes of its samples, which a host does; give normalised ones"
         )
-    stored = values if code is None else code(values).transpose(0, 1)
+    stored = entering
     entering = stored if normal is None else normal(stored, axis=2 if timed else 1)
-    graph = trace(without, tuple(entering.shape[2 if timed else 1 :]), timed=timed)
-    check_agreement(without, graph, entering)
+    shape, length = tuple(entering.shape[2 if timed else 1 :]), len(entering) if timed else 1
+    graph = trace(without, shape, timed=timed, entrance=entrance, length=length)
+    check_agreement(without, graph, entering, entrance)
     folded = fold_scales(graph) if normal is None else normalising(fold_scales(graph), normal)
-    held = stored.transpose(0, 1) if batch_axis == 1 else stored
-    folded = with_peak(folded, [(held.transpose(0, 1) if timed else held).numpy()])
+    held = stored.transpose(0, 1) if timed else stored
+    folded = with_peak(folded, [stored.numpy()])
     title = name or type(network).__name__
     try:
         places = places_of(folded)
@@ -204,6 +223,7 @@ def deploy(
         normalization=normal,
         normalizes=normal is not None,
         original=without,
+        entrance=entrance,
     )
 
 

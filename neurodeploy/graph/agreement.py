@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Node
-from neurodeploy.graph.tracing import lead_of, record
+from neurodeploy.graph.tracing import Entrance, entrance_of, follow
 from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 
@@ -25,13 +25,14 @@ _ROUNDING = 2e-5
 """Of a sum in float32, relative to the sum of the sizes of its terms: some hundred roundings, however they are ordered."""
 
 
-def check_agreement(network: nn.Module, graph: Graph, samples: Tensor) -> int:
+def check_agreement(network: nn.Module, graph: Graph, samples: Tensor, entrance: Entrance | None = None) -> int:
     """Hold a graph against the module that it was traced from.
 
     Args:
         network: the user's module, left as it was.
         graph: traced from it, before batch norm is folded or a weight rounded.
-        samples: as the module takes them.
+        samples: `[B, …]`, or `[T, B, …]` if they are sequences.
+        entrance: how the module takes them, if it is otherwise than `entrance_of` says.
 
     Returns:
         Number of values (neuron, step, sample) of spiking layers that were compared; all are equal.
@@ -40,12 +41,12 @@ def check_agreement(network: nn.Module, graph: Graph, samples: Tensor) -> int:
         UserError: the module does not run on the samples, does something else for them than the graph says, or a layer's
             values differ: the first layer, step and neuron.
     """
-    timed = graph.input.timed
-    axis = lead_of(network, timed=timed).index("B")
+    entrance = entrance_of(network, timed=graph.input.timed) if entrance is None else entrance
+    axis = 1 if entrance.timed else 0
     spikes, layers = 0, {node.name: node.layer().eval() for node in graph.nodes}
     for start in range(0, samples.shape[axis], _BATCH):
         batch = samples.narrow(axis, start, min(_BATCH, samples.shape[axis] - start))
-        run = record(network, batch, timed=timed, keep=True)
+        run = follow(network, batch, entrance, keep=True)
         other = differences(graph, run.graph)
         if other:
             raise UserError(

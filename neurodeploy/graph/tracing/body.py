@@ -196,7 +196,7 @@ def body_of(loop: Loop, signal_of: Callable[[Value], TracedTensor | Step | None]
 
 
 def _forward_writes(body: Body) -> None:
-    """What a call takes out of a tensor that was written there in the same step is what was written: `out[t]` after `out[t] = x`."""
+    """Read what was written in place of a tensor that it was written to in the same step: `out[t]` after `out[t] = x`."""
     written: dict[int, Reference] = {}
     for p, (args, _) in enumerate(body.arguments):
         if body.last(p).name != "__getitem__" or not isinstance(args[0], Same):

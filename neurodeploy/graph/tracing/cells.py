@@ -435,7 +435,9 @@ class _Writer:
         """What the synapse brings back from the step before."""
         assert self.synapse is not None
         if _distance(given) + _distance(self._read_back(self.synapse)) != 1:
-            raise UserError(f"{self.body.where(self.synapse)}: brings back what is not of the step before; that alone is possible")
+            raise UserError(
+                f"{self.body.where(self.synapse)}: brings back what is not of the step before; that alone is possible"
+            )
         if isinstance(given, Past):
             self.body.check_zero(given)
             if self.recurrence[1] is not None:

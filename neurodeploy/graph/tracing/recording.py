@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from neurodeploy.dynamics.encodings import EventInput
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
 from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
+from neurodeploy.graph.tracing.entrance import Entrance
 from neurodeploy.graph.tracing.rules import FUNCTIONS, OF_A_PART, REFUSED, Calling, Draft
 from neurodeploy.graph.tracing.running import (
     FACTS,
@@ -39,7 +39,7 @@ from neurodeploy.graph.tracing.running import (
     restored,
     tensors_of,
 )
-from neurodeploy.graph.tracing.traced_tensor import Lead, TracedTensor, arranged
+from neurodeploy.graph.tracing.traced_tensor import TracedTensor, arranged
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
@@ -60,20 +60,13 @@ class Recording:
     answer: Tensor
 
 
-def lead_of(network: nn.Module, *, timed: bool) -> Lead:
-    """The first axes of the samples that a module takes."""
-    if not timed:
-        return ("B",)
-    return ("B", "T") if any(isinstance(module, EventInput) for module in network.modules()) else ("T", "B")
-
-
-def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = False) -> Recording:
+def record(network: nn.Module, samples: Tensor, entrance: Entrance, *, keep: bool = False) -> Recording:
     """Run a module in evaluation mode, and write down what it does; it is left as it was.
 
     Args:
         network: takes `samples` and answers one tensor or a `NetworkOutput`.
-        samples: `[B, …]`; or `[T, B, …]` if `timed`, `[B, T, …]` where the module begins with an `EventInput`.
-        timed: the samples are sequences.
+        samples: `[B, …]`, or `[T, B, …]` if they are sequences.
+        entrance: how the module takes them, in one call.
         keep: also keep what every layer answered.
 
     Raises:
@@ -81,14 +74,15 @@ def record(network: nn.Module, samples: Tensor, *, timed: bool, keep: bool = Fal
             operation.
     """
     check_callable(network)
-    lead = lead_of(network, timed=timed)
-    batch = samples.shape[lead.index("B")]
+    lead, timed = entrance.lead, entrance.timed
+    batch, shape = samples.shape[1 if timed else 0], tuple(samples.shape[2 if timed else 1 :])
     reserved = frozenset(name for name, _ in network.named_modules())
-    steps = samples.shape[lead.index("T")] if timed else 1
+    steps = len(samples) if timed else 1
     draft = Draft(batch, reserved, steps, samples.dtype)
-    draft.add(ops.InputNode(name="input", shape=tuple(samples.shape[len(lead) :]), timed=timed))
+    draft.add(ops.InputNode(name="input", shape=shape, timed=timed))
     recorder = _Recorder(network, draft, keep=keep)
     entering = TracedTensor("input", lead, draft.shapes["input"])
+    (samples,) = entrance.calls(samples)
     samples = samples.detach().clone()  # another tensor than the caller's, which the module may change
     recorder.follow(samples, entering)
     with evaluating(network), torch.no_grad(), recorder.patched(), recorder:

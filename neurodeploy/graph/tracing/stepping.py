@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -10,67 +9,60 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.graph import ops
-from neurodeploy.graph.tracing.body import Step
 from neurodeploy.graph.tracing import sinabs, snntorch, spikingjelly  # noqa: F401 - register how their layers are opened
+from neurodeploy.graph.tracing.body import Step
+from neurodeploy.graph.tracing.entrance import Entrance
+from neurodeploy.graph.tracing.loops import Loop, rolled_up
 from neurodeploy.graph.tracing.opening import forget
-from neurodeploy.graph.tracing.recording import Recording, check_callable, lead_of, needed
+from neurodeploy.graph.tracing.recording import Recording, check_callable, needed
 from neurodeploy.graph.tracing.rolling import Rolled, roll
 from neurodeploy.graph.tracing.rules import Draft
 from neurodeploy.graph.tracing.running import evaluating, tensors_of
 from neurodeploy.graph.tracing.tape import record_tape
-from neurodeploy.graph.tracing.traced_tensor import Lead, TracedTensor
+from neurodeploy.graph.tracing.traced_tensor import TracedTensor
 from neurodeploy.io.errors import UserError
 
 
-def record_steps(
-    network: nn.Module,
-    samples: Tensor,
-    *,
-    timed: bool,
-    steps: int | None = None,
-    axes: Lead | None = None,
-    keep: bool = False,
-) -> Recording:
+class NothingRepeatsError(UserError):
+    """A module has no loop over time."""
+
+
+def record_steps(network: nn.Module, samples: Tensor, entrance: Entrance, *, keep: bool = False) -> Recording:
     """Run a module, and write down what it does with its loops over time rolled up; see `recording.record`.
 
     States that its layers keep from call to call begin anew, in a copy of the module. Layers of other frameworks are opened
     (`neurodeploy.graph.tracing.opening`); what they answer is compared with what the module itself answers.
 
     Args:
-        network: takes `samples`, or one step of them with `steps`.
-        samples: `[B, …]`, or `[T, B, …]` if `timed`.
-        timed: the samples are sequences.
-        steps: the module computes one step in a call: it is called so many times, with each step of a sequence, or with the
-            same samples every time. None: it is called once.
-        axes: first axes of `samples`, if they are others.
+        network: the module.
+        samples: `[B, …]`, or `[T, B, …]` if they are sequences.
+        entrance: how the module takes them.
         keep: also keep what every layer answered.
 
     Returns:
-        Its answer is the mean over time if the module answers a sequence.
+        Its answer is the mean over time if the module answers a sequence, or is called for each step.
 
     Raises:
+        NothingRepeatsError: there is no loop.
         UserError: see `recording.record`; an opened layer answers something else than the module's own.
     """
     check_callable(network)
-    lead = lead_of(network, timed=timed) if axes is None else axes
-    batch = samples.shape[lead.index("B")]
-    length = samples.shape[lead.index("T")] if timed else 1
-    if steps is not None and timed and steps != length:
-        raise UserError(f"steps: {steps} found, {length} expected, the steps of the samples")
-    calls = [samples] if steps is None else list(samples.unbind(lead.index("T"))) if timed else [samples] * steps
-    draft = Draft(batch, frozenset(name for name, _ in network.named_modules()), length, samples.dtype)
-    draft.add(ops.InputNode(name="input", shape=tuple(samples.shape[len(lead) :]), timed=timed))
-    entering = TracedTensor("input", lead, draft.shapes["input"])
+    timed, steps = entrance.timed, entrance.steps
+    batch, shape = samples.shape[1 if timed else 0], tuple(samples.shape[2 if timed else 1 :])
+    calls = entrance.calls(samples)
+    draft = Draft(batch, frozenset(name for name, _ in network.named_modules()), len(samples) if timed else 1, samples.dtype)
+    draft.add(ops.InputNode(name="input", shape=shape, timed=timed))
     if steps is not None:
         draft.steps = steps
-        entering = replace(entering, lead=("B",))
+    entering = TracedTensor("input", entrance.lead, shape)
     copied = forget(_copied(network))
     hands_on = steps is not None and _takes_state(network)
     tape = record_tape(copied, calls, hands_on=hands_on)
     signals = [Step(entering, t) if steps is not None and timed else entering for t in range(len(calls))]
+    if steps is None and not tape.layers and not any(isinstance(item, Loop) for item in rolled_up(tape)):
+        raise NothingRepeatsError(f"{type(network).__name__}: has no loop over time steps")
     rolled = roll(tape, draft, signals)
-    if timed:
-        rolled.values["input"] = samples if lead == ("T", "B") else samples.transpose(0, 1)
+    rolled.values["input"] = samples if timed else samples.unsqueeze(0)
     signal = _answer(network, rolled, draft)
     if keep:
         _check_opened(network, calls, tape.layers, hands_on=hands_on)

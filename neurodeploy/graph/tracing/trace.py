@@ -5,12 +5,22 @@ from torch import Tensor, nn
 
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Shape
-from neurodeploy.graph.tracing.recording import lead_of, record
+from neurodeploy.graph.tracing.entrance import Entrance, entrance_of
+from neurodeploy.graph.tracing.following import follow
 from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 
+_STEPS = 5
 
-def trace(network: nn.Module, sample_shape: Shape, *, timed: bool = False) -> Graph:
+
+def trace(
+    network: nn.Module,
+    sample_shape: Shape,
+    *,
+    timed: bool = False,
+    entrance: Entrance | None = None,
+    length: int = _STEPS,
+) -> Graph:
     """Turn a torch module into a graph, with the weights that it has now, as it computes in evaluation mode.
 
     The module runs twice on random samples and is recorded (see `neurodeploy.graph.tracing.recording`); a graph that differs
@@ -23,18 +33,20 @@ def trace(network: nn.Module, sample_shape: Shape, *, timed: bool = False) -> Gr
         sample_shape: `(C, H, W)`, `(C, L)` or `(N,)` of one sample.
         timed: True if the module is called with sequences, `[T, B, *sample_shape]`, or `[B, T, *sample_shape]` where it
             begins with an `EventInput`; the graph's input is `[T, B, *sample_shape]` then.
+        entrance: how the module takes its samples, if it is otherwise.
+        length: T of the random sequences.
 
     Raises:
         UserError: the module does something that has no form in a graph, or depends on more than the samples; the message
             names the layer.
     """
+    entrance = entrance_of(network, timed=timed) if entrance is None else entrance
     generator = torch.Generator().manual_seed(0)
-    lead = lead_of(network, timed=timed)
     graphs = []
     for batch in (2, 3):
-        sizes = {"B": batch, "T": 5}
-        samples = torch.rand(*(sizes[axis] for axis in lead), *sample_shape, generator=generator)
-        graphs.append(record(network, _as_taken(network, samples), timed=timed).graph)
+        sizes = (entrance.steps or length, batch) if entrance.timed else (batch,)
+        samples = torch.rand(*sizes, *sample_shape, generator=generator)
+        graphs.append(follow(network, _as_taken(network, samples), entrance).graph)
     found = differences(*graphs)
     if found:
         raise UserError(

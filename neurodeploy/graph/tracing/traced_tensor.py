@@ -9,7 +9,11 @@ from torch import Tensor
 from neurodeploy.graph.ops import Shape
 
 Lead: TypeAlias = tuple[str, ...]
-"""The axes before those of a sample: "B", "T", "1" for a time axis of one step, "TB" and "BT" for both in one."""
+"""The axes before those of a sample: "B", "T", "1" for a time axis of one step, "TB" and "BT" for both in one.
+
+`("B", TIME_LAST)` alone has an axis behind those of the sample.
+"""
+TIME_LAST = "…T"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ def arranged(signal: TracedTensor, tensor: Tensor, batch: int) -> Tensor:
             return tensor.unflatten(0, (-1, batch))
         case ("BT",):
             return tensor.unflatten(0, (batch, -1)).transpose(0, 1)
+        case ("B", axis) if axis == TIME_LAST:
+            return tensor.movedim(-1, 0)
     return tensor
 
 
