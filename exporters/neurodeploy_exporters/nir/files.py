@@ -150,7 +150,7 @@ def _currents(graph: Graph) -> dict[str, float]:
 def _binary(graph: Graph) -> frozenset[str]:
     binary: set[str] = set()
     for node in graph.nodes:
-        if isinstance(node, ops.Spiking) or (node.keeps_values and binary.issuperset(node.inputs)):
+        if (isinstance(node, ops.Spiking) and node.largest == 1) or (node.keeps_values and binary.issuperset(node.inputs)):
             binary.add(node.name)
     return frozenset(binary)
 

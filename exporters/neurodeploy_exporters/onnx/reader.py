@@ -35,6 +35,7 @@ class Reader:
         scaled: product → what was multiplied, and by which numbers.
         totals: sum over time → what is summed up.
         padded: sequence behind the values that wait in a delay → the sequence alone.
+        begins: state → the value that it begins with, if that is not zero.
     """
 
     def __init__(self, path: Path, model: onnx.ModelProto, states: Mapping[str, str]) -> None:
@@ -46,6 +47,7 @@ class Reader:
         self.scaled: dict[str, tuple[str, NDArray[np.float32]]] = {}
         self.totals: dict[str, str] = {}
         self.padded: dict[str, str] = {}
+        self.begins: dict[str, NDArray[Any]] = {}
         self.constants: dict[str, NDArray[Any]] = {}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._same: dict[str, str] = {}
@@ -86,6 +88,10 @@ class Reader:
         while tensor in self._same:
             tensor = self._same[tensor]
         return self._names.get(tensor, tensor)
+
+    def function(self, op: onnx.NodeProto) -> onnx.FunctionProto:
+        """The local function that an operator calls."""
+        return next(one for one in self._model.functions if (one.domain, one.name) == (op.domain, op.op_type))
 
     def is_constant(self, tensor: str) -> bool:
         return tensor in self._tensors or tensor in self.constants
