@@ -111,12 +111,12 @@ class Update:
             known.append(any(which in ("input", "state") or (which == "result" and known[int(n)]) for which, n in one.operands))
         return tuple(known)
 
-    def binary(self) -> bool:
-        """Whether its answer is 0 or 1, whatever it reads: a comparison's, or the product or larger of such."""
+    def binary(self, operand: Operand | None = None) -> bool:
+        """Whether a value, its answer if None, is 0 or 1 whatever it reads: a comparison's, or the product or larger of such."""
         known: list[bool] = []
         for one in self.instructions:
-            known.append(_is_binary(one, [_known_binary(operand, known) for operand in one.operands]))
-        return _known_binary(self.output, known)
+            known.append(_is_binary(one, [_known_binary(read, known) for read in one.operands]))
+        return _known_binary(operand or self.output, known)
 
 
 def _known_binary(operand: Operand, results: Sequence[bool]) -> bool:
@@ -203,8 +203,12 @@ def _in_torch(operation: str) -> Callable[..., Any]:
         like = next(value for value in values if isinstance(value, torch.Tensor))
         return [torch.as_tensor(value, dtype=like.dtype, device=like.device) for value in values]
 
+    def where(*values: Any) -> Any:
+        condition, a, b = tensors(*values)
+        return torch.where(condition != 0, a, b)
+
     if operation == "where":
-        return lambda condition, a, b: torch.where(condition != 0, *tensors(a, b, condition)[:2])
+        return where
     function: Callable[..., Any] = getattr(torch, operation)
     return lambda *values: function(*tensors(*values))
 
