@@ -21,7 +21,7 @@ Constant: TypeAlias = NDArray[np.float64]
 """A number, or an array of a shape that is broadcast against one sample."""
 Base: TypeAlias = tuple[str, int] | None
 Term: TypeAlias = tuple[frozenset[int], Base]
-"""What is multiplied: comparisons, by number, and a state, an input, or None for 1. A state that is 0 or 1, as one is that keeps
+"""What is multiplied: comparisons, by number, and a state, an input, or None for 1. A state that is 0 or 1, such as
 the last spike, counts as a comparison, by a negative number."""
 Expression: TypeAlias = Mapping[Term, Constant]
 
@@ -220,11 +220,9 @@ class _Analysis:
     def _comparison(self, difference: Expression, strict: bool) -> Expression:
         for number, (known, way) in enumerate(self.comparisons):
             if way == strict and _equal(known, difference):
-                break
-        else:
-            number = len(self.comparisons)
-            self.comparisons.append((difference, strict))
-        return _fired(number)
+                return _fired(number)
+        self.comparisons.append((difference, strict))
+        return _fired(len(self.comparisons) - 1)
 
     def _indicator(self, expression: Expression, holds: Callable[[Constant], Any]) -> Expression:
         """1 where something holds of a value that depends on comparisons alone, else 0, as a sum of their products."""

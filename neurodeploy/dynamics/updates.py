@@ -112,7 +112,7 @@ class Update:
         return tuple(known)
 
     def binary(self, operand: Operand | None = None) -> bool:
-        """Whether a value, its answer if None, is 0 or 1 whatever it reads: a comparison's, or the product or larger of such."""
+        """Whether a value (None: its answer) is 0 or 1 whatever it reads: a comparison's, or the product or larger of such."""
         known: list[bool] = []
         for one in self.instructions:
             known.append(_is_binary(one, [_known_binary(read, known) for read in one.operands]))

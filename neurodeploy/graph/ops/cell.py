@@ -101,8 +101,8 @@ class Updated(Recurrent):
         """Whether each runtime computes the same bits, if the inputs are the same."""
         if not self.update.is_exact:
             raise UserError(
-                f"node {self.name}: an update with an exponential or the like found, which every runtime rounds in its own way; "
-                "export without the exact grid"
+                f"node {self.name}: an update with an exponential or the like found, which every runtime rounds in a way "
+                "of its own; export without the exact grid"
             )
         if self.recurrent is None:
             return
@@ -147,7 +147,7 @@ class CellNode(Updated, Spiking):
 class MembraneNode(Updated):
     """Something that goes through time by an update, and answers other values than spikes: a potential that is read out."""
 
-    def exact_range(self, inputs: Sequence[Range]) -> None:
+    def exact_range(self, inputs: Sequence[Range]) -> None:  # noqa: ARG002
         """None: its values can be any float."""
         self._check_exact(None)
 

@@ -37,26 +37,11 @@ def weights(*shape: int) -> np.ndarray:
     return np.rint(8 * RNG.normal(size=shape)).astype(np.float32) / 8
 
 
-V, A, X = ("state", 0), ("state", 1), ("input", 0)
-ADAPTIVE = Update(
-    1,
-    (
-        Instruction("mul", (V, ("array", 0))),
-        Instruction("add", (("result", 0), X)),
-        Instruction("add", (("number", 0.5), A)),
-        Instruction("gt", (("result", 1), ("result", 2))),
-        Instruction("where", (("result", 3), ("number", 0.0), ("result", 1))),
-        Instruction("mul", (A, ("number", 0.9))),
-        Instruction("add", (("result", 5), ("result", 3))),
-    ),
-    initial=(("number", 0.0), ("number", 0.0)),
-    following=(("result", 4), ("result", 6)),
-    output=("result", 3),
-)
-READ_OUT = Update(
-    1, (Instruction("mul", (V, ("number", 0.9))), Instruction("add", (("result", 0), X))), (("number", 0.5),),
-    (("result", 1),), ("result", 1),
-)  # fmt: skip
+V, X, H = ("state", 0), ("input", 0), ("result", 1)
+CHARGE = (Instruction("mul", (("array", 0), V)), Instruction("add", (("result", 0), X)))
+FIRE = (Instruction("gt", (H, ("array", 1))), Instruction("where", (("result", 2), ("number", 0), H)))
+LEAKY = Update(1, (*CHARGE, *FIRE), (("number", 0),), (("result", 3),), ("result", 2))
+READ_OUT = Update(1, CHARGE, (("number", 0),), (H,), H)
 IMAGE, VECTOR = (2, 4, 4), (6,)
 EXAMPLES: dict[type[ops.Node], tuple[tuple[int, ...], dict[str, Any]]] = {
     ops.InputNode: (VECTOR, {}),
@@ -84,8 +69,8 @@ EXAMPLES: dict[type[ops.Node], tuple[tuple[int, ...], dict[str, Any]]] = {
     ops.NeuronNode: (VECTOR, {"parameters": NeuronParameters(0.5, 0.5, "hard")}),
     ops.LowPassNode: (VECTOR, {"decay": 0.5}),
     ops.DelayNode: (VECTOR, {"steps": 2}),
-    ops.CellNode: (IMAGE, {"update": ADAPTIVE, "arrays": (np.float32([[[0.5]], [[0.75]]]),), "largest": 1}),
-    ops.MembraneNode: (VECTOR, {"update": READ_OUT}),
+    ops.CellNode: (IMAGE, {"update": LEAKY, "arrays": (np.float32([[[0.5]], [[0.75]]]), np.ones(1, np.float32))}),
+    ops.MembraneNode: (VECTOR, {"update": READ_OUT, "arrays": (np.linspace(0.25, 0.75, 6, dtype=np.float32),)}),
     ops.FixedPointNeuronNode: (VECTOR, {"v_decay": 1024, "threshold": 1}),
     ops.NormalizeNode: (IMAGE, {"mean": weights(2), "std": np.array([0.7, 1.3], np.float32)}),
     ops.QuantizeNode: (VECTOR, {"exponent": -1, "largest": 1}),
