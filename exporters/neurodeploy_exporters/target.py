@@ -7,7 +7,7 @@ counts, recipes and the command line know this interface and no target's name, s
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from neurodeploy.graph import Graph, partition
+from neurodeploy.graph import Graph, interpreter, partition
 from neurodeploy.graph.entry import fold_normalization
 from neurodeploy.graph.grid import grid_layers, to_grid, with_peak
 from neurodeploy.graph.ops import Node
 from neurodeploy.graph.ops.terminals import INPUT_BITS
+from neurodeploy.graph.standard import Standardized
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import installed
 from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, ModuleAgreement, Piece, Sample
@@ -84,6 +85,24 @@ class Subject:
     host_normalization: HostNormalization | None = None
     tuned: Any = None
     module: ModuleAnswers | None = None
+
+    def standard(self, made: Standardized) -> tuple["Subject", tuple[str, ...]]:
+        """The subject with its cells as standard neurons, and a sentence on the spikes in which these round otherwise.
+
+        What it is compared with stays the module, or the graph that it was where no module is at hand.
+        """
+        if not made.replaced:
+            return self, ()
+        before, after = (interpreter.run(graph, self.sample_inputs) for graph in (self.graph, made.graph))
+        spikes = interpreter.spikes(self.graph, before)
+        compared = sum(values.size for values in spikes.values())
+        differing = sum(int(np.count_nonzero(values != after[layer])) for layer, values in spikes.items())
+        note = (
+            f"Layers {', '.join(made.replaced)}: their own updates are those of standard neurons, and are written as such; by "
+            f"the other order of their operations {differing:,} of {compared:,} spikes of the sample differ."
+        )
+        own = ModuleAnswers(spikes, before[self.graph.output.name])
+        return replace(self, graph=made.graph, module=self.module or own), (note,)
 
     def compared(self, sample: Sample) -> ModuleAgreement | None:
         """How a bundle's sample compares with the module; None where that is not at hand, or has other layers or steps."""

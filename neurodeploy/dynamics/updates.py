@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +19,7 @@ from neurodeploy.io.errors import UserError
 
 Place: TypeAlias = Literal["input", "state", "result", "number", "array"]
 Operand: TypeAlias = tuple[Place, float]
-"""Where an operand is: the number of an input, a state, an earlier operation's result or an array; or a number itself."""
+"""Where an operand is: which input, state, earlier operation's result or array; or a number itself, one of float32's."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,15 @@ class Instruction:
 
     operation: str
     operands: tuple[Operand, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operands", tuple(map(_as_float32, self.operands)))
+
+
+def _as_float32(operand: Operand) -> Operand:
+    """With the number that is computed with: so an update that went through a file is the one that was written."""
+    place, value = operand
+    return (place, float(np.float32(value))) if place == "number" else (place, int(value))
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,9 @@ class Update:
     output: Operand
 
     def __post_init__(self) -> None:
+        for name in ("initial", "following"):
+            object.__setattr__(self, name, tuple(map(_as_float32, getattr(self, name))))
+        object.__setattr__(self, "output", _as_float32(self.output))
         if len(self.initial) != len(self.following):
             raise UserError(f"update: {len(self.initial)} states begin and {len(self.following)} go on")
         for number, one in enumerate(self.instructions):
@@ -68,11 +81,14 @@ class Update:
         for operand in (*self.following, self.output):
             self._check(operand, len(self.instructions))
         for operand in self.initial:
+            self._check(operand, 0)
             if operand[0] not in ("number", "array"):
                 raise UserError("update: a state begins with neither a number nor an array")
 
     def _check(self, operand: Operand, before: int) -> None:
         place, which = operand
+        if place == "number" and not isfinite(which):
+            raise UserError(f"update: the number {which} is read, a finite one expected")
         sizes = {"input": self.inputs, "state": len(self.initial), "result": before}
         if place in sizes and not 0 <= which < sizes[place]:
             raise UserError(f"update: {place} {which:g} is read, and there are {sizes[place]}")
@@ -83,12 +99,24 @@ class Update:
         operands = (*self.initial, *self.following, self.output, *(o for one in self.instructions for o in one.operands))
         return 1 + max((int(which) for place, which in operands if place == "array"), default=-1)
 
-    def binary(self) -> bool:
-        """Whether its answer is 0 or 1, whatever it reads: a comparison's, or the product or larger of such."""
+    @property
+    def is_exact(self) -> bool:
+        """Whether IEEE 754 says every bit of its result: libraries round exponentials and the like each in a way of its own."""
+        return not any(OPERATIONS[one.operation].approximate for one in self.instructions)
+
+    def varying(self) -> tuple[bool, ...]:
+        """Which results depend on inputs or states; the others are constants of the layer."""
         known: list[bool] = []
         for one in self.instructions:
-            known.append(_is_binary(one, [_known_binary(operand, known) for operand in one.operands]))
-        return _known_binary(self.output, known)
+            known.append(any(which in ("input", "state") or (which == "result" and known[int(n)]) for which, n in one.operands))
+        return tuple(known)
+
+    def binary(self, operand: Operand | None = None) -> bool:
+        """Whether a value (None: its answer) is 0 or 1 whatever it reads: a comparison's, or the product or larger of such."""
+        known: list[bool] = []
+        for one in self.instructions:
+            known.append(_is_binary(one, [_known_binary(read, known) for read in one.operands]))
+        return _known_binary(operand or self.output, known)
 
 
 def _known_binary(operand: Operand, results: Sequence[bool]) -> bool:
@@ -108,11 +136,15 @@ def _is_binary(one: Instruction, operands: Sequence[bool]) -> bool:
 
 @dataclass(frozen=True)
 class Operator:
-    """What an operation is: how many operands it has, its meaning in numpy, and whether it answers 0 or 1."""
+    """What an operation is: how many operands it has, its meaning in numpy, and whether it answers 0 or 1.
+
+    The last bits of an `approximate` one depend on the library that computes it.
+    """
 
     operands: int
     numpy: Callable[..., Any]
     compares: bool = False
+    approximate: bool = False
 
 
 def _comparison(compare: Callable[[Any, Any], Any]) -> Operator:
@@ -126,11 +158,11 @@ OPERATIONS: Mapping[str, Operator] = {
     "div": Operator(2, np.divide),
     "neg": Operator(1, np.negative),
     "abs": Operator(1, np.abs),
-    "exp": Operator(1, np.exp),
-    "log": Operator(1, np.log),
+    "exp": Operator(1, np.exp, approximate=True),
+    "log": Operator(1, np.log, approximate=True),
     "sqrt": Operator(1, np.sqrt),
-    "tanh": Operator(1, np.tanh),
-    "sigmoid": Operator(1, lambda x: 1 / (1 + np.exp(-x))),
+    "tanh": Operator(1, np.tanh, approximate=True),
+    "sigmoid": Operator(1, lambda x: 1 / (1 + np.exp(-x)), approximate=True),
     "floor": Operator(1, np.floor),
     "ceil": Operator(1, np.ceil),
     "round": Operator(1, np.rint),
@@ -171,8 +203,12 @@ def _in_torch(operation: str) -> Callable[..., Any]:
         like = next(value for value in values if isinstance(value, torch.Tensor))
         return [torch.as_tensor(value, dtype=like.dtype, device=like.device) for value in values]
 
+    def where(*values: Any) -> Any:
+        condition, a, b = tensors(*values)
+        return torch.where(condition != 0, a, b)
+
     if operation == "where":
-        return lambda condition, a, b: torch.where(condition != 0, *tensors(a, b, condition)[:2])
+        return where
     function: Callable[..., Any] = getattr(torch, operation)
     return lambda *values: function(*tensors(*values))
 
@@ -201,10 +237,16 @@ def update_step(
             return which if torched else np.float32(which)
         return values[place][int(which)]
 
-    for one in update.instructions:
-        compute = _in_torch(one.operation) if torched else OPERATIONS[one.operation].numpy
-        results.append(compute(*map(read, one.operands)))
     like = inputs[0]
+    with np.errstate(all="ignore"):  # a value that overflows does so everywhere alike
+        for one in update.instructions:
+            operands = [read(operand) for operand in one.operands]
+            if not torched:
+                results.append(OPERATIONS[one.operation].numpy(*operands))
+                continue
+            if not any(hasattr(operand, "dtype") for operand in operands):  # Python would compute in its own floats
+                operands = [like.new_tensor(operand) for operand in operands]
+            results.append(_in_torch(one.operation)(*operands))
     output, *following = (_whole(read(operand), like) for operand in (update.output, *update.following))
     return output, tuple(following)
 

@@ -18,17 +18,17 @@ from neurodeploy.graph import ops
 from neurodeploy.graph.entry import entering
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Range
+from neurodeploy.graph.ops.operation import EXACT
 from neurodeploy.graph.ops.operation import exponent as exponent
 from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io.errors import UserError
 
-_ROUNDED = (ops.Weighted, ops.BatchNormNode)
+_ROUNDED = (ops.Weighted, ops.BatchNormNode, ops.Updated)
 """The operations that have weights."""
 DEFAULT = Range(INPUT_BITS, 1 << INPUT_BITS)
 """The grid of inputs that need no rounding."""
 INPUT_GRID = "input_grid"
 """Name of the node that rounds them; longer if a layer has it."""
-_EXACT = 1 << 24  # float32 holds every integer up to here
 _PEAK = 2.0**64
 
 
@@ -173,7 +173,7 @@ def to_grid(graph: Graph, *, input_bits: int = INPUT_BITS) -> Graph:
     name, size = excess
     lowest = "" if fixed else " even with inputs of one bit"
     raise UserError(
-        f"node {name}: its sums could reach {size:,} grid units{lowest}, above the {_EXACT:,} that float32 holds exactly; "
+        f"node {name}: its sums could reach {size:,} grid units{lowest}, above the {EXACT:,} that float32 holds exactly; "
         "use fewer inputs per neuron, or export without the exact grid"
     )
 
@@ -203,7 +203,7 @@ def _excess(graph: Graph) -> tuple[str, int] | None:
         made = node.exact_range([ranges.get(source, DEFAULT) for source in node.inputs])
         if made is None:
             _check_readers(graph, node)
-        elif made.largest > _EXACT:
+        elif made.largest > EXACT:
             return node.name, made.largest
         ranges[node.name] = made or Range(0, 0)  # no number of a grid; neurons alone read it
     return None
@@ -232,7 +232,10 @@ def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
     return tuple(found)
 
 
-def _weights(node: ops.Weighted | ops.BatchNormNode) -> NDArray[np.float32]:
+def _weights(node: ops.Weighted | ops.BatchNormNode | ops.Updated) -> NDArray[np.float32]:
+    if isinstance(node, ops.Updated):
+        assert node.recurrent is not None  # without them nothing was rounded
+        return node.recurrent
     return node.weight if isinstance(node, ops.Weighted) else node.scale
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ def stored(graph: Graph) -> tuple[tuple[StoredNode, ...], Arrays]:
         constants = {
             name: TypeAdapter(hint).dump_python(own[name], mode="json")
             for name, hint in _own_fields(type(node)).items()
-            if name not in held and f"{name}.0" not in held and own[name] is not None
+            if name not in held and not _are_arrays(hint) and not _goes_without_saying(type(node), name, own[name])
         }
         nodes.append(StoredNode(kind=node.kind, name=node.name, inputs=node.inputs, constants=constants, arrays=tuple(held)))
     return tuple(nodes), arrays
@@ -57,9 +57,14 @@ def _arrays(values: Mapping[str, Any]) -> Arrays:
     for name, value in values.items():
         if isinstance(value, np.ndarray):
             held[name] = value
-        elif isinstance(value, tuple) and value and all(isinstance(one, np.ndarray) for one in value):
+        elif isinstance(value, tuple) and all(isinstance(one, np.ndarray) for one in value):
             held |= {f"{name}.{number}": one for number, one in enumerate(value)}
     return held
+
+
+def _are_arrays(hint: Any) -> bool:
+    """Whether a field holds any number of arrays, such as none."""
+    return get_origin(hint) is tuple and get_origin(get_args(hint)[0]) is np.ndarray
 
 
 def restored(nodes: tuple[StoredNode, ...], arrays: Mapping[str, NDArray[Any]]) -> Graph:
@@ -93,7 +98,7 @@ def _node(one: StoredNode, arrays: Mapping[str, NDArray[Any]]) -> ops.Node:
                 values[name] = TypeAdapter(hints[name]).validate_python(one.constants[name])
             except ValidationError as error:
                 raise UserError(f"node {one.name}: {name}: {error.errors()[0]['msg']}") from None
-        elif not _has_default(kind, name):
+        elif _default(kind, name) is MISSING:
             values[name] = None
     try:
         node: ops.Node = kind(name=one.name, inputs=one.inputs, **values)
@@ -109,5 +114,10 @@ def _own_fields(kind: type[ops.Node]) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in fields(kind) if field.name not in ("name", "inputs")}
 
 
-def _has_default(kind: type[ops.Node], name: str) -> bool:
-    return next(field.default for field in fields(kind) if field.name == name) is not MISSING
+def _default(kind: type[ops.Node], name: str) -> Any:
+    return next(field.default for field in fields(kind) if field.name == name)
+
+
+def _goes_without_saying(kind: type[ops.Node], name: str, value: Any) -> bool:
+    """Whether nothing is stored of a field: it holds nothing, as it does where nothing is said."""
+    return value is None and _default(kind, name) in (None, MISSING)

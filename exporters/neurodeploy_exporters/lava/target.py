@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from neurodeploy.graph import Graph, Part, Partition, partition
+from neurodeploy.graph import Graph, Part, Partition, ops, partition
+from neurodeploy.graph.standard import standardized, why_not
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import GradedTensor, Manifest, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
@@ -117,20 +118,28 @@ class LavaTarget(GridTarget):
     tunable = True
 
     def check(self, graph: Graph, options: LavaOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
+        graph = standardized(graph).graph
         graph = hard_reset(graph) if reset else graph
-        trained = partition(graph)
+        trained = _parts(graph)
         if trained.body is None:
             raise UserError(_NO_BODY)
         stages(graph, trained.body)
         _readouts(graph, trained, options.head_cut)
 
+    def deployed(self, graph: Graph, options: LavaOptions) -> Graph:
+        """With cells as standard neurons: the chip has no others."""
+        return super().deployed(standardized(graph).graph, options)
+
     def places(self, graph: Graph, options: LavaOptions) -> dict[str, Place]:
+        made = standardized(graph)
+        if made.replaced:  # the layers of both: a report may count either
+            return self.places(made.graph, options) | super().places(graph, options)
         parts = partition(graph)
         taken = moved(graph, parts.head, readouts(graph, parts.head)) if options.head_cut == "last-synapse" else frozenset()
         return {name: place if name not in taken else "body" for name, place in super().places(graph, options).items()}
 
     def tuning(self, graph: Graph, settings: TuningSettings) -> Tuning:
-        return LoihiTuning(graph, settings)
+        return LoihiTuning(standardized(graph).graph, settings)
 
     def export(self, subject: Subject, folder: Path, options: LavaOptions) -> Path:
         """See `Target.export`. `Subject.calibration` is unused with quantize "exact", where the scales follow from the grid.
@@ -142,13 +151,14 @@ class LavaTarget(GridTarget):
             UserError: the body or the last synapse has no form on the chip, or the sample's events are not 0 or 1; the message
                 names the layer and says what to do.
         """
+        subject, rewritten = subject.standard(standardized(subject.graph))
         graph, exact, scales = subject.graph, options.quantize == "exact", subject.tuned
         if scales is None:
             graph = self.on_grid(subject, options)
         else:
             self.on_grid(subject, options)  # the tuned network is on it already: only refused where it could not be
         calibration = None if exact or scales is not None else subject.calibration
-        trained = partition(graph)
+        trained = _parts(graph)
         steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
         possible = _readouts(graph, trained, options.head_cut)  # even if unused: the manifest tells what each cut would cost
         body = quantize_body(
@@ -188,10 +198,27 @@ class LavaTarget(GridTarget):
             head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, options.head_cut),
             module=subject.compared(sample),
             **self.inputs(subject, graph, options),
-            notes=(*encoding, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
+            notes=(*encoding, *rewritten, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
         )
         writers: dict[str, Callable[[Path], None]] = {f"{name}.onnx": partial(save, model) for name, model in host.items()}
         return write_bundle(folder, manifest, writers | {f"body.{kind}": partial(_write_body, body)}, sample)
+
+
+def _parts(graph: Graph) -> Partition:
+    """Encoder, body and head; there is no cell in the body.
+
+    Raises:
+        UserError: there is one, which is no standard neuron; the message says why.
+    """
+    parts = partition(graph)
+    for name in parts.body.members if parts.body is not None else ():
+        node = graph[name]
+        if isinstance(node, ops.Updated):
+            raise UserError(
+                f"node {name} ({node.kind}): has no form on Loihi, whose neurons are LIF neurons of one decay and threshold in "
+                f"a layer: {why_not(node, graph.shape(name))}; train those, or export to ONNX"
+            )
+    return parts
 
 
 def _readouts(graph: Graph, parts: Partition, head_cut: Choice) -> tuple[Readout, ...]:

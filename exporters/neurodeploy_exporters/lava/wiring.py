@@ -194,6 +194,9 @@ _REFUSALS: dict[type[ops.Node], str] = {
 }
 for _operation, _reason in _REFUSALS.items():
     OPERATIONS.refuse(_operation, _reason)
+OPERATIONS.lack(
+    ops.Updated, "its neurons are LIF neurons of one decay and threshold in a layer: train those, or export to ONNX"
+)
 OPERATIONS.lack(ops.Spiking, "its neurons are LIF neurons: train those, or export to ONNX")
 
 

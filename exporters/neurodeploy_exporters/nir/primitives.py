@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.ops import Shape
+from neurodeploy.graph.standard import leaky, why_not
 from neurodeploy.graph.table import Table
 from neurodeploy.graph.transforms import ungrouped
 from neurodeploy.io.errors import UserError
@@ -179,6 +180,37 @@ def _neuron(context: Context, node: ops.NeuronNode) -> list[Primitive]:
     tau_syn = dt / (1 - decay)
     synapse: dict[str, Value] = {"tau_syn": full(tau_syn), "tau_mem": full(tau), "w_in": full(tau_syn / dt)}
     return [Primitive("CubaLIF", {**synapse, **leaking}, metadata | {"current_decay": np.array(decay)})]
+
+
+@OPERATIONS.rule(ops.CellNode, ops.MembraneNode)
+def _cell(context: Context, node: ops.Updated) -> list[Primitive]:
+    """Of standard neurons that differ within a layer: NIR has a number for each neuron."""
+    constants, dt, shape = leaky(node), context.dt, context.graph.shape(node.name)
+    if constants is None:
+        reason = why_not(node, shape, arrays=True) or "it is written by an update of its own"
+        raise NoNirForm(
+            f"node {node.name} ({node.kind}): has no form in NIR, which knows standard neurons alone: {reason}; train LIF or "
+            "CubaLIF neurons, or export to ONNX instead"
+        )
+    if constants.reset == "none" and constants.threshold is not None:
+        raise NoNirForm(f"node {node.name}: neurons without reset found, which NIR does not have; export to ONNX instead")
+    decay, metadata = np.broadcast_to(constants.decay, shape).astype(np.float64), _stepping(dt)
+    leaking = decay < 1
+    if leaking.any() != leaking.all():
+        raise NoNirForm(f"node {node.name}: neurons with and without leak found, which are two layers in NIR; export to ONNX")
+    without = not leaking.any()
+    if constants.threshold is None:
+        if without:
+            return [Primitive("I", {"r": np.full(shape, 1 / dt)}, metadata)]
+        tau = dt / (1 - decay)
+        return [Primitive("LI", {"tau": tau, "r": tau / dt, "v_leak": np.zeros(shape)}, metadata)]
+    threshold = np.broadcast_to(constants.threshold, shape).astype(np.float64)
+    reset = "to zero" if constants.reset == "hard" else "subtracts threshold"
+    metadata |= {"comparison": "v > threshold", "reset": reset}
+    if without:
+        return [Primitive("IF", {"r": np.full(shape, 1 / dt), "v_threshold": threshold}, metadata)]
+    fields = {"tau": dt / (1 - decay), "r": np.ones(shape), "v_leak": np.zeros(shape), "v_threshold": (1 - decay) * threshold}
+    return [Primitive("LIF", fields, metadata)]
 
 
 @OPERATIONS.rule(ops.LowPassNode)

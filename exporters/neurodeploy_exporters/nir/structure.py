@@ -18,7 +18,7 @@ from neurodeploy_exporters.nir.content import Content, Primitive, grouped
 from neurodeploy_exporters.nir.primitives import OPERATIONS
 
 KEY = "neurodeploy"
-_ARRAYS = {"weight", "bias", "scale", "shift"}
+_ARRAYS = {"weight", "bias", "scale", "shift", "arrays", "recurrent", "recurrent_bias"}
 
 
 class Member(BaseModel):
@@ -112,21 +112,39 @@ def rebuilt(one: Member, content: Content) -> ops.Node:
     return node
 
 
-def _arrays(one: Member, content: Content, wanted: set[str]) -> dict[str, NDArray[np.float32] | None]:
+def _arrays(one: Member, content: Content, wanted: set[str]) -> dict[str, Any]:
     if not wanted:
         return {}
     source = content.nodes.get(one.written or "")
     stored = dict(source.fields) if isinstance(source, Primitive) else {}
-    found: dict[str, NDArray[np.float32] | None] = {}
+    found: dict[str, Any] = {}
     for name in wanted:
+        if name == "arrays":
+            found[name] = _constants(one, content)
+            continue
         array = stored.get({"scale": "weight", "shift": "bias"}.get(name, name))
-        if name == "bias" and not one.has_bias:
+        if name in ("recurrent", "recurrent_bias") or (name == "bias" and not one.has_bias):
             found[name] = None
         elif not isinstance(array, np.ndarray) or array.dtype != np.float32:
             raise UserError(f"node {one.name}: its {name} is missing, or not float32")
         else:
             found[name] = _own(one, name, array)
     return found
+
+
+def _constants(one: Member, content: Content) -> tuple[NDArray[np.float32], ...]:
+    """The constants of a cell, of which NIR's nodes hold others that follow from them."""
+    found = []
+    while isinstance(array := content.metadata.get(constant_key(one.written or "", len(found))), np.ndarray):
+        if array.dtype != np.float32:
+            raise UserError(f"node {one.name}: a constant of type {array.dtype} found, float32 expected")
+        found.append(array)
+    return tuple(found)
+
+
+def constant_key(written: str, number: int) -> str:
+    """Where a file's metadata hold a constant of a cell."""
+    return f"{written}.array{number}"
 
 
 def _own(one: Member, name: str, array: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 from neurodeploy.graph import Graph, Part, fold_padding, interpreter, ops, partition
 from neurodeploy.graph.grid import grid_layers, grid_node
 from neurodeploy.graph.module import torch_run
+from neurodeploy.graph.standard import standardized
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
@@ -23,7 +24,7 @@ from neurodeploy_exporters.nir.files import DT, content_of, read
 from neurodeploy_exporters.nir.primitives import NoNirForm
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
-from neurodeploy_exporters.target import Format, GridOptions, GridTarget, Subject, Tensors
+from neurodeploy_exporters.target import Format, GridOptions, GridTarget, Place, Subject, Tensors
 
 
 class NirOptions(GridOptions):
@@ -88,8 +89,11 @@ class NirTarget(GridTarget):
     }
 
     def deployed(self, graph: Graph, options: NirOptions) -> Graph:
-        """With zeros around an image in the convolution that reads them: NIR has no padding of its own."""
-        return super().deployed(fold_padding(graph), options)
+        """With cells as standard neurons, and zeros around an image in the convolution that reads them: NIR has no others."""
+        return super().deployed(fold_padding(standardized(graph, arrays=True).graph), options)
+
+    def places(self, graph: Graph, options: NirOptions) -> dict[str, Place]:
+        return super().places(graph, options) | super().places(standardized(graph, arrays=True).graph, options)
 
     def check(self, graph: Graph, options: NirOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         _contents(self.deployed(graph, options), {})
@@ -100,6 +104,7 @@ class NirTarget(GridTarget):
         Raises:
             UserError: neither the network nor its body has a form in NIR, or no exact one; the message names the node.
         """
+        subject, rewritten = subject.standard(standardized(subject.graph, arrays=True))
         graph, name, exact = fold_padding(subject.graph), subject.name, options.quantize == "exact"
         deployed = self.on_grid(subject, options)
         sample = sample_of(deployed, subject.sample_inputs)
@@ -122,6 +127,7 @@ class NirTarget(GridTarget):
             piece_of(deployed, part, "nir" if part is None or part.name == "body" else "onnx")
             for part in (*([None] if reason is None else []), *chain)
         )
+        differing = None if exact or not parts.encoder or not chain else allowed
         manifest = Manifest(
             **describe(deployed, target="nir", name=name),
             steps=sample.steps,
@@ -132,7 +138,7 @@ class NirTarget(GridTarget):
             sample=sample.entry(allowed, atol),
             module=subject.compared(sample),
             **self.inputs(subject, deployed, options),
-            notes=_notes(deployed, reason, subject.encoding, None if exact or not parts.encoder or not chain else allowed),
+            notes=(*rewritten, *_notes(deployed, reason, subject.encoding, differing)),
         )
         writers = {f"{key}.nir": partial(store, content) for key, content in contents.items()}
         writers |= {f"{key}.onnx": partial(save, model) for key, model in host.items()}

@@ -60,6 +60,6 @@ def _node(reader: Reader, op: onnx.NodeProto, producer: str) -> ops.Node | None:
         raise UserError(f"{what}: written by {producer or 'another program'!r}; a model that neurodeploy has exported expected")
     try:
         return rule(reader, op)
-    except (KeyError, ValueError, IndexError, TypeError, UserError) as error:
+    except (KeyError, ValueError, IndexError, TypeError, StopIteration, UserError) as error:
         reason = str(error) if isinstance(error, UserError) else "not as neurodeploy writes it"
         raise UserError(f"{what}: {reason}; export the model again") from None

@@ -15,6 +15,7 @@ from neurodeploy.dynamics.neurons import RESETS, NeuronParameters
 from neurodeploy.graph import ops
 from neurodeploy.graph.table import Table
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.cells import cell_function, described, initial_number, most_spikes
 from neurodeploy_exporters.onnx.entering import normalize_function, quantize_attributes, quantize_fields, quantize_function
 from neurodeploy_exporters.onnx.reader import Reader
 from neurodeploy_exporters.onnx.recurrence import Step, low_pass_function, neuron_attributes, neuron_function, step_function
@@ -145,7 +146,10 @@ def _encode(writer: Writer, node: ops.EncodeNode) -> None:
 
 
 @_reads("Expand")
-def _read_encode(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+def _read_encode(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
+    if reader.is_constant(op.input[0]):  # with which a state begins
+        reader.begins[op.output[0]] = reader.constant(op.input[0])
+        return None
     return ops.EncodeNode(name=reader.named(op), inputs=reader.source(op), steps=int(reader.metadata[TRAINED_STEPS]))
 
 
@@ -320,6 +324,84 @@ def _delay(writer: Writer, node: ops.DelayNode) -> None:
     writer.operator("Slice", [both, first, cut, first], node.name)
     if writer.streaming:
         writer.operator("Slice", [both, cut, end, first], after)
+
+
+@OPERATIONS.rule(ops.CellNode, ops.MembraneNode)
+def _cell(writer: Writer, node: ops.Updated) -> None:
+    """States that begin with other values than zeros do so inside the model: all that enter it begin with zeros."""
+    sequences = [writer.timed(source) for source in node.inputs]
+    constants = [writer.constant(f"{node.name}.array{number}", array) for number, array in enumerate(node.arrays)]
+    weights = {"recurrent": node.recurrent, "recurrent_bias": node.recurrent_bias}
+    held = [writer.constant(f"{node.name}.{name}", array) for name, array in weights.items() if array is not None]
+    before, after = [], []
+    for number, operand in enumerate(node.update.initial):
+        names = f"{node.name}.before.{number}", f"{node.name}.after.{number}"
+        value = initial_number(operand)
+        if operand[0] == "array":
+            before.append(_begun(writer, node, *names, sequences[0], constants[int(operand[1])]))
+        elif value is not None:
+            constant = writer.constant(f"{node.name}.initial.{number}", value)
+            before.append(_begun(writer, node, *names, sequences[0], constant))
+        else:
+            before.append(writer.initial(*names, sequences[0], node.name))
+        after.append(names[1])
+    if node.recurrent is not None:
+        before.append(writer.initial(f"{node.name}.before.answer", f"{node.name}.after.answer", sequences[0], node.name))
+        after.append(f"{node.name}.after.answer")
+    function = cell_function(node, 2 + len(writer.graph.shape(node.name)))
+    writer.call(function, [*sequences, *constants, *held, *before], node.name, *after)
+
+
+def _begun(writer: Writer, node: ops.Updated, before: str, after: str, sequence: str, value: str) -> str:
+    """A state that begins with a value: of a stream that has not begun yet, whatever enters as the state."""
+    shape = writer.graph.shape(node.name)
+    if not writer.streaming:
+        sample = f"{node.name}.sample_shape"
+        if writer.first(sample):
+            writer.operator("Shape", [sequence], sample, start=1)
+        return writer.operator("Expand", [value, sample], f"{before}.begun")
+    steps, begun = f"{node.name}.steps", f"{node.name}.begun"
+    if writer.first(begun):
+        steps0 = writer.state(f"{steps}0", steps, [1], kind=TensorProto.INT64)
+        writer.operator("Add", [steps0, writer.steps], steps)
+        writer.operator("Cast", [steps0], begun, to=TensorProto.BOOL)
+    state = writer.state(before, after, ["B", *shape])
+    return writer.operator("Where", [begun, state, value], f"{before}.begun")
+
+
+@_reads("Where")
+def _read_begun(reader: Reader, op: onnx.NodeProto) -> None:
+    reader.begins[op.output[0]] = reader.constant(op.input[2])
+
+
+@_reads("Cell", "Membrane")
+def _read_cell(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    """The update is what the function's description says, if the function made of it is the one that is there."""
+    function = reader.function(op)
+    update, taken = described(function.doc_string), list(op.input)
+    recurrent, biased = "weight" in function.input, "bias" in function.input
+    read = [taken.pop(0) for _ in range(update.inputs - recurrent)]
+    arrays = [taken.pop(0) for name in function.input if name.startswith("array")]
+    weight = reader.weights(taken.pop(0)) if recurrent else None
+    bias = reader.weights(taken.pop(0)) if biased else None
+    fields: dict[str, Any] = {
+        "name": reader.named(op),
+        "inputs": tuple(map(reader.maker, read)),
+        "update": update,
+        "arrays": tuple(map(reader.weights, arrays)),
+        "recurrent": weight,
+        "recurrent_bias": bias,
+    }
+    is_cell = op.op_type.split("_")[0] == "Cell"
+    node = ops.CellNode(**fields, largest=most_spikes(op.op_type)) if is_cell else ops.MembraneNode(**fields)
+    if function != cell_function(node, int(op.op_type.rpartition("_r")[2])):
+        raise ValueError("operators that do not belong to the update")
+    for operand, state in zip(update.initial, taken, strict=False):
+        value = node.arrays[int(operand[1])] if operand[0] == "array" else initial_number(operand)
+        begins = reader.begins.get(state)
+        if (value is None) != (begins is None) or (value is not None and not np.array_equal(value, begins)):
+            raise ValueError("states that begin with other values")
+    return node
 
 
 @OPERATIONS.rule(ops.ConcatNode)

@@ -36,6 +36,7 @@ class Reader:
         totals: sum over time → what is summed up.
         skipped: part of a sequence that a mean over time reads → number of first time steps that it lacks.
         padded: sequence behind the values that wait in a delay → the sequence alone.
+        begins: state → the value that it begins with, if that is not zero.
     """
 
     def __init__(self, path: Path, model: onnx.ModelProto, states: Mapping[str, str]) -> None:
@@ -48,6 +49,7 @@ class Reader:
         self.totals: dict[str, str] = {}
         self.skipped: dict[str, int] = {}
         self.padded: dict[str, str] = {}
+        self.begins: dict[str, NDArray[Any]] = {}
         self.constants: dict[str, NDArray[Any]] = {}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._same: dict[str, str] = {}
@@ -88,6 +90,10 @@ class Reader:
         while tensor in self._same:
             tensor = self._same[tensor]
         return self._names.get(tensor, tensor)
+
+    def function(self, op: onnx.NodeProto) -> onnx.FunctionProto:
+        """The local function that an operator calls."""
+        return next(one for one in self._model.functions if (one.domain, one.name) == (op.domain, op.op_type))
 
     def is_constant(self, tensor: str) -> bool:
         return tensor in self._tensors or tensor in self.constants

@@ -65,7 +65,7 @@ def calibrate(graph: Graph, inputs: NDArray[np.float32], steps: int) -> dict[str
 
 def _values(node: ops.Node, sources: list[_Multiples | None], inputs: NDArray[np.float32]) -> _Multiples | None:
     if isinstance(node, ops.Spiking):
-        return _Multiples(1.0, 1)
+        return None if node.largest is None else _Multiples(1.0, node.largest)
     if isinstance(node, ops.InputNode) and node.timed and np.array_equal(inputs, np.rint(inputs)) and inputs.min() >= 0:
         return _Multiples(1.0, int(inputs.max()))
     known = [source for source in sources if source is not None]

@@ -4,6 +4,7 @@ from neurodeploy.graph.ops.add import AddNode as AddNode
 from neurodeploy.graph.ops.batch_norm import BatchNormNode as BatchNormNode
 from neurodeploy.graph.ops.cell import CellNode as CellNode
 from neurodeploy.graph.ops.cell import MembraneNode as MembraneNode
+from neurodeploy.graph.ops.cell import Updated as Updated
 from neurodeploy.graph.ops.concat import ConcatNode as ConcatNode
 from neurodeploy.graph.ops.conv import ConvNode as ConvNode
 from neurodeploy.graph.ops.conv_transpose import ConvTransposeNode as ConvTransposeNode
@@ -15,6 +16,7 @@ from neurodeploy.graph.ops.low_pass import LowPassNode as LowPassNode
 from neurodeploy.graph.ops.neuron import NeuronNode as NeuronNode
 from neurodeploy.graph.ops.normalize import NormalizeNode as NormalizeNode
 from neurodeploy.graph.ops.operation import ADDED as ADDED
+from neurodeploy.graph.ops.operation import EXACT as EXACT
 from neurodeploy.graph.ops.operation import Array as Array
 from neurodeploy.graph.ops.operation import Call as Call
 from neurodeploy.graph.ops.operation import Moving as Moving

@@ -1,14 +1,15 @@
 """Neurons of any kind: an update of somebody else's, operation by operation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import numpy as np
 
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.updates import Update, initial_states, update_step
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Range, Recurrent, Shape, Spiking, Weights, traced
+from neurodeploy.graph.ops.linear import LinearNode
+from neurodeploy.graph.ops.operation import EXACT, Array, Call, Nodes, Range, Recurrent, Shape, Spiking, Weights, traced
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
     from neurodeploy.dynamics.cells import Cell
 
+Own = TypeVar("Own", bound="Updated")
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Updated(Recurrent):
+class Updated(Recurrent):
     """What cells and membranes share.
 
     Attributes:
@@ -79,6 +82,37 @@ class _Updated(Recurrent):
             made[t], states = update_step(self.update, currents, states, self.arrays)
         return made
 
+    def rounded(self: Own) -> Own:
+        """With recurrent weights and biases on the grid, as those of `Weighted.rounded`; itself without recurrence.
+
+        Raises:
+            UserError: a weight is not finite.
+        """
+        if self.recurrent is None:
+            return self
+        made = self._returning(self.recurrent).rounded()
+        return replace(self, recurrent=made.weight, recurrent_bias=made.bias)
+
+    def _returning(self, weight: Weights) -> LinearNode:
+        """The synapse through which its answers come back."""
+        return LinearNode(name=self.name, inputs=(self.name,), weight=weight, bias=self.recurrent_bias)
+
+    def _check_exact(self, largest: int | None) -> None:
+        """Whether each runtime computes the same bits, if the inputs are the same."""
+        if not self.update.is_exact:
+            raise UserError(
+                f"node {self.name}: an update with an exponential or the like found, which every runtime rounds in a way "
+                "of its own; export without the exact grid"
+            )
+        if self.recurrent is None:
+            return
+        sums = None if largest is None else self._returning(self.recurrent).exact_range([Range(0, largest)]).largest
+        if sums is None or sums > EXACT:
+            raise UserError(
+                f"node {self.name}: recurrent sums of values other than a few spikes found, which depend on their order; "
+                "export without the exact grid"
+            )
+
     def layer(self) -> "nn.Module":
         from neurodeploy.dynamics.cells import Cell
 
@@ -88,7 +122,7 @@ class _Updated(Recurrent):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CellNode(_Updated, Spiking):
+class CellNode(Updated, Spiking):
     """A layer of neurons whose update is somebody else's (`neurodeploy.dynamics.updates`): the float operations of a step.
 
     Its answer is 0 or 1, or the number of spikes in the step.
@@ -105,15 +139,17 @@ class CellNode(_Updated, Spiking):
         return NeuronParameters(1.0, 1.0, "none")
 
     def exact_range(self, inputs: Sequence[Range]) -> Range | None:  # noqa: ARG002
+        self._check_exact(self.largest)
         return None if self.largest is None else Range(0, self.largest)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MembraneNode(_Updated):
+class MembraneNode(Updated):
     """Something that goes through time by an update, and answers other values than spikes: a potential that is read out."""
 
-    def exact_range(self, inputs: Sequence[Range]) -> None:
+    def exact_range(self, inputs: Sequence[Range]) -> None:  # noqa: ARG002
         """None: its values can be any float."""
+        self._check_exact(None)
 
 
 @traced("neurodeploy.dynamics.cells.Cell")

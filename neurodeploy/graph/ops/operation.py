@@ -145,11 +145,14 @@ class Recurrent(Operation):
 
 
 class Spiking(Recurrent):
-    """A layer of neurons: reads a current and fires, 0 or 1 for every neuron and step, from a state of zeros.
+    """A layer of neurons: reads a current and fires, 0 or 1 or `largest` times for every neuron and step.
 
     Equal currents make equal spikes in every runtime, because an update is the same few operations in each of them; so spikes
     are on the exact grid whatever the neuron is.
     """
+
+    largest: int | None = 1
+    """The most spikes that a neuron can fire in a step; None if there is no bound."""
 
     @property
     @abstractmethod
@@ -243,6 +246,8 @@ def not_traced(*layers: str, reason: str) -> None:
     REFUSED_LAYERS.update(dict.fromkeys(layers, reason))
 
 
+EXACT = 1 << 24
+"""float32 holds every integer up to here."""
 _WEIGHT_BITS = 8
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.dynamics.updates import Instruction, Update
 from neurodeploy.graph import Graph, interpreter, ops
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.table import Table
@@ -36,6 +37,11 @@ def weights(*shape: int) -> np.ndarray:
     return np.rint(8 * RNG.normal(size=shape)).astype(np.float32) / 8
 
 
+V, X, H = ("state", 0), ("input", 0), ("result", 1)
+CHARGE = (Instruction("mul", (("array", 0), V)), Instruction("add", (("result", 0), X)))
+FIRE = (Instruction("gt", (H, ("array", 1))), Instruction("where", (("result", 2), ("number", 0), H)))
+LEAKY = Update(1, (*CHARGE, *FIRE), (("number", 0),), (("result", 3),), ("result", 2))
+READ_OUT = Update(1, CHARGE, (("number", 0),), (H,), H)
 IMAGE, VECTOR = (2, 4, 4), (6,)
 EXAMPLES: dict[type[ops.Node], tuple[tuple[int, ...], dict[str, Any]]] = {
     ops.InputNode: (VECTOR, {}),
@@ -63,6 +69,8 @@ EXAMPLES: dict[type[ops.Node], tuple[tuple[int, ...], dict[str, Any]]] = {
     ops.NeuronNode: (VECTOR, {"parameters": NeuronParameters(0.5, 0.5, "hard")}),
     ops.LowPassNode: (VECTOR, {"decay": 0.5}),
     ops.DelayNode: (VECTOR, {"steps": 2}),
+    ops.CellNode: (IMAGE, {"update": LEAKY, "arrays": (np.float32([[[0.5]], [[0.75]]]), np.ones(1, np.float32))}),
+    ops.MembraneNode: (VECTOR, {"update": READ_OUT, "arrays": (np.linspace(0.25, 0.75, 6, dtype=np.float32),)}),
     ops.FixedPointNeuronNode: (VECTOR, {"v_decay": 1024, "threshold": 1}),
     ops.NormalizeNode: (IMAGE, {"mean": weights(2), "std": np.array([0.7, 1.3], np.float32)}),
     ops.QuantizeNode: (VECTOR, {"exponent": -1, "largest": 1}),
