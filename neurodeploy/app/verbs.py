@@ -183,24 +183,21 @@ def deploy(
             names the layer.
     """
     without, code = split_code(network)
-    entrance = chosen(without, batch_axis=batch_axis, time_axis=time_axis, steps=steps)
+    axes = {"batch_axis": batch_axis, "time_axis": time_axis}
+    entrance = chosen(without, **axes, steps=steps)
     values = _tensor(samples, batch_axis)
     sequences = entrance.timed and code is None
     if values.ndim < 2 + sequences or not values.numel():
         raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
     if isinstance(code, OwnEncoding):
         code.check(values[:2])
-    if code is None:
-        entering = canonical(values, batch_axis=batch_axis, time_axis=time_axis, timed=sequences)
-    else:
-        entering = code(values)
+    stored = canonical(values, **axes, timed=sequences) if code is None else code(values)
     timed = entrance.timed
-    normal = None if normalization is None else _normalization(normalization, entering.shape[2 if timed else 1])
+    normal = None if normalization is None else _normalization(normalization, stored.shape[2 if timed else 1])
     if normal is not None and code is not None:
         raise UserError(
             f"normalization: {type(network).__name__} makes spikes of its samples, which a host does; give normalised ones"
         )
-    stored = entering
     entering = stored if normal is None else normal(stored, axis=2 if timed else 1)
     shape, length = tuple(entering.shape[2 if timed else 1 :]), len(entering) if timed else 1
     graph = trace(without, shape, timed=timed, entrance=entrance, length=length)

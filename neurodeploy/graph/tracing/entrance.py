@@ -78,8 +78,8 @@ def chosen(network: nn.Module, *, batch_axis: int, time_axis: int | None, steps:
     axes: Sequence[tuple[int, int | None]] = ((0, None), (0, 1), (0, -1), (1, 0), (1, None))
     if (batch_axis, time_axis) not in axes:
         raise UserError(
-            f"batch_axis, time_axis: {batch_axis} and {time_axis} found; 0 and None (static samples), 0 and 1, 0 and -1, or 1 and "
-            "0 expected"
+            f"batch_axis, time_axis: {batch_axis} and {time_axis} found; 0 and None (static samples), 0 and 1, 0 and -1, or 1 "
+            "and 0 expected"
         )
     if steps is not None and steps < 1:
         raise UserError(f"steps: {steps} found, 1 or more expected")

@@ -222,8 +222,8 @@ class _Rolling:
         timed = [node for node, is_timed in self.draft.timed.items() if is_timed]
         if timed and self.draft.steps != body.steps:
             raise UserError(
-                f"{body.where(0)}: a loop of {body.steps} steps found, {self.draft.steps} expected: those of the samples, or of "
-                "the loops before it"
+                f"{body.where(0)}: a loop of {body.steps} steps found, {self.draft.steps} expected: those of the samples, or "
+                "of the loops before it"
             )
         self.draft.steps = body.steps
 

@@ -1,4 +1,4 @@
-"""sinabs' layers compute in plain torch, and are followed as they are; they keep their state between calls, and are reset first."""
+"""sinabs' layers compute in plain torch, and are followed as they are; what they keep between calls is reset first."""
 
 from typing import Any
 

@@ -7,7 +7,7 @@ H[t] = V[t−1] − (V[t−1] − V_reset) / τ + X[t]                    LIF wh
 S[t] = 1 if H[t] ≥ θ;   V[t] = (1 − S) H + S V_reset,  or  H − S θ where V_reset is None
 ```
 
-A parametric LIF neuron multiplies by σ(w) in place of the division. Source: SpikingJelly 2.0's documentation and what it computes.
+A parametric LIF neuron multiplies by σ(w) in place of the division. Source: SpikingJelly 2.0, its documentation and results.
 """
 
 from collections.abc import Callable

@@ -137,8 +137,8 @@ def _logits(network: nn.Module, answer: Any) -> Tensor:
         found = found[0]
     if not isinstance(found, Tensor):
         raise UserError(
-            f"{type(network).__name__}: its output is {type(found).__name__}, a tensor, or a tuple that begins with one, expected; "
-            "wrap it in a module that returns its logits"
+            f"{type(network).__name__}: its output is {type(found).__name__}, one tensor, or a tuple that begins with one, "
+            "expected; wrap it in a module that returns its logits"
         )
     return found
 
