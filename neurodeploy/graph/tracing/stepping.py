@@ -24,7 +24,7 @@ from neurodeploy.io.errors import UserError
 
 
 class NothingRepeatsError(UserError):
-    """A module has no loop over time."""
+    """A module has no loop over time steps, or does not run in one call."""
 
 
 def record_steps(network: nn.Module, samples: Tensor, entrance: Entrance, *, keep: bool = False) -> Recording:
@@ -43,7 +43,7 @@ def record_steps(network: nn.Module, samples: Tensor, entrance: Entrance, *, kee
         Its answer is the mean over time if the module answers a sequence, or is called for each step.
 
     Raises:
-        NothingRepeatsError: there is no loop.
+        NothingRepeatsError: there is no loop, or the module does not run.
         UserError: see `recording.record`; an opened layer answers something else than the module's own.
     """
     check_callable(network)
@@ -57,7 +57,12 @@ def record_steps(network: nn.Module, samples: Tensor, entrance: Entrance, *, kee
     entering = TracedTensor("input", entrance.lead, shape)
     copied = forget(_copied(network))
     hands_on = steps is not None and _takes_state(network)
-    tape = record_tape(copied, calls, hands_on=hands_on)
+    try:
+        tape = record_tape(copied, calls, hands_on=hands_on)
+    except UserError as error:
+        if steps is not None:
+            raise
+        raise NothingRepeatsError(str(error)) from None
     signals = [Step(entering, t) if steps is not None and timed else entering for t in range(len(calls))]
     if steps is None and not tape.layers and not any(isinstance(item, Loop) for item in rolled_up(tape)):
         raise NothingRepeatsError(f"{type(network).__name__}: has no loop over time steps")
