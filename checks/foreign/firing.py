@@ -1,6 +1,6 @@
 """Makes an untrained network fire as a trained one does: every spiking layer between 5 and 30 % of its neurons per step."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ def trained_like(network: Network, module: nn.Module, inputs: Tensor) -> Recordi
     """
     _fill_batch_norms(network, module, inputs)
     _on_grid(parameter for part in module.modules() for parameter in _weights(network, part))
+    _on_grid(parameter for parameter in module.parameters() if parameter.ndim > 1)
     search: dict[str, _Search] = {}
     for _ in range(200):
         recording = record(network, module, inputs)
@@ -39,11 +40,10 @@ def trained_like(network: Network, module: nn.Module, inputs: Tensor) -> Recordi
 
 
 class _Search:
-    """Bisects the factor of some weights."""
+    """Bisects a factor: of weights, or of what a threshold is divided by."""
 
-    def __init__(self, knob: tuple[list[Tensor], bool]) -> None:
-        self._tensors, self._inverse = knob
-        self._originals = [tensor.detach().clone() for tensor in self._tensors]
+    def __init__(self, turn: Callable[[float], None]) -> None:
+        self._set = turn
         self._factor, self._least, self._most = 1.0, 0.0, float("inf")
 
     def turn(self, *, louder: bool) -> None:
@@ -54,21 +54,38 @@ class _Search:
         else:
             self._most = self._factor
             self._factor = self._factor / 1.6 if self._least == 0 else (self._least * self._most) ** 0.5
-        factor = 1 / self._factor if self._inverse else self._factor
+        self._set(self._factor)
+
+
+def _knob(network: Network, module: nn.Module, recording: Recording, name: str) -> Callable[[float], None]:
+    """What makes a layer fire more: its own weights, those before it, or its threshold where another layer comes before it."""
+    if not network.layers:
+        neuron = module.get_submodule(name)
+        own = network.framework.weights(neuron)
+        if own:
+            return _times(own)
+        if name not in recording.fed_by and network.framework.threshold:
+            return _divided(neuron, network.framework.threshold)
+    if name not in recording.fed_by:
+        raise ValueError(f"{network.name}: no weights are known that feed {name}")
+    return _times(_weights(network, module.get_submodule(recording.fed_by[name])))
+
+
+def _times(tensors: list[Tensor]) -> Callable[[float], None]:
+    originals = [tensor.detach().clone() for tensor in tensors]
+
+    def turn(factor: float) -> None:
         with torch.no_grad():
-            for tensor, original in zip(self._tensors, self._originals, strict=True):
+            for tensor, original in zip(tensors, originals, strict=True):
                 tensor.copy_(original * factor)
-        _on_grid(self._tensors)
+        _on_grid(tensors)
+
+    return turn
 
 
-def _knob(network: Network, module: nn.Module, recording: Recording, name: str) -> tuple[list[Tensor], bool]:
-    """What makes a layer fire more: the weights before it, or its threshold; and whether it is turned the other way."""
-    neuron = None if network.layers else module.get_submodule(name)
-    if neuron is not None and network.framework.weights(neuron):
-        return network.framework.weights(neuron), False
-    if name in recording.fed_by:
-        return _weights(network, module.get_submodule(recording.fed_by[name])), False
-    raise ValueError(f"{network.name}: no weights are known that feed {name}")
+def _divided(neuron: nn.Module, threshold: str) -> Callable[[float], None]:
+    original = getattr(neuron, threshold)
+    return lambda factor: setattr(neuron, threshold, max(round(original / factor / _GRID), 1) * _GRID)
 
 
 def _weights(network: Network, part: nn.Module) -> list[Tensor]:

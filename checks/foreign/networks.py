@@ -74,9 +74,10 @@ class Framework:
         package: whose version the page tells.
         spiking: whether a module is a layer of its neurons; none is where networks write their neurons out.
         reset: forgets the state that a module keeps between calls.
-        whole: output of a neuron that was called once for all steps → `[T, B, …]`.
+        whole: a neuron that was called once for all steps, and its output → `[T, B, …]`.
         joined: outputs of a neuron that was called once per step → `[T, B, …]`.
-        weights: parameters of a module that scale what a neuron gets, itself included if it has weights of its own.
+        weights: parameters of a neuron that scale what it gets, if it has weights of its own.
+        threshold: name of a neuron's attribute, a number.
     """
 
     name: str
@@ -84,9 +85,10 @@ class Framework:
     package: str
     spiking: Callable[[nn.Module], bool] = lambda module: False
     reset: Callable[[nn.Module], None] = lambda module: None
-    whole: Callable[[Tensor], Tensor] = lambda output: output
+    whole: Callable[[nn.Module, Tensor], Tensor] = lambda _, output: output
     joined: Callable[[list[Tensor]], Tensor] = torch.stack
     weights: Callable[[nn.Module], list[Tensor]] = lambda module: []
+    threshold: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +59,7 @@ class _Watch:
         self._fired: dict[str, list[Tensor]] = defaultdict(list)
         self._got: dict[str, list[Tensor]] = defaultdict(list)
         self._compared: list[Tensor] = []
+        self._neurons: dict[str, nn.Module] = {}
         self._last: str | None = None
         self.fed_by: dict[str, str] = {}
 
@@ -66,6 +67,7 @@ class _Watch:
     def on(self, module: nn.Module) -> Iterator[None]:
         spiking = {name: part for name, part in module.named_modules() if self._network.framework.spiking(part)}
         inner = {id(part) for neuron in spiking.values() for part in neuron.modules() if part is not neuron}
+        self._neurons = spiking
         handles = [
             part.register_forward_hook(self._firing(name)) for name, part in spiking.items() if id(part) not in inner
         ]
@@ -75,7 +77,7 @@ class _Watch:
             if isinstance(part, WEIGHTED) and id(part) not in inner
         ]
         try:
-            with _Comparisons(self._network.fires, self._compare):
+            with _Comparisons(self._network.fires, self._compare) if self._network.fires else nullcontext():
                 yield
         finally:
             for handle in handles:
@@ -114,9 +116,8 @@ class _Watch:
 
     def _compare(self, values: Tensor) -> None:
         layers, order = self._network.layers, len(self._compared)
-        if layers:
-            self._follow(layers[min(order // STEPS, len(layers) - 1) if self._network.layerwise else order % len(layers)])
-            self._compared.append(values.detach().float().clone())
+        self._follow(layers[min(order // STEPS, len(layers) - 1) if self._network.layerwise else order % len(layers)])
+        self._compared.append(values.detach().float().clone())
 
     def _follow(self, name: str) -> None:
         if self._last is not None:
@@ -127,7 +128,7 @@ class _Watch:
         if len(values) not in (1, STEPS):
             raise ValueError(f"{self._network.name}: {name} was called {len(values)} times, once or {STEPS} times expected")
         framework = self._network.framework
-        return framework.whole(values[0]) if len(values) == 1 else framework.joined(values)
+        return framework.whole(self._neurons[name], values[0]) if len(values) == 1 else framework.joined(values)
 
 
 class _Comparisons(TorchFunctionMode):
@@ -139,7 +140,7 @@ class _Comparisons(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if self._name and getattr(func, "__name__", "") == self._name:
+        if getattr(func, "__name__", "") == self._name:
             self._seen(result)
         return result
 

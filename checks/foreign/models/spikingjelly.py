@@ -28,6 +28,7 @@ SUITE = Suite(
         "spikingjelly",
         spiking=lambda module: isinstance(module, neuron.BaseNode),
         reset=functional.reset_net,
+        threshold="v_threshold",
     )
 )
 
