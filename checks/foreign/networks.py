@@ -78,6 +78,7 @@ class Framework:
         joined: outputs of a neuron that was called once per step → `[T, B, …]`.
         weights: parameters of a neuron that scale what it gets, if it has weights of its own.
         threshold: name of a neuron's attribute, a number.
+        constants: of a neuron, as its framework names them: numbers, words, and arrays where each neuron has its own.
     """
 
     name: str
@@ -89,6 +90,14 @@ class Framework:
     joined: Callable[[list[Tensor]], Tensor] = torch.stack
     weights: Callable[[nn.Module], list[Tensor]] = lambda module: []
     threshold: str = ""
+    constants: Callable[[nn.Module], dict[str, Any]] = lambda module: {}
+
+
+def number(value: Any) -> Any:
+    """A constant as a file has it: a number, a word or a truth value, or an array where it has several values."""
+    if isinstance(value, Tensor):
+        return value.detach().item() if value.numel() == 1 else value.detach().numpy().copy()
+    return value
 
 
 @dataclass(frozen=True)

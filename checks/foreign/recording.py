@@ -24,13 +24,13 @@ class Recording:
 
     Attributes:
         spikes: spiking layer, in the order of computation → `[T, B, …]`.
-        currents: what the layer got, of the same shape, where its neuron is a module that takes nothing else.
+        given: what the layer got, `[T, B, …]`, where its neuron is a module.
         output: `[T, B, …]` or `[B, …]`.
         fed_by: spiking layer → the module with weights that ran last before it; absent if another spiking layer came last.
     """
 
     spikes: dict[str, NDArray[np.float32]]
-    currents: dict[str, NDArray[np.float32]]
+    given: dict[str, NDArray[np.float32]]
     output: NDArray[np.float32]
     fed_by: dict[str, str]
 
@@ -48,7 +48,7 @@ def record(network: Network, module: nn.Module, inputs: Tensor) -> Recording:
     watch = _Watch(network)
     with watch.on(module):
         output = network.run(module, inputs)
-    return Recording(watch.spikes(), watch.currents(), _array(output), watch.fed_by)
+    return Recording(watch.spikes(), watch.given(), _array(output), watch.fed_by)
 
 
 class _Watch:
@@ -57,7 +57,7 @@ class _Watch:
     def __init__(self, network: Network) -> None:
         self._network = network
         self._fired: dict[str, list[Tensor]] = defaultdict(list)
-        self._got: dict[str, list[Tensor]] = defaultdict(list)
+        self._given: dict[str, list[Tensor]] = defaultdict(list)
         self._compared: list[Tensor] = []
         self._neurons: dict[str, nn.Module] = {}
         self._last: str | None = None
@@ -95,15 +95,13 @@ class _Watch:
         each = [compared[i * STEPS : (i + 1) * STEPS] if self._network.layerwise else compared[i :: len(layers)] for i in range(len(layers))]
         return {name: _array(torch.stack(values)) for name, values in zip(layers, each, strict=True)}
 
-    def currents(self) -> dict[str, NDArray[np.float32]]:
-        found = {name: _array(self._joined(name, inputs)) for name, inputs in self._got.items()}
-        spikes = self.spikes()
-        return {name: values for name, values in found.items() if values.shape == spikes[name].shape}
+    def given(self) -> dict[str, NDArray[np.float32]]:
+        return {name: _array(self._joined(name, values)) for name, values in self._given.items()}
 
     def _firing(self, name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_: nn.Module, inputs: Any, output: Any) -> None:
             self._fired[name].append((output[0] if isinstance(output, tuple) else output).detach().clone())
-            self._got[name].append(inputs[0].detach().clone())
+            self._given[name].append(inputs[0].detach().clone())
             self._follow(name)
 
         return hook

@@ -1,5 +1,7 @@
 """Networks of Norse: cells with states in a loop, SequentialState, and whole sequences by Lift."""
 
+from typing import Any
+
 import norse.torch as norse
 import torch
 from norse.torch.module.iaf import IAFCell
@@ -7,7 +9,7 @@ from norse.torch.module.lif_refrac import LIFRefracCell
 from torch import Tensor, nn
 from torch.nn import functional
 
-from checks.foreign.networks import Framework, Shape, Suite
+from checks.foreign.networks import Framework, Shape, Suite, number
 
 _CELLS = (norse.LIFCell, norse.LIFBoxCell, norse.LIFRecurrentCell, norse.LIF, norse.LIFRecurrent, IAFCell, LIFRefracCell)
 
@@ -17,7 +19,24 @@ def _own_weights(neuron: nn.Module) -> list[Tensor]:
     return [] if weights is None else [weights]
 
 
-SUITE = Suite(Framework("norse", "Norse", "norse", spiking=lambda module: isinstance(module, _CELLS), weights=_own_weights))
+def _constants(neuron: nn.Module) -> dict[str, Any]:
+    parameters, kept = neuron.p, {"dt": float(neuron.dt)}
+    if isinstance(neuron, LIFRefracCell):
+        kept["rho_reset"], parameters = number(parameters.rho_reset), parameters.lif
+    names = ("tau_syn_inv", "tau_mem_inv", "v_leak", "v_th", "v_reset")
+    return {**kept, **{name: number(getattr(parameters, name)) for name in names if hasattr(parameters, name)}}
+
+
+SUITE = Suite(
+    Framework(
+        "norse",
+        "Norse",
+        "norse",
+        spiking=lambda module: isinstance(module, _CELLS),
+        weights=_own_weights,
+        constants=_constants,
+    )
+)
 
 _CNN = {"shape": (1, 16, 16), "width": 6, "small": ((1, 6, 6), 2)}
 _MLP = {"shape": (40,), "width": 32, "small": ((12,), 10)}

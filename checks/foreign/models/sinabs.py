@@ -8,7 +8,7 @@ from sinabs.activation import MembraneReset, SingleSpike
 from sinabs.from_torch import from_model
 from torch import nn
 
-from checks.foreign.networks import STEPS, Framework, Shape, Suite
+from checks.foreign.networks import STEPS, Framework, Shape, Suite, number
 
 
 def _reset(module: nn.Module) -> None:
@@ -26,7 +26,16 @@ def _fires(module: nn.Module) -> bool:
     return isinstance(module, layers.StatefulLayer) and not isinstance(module, layers.ExpLeak)
 
 
-SUITE = Suite(Framework("sinabs", "sinabs", "sinabs", spiking=_fires, reset=_reset, whole=_whole))
+def _constants(neuron: nn.Module) -> dict[str, Any]:
+    kept = {name: number(getattr(neuron, name)) for name in ("tau_mem", "tau_syn", "spike_threshold", "min_v_mem")}
+    kept = {name: value for name, value in kept.items() if value is not None}
+    kept |= {"spike_fn": neuron.spike_fn.__name__, "reset_fn": type(neuron.reset_fn).__name__}
+    return {**kept, "norm_input": bool(neuron.norm_input)}
+
+
+SUITE = Suite(
+    Framework("sinabs", "sinabs", "sinabs", spiking=_fires, reset=_reset, whole=_whole, constants=_constants)
+)
 
 _CNN = {"shape": (1, 16, 16), "width": 6, "small": ((1, 6, 6), 2)}
 _MLP = {"shape": (40,), "width": 32, "small": ((12,), 10)}

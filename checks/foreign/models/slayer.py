@@ -12,7 +12,7 @@ sys.modules.setdefault("lava.lib.dl.slayer.object_detection", ModuleType("lava.l
 
 from lava.lib.dl import slayer
 
-from checks.foreign.networks import Framework, Shape, Suite
+from checks.foreign.networks import Framework, Shape, Suite, number
 
 _NEURON = {"threshold": 1.25, "current_decay": 0.25, "voltage_decay": 0.03125}
 block = slayer.block.cuba
@@ -29,6 +29,16 @@ def _reset(module: nn.Module) -> None:
             part.delay_buffer = None
 
 
+def _constants(neuron: nn.Module) -> dict[str, Any]:
+    """In the whole numbers in which it computes."""
+    return {
+        "current_decay": number(torch.round(neuron.current_decay)),
+        "voltage_decay": number(torch.round(neuron.voltage_decay)),
+        "threshold": neuron.threshold + neuron.threshold_eps,
+        "s_scale": neuron.s_scale,
+    }
+
+
 SUITE = Suite(
     Framework(
         "slayer",
@@ -36,6 +46,7 @@ SUITE = Suite(
         "lava-dl",
         spiking=lambda module: isinstance(module, slayer.neuron.cuba.Neuron),
         reset=_reset,
+        constants=_constants,
         whole=lambda _, output: output.movedim(-1, 0),
         joined=lambda outputs: torch.cat(outputs, -1).movedim(-1, 0),
     )

@@ -9,12 +9,20 @@ from snntorch import utils
 from torch import Tensor, nn
 from torch.nn import functional
 
-from checks.foreign.networks import STEPS, Framework, Shape, Suite
+from checks.foreign.networks import STEPS, Framework, Shape, Suite, number
 
 
 def _reset(module: nn.Module) -> None:
     if any(getattr(part, "init_hidden", False) for part in module.modules()):
         utils.reset(module)
+
+
+def _constants(spiking: nn.Module) -> dict[str, Any]:
+    names = ("alpha", "beta", "threshold", "R", "C", "time_step", "V", "graded_spikes_factor")
+    kept = {name: number(getattr(spiking, name)) for name in names if getattr(spiking, name, None) is not None}
+    if isinstance(spiking, snntorch.RLeaky) and not spiking.all_to_all:
+        kept["V"] = number(spiking.recurrent.V)
+    return {**kept, "reset_mechanism": spiking.reset_mechanism, "reset_delay": getattr(spiking, "reset_delay", True)}
 
 
 SUITE = Suite(
@@ -24,6 +32,7 @@ SUITE = Suite(
         "snntorch",
         spiking=lambda module: isinstance(module, snntorch.SpikingNeuron),
         reset=_reset,
+        constants=_constants,
     )
 )
 

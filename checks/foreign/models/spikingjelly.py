@@ -3,12 +3,13 @@
 import sys
 from functools import partial
 from types import ModuleType
+from typing import Any
 
 import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
-from checks.foreign.networks import STEPS, Framework, Shape, Suite
+from checks.foreign.networks import STEPS, Framework, Shape, Suite, number
 
 
 def _without_torchvision() -> None:
@@ -21,6 +22,17 @@ def _without_torchvision() -> None:
 _without_torchvision()
 from spikingjelly.activation_based.model import sew_resnet, spikformer  # noqa: E402
 
+def _constants(spiking: nn.Module) -> dict[str, Any]:
+    kept = {"v_threshold": spiking.v_threshold, "v_reset": spiking.v_reset}
+    if isinstance(spiking, neuron.ParametricLIFNode):
+        return {**kept, "reciprocal_tau": number(spiking.w.sigmoid()), "decay_input": spiking.decay_input}
+    if isinstance(spiking, neuron.CUBALIFNode):
+        return {**kept, "c_decay": spiking.c_decay, "v_decay": spiking.v_decay}
+    if isinstance(spiking, neuron.LIFNode):
+        return {**kept, "tau": float(spiking.tau), "decay_input": spiking.decay_input}
+    return kept
+
+
 SUITE = Suite(
     Framework(
         "spikingjelly",
@@ -29,6 +41,7 @@ SUITE = Suite(
         spiking=lambda module: isinstance(module, neuron.BaseNode),
         reset=functional.reset_net,
         threshold="v_threshold",
+        constants=_constants,
     )
 )
 
@@ -236,12 +249,15 @@ def _sew(shape: Shape, width: int, join: str) -> nn.Module:
     return _Repeated(nn.Sequential(*stem, _SewBlock(width, join), _SewBlock(width, join), head))
 
 
-@SUITE.network("sew-add", "two SEW residual blocks, ADD", "own loop", "static", **_CNN)
+_SEW = {**_CNN, "small": ((1, 3, 3), 2)}
+
+
+@SUITE.network("sew-add", "two SEW residual blocks, ADD", "own loop", "static", **_SEW)
 def _sew_add(shape: Shape, width: int) -> nn.Module:
     return _sew(shape, width, "add")
 
 
-@SUITE.network("sew-iand", "two SEW residual blocks, IAND", "own loop", "static", **_CNN)
+@SUITE.network("sew-iand", "two SEW residual blocks, IAND", "own loop", "static", **_SEW)
 def _sew_iand(shape: Shape, width: int) -> nn.Module:
     return _sew(shape, width, "iand")
 
