@@ -16,6 +16,7 @@ import neurodeploy as nd
 from checks.foreign.firing import trained_like
 from checks.foreign.networks import BATCH, STEPS, Network
 from checks.foreign.recording import Recording
+from checks.foreign.soundness import checked
 from neurodeploy.graph import Graph, interpreter
 
 Verdict = Literal["arrived", "differs", "refused", "failed"]
@@ -67,7 +68,7 @@ def arrival(network: Network) -> Arrival:
     start = perf_counter()
     module, inputs = network.built(), network.inputs()
     recording = trained_like(network, module, inputs)
-    checked(network, recording)
+    checked(network, module, recording)
     network.framework.reset(module)
     samples, options = network.deployed(inputs)
     verdict, detail, values, different, onnx = _graph_of(network, module, samples, options, inputs, recording)
@@ -75,24 +76,6 @@ def arrival(network: Network) -> Arrival:
     return Arrival(
         network.name, network.framework.name, rates, verdict, detail, values, different, onnx, round(perf_counter() - start, 2)
     )
-
-
-def checked(network: Network, recording: Recording) -> None:
-    """Hold a recording against what the suite promises of it.
-
-    Raises:
-        ValueError: there are no spikes, not so many as a trained network has, or not of every step and sample.
-    """
-    if not recording.spikes:
-        raise ValueError(f"{network.name}: no spiking layer was recorded")
-    for name, values in recording.spikes.items():
-        rate = float(values.mean())
-        if not 0.05 <= rate <= 0.30:
-            raise ValueError(f"{network.name}: {name} fires {rate:.1%}, 5 to 30 % expected")
-        if values.shape[0] != STEPS:
-            raise ValueError(f"{network.name}: {name} has {values.shape[0]} steps, {STEPS} expected")
-        if (values != np.rint(values)).any() or values.min() < 0:
-            raise ValueError(f"{network.name}: {name} gave values that are no spikes, {np.unique(values)[:5]}")
 
 
 def _graph_of(

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from checks.foreign.arriving import checked
 from checks.foreign.firing import trained_like
 from checks.foreign.networks import STEPS, Network
-from checks.foreign.recording import Recording, record
+from checks.foreign.recording import WEIGHTED, Recording, record
+from checks.foreign.soundness import checked
 
 FORMAT = 1
 LARGEST = 20_000  # bytes
@@ -30,7 +30,7 @@ def write(network: Network, folder: Path) -> Path:
     """
     module, inputs = network.built(small=True), network.inputs(small=True)
     recording = trained_like(network, module, inputs)
-    checked(network, recording)
+    checked(network, module, recording)
     _repeated(network, module, inputs, recording)
     described, arrays = _layers(network, module, inputs)
     description = {
@@ -44,7 +44,7 @@ def write(network: Network, folder: Path) -> Path:
         "layers": described,
         "spiking": list(recording.spikes),
     }
-    arrays |= {f"weights/{name}": values.numpy() for name, values in module.state_dict().items() if values.numel()}
+    arrays |= {f"weights/{name}": values for name, values in _weights(module).items()}
     arrays |= {f"given/{name}": values for name, values in recording.given.items()}
     arrays |= {f"spikes/{name}": values.astype(np.uint8) for name, values in recording.spikes.items()}
     arrays |= {"input": _small(inputs.numpy()), "output": recording.output}
@@ -54,6 +54,15 @@ def write(network: Network, folder: Path) -> Path:
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path}: {path.stat().st_size:,} bytes found, {LARGEST:,} at most expected; make its reduced copy smaller")
     return path
+
+
+def _weights(module: nn.Module) -> dict[str, NDArray[Any]]:
+    """Parameters, and the statistics of batch norms; other buffers are states, or constants that neurons tell."""
+    found = {name: values for name, values in module.named_parameters() if values.numel()}
+    for name, part in module.named_modules():
+        if isinstance(part, WEIGHTED):
+            found |= {f"{name}.{key}": values for key, values in part.named_buffers() if values.is_floating_point()}
+    return {name: values.detach().numpy() for name, values in found.items()}
 
 
 def _repeated(network: Network, module: nn.Module, inputs: Tensor, recording: Recording) -> None:
