@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--framework", action="append", choices=FRAMEWORKS, help="of these alone")
     parser.add_argument("--only", action="append", metavar="NAME", help="networks in whose names this occurs")
     parser.add_argument("--list", action="store_true", help="name the networks, and run none")
+    parser.add_argument("--graph-only", action="store_true", help="without the export to ONNX, which takes longest")
     parser.add_argument("--json", action="store_true", help="the outcome as JSON, instead of a table")
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="write the reduced copies that tests read, and compare nothing")
     parser.add_argument("--environments", help="where the frameworks' are, without the framework's name at the end")
@@ -44,7 +45,7 @@ def main() -> int:
     chosen = tuple(options.framework or FRAMEWORKS)
     if options.environments is not None:
         return _everywhere(options, chosen)
-    suites = [suite for framework in chosen if (suite := _suite(framework)) is not None]
+    suites = [suite for framework in _needed(chosen, options.only) if (suite := _suite(framework)) is not None]
     networks = [network for suite in suites for network in suite.networks.values() if _asked(network.name, options.only)]
     if not networks:
         print("error: no network of that name; --list names them", file=sys.stderr)
@@ -54,7 +55,14 @@ def main() -> int:
         return 0
     if options.record is not None:
         return _recorded(networks, options.record)
-    return _compared(networks, as_json=options.json)
+    return _compared(networks, as_json=options.json, onnx=not options.graph_only)
+
+
+def _needed(frameworks: tuple[str, ...], parts: list[str] | None) -> list[str]:
+    """Those of the frameworks that names can be of; to import all of them takes longer than to run a network."""
+    if parts is None or not all(part.startswith(FRAMEWORKS) for part in parts):
+        return list(frameworks)
+    return [framework for framework in frameworks if any(part.startswith(framework) for part in parts)]
 
 
 def _suite(framework: str) -> Suite | None:
@@ -70,10 +78,10 @@ def _asked(name: str, parts: list[str] | None) -> bool:
     return parts is None or any(part in name for part in parts)
 
 
-def _compared(networks: list[Network], *, as_json: bool) -> int:
+def _compared(networks: list[Network], *, as_json: bool, onnx: bool) -> int:
     outcomes = []
     for network in networks:
-        outcomes.append(arrival(network))
+        outcomes.append(arrival(network, onnx=onnx))
         if not as_json:
             print(_line(network, outcomes[-1]), flush=True)
     if as_json:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 import neurodeploy as nd
 from checks.foreign.firing import trained_like
@@ -59,7 +59,7 @@ class Arrival:
         return self.verdict
 
 
-def arrival(network: Network) -> Arrival:
+def arrival(network: Network, *, onnx: bool = True) -> Arrival:
     """Build a network, record it in its framework, and see what becomes of it here.
 
     Raises:
@@ -70,27 +70,27 @@ def arrival(network: Network) -> Arrival:
     recording = trained_like(network, module, inputs)
     checked(network, module, recording)
     network.framework.reset(module)
-    samples, options = network.deployed(inputs)
-    verdict, detail, values, different, onnx = _graph_of(network, module, samples, options, inputs, recording)
+    model, outcome = _deployed(network, module, inputs, recording)
+    exported = _onnx(model) if onnx and model is not None else ""
     rates = {name: round(rate, 4) for name, rate in recording.rates().items()}
-    return Arrival(
-        network.name, network.framework.name, rates, verdict, detail, values, different, onnx, round(perf_counter() - start, 2)
-    )
+    return Arrival(network.name, network.framework.name, rates, *outcome, exported, round(perf_counter() - start, 2))
 
 
-def _graph_of(
-    network: Network, module: Any, samples: Tensor, options: Mapping[str, int], inputs: Tensor, recording: Recording
-) -> tuple[Verdict, str, int, int, str]:
+def _deployed(
+    network: Network, module: nn.Module, inputs: Tensor, recording: Recording
+) -> tuple[nd.Model | None, tuple[Verdict, str, int, int]]:
+    """The model, if there is one with a graph that runs; and the verdict with its detail and counts."""
+    samples, options = network.deployed(inputs)
     try:
         model = nd.deploy(module, samples, name=network.name, **options)
         assert model.graph is not None
         tensors = _interpreted(model.graph, inputs.numpy())
     except nd.UserError as error:
-        return "refused", " ".join(str(error).split()), 0, 0, ""
+        return None, ("refused", " ".join(str(error).split()), 0, 0)
     except Exception as error:  # whatever is thrown, the other networks are to be tried too
-        return "failed", _placed(error), 0, 0, ""
+        return None, ("failed", _placed(error), 0, 0)
     values, different, detail = compared(recording, model.graph, tensors)
-    return "differs" if detail else "arrived", detail, values, different, _onnx(model)
+    return model, ("differs" if detail else "arrived", detail, values, different)
 
 
 def _interpreted(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -136,7 +136,7 @@ def _outputs_differ(expected: NDArray[np.float32], found: NDArray[np.float32]) -
     return f"output: {wrong:,} of {gap.size:,} values, by {gap.max():.2g} at most" if wrong else ""
 
 
-def _onnx(model: Any) -> str:
+def _onnx(model: nd.Model) -> str:
     try:
         with tempfile.TemporaryDirectory(prefix="foreign.") as folder:
             verification = nd.verify(nd.export(model, "onnx", Path(folder) / "onnx", samples=BATCH))

@@ -1,6 +1,6 @@
 """Reduced copies of networks, each with its framework's spikes in one small file, for tests that have no framework.
 
-The format is described in `tests/files/foreign/README.md`, and read by `tests/foreign_cases.py`.
+The format is described in `tests/files/foreign/README.md`, and read by `checks.foreign.recorded`.
 """
 
 import json
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from checks.foreign.firing import trained_like
 from checks.foreign.networks import STEPS, Network
+from checks.foreign.recorded import FORMAT
 from checks.foreign.recording import WEIGHTED, Recording, record
 from checks.foreign.soundness import checked
 
-FORMAT = 1
 LARGEST = 20_000  # bytes
 
 
@@ -80,7 +80,7 @@ def _small(values: NDArray[np.float32]) -> NDArray[Any]:
 def _layers(network: Network, module: nn.Module, inputs: Tensor) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
     """Modules without parts, and neurons, in the order of their first call: what each is, reads, and is set to."""
     order: list[dict[str, Any]] = []
-    made: dict[int, str] = {}
+    made: dict[int, str] = {}  # what a tensor is the answer of
     kept: list[Any] = []  # so that no tensor's identity is used twice
 
     def watched(name: str) -> Any:
