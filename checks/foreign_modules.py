@@ -34,7 +34,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="name the networks, and run none")
     parser.add_argument("--graph-only", action="store_true", help="without the export to ONNX, which takes longest")
     parser.add_argument("--json", action="store_true", help="the outcome as JSON, instead of a table")
-    parser.add_argument("--record", type=Path, metavar="FOLDER", help="write the reduced copies that tests read, and compare nothing")
+    parser.add_argument(
+        "--record", type=Path, metavar="FOLDER", help="write the reduced copies that tests read, and compare nothing"
+    )
     parser.add_argument("--environments", help="where the frameworks' are, without the framework's name at the end")
     parser.add_argument("--output", type=Path, default=Path("docs/foreign.md"), help="with --environments: the page to write")
     return parser.parse_args()
@@ -96,7 +98,10 @@ def _document(networks: list[Network], outcomes: list[Arrival]) -> dict[str, Any
     frameworks = {network.framework.name: network.framework for network in networks}
     return {
         "frameworks": {
-            name: {"title": one.title, "versions": {package: version(package) for package in dict.fromkeys((one.package, "torch"))}}
+            name: {
+                "title": one.title,
+                "versions": {package: version(package) for package in dict.fromkeys((one.package, "torch"))},
+            }
             for name, one in frameworks.items()
         },
         "networks": [
@@ -114,9 +119,11 @@ def _line(network: Network, outcome: Arrival) -> str:
 
 
 def _summary(outcomes: list[Arrival]) -> None:
-    counts = {verdict: sum(one.verdict == verdict for one in outcomes) for verdict in ("arrived", "differs", "refused", "failed")}
-    verified = sum(one.onnx == "verified" for one in outcomes)
-    print(f"{len(outcomes)} networks: {', '.join(f'{count} {name}' for name, count in counts.items())}; {verified} verified as ONNX")
+    counts = {
+        verdict: sum(one.verdict == verdict for one in outcomes) for verdict in ("arrived", "differs", "refused", "failed")
+    }
+    verdicts = ", ".join(f"{count} {name}" for name, count in counts.items())
+    print(f"{len(outcomes)} networks: {verdicts}; {sum(one.onnx == 'verified' for one in outcomes)} verified as ONNX")
 
 
 def _faulty(outcomes: list[Arrival]) -> int:

@@ -101,9 +101,7 @@ def _interpreted(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, NDArray
     return interpreter.run(graph, given)
 
 
-def compared(
-    recording: Recording, graph: Graph, tensors: Mapping[str, NDArray[np.float32]]
-) -> tuple[int, int, str]:
+def compared(recording: Recording, graph: Graph, tensors: Mapping[str, NDArray[np.float32]]) -> tuple[int, int, str]:
     """Number of spikes compared, number of them that differ, and what differs, "" if nothing does.
 
     Layers are compared by name where the graph has all of them, else by the order in which they are computed.

@@ -126,7 +126,9 @@ def _alpha(given: Array, c: Constants, _: Mapping[str, Array]) -> Iterable[Array
         yield (v - c["threshold"] > 0).astype(_F)
 
 
-def _norse(given: Array, c: Constants, currents: Callable[[Array, Array, Array], Array], *, leak: bool = True) -> Iterable[Array]:
+def _norse(
+    given: Array, c: Constants, currents: Callable[[Array, Array, Array], Array], *, leak: bool = True
+) -> Iterable[Array]:
     """Euler steps of dt; fires at v > v_th, then v is v_reset."""
     first = currents(given[0], _F(0), _F(0))
     v = np.full_like(first, c.get("v_leak", 0))
@@ -213,7 +215,7 @@ def _norse_lif(given: Array, c: Constants, _: Mapping[str, Array]) -> Iterable[A
 
 
 _STEPS: dict[str, Callable[..., Iterable[Array]]] = {
-    "IFNode": _spikingjelly(lambda x, v, c: v + x),
+    "IFNode": _spikingjelly(lambda x, v, _: v + x),
     "LIFNode": _spikingjelly(_lif_node),
     "ParametricLIFNode": _spikingjelly(_plif_node),
     "CUBALIFNode": _cuba_node,
@@ -225,7 +227,7 @@ _STEPS: dict[str, Callable[..., Iterable[Array]]] = {
     "LIFCell": _norse_lif,
     "LIF": lambda given, c, weights: (_sinabs if "spike_fn" in c else _norse_lif)(given, c, weights),
     "LIFBoxCell": _norse_box,
-    "IAFCell": lambda given, c, _: _norse(given, c, lambda x, i, _: x, leak=False),
+    "IAFCell": lambda given, c, _: _norse(given, c, lambda x, *_: x, leak=False),
     "LIFRecurrentCell": _norse_recurrent,
     "LIFRecurrent": lambda given, c, weights: (_sinabs if "spike_fn" in c else _norse_recurrent)(given, c, weights),
     "LIFRefracCell": _norse_refractory,

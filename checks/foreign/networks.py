@@ -52,14 +52,22 @@ CALLS = {
         Call("own loop", "static samples `[B, …]`, repeated inside"),
         Call("sequence", "a sequence `[T, B, …]` in one call", options={"batch_axis": 1}),
         Call(
-            "batch first", "a sequence `[B, T, …]` in one call", lambda x: x.transpose(0, 1).contiguous(), lambda y: y.transpose(0, 1)
+            "batch first",
+            "a sequence `[B, T, …]` in one call",
+            lambda x: x.transpose(0, 1).contiguous(),
+            lambda y: y.transpose(0, 1),
         ),
         Call("folded", "a sequence `[B·T, …]` in one call", _fold, _unfold, options={"steps": STEPS}),
         Call(
-            "time last", "a sequence `[B, …, T]` in one call", lambda x: x.movedim(0, -1).contiguous(), lambda y: y.movedim(-1, 0)
+            "time last",
+            "a sequence `[B, …, T]` in one call",
+            lambda x: x.movedim(0, -1).contiguous(),
+            lambda y: y.movedim(-1, 0),
         ),
         Call("step", "called once per step", by_step=True, options={"steps": STEPS}),
-        Call("step with state", "called once per step, its state handed on", by_step=True, state=True, options={"steps": STEPS}),
+        Call(
+            "step with state", "called once per step, its state handed on", by_step=True, state=True, options={"steps": STEPS}
+        ),
     )
 }
 
@@ -84,13 +92,13 @@ class Framework:
     name: str
     title: str
     package: str
-    spiking: Callable[[nn.Module], bool] = lambda module: False
-    reset: Callable[[nn.Module], None] = lambda module: None
+    spiking: Callable[[nn.Module], bool] = lambda _: False
+    reset: Callable[[nn.Module], None] = lambda _: None
     whole: Callable[[nn.Module, Tensor], Tensor] = lambda _, output: output
     joined: Callable[[list[Tensor]], Tensor] = torch.stack
-    weights: Callable[[nn.Module], list[Tensor]] = lambda module: []
+    weights: Callable[[nn.Module], list[Tensor]] = lambda _: []
     threshold: str = ""
-    constants: Callable[[nn.Module], dict[str, Any]] = lambda module: {}
+    constants: Callable[[nn.Module], dict[str, Any]] = lambda _: {}
 
 
 def number(value: Any) -> Any:
@@ -140,7 +148,7 @@ class Network:
         return self.make(shape, width).eval()
 
     def inputs(self, *, small: bool = False) -> Tensor:
-        """`[T, B, …]` spikes for a sequence, else `[B, …]` values in [0, 1]; multiples of 1/16, so that sums of them are exact."""
+        """`[T, B, …]` spikes for a sequence, else `[B, …]` multiples of 1/16 in [0, 1], so that sums of them are exact."""
         generator = torch.Generator().manual_seed(sum(map(ord, self.name)) + 1)
         shape, batch = self._size(small)[0], RECORDED_BATCH if small else BATCH
         if self.samples == "sequence":

@@ -20,7 +20,8 @@ class Layer:
     Attributes:
         name: path of its module.
         kind: class of its module.
-        reads: name of the layer whose answer it was given as it was, "input", or "" where the forward computes something between.
+        reads: name of the layer whose answer it was given as it was, "input", or "" where the forward computes something in
+            between.
         settings: stride, padding and the like.
         constants: of a neuron, as its framework names them: numbers, words, or arrays; empty for other layers.
         weights: by their names in the layer.

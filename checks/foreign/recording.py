@@ -68,9 +68,7 @@ class _Watch:
         spiking = {name: part for name, part in module.named_modules() if self._network.framework.spiking(part)}
         inner = {id(part) for neuron in spiking.values() for part in neuron.modules() if part is not neuron}
         self._neurons = spiking
-        handles = [
-            part.register_forward_hook(self._firing(name)) for name, part in spiking.items() if id(part) not in inner
-        ]
+        handles = [part.register_forward_hook(self._firing(name)) for name, part in spiking.items() if id(part) not in inner]
         handles += [
             part.register_forward_hook(self._weighing(name))
             for name, part in module.named_modules()
@@ -92,7 +90,10 @@ class _Watch:
                 f"{self._network.name}: {len(compared)} calls of {self._network.fires} found, "
                 f"{len(layers)} layers times {STEPS} steps expected"
             )
-        each = [compared[i * STEPS : (i + 1) * STEPS] if self._network.layerwise else compared[i :: len(layers)] for i in range(len(layers))]
+        each = [
+            compared[i * STEPS : (i + 1) * STEPS] if self._network.layerwise else compared[i :: len(layers)]
+            for i in range(len(layers))
+        ]
         return {name: _array(torch.stack(values)) for name, values in zip(layers, each, strict=True)}
 
     def given(self) -> dict[str, NDArray[np.float32]]:

@@ -37,7 +37,11 @@ def write(network: Network, folder: Path) -> Path:
         "format": FORMAT,
         "name": network.name,
         "what": network.what,
-        "framework": {"name": network.framework.title, "version": version(network.framework.package), "torch": torch.__version__},
+        "framework": {
+            "name": network.framework.title,
+            "version": version(network.framework.package),
+            "torch": torch.__version__,
+        },
         "called": network.call.name,
         "samples": network.samples,
         "steps": STEPS,
@@ -52,7 +56,9 @@ def write(network: Network, folder: Path) -> Path:
     path = folder / f"{network.name}.npz"
     np.savez_compressed(path, description=np.array(json.dumps(description)), **arrays)
     if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path}: {path.stat().st_size:,} bytes found, {LARGEST:,} at most expected; make its reduced copy smaller")
+        raise ValueError(
+            f"{path}: {path.stat().st_size:,} bytes found, {LARGEST:,} at most expected; make its reduced copy smaller"
+        )
     return path
 
 
@@ -93,11 +99,18 @@ def _layers(network: Network, module: nn.Module, inputs: Tensor) -> tuple[list[d
 
         return hook
 
+    def entering(_: nn.Module, given: Any) -> None:
+        kept.append(given)
+        made[id(given[0])] = "input"
+
     parts = {
-        name: part for name, part in module.named_modules() if network.framework.spiking(part) or not any(True for _ in part.children())
+        name: part
+        for name, part in module.named_modules()
+        if network.framework.spiking(part) or not any(True for _ in part.children())
     }
     inner = {f"{name}.{below}" for name, part in parts.items() for below, _ in part.named_modules() if below}
     handles = [part.register_forward_hook(watched(name)) for name, part in parts.items() if name not in inner]
+    handles.append(module.register_forward_pre_hook(entering))
     try:
         network.run(module, inputs)
     finally:
@@ -108,11 +121,26 @@ def _layers(network: Network, module: nn.Module, inputs: Tensor) -> tuple[list[d
         if network.framework.spiking(module.get_submodule(layer["name"])):
             constants = network.framework.constants(module.get_submodule(layer["name"]))
             layer["constants"] = {key: value for key, value in constants.items() if not isinstance(value, np.ndarray)}
-            arrays |= {f"constants/{layer['name']}/{key}": value for key, value in constants.items() if isinstance(value, np.ndarray)}
+            arrays |= {
+                f"constants/{layer['name']}/{key}": value for key, value in constants.items() if isinstance(value, np.ndarray)
+            }
     return order, arrays
 
 
-_SET = ("kernel_size", "stride", "padding", "dilation", "groups", "eps", "output_size", "start_dim", "end_dim", "delay_steps", "tau", "learnable")
+_SET = (
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "eps",
+    "output_size",
+    "start_dim",
+    "end_dim",
+    "delay_steps",
+    "tau",
+    "learnable",
+)
 
 
 def _settings(part: nn.Module) -> dict[str, Any]:

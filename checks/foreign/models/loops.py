@@ -94,9 +94,15 @@ class _RepeatedNet(nn.Module):
 
 
 @SUITE.network(
-    "tet", "TET: the image repeated along time, layers over all steps, LIF by layer", "own loop", "static", layers=("lif1", "lif2"),
-    fires="gt", layerwise=True, **_CNN,
-)  # fmt: skip
+    "tet",
+    "TET: the image repeated along time, layers over all steps, LIF by layer",
+    "own loop",
+    "static",
+    layers=("lif1", "lif2"),
+    fires="gt",
+    layerwise=True,
+    **_CNN,
+)
 def _tet(shape: Shape, width: int) -> nn.Module:
     return _RepeatedNet(shape, width)
 
@@ -124,7 +130,11 @@ class _ReluHead(nn.Module):
 
     def __init__(self, shape: Shape, width: int) -> None:
         super().__init__()
-        self.conv1, self.bn1, self.spike1 = nn.Conv2d(shape[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width), _TimeFirstLIF()
+        self.conv1, self.bn1, self.spike1 = (
+            nn.Conv2d(shape[0], width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            _TimeFirstLIF(),
+        )
         self.conv2, self.bn2, self.spike2 = nn.Conv2d(width, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), _TimeFirstLIF()
         self.conv3, self.bn3 = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
         self.fc = nn.Linear(width, 10)
@@ -139,23 +149,34 @@ class _ReluHead(nn.Module):
 
 
 @SUITE.network(
-    "enof", "EnOF-SNN: LIF layers, a ReLU before the classifier, mean over time", "own loop", "static", layers=("spike1", "spike2"),
-    fires="ge", layerwise=True, **_CNN,
-)  # fmt: skip
+    "enof",
+    "EnOF-SNN: LIF layers, a ReLU before the classifier, mean over time",
+    "own loop",
+    "static",
+    layers=("spike1", "spike2"),
+    fires="ge",
+    layerwise=True,
+    **_CNN,
+)
 def _enof(shape: Shape, width: int) -> nn.Module:
     return _ReluHead(shape, width)
 
 
 class _LearntLeaks(nn.Module):
-    """As DIET-SNN has it: leaks and thresholds are parameters, the reset subtracts by the spike before, the read-out adds up."""
+    """As DIET-SNN has it: leaks and thresholds are parameters, the spike before is subtracted, the read-out adds up."""
 
     def __init__(self, shape: Shape, width: int) -> None:
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(shape[0], width, 3, padding=1, bias=False), nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv1, self.conv2 = (
+            nn.Conv2d(shape[0], width, 3, padding=1, bias=False),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+        )
         self.pool = nn.AvgPool2d(2)
         self.fc = nn.Linear(width * (shape[1] // 4) * (shape[2] // 4), 10, bias=False)
         self.leak = nn.ParameterDict({name: nn.Parameter(torch.tensor(value)) for name, value in (("l0", 0.9), ("l1", 0.75))})
-        self.threshold = nn.ParameterDict({name: nn.Parameter(torch.tensor(value)) for name, value in (("l0", 0.7), ("l1", 0.4))})
+        self.threshold = nn.ParameterDict(
+            {name: nn.Parameter(torch.tensor(value)) for name, value in (("l0", 0.7), ("l1", 0.4))}
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[2:]
@@ -178,9 +199,14 @@ class _LearntLeaks(nn.Module):
 
 
 @SUITE.network(
-    "diet", "DIET-SNN: leaks and thresholds are parameters, subtraction by the spike before, potentials added up", "own loop", "static",
-    layers=("l0", "l1"), fires="gt", **_CNN,
-)  # fmt: skip
+    "diet",
+    "DIET-SNN: leaks and thresholds are parameters, subtraction by the spike before, potentials added up",
+    "own loop",
+    "static",
+    layers=("l0", "l1"),
+    fires="gt",
+    **_CNN,
+)
 def _diet(shape: Shape, width: int) -> nn.Module:
     return _LearntLeaks(shape, width)
 
@@ -235,7 +261,9 @@ class _Masked(_Linears):
         return counts
 
 
-@SUITE.network("masked", "reset in place by a mask; spikes counted in place", "own loop", "static", layers=_TWO, fires="ge", **_MLP)
+@SUITE.network(
+    "masked", "reset in place by a mask; spikes counted in place", "own loop", "static", layers=_TWO, fires="ge", **_MLP
+)
 def _masked(shape: Shape, width: int) -> nn.Module:
     return _Masked(shape[0], width)
 
@@ -257,9 +285,15 @@ class _Listed(_Linears):
 
 
 @SUITE.network(
-    "listed", "layer by layer in a function, subtraction; list and torch.stack", "sequence", "sequence", layers=_TWO, fires="gt",
-    layerwise=True, **_MLP,
-)  # fmt: skip
+    "listed",
+    "layer by layer in a function, subtraction; list and torch.stack",
+    "sequence",
+    "sequence",
+    layers=_TWO,
+    fires="gt",
+    layerwise=True,
+    **_MLP,
+)
 def _listed(shape: Shape, width: int) -> nn.Module:
     return _Listed(shape[0], width)
 
@@ -303,9 +337,14 @@ class _CellNet(nn.Module):
 
 
 @SUITE.network(
-    "cell", "a class of LIF cells with self.mem, reset by the network's forward", "own loop", "static", layers=("lif1", "lif2"),
-    fires="heaviside", **_CNN,
-)  # fmt: skip
+    "cell",
+    "a class of LIF cells with self.mem, reset by the network's forward",
+    "own loop",
+    "static",
+    layers=("lif1", "lif2"),
+    fires="heaviside",
+    **_CNN,
+)
 def _cell(shape: Shape, width: int) -> nn.Module:
     return _CellNet(shape, width)
 
@@ -352,6 +391,14 @@ class _FedBack(_Linears):
         return out
 
 
-@SUITE.network("fed-back", "spikes come back through weights; a leaky read-out", "sequence", "sequence", layers=("first",), fires="ge", **_MLP)
+@SUITE.network(
+    "fed-back",
+    "spikes come back through weights; a leaky read-out",
+    "sequence",
+    "sequence",
+    layers=("first",),
+    fires="ge",
+    **_MLP,
+)
 def _fed_back(shape: Shape, width: int) -> nn.Module:
     return _FedBack(shape[0], width)

@@ -94,7 +94,13 @@ def _mlp(shape: Shape, width: int, first: nn.Module, last: nn.Module) -> nn.Modu
     return norse.SequentialState(nn.Linear(shape[0], width), first, nn.Linear(width, 10), last)
 
 
-@SUITE.network("digits-cnn", "convolutions, max pool, LIFCell; LICell read-out; its own loop over a sequence", "sequence", "sequence", **_CNN)
+@SUITE.network(
+    "digits-cnn",
+    "convolutions, max pool, LIFCell; LICell read-out; its own loop over a sequence",
+    "sequence",
+    "sequence",
+    **_CNN,
+)
 def _digits_cnn(shape: Shape, width: int) -> nn.Module:
     return _DigitNet(shape, width)
 
@@ -115,7 +121,11 @@ def _lif(shape: Shape, width: int) -> nn.Module:
 
 
 @SUITE.network(
-    "lif-constants", "LIFCell with time constants of 2 and 4 ms, threshold 0.5, reset to -0.125", "step with state", "sequence", **_MLP
+    "lif-constants",
+    "LIFCell with time constants of 2 and 4 ms, threshold 0.5, reset to -0.125",
+    "step with state",
+    "sequence",
+    **_MLP,
 )
 def _lif_constants(shape: Shape, width: int) -> nn.Module:
     return _mlp(shape, width, norse.LIFCell(p=_SLOW), norse.LIFCell(p=_SLOW))

@@ -33,9 +33,7 @@ def _constants(neuron: nn.Module) -> dict[str, Any]:
     return {**kept, "norm_input": bool(neuron.norm_input)}
 
 
-SUITE = Suite(
-    Framework("sinabs", "sinabs", "sinabs", spiking=_fires, reset=_reset, whole=_whole, constants=_constants)
-)
+SUITE = Suite(Framework("sinabs", "sinabs", "sinabs", spiking=_fires, reset=_reset, whole=_whole, constants=_constants))
 
 _CNN = {"shape": (1, 16, 16), "width": 6, "small": ((1, 6, 6), 2)}
 _MLP = {"shape": (40,), "width": 32, "small": ((12,), 10)}

@@ -1,18 +1,18 @@
 """Networks of SLAYER, the trainer of lava-dl: blocks of CUBA neurons in fixed-point steps; time is the last axis."""
 
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from checks.foreign.networks import Framework, Shape, Suite, number
+
 # Its object detection is imported with it, and asks for OpenCV and torchvision; no network here needs it.
 sys.modules.setdefault("lava.lib.dl.slayer.object_detection", ModuleType("lava.lib.dl.slayer.object_detection"))
-
-from lava.lib.dl import slayer
-
-from checks.foreign.networks import Framework, Shape, Suite, number
+slayer = import_module("lava.lib.dl.slayer")
 
 _NEURON = {"threshold": 1.25, "current_decay": 0.25, "voltage_decay": 0.03125}
 block = slayer.block.cuba
@@ -73,7 +73,13 @@ def _dense(inputs: int, outputs: int, neuron: dict[str, Any] | None = None, **op
     return block.Dense(neuron or _NEURON, inputs, outputs, weight_scale=2, **options)
 
 
-@SUITE.network("dense", "two dense blocks: CUBA, weights rounded to 8 bit as it runs, a delay of one step each", "time last", "sequence", **_MLP)
+@SUITE.network(
+    "dense",
+    "two dense blocks: CUBA, weights rounded to 8 bit as it runs, a delay of one step each",
+    "time last",
+    "sequence",
+    **_MLP,
+)
 def _two(shape: Shape, width: int) -> nn.Module:
     return _Blocks(_dense(shape[0], width), _dense(width, 10))
 
@@ -114,7 +120,9 @@ def _delays(shape: Shape, width: int) -> nn.Module:
     return net
 
 
-@SUITE.network("recurrent", "a recurrent block, which starts from the state in which it was left", "time last", "sequence", **_MLP)
+@SUITE.network(
+    "recurrent", "a recurrent block, which starts from the state in which it was left", "time last", "sequence", **_MLP
+)
 def _recurrent(shape: Shape, width: int) -> nn.Module:
     return _Blocks(block.Recurrent(dict(_NEURON), shape[0], width, weight_scale=2), _dense(width, 10))
 

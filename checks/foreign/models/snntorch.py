@@ -179,12 +179,12 @@ def _leaky_none(shape: Shape, width: int) -> nn.Module:
     return _tutorial(shape, width, beta=0.7, reset_mechanism="none")
 
 
-@SUITE.network("leaky-learnt", "Leaky whose betas and thresholds are parameters, one for every neuron", "own loop", "static", **_MLP)
+@SUITE.network(
+    "leaky-learnt", "Leaky whose betas and thresholds are parameters, one for every neuron", "own loop", "static", **_MLP
+)
 def _leaky_learnt(shape: Shape, width: int) -> nn.Module:
     first, last = (
-        snntorch.Leaky(
-            beta=torch.rand(size), threshold=0.5 + torch.rand(size), learn_beta=True, learn_threshold=True
-        )
+        snntorch.Leaky(beta=torch.rand(size), threshold=0.5 + torch.rand(size), learn_beta=True, learn_threshold=True)
         for size in (width, 10)
     )
     return _TutorialNet(shape[0], width, first, last)

@@ -2,25 +2,26 @@
 
 import sys
 from functools import partial
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 from checks.foreign.networks import STEPS, Framework, Shape, Suite, number
 
 
-def _without_torchvision() -> None:
-    """The model zoo takes one function of torchvision, which downloads weights: not worth a package that must fit torch's build."""
-    for name in ("torchvision", "torchvision._internally_replaced_utils"):
-        sys.modules.setdefault(name, ModuleType(name))
-    sys.modules["torchvision._internally_replaced_utils"].load_state_dict_from_url = None
+def _zoo(name: str) -> ModuleType:
+    """A file of its model zoo. It takes one function of torchvision, which downloads weights; that is left out."""
+    for stand_in in ("torchvision", "torchvision._internally_replaced_utils"):
+        sys.modules.setdefault(stand_in, ModuleType(stand_in))
+    vars(sys.modules["torchvision._internally_replaced_utils"]).setdefault("load_state_dict_from_url", None)
+    return import_module(f"spikingjelly.activation_based.model.{name}")
 
 
-_without_torchvision()
-from spikingjelly.activation_based.model import sew_resnet, spikformer  # noqa: E402
+sew_resnet, spikformer = _zoo("sew_resnet"), _zoo("spikformer")
+
 
 def _constants(spiking: nn.Module) -> dict[str, Any]:
     kept = {"v_threshold": spiking.v_threshold, "v_reset": spiking.v_reset}
@@ -98,7 +99,9 @@ _CNN = {"shape": (2, 16, 16), "width": 8, "small": ((1, 4, 4), 3)}
 _MLP = {"shape": (40,), "width": 32, "small": ((12,), 10)}
 
 
-@SUITE.network("cnn-max-bn", "convolutions with batch norm, LIF, max pool; mode m, its own repetition", "own loop", "static", **_CNN)
+@SUITE.network(
+    "cnn-max-bn", "convolutions with batch norm, LIF, max pool; mode m, its own repetition", "own loop", "static", **_CNN
+)
 def _cnn_max(shape: Shape, width: int) -> nn.Module:
     blocks = [
         *_conv(shape[0], width, _LIF, layer.MaxPool2d(2), layer.BatchNorm2d(width)),
@@ -221,7 +224,9 @@ def _synapse_filter(shape: Shape, width: int) -> nn.Module:
 @SUITE.network("recurrent", "LIF in LinearRecurrentContainer; mode m", "sequence", "sequence", **_MLP)
 def _recurrent(shape: Shape, width: int) -> nn.Module:
     loop = layer.LinearRecurrentContainer(_LIF(), width, width, step_mode="m")
-    return nn.Sequential(layer.Linear(shape[0], width, step_mode="m"), loop, layer.Linear(width, 10, step_mode="m"), _LIF(step_mode="m"))
+    return nn.Sequential(
+        layer.Linear(shape[0], width, step_mode="m"), loop, layer.Linear(width, 10, step_mode="m"), _LIF(step_mode="m")
+    )
 
 
 class _SewBlock(nn.Module):
@@ -272,7 +277,14 @@ def _sew_resnet18(_: Shape, __: int) -> nn.Module:
     return net
 
 
-@SUITE.network("spikformer", "Spikformer of its model zoo: two blocks, self-attention by spikes", "own loop", "static", shape=(3, 32, 32), width=64)
+@SUITE.network(
+    "spikformer",
+    "Spikformer of its model zoo: two blocks, self-attention by spikes",
+    "own loop",
+    "static",
+    shape=(3, 32, 32),
+    width=64,
+)
 def _spikformer(shape: Shape, width: int) -> nn.Module:
     net = spikformer.Spikformer(
         T=STEPS,
