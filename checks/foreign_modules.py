@@ -144,7 +144,7 @@ def _everywhere(options: argparse.Namespace, frameworks: tuple[str, ...]) -> int
     """Call this program in each framework's environment, and write the page of all answers."""
     documents = []
     for framework in frameworks:
-        python = Path(f"{options.environments}{framework}").absolute() / "bin" / "python"
+        python = _python(options.environments, framework)
         asked = [argument for part in options.only or [] for argument in ("--only", part)]
         command = [python, "-W", "ignore", "-m", "checks.foreign_modules", "--framework", framework, *asked]
         if options.record is not None:
@@ -161,6 +161,11 @@ def _everywhere(options: argparse.Namespace, frameworks: tuple[str, ...]) -> int
     print(f"{options.output}: ", end="")
     _summary(outcomes)
     return _faulty(outcomes)
+
+
+def _python(environments: str, framework: str) -> str:
+    """Of a framework's environment; networks in plain torch need none of their own."""
+    return sys.executable if framework == "loops" else str(Path(f"{environments}{framework}").absolute() / "bin" / "python")
 
 
 def _outcome(row: dict[str, Any]) -> Arrival:
