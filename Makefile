@@ -17,7 +17,7 @@ VERSION := $(shell $(PYTHON) -c '$(WORKS); sys.version_info >= (3, 11) and print
 READY   := $(VENV)/.ready-$(VERSION)
 
 .PHONY: help python setup demo test lint docs links notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills streaming fuzz \
-	onnx-versions onnx-exact nir-frameworks joules lock lowest dist test-wheel clean
+	onnx-versions onnx-exact nir-frameworks foreign joules lock lowest dist test-wheel clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
@@ -38,6 +38,7 @@ help:
 	@echo "make onnx-versions  run every exported small network with ONNX Runtime 1.19.2, 1.20.1, 1.23.2 and the newest"
 	@echo "make onnx-exact  compare every spike of exact ONNX exports with torch's on 1,000 images of CIFAR-10 (hours)"
 	@echo "make nir-frameworks  pass NIR files to and from SpikingJelly, snnTorch, Norse and sinabs, and write docs/nir.md again"
+	@echo "make foreign  bring networks built in SpikingJelly, snnTorch, Norse, sinabs, SLAYER and plain torch here, and write docs/foreign.md again"
 	@echo "make joules  read the energy counters of an NVIDIA GPU while a network runs on it (a minute; needs torch for CUDA)"
 	@echo "make lock   take the newest versions into constraints.txt (torch stays: TORCH=... for another one)"
 	@echo "make lowest  run the tests with the lower bounds of pyproject.toml, in an environment of their own (TESTS=...)"
@@ -182,6 +183,21 @@ $(VENV)-nir-%/.ready: checks/nir/requirements-%.txt checks/nir/requirements-impo
 nir-frameworks: setup $(FRAMEWORKS:%=$(VENV)-nir-%/.ready)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.nir_frameworks --environments $(VENV)-nir- $(NIR)
 
+SPIKING := spikingjelly snntorch norse sinabs slayer
+
+# Each has this toolkit beside the framework. lava-dl asks for the Python that Lava needs; its part for torch runs on others.
+$(VENV)-foreign-%/.ready: checks/foreign/requirements-%.txt checks/nir/requirements-imports.txt pyproject.toml constraints.txt | python
+	$(PYTHON) -m venv $(VENV)-foreign-$*
+	$(VENV)-foreign-$*/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)-foreign-$*/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[onnx]"
+	$(VENV)-foreign-$*/bin/python -m pip install --quiet --requirement checks/nir/requirements-imports.txt
+	$(VENV)-foreign-$*/bin/python -m pip install --quiet --no-deps --ignore-requires-python --requirement $<
+	@touch $@
+
+# FOREIGN="--record tests/files/foreign" writes the recordings of the tests instead.
+foreign: setup $(SPIKING:%=$(VENV)-foreign-%/.ready)
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.foreign_modules --environments $(VENV)-foreign- $(FOREIGN)
+
 onnx-exact: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m checks.exact_onnx
 
@@ -192,4 +208,4 @@ test: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600
 
 clean:
-	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* $(VENV)-lock $(VENV)-lowest $(VENV)-build runs site build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* $(VENV)-foreign-* $(VENV)-lock $(VENV)-lowest $(VENV)-build runs site build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

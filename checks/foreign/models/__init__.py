@@ -1,0 +1,1 @@
+"""The networks, one file per framework; each has a `SUITE`."""
