@@ -24,6 +24,7 @@ class Call:
         what: in a few words.
         enter: inputs, `[T, B, …]` if they are a sequence, else `[B, …]` → what the module is given.
         answer: what the module returned, or the stack of what it returned step by step → `[T, B, …]` or `[B, …]`.
+        samples: inputs → what `nd.deploy` is given, if that is something else than the module is.
         by_step: whether its caller has the loop over time.
         state: whether the caller also hands its state on.
         options: of `nd.deploy`, beside the module and what it is given.
@@ -33,6 +34,7 @@ class Call:
     what: str
     enter: Callable[[Tensor], Tensor] = lambda values: values
     answer: Callable[[Tensor], Tensor] = lambda values: values
+    samples: Callable[[Tensor], Tensor] | None = None
     by_step: bool = False
     state: bool = False
     options: Mapping[str, int] = field(default_factory=dict)
@@ -56,13 +58,22 @@ CALLS = {
             "a sequence `[B, T, …]` in one call",
             lambda x: x.transpose(0, 1).contiguous(),
             lambda y: y.transpose(0, 1),
+            options={"time_axis": 1},
         ),
-        Call("folded", "a sequence `[B·T, …]` in one call", _fold, _unfold, options={"steps": STEPS}),
+        Call(
+            "folded",
+            "a sequence `[B·T, …]` in one call",
+            _fold,
+            _unfold,
+            options={"time_axis": 1},
+            samples=lambda x: x.transpose(0, 1),
+        ),
         Call(
             "time last",
             "a sequence `[B, …, T]` in one call",
             lambda x: x.movedim(0, -1).contiguous(),
             lambda y: y.movedim(-1, 0),
+            options={"time_axis": -1},
         ),
         Call("step", "called once per step", by_step=True, options={"steps": STEPS}),
         Call(
@@ -175,7 +186,7 @@ class Network:
         options = dict(self.call.options)
         if self.call.by_step and self.samples == "sequence":
             options["batch_axis"] = 1
-        return self.call.enter(inputs), options
+        return (self.call.samples or self.call.enter)(inputs), options
 
     def _size(self, small: bool) -> tuple[Shape, int]:
         if not small:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from neurodeploy.dynamics.encodings import EventInput
+from neurodeploy.graph.tracing.opening import folded
 from neurodeploy.graph.tracing.traced_tensor import TIME_LAST, Lead
 from neurodeploy.io.errors import UserError
 
@@ -67,7 +68,8 @@ def chosen(network: nn.Module, *, batch_axis: int, time_axis: int | None, steps:
 
     Args:
         network: the module.
-        batch_axis: axis of the samples in what it gets: 0, or 1 behind time.
+        batch_axis: axis of the samples in what it gets: 0, or 1 behind time. A module whose layers take both as one axis
+            (`neurodeploy.graph.tracing.opening.folds`) gets them so.
         time_axis: axis of time in what it gets: 0, 1, or −1 behind all others; None if the samples are static, or if
             `batch_axis` is 1, which puts time first.
         steps: see `Entrance`; time is no axis of what the module gets then, but still the one of the samples that are given.
@@ -87,6 +89,8 @@ def chosen(network: nn.Module, *, batch_axis: int, time_axis: int | None, steps:
     timed = batch_axis == 1 or time_axis is not None or own
     if not timed or steps is not None:
         return Entrance(("B",), timed, steps)
+    if folded(network):
+        return Entrance(("BT",), timed)
     if batch_axis == 1:
         return Entrance(("T", "B"), timed)
     return Entrance(("B", TIME_LAST) if time_axis == -1 else ("B", "T"), timed)

@@ -68,3 +68,29 @@ def forget(network: nn.Module) -> nn.Module:
         if base is not None:
             _FORGETS[full_name(base)](module)
     return network
+
+
+_FOLDED: dict[str, Callable[[Any, int, int], None]] = {}
+
+
+def folds(*layers: str) -> Callable[[Callable[[Any, int, int], None]], Callable[[Any, int, int], None]]:
+    """Registers layers that take batch and time as one axis, `[B·T, …]`, and how they are told `(layer, B, T)`."""
+
+    def register(function: Callable[[Any, int, int], None]) -> Callable[[Any, int, int], None]:
+        _FOLDED.update(dict.fromkeys(layers, function))
+        return function
+
+    return register
+
+
+def folded(network: nn.Module) -> bool:
+    """Whether a module takes batch and time as one axis."""
+    return any(full_name(one) in _FOLDED for module in network.modules() for one in type(module).__mro__)
+
+
+def tell_sizes(network: nn.Module, batch: int, steps: int) -> None:
+    """Tell layers that take batch and time as one axis how long both are."""
+    for module in network.modules():
+        for one in type(module).__mro__:
+            if full_name(one) in _FOLDED:
+                _FOLDED[full_name(one)](module, batch, steps)

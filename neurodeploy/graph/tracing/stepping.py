@@ -13,7 +13,7 @@ from neurodeploy.graph.tracing import sinabs, snntorch, spikingjelly  # noqa: F4
 from neurodeploy.graph.tracing.body import Step
 from neurodeploy.graph.tracing.entrance import Entrance
 from neurodeploy.graph.tracing.loops import Loop, rolled_up
-from neurodeploy.graph.tracing.opening import forget
+from neurodeploy.graph.tracing.opening import forget, tell_sizes
 from neurodeploy.graph.tracing.recording import Recording, check_callable, needed
 from neurodeploy.graph.tracing.rolling import Rolled, roll
 from neurodeploy.graph.tracing.rules import Draft
@@ -56,6 +56,8 @@ def record_steps(network: nn.Module, samples: Tensor, entrance: Entrance, *, kee
         draft.steps = steps
     entering = TracedTensor("input", entrance.lead, shape)
     copied = forget(_copied(network))
+    if entrance.lead == ("BT",):
+        tell_sizes(copied, batch, len(samples))
     hands_on = steps is not None and _takes_state(network)
     try:
         tape = record_tape(copied, calls, hands_on=hands_on)
