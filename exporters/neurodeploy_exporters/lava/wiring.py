@@ -178,6 +178,8 @@ OPERATIONS: Table[Callable[..., _Current]] = Table("on Loihi", "take it out, or 
 _REFUSALS: dict[type[ops.Node], str] = {
     ops.MaxPoolNode: "max pooling cannot be done by spiking neurons; retrain with average pooling or a stride",
     ops.ConvTransposeNode: "a transposed convolution has no form on Loihi; replace it by a convolution, or export to ONNX",
+    ops.MultiplyNode: "a product of two signals cannot be done on Loihi; add them instead, or export to ONNX",
+    ops.MatMulNode: "a product of two signals, as in attention, cannot be done on Loihi; export to ONNX",
     ops.ReluNode: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
     ops.BatchNormNode: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear",
     ops.LowPassNode: (

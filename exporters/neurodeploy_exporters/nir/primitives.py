@@ -60,6 +60,8 @@ OPERATIONS.lack(ops.SliceNode, "put a stride in its place, or export to ONNX ins
 OPERATIONS.lack(ops.ConcatNode, "put a sum in its place, or export to ONNX instead")
 OPERATIONS.lack(ops.Moving, "put a flatten right before a linear layer in its place, or export to ONNX instead")
 OPERATIONS.lack(ops.ConvTransposeNode, "export to ONNX instead")
+OPERATIONS.lack(ops.MultiplyNode, "it has no products of two signals: export to ONNX instead")
+OPERATIONS.lack(ops.MatMulNode, "it has no products of two signals: export to ONNX instead")
 
 
 def _shape(shape: Shape) -> NDArray[np.int64]:

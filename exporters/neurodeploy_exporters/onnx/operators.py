@@ -256,9 +256,27 @@ def _batch_norm(writer: Writer, node: ops.BatchNormNode) -> None:
     writer.operator("Add", [scaled, offset], node.name)
 
 
+@OPERATIONS.rule(ops.MultiplyNode)
+def _multiply(writer: Writer, node: ops.MultiplyNode) -> None:
+    writer.operator("Mul", [writer.folded(source) for source in node.inputs], node.name)
+
+
 @_reads("Mul")
-def _scaled(reader: Reader, op: onnx.NodeProto) -> None:
+def _scaled(reader: Reader, op: onnx.NodeProto) -> ops.Node | None:
+    if not reader.is_constant(op.input[1]):
+        return ops.MultiplyNode(name=reader.named(op), inputs=(*reader.source(op), *reader.source(op, 1)))
     reader.scaled[op.output[0]] = reader.maker(op.input[0]), reader.weights(op.input[1]).reshape(-1)
+    return None
+
+
+@OPERATIONS.rule(ops.MatMulNode)
+def _matmul(writer: Writer, node: ops.MatMulNode) -> None:
+    writer.operator("MatMul", [writer.folded(source) for source in node.inputs], node.name)
+
+
+@_reads("MatMul")
+def _read_matmul(reader: Reader, op: onnx.NodeProto) -> ops.Node:
+    return ops.MatMulNode(name=reader.named(op), inputs=(*reader.source(op), *reader.source(op, 1)))
 
 
 @OPERATIONS.rule(ops.NeuronNode)

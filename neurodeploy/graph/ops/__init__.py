@@ -35,6 +35,8 @@ from neurodeploy.graph.ops.operation import traced as traced
 from neurodeploy.graph.ops.pad import PadNode as PadNode
 from neurodeploy.graph.ops.pool import AvgPoolNode as AvgPoolNode
 from neurodeploy.graph.ops.pool import MaxPoolNode as MaxPoolNode
+from neurodeploy.graph.ops.products import MatMulNode as MatMulNode
+from neurodeploy.graph.ops.products import MultiplyNode as MultiplyNode
 from neurodeploy.graph.ops.quantize import QuantizeNode as QuantizeNode
 from neurodeploy.graph.ops.relu import ReluNode as ReluNode
 from neurodeploy.graph.ops.reshape import PermuteNode as PermuteNode

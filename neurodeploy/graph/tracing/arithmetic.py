@@ -54,7 +54,7 @@ refused(
     *("rand_like", "randn_like", "multinomial", "normal", "uniform"), reason="it is random; leave it out in evaluation mode"
 )
 refused(
-    *("scaled_dot_product_attention", "multi_head_attention_forward", "bmm", "einsum", "lstm", "gru", "rnn_tanh", "rnn_relu"),
+    *("scaled_dot_product_attention", "multi_head_attention_forward", "einsum", "lstm", "gru", "rnn_tanh", "rnn_relu"),
     *("embedding", "cumsum", "cumprod", "outer", "bilinear", "baddbmm", "tensordot", "dot", "kron"),
     reason="products of two signals, look-ups and recurrent cells are unsupported; convolutions and linear layers are there",
 )
@@ -86,7 +86,7 @@ def _subtract_from(c: Calling, a: Any, b: Any, alpha: float = 1) -> TracedTensor
 @function("mul", "multiply")
 def _multiply(c: Calling, a: Any, b: Any) -> TracedTensor:
     if isinstance(a, TracedTensor) and isinstance(b, TracedTensor):
-        c.refuse("multiplies two signals, as a gate or attention does; only products with constants have a form in a graph")
+        return _product(c, a, b)
     return _affine(c, a, values(b), 0.0) if isinstance(a, TracedTensor) else _affine(c, b, values(a), 0.0)
 
 
@@ -107,6 +107,12 @@ def _add_product(c: Calling, a: Any, b: Any, other: Any, *, value: float = 1) ->
     if not (isinstance(b, TracedTensor) and not isinstance(a, TracedTensor) and not isinstance(other, TracedTensor)):
         c.refuse("adds a product that is none of a signal and constants")
     return _affine(c, b, value * values(other), values(a))
+
+
+def _product(c: Calling, a: TracedTensor, b: TracedTensor) -> TracedTensor:
+    if len(a.shape) != len(b.shape) or any(n != m and 1 not in (n, m) for n, m in zip(a.shape, b.shape, strict=True)):
+        c.refuse(f"multiplies {a.shape} and {b.shape}; equal shapes expected")
+    return c.node(ops.MultiplyNode, a, b)
 
 
 def _sum(c: Calling, a: TracedTensor, b: TracedTensor) -> TracedTensor:

@@ -12,7 +12,7 @@ from neurodeploy.graph.tracing.traced_tensor import TracedTensor
 
 refused(
     *(f"{kind}max_pool{axes}d_with_indices" for kind in ("", "adaptive_") for axes in (1, 2, 3)),
-    *("max_unpool1d", "max_unpool2d", "max_unpool3d", "lp_pool1d", "lp_pool2d", "lp_pool3d", "fractional_max_pool2d"),
+    *("max_unpool1d", "max_unpool2d", "max_unpool3d", "fractional_max_pool2d"),
     reason="take plain average or max pools, without indices",
 )
 
@@ -34,6 +34,18 @@ def _max_pool(
     kernel, stride = _windows(c, x, kernel_size, stride)
     pads = _padding(c, x, kernel, stride, each(padding, axes))
     return c.node(ops.MaxPoolNode, x, kernel=kernel, stride=stride, padding=pads)
+
+
+@function("lp_pool1d", "lp_pool2d", "lp_pool3d")
+def _sum_pool(
+    c: Calling, x: TracedTensor, norm_type: float, kernel_size: Any, stride: Any = None, ceil_mode: bool = False
+) -> TracedTensor:
+    if norm_type != 1 or ceil_mode:
+        c.refuse(f"is a pool of the norm {norm_type:g}; the norm 1, a sum, without ceil_mode expected")
+    kernel, stride = _windows(c, x, kernel_size, stride)
+    mean = c.node(ops.AvgPoolNode, x, kernel=kernel, stride=stride)
+    size = np.full(x.shape[0], prod(kernel), np.float32)
+    return c.node(ops.BatchNormNode, mean, suffix=".sum", scale=size, shift=np.zeros_like(size))
 
 
 @function("avg_pool1d", "avg_pool2d", "avg_pool3d")

@@ -19,7 +19,7 @@ from neurodeploy.graph.tracing.rolling import Rolled, roll
 from neurodeploy.graph.tracing.rules import Draft
 from neurodeploy.graph.tracing.running import evaluating, tensors_of
 from neurodeploy.graph.tracing.tape import record_tape
-from neurodeploy.graph.tracing.traced_tensor import TracedTensor
+from neurodeploy.graph.tracing.traced_tensor import TracedTensor, arranged
 from neurodeploy.io.errors import UserError
 
 
@@ -78,7 +78,11 @@ def record_steps(network: nn.Module, samples: Tensor, entrance: Entrance, *, kee
         last = draft.add(ops.TimeMeanNode(name=draft.free_name("mean"), inputs=(last,))).name
     draft.add(ops.OutputNode(name=draft.free_name("logits"), inputs=(last,)))
     answers = [value.tensor for value in tape.answers]
-    return Recording(needed(draft), rolled.values if keep else {}, answers[-1] if steps is None else torch.stack(answers))
+    if signal.timed:
+        answer = arranged(signal, answers[0], batch).mean(0)
+    else:
+        answer = torch.stack(answers).mean(0) if draft.timed[signal.node] else answers[-1]
+    return Recording(needed(draft), rolled.values if keep else {}, answer)
 
 
 def _answer(network: nn.Module, rolled: Rolled, draft: Draft) -> TracedTensor:

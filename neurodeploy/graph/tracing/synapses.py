@@ -80,10 +80,14 @@ def _linear(c: Calling, x: Any, weight: Any, bias: Any = None) -> TracedTensor:
     return c.node(ops.PermuteNode, made, suffix=".last", order=(*range(1, last + 1), 0))
 
 
-@function("matmul", "mm")
+@function("matmul", "mm", "bmm")
 def _product(c: Calling, a: Any, b: Any) -> TracedTensor:
+    if isinstance(a, TracedTensor) and isinstance(b, TracedTensor):
+        if len(a.shape) < 2 or len(a.shape) != len(b.shape) or a.shape[:-2] != b.shape[:-2]:
+            c.refuse(f"multiplies {a.shape} and {b.shape}; matrices with equal axes before the last two expected")
+        return c.node(ops.MatMulNode, a, b)
     if not isinstance(a, TracedTensor) or not isinstance(b, Tensor) or b.ndim != 2:
-        c.refuse("is a product of two signals, or of a constant with one; `signal @ matrix` has a form in a graph")
+        c.refuse("is a product of a constant with a signal; `signal @ matrix` has a form in a graph")
     return _linear(c, a, b.T)
 
 

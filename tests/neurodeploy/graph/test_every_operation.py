@@ -75,11 +75,12 @@ EXAMPLES: dict[type[ops.Node], tuple[tuple[int, ...], dict[str, Any]]] = {
     ops.NormalizeNode: (IMAGE, {"mean": weights(2), "std": np.array([0.7, 1.3], np.float32)}),
     ops.QuantizeNode: (VECTOR, {"exponent": -1, "largest": 1}),
     ops.AvgPoolNode: (IMAGE, WINDOW),
+    ops.MatMulNode: ((2, 4, 4), {}),
     ops.MaxPoolNode: (IMAGE, WINDOW),
 }
 """Operation → shape of its input, and its fields; of those that are not here all fields have defaults."""
 FED_BY_SPIKES = (ops.MaxPoolNode,)  # NIR pools nothing else
-INEXACT = (ops.NormalizeNode, ops.TimeMeanNode, ops.OutputNode)
+INEXACT = (ops.NormalizeNode, ops.MatMulNode, ops.TimeMeanNode, ops.OutputNode)
 EVERY = list(ops.operations().values())
 
 
