@@ -322,26 +322,24 @@ class TimeMean(nn.Module):
     """Mean over time, or over its later steps: `[T, B, …]` → `[B, …]`.
 
     Args:
-        skip: number of first steps that are left out, less than T.
+        skip: number of first steps that are left out, less than T; negative, the number of last steps, as in `x[skip:]`.
         name: of the layer in messages.
 
     Raises:
-        UserError: `skip` is negative; in a call, it leaves no step.
+        UserError: in a call, there are not so many steps.
     """
 
     def __init__(self, skip: int = 0, *, name: str = "TimeMean") -> None:
         super().__init__()
-        if skip < 0:
-            raise UserError(f"layer {name}: skip: {skip} found, 0 or more time steps expected")
         self.skip, self._name = skip, name
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.skip:
             return x.mean(0)
-        if self.skip >= len(x):
+        if not -len(x) <= self.skip < len(x):
+            what = f"skips the first {self.skip}" if self.skip > 0 else f"is of the last {-self.skip}"
             raise UserError(
-                f"layer {self._name}: skips the first {self.skip} time steps, and {len(x)} found; run the network for more "
-                "steps, or skip fewer"
+                f"layer {self._name}: {what} time steps, and {len(x)} found; run the network for more steps, or skip fewer"
             )
         return x[self.skip :].mean(0)
 

@@ -80,8 +80,11 @@ class Graph:
 
     @property
     def skipped(self) -> int:
-        """Number of first time steps that the answer leaves out; of several means over time the most."""
-        return max((mean.skip for mean in self.of(ops.TimeMeanNode)), default=0)
+        """Number of first time steps that the answer leaves out; negative, the number of last ones that it is of.
+
+        Of several means over time that of the one which needs most steps.
+        """
+        return max((mean.skip for mean in self.of(ops.TimeMeanNode)), key=abs, default=0)
 
     def shape(self, name: str) -> Shape:
         """Per-sample shape of a tensor, without `[T, B]`."""

@@ -94,6 +94,10 @@ def content_of(
 
 def _logits(graph: Graph) -> str:
     """What a reader has to make of the output, in words: NIR has no mean over time."""
+    if graph.skipped == -1:
+        return "the output in the last time step"
+    if graph.skipped < 0:
+        return f"the mean of the output over the last {-graph.skipped} time steps"
     if graph.skipped:
         return f"the mean of the output over the time steps after the first {graph.skipped}, which it leaves out"
     return "the mean of the output over time" if graph.of(ops.TimeMeanNode) else "the output"

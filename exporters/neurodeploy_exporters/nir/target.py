@@ -172,7 +172,8 @@ def _notes(graph: Graph, reason: str | None, encoding: str | None, allowed: int 
     if any(node.parameters.reset == "soft" for node in graph.of(ops.NeuronNode)):
         notes.append("NIR has no reset that subtracts: other readers reset these neurons to 0, unless they read the metadata.")
     if graph.steps is not None and reason is None:
-        later = f"those after the first {graph.skipped}, which the metadata's logits_skip counts"
+        after, last = f"those after the first {graph.skipped}", f"the last {-graph.skipped} of them"
+        later = f"{after if graph.skipped > 0 else last}, which the metadata's logits_skip counts"
         which = later if graph.skipped else "them"
         notes.append(
             f"NIR knows sequences alone: feed whole.nir the same sample at each of {graph.steps} steps, and take the mean of "

@@ -213,10 +213,9 @@ class OnnxFile:
         """The runtime's mean over no steps at all would be no number."""
         sequences = [len(value) for name, value in feed.items() if self.inputs[name].shape[:1] == ["T"] and np.ndim(value)]
         for steps in [int(np.min(feed[STEPS]))] if STEPS in feed else sequences:
-            if self._skipped >= steps:
-                raise UserError(
-                    f"{self.origin}: its answer skips the first {self._skipped} time steps, and {steps} found; run it for more"
-                )
+            if not -steps <= self._skipped < steps:
+                part = f"skips the first {self._skipped}" if self._skipped > 0 else f"is of the last {-self._skipped}"
+                raise UserError(f"{self.origin}: its answer {part} time steps, and {steps} found; run it for more")
 
     def _batch(self, feed: Mapping[str, NDArray[Any]]) -> int | None:
         """B of the tensors that are given."""
@@ -240,7 +239,7 @@ class OnnxFile:
     def _number(self, key: str) -> int:
         """A count in the model's metadata; 0 if there is none."""
         text = _metadata(self._content).get(key, "0")
-        if not (text.isascii() and text.isdigit() and len(text) < _LONGEST_NUMBER):
+        if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) < _LONGEST_NUMBER):
             raise UserError(f"{self.origin}: metadata {key}: {text[:40]!r} found, a number expected")
         return int(text)
 

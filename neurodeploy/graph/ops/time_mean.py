@@ -20,19 +20,13 @@ class TimeMeanNode(Operation):
     """`y = 1/(T − skip) Σ_{t ≥ skip} x[t]`. Makes a sequence a static value.
 
     Attributes:
-        skip: number of first steps that the mean leaves out, less than T.
-
-    Raises:
-        UserError: it is negative.
+        skip: number of first steps that the mean leaves out, less than T; negative, the number of last steps that it is of, as
+            in `x[skip:]`: −1 is the last step alone.
     """
 
     sequential: ClassVar[bool] = True
 
     skip: int = 0
-
-    def __post_init__(self) -> None:
-        if self.skip < 0:
-            raise UserError(f"node {self.name} (TimeMean): skip: {self.skip} found, 0 or more time steps expected")
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
@@ -48,10 +42,10 @@ class TimeMeanNode(Operation):
         Raises:
             UserError: all its steps are skipped; the message names the node.
         """
-        if self.skip >= steps:
+        if not -steps <= self.skip < steps:
+            what = f"skips the first {self.skip}" if self.skip > 0 else f"is of the last {-self.skip}"
             raise UserError(
-                f"node {self.name} (TimeMean): skips the first {self.skip} time steps, and {steps} found; run the network for "
-                "more steps, or skip fewer"
+                f"node {self.name} (TimeMean): {what} time steps, and {steps} found; run the network for more steps, or skip fewer"
             )
 
     def layer(self) -> "nn.Module":

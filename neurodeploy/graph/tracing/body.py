@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from neurodeploy.graph.tracing.elementwise import ONE_READ
 from neurodeploy.graph.tracing.loops import Loop
 from neurodeploy.graph.tracing.tape import Event, Value
 from neurodeploy.graph.tracing.traced_tensor import TracedTensor
@@ -157,7 +158,7 @@ class Body:
         others = all(entry in (slice(None), Ellipsis) for number, entry in enumerate(entries) if number != axis)
         if len(varying) > 1 or not others or axis >= len(signal.lead) or signal.lead[axis] != "T":
             raise UserError(f"{event.where}: takes another part in every step, along an axis that is not time")
-        taken = [int(one) for one in entries[axis].values]
+        taken = list(entries[axis].values)
         if taken != list(range(self.steps)):
             raise UserError(
                 f"{event.where}: takes the steps {taken[:4]}… of a sequence of {self.steps}; each in order expected"
@@ -189,7 +190,10 @@ def body_of(loop: Loop, signal_of: Callable[[Value], TracedTensor | Step | None]
     for calls in loop.body:
         last = calls[-1]
         assert last is not None
-        body.arguments.append((finder.argument(calls, ("args",)), finder.argument(calls, ("kwargs",))))
+        if last.name in ONE_READ:  # the others only say of which form the result is
+            body.arguments.append(((finder.argument(calls, ("args", 0)), *last.args[1:]), {}))
+        else:
+            body.arguments.append((finder.argument(calls, ("args",)), finder.argument(calls, ("kwargs",))))
     _forward_writes(body)
     _find_dependent(body)
     return body
@@ -248,8 +252,8 @@ class _Finder:
         later = [one for one in given[1:] if one is not _MISSING] or given
         if all(type(one) is type(last) and one == last for one in later):
             return last
-        if all(isinstance(one, int | float) for one in given):
-            return Varying(tuple(given))
+        if all(isinstance(one, int | float) for one in later):
+            return Varying(tuple(None if one is _MISSING else one for one in given))
         return last
 
     def _reference(self, given: list[Any], calls: list[Event | None]) -> Reference:

@@ -13,17 +13,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from neurodeploy.dynamics.updates import Instruction, Operand, Update
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Node
 from neurodeploy.graph.tracing.body import Body, Constant, Outer, Past, Reference, Same, Varying, flat
-from neurodeploy.graph.tracing.elementwise import COMPARISONS, ELEMENTWISE, SAME
+from neurodeploy.graph.tracing.elementwise import COMPARISONS, ELEMENTWISE, ONE_READ, SAME
 from neurodeploy.graph.tracing.running import first_line
 from neurodeploy.graph.tracing.traced_tensor import TracedTensor
 from neurodeploy.io.errors import UserError
 
-_SYNAPSES = ("linear", "matmul", "mm")
+_LINEAR = ("linear", "matmul", "mm")
+_SYNAPSES = (*_LINEAR, "conv1d", "conv2d", "conv3d")
+_MOST_NEURONS = 4096
+"""Of a layer whose spikes come back through a convolution: its weights are written as a matrix."""
 _VIEWS = ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", *SAME)
 _JOINS = ("cat", "concat", "concatenate")
 
@@ -319,6 +323,8 @@ class _Writer:
                 f"{event.where}: {tuple(made.shape[1:])} found within an update of values {self.shape}; equal shapes expected"
             )
         args, kwargs = self.body.arguments[p]
+        if event.name in ONE_READ:
+            args, kwargs = args[:1], {}
         try:
             return ELEMENTWISE[event.name](
                 self._emit, *(self._operand(p, one) for one in args), **{k: self._operand(p, one) for k, one in kwargs.items()}
@@ -428,30 +434,47 @@ class _Writer:
             if len(own) == 1:
                 read = own[0]
         if not isinstance(read, Same | Past) or read.position not in self.unit.members:
-            raise UserError(f"{self.body.where(synapse)}: reads something else than what its layer of neurons answered before")
+            raise UserError(_SEVERAL.format(self.body.where(synapse)))
         return read
 
     def _back(self, given: Same | Past) -> Operand:
         """What the synapse brings back from the step before."""
         assert self.synapse is not None
         if _distance(given) + _distance(self._read_back(self.synapse)) != 1:
-            raise UserError(
-                f"{self.body.where(self.synapse)}: brings back what is not of the step before; that alone is possible"
-            )
+            raise UserError(_SEVERAL.format(self.body.where(self.synapse)))
         if isinstance(given, Past):
             self.body.check_zero(given)
             if self.recurrence[1] is not None:
                 raise UserError(f"{self.body.where(self.synapse)}: has a bias that comes a step later; leave it out")
         return self.places.get((self.synapse, 0), _BACK)
 
+    def _weights(self, p: int) -> tuple[Tensor, Tensor | None]:
+        """A synapse's weights `[N_out, N_in]` and bias; those of a convolution as the matrix that it is."""
+        event = self.body.last(p)
+        args, kwargs = self.body.arguments[p]
+        weight = self.body.tensor(p, args[1] if len(args) > 1 else kwargs["weight"])
+        given = args[2] if len(args) > 2 else kwargs.get("bias")
+        bias = None if given is None else self.body.tensor(p, given)
+        if event.name in _LINEAR:
+            return weight if event.name == "linear" else weight.T, bias
+        made = event.results[0].tensor
+        shape = tuple(event.args[0].tensor.shape[1:])
+        if tuple(made.shape[1:]) != shape or made[0].numel() > _MOST_NEURONS:
+            raise UserError(
+                f"{event.where}: brings {shape} back as {tuple(made.shape[1:])}; equal shapes of at most {_MOST_NEURONS:,} neurons "
+                "expected"
+            )
+        convolve = {"conv1d": functional.conv1d, "conv2d": functional.conv2d, "conv3d": functional.conv3d}[event.name]
+        others = {key: value for key, value in kwargs.items() if key not in ("input", "weight", "bias")}
+        columns = convolve(torch.eye(made[0].numel()).unflatten(1, shape), weight, None, *args[3:], **others)
+        constant = None if bias is None else bias.view(-1, *(1,) * (len(shape) - 1)).expand(shape).flatten()
+        return columns.flatten(1).T, constant
+
     def _recurrence(self, p: int) -> None:
         """Weights and bias of the synapse that brings back what the layer answered; of a joined input its own part of them."""
         event = self.body.last(p)
         args, kwargs = self.body.arguments[p]
-        weight = self.body.tensor(p, args[1] if len(args) > 1 else kwargs["weight"])
-        bias = args[2] if len(args) > 2 else kwargs.get("bias")
-        bias = None if bias is None else self.body.tensor(p, bias)
-        weight = weight if event.name == "linear" else weight.T
+        weight, bias = self._weights(p)
         read = self._seen(args[0])
         own = self._read_back(p)
         if isinstance(own, Past):
@@ -480,6 +503,10 @@ class _Writer:
             self.places[p, 0] = self._emit("add", self.places.get((p, 0), _BACK), here)
 
 
+_SEVERAL = (
+    "{}: is on a way back through several layers, or through more than one step; what one layer of neurons answered can come back "
+    "to that layer in the next step"
+)
 _BACK: Operand = ("input", -1)
 """What comes back through weights, until the number of inputs is known: it is the last of them."""
 

@@ -15,6 +15,8 @@ SAME = frozenset(
     ("clone", "detach", "alias", "data", "contiguous", "to", "float", "type_as", "requires_grad", "cpu", "bool", "int", "long")
 )
 """Functions that answer the values that they read. Booleans are 0 and 1."""
+ONE_READ = frozenset((*SAME, "expand_as", "view_as", "reshape_as"))
+"""Functions of which the first argument alone is computed with."""
 COMPARISONS = frozenset(("gt", "ge", "lt", "le", "eq", "ne", "heaviside", "logical_not", "logical_and", "logical_or"))
 """Functions that answer 0 or 1."""
 

@@ -126,10 +126,10 @@ class _Rolling:
         first = steps[0]
         if not all(isinstance(one, Step) and replace(one, t=first.t) == first for one in steps):
             return None
-        if [one.t for one in steps] != list(range(self.draft.steps)):
+        if [one.t for one in steps] != list(range(first.t, self.draft.steps)):
             return None
         dim = args[1] if len(args) > 1 else kwargs.get("dim", kwargs.get("axis", 0))
-        signal: TracedTensor = first.signal
+        signal: TracedTensor = replace(first.signal, skip=first.t)
         made = event.results[0].tensor
         if event.name == "stack" and signal.lead == ("B",):
             dim %= made.ndim
@@ -162,9 +162,12 @@ class _Rolling:
                 "has a form in a graph"
             )
         node = step.signal.node
+        if node not in self._last and not self.draft.nodes["input"].timed and _adds_up(self.draft.nodes[node]):
+            (source,) = self.draft.nodes[node].inputs
+            self._last[node] = self.draft.total(replace(step.signal, node=source), f"{node}.sum")
         if node not in self._last:
             name = self.draft.free_name(f"{node}.last")
-            made = self.draft.add(ops.TimeMeanNode(name=name, inputs=(node,), skip=self.draft.steps - 1))
+            made = self.draft.add(ops.TimeMeanNode(name=name, inputs=(node,), skip=-1))
             self._last[node] = TracedTensor(made.name, ("B",), step.signal.shape)
         return self._last[node]
 
@@ -208,6 +211,8 @@ class _Rolling:
 
     def loop(self, loop: Loop) -> None:
         """Calls that repeat."""
+        if self._added_up(loop):
+            return
         body = body_of(loop, self.signal_of)
         if not any(body.depends):
             return
@@ -217,6 +222,30 @@ class _Rolling:
                 self._unit(body, unit)
             else:
                 self._call(body, unit.position)
+
+    def _added_up(self, loop: Loop) -> bool:
+        """Whether a loop only adds up the steps of a signal, one after the other, as `sum(steps)` does."""
+        calls = loop.body[0]
+        if len(loop.body) > 1 or any(
+            call is None or call.name != "add" or len(call.args) != 2 or call.kwargs for call in calls
+        ):
+            return False
+        added: list[Any] = []
+        for number, call in enumerate(calls):
+            assert call is not None
+            first, second = call.args
+            before = calls[number - 1]
+            if number and (before is None or first is not before.results[0]):
+                return False
+            added += [one for one in ((first, second) if not number else (second,)) if isinstance(one, Value) or one != 0]
+        steps = [self.signal_of(one) if isinstance(one, Value) else None for one in added]
+        signal = steps[0].signal if isinstance(steps[0], Step) else None
+        if signal is None or signal.lead != ("B",) or steps != [Step(signal, t) for t in range(self.draft.steps)]:
+            return False
+        last = calls[-1]
+        assert last is not None
+        self.follow(last.results[0], self.draft.total(signal, f"{signal.node}.sum"))
+        return True
 
     def _set_steps(self, body: Body) -> None:
         timed = [node for node, is_timed in self.draft.timed.items() if is_timed]
@@ -338,6 +367,18 @@ class _Rolling:
             self.values[signal.node] = torch.stack([arranged(signal, one, self.draft.batch)[0] for one in per_step]).float()
         else:
             self.values[signal.node] = arranged(signal, per_step[-1], self.draft.batch).float()
+
+
+def _adds_up(node: ops.Node) -> bool:
+    """Whether a node is the sum of all that it has read so far."""
+    if isinstance(node, ops.LowPassNode):
+        return node.decay == 1
+    if not isinstance(node, ops.MembraneNode) or len(node.inputs) > 1 or node.recurrent is not None:
+        return False
+    update = node.update
+    added = [(one.operation, frozenset(one.operands)) for one in update.instructions]
+    whole = [("add", frozenset((("state", 0), ("input", 0))))]
+    return added == whole and update.initial in ((("number", 0),), (("number", 0.0),)) and update.following == (("result", 0),)
 
 
 def _unbound(event: Event, args: Any, kwargs: Any) -> list[Signal] | None:

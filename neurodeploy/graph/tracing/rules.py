@@ -75,6 +75,21 @@ class Draft:
         size = {"B": self.batch, "T": self.steps - signal.skip, "1": 1, "TB": both, "BT": both}
         return (*(size[axis] for axis in signal.lead), *signal.shape)
 
+    def total(self, signal: TracedTensor, name: str) -> TracedTensor:
+        """The sum over all time steps of a signal, `[B, …]`.
+
+        Of a static sample the steps are known, and it is their mean times their number: so it has a form wherever a mean has.
+        """
+        if self.nodes["input"].timed:
+            added = self.add(ops.LowPassNode(name=self.free_name(name), inputs=(signal.node,), decay=1.0))
+            made = self.add(ops.TimeMeanNode(name=self.free_name(f"{name}.last"), inputs=(added.name,), skip=-1))
+        else:
+            mean = self.add(ops.TimeMeanNode(name=self.free_name(f"{name}.mean"), inputs=(signal.node,)))
+            channels = (signal.shape or (1,))[0]
+            factor, none = np.full(channels, self.steps, np.float32), np.zeros(channels, np.float32)
+            made = self.add(ops.BatchNormNode(name=self.free_name(name), inputs=(mean.name,), scale=factor, shift=none))
+        return TracedTensor(made.name, ("B",), signal.shape)
+
     def free_name(self, wanted: str, *, layer: bool = False) -> str:
         """`wanted`, or the first of `wanted_2`, `wanted_3`, … that no node has."""
         number, name = 1, wanted

@@ -18,7 +18,7 @@ from neurodeploy.graph.tracing.recording import Recording, check_callable, neede
 from neurodeploy.graph.tracing.rolling import Rolled, roll
 from neurodeploy.graph.tracing.rules import Draft
 from neurodeploy.graph.tracing.running import evaluating, tensors_of
-from neurodeploy.graph.tracing.tape import record_tape
+from neurodeploy.graph.tracing.tape import check_values_unread, needed_events, record_tape
 from neurodeploy.graph.tracing.traced_tensor import TracedTensor, arranged
 from neurodeploy.io.errors import UserError
 
@@ -65,6 +65,8 @@ def record_steps(network: nn.Module, samples: Tensor, entrance: Entrance, *, kee
         if steps is not None:
             raise
         raise NothingRepeatsError(str(error)) from None
+    check_values_unread(tape)
+    tape.events = needed_events(tape)
     signals = [Step(entering, t) if steps is not None and timed else entering for t in range(len(calls))]
     if steps is None and not tape.layers and not any(isinstance(item, Loop) for item in rolled_up(tape)):
         raise NothingRepeatsError(f"{type(network).__name__}: has no loop over time steps")

@@ -125,14 +125,22 @@ def record_tape(network: nn.Module, samples: Sequence[Tensor], *, hands_on: bool
             if hands_on and isinstance(answer, tuple) and len(answer) > 1:
                 state = (answer[1],)
             recorder.tape.answers.append(recorder.value_of(_logits(network, answer)))
-    tape = recorder.tape
-    tape.events = _needed(tape)
-    return tape
+    return recorder.tape
+
+
+def check_values_unread(tape: Tape) -> None:
+    """Refuse a forward that does something else for other samples: it asks what a tensor holds that depends on them."""
+    depends = {id(value) for value in tape.entering}
+    for event in tape.events:
+        if any(id(value) in depends for value in values_of((event.args, event.kwargs))):
+            if event.name in _VALUES_READ:
+                raise UserError(f"{event.where}: the forward reads values of its samples, and may do something else for others")
+            depends |= {id(value) for value in event.results}
 
 
 def _logits(network: nn.Module, answer: Any) -> Tensor:
     """The tensor of an answer that is the module's; the first of several, as of spikes and potentials."""
-    found = getattr(answer, "logits", answer)
+    found = answer.get("logits", answer) if isinstance(answer, dict) else getattr(answer, "logits", answer)
     while isinstance(found, tuple | list) and found:
         found = found[0]
     if not isinstance(found, Tensor):
@@ -143,7 +151,7 @@ def _logits(network: nn.Module, answer: Any) -> Tensor:
     return found
 
 
-def _needed(tape: Tape) -> list[Event]:
+def needed_events(tape: Tape) -> list[Event]:
     """The calls that the answers depend on, and those of the same places in other steps.
 
     Others only ask for a shape, or compute what nobody reads. In its last step a loop makes states that nobody reads either.
@@ -204,10 +212,8 @@ class _Taping(TorchFunctionMode):
         if _in_place(own_name, kwargs) and args and isinstance(args[0], Tensor):
             self._keep_before(args[0])
         result = func(*args, **kwargs)
-        if own_name in ("__radd__", "__rmul__"):
-            reads = (reads[0][::-1], reads[1])
         made = [args[0]] if name == "__setitem__" else list(tensors_of(result))
-        if made:
+        if made or name in _VALUES_READ:
             self._write(name, reads, result, made)
         return result
 
@@ -292,6 +298,12 @@ class _Taping(TorchFunctionMode):
         return (
             f"operation {operation} in {layer}" if operation and not full_name(type(module)).startswith("torch.nn") else layer
         )
+
+
+_VALUES_READ = frozenset(
+    ("__bool__", "item", "tolist", "numpy", "__float__", "__int__", "__index__", "__array__", "__contains__", "__format__")
+)
+"""What brings the values of a tensor out of torch."""
 
 
 def is_leaf(event: Event) -> bool:
