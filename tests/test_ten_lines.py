@@ -140,7 +140,7 @@ def test_a_residual_network_answers_with_spikes_what_it_answers_without(network,
 
 @needs_files
 @pytest.mark.parametrize("reset", ["soft", "hard"])
-def test_a_twin_of_few_steps_starts_far_better_with_corrected_logits(reset):
+def test_a_twin_of_few_steps_starts_far_better_calibrated_than_not(reset):
     network, weights, settings = RESIDUAL[1]
     data = Cifar10(folder=Path(str(GIVEN), "data", "cifar10"), train_limit=10, test_limit=10, **settings).load()
     ann = with_weights(network(), Path(str(GIVEN), "teachers", f"{weights}.safetensors"))
