@@ -99,40 +99,45 @@ def balance(twin: SpikingTwin, reference: TracedNetwork, samples: Tensor, method
         UserError: a layer that no sample excites.
     """
     graph = twin.graph
-    largest = max(prod(graph.shape(node.name)) for node in graph.nodes)
-    walk = _Walk(twin, reference, samples[: max(1, min(len(samples), _MOST_VALUES // (largest * twin.steps)))])
+    walk = _Walk(twin, reference, _walked(twin, samples)) if method.calibrate or method.thresholds == "spiking" else None
     for node in graph.nodes:
-        if isinstance(node, ops.ReluNode):
-            current = walk.read(node)
-            if node.name in twin.spiking:
-                activations = _Activations(reference, node.name, samples)
-                threshold = method.scale * _threshold(method, activations, current, node.name, twin.steps)
-                if node.ceiling is not None:
-                    threshold = min(threshold, node.ceiling)
-                layer = twin.in_thresholds(node.name)
-                layer.log_threshold.fill_(log(threshold))
-                layer.offset.fill_(1 / (2 * twin.steps) if method.shift else 0.0)
-                if method.calibrate:
-                    missing = walk.channel_error(node)
-                    layer.offset.add_((missing / threshold).to(layer.offset))
-        walk.enter(node)
+        if isinstance(node, ops.ReluNode) and node.name in twin.spiking:
+            activations = _Activations(reference, node.name, samples)
+            threshold = method.scale * _threshold(method, activations, walk, node, twin.steps)
+            if node.ceiling is not None:
+                threshold = min(threshold, node.ceiling)
+            layer = twin.in_thresholds(node.name)
+            layer.log_threshold.fill_(log(threshold))
+            layer.offset.fill_(1 / (2 * twin.steps) if method.shift else 0.0)
+            if method.calibrate and walk is not None:
+                missing = walk.channel_error(node)
+                layer.offset.add_((missing / threshold).to(layer.offset))
+        if walk is not None:
+            walk.enter(node)
     bias = getattr(twin.get_submodule(graph.output.inputs[0]), "bias", None)
-    if method.calibrate and bias is not None:
+    if method.calibrate and walk is not None and bias is not None:
         bias.add_(walk.logit_error().to(bias))
 
 
-def _threshold(method: Method, activations: "_Activations", current: Tensor, layer: str, steps: int) -> float:
+def _walked(twin: SpikingTwin, samples: Tensor) -> Tensor:
+    """As many of the samples as the twin can run on at once."""
+    largest = max(prod(twin.graph.shape(node.name)) for node in twin.graph.nodes)
+    return samples[: max(1, min(len(samples), _MOST_VALUES // (largest * twin.steps)))]
+
+
+def _threshold(method: Method, activations: "_Activations", walk: "_Walk | None", node: ops.Node, steps: int) -> float:
     if method.thresholds == "one":
         return 1.0
     if method.thresholds == "error":
         found = threshold_of_least_error(activations.batches, steps)
-    elif method.thresholds == "spiking":
+    elif walk is not None and method.thresholds == "spiking":
+        current = walk.read(node)
         found = positive_percentile([current], current.shape[1], method.percentile)
     else:
         found = positive_percentile(activations.batches(), len(activations), method.percentile)
     if not found:
         raise UserError(
-            f"layer {layer}: none of its neurons is ever driven above 0 by the {len(activations)} calibration samples; "
+            f"layer {node.name}: none of its neurons is ever driven above 0 by the {len(activations)} calibration samples; "
             "calibrate with more of the training data, or train the network again"
         )
     return found

@@ -205,6 +205,12 @@ class Recipe(Section):
             if student.spiking is not None and (code == "events" or kind_of(code) not in get_args(RateCode)):
                 found = "events" if code == "events" else kind_of(code)
                 raise ValueError(f'student {student.name}: spiking: for the codes "direct" and "poisson", {found!r} found')
+            after, steps = student.spiking.evaluate_after if student.spiking else None, self.steps_of(student.name)
+            if after is not None and after >= steps:
+                raise ValueError(
+                    f"student {student.name}: spiking.evaluate_after: {after} found, from 0 to {steps - 1} of {steps} time "
+                    "steps expected"
+                )
         return self
 
     @model_validator(mode="after")

@@ -498,10 +498,10 @@ def test_every_term_compares_a_spiking_twin_with_its_network(tmp_path, name):
     assert torch.equal(loaded(TEST[0]).logits, twin(TEST[0]).logits)
 
 
-@pytest.mark.parametrize("reset", ["hard", "soft"])
-def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_code(ann, tmp_path, reset):
+@pytest.mark.parametrize(("reset", "after"), [("hard", 0), ("soft", 0), ("soft", 2)])
+def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_code(ann, tmp_path, reset, after):
     options = {"losses": [nd.losses.Response(weight=0.5), nd.losses.Feature(), nd.losses.Activity(weight=0.1)], "epochs": 2}
-    twin = nd.spiking(ann, TRAIN[0], steps=4, repact=True, reset=reset, learn_threshold=True)
+    twin = nd.spiking(ann, TRAIN[0], steps=4, repact=True, reset=reset, learn_threshold=True, evaluate_after=after)
     result = train(twin, ann, tmp_path / "run", test=TEST, **options)
     assert result.accuracy.percent > 80
     model = nd.deploy(twin, TEST[0])
@@ -509,8 +509,10 @@ def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_cod
     assert nd.verify(bundle).passed
     loaded = nd.load(tmp_path / "run" / "checkpoint.safetensors")
     assert torch.equal(loaded.module(TEST[0]).step_logits, twin(TEST[0]).step_logits)
+    assert torch.equal(loaded.module(TEST[0]).logits, twin(TEST[0]).logits)
+    assert loaded.module.evaluate_after == model.graph.skipped == after
     assert (loaded.module.steps, loaded.module.spiking, loaded.module.reset) == (twin.steps, twin.spiking, reset)
-    again = nd.spiking(ann, TRAIN[0][:50], steps=4, repact=True, reset=reset, learn_threshold=True)
+    again = nd.spiking(ann, TRAIN[0][:50], steps=4, repact=True, reset=reset, learn_threshold=True, evaluate_after=after)
     assert train(again, ann, tmp_path / "run", test=TEST, resume=True, **options).accuracy == result.accuracy
     assert same(weights(again), weights(twin))
     with pytest.raises(UserError, match="source: a spiking twin's checkpoint holds its graph"):

@@ -64,8 +64,79 @@ def test_weights_are_copied_and_layers_keep_their_names():
     assert twin.spiking == ("1", "3")
     for name in ("0", "2", "4"):
         assert torch.equal(twin.get_submodule(name).weight, network.get_submodule(name).weight)
+    for name in ("0", "2"):  # that of the logits is corrected
         assert torch.equal(twin.get_submodule(name).bias, network.get_submodule(name).bias)
     assert twin.thresholds.keys() == {"1", "3"}
+
+
+@pytest.mark.parametrize("method", [Method("error"), Method("error", shift=True), Method("activations", 99.0)])
+def test_without_calibration_every_bias_is_copied(method):
+    network = dense()
+    twin = nd.spiking(network, VECTORS, steps=4, method=method)
+    assert torch.equal(twin.get_submodule("4").bias, network[4].bias)
+
+
+@pytest.mark.parametrize("repact", [False, True])
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+@pytest.mark.parametrize("evaluate_after", [0, 2])
+def test_calibrated_logits_are_right_on_average_over_the_samples(reset, repact, evaluate_after):
+    network = residual()
+    twin = nd.spiking(network, IMAGES, steps=4, reset=reset, repact=repact, evaluate_after=evaluate_after)
+    with torch.no_grad():
+        torch.testing.assert_close(twin(IMAGES).logits.mean(0), network(IMAGES).mean(0), atol=1e-5, rtol=1e-5)
+
+
+def test_logits_that_no_bias_makes_stay_as_they_are():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3, bias=False)).eval()
+    twin = nd.spiking(network, VECTORS, steps=4)
+    assert torch.equal(twin.get_submodule("2").weight, network[2].weight)
+    assert twin.get_submodule("2").bias is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "reset", "after"),
+    [(1, None, 0), (16, None, 0), (16, "soft", 0), (17, None, 8), (64, None, 32), (64, "soft", 32), (64, "hard", 0)],
+)
+def test_many_steps_of_soft_reset_are_evaluated_late_and_corrected_by_nothing_else(steps, reset, after):
+    network = dense()
+    twin = nd.spiking(network, VECTORS, steps=steps, reset=reset)
+    assert twin.evaluate_after == after
+    late = after > 0
+    assert torch.equal(twin.get_submodule("4").bias, network[4].bias) == late
+    assert (not twin.in_thresholds("1").offset.any()) == late
+    assert nd.spiking(network, VECTORS, steps=steps, reset=reset, evaluate_after=0).evaluate_after == 0
+
+
+def test_logits_are_the_mean_of_the_later_step_logits_of_which_none_is_left_out():
+    twin = nd.spiking(dense(), VECTORS, steps=20)
+    with torch.no_grad():
+        output = twin(VECTORS)
+    assert len(output.step_logits) == len(output.features) == 20
+    torch.testing.assert_close(output.logits, output.step_logits[10:].mean(0))
+    assert "evaluate_after=10" in repr(twin)
+
+
+def test_late_answers_are_nearer_to_the_network_than_those_of_all_steps():
+    network = residual()
+    with torch.no_grad():
+        wanted = network(IMAGES)
+        output = nd.spiking(network, IMAGES, steps=128, method=Method("error"))(IMAGES)
+    assert (output.logits - wanted).norm() < 0.7 * (output.step_logits.mean(0) - wanted).norm()
+
+
+@pytest.mark.parametrize("after", [-1, 8, 9])
+def test_a_twin_of_which_no_step_would_be_evaluated_is_refused(after):
+    with pytest.raises(UserError, match=rf"evaluate_after: {after} found, from 0 to 7 of 8 time steps expected"):
+        nd.spiking(dense(), VECTORS, steps=8, evaluate_after=after)
+
+
+def test_a_twin_says_that_hard_reset_makes_it_useless_before_it_is_trained():
+    (note,) = nd.spiking(dense(), VECTORS, steps=4).notes
+    assert note.startswith("hard reset, 4 steps: ")
+    assert "close to useless before it is trained" in note
+    assert nd.spiking(dense(), VECTORS, steps=4, reset="soft").notes == ()
+    assert nd.spiking(dense(), VECTORS, steps=64).notes == ()
 
 
 def test_the_network_itself_is_left_alone():
@@ -115,10 +186,10 @@ def test_the_deployed_twin_fires_the_spikes_of_the_twin_and_multiplies_nothing(r
 
 
 @pytest.mark.parametrize("quantize", ["none", "exact"])
-@pytest.mark.parametrize("target", ["onnx", "lava", "nir"])
-def test_a_twin_is_exported_and_verified(target, quantize, tmp_path):
+@pytest.mark.parametrize(("target", "steps"), [("onnx", 3), ("lava", 3), ("nir", 3), ("onnx", 20), ("nir", 20)])
+def test_a_twin_is_exported_and_verified(target, steps, quantize, tmp_path):
     network = residual() if target != "nir" else plain()  # NIR has no slices and joins
-    model = nd.deploy(nd.spiking(network, IMAGES, steps=3), IMAGES)
+    model = nd.deploy(nd.spiking(network, IMAGES, steps=steps), IMAGES)
     check = nd.verify(nd.export(model, target, tmp_path / target, samples=4, quantize=quantize))
     assert check.passed
     assert check.mismatches == 0 < check.spikes_compared
@@ -154,9 +225,10 @@ def test_where_two_branches_begin_at_the_input_the_input_is_repeated():
     assert nd.deploy(twin, VECTORS).graph is not None
 
 
-def test_every_loss_term_takes_a_twin_and_its_teacher():
+@pytest.mark.parametrize("after", [0, 1])
+def test_every_loss_term_takes_a_twin_and_its_teacher(after):
     network = plain()
-    twin = nd.spiking(network, IMAGES, steps=2).train()
+    twin = nd.spiking(network, IMAGES, steps=2, evaluate_after=after).train()
     teacher, labels = traced_teacher(network, IMAGES, classes=5), torch.arange(24) % 5
     kinds = [kind for kind in every_term() if kind.__module__.startswith("neurodeploy.distillation")]
     assert len(kinds) >= 10

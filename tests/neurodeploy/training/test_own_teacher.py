@@ -11,11 +11,15 @@ from torch import nn
 
 import neurodeploy as nd
 from neurodeploy.cli.main import main
+from neurodeploy.conversion import Method
+from neurodeploy.conversion.method import usual_method
 from neurodeploy.data import Digits
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import load, parse
+from neurodeploy.recipe.sections import TwinSettings
 from neurodeploy.training import CHECKPOINT, checkpoint
 from neurodeploy.training.experiment import checkpoint_of, silent, train_all
+from neurodeploy.training.twins import untrained
 
 MODULE = """
 from torch import nn
@@ -307,6 +311,7 @@ def test_a_twin_that_was_killed_goes_on_bit_for_bit(tmp_path):
         ((f"spiking = {TUNED}", ""), "network: missing, tuned needs one"),
         (("[[student]]", 'code = "latency"\n[[student]]'), 'student converted: spiking: for the codes "direct" and "poisson"'),
         ((TUNED, '{ thresholds = "error", percentile = 90 }'), "percentile"),
+        ((TUNED, "{ evaluate_after = 8 }"), "student tuned: spiking.evaluate_after: 8 found, from 0 to 7 of 8 time steps"),
         ((TUNED, "{ }\nneuron = { decay = 1.0 }"), "a spiking twin has IF neurons"),
         ((TUNED, "{ }\nconversion = { }"), "spiking and conversion: two ways"),
     ],
@@ -316,6 +321,29 @@ def test_twins_that_make_no_sense_are_refused_by_their_setting(change, message):
     text = TWINS.format(teacher=teacher.format(module="collections"), options="").replace(change[0], change[1], 1)
     with pytest.raises(UserError, match=message):
         parse(text, origin="twins")
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "reset", "method"),
+    [
+        ({}, 4, "hard", usual_method(4, "hard")),
+        ({}, 16, "soft", usual_method(16, "soft")),
+        ({}, 64, "soft", usual_method(64, "soft")),
+        ({"percentile": 99.0}, 4, "hard", Method("activations", 99.0, shift=True, calibrate=True)),
+        ({"thresholds": "spiking"}, 4, "hard", Method("spiking", 99.9, shift=True, calibrate=True)),
+        ({"calibrate": True}, 64, "soft", Method("error", calibrate=True)),
+        ({"shift": False, "scale": 0.7}, 4, "hard", Method("error", scale=0.7, calibrate=True)),
+    ],
+)
+def test_what_a_recipe_does_not_say_of_a_twin_is_what_the_front_door_does(settings, steps, reset, method):
+    assert TwinSettings(**settings).method(steps, reset) == method
+
+
+def test_a_recipes_twin_of_many_steps_is_evaluated_late_unless_it_says_otherwise():
+    text = TWINS.format(teacher=TRAINED.format(), options="").replace("steps = 8", "steps = 20")
+    recipe = parse(text.replace(TUNED, '{ reset = "soft", evaluate_after = 5 }'), origin="twins")
+    data = Digits().load()
+    assert [untrained(recipe, role, data).evaluate_after for role in ("converted", "tuned")] == [10, 5]
 
 
 def test_a_teacher_without_a_spiking_twin_is_refused_before_it_is_trained(tmp_path):
