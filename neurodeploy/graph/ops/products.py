@@ -59,7 +59,7 @@ class MatMulNode(Operation):
 
         return products.MatMul()
 
-    def exact_range(self, inputs: Sequence[Range]) -> Range:
+    def exact_range(self, inputs: Sequence[Range]) -> Range:  # noqa: ARG002
         """Of sums of so many terms as there are neurons at most: which number that is the ranges do not tell."""
         raise UserError(f'node {self.name} (MatMul): has no exact form before a spiking layer; export with quantize="none"')
 

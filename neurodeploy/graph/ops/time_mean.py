@@ -45,7 +45,8 @@ class TimeMeanNode(Operation):
         if not -steps <= self.skip < steps:
             what = f"skips the first {self.skip}" if self.skip > 0 else f"is of the last {-self.skip}"
             raise UserError(
-                f"node {self.name} (TimeMean): {what} time steps, and {steps} found; run the network for more steps, or skip fewer"
+                f"node {self.name} (TimeMean): {what} time steps, and {steps} found; run the network for more steps, or skip "
+                "fewer"
             )
 
     def layer(self) -> "nn.Module":

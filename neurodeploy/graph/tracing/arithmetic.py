@@ -31,8 +31,8 @@ refused(
     *("sign", "round", "floor", "ceil", "heaviside", "fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine"),
     *("gt", "ge", "lt", "le", "eq", "ne", "where", "bernoulli", "quantize_per_tensor", "__gt__", "__ge__", "__lt__", "__le__"),
     reason=(
-        "it compares or rounds, outside of any loop over time: neurons are followed where the forward loops over steps, or with "
-        "steps=… where it computes one step in a call; leave fake quantisation out"
+        "it compares or rounds, outside of any loop over time: neurons are followed where the forward loops over steps, or "
+        "with steps=… where it computes one step in a call; leave fake quantisation out"
     ),
 )
 refused(

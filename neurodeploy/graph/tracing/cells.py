@@ -461,8 +461,8 @@ class _Writer:
         shape = tuple(event.args[0].tensor.shape[1:])
         if tuple(made.shape[1:]) != shape or made[0].numel() > _MOST_NEURONS:
             raise UserError(
-                f"{event.where}: brings {shape} back as {tuple(made.shape[1:])}; equal shapes of at most {_MOST_NEURONS:,} neurons "
-                "expected"
+                f"{event.where}: brings {shape} back as {tuple(made.shape[1:])}; equal shapes of at most {_MOST_NEURONS:,} "
+                "neurons expected"
             )
         convolve = {"conv1d": functional.conv1d, "conv2d": functional.conv2d, "conv3d": functional.conv3d}[event.name]
         others = {key: value for key, value in kwargs.items() if key not in ("input", "weight", "bias")}
@@ -472,8 +472,7 @@ class _Writer:
 
     def _recurrence(self, p: int) -> None:
         """Weights and bias of the synapse that brings back what the layer answered; of a joined input its own part of them."""
-        event = self.body.last(p)
-        args, kwargs = self.body.arguments[p]
+        args, _ = self.body.arguments[p]
         weight, bias = self._weights(p)
         read = self._seen(args[0])
         own = self._read_back(p)
@@ -504,8 +503,8 @@ class _Writer:
 
 
 _SEVERAL = (
-    "{}: is on a way back through several layers, or through more than one step; what one layer of neurons answered can come back "
-    "to that layer in the next step"
+    "{}: is on a way back through several layers, or through more than one step; what one layer of neurons answered can come "
+    "back to that layer in the next step"
 )
 _BACK: Operand = ("input", -1)
 """What comes back through weights, until the number of inputs is known: it is the last of them."""
