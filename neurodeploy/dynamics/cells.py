@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -22,12 +23,15 @@ class Cell(nn.Module):
         largest: the most spikes that a neuron can fire in a step; None if there is no bound.
     """
 
+    recurrent: Tensor | None
+    recurrent_bias: Tensor | None
+
     def __init__(
         self,
         update: Update,
-        arrays: Sequence[NDArray] = (),
-        recurrent: NDArray | None = None,
-        recurrent_bias: NDArray | None = None,
+        arrays: Sequence[NDArray[np.float32]] = (),
+        recurrent: NDArray[np.float32] | None = None,
+        recurrent_bias: NDArray[np.float32] | None = None,
         *,
         spiking: bool = True,
         largest: int | None = 1,

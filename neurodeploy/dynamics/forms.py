@@ -232,12 +232,12 @@ class _Analysis:
         if len(atoms) > _MOST_COMPARISONS:
             raise _Other("choose by many comparisons")
         total: Expression = {}
-        for values in product((0, 1), repeat=len(atoms)):
-            true = {atom for atom, value in zip(atoms, values, strict=True) if value}
+        for values in product((False, True), repeat=len(atoms)):
+            true = {atom for atom, fired in zip(atoms, values, strict=True) if fired}
             value = sum((factor for (needed, _), factor in expression.items() if needed <= true), np.zeros(()))
             case: Expression = _constant(np.asarray(holds(value), np.float64))
-            for atom, value in zip(atoms, values, strict=True):
-                case = _product(case, _fired(atom) if value else _sum(_constant(1), _times(-1, _fired(atom))))
+            for atom, fired in zip(atoms, values, strict=True):
+                case = _product(case, _fired(atom) if fired else _sum(_constant(1), _times(-1, _fired(atom))))
             total = _sum(total, case)
         return total
 

@@ -130,7 +130,8 @@ def _is_binary(one: Instruction, operands: Sequence[bool]) -> bool:
     if one.operation == "where":
         return all(operands[1:])
     if one.operation == "sub":
-        return one.operands[0] == ("number", 1) and operands[1]
+        place, which = one.operands[0]
+        return place == "number" and which == 1 and operands[1]
     return OPERATIONS[one.operation].compares
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from neurodeploy.dynamics.forms import Constant, NoForm, StandardForm, standard_form
 from neurodeploy.dynamics.neurons import RESETS, NeuronParameters, Reset
-from neurodeploy.dynamics.updates import Instruction, Update
+from neurodeploy.dynamics.updates import Instruction, Operand, Update
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Node, Shape
@@ -84,18 +84,21 @@ def _replaced(node: ops.Updated, shape: Shape, *, arrays: bool) -> list[Node]:
 
 
 def _program(reset: Reset | None) -> Update:
-    v, x, decay, threshold = ("state", 0), ("input", 0), ("array", 0), ("array", 1)
-    h, fired, taken = ("result", 1), ("result", 2), ("result", 3)
-    steps = [Instruction("mul", (decay, v)), Instruction("add", (("result", 0), x))]
+    places: tuple[Operand, ...] = ("state", 0), ("input", 0), ("array", 0), ("array", 1)
+    v, x, decay, threshold = places
+    results: list[Operand] = [("result", number) for number in range(5)]
+    kept, h, fired, taken, _ = results
+    zero: Operand = ("number", 0)
+    steps = [Instruction("mul", (decay, v)), Instruction("add", (kept, x))]
     if reset is None:
-        return Update(1, tuple(steps), (("number", 0),), (h,), h)
+        return Update(1, tuple(steps), (zero,), (h,), h)
     steps += [Instruction("gt", (h, threshold))]
     if reset == "hard":
-        steps += [Instruction("where", (fired, ("number", 0), h))]
+        steps += [Instruction("where", (fired, zero, h))]
     elif reset == "soft":
         steps += [Instruction("mul", (threshold, fired)), Instruction("sub", (h, taken))]
-    after = h if reset == "none" else ("result", len(steps) - 1)
-    return Update(1, tuple(steps), (("number", 0),), (after,), fired)
+    after = h if reset == "none" else results[len(steps) - 1]
+    return Update(1, tuple(steps), (zero,), (after,), fired)
 
 
 @dataclass(frozen=True, eq=False)

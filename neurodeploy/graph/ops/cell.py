@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.updates import Update, initial_states, update_step
 from neurodeploy.graph.ops.linear import LinearNode
 from neurodeploy.graph.ops.operation import EXACT, Array, Call, Nodes, Range, Recurrent, Shape, Spiking, Weights, traced
+from neurodeploy.graph.ops.synapse import array
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -154,8 +155,8 @@ class MembraneNode(Updated):
 
 @traced("neurodeploy.dynamics.cells.Cell")
 def _from_torch(layer: "Cell", call: Call) -> Nodes:
-    arrays = tuple(array.cpu().numpy().copy() for array in layer.arrays)
-    weight, bias = (None if one is None else one.cpu().numpy().copy() for one in (layer.recurrent, layer.recurrent_bias))
-    both = {"name": call.name, "inputs": call.inputs, "update": layer.update, "arrays": arrays}
+    arrays = tuple(map(array, layer.arrays))
+    weight, bias = (None if one is None else array(one) for one in (layer.recurrent, layer.recurrent_bias))
+    both: dict[str, Any] = {"name": call.name, "inputs": call.inputs, "update": layer.update, "arrays": arrays}
     both |= {"recurrent": weight, "recurrent_bias": bias}
     return [CellNode(largest=layer.largest, **both) if layer.spiking else MembraneNode(**both)]
