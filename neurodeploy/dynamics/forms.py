@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.dynamics.neurons import Reset
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.dynamics.updates import OPERATIONS, Operand, Update
 
 Constant: TypeAlias = NDArray[np.float64]
@@ -98,6 +98,17 @@ def standard_form(update: Update, arrays: Sequence[NDArray[Any]]) -> StandardFor
         return _Analysis(update, arrays).form()
     except _Other as other:
         return NoForm(str(other))
+
+
+def constants_of(update: Update, arrays: Sequence[NDArray[Any]]) -> NeuronParameters:
+    """Decay, threshold and reset of a standard neuron, their means where neurons differ; else those of an IF neuron."""
+    form = standard_form(update, arrays)
+    if isinstance(form, NoForm) or form.threshold is None:
+        return NeuronParameters(1.0, 1.0, "none")
+    decay, threshold = float(np.mean(form.decay)), float(np.mean(form.threshold - form.level))
+    return (
+        NeuronParameters(decay, threshold, form.reset) if 0 <= decay <= 1 and threshold > 0 else NeuronParameters(1, 1, "none")
+    )
 
 
 def _constant(value: Any) -> Expression:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from neurodeploy.dynamics.forms import constants_of
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.updates import Update, initial_states, update_step
 from neurodeploy.graph.ops.linear import LinearNode
@@ -136,8 +137,8 @@ class CellNode(Updated, Spiking):
 
     @property
     def constants(self) -> NeuronParameters:
-        """Those of an IF neuron: three numbers do not say what an update does."""
-        return NeuronParameters(1.0, 1.0, "none")
+        """Those of the standard neuron that it is, in its own unit; of an IF neuron where it is none."""
+        return constants_of(self.update, self.arrays)
 
     def exact_range(self, inputs: Sequence[Range]) -> Range | None:  # noqa: ARG002
         self._check_exact(self.largest)
