@@ -151,6 +151,38 @@ class Update:
         return _known_binary(operand or self.output, known)
 
 
+class Program:
+    """An update in the making: `step = Program()`, `h = step("add", ("state", 0), ("input", 0))`.
+
+    A call adds an operation of operands, or of numbers, and answers where its result is.
+    """
+
+    def __init__(self) -> None:
+        self.instructions: list[Instruction] = []
+
+    def __call__(self, operation: str, *operands: Operand | float) -> Operand:
+        self.instructions.append(Instruction(operation, tuple(map(_operand, operands))))
+        return "result", len(self.instructions) - 1
+
+    def update(self, output: Operand, *states: tuple[Operand | float, Operand | float], inputs: int = 1) -> Update:
+        """The update.
+
+        Args:
+            output: its answer.
+            states: of each the value that it begins with, and where its value after the step is.
+            inputs: number of currents.
+
+        Raises:
+            UserError: see `Update`.
+        """
+        initial, following = (tuple(_operand(pair[place]) for pair in states) for place in (0, 1))
+        return Update(inputs, tuple(self.instructions), initial, following, output)
+
+
+def _operand(value: Operand | float) -> Operand:
+    return value if isinstance(value, tuple) else ("number", value)
+
+
 def _known_binary(operand: Operand, results: Sequence[bool]) -> bool:
     place, which = operand
     return results[int(which)] if place == "result" else place == "number" and which in (0, 1)
