@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from neurodeploy.app.deployment import Deployment, deploy, deployed_places
 from neurodeploy.data import DataSet, Normalization, Samples
@@ -146,10 +147,17 @@ class _Recorded(layers.Neuron):
     def __init__(self, name: str, node: ops.Spiking, spikes_of: Callable[[str], Tensor]) -> None:
         super().__init__(node.constants)
         self._name, self._spikes_of = name, spikes_of
+        cell = node if isinstance(node, ops.CellNode) else None
+        self.update = None if cell is None else cell.update
+        weight = None if cell is None else cell.recurrent
+        self.recurrent = None if weight is None else nn.Parameter(torch.from_numpy(weight.copy()), requires_grad=False)
 
-    def forward(self, current: Tensor) -> Tensor:
-        """Input current `[T, B, …]` → the artefact's spikes `[T, B, …]`."""
+    def forward(self, current: Tensor, *_others: Tensor) -> Tensor:
+        """Input currents `[T, B, …]` → the artefact's spikes `[T, B, …]`."""
         spikes = self._spikes_of(self._name)
+        if self.recurrent is not None:
+            for fired in spikes[:-1]:  # what came back: computed to be counted, as other synapses are
+                functional.linear(fired.flatten(1).to(self.recurrent), self.recurrent)
         if spikes.shape != current.shape:
             raise UserError(f"layer {self._name}: spikes {tuple(spikes.shape)} found, {tuple(current.shape)} expected")
         return spikes.to(current)

@@ -15,7 +15,7 @@ from neurodeploy_energy.report.charts import Point, Scatter
 from neurodeploy_energy.report.figures import pareto
 from neurodeploy_energy.report.formats import escape_markdown, markdown_table, table_as_csv
 from neurodeploy_energy.report.svg import drawn
-from neurodeploy_energy.report.tables import CONVENTIONS, Cell, ReportTable, energy_cell, microjoule, number
+from neurodeploy_energy.report.tables import CONVENTIONS, ReportTable, TableCell, energy_cell, microjoule, number
 
 SCHEMA_VERSION = 1
 
@@ -25,12 +25,12 @@ def table_of(outcome: Outcome, trials: tuple[Found, ...], title: str) -> ReportT
     paths = list(dict.fromkeys(path for one in outcome.found for path in one.values))
     rows = tuple(
         (
-            Cell(str(one.number), one.number),
-            Cell(f"{one.accuracy:.2f}", one.accuracy),
+            TableCell(str(one.number), one.number),
+            TableCell(f"{one.accuracy:.2f}", one.accuracy),
             energy_cell(one.uj),
-            Cell(number(one.spikes), one.spikes),
-            Cell(f"{one.test_accuracy:.2f}", one.test_accuracy),
-            Cell("front", 1) if one.front else Cell(""),
+            TableCell(number(one.spikes), one.spikes),
+            TableCell(f"{one.test_accuracy:.2f}", one.test_accuracy),
+            TableCell("front", 1) if one.front else TableCell(""),
             *(_value(one.values.get(path, "")) for path in paths),
         )
         for one in trials
@@ -136,8 +136,8 @@ def _short(paths: Sequence[str]) -> list[str]:
     return [".".join(one[-n:]) for one, n in zip(parts, depth, strict=True)]
 
 
-def _value(value: Value) -> Cell:
-    return Cell(shown(value), None if isinstance(value, str | bool) else value)
+def _value(value: Value) -> TableCell:
+    return TableCell(shown(value), None if isinstance(value, str | bool) else value)
 
 
 def _range(low: float | None, high: float | None, choices: tuple[Value, ...] | None, *, log: bool) -> str:

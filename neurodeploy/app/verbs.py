@@ -183,15 +183,15 @@ def deploy(
             names the layer.
     """
     without, code = split_code(network)
-    axes = {"batch_axis": batch_axis, "time_axis": time_axis}
-    entrance = chosen(without, **axes, steps=steps)
+    entrance = chosen(without, batch_axis=batch_axis, time_axis=time_axis, steps=steps)
     values = _tensor(samples, batch_axis)
     sequences = entrance.timed and code is None
     if values.ndim < 2 + sequences or not values.numel():
         raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
     if isinstance(code, OwnEncoding):
         code.check(values[:2])
-    stored = canonical(values, **axes, timed=sequences) if code is None else code(values)
+    given = canonical(values, batch_axis=batch_axis, time_axis=time_axis, timed=sequences)
+    stored = given if code is None else code(values)
     timed = entrance.timed
     normal = None if normalization is None else _normalization(normalization, stored.shape[2 if timed else 1])
     if normal is not None and code is not None:

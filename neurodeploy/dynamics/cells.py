@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -22,12 +23,15 @@ class Cell(nn.Module):
         largest: the most spikes that a neuron can fire in a step; None if there is no bound.
     """
 
+    recurrent: nn.Parameter | None
+    recurrent_bias: Tensor | None
+
     def __init__(
         self,
         update: Update,
-        arrays: Sequence[NDArray] = (),
-        recurrent: NDArray | None = None,
-        recurrent_bias: NDArray | None = None,
+        arrays: Sequence[NDArray[np.float32]] = (),
+        recurrent: NDArray[np.float32] | None = None,
+        recurrent_bias: NDArray[np.float32] | None = None,
         *,
         spiking: bool = True,
         largest: int | None = 1,
@@ -37,7 +41,9 @@ class Cell(nn.Module):
         for number, array in enumerate(arrays):
             self.register_buffer(f"array{number}", torch.from_numpy(array.copy()))
         self._arrays = len(arrays)
-        self.register_buffer("recurrent", None if recurrent is None else torch.from_numpy(recurrent.copy()))
+        # a weight, as other synapses have
+        weight = None if recurrent is None else nn.Parameter(torch.from_numpy(recurrent.copy()), requires_grad=False)
+        self.register_parameter("recurrent", weight)
         self.register_buffer("recurrent_bias", None if recurrent_bias is None else torch.from_numpy(recurrent_bias.copy()))
 
     @property

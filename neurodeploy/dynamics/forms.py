@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from neurodeploy.dynamics.neurons import Reset
+from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.dynamics.updates import OPERATIONS, Operand, Update
 
 Constant: TypeAlias = NDArray[np.float64]
@@ -98,6 +98,17 @@ def standard_form(update: Update, arrays: Sequence[NDArray[Any]]) -> StandardFor
         return _Analysis(update, arrays).form()
     except _Other as other:
         return NoForm(str(other))
+
+
+def constants_of(update: Update, arrays: Sequence[NDArray[Any]]) -> NeuronParameters:
+    """Decay, threshold and reset of a standard neuron, their means where neurons differ; else those of an IF neuron."""
+    form = standard_form(update, arrays)
+    if isinstance(form, NoForm) or form.threshold is None:
+        return NeuronParameters(1.0, 1.0, "none")
+    decay, threshold = float(np.mean(form.decay)), float(np.mean(form.threshold - form.level))
+    return (
+        NeuronParameters(decay, threshold, form.reset) if 0 <= decay <= 1 and threshold > 0 else NeuronParameters(1, 1, "none")
+    )
 
 
 def _constant(value: Any) -> Expression:
@@ -232,12 +243,12 @@ class _Analysis:
         if len(atoms) > _MOST_COMPARISONS:
             raise _Other("choose by many comparisons")
         total: Expression = {}
-        for values in product((0, 1), repeat=len(atoms)):
-            true = {atom for atom, value in zip(atoms, values, strict=True) if value}
+        for values in product((False, True), repeat=len(atoms)):
+            true = {atom for atom, fired in zip(atoms, values, strict=True) if fired}
             value = sum((factor for (needed, _), factor in expression.items() if needed <= true), np.zeros(()))
             case: Expression = _constant(np.asarray(holds(value), np.float64))
-            for atom, value in zip(atoms, values, strict=True):
-                case = _product(case, _fired(atom) if value else _sum(_constant(1), _times(-1, _fired(atom))))
+            for atom, fired in zip(atoms, values, strict=True):
+                case = _product(case, _fired(atom) if fired else _sum(_constant(1), _times(-1, _fired(atom))))
             total = _sum(total, case)
         return total
 

@@ -8,7 +8,7 @@ fires in one and not in the other. So an `Update` keeps each operation, and what
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from math import isfinite
 from typing import Any, Literal, TypeAlias
@@ -42,6 +42,28 @@ def _as_float32(operand: Operand) -> Operand:
     """With the number that is computed with: so an update that went through a file is the one that was written."""
     place, value = operand
     return (place, float(np.float32(value))) if place == "number" else (place, int(value))
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Numbers of operations. Choices between two values are comparisons; `others` are exponentials, roundings and the like."""
+
+    multiplications: int
+    additions: int
+    comparisons: int
+    others: int
+
+    def __str__(self) -> str:
+        """Those that there are: "2 multiplications, 1 addition"."""
+        counts = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name)}
+        return ", ".join(f"{n} {name.removesuffix('s') if n == 1 else name}" for name, n in counts.items()) or "no operation"
+
+
+_GROUPS: Mapping[str, str] = {
+    **dict.fromkeys(("mul", "div"), "multiplications"),
+    **dict.fromkeys(("add", "sub"), "additions"),
+    **dict.fromkeys(("gt", "ge", "lt", "le", "eq", "ne", "where", "maximum", "minimum"), "comparisons"),
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +126,16 @@ class Update:
         """Whether IEEE 754 says every bit of its result: libraries round exponentials and the like each in a way of its own."""
         return not any(OPERATIONS[one.operation].approximate for one in self.instructions)
 
+    @property
+    def cost(self) -> "Cost":
+        """The operations of one neuron in one step, without those on constants alone, which are computed once."""
+        groups = [
+            _GROUPS.get(one.operation, "others")
+            for one, varies in zip(self.instructions, self.varying(), strict=True)
+            if varies
+        ]
+        return Cost(*(groups.count(kind.name) for kind in fields(Cost)))
+
     def varying(self) -> tuple[bool, ...]:
         """Which results depend on inputs or states; the others are constants of the layer."""
         known: list[bool] = []
@@ -119,6 +151,38 @@ class Update:
         return _known_binary(operand or self.output, known)
 
 
+class Program:
+    """An update in the making: `step = Program()`, `h = step("add", ("state", 0), ("input", 0))`.
+
+    A call adds an operation of operands, or of numbers, and answers where its result is.
+    """
+
+    def __init__(self) -> None:
+        self.instructions: list[Instruction] = []
+
+    def __call__(self, operation: str, *operands: Operand | float) -> Operand:
+        self.instructions.append(Instruction(operation, tuple(map(_operand, operands))))
+        return "result", len(self.instructions) - 1
+
+    def update(self, output: Operand, *states: tuple[Operand | float, Operand | float], inputs: int = 1) -> Update:
+        """The update.
+
+        Args:
+            output: its answer.
+            states: of each the value that it begins with, and where its value after the step is.
+            inputs: number of currents.
+
+        Raises:
+            UserError: see `Update`.
+        """
+        initial, following = (tuple(_operand(pair[place]) for pair in states) for place in (0, 1))
+        return Update(inputs, tuple(self.instructions), initial, following, output)
+
+
+def _operand(value: Operand | float) -> Operand:
+    return value if isinstance(value, tuple) else ("number", value)
+
+
 def _known_binary(operand: Operand, results: Sequence[bool]) -> bool:
     place, which = operand
     return results[int(which)] if place == "result" else place == "number" and which in (0, 1)
@@ -130,7 +194,8 @@ def _is_binary(one: Instruction, operands: Sequence[bool]) -> bool:
     if one.operation == "where":
         return all(operands[1:])
     if one.operation == "sub":
-        return one.operands[0] == ("number", 1) and operands[1]
+        place, which = one.operands[0]
+        return place == "number" and which == 1 and operands[1]
     return OPERATIONS[one.operation].compares
 
 
@@ -195,7 +260,7 @@ def _in_torch(operation: str) -> Callable[..., Any]:
     }
     if operation in compared:
         return lambda a, b: compared[operation](a, b).to((a if isinstance(a, torch.Tensor) else b).dtype)
-    signs = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv}
+    signs = {"add": operator.add, "sub": operator.sub, "mul": operator.mul}
     if operation in signs:
         return signs[operation]
 
@@ -209,7 +274,8 @@ def _in_torch(operation: str) -> Callable[..., Any]:
 
     if operation == "where":
         return where
-    function: Callable[..., Any] = getattr(torch, operation)
+    # a number over a tensor would be the number times the reciprocal, which is rounded twice
+    function: Callable[..., Any] = torch.true_divide if operation == "div" else getattr(torch, operation)
     return lambda *values: function(*tensors(*values))
 
 

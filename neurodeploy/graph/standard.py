@@ -14,7 +14,7 @@ import numpy as np
 
 from neurodeploy.dynamics.forms import Constant, NoForm, StandardForm, standard_form
 from neurodeploy.dynamics.neurons import RESETS, NeuronParameters, Reset
-from neurodeploy.dynamics.updates import Instruction, Update
+from neurodeploy.dynamics.updates import Program, Update
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Node, Shape
@@ -84,18 +84,17 @@ def _replaced(node: ops.Updated, shape: Shape, *, arrays: bool) -> list[Node]:
 
 
 def _program(reset: Reset | None) -> Update:
-    v, x, decay, threshold = ("state", 0), ("input", 0), ("array", 0), ("array", 1)
-    h, fired, taken = ("result", 1), ("result", 2), ("result", 3)
-    steps = [Instruction("mul", (decay, v)), Instruction("add", (("result", 0), x))]
+    step = Program()
+    h = step("add", step("mul", ("array", 0), ("state", 0)), ("input", 0))
     if reset is None:
-        return Update(1, tuple(steps), (("number", 0),), (h,), h)
-    steps += [Instruction("gt", (h, threshold))]
+        return step.update(h, (0.0, h))
+    fired = step("gt", h, ("array", 1))
+    after = h
     if reset == "hard":
-        steps += [Instruction("where", (fired, ("number", 0), h))]
+        after = step("where", fired, 0.0, h)
     elif reset == "soft":
-        steps += [Instruction("mul", (threshold, fired)), Instruction("sub", (h, taken))]
-    after = h if reset == "none" else ("result", len(steps) - 1)
-    return Update(1, tuple(steps), (("number", 0),), (after,), fired)
+        after = step("sub", h, step("mul", ("array", 1), fired))
+    return step.update(fired, (0.0, after))
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,11 +47,15 @@ class NeuronLayer:
         axes: what it is called with.
         fires: whether it emits spikes; else its outputs are membrane potentials.
         leaky: whether its potential decays.
+        states: values that each neuron keeps from step to step.
+        operations: of one update, in words, where they are known; empty else.
     """
 
     axes: Axes
     fires: bool
     leaky: bool
+    states: int = 1
+    operations: str = ""
 
     def by_row(self, x: Tensor) -> tuple[Tensor, int, bool]:
         """`x` as `[R, C, …]`, the number of time steps in it (0: unknown, R is batch times steps), and whether time runs
@@ -90,7 +94,7 @@ _ALWAYS_SEVERAL = _names("PSN MaskedPSN SlidingPSN ILCBaseNode NoisyBaseNode Noi
 _CONVENTIONS = [
     NeuronConvention(
         "neurodeploy",
-        _names("Neuron Integrator"),
+        _names("Neuron Integrator Cell"),
         "time first",
         silent=_names("Integrator"),
         perfect=_names("Integrator"),
@@ -160,6 +164,10 @@ def neurons_of(module: nn.Module) -> NeuronLayer | None:
     names = {name for _, name in kinds}
     axes = convention.axes if isinstance(convention.axes, str) else convention.axes(module)
     fires = not names & convention.silent and getattr(module, "spike_fn", True) is not None
+    update = getattr(module, "update", None) if convention.package == "neurodeploy" else None
+    if update is not None:  # its operations are data
+        leaky, states = update.cost.multiplications > 0, len(update.initial)
+        return NeuronLayer(axes, getattr(module, "spiking", True), leaky, states, str(update.cost))
     return NeuronLayer(axes, fires, _leaks(module, names, convention))
 
 

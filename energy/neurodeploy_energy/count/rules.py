@@ -104,9 +104,13 @@ class Rules(SynapseRules):
         shape = tuple(rows.shape[1:])
         signal = signal_of(rows, shape)
         tally.neurons, tally.leaky = prod(shape), neurons.leaky
+        tally.states = neurons.states
+        if neurons.operations:
+            tally.notes.add(f"one update of a neuron: {neurons.operations}")
         tally.updates += output.numel()
-        current = next((one for one in inputs if isinstance(one, Tensor)), None)
-        tally.updates_active += self._active(tally, current, output, signal)
+        tensors = [one for one in inputs if isinstance(one, Tensor)]
+        currents = tensors if neurons.operations else tensors[:1]  # others are handed their states too
+        tally.updates_active += self._active(tally, _together(currents), output, signal)
         spikes = whole_numbers(signal.present.sum(1))
         if neurons.fires:
             tally.spikes += signal.nonzero
@@ -119,7 +123,7 @@ class Rules(SynapseRules):
             spikes = np.zeros_like(spikes)
             tally.notes.add("integrates and never fires")
         tally.add_rows({"spikes": spikes}, time_runs_faster=time_runs_faster)
-        self._link(name, neurons, current, prod(shape))
+        self._link(name, neurons, currents, prod(shape))
         self.fires()
 
     def _active(self, tally: Tally, current: Tensor | None, output: Tensor, signal: Signal) -> int:
@@ -131,10 +135,10 @@ class Rules(SynapseRules):
             return count_nonzero(current)
         return count_either(current, output)
 
-    def _link(self, name: str, neurons: NeuronLayer, current: Tensor | None, size: int) -> None:
-        """Note which synapses drive these neurons: by where the current came from, or else by its size."""
-        origin = None if current is None else self.provenance.of(current)
-        layers = () if origin is None or origin.role != "currents" else origin.layers
+    def _link(self, name: str, neurons: NeuronLayer, currents: list[Tensor], size: int) -> None:
+        """Note which synapses drive these neurons: by where the currents came from, or else by their size."""
+        origins = [self.provenance.of(current) for current in currents]
+        layers = [layer for one in origins if one is not None and one.role == "currents" for layer in one.layers]
         pending = [layer for layer, positions in self._pending if layer in layers or (not layers and positions == size)]
         drivers = list(dict.fromkeys(pending))
         for layer in drivers:
@@ -221,6 +225,14 @@ class Rules(SynapseRules):
         tally.effective_macs += counted.effective
         tally.outputs += outputs
         tally.notes.add("a product of two activations")
+
+
+def _together(currents: list[Tensor]) -> Tensor | None:
+    """One tensor that is 0 where all are; of currents that differ in shape, the first."""
+    first = next(iter(currents), None)
+    if first is None or len({current.shape for current in currents}) > 1:
+        return first
+    return first if len(currents) == 1 else torch.stack([current.detach() != 0 for current in currents]).any(0).to(first.dtype)
 
 
 def _row_shape(x: Tensor) -> tuple[int, ...]:

@@ -56,7 +56,7 @@ class Tally:
         calls: number of forward calls; `calls_now` of the batch that runs, `calls_most` of any batch.
         rows: samples times time steps that went through the layer.
         steps_now: time steps that the layer has seen of the batch that runs.
-        neurons: neurons of a spiking layer.
+        neurons: neurons of a spiking layer; each keeps `states` values from step to step.
         spikes: non-zero outputs of a spiking layer; `spikes_value` their Σ|value|.
         elements: number of input values of a synapse layer or a pool; of those `whole_spikes` are ±1, `graded` other whole
             numbers and `analog` no whole numbers.
@@ -90,6 +90,7 @@ class Tally:
     rows: int = 0
     steps_now: int = 0
     neurons: int = 0
+    states: int = 1
     spikes: int = 0
     spikes_value: float = 0
     elements: int = 0
@@ -226,7 +227,7 @@ def _operand_adds(tally: Tally) -> int:
 def _accesses(tally: Tally, sops: float, macs: float, adds: float, samples: int) -> MemoryAccesses:
     """See `MemoryAccesses`; means per sample."""
     if tally.kind == "neuron":
-        updates = tally.updates / samples
+        updates = tally.states * tally.updates / samples
         return MemoryAccesses(potential_reads=updates, potential_writes=updates, output_writes=tally.spikes / samples)
     if tally.kind in _READS:
         events = 0.0 if tally.all_analog else (tally.whole_spikes + tally.graded) / samples

@@ -9,7 +9,7 @@ from neurodeploy_energy.price.account import Account
 from neurodeploy_energy.price.profiles import Profile
 from neurodeploy_energy.report import svg, tables
 from neurodeploy_energy.report.charts import charts_of
-from neurodeploy_energy.report.tables import CONVENTIONS, Cell, ReportTable, caveats, microjoule, number
+from neurodeploy_energy.report.tables import CONVENTIONS, ReportTable, TableCell, caveats, microjoule, number
 
 _FOLDER = resources.files("neurodeploy_energy.report")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -91,7 +91,7 @@ def heading_cell(heading: str, *, text: bool, extra: str = "") -> str:
     return f'<th scope="col"{_text(text)}{extra}><button type="button">{escape(heading)}</button></th>'
 
 
-def cell(shown: Cell, *, text: bool, extra: str = "", share: float = 0.0) -> str:
+def cell(shown: TableCell, *, text: bool, extra: str = "", share: float = 0.0) -> str:
     """One field of a table; `share`: of the largest value of its column, as a bar."""
     value = "" if shown.value is None else f' data-value="{shown.value!r}"'
     bar = f'<span class="bar" style="width:{max(1, round(60 * share))}px"></span>' if share else ""
@@ -210,7 +210,7 @@ def _layer_table(report: Account) -> str:
         body.append(f'<tr>{"".join(cells)}<td class="note">{escape(notes.get(row[0].text, ""))}</td></tr>')
     total = counts.foot or ()
     foot = [cell(shown, text=column == 0) for column, shown in enumerate(total[:-1])]
-    foot += [cell((under.foot or (Cell(""),))[-1], text=False, extra=extra) for extra, under, _ in energies]
+    foot += [cell((under.foot or (TableCell(""),))[-1], text=False, extra=extra) for extra, under, _ in energies]
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Layer by layer"><table><thead><tr>{head}'
         f'<th class="text">note</th></tr></thead><tbody>{"".join(body)}</tbody><tfoot><tr>{"".join(foot)}<td></td></tr></tfoot>'

@@ -23,17 +23,17 @@ CONVENTIONS = (
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """What a reader sees, and the number behind it, by which a page sorts; None if there is none."""
 
     text: str
     value: float | None = None
 
 
-Row = tuple[Cell, ...]
+Row = tuple[TableCell, ...]
 
 
-NOTHING = Cell("")
+NOTHING = TableCell("")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def layers(report: Account, profile: str, *, against: bool = True) -> ReportTabl
     if baseline:
         headings.insert(_AFTER_SPIKES, "baseline spikes")
         spikes = sum(row.spikes for row in baseline.values())
-        total = (*total[:_AFTER_SPIKES], Cell(number(spikes), spikes), *total[_AFTER_SPIKES:])
+        total = (*total[:_AFTER_SPIKES], TableCell(number(spikes), spikes), *total[_AFTER_SPIKES:])
     title = f"{report.name}: per sample, mean over {report.samples:,} samples"
     return ReportTable(title, (*headings, f"µJ ({profile}, estimate)"), tuple(rows), total)
 
@@ -124,32 +124,32 @@ _AFTER_SPIKES = 1 + next(i for i, column in enumerate(COLUMNS) if column.heading
 
 
 def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float) -> Row:
-    cells = [Cell(row.name)]
+    cells = [TableCell(row.name)]
     for column in COLUMNS:
         value = column.value(row)
-        cells.append(NOTHING if value is None else Cell(column.form(value), value))
+        cells.append(NOTHING if value is None else TableCell(column.form(value), value))
     if baseline:
         other = baseline.get(row.name)
         spiking = other is not None and other.kind == "neuron"
-        cells.insert(_AFTER_SPIKES, Cell(number(other.spikes), other.spikes) if other and spiking else NOTHING)
-    return (*cells, Cell(microjoule(energy), energy))
+        cells.insert(_AFTER_SPIKES, TableCell(number(other.spikes), other.spikes) if other and spiking else NOTHING)
+    return (*cells, TableCell(microjoule(energy), energy))
 
 
 def _baseline_only(row: LayerRow) -> Row:
     """A spiking layer that only the baseline has, such as the one that RepAct replaces."""
-    spikes = Cell(number(row.spikes), row.spikes)
+    spikes = TableCell(number(row.spikes), row.spikes)
     before = (NOTHING,) * (_AFTER_SPIKES - 1)
-    return (Cell(f"{row.name} (baseline alone)"), *before, spikes, *(NOTHING,) * (len(COLUMNS) + 1 - len(before)))
+    return (TableCell(f"{row.name} (baseline alone)"), *before, spikes, *(NOTHING,) * (len(COLUMNS) + 1 - len(before)))
 
 
 def profiles(report: Account) -> ReportTable:
     """Estimated energy under every profile, against the baseline if there is one."""
     title = "estimated energy per sample, µJ"
     if report.comparison is None:
-        alone = tuple((Cell(p.name), energy_cell(report.energy(p.name).total_uj)) for p in report.profiles)
+        alone = tuple((TableCell(p.name), energy_cell(report.energy(p.name).total_uj)) for p in report.profiles)
         return ReportTable(title, ("profile", report.name), alone)
     rows = tuple(
-        (Cell(pair.profile.name), energy_cell(pair.model), energy_cell(pair.baseline), change_cell(pair.change_percent))
+        (TableCell(pair.profile.name), energy_cell(pair.model), energy_cell(pair.baseline), change_cell(pair.change_percent))
         for pair in report.comparison.energies
     )
     return ReportTable(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
@@ -171,7 +171,7 @@ def verdict_table(judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str
     rows = []
     for name, v in judged:
         cells = [
-            Cell(v.profile.name),
+            TableCell(v.profile.name),
             energy_cell(v.model_uj),
             _twin(v.dense_uj, "no MAC cost" if v.profile.mac is None else "unknown"),
             _factor(v.dense_factor),
@@ -180,8 +180,8 @@ def verdict_table(judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str
             _twin(v.quantised_uj, "unknown" if v.profile.numbers == "integer" else "no integers"),
             _factor(v.quantised_factor),
         ]
-        cells += [NOTHING if v.break_even_rate is None else Cell(percent(v.break_even_rate), v.break_even_rate)]
-        rows.append(tuple(cells if single else [Cell(name), *cells]))
+        cells += [NOTHING if v.break_even_rate is None else TableCell(percent(v.break_even_rate), v.break_even_rate)]
+        rows.append(tuple(cells if single else [TableCell(name), *cells]))
     gamma = judged[0][1].sparsity
     skipped = "computes every zero too"
     if measured:
@@ -225,7 +225,7 @@ def deployments(report: Account) -> ReportTable | None:
 
 def _part(part: str, profile: str, values: Sequence[float], form: Callable[[float], str]) -> Row:
     change = [change_cell(100 * (values[0] / values[1] - 1) if values[1] else None)] if len(values) > 1 else []
-    return (Cell(part), Cell(profile), *(Cell(form(value), value) for value in values), *change)
+    return (TableCell(part), TableCell(profile), *(TableCell(form(value), value) for value in values), *change)
 
 
 def measurements(report: Account) -> ReportTable | None:
@@ -238,18 +238,18 @@ def measurements(report: Account) -> ReportTable | None:
     )
     for measured in report.measured:
         if not isinstance(measured, Measurement):
-            rows.append((Cell(measured.device), Cell("not measured"), *(NOTHING,) * 5))
+            rows.append((TableCell(measured.device), TableCell("not measured"), *(NOTHING,) * 5))
             notes.append(f"{measured}.")
             continue
         rows.append(
             (
-                Cell(measured.device),
-                Cell(measured.counter),
+                TableCell(measured.device),
+                TableCell(measured.counter),
                 energy_cell(measured.uj),
                 energy_cell(measured.half_width),
                 energy_cell(measured.gross_uj),
-                Cell(f"{measured.idle_w:,.4g}", measured.idle_w),
-                Cell(f"{measured.repeats} × {measured.seconds:.3g} s"),
+                TableCell(f"{measured.idle_w:,.4g}", measured.idle_w),
+                TableCell(f"{measured.repeats} × {measured.seconds:.3g} s"),
             )
         )
     headings = ("device", "counter", "measured µJ", "± (95 %)", "measured µJ with idle", "measured idle W", "repeats")
@@ -262,20 +262,20 @@ def all_tables(report: Account, profile: str) -> list[ReportTable]:
     return [table for table in every if table is not None]
 
 
-def energy_cell(value: float) -> Cell:
-    return Cell(microjoule(value), value)
+def energy_cell(value: float) -> TableCell:
+    return TableCell(microjoule(value), value)
 
 
-def change_cell(value: float | None) -> Cell:
-    return NOTHING if value is None else Cell(f"{value:+.1f} %", value)
+def change_cell(value: float | None) -> TableCell:
+    return NOTHING if value is None else TableCell(f"{value:+.1f} %", value)
 
 
-def _twin(value: float | None, reason: str) -> Cell:
-    return Cell(reason) if value is None else energy_cell(value)
+def _twin(value: float | None, reason: str) -> TableCell:
+    return TableCell(reason) if value is None else energy_cell(value)
 
 
-def _factor(value: float | None) -> Cell:
-    return NOTHING if value is None else Cell(f"{value:.3g} × ({'less' if value < 1 else 'more'})", value)
+def _factor(value: float | None) -> TableCell:
+    return NOTHING if value is None else TableCell(f"{value:.3g} × ({'less' if value < 1 else 'more'})", value)
 
 
 def caveats(report: Account) -> list[str]:

@@ -17,9 +17,9 @@ from neurodeploy_energy.report.document import Answers, Estimate
 from neurodeploy_energy.report.tables import (
     CONVENTIONS,
     NOTHING,
-    Cell,
     ReportTable,
     Row,
+    TableCell,
     change_cell,
     energy_cell,
     microjoule,
@@ -39,16 +39,16 @@ def models(contest: Contest) -> ReportTable:
         standing = contest.standing(one.name, profile)
         rows.append(
             (
-                Cell(one.name),
-                Cell(str(len(one.reports)), len(one.reports)),
-                NOTHING if one.accuracy is None else Cell(f"{one.accuracy:.2f}", one.accuracy),
+                TableCell(one.name),
+                TableCell(str(len(one.reports)), len(one.reports)),
+                NOTHING if one.accuracy is None else TableCell(f"{one.accuracy:.2f}", one.accuracy),
                 _between(one.accuracy_interval(), ".2f"),
-                Cell(number(one.spikes), one.spikes),
+                TableCell(number(one.spikes), one.spikes),
                 energy_cell(standing.uj),
                 _between(standing.interval, ",.4g"),
                 change_cell(standing.change_percent),
                 _between(standing.change_interval, "+.1f"),
-                Cell("front", 1) if one.name in front else NOTHING,
+                TableCell("front", 1) if one.name in front else NOTHING,
             )
         )
     headings = (
@@ -85,7 +85,7 @@ def profiles(contest: Contest) -> ReportTable:
             s = contest.standing(one.name, profile.name)
             change = change_cell(s.change_percent)
             cells = (energy_cell(s.uj), _between(s.interval, ",.4g"), change, _between(s.change_interval, "+.1f"))
-            rows.append((Cell(profile.name), Cell(one.name), *cells))
+            rows.append((TableCell(profile.name), TableCell(one.name), *cells))
     headings = ("profile", "model", "µJ", "µJ, 95 %", f"change against {contest.baseline.name}", "change, 95 %")
     return ReportTable("estimated energy per sample under every profile, µJ", headings, tuple(rows), text=2)
 
@@ -106,9 +106,9 @@ def layers(contest: Contest) -> ReportTable:
     """Spikes of each spiking layer, against the baseline."""
     rows: list[Row] = []
     for change in contest.layers:
-        spikes = (NOTHING if n is None else Cell(number(n), n) for n in (change.spikes, change.baseline))
-        difference = NOTHING if change.difference is None else Cell(f"{change.difference:+,.1f}", change.difference)
-        rows.append((Cell(change.layer), Cell(change.model), *spikes, difference, _between(change.interval, "+,.1f")))
+        spikes = (NOTHING if n is None else TableCell(number(n), n) for n in (change.spikes, change.baseline))
+        difference = NOTHING if change.difference is None else TableCell(f"{change.difference:+,.1f}", change.difference)
+        rows.append((TableCell(change.layer), TableCell(change.model), *spikes, difference, _between(change.interval, "+,.1f")))
     headings = ("layer", "model", "spikes", f"spikes of {contest.baseline.name}", "difference", "difference, 95 %")
     return ReportTable("spikes per sample, layer by layer", headings, tuple(rows), text=2)
 
@@ -299,5 +299,5 @@ def write_contest(
     return paths
 
 
-def _between(ends: Interval | None, form: str) -> Cell:
-    return NOTHING if ends is None else Cell(f"{ends.low:{form}} to {ends.high:{form}}", ends.low)
+def _between(ends: Interval | None, form: str) -> TableCell:
+    return NOTHING if ends is None else TableCell(f"{ends.low:{form}} to {ends.high:{form}}", ends.low)

@@ -134,7 +134,7 @@ def _arrays(one: Member, content: Content, wanted: set[str]) -> dict[str, Any]:
 
 def _constants(one: Member, content: Content) -> tuple[NDArray[np.float32], ...]:
     """The constants of a cell, of which NIR's nodes hold others that follow from them."""
-    found = []
+    found: list[NDArray[np.float32]] = []
     while isinstance(array := content.metadata.get(constant_key(one.written or "", len(found))), np.ndarray):
         if array.dtype != np.float32:
             raise UserError(f"node {one.name}: a constant of type {array.dtype} found, float32 expected")

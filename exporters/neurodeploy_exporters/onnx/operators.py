@@ -415,8 +415,8 @@ def _read_cell(reader: Reader, op: onnx.NodeProto) -> ops.Node:
     if function != cell_function(node, int(op.op_type.rpartition("_r")[2])):
         raise ValueError("operators that do not belong to the update")
     for operand, state in zip(update.initial, taken, strict=False):
-        value = node.arrays[int(operand[1])] if operand[0] == "array" else initial_number(operand)
-        begins = reader.begins.get(state)
+        value: Any = node.arrays[int(operand[1])] if operand[0] == "array" else initial_number(operand)
+        begins: Any = reader.begins.get(state)
         if (value is None) != (begins is None) or (value is not None and not np.array_equal(value, begins)):
             raise ValueError("states that begin with other values")
     return node

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from neurodeploy.dynamics.forms import constants_of
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.updates import Update, initial_states, update_step
 from neurodeploy.graph.ops.linear import LinearNode
 from neurodeploy.graph.ops.operation import EXACT, Array, Call, Nodes, Range, Recurrent, Shape, Spiking, Weights, traced
+from neurodeploy.graph.ops.synapse import array
 from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
@@ -135,8 +137,8 @@ class CellNode(Updated, Spiking):
 
     @property
     def constants(self) -> NeuronParameters:
-        """Those of an IF neuron: three numbers do not say what an update does."""
-        return NeuronParameters(1.0, 1.0, "none")
+        """Those of the standard neuron that it is, in its own unit; of an IF neuron where it is none."""
+        return constants_of(self.update, self.arrays)
 
     def exact_range(self, inputs: Sequence[Range]) -> Range | None:  # noqa: ARG002
         self._check_exact(self.largest)
@@ -154,8 +156,8 @@ class MembraneNode(Updated):
 
 @traced("neurodeploy.dynamics.cells.Cell")
 def _from_torch(layer: "Cell", call: Call) -> Nodes:
-    arrays = tuple(array.cpu().numpy().copy() for array in layer.arrays)
-    weight, bias = (None if one is None else one.cpu().numpy().copy() for one in (layer.recurrent, layer.recurrent_bias))
-    both = {"name": call.name, "inputs": call.inputs, "update": layer.update, "arrays": arrays}
+    arrays = tuple(map(array, layer.arrays))
+    weight, bias = (None if one is None else array(one) for one in (layer.recurrent, layer.recurrent_bias))
+    both: dict[str, Any] = {"name": call.name, "inputs": call.inputs, "update": layer.update, "arrays": arrays}
     both |= {"recurrent": weight, "recurrent_bias": bias}
     return [CellNode(largest=layer.largest, **both) if layer.spiking else MembraneNode(**both)]

@@ -159,7 +159,7 @@ class Spiking(Recurrent):
     def constants(self) -> NeuronParameters:
         """Decay, threshold and reset, as far as three numbers say them: for reports, not for computing."""
 
-    def exact_range(self, inputs: Sequence[Range]) -> Range:  # noqa: ARG002
+    def exact_range(self, inputs: Sequence[Range]) -> Range | None:  # noqa: ARG002
         return Range(0, 1)
 
 

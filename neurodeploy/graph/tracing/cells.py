@@ -212,7 +212,7 @@ def _ordered(units: list[Unit], reads: dict[int, set[int]]) -> list[Unit]:
         for number, unit in enumerate(units)
     ]
     done: set[int] = set()
-    order = []
+    order: list[Unit] = []
     while len(order) < len(units):
         ready = [number for number in range(len(units)) if number not in done and needs[number] <= done]
         following = min(ready, key=lambda number: max(units[number].members or {units[number].position}))

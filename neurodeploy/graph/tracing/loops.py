@@ -47,10 +47,11 @@ def rolled_up(tape: Tape) -> list[Item]:
     items = _rolled(list(events), tokens)
     later = {id(value) for value in values_of(tuple(tape.answers))}
     for item in reversed(items):
-        calls = [item]
         if isinstance(item, Loop):
             item.read_later = set(later)
             calls = [call for several in item.body for call in several if call is not None]
+        else:
+            calls = [item]
         for call in calls:
             later |= {id(value) for value in values_of((call.args, call.kwargs))}
     return items

@@ -162,7 +162,7 @@ class _Rolling:
                 "has a form in a graph"
             )
         node = step.signal.node
-        if node not in self._last and not self.draft.nodes["input"].timed and _adds_up(self.draft.nodes[node]):
+        if node not in self._last and not self.draft.takes_sequences and _adds_up(self.draft.nodes[node]):
             (source,) = self.draft.nodes[node].inputs
             self._last[node] = self.draft.total(replace(step.signal, node=source), f"{node}.sum")
         if node not in self._last:
@@ -285,13 +285,15 @@ class _Rolling:
         args, kwargs = body.mapped(position, lambda reference: self._read(body, reference))
         sliced = body.step_of(position, args)
         if sliced is not None:
-            made: Sequence[TracedTensor] = [sliced]
+            made: Sequence[Signal] = [sliced]
         else:
             if any(isinstance(one, Varying) for one in _flat((args, kwargs))):
                 raise UserError(f"{event.where}: is given a number that differs from step to step")
             args, kwargs = self._alike((args, kwargs))
             made = self._answers(event, args, kwargs)
         for slot, signal in enumerate(made):
+            if isinstance(signal, Step):
+                raise UserError(f"{event.where}: takes a sequence apart in every step of a loop; take the step that is meant")
             body.made[position, slot] = signal
             self._follow_steps(body, position, slot)
 

@@ -75,12 +75,17 @@ class Draft:
         size = {"B": self.batch, "T": self.steps - signal.skip, "1": 1, "TB": both, "BT": both}
         return (*(size[axis] for axis in signal.lead), *signal.shape)
 
+    @property
+    def takes_sequences(self) -> bool:
+        """Whether samples are sequences, of which nobody knows how long others will be."""
+        return self.timed["input"]
+
     def total(self, signal: TracedTensor, name: str) -> TracedTensor:
         """The sum over all time steps of a signal, `[B, …]`.
 
         Of a static sample the steps are known, and it is their mean times their number: so it has a form wherever a mean has.
         """
-        if self.nodes["input"].timed:
+        if self.takes_sequences:
             added = self.add(ops.LowPassNode(name=self.free_name(name), inputs=(signal.node,), decay=1.0))
             made = self.add(ops.TimeMeanNode(name=self.free_name(f"{name}.last"), inputs=(added.name,), skip=-1))
         else:

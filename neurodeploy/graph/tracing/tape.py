@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, TypeAlias
 
 import torch
@@ -331,7 +332,8 @@ def _in_place(name: str, kwargs: dict[str, Any]) -> bool:
 
 def _place() -> Token:
     """The lines of code that are running, from the function of torch outwards."""
-    frame, found = sys._getframe(3), []
+    found: list[int] = []
+    frame: FrameType | None = sys._getframe(3)
     while frame is not None and frame.f_code is not record_tape.__code__:
         found += [id(frame.f_code), frame.f_lasti]
         frame = frame.f_back
