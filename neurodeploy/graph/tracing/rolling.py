@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Call
@@ -173,8 +173,7 @@ class _Rolling:
 
     def function(self, event: Event, args: Any, kwargs: Any) -> Sequence[TracedTensor]:
         """What a call of a function of signals becomes."""
-        childless = not any(True for _ in event.module.children())
-        of_layer = bool(event.path) and event.path not in self._named and childless
+        of_layer = bool(event.path) and event.path not in self._named and _is_layer(event.module)
         own = event.path if of_layer else f"{event.path}.{event.name}".lstrip(".")
         before = len(self.draft.nodes)
         call = Calling(self.draft, own, of_layer, event.where, event.answer)
@@ -265,8 +264,7 @@ class _Rolling:
 
             event = body.last(position)
             base = unit.path or "neuron"
-            childless = not any(True for _ in unit.module.children())
-            own = bool(unit.path) and unit.path not in self._named and childless
+            own = bool(unit.path) and unit.path not in self._named and _is_layer(unit.module)
             self._named.add(unit.path)
             name = self.draft.free_name(base if own or not unit.path else f"{base}.{unit.title}", layer=own)
             node = [self.draft.add(one) for one in nodes_of(body, unit, (position, slot), name, signal)][-1]
@@ -369,6 +367,11 @@ class _Rolling:
             self.values[signal.node] = torch.stack([arranged(signal, one, self.draft.batch)[0] for one in per_step]).float()
         else:
             self.values[signal.node] = arranged(signal, per_step[-1], self.draft.batch).float()
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether a module is a layer, and no container of layers: it may have a module inside that only fires, or has no weights."""
+    return not any(True for child in module.children() for _ in (*child.parameters(), *child.children()))
 
 
 def _adds_up(node: ops.Node) -> bool:
