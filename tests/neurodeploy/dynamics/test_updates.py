@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neurodeploy.dynamics.cells import Cell
-from neurodeploy.dynamics.updates import OPERATIONS, Instruction, Update, initial_states, update_step
+from neurodeploy.dynamics.updates import OPERATIONS, Cost, Instruction, Program, Update, initial_states, update_step
 from neurodeploy.io.errors import UserError
 
 VALUES = np.float32([-2.5, -1.5, -0.5, -0.3, 0.3, 0.5, 1.0, 1.5, 2.5, 1e30, 1e-30])
@@ -129,3 +129,19 @@ def test_what_a_recurrent_layer_answered_comes_back_in_the_next_step():
     x = torch.zeros(4, 1, 2)
     x[0, 0, 0] = 1
     assert layer(x)[:, 0].tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]]
+
+
+def test_a_program_writes_down_what_is_called():
+    step = Program()
+    h = step("add", V, X)
+    update = step.update(step("gt", h, 1.0), (0.0, h))
+    assert update == Update(1, INTEGRATE, (("number", 0),), (R,), ("result", 1))
+
+
+def test_the_cost_of_an_update_is_that_of_what_varies():
+    step, constant = Program(), ("array", 0)
+    h = step("add", step("mul", step("exp", constant), V), step("floor", X))
+    update = step.update(step("ge", h, constant), (0.0, step("where", step("ge", h, constant), 0.0, h)))
+    assert update.cost == Cost(multiplications=1, additions=1, comparisons=3, others=1)
+    assert str(update.cost) == "1 multiplication, 1 addition, 3 comparisons, 1 other"
+    assert str(Update(1, (), (), (), X).cost) == "no operation"
