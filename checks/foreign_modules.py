@@ -115,7 +115,7 @@ def _document(networks: list[Network], outcomes: list[Arrival]) -> dict[str, Any
 
 def _line(outcome: Arrival) -> str:
     rates = ", ".join(f"{rate:.0%}" for rate in outcome.rates.values())
-    head = f"{outcome.network}: {outcome}; {len(outcome.rates)} layers fire {rates}; {outcome.seconds:.1f} s"
+    head = f"{outcome.network}: {outcome}; layers fire {rates}; {outcome.seconds:.1f} s"
     notes = [outcome.detail, f"onnx: {outcome.onnx}" if outcome.onnx else ""]
     return "\n    ".join([head, *filter(None, notes)])
 
