@@ -38,7 +38,9 @@ def arguments() -> argparse.Namespace:
         "--record", type=Path, metavar="FOLDER", help="write the reduced copies that tests read, and compare nothing"
     )
     parser.add_argument("--environments", help="where the frameworks' are, without the framework's name at the end")
-    parser.add_argument("--output", type=Path, default=Path("docs/foreign.md"), help="with --environments: the page to write")
+    parser.add_argument(
+        "--output", type=Path, default=Path("docs/foreign.md"), help="with --environments: the page to write, if all are run"
+    )
     return parser.parse_args()
 
 
@@ -85,7 +87,7 @@ def _compared(networks: list[Network], *, as_json: bool, onnx: bool) -> int:
     for network in networks:
         outcomes.append(arrival(network, onnx=onnx))
         if not as_json:
-            print(_line(network, outcomes[-1]), flush=True)
+            print(_line(outcomes[-1]), flush=True)
     if as_json:
         print(json.dumps(_document(networks, outcomes)))
     else:
@@ -111,9 +113,9 @@ def _document(networks: list[Network], outcomes: list[Arrival]) -> dict[str, Any
     }
 
 
-def _line(network: Network, outcome: Arrival) -> str:
+def _line(outcome: Arrival) -> str:
     rates = ", ".join(f"{rate:.0%}" for rate in outcome.rates.values())
-    head = f"{network.name}: {outcome}; {len(outcome.rates)} layers fire {rates}; {outcome.seconds:.1f} s"
+    head = f"{outcome.network}: {outcome}; layers fire {rates}; {outcome.seconds:.1f} s"
     notes = [outcome.detail, f"onnx: {outcome.onnx}" if outcome.onnx else ""]
     return "\n    ".join([head, *filter(None, notes)])
 
@@ -145,20 +147,30 @@ def _everywhere(options: argparse.Namespace, frameworks: tuple[str, ...]) -> int
     documents = []
     for framework in frameworks:
         python = _python(options.environments, framework)
+        if not Path(python).exists():
+            raise SystemExit(f"error: {framework}: {python} found nowhere; `make foreign` makes the environments")
         asked = [argument for part in options.only or [] for argument in ("--only", part)]
         command = [python, "-W", "ignore", "-m", "checks.foreign_modules", "--framework", framework, *asked]
         if options.record is not None:
             subprocess.run([*command, "--record", options.record], check=True, timeout=1800)
             continue
-        done = subprocess.run([*command, "--json"], stdout=subprocess.PIPE, text=True, timeout=1800)
+        done = subprocess.run(
+            [*command, *(["--graph-only"] if options.graph_only else []), "--json"],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=1800,
+        )
         if done.returncode not in (0, 1):
             raise SystemExit(f"error: {framework}: the networks could not be run in {python}")
         documents.append(json.loads(done.stdout))
     if options.record is not None:
         return 0
-    options.output.write_text(page(documents), encoding="utf-8")
     outcomes = [_outcome(row) for document in documents for row in document["networks"]]
-    print(f"{options.output}: ", end="")
+    if options.framework is None and options.only is None and not options.graph_only:
+        options.output.write_text(page(documents), encoding="utf-8")
+        print(f"{options.output}: ", end="")
+    else:  # a page of a part would be taken for that of the whole
+        print(*(_line(outcome) for outcome in outcomes), sep="\n")
     _summary(outcomes)
     return _faulty(outcomes)
 

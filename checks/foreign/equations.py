@@ -127,12 +127,11 @@ def _alpha(given: Array, c: Constants, _: Mapping[str, Array]) -> Iterable[Array
 
 
 def _norse(
-    given: Array, c: Constants, currents: Callable[[Array, Array, Array], Array], *, leak: bool = True
+    given: Array, c: Constants, currents: Callable[[Array, Array, Array], Array], *, neurons: tuple[int, ...], leak: bool = True
 ) -> Iterable[Array]:
-    """Euler steps of dt; fires at v > v_th, then v is v_reset."""
-    first = currents(given[0], _F(0), _F(0))
-    v = np.full_like(first, c.get("v_leak", 0))
-    i = z = np.zeros_like(first)
+    """Euler steps of dt; fires at v > v_th, then v is v_reset. `currents` is given x, i and the last spikes."""
+    i = z = np.zeros((given.shape[1], *neurons), _F)
+    v = np.full_like(i, c.get("v_leak", 0))
     for x in given:
         i = currents(x, i, z)
         v = v + c["dt"] * c["tau_mem_inv"] * ((c["v_leak"] - v) + i) if leak else v + i
@@ -153,7 +152,7 @@ def _norse_box(given: Array, c: Constants, _: Mapping[str, Array]) -> Iterable[A
 
 def _norse_recurrent(given: Array, c: Constants, weights: Mapping[str, Array]) -> Iterable[Array]:
     inner, outer = weights["recurrent_weights"].T, weights["input_weights"].T
-    return _norse(given, c, lambda x, i, z: i + x @ outer + (z @ inner if np.ndim(z) else 0))
+    return _norse(given, c, lambda x, i, z: i + x @ outer + z @ inner, neurons=inner.shape[:1])
 
 
 def _norse_refractory(given: Array, c: Constants, _: Mapping[str, Array]) -> Iterable[Array]:
@@ -211,7 +210,7 @@ def _slayer(given: Array, c: Constants, _: Mapping[str, Array]) -> Iterable[Arra
 
 
 def _norse_lif(given: Array, c: Constants, _: Mapping[str, Array]) -> Iterable[Array]:
-    return _norse(given, c, lambda x, i, _: i + x)
+    return _norse(given, c, lambda x, i, _: i + x, neurons=given.shape[2:])
 
 
 _STEPS: dict[str, Callable[..., Iterable[Array]]] = {
@@ -227,7 +226,7 @@ _STEPS: dict[str, Callable[..., Iterable[Array]]] = {
     "LIFCell": _norse_lif,
     "LIF": lambda given, c, weights: (_sinabs if "spike_fn" in c else _norse_lif)(given, c, weights),
     "LIFBoxCell": _norse_box,
-    "IAFCell": lambda given, c, _: _norse(given, c, lambda x, *_: x, leak=False),
+    "IAFCell": lambda given, c, _: _norse(given, c, lambda x, *_: x, neurons=given.shape[2:], leak=False),
     "LIFRecurrentCell": _norse_recurrent,
     "LIFRecurrent": lambda given, c, weights: (_sinabs if "spike_fn" in c else _norse_recurrent)(given, c, weights),
     "LIFRefracCell": _norse_refractory,

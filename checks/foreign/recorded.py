@@ -95,12 +95,12 @@ def read(path: Path) -> Recorded:
         for layer in description["layers"]
     }
     return Recorded(
-        *(description[key] for key in ("name", "what", "framework", "called", "samples", "steps")),
-        layers,
-        weights,
-        {name: spikes[name] for name in description["spiking"]},
-        arrays["input"].astype(np.float32),
-        arrays["output"],
+        **{key: description[key] for key in ("name", "what", "framework", "called", "samples", "steps")},
+        layers=layers,
+        weights=weights,
+        spikes={name: spikes[name] for name in description["spiking"]},
+        inputs=arrays["input"].astype(np.float32),
+        output=arrays["output"],
     )
 
 

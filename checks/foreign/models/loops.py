@@ -1,10 +1,10 @@
 """Networks in plain torch whose neurons are written out in a loop over time, in the ways in which published code writes them.
 
-The equations are those of TET (Deng et al. 2022), EnOF-SNN (Guo et al. 2024) and DIET-SNN (Rathi and Roy 2021), and of five
-ways more of writing a leaky neuron down; the code was written for this suite.
+The equations are those of TET (Deng et al. 2022), EnOF-SNN (Guo et al. 2024) and DIET-SNN (Rathi and Roy 2021), and of ten
+ways more of writing a neuron down; the code was written for this suite.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -402,3 +402,121 @@ class _FedBack(_Linears):
 )
 def _fed_back(shape: Shape, width: int) -> nn.Module:
     return _FedBack(shape[0], width)
+
+
+class _Signed(_Linears):
+    """`[B, T, …]`; a spike is the positive part of a sign."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, mem2, answers = 0, 0, []
+        for t in range(x.shape[1]):
+            mem1 = 0.5 * mem1 + self.fc1(x[:, t])
+            spike1 = torch.relu(torch.sign(mem1 - 1.0))
+            mem1 = mem1 * (1 - spike1)
+            mem2 = 0.5 * mem2 + self.fc2(spike1)
+            spike2 = torch.relu(torch.sign(mem2 - 1.0))
+            mem2 = mem2 * (1 - spike2)
+            answers.append(spike2)
+        return torch.stack(answers, 1)
+
+
+@SUITE.network(
+    "signed", "spikes by sign and ReLU; samples before steps", "batch first", "sequence", layers=_TWO, fires="relu", **_MLP
+)
+def _signed(shape: Shape, width: int) -> nn.Module:
+    return _Signed(shape[0], width)
+
+
+class _StraightThrough(_Linears):
+    """A gradient by adding what is taken away again: spikes are 0 and 1 to rounding only."""
+
+    @staticmethod
+    def fire(mem: Tensor) -> Tensor:
+        soft = torch.sigmoid(4 * (mem - 1.0))
+        return (mem > 1.0).float().detach() + soft - soft.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1 = spike1 = torch.zeros(x.shape[1], self.fc1.out_features)
+        mem2 = spike2 = torch.zeros(x.shape[1], 10)
+        answers = []
+        for step in range(x.shape[0]):
+            mem1 = 0.875 * mem1 + self.fc1(x[step]) - spike1
+            spike1 = self.fire(mem1)
+            mem2 = 0.875 * mem2 + self.fc2(spike1) - spike2
+            spike2 = self.fire(mem2)
+            answers.append(spike2)
+        return torch.stack(answers)
+
+
+@SUITE.network(
+    "straight-through",
+    "spikes with a soft part that is added and taken away; subtraction by the spike before",
+    "sequence",
+    "sequence",
+    layers=_TWO,
+    fires="gt",
+    **_MLP,
+)
+def _straight_through(shape: Shape, width: int) -> nn.Module:
+    return _StraightThrough(shape[0], width)
+
+
+class _Levels(_Linears):
+    """Up to four spikes a step, by rounding and clamping, which are subtracted."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mem1, mem2 = torch.zeros(x.shape[1], self.fc1.out_features), torch.zeros(x.shape[1], 10)
+        total = torch.zeros(x.shape[1], 10)
+        for current in self.fc1(x):
+            mem1 = 0.25 * mem1 + current
+            spikes = torch.clamp(torch.round(mem1), 0, 4)
+            mem1 = mem1 - spikes
+            mem2 = 0.25 * mem2 + self.fc2(spikes)
+            counts = torch.clamp(torch.round(mem2), 0, 4)
+            mem2 = mem2 - counts
+            total = total + counts
+        return total / x.shape[0]
+
+
+@SUITE.network(
+    "levels", "up to four spikes per step, by round and clamp", "sequence", "sequence", layers=_TWO, fires="clamp", **_MLP
+)
+def _levels(shape: Shape, width: int) -> nn.Module:
+    return _Levels(shape[0], width)
+
+
+class _State(NamedTuple):
+    """Of the two layers."""
+
+    mem1: Tensor
+    mem2: Tensor
+
+
+class _Functional(_Linears):
+    """The caller hands the state on; None at first."""
+
+    def forward(self, x: Tensor, state: _State | None = None) -> tuple[Tensor, _State]:
+        if state is None:
+            state = _State(x.new_zeros(x.shape[0], self.fc1.out_features), x.new_zeros(x.shape[0], 10))
+        spike1, mem1 = self.step(self.fc1(x), state.mem1)
+        spike2, mem2 = self.step(self.fc2(spike1), state.mem2)
+        return spike2, _State(mem1, mem2)
+
+    @staticmethod
+    def step(current: Tensor, mem: Tensor, decay: float = 0.75) -> tuple[Tensor, Tensor]:
+        mem = decay * mem + (1 - decay) * current
+        spike = mem.ge(0.5).type_as(mem)
+        return spike, torch.where(spike == 1, -0.125, mem)
+
+
+@SUITE.network(
+    "functional",
+    "a function of state and input, reset to -0.125; the caller hands the state on",
+    "step with state",
+    "static",
+    layers=_TWO,
+    fires="ge",
+    **_MLP,
+)
+def _functional(shape: Shape, width: int) -> nn.Module:
+    return _Functional(shape[0], width)

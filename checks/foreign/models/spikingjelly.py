@@ -20,7 +20,8 @@ def _zoo(name: str) -> ModuleType:
     return import_module(f"spikingjelly.activation_based.model.{name}")
 
 
-sew_resnet, spikformer = _zoo("sew_resnet"), _zoo("spikformer")
+sew_resnet, spiking_resnet, spikformer = _zoo("sew_resnet"), _zoo("spiking_resnet"), _zoo("spikformer")
+parametric_lif_net = _zoo("parametric_lif_net")
 
 
 def _constants(spiking: nn.Module) -> dict[str, Any]:
@@ -93,6 +94,13 @@ class _Counted(nn.Module):
         for _ in range(1, STEPS):
             total = total + self.net(x)
         return total / STEPS
+
+
+def _scale(net: nn.Module, factor: float) -> None:
+    """Batch norms with which deep networks fire almost as much as they should, so that not much is left to search."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.constant_(module.weight, factor)
 
 
 _CNN = {"shape": (2, 16, 16), "width": 8, "small": ((1, 4, 4), 3)}
@@ -271,9 +279,36 @@ def _sew_iand(shape: Shape, width: int) -> nn.Module:
 def _sew_resnet18(_: Shape, __: int) -> nn.Module:
     net = sew_resnet.sew_resnet18(cnf="ADD", spiking_neuron=neuron.IFNode, num_classes=10)
     functional.set_step_mode(net, "m")
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.constant_(module.weight, 0.35)  # with which IF neurons fire about as much as trained ones
+    _scale(net, 0.5)
+    return net
+
+
+@SUITE.network(
+    "spiking-resnet18",
+    "Spiking ResNet-18 of its model zoo: sums before neurons",
+    "sequence",
+    "sequence",
+    shape=(3, 32, 32),
+    width=64,
+)
+def _spiking_resnet18(_: Shape, __: int) -> nn.Module:
+    net = spiking_resnet.spiking_resnet18(spiking_neuron=neuron.LIFNode, num_classes=10, v_threshold=0.7)
+    functional.set_step_mode(net, "m")
+    return net
+
+
+@SUITE.network(
+    "gesture-net",
+    "DVSGestureNet of its model zoo: five max pools, voting",
+    "sequence",
+    "sequence",
+    shape=(2, 128, 128),
+    width=6,
+)
+def _gesture_net(_: Shape, width: int) -> nn.Module:
+    net = parametric_lif_net.DVSGestureNet(channels=width, spiking_neuron=neuron.ParametricLIFNode, init_tau=2.0)
+    functional.set_step_mode(net, "m")
+    _scale(net, 2.0)
     return net
 
 
@@ -301,6 +336,5 @@ def _spikformer(shape: Shape, width: int) -> nn.Module:
     for module in net.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
-            nn.init.constant_(module.weight, 1.5)
+    _scale(net, 1.5)
     return net

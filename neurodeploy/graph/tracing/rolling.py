@@ -370,7 +370,7 @@ class _Rolling:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Whether a module is a layer, and no container of layers: it may have a module inside that only fires, or has no weights."""
+    """Whether a module is a layer, and no container of layers: what is inside of it has no weights."""
     return not any(True for child in module.children() for _ in (*child.parameters(), *child.children()))
 
 
