@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from neurodeploy.graph import ops
@@ -162,6 +163,16 @@ def _repeat(c: Calling, x: TracedTensor, *sizes: Any, **named: Any) -> TracedTen
     if not x.timed and x.lead == ("B",) and after[1:] == x.shape and after[0] % batch == 0:
         return _over_steps(c, x, after[0] // batch, ("TB",))
     return c.refuse(f"makes {after} of a tensor {c.draft.whole(x)}; repeating a static value over time alone has a form")
+
+
+@function("delayed", time_last=True)
+def _delayed(c: Calling, x: TracedTensor, steps: Any, *, axis: int) -> TracedTensor:
+    if x.name_of(axis) != "T":
+        c.refuse("delays along an axis that is not time")
+    longest, differ = int(np.max(steps)), np.min(steps) != np.max(steps)
+    if not longest:
+        return x
+    return c.node(ops.DelayNode, x, steps=longest, each=np.asarray(steps, np.int64) if differ else None)
 
 
 @function("stack")
