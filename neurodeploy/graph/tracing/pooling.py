@@ -132,7 +132,7 @@ def _maximum(c: Calling, x: TracedTensor, dim: Any = (), keepdim: bool = False) 
 def _sum(c: Calling, x: TracedTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TracedTensor:  # noqa: ARG001
     axes = _axes(c, x, dim)
     if -len(x.lead) <= min(axes) < 0:
-        if len(axes) > 1 or keepdim or x.skip or x.lead[axes[0] + len(x.lead)] != "T":
+        if len(axes) > 1 or keepdim or x.skip or x.lead[axes[0] + len(x.lead)] not in ("T", TIME_LAST):
             c.refuse("sums over the batch, or over time and other axes at once")
         return c.draft.total(x, c.draft.free_name(c.name, layer=c.of_layer))
     mean = _reduced(c, x, dim, keepdim, ops.AvgPoolNode, suffix=".mean")
