@@ -6,10 +6,13 @@ Each is a leaf of the graph tracer; together with `torch.nn`'s own layers they a
 from dataclasses import dataclass
 from math import log, prod
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from neurodeploy.dynamics.delays import delayed
 from neurodeploy.dynamics.kernels import convolution, fixed_point, low_pass, multi_step
 from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset
 from neurodeploy.dynamics.normalization import CommonStatistics
@@ -604,18 +607,17 @@ class Delay(nn.Module):
     """`y[t] = x[t − steps]`, and 0 in the first steps.
 
     Args:
-        steps: at least 1.
+        steps: at least 1; the longest, if neurons differ.
+        each: delays of its own for each neuron or channel, from 0 on: an array that broadcasts against one sample.
     """
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, each: NDArray[np.int64] | None = None) -> None:
         super().__init__()
-        self.steps = steps
+        self.steps, self.each = steps, each
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, B, …]` → `[T, B, …]`."""
-        late = torch.zeros_like(x)
-        late[self.steps :] = x[: max(0, len(x) - self.steps)]
-        return late
+        return delayed(x, self.steps if self.each is None else self.each)
 
     def extra_repr(self) -> str:
         return f"steps={self.steps}"

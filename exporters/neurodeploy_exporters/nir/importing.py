@@ -173,13 +173,18 @@ def _scale(builder: _Importer, name: str, node: Primitive, source: str) -> str:
 
 @_rule("Delay")
 def _delay(builder: _Importer, name: str, node: Primitive, source: str) -> str:
-    delay = per_channel(f"node {name}: delay", _array(name, node, "delay"), builder.shapes[source])
+    shape = builder.shapes[source]
+    delay = np.asarray(_array(name, node, "delay"), np.float64)
+    if delay.size != 1 and delay.shape != shape:
+        delay = per_channel(f"node {name}: delay", delay, shape).reshape(-1, *(1,) * (len(shape) - 1))
     steps = delay / builder.convention.dt
     whole = np.rint(steps)
-    if steps.size > 1 or not 0 <= whole[0] <= 1 << 31 or abs(steps[0] - whole[0]) > 1e-3 * max(1.0, whole[0]):
-        shown = ", ".join(f"{value:g}" for value in steps[:4])
-        raise UserError(f"node {name}: a delay of {shown} time steps found, one whole number expected; give another dt")
-    return builder.add(ops.DelayNode(name=name, inputs=(source,), steps=int(whole[0]))) if whole[0] else source
+    if not delay.size or not ((whole >= 0) & (whole <= 1 << 31) & (abs(steps - whole) <= 1e-3 * np.maximum(1.0, whole))).all():
+        shown = ", ".join(f"{value:g}" for value in steps.flat[:4])
+        raise UserError(f"node {name}: a delay of {shown} time steps found, whole numbers expected; give another dt")
+    longest, differ = int(whole.max()), bool(whole.min() != whole.max())
+    each = whole.astype(np.int64) if differ else None
+    return builder.add(ops.DelayNode(name=name, inputs=(source,), steps=longest, each=each)) if longest else source
 
 
 @_rule("Threshold")

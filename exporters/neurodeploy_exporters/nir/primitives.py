@@ -232,7 +232,8 @@ def _stepping(dt: float) -> dict[str, Value]:
 @OPERATIONS.rule(ops.DelayNode)
 def _delay(context: Context, node: ops.DelayNode) -> list[Primitive]:
     shape = context.graph.shape(node.name)
-    return [Primitive("Delay", {"delay": np.full(shape, node.steps * context.dt)}, {"steps": np.array(node.steps)})]
+    steps = np.array(node.steps) if node.each is None else node.each
+    return [Primitive("Delay", {"delay": np.broadcast_to(steps * context.dt, shape).copy()}, {"steps": steps})]
 
 
 @OPERATIONS.rule(ops.FlattenNode)

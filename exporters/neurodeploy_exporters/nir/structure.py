@@ -18,7 +18,7 @@ from neurodeploy_exporters.nir.content import Content, Primitive, grouped
 from neurodeploy_exporters.nir.primitives import OPERATIONS
 
 KEY = "neurodeploy"
-_ARRAYS = {"weight", "bias", "scale", "shift", "arrays", "recurrent", "recurrent_bias"}
+_ARRAYS = {"weight", "bias", "scale", "shift", "arrays", "recurrent", "recurrent_bias", "each"}
 
 
 class Member(BaseModel):
@@ -117,10 +117,15 @@ def _arrays(one: Member, content: Content, wanted: set[str]) -> dict[str, Any]:
         return {}
     source = content.nodes.get(one.written or "")
     stored = dict(source.fields) if isinstance(source, Primitive) else {}
+    said = source.metadata if isinstance(source, Primitive) else {}
     found: dict[str, Any] = {}
     for name in wanted:
         if name == "arrays":
             found[name] = _constants(one, content)
+            continue
+        if name == "each":
+            steps = said.get("steps")
+            found[name] = steps.astype(np.int64) if isinstance(steps, np.ndarray) and steps.ndim else None
             continue
         array = stored.get({"scale": "weight", "shift": "bias"}.get(name, name))
         if name in ("recurrent", "recurrent_bias") or (name == "bias" and not one.has_bias):

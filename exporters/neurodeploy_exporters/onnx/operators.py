@@ -18,7 +18,14 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.cells import cell_function, described, initial_number, most_spikes
 from neurodeploy_exporters.onnx.entering import normalize_function, quantize_attributes, quantize_fields, quantize_function
 from neurodeploy_exporters.onnx.reader import Reader
-from neurodeploy_exporters.onnx.recurrence import Step, low_pass_function, neuron_attributes, neuron_function, step_function
+from neurodeploy_exporters.onnx.recurrence import (
+    Step,
+    delay_function,
+    low_pass_function,
+    neuron_attributes,
+    neuron_function,
+    step_function,
+)
 from neurodeploy_exporters.onnx.writer import TRAINED_STEPS, Writer, on_grid, synapse
 
 OPERATIONS: Table[Callable[[Writer, Any], None]] = Table(
@@ -339,9 +346,19 @@ def _delay(writer: Writer, node: ops.DelayNode) -> None:
         writer.constant(f"{node.name}.{name}", np.array([value], np.int64))
         for name, value in (("first", 0), ("end", np.iinfo(np.int64).max), ("cut", -node.steps))
     )
-    writer.operator("Slice", [both, first, cut, first], node.name)
+    if node.each is None:
+        writer.operator("Slice", [both, first, cut, first], node.name)
+    else:
+        delays = writer.constant(f"{node.name}.delays", node.each)
+        writer.call(delay_function(2 + len(writer.graph.shape(node.name))), [both, x, delays], node.name)
     if writer.streaming:
         writer.operator("Slice", [both, cut, end, first], after)
+
+
+@_reads("Delay")
+def _read_delays(reader: Reader, op: onnx.NodeProto) -> ops.DelayNode:
+    each = reader.constant(op.input[2]).astype(np.int64)
+    return ops.DelayNode(name=reader.named(op), inputs=(reader.padded[op.input[0]],), steps=int(each.max()), each=each)
 
 
 @OPERATIONS.rule(ops.CellNode, ops.MembraneNode)

@@ -144,6 +144,39 @@ def low_pass_function(rank: int) -> onnx.FunctionProto:
     )
 
 
+def delay_function(rank: int) -> onnx.FunctionProto:
+    """`(both [L + T, B, …], sequence [T, B, …], delays) → late [T, B, …]`, for neurons that are not all as late.
+
+    `both` is the sequence behind the last L values before it, L the longest delay: value t of a neuron is its value t + L −
+    delay of them. Delays broadcast against one sample.
+    """
+    axes = helper.make_tensor("axes", TensorProto.INT64, [rank - 1], list(range(1, rank)))
+    members = [
+        helper.make_node("Shape", ["sequence"], ["sizes"]),
+        helper.make_node("Shape", ["sequence"], ["steps"], start=0, end=1),
+        helper.make_node("Shape", ["both"], ["all_steps"], start=0, end=1),
+        helper.make_node("Squeeze", ["all_steps"], ["end"]),
+        helper.make_node("Sub", ["all_steps", "steps"], ["longest"]),
+        helper.make_node("Squeeze", ["longest"], ["first"]),
+        helper.make_node("Constant", [], ["one"], value_int=1),
+        helper.make_node("Range", ["first", "end", "one"], ["numbers"]),
+        helper.make_node("Constant", [], ["sample"], value=axes),
+        helper.make_node("Unsqueeze", ["numbers", "sample"], ["column"]),
+        helper.make_node("Sub", ["column", "delays"], ["places"]),
+        helper.make_node("Expand", ["places", "sizes"], ["each"]),
+        helper.make_node("GatherElements", ["both", "each"], ["late"], axis=0),
+    ]
+    return helper.make_function(
+        DOMAIN,
+        f"Delay_r{rank}",
+        ["both", "sequence", "delays"],
+        ["late"],
+        members,
+        [helper.make_opsetid("", _OPSET)],
+        doc_string=delay_function.__doc__,
+    )
+
+
 def _over_time(step: onnx.GraphProto, sequence: str, made: str, states: tuple[str, str]) -> onnx.NodeProto:
     """The sequence that `step` makes of another one, and the state after it of the one before it."""
     before, after = states

@@ -176,14 +176,18 @@ def fires(h: Array, threshold: Any) -> Array:
     return (h > threshold).astype(np.float32)
 
 
-ADDED: Mapping[str, Any] = {"padding": (), "count_padding": True, "ceiling": None, "peak": None, "skip": 0}
+ADDED: Mapping[str, Any] = {"padding": (), "count_padding": True, "ceiling": None, "peak": None, "skip": 0, "each": None}
 """Fields that operations got after version 0.2, with the values that say what they said before."""
 
 
 def content(node: Operation) -> dict[str, Any]:
     """The fields of a node by name, in order, but `ADDED` ones that say nothing: so files and digests of before hold on."""
     values = {one.name: getattr(node, one.name) for one in fields(node)}
-    return {name: value for name, value in values.items() if name not in ADDED or value != ADDED[name]}
+    return {name: value for name, value in values.items() if name not in ADDED or not _says_nothing(name, value)}
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    return not isinstance(value, np.ndarray) and bool(value == ADDED[name])
 
 
 def operations() -> dict[str, type[Operation]]:

@@ -67,7 +67,7 @@ refused(
 refused("interpolate", "upsample", "grid_sample", reason="resize before the network, or use a transposed convolution")
 
 
-@function("add")
+@function("add", time_last=True)
 def _add(c: Calling, a: Any, b: Any, *, alpha: float = 1) -> TracedTensor:
     if isinstance(a, TracedTensor) and isinstance(b, TracedTensor):
         return _sum(c, a, _scaled(c, b, alpha, ".alpha"))
@@ -76,36 +76,36 @@ def _add(c: Calling, a: Any, b: Any, *, alpha: float = 1) -> TracedTensor:
     return _affine(c, b, alpha, values(a))
 
 
-@function("sub", "subtract")
+@function("sub", "subtract", time_last=True)
 def _subtract(c: Calling, a: Any, b: Any, *, alpha: float = 1) -> TracedTensor:
     return _add(c, a, b, alpha=-alpha)
 
 
-@function("rsub")
+@function("rsub", time_last=True)
 def _subtract_from(c: Calling, a: Any, b: Any, alpha: float = 1) -> TracedTensor:
     return _subtract(c, b, a, alpha=alpha)
 
 
-@function("mul", "multiply")
+@function("mul", "multiply", time_last=True)
 def _multiply(c: Calling, a: Any, b: Any) -> TracedTensor:
     if isinstance(a, TracedTensor) and isinstance(b, TracedTensor):
         return _product(c, a, b)
     return _affine(c, a, values(b), 0.0) if isinstance(a, TracedTensor) else _affine(c, b, values(a), 0.0)
 
 
-@function("div", "true_divide", "divide")
+@function("div", "true_divide", "divide", time_last=True)
 def _divide(c: Calling, a: Any, b: Any, *, rounding_mode: str | None = None) -> TracedTensor:
     if not isinstance(a, TracedTensor) or isinstance(b, TracedTensor) or rounding_mode is not None:
         c.refuse("divides by a signal, or rounds; only quotients by constants have a form in a graph")
     return _affine(c, a, 1 / values(b).astype(np.float64), 0.0)
 
 
-@function("neg", "negative")
+@function("neg", "negative", time_last=True)
 def _negative(c: Calling, x: TracedTensor) -> TracedTensor:
     return _affine(c, x, -1.0, 0.0)
 
 
-@function("addcmul")
+@function("addcmul", time_last=True)
 def _add_product(c: Calling, a: Any, b: Any, other: Any, *, value: float = 1) -> TracedTensor:
     if not (isinstance(b, TracedTensor) and not isinstance(a, TracedTensor) and not isinstance(other, TracedTensor)):
         c.refuse("adds a product that is none of a signal and constants")
@@ -141,7 +141,7 @@ def _per_channel(c: Calling, x: TracedTensor, constant: NDArray[np.float64]) -> 
     """One number per channel `[C]` of a constant that is broadcast against a signal."""
     if not x.shape:
         c.refuse("computes on a tensor without an axis of channels")
-    whole, axis = c.draft.whole(x), len(x.lead)
+    whole, axis = c.draft.whole(x), x.channel_axis
     try:
         full = np.broadcast_to(constant, whole)
     except ValueError:
@@ -152,22 +152,22 @@ def _per_channel(c: Calling, x: TracedTensor, constant: NDArray[np.float64]) -> 
     return first[:, 0].copy()
 
 
-@function("relu")
+@function("relu", time_last=True)
 def _relu(c: Calling, x: TracedTensor, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     return c.node(ops.ReluNode, x)
 
 
-@function("relu6")
+@function("relu6", time_last=True)
 def _relu6(c: Calling, x: TracedTensor, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     return c.node(ops.ReluNode, x, ceiling=6.0)
 
 
-@function("hardtanh")
+@function("hardtanh", time_last=True)
 def _hard_tanh(c: Calling, x: TracedTensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     return _clamp(c, x, min_val, max_val)
 
 
-@function("clamp", "clip")
+@function("clamp", "clip", time_last=True)
 def _clamp(c: Calling, x: TracedTensor, min: Any = None, max: Any = None) -> TracedTensor:
     low, ceiling = (_number(c, bound) for bound in (min, max))
     if low != 0 or (ceiling is not None and ceiling <= 0):
@@ -181,26 +181,26 @@ def _number(c: Calling, bound: Any) -> float | None:
     return None if bound is None else float(bound.flatten()[0] if isinstance(bound, Tensor) else bound)
 
 
-@function("clamp_min")
+@function("clamp_min", time_last=True)
 def _clamp_min(c: Calling, x: TracedTensor, min: Any) -> TracedTensor:
     return _clamp(c, x, min)
 
 
-@function("maximum")
+@function("maximum", time_last=True)
 def _maximum(c: Calling, a: Any, b: Any) -> TracedTensor:
     if isinstance(a, TracedTensor) and isinstance(b, TracedTensor):
         c.refuse("takes the larger of two signals; pooling and ReLU alone have a form in a graph")
     return _clamp(c, a, b) if isinstance(a, TracedTensor) else _clamp(c, b, a)
 
 
-@function("threshold")
+@function("threshold", time_last=True)
 def _threshold(c: Calling, x: TracedTensor, threshold: float, value: float, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     if (threshold, value) != (0, 0):
         c.refuse(f"has a threshold of {threshold} and a value of {value}; 0 and 0, a ReLU, expected")
     return c.node(ops.ReluNode, x)
 
 
-@function("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
+@function("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", time_last=True)
 def _dropout(c: Calling, x: TracedTensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     if training and p:
         c.refuse("drops values in evaluation mode too; call it with training=self.training, or use nn.Dropout")
@@ -222,12 +222,13 @@ def _dropout(c: Calling, x: TracedTensor, p: float = 0.5, training: bool = True,
     "type_as",
     "data",
     "requires_grad",
+    time_last=True,
 )
 def _same(c: Calling, x: TracedTensor, *others: Any, **options: Any) -> TracedTensor:  # noqa: ARG001
     return x
 
 
-@function("batch_norm")
+@function("batch_norm", time_last=True)
 def _batch_norm(
     c: Calling,
     x: TracedTensor,
@@ -268,7 +269,7 @@ def _instance_norm(
     return _batch_norm(c, x, running_mean, running_var, weight, bias, False, momentum, eps)
 
 
-@function("cat", "concat", "concatenate")
+@function("cat", "concat", "concatenate", time_last=True)
 def _concatenate(c: Calling, tensors: Any, dim: int = 0) -> TracedTensor:
     signals = [one for one in tensors if isinstance(one, TracedTensor)]
     axis = signals[0].sample_axis(dim)

@@ -1,6 +1,6 @@
 """The body of a loop: what each of its calls reads, of the same step, of steps before, or of what is outside."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -148,23 +148,20 @@ class Body:
             return None
         signal, index = args[0], args[1:]
         if event.name == "select":
-            entries = [slice(None)] * index[0] + [index[1]]
+            entries = [slice(None)] * (index[0] % signal.axes) + [index[1]]
         else:
             entries = list(index[0]) if isinstance(index[0], tuple) else [index[0]]
-        varying = [number for number, entry in enumerate(entries) if isinstance(entry, Varying)]
-        if not varying:
+        if not any(isinstance(entry, Varying) for entry in entries):
             return None
-        axis = varying[0]
-        others = all(entry in (slice(None), Ellipsis) for number, entry in enumerate(entries) if number != axis)
-        if len(varying) > 1 or not others or axis >= len(signal.lead) or signal.lead[axis] != "T":
+        axis, values = varying_axis(entries, signal.axes)
+        if axis is None or signal.name_of(axis) != "T":
             raise UserError(f"{event.where}: takes another part in every step, along an axis that is not time")
-        taken = list(entries[axis].values)
+        taken = list(values)
         if taken != list(range(self.steps)):
             raise UserError(
                 f"{event.where}: takes the steps {taken[:4]}… of a sequence of {self.steps}; each in order expected"
             )
-        lead = tuple(one for number, one in enumerate(signal.lead) if number != axis)
-        return TracedTensor(signal.node, lead, signal.shape)
+        return TracedTensor(signal.node, signal.step_lead(), signal.shape)
 
     def check_zero(self, reference: Past) -> None:
         """Whether a signal of steps before begins with zeros."""
@@ -340,6 +337,22 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
     return type(one) is type(other) and bool(one == other)
+
+
+def varying_axis(entries: Sequence[Any], axes: int) -> tuple[int | None, tuple[Any, ...]]:
+    """The one axis of a tensor along which an index takes something else in every step, and what; None if there is no such.
+
+    Args:
+        entries: of the index; the others must take all of their axes.
+        axes: of the tensor.
+    """
+    varying = [number for number, entry in enumerate(entries) if isinstance(entry, Varying)]
+    others = [entry for entry in entries if not isinstance(entry, Varying)]
+    if len(varying) != 1 or any(entry is not Ellipsis and entry != slice(None) for entry in others):
+        return None, ()
+    (number,) = varying
+    axis = number + axes - len(entries) if Ellipsis in entries[:number] else number
+    return axis, entries[number].values
 
 
 def flat(given: Any) -> list[Any]:

@@ -294,7 +294,7 @@ class _Writer:
         both |= {"arrays": tuple(self.arrays), "recurrent": self.recurrence[0], "recurrent_bias": self.recurrence[1]}
         if update.binary():
             return [*self.before, ops.CellNode(**both)]
-        if _counts(update):
+        if _counts(update) and _fires(update):
             return [*self.before, ops.CellNode(**both, largest=None)]
         return [*self.before, ops.MembraneNode(**both)]
 
@@ -512,6 +512,15 @@ _BACK: Operand = ("input", -1)
 
 def _distance(reference: Same | Past) -> int:
     return reference.distance if isinstance(reference, Past) else 0
+
+
+def _fires(update: Update) -> bool:
+    """Whether what it answers changes a state, as spikes do that are subtracted; the value of a state alone is no spike."""
+    reached = {update.output, *(("state", i) for i, one in enumerate(update.following) if one == update.output)}
+    for number, one in enumerate(update.instructions):
+        if not reached.isdisjoint(one.operands):
+            reached.add(("result", number))
+    return any(one in reached and one != update.output for one in update.following)
 
 
 def _counts(update: Update) -> bool:

@@ -12,10 +12,21 @@ from typing import Any, TypeAlias
 from torch import nn
 
 from neurodeploy.graph.tracing.running import full_name, overridden
+from neurodeploy.io.errors import UserError
 
 State: TypeAlias = dict[str, Any]
 Opened: TypeAlias = Callable[..., Any]
 """`(layer, state, *arguments) → answer`; the state is what the layer keeps from call to call, empty at first."""
+
+
+
+class Refusal(Exception):  # noqa: N818 - a reason without its layer, which the tracer adds
+    """Why an opened layer has no form in a graph, and what to do; raised by the function that opens it."""
+
+
+class RefusedLayerError(UserError):
+    """An opened layer has no form in a graph."""
+
 
 _OPENED: dict[str, Opened] = {}
 

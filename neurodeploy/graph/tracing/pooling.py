@@ -8,7 +8,7 @@ import numpy as np
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Shape
 from neurodeploy.graph.tracing.rules import Calling, each, function, refused
-from neurodeploy.graph.tracing.traced_tensor import TracedTensor
+from neurodeploy.graph.tracing.traced_tensor import TIME_LAST, TracedTensor
 
 refused(
     *(f"{kind}max_pool{axes}d_with_indices" for kind in ("", "adaptive_") for axes in (1, 2, 3)),
@@ -118,21 +118,21 @@ def _adapted(c: Calling, x: TracedTensor) -> Shape:
     return tuple(size // made for size, made in zip(x.shape[1:], sizes, strict=True))
 
 
-@function("mean")
+@function("mean", time_last=True)
 def _mean(c: Calling, x: TracedTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TracedTensor:  # noqa: ARG001
     return _reduced(c, x, dim, keepdim, ops.AvgPoolNode)
 
 
-@function("amax")
+@function("amax", time_last=True)
 def _maximum(c: Calling, x: TracedTensor, dim: Any = (), keepdim: bool = False) -> TracedTensor:
     return _reduced(c, x, dim, keepdim, ops.MaxPoolNode)
 
 
-@function("sum")
+@function("sum", time_last=True)
 def _sum(c: Calling, x: TracedTensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> TracedTensor:  # noqa: ARG001
     axes = _axes(c, x, dim)
     if -len(x.lead) <= min(axes) < 0:
-        if len(axes) > 1 or keepdim or x.skip or x.lead[axes[0] + len(x.lead)] != "T":
+        if len(axes) > 1 or keepdim or x.skip or x.lead[axes[0] + len(x.lead)] not in ("T", TIME_LAST):
             c.refuse("sums over the batch, or over time and other axes at once")
         return c.draft.total(x, c.draft.free_name(c.name, layer=c.of_layer))
     mean = _reduced(c, x, dim, keepdim, ops.AvgPoolNode, suffix=".mean")
@@ -173,7 +173,7 @@ def _reduced(c: Calling, x: TracedTensor, dim: Any, keepdim: bool, pool: Any, *,
 
 def _over_time(c: Calling, x: TracedTensor, axes: tuple[int, ...], keepdim: bool, pool: Any) -> TracedTensor:
     reduced = x.lead[axes[0] + len(x.lead)]
-    if len(axes) > 1 or keepdim or reduced not in ("T", "1") or pool is not ops.AvgPoolNode:
+    if len(axes) > 1 or keepdim or reduced not in ("T", "1", TIME_LAST) or pool is not ops.AvgPoolNode:
         c.refuse("reduces the batch, or time other than by its mean alone")
     if reduced == "1":
         return TracedTensor(x.node, ("B",), x.shape)

@@ -25,7 +25,7 @@ from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
 from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
 from neurodeploy.graph.tracing.entrance import Entrance
-from neurodeploy.graph.tracing.rules import FUNCTIONS, OF_A_PART, REFUSED, Calling, Draft
+from neurodeploy.graph.tracing.rules import FUNCTIONS, OF_A_PART, REFUSED, Calling, Draft, takes_name
 from neurodeploy.graph.tracing.running import (
     FACTS,
     base_of,
@@ -235,8 +235,10 @@ class _Recorder(TorchFunctionMode):
         signals = [read for read in reads if read is not None]
         if not signals:
             return result
+        calling = Calling(self.draft, path, True, self._where(""), result)
+        calling.check_time_last("", signals)
         if any(signal.skip for signal in signals):
-            Calling(self.draft, path, True, self._where(""), result).refuse_part()
+            calling.refuse_part()
         if len(signals) < len(reads):
             raise UserError(f"{self._where('')}: reads a constant beside what depends on the samples; signals alone expected")
         call = Call(
@@ -267,7 +269,9 @@ class _Recorder(TorchFunctionMode):
             call.refuse("has no form in a graph; build the layer of convolutions, linear layers, batch norm, pools and ReLU")
         if "out" in kwargs:
             call.refuse("writes into a tensor that is given as out; assign its result instead")
-        if name not in OF_A_PART and any(signal.skip for signal in map(self.signal_of, tensors_of((args, kwargs))) if signal):
+        signals = [signal for signal in map(self.signal_of, tensors_of((args, kwargs))) if signal]
+        call.check_time_last(name, signals)
+        if name not in OF_A_PART and any(signal.skip for signal in signals):
             call.refuse_part()
         try:
             answer = FUNCTIONS[name](call, *map(self._argument, args), **{k: self._argument(v) for k, v in kwargs.items()})
@@ -275,7 +279,7 @@ class _Recorder(TorchFunctionMode):
             raise
         except Exception as error:  # arguments that its rule does not take
             call.refuse(f"is called in a way that has no form in a graph ({first_line(error)})")
-        here.named = here.named or len(self.draft.nodes) > before
+        here.named = here.named or takes_name(self.draft, before)
         results = [result] if isinstance(result, Tensor) else list(result)
         signals = [answer] if isinstance(answer, TracedTensor) else list(answer)
         for tensor, signal in zip(results, signals, strict=True):

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS
-from neurodeploy.graph.tracing.body import Body, Constant, Outer, Past, Reference, Same, Step, Varying, body_of
+from neurodeploy.graph.tracing.body import Body, Constant, Outer, Past, Reference, Same, Step, Varying, body_of, varying_axis
 from neurodeploy.graph.tracing.cells import Unit, nodes_of, units_of
 from neurodeploy.graph.tracing.loops import Loop, rolled_up
-from neurodeploy.graph.tracing.rules import FUNCTIONS, REFUSED, Calling, Draft
+from neurodeploy.graph.tracing.rules import FUNCTIONS, OF_A_PART, REFUSED, Calling, Draft, takes_name
 from neurodeploy.graph.tracing.running import first_line, registered
 from neurodeploy.graph.tracing.tape import Event, Tape, Value, is_leaf, values_of
-from neurodeploy.graph.tracing.traced_tensor import TracedTensor, arranged
+from neurodeploy.graph.tracing.traced_tensor import TIME_LAST, Lead, TracedTensor, arranged
 from neurodeploy.io.errors import UserError
 
 
@@ -133,11 +133,10 @@ class _Rolling:
         made = event.results[0].tensor
         if event.name == "stack" and signal.lead == ("B",):
             dim %= made.ndim
-            leads = {0: ("T", "B"), 1: ("B", "T")}
+            leads: dict[int, Lead] = {made.ndim - 1: ("B", TIME_LAST), 0: ("T", "B"), 1: ("B", "T")}
             if dim in leads:
                 return replace(signal, lead=leads[dim])
-            axes = len(signal.shape)  # time goes behind the axes of the sample: brought to the front again
-            raise UserError(f"{event.where}: stacks time steps along axis {dim} of {axes + 2}; 0 or 1 expected")
+            raise UserError(f"{event.where}: stacks time steps along axis {dim} of {made.ndim}; 0, 1 or the last one expected")
         if event.name != "stack" and signal.lead == ("1", "B") and dim == 0:
             return replace(signal, lead=("T", "B"))
         if event.name != "stack" and signal.lead == ("B",) and dim == 0:
@@ -181,17 +180,22 @@ class _Rolling:
             call.refuse(f"has no form in a graph; {REFUSED[event.name]}")
         if event.name not in FUNCTIONS:
             call.refuse("has no form in a graph; build the layer of convolutions, linear layers, batch norm, pools and ReLU")
+        signals = [one for one in _flat((args, kwargs)) if isinstance(one, TracedTensor)]
+        call.check_time_last(event.name, signals)
+        if event.name not in OF_A_PART and any(signal.skip for signal in signals):
+            call.refuse_part()
         try:
             answer = FUNCTIONS[event.name](call, *args, **kwargs)
         except UserError:
             raise
         except Exception as error:  # arguments that its rule does not take
             call.refuse(f"is called in a way that has no form in a graph ({first_line(error)})")
-        if len(self.draft.nodes) > before:
+        if takes_name(self.draft, before):
             self._named.add(event.path)
         return [answer] if isinstance(answer, TracedTensor) else list(answer)
 
     def _leaf(self, event: Event, reads: list[TracedTensor]) -> TracedTensor:
+        Calling(self.draft, event.path, True, event.where, event.answer).check_time_last("", reads)
         call = Call(
             name=self.draft.free_name(event.path, layer=True),
             inputs=tuple(read.node for read in reads),
@@ -300,18 +304,19 @@ class _Rolling:
         event = body.last(position)
         target, index, given = body.arguments[position][0]
         entries = list(index) if isinstance(index, tuple) else [index]
-        axis = next((number for number, entry in enumerate(entries) if isinstance(entry, Varying)), None)
-        others = all(entry in (slice(None), Ellipsis) for number, entry in enumerate(entries) if number != axis)
+        axes = event.args[0].tensor.ndim
+        axis, taken = varying_axis(entries, axes)
+        leads: dict[int | None, Lead] = {axes - 1: ("B", TIME_LAST), 0: ("T", "B"), 1: ("B", "T")}
         constant = isinstance(given, Constant) or not isinstance(given, Outer | Same | Past)
-        if axis is None or axis > 1 or not others or constant or not isinstance(target, Past | Constant):
+        if axis not in leads or constant or not isinstance(target, Past | Constant):
             raise UserError(f"{event.where}: values are written into a tensor in place, other than step by step in order")
-        if list(entries[axis].values) != list(range(body.steps)):
-            raise UserError(f"{event.where}: writes the steps {entries[axis].values[:4]}…; each in order expected")
+        if list(taken) != list(range(body.steps)):
+            raise UserError(f"{event.where}: writes the steps {taken[:4]}…; each in order expected")
         signal = self._timed(self._read(body, given))
         if signal.lead != ("B",):
             raise UserError(f"{event.where}: writes a tensor with the axes {', '.join(signal.lead)} as a step")
         body.made[position, 0] = signal
-        self.follow(event.results[0], replace(signal, lead=("T", "B") if axis == 0 else ("B", "T")))
+        self.follow(event.results[0], replace(signal, lead=leads[axis]))
 
     def _read(self, body: Body, reference: Reference) -> Any:
         """What a reference of a body is, for rules."""
@@ -391,11 +396,9 @@ def _unbound(event: Event, args: Any, kwargs: Any) -> list[Signal] | None:
     if event.name not in ("unbind", "__iter__") or not isinstance(args[0], TracedTensor):
         return None
     signal = args[0]
-    dim = (args[1] if len(args) > 1 else kwargs.get("dim", 0)) % signal.axes
-    if dim >= len(signal.lead) or signal.lead[dim] != "T":
+    if signal.name_of(args[1] if len(args) > 1 else kwargs.get("dim", 0)) != "T":
         return None
-    lead = tuple(axis for number, axis in enumerate(signal.lead) if number != dim)
-    return [Step(replace(signal, lead=lead), t) for t in range(len(event.results))]
+    return [Step(replace(signal, lead=signal.step_lead()), t) for t in range(len(event.results))]
 
 
 def _flat(given: Any) -> list[Any]:

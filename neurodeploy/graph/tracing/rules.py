@@ -5,7 +5,7 @@ tensor is a constant of the module, whatever made it. It answers with the signal
 several results. What has no rule is refused, never skipped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
@@ -27,13 +27,21 @@ REFUSED: dict[str, str] = {}
 """Functions that have no form in a graph, with what to do instead."""
 OF_A_PART = frozenset(("mean",))
 """What may read a tensor that lacks its first time steps."""
+TIME_LAST_TOO: set[str] = set()
+"""What may read a tensor `[B, …, T]`: functions whose rules know that time is behind the axes of the sample, or need not."""
 
 
-def function(*names: str) -> Callable[[Rule], Rule]:
-    """Registers a rule of functions and tensor methods by their names, without module and without the `_` of those in place."""
+def function(*names: str, time_last: bool = False) -> Callable[[Rule], Rule]:
+    """Registers a rule of functions and tensor methods by their names, without module and without the `_` of those in place.
+
+    Args:
+        names: of the functions.
+        time_last: the rule also takes tensors `[B, …, T]`.
+    """
 
     def register(rule: Rule) -> Rule:
         FUNCTIONS.update(dict.fromkeys(names, rule))
+        TIME_LAST_TOO.update(names if time_last else ())
         return rule
 
     return register
@@ -71,8 +79,10 @@ class Draft:
 
     def whole(self, signal: TracedTensor) -> Shape:
         """The shape of a signal's tensor."""
-        both = self.steps * self.batch
-        size = {"B": self.batch, "T": self.steps - signal.skip, "1": 1, "TB": both, "BT": both}
+        both, steps = self.steps * self.batch, self.steps - signal.skip
+        if signal.time_last:
+            return self.batch, *signal.shape, steps
+        size = {"B": self.batch, "T": steps, "1": 1, "TB": both, "BT": both}
         return (*(size[axis] for axis in signal.lead), *signal.shape)
 
     @property
@@ -132,6 +142,14 @@ class Calling:
             "x[k:].mean(0), right after it"
         )
 
+    def check_time_last(self, name: str, signals: Iterable[TracedTensor]) -> None:
+        """Refuse a function of `[B, …, T]` whose rule expects the axes of the sample last."""
+        if name not in TIME_LAST_TOO and any(signal.time_last for signal in signals):
+            self.refuse(
+                "reads a tensor whose last axis is time, which it would take for one of the sample; bring time to the front "
+                "before it, as x.movedim(-1, 0) does"
+            )
+
     def node(
         self, kind: type[Any], *reads: TracedTensor, suffix: str = "", lead: Lead | None = None, **fields: Any
     ) -> TracedTensor:
@@ -148,6 +166,9 @@ class Calling:
         lead = signal.lead if lead is None else lead
         if shape == signal.shape:
             return TracedTensor(signal.node, lead, shape)
+        before = self.draft.nodes[signal.node]
+        if isinstance(before, ops.ReshapeNode) and self.draft.shapes[before.inputs[0]] == shape:
+            return TracedTensor(before.inputs[0], lead, shape)  # back again, as `[N]` to `[N, 1, 1]` around a convolution
         if len(shape) == 1:
             return self.node(ops.FlattenNode, signal, lead=lead, suffix=suffix)
         return self.node(ops.ReshapeNode, signal, lead=lead, suffix=suffix, shape=shape)
@@ -162,16 +183,22 @@ class Calling:
                 "T: time): samples or steps must not be mixed with other axes"
             )
         lead, shape = found
-        return self.shaped(signal, shape, lead=lead)
+        return self.shaped(signal, shape, lead=lead, suffix=".view" if signal.time_last else "")
 
     def one_lead(self, signal: TracedTensor, axes: int | None = None) -> None:
         """Refuse a tensor whose axis 1 is no axis of the sample, or (with `axes`) has another number of spatial ones."""
-        if len(signal.lead) != 1 or (axes is not None and len(signal.shape) != axes + 1):
+        first = len(signal.lead) == 1 or signal.time_last
+        if not first or (axes is not None and len(signal.shape) != axes + 1):
             expected = "" if axes is None else f" and {axes + 1} axes of the sample"
             self.refuse(
                 f"reads a tensor with the axes {', '.join(signal.lead)} and {signal.shape}; one axis of batch (and time)"
                 f"{expected} expected"
             )
+
+
+def takes_name(draft: Draft, before: int) -> bool:
+    """Whether one of the nodes after the first `before` has its layer's name; views leave it to what comes after them."""
+    return any(not name.endswith(".view") for name in list(draft.nodes)[before:])
 
 
 def values(constant: Any) -> NDArray[np.float32]:

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.tracing.rules import Calling, function, refused
-from neurodeploy.graph.tracing.traced_tensor import TracedTensor
+from neurodeploy.graph.tracing.traced_tensor import TIME_LAST, TracedTensor
 
 refused(
     "unbind", "__iter__", reason="the forward loops over an axis: over time, let layers of neurons take `[T, B, …]` at once"
@@ -15,25 +16,25 @@ refused(
 refused("flip", "roll", "gather", "index_select", "take", "masked_fill", "masked_select", reason="indexing is by slices alone")
 
 
-@function(*("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "ravel"))
+@function(*("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "ravel"), time_last=True)
 def _view(c: Calling, x: TracedTensor, *sizes: Any, **options: Any) -> TracedTensor:  # noqa: ARG001 - the result has the shape
     return c.viewed(x, tuple(c.result.shape))
 
 
-@function("permute")
+@function("permute", time_last=True)
 def _permute(c: Calling, x: TracedTensor, *dims: Any, **named: Any) -> TracedTensor:
     order = named.get("dims", dims[0] if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims)
     return _ordered(c, x, [int(dim) % x.axes for dim in order])
 
 
-@function("transpose", "swapaxes", "swapdims")
+@function("transpose", "swapaxes", "swapdims", time_last=True)
 def _transpose(c: Calling, x: TracedTensor, dim0: int, dim1: int) -> TracedTensor:
     order = list(range(x.axes))
     order[dim0], order[dim1] = order[dim1], order[dim0]
     return _ordered(c, x, order)
 
 
-@function("movedim", "moveaxis")
+@function("movedim", "moveaxis", time_last=True)
 def _move(c: Calling, x: TracedTensor, source: int, destination: int) -> TracedTensor:
     if not isinstance(source, int) or not isinstance(destination, int):
         c.refuse("moves several axes at once; use permute")
@@ -48,17 +49,20 @@ def _transposed(c: Calling, x: TracedTensor) -> TracedTensor:  # noqa: ARG001
 
 
 def _ordered(c: Calling, x: TracedTensor, order: list[int]) -> TracedTensor:
+    names = [x.name_of(axis) for axis in order]
     first = len(x.lead)
-    if sorted(order[:first]) != list(range(first)):
-        c.refuse("moves the batch or time among the axes of the sample; they stay first")
-    lead = tuple(x.lead[axis] for axis in order[:first])
-    axes = tuple(axis - first for axis in order[first:])
+    lead = tuple(names[:first])
+    if names[0] == "B" and names[-1] == "T" and not any(names[1:-1]) and len(names) > 2:
+        lead = ("B", TIME_LAST)
+    elif not all(lead):
+        c.refuse("moves the batch or time among the axes of the sample; they stay first, or time last")
+    axes = tuple(x.sample_axis(axis) for axis, name in zip(order, names, strict=True) if not name)
     if axes == tuple(range(len(axes))):
         return TracedTensor(x.node, lead, x.shape)
     return c.node(ops.PermuteNode, x, lead=lead, order=axes)
 
 
-@function("__getitem__")
+@function("__getitem__", time_last=True)
 def _item(c: Calling, x: TracedTensor, index: Any) -> TracedTensor:
     entries = list(index) if isinstance(index, tuple) else [index]
     if any(isinstance(entry, Tensor | TracedTensor | list) for entry in entries):
@@ -68,10 +72,10 @@ def _item(c: Calling, x: TracedTensor, index: Any) -> TracedTensor:
         entries.append(Ellipsis)
     at = entries.index(Ellipsis)
     entries[at : at + 1] = [slice(None)] * (x.axes - given)
-    own = [entry for entry in entries if entry is not None]
-    first, skip = len(x.lead), 0
-    for axis, entry in zip(x.lead, own[:first], strict=True):
-        later = _first_taken(entry, c.draft.steps if axis == "T" else 1) if axis in ("T", "1") else None
+    leading, own = x.parted([entry for entry in entries if entry is not None])
+    skip = 0
+    for axis, entry in zip(x.lead, leading, strict=True):
+        later = _first_taken(entry, 1 if axis == "1" else c.draft.steps) if axis in ("T", TIME_LAST, "1") else None
         if later is not None:
             skip = later
         elif entry != slice(None) and not (axis == "1" and entry in (0, -1)):
@@ -80,7 +84,7 @@ def _item(c: Calling, x: TracedTensor, index: Any) -> TracedTensor:
                 "the mean over time, of all steps or as x[k:].mean(0) of those after the first k"
             )
     bounds = []
-    for size, entry in zip(x.shape, own[first:], strict=True):
+    for size, entry in zip(x.shape, own, strict=True):
         if isinstance(entry, bool) or not isinstance(entry, int | slice):
             c.refuse(f"is indexed by {type(entry).__name__}; slices and numbers expected")
         entry = slice(entry % size, entry % size + 1) if isinstance(entry, int) else entry
@@ -104,12 +108,12 @@ def _first_taken(entry: Any, steps: int) -> int | None:
     return start if start < stop == steps and step == 1 else None
 
 
-@function("narrow")
+@function("narrow", time_last=True)
 def _narrow(c: Calling, x: TracedTensor, dim: int, start: int, length: int) -> TracedTensor:
     return _part(c, x, dim, start, start + length)
 
 
-@function("select")
+@function("select", time_last=True)
 def _select(c: Calling, x: TracedTensor, dim: int, index: int) -> TracedTensor:
     axis = x.sample_axis(dim)
     if axis < 0:
@@ -118,7 +122,7 @@ def _select(c: Calling, x: TracedTensor, dim: int, index: int) -> TracedTensor:
     return _viewed_after(c, _part(c, x, dim, start, start + 1))
 
 
-@function("chunk", "split", "split_with_sizes", "tensor_split")
+@function("chunk", "split", "split_with_sizes", "tensor_split", time_last=True)
 def _split(c: Calling, x: TracedTensor, sizes: Any, dim: int = 0) -> list[TracedTensor]:  # noqa: ARG001 - the results have them
     parts, start = [], 0
     for i, part in enumerate(c.result):
@@ -154,9 +158,21 @@ def _repeat(c: Calling, x: TracedTensor, *sizes: Any, **named: Any) -> TracedTen
         return _over_steps(c, x, after[0], ("T", "B"))
     if not x.timed and x.lead == ("B",) and x.shape[:1] == (1,) and after[0] == batch and after[2:] == x.shape[1:]:
         return _over_steps(c, c.shaped(x, x.shape[1:], suffix=".once"), after[1], ("B", "T"))
+    if not x.timed and x.lead == ("B",) and len(x.shape) > 1 and after[:-1] == (batch, *x.shape[:-1]) and x.shape[-1] == 1:
+        return _over_steps(c, c.shaped(x, x.shape[:-1], suffix=".once"), after[-1], ("B", TIME_LAST))
     if not x.timed and x.lead == ("B",) and after[1:] == x.shape and after[0] % batch == 0:
         return _over_steps(c, x, after[0] // batch, ("TB",))
     return c.refuse(f"makes {after} of a tensor {c.draft.whole(x)}; repeating a static value over time alone has a form")
+
+
+@function("delayed", time_last=True)
+def _delayed(c: Calling, x: TracedTensor, steps: Any, *, axis: int) -> TracedTensor:
+    if x.name_of(axis) != "T":
+        c.refuse("delays along an axis that is not time")
+    longest, differ = int(np.max(steps)), np.min(steps) != np.max(steps)
+    if not longest:
+        return x
+    return c.node(ops.DelayNode, x, steps=longest, each=np.asarray(steps, np.int64) if differ else None)
 
 
 @function("stack")

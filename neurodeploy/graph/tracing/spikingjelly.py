@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neurodeploy.graph.tracing.opening import State, forgets, opens
-from neurodeploy.io.errors import UserError
+from neurodeploy.graph.tracing.opening import Refusal, State, forgets, opens
 
 _Charge = Callable[[Any, Tensor, Tensor], Tensor]
 
@@ -58,9 +57,7 @@ def _parametric_node(layer: Any, state: State, x: Tensor) -> Tensor:
 
 def _fired(layer: Any, state: State, x: Tensor, charge: _Charge) -> Tensor:
     if not getattr(layer.surrogate_function, "spiking", True):
-        raise UserError(
-            f"{type(layer).__name__}: its surrogate function answers no spikes (spiking=False); set spiking=True to deploy it"
-        )
+        raise Refusal("its surrogate function answers no spikes (spiking=False); set spiking=True to deploy it")
     if layer.step_mode == "s":
         return _step(layer, state, x, charge)
     return torch.stack([_step(layer, state, x[t], charge) for t in range(len(x))])

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.graph import ops
-from neurodeploy.graph.tracing import sinabs, snntorch, spikingjelly  # noqa: F401 - register how their layers are opened
+from neurodeploy.graph.tracing import sinabs, slayer, snntorch, spikingjelly  # noqa: F401 - register how their layers are opened
 from neurodeploy.graph.tracing.body import Step
 from neurodeploy.graph.tracing.entrance import Entrance
 from neurodeploy.graph.tracing.loops import Loop, rolled_up
-from neurodeploy.graph.tracing.opening import forget, tell_sizes
+from neurodeploy.graph.tracing.opening import RefusedLayerError, forget, tell_sizes
 from neurodeploy.graph.tracing.recording import Recording, check_callable, needed
 from neurodeploy.graph.tracing.rolling import Rolled, roll
 from neurodeploy.graph.tracing.rules import Draft
@@ -61,6 +61,8 @@ def record_steps(network: nn.Module, samples: Tensor, entrance: Entrance, *, kee
     hands_on = steps is not None and _takes_state(network)
     try:
         tape = record_tape(copied, calls, hands_on=hands_on)
+    except RefusedLayerError:
+        raise
     except UserError as error:
         if steps is not None:
             raise

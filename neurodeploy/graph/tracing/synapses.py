@@ -6,6 +6,8 @@ import numpy as np
 from torch import Tensor
 
 from neurodeploy.graph import ops
+from neurodeploy.graph.ops import Shape
+from neurodeploy.graph.ops.operation import Weights
 from neurodeploy.graph.ops.synapse import array
 from neurodeploy.graph.tracing.rules import Calling, each, function
 from neurodeploy.graph.tracing.traced_tensor import TracedTensor
@@ -17,7 +19,7 @@ def _constants(c: Calling, weight: Any, bias: Any) -> dict[str, Any]:
     return {"weight": array(weight), "bias": None if bias is None else array(bias)}
 
 
-@function("conv1d", "conv2d", "conv3d")
+@function("conv1d", "conv2d", "conv3d", time_last=True)
 def _convolution(
     c: Calling,
     x: Any,
@@ -32,8 +34,17 @@ def _convolution(
     if not isinstance(x, TracedTensor):
         c.refuse("convolves a constant with something that depends on the samples")
     axes = weight.ndim - 2
+    geometry = {"stride": each(stride, axes), "dilation": each(dilation, axes)}
+    if not isinstance(padding, str):
+        geometry["padding"] = each(padding, axes)
+    if x.time_last:
+        fields["weight"], geometry = _without_time(c, fields["weight"], geometry)
+        axes -= 1
     c.one_lead(x, axes)
-    spread = each(dilation, axes)
+    spread, padding = geometry["dilation"], geometry.get("padding", padding)
+    weight = fields["weight"]
+    if x.time_last and groups == 1 and x.shape[1:] == weight.shape[2:] and not np.any(geometry.get("padding", 0)):
+        return _whole_window(c, x, fields)
     if padding == "same":
         totals = [d * (k - 1) for d, k in zip(spread, weight.shape[2:], strict=True)]
         both = tuple(total // 2 for total in totals)
@@ -42,10 +53,27 @@ def _convolution(
             x, both = c.node(ops.PadNode, x, suffix=".pad", pads=pads), (0,) * axes
     else:
         both = (0,) * axes if padding == "valid" else each(padding, axes)
-    return c.node(ops.ConvNode, x, **fields, stride=each(stride, axes), padding=both, dilation=spread, groups=groups)
+    return c.node(ops.ConvNode, x, **fields, stride=geometry["stride"], padding=both, dilation=spread, groups=groups)
 
 
-@function("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def _without_time(c: Calling, weight: Weights, geometry: dict[str, Shape]) -> tuple[Weights, dict[str, Shape]]:
+    """Kernel and geometry of a convolution over `[B, C, …, T]` that keeps the steps apart, without the axis of time."""
+    plain = {"stride": 1, "padding": 0, "output_padding": 0}
+    wrong = [f"{name} {value[-1]}" for name, value in geometry.items() if value[-1] != plain.get(name, value[-1])]
+    if weight.shape[-1] != 1 or wrong:
+        found = wrong[0] if weight.shape[-1] == 1 else f"a kernel of {weight.shape[-1]} steps"
+        c.refuse(f"convolves over time, its last axis, with {found}; a kernel of one step, stride 1 and no padding expected")
+    return weight[..., 0].copy(), {name: value[:-1] for name, value in geometry.items()}
+
+
+def _whole_window(c: Calling, x: TracedTensor, fields: dict[str, Any]) -> TracedTensor:
+    """A convolution whose kernel is as large as the sample is a linear layer of it."""
+    weight = fields["weight"].reshape(len(fields["weight"]), -1)
+    made = c.node(ops.LinearNode, c.shaped(x, (weight.shape[1],), suffix=".view"), weight=weight, bias=fields["bias"])
+    return c.shaped(made, (len(weight), *(1,) * (len(x.shape) - 1)), suffix=".view")
+
+
+@function("conv_transpose1d", "conv_transpose2d", "conv_transpose3d", time_last=True)
 def _transposed(
     c: Calling,
     x: Any,
@@ -58,9 +86,13 @@ def _transposed(
     dilation: Any = 1,
 ) -> TracedTensor:
     fields, axes = _constants(c, weight, bias), weight.ndim - 2
+    given: dict[str, Any] = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
+    geometry = {name: each(value, axes) for name, value in given.items()}
+    if x.time_last:
+        fields["weight"], geometry = _without_time(c, fields["weight"], geometry)
+        axes -= 1
     c.one_lead(x, axes)
-    geometry: dict[str, Any] = {"stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation}
-    fields |= {name: each(value, axes) for name, value in geometry.items()}
+    fields |= geometry
     return c.node(ops.ConvTransposeNode, x, **fields, groups=groups)
 
 
@@ -98,7 +130,7 @@ def _affine_product(c: Calling, bias: Any, a: Any, b: Any, *, beta: float = 1, a
     return _linear(c, a, alpha * b.T, beta * bias)
 
 
-@function("pad")
+@function("pad", time_last=True)
 def _pad(c: Calling, x: TracedTensor, pad: Any, mode: str = "constant", value: float | None = None) -> TracedTensor:
     sizes = [int(size) for size in pad]
     if mode != "constant":
@@ -106,10 +138,9 @@ def _pad(c: Calling, x: TracedTensor, pad: Any, mode: str = "constant", value: f
     if value:
         c.refuse(f"pads with {value}, zeros expected")
     pairs = list(zip(sizes[0::2], sizes[1::2], strict=True))[::-1]  # torch names the last axis first
-    beyond = len(pairs) - len(x.shape)
-    if beyond > 0 and any(pair != (0, 0) for pair in pairs[:beyond]):
+    leading, pairs = x.parted([(0, 0)] * (x.axes - len(pairs)) + pairs)
+    if np.any(leading):
         c.refuse("pads the batch or time; axes of the sample expected")
-    pairs = [(0, 0)] * -beyond + pairs[max(0, beyond) :]
     if any(size < 0 for pair in pairs for size in pair):
         starts = tuple(max(0, -before) for before, _ in pairs)
         stops = tuple(size - max(0, -after) for size, (_, after) in zip(x.shape, pairs, strict=True))

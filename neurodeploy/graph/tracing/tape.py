@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from neurodeploy.graph.ops.operation import LAYERS
-from neurodeploy.graph.tracing.opening import Memory, opened
+from neurodeploy.graph.tracing.opening import Memory, Refusal, RefusedLayerError, opened
 from neurodeploy.graph.tracing.running import (
     FACTS,
     base_of,
@@ -269,7 +269,10 @@ class _Taping(TorchFunctionMode):
                     return self._leaf(path, module, own, args, kwargs)
                 if inner is None:
                     return own(*args, **kwargs)
-                answer = inner(module, self.memory.of(module), *args, **kwargs)
+                try:
+                    answer = inner(module, self.memory.of(module), *args, **kwargs)
+                except Refusal as reason:
+                    raise RefusedLayerError(f"{self._where('')}: {reason}") from None
                 self.tape.layers.setdefault(path, []).append(next(tensors_of(answer)))
                 return answer
             except Exception:

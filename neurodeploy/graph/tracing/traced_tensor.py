@@ -1,8 +1,9 @@
 """What a tensor of a running module is in the graph: which node's output, and which of its axes are time and batch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from torch import Tensor
 
@@ -14,6 +15,7 @@ Lead: TypeAlias = tuple[str, ...]
 `("B", TIME_LAST)` alone has an axis behind those of the sample.
 """
 TIME_LAST = "…T"
+One = TypeVar("One")
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,41 @@ class TracedTensor:
         return any("T" in axis for axis in self.lead)
 
     @property
+    def time_last(self) -> bool:
+        """Whether the tensor is `[B, …, T]`."""
+        return self.lead[-1:] == (TIME_LAST,)
+
+    @property
     def axes(self) -> int:
         """Of the tensor."""
         return len(self.lead) + len(self.shape)
 
+    @property
+    def channel_axis(self) -> int:
+        """Number of the first axis of a sample among those of the tensor."""
+        return 1 if self.time_last else len(self.lead)
+
     def sample_axis(self, dim: int) -> int:
-        """Number of an axis of the tensor among those of a sample; negative for one of the first axes."""
-        return dim % self.axes - len(self.lead)
+        """Number of an axis of the tensor among those of a sample; negative for batch and time, counted from the end of `lead`."""
+        axis = dim % self.axes
+        if self.time_last:
+            return -1 if axis == self.axes - 1 else axis - 1 if axis else -2
+        return axis - len(self.lead)
+
+    def name_of(self, dim: int) -> str:
+        """"B", "T", "1" or the like for an axis of the tensor; empty for one of a sample."""
+        axis = self.sample_axis(dim)
+        return "" if axis >= 0 else "T" if self.lead[axis] == TIME_LAST else self.lead[axis]
+
+    def parted(self, per_axis: Sequence[One]) -> tuple[list[One], list[One]]:
+        """Of one thing for each axis of the tensor those of the axes of `lead`, and those of the axes of a sample."""
+        if self.time_last:
+            return [per_axis[0], per_axis[-1]], list(per_axis[1:-1])
+        return list(per_axis[: len(self.lead)]), list(per_axis[len(self.lead) :])
+
+    def step_lead(self) -> Lead:
+        """The first axes of one step."""
+        return tuple(axis for axis in self.lead if axis not in ("T", TIME_LAST))
 
 
 def arranged(signal: TracedTensor, tensor: Tensor, batch: int) -> Tensor:
@@ -71,6 +101,9 @@ def regrouped(signal: TracedTensor, before: Shape, after: Shape, batch: int) -> 
         after: the shape that it gets.
         batch: B.
     """
+    if signal.time_last:
+        alike = after[:1] == before[:1] and after[-1:] == before[-1:] and len(after) > 1
+        return (signal.lead, after[1:-1]) if alike and prod(after[1:-1]) == prod(signal.shape) else None
     whole = prod(before[: len(signal.lead)])
     steps = whole // batch
     forms: dict[Lead, Shape]

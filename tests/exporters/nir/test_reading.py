@@ -170,7 +170,7 @@ def test_a_shape_that_a_file_does_not_tell_comes_from_what_reads_the_input_or_is
         ({"n": lif(5)}, {}, None),
         ({"n": lif(3)}, {"convention": "xyz"}, "convention 'xyz': not known; there are: nir, spikingjelly, snntorch, norse"),
         ({"n": lif(3)}, {"dt": -1.0}, "dt: -1.0 found, a positive number expected"),
-        ({"n": nir.Delay(np.full(3, 0.5 * DT))}, {}, r"node n: a delay of 0\.5 time steps found, one whole number expected"),
+        ({"n": nir.Delay(np.full(3, 0.5 * DT))}, {}, r"node n: a delay of 0\.5 time steps found, whole numbers expected"),
         ({"n": nir.Scale(np.arange(4.0))}, {}, r"node n: scale: shape \(4,\) found, \(3,\) expected"),
         ({"n": affine(3, 7)}, {}, r"node n: input of shape \(3,\) found, \(7,\) expected"),
         ({"n": nir.Threshold(np.zeros(3))}, {}, "node n: threshold of 0 found, a positive one expected"),
