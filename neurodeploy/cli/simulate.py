@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import AsJson, refuse
+from neurodeploy.cli.choices import AsJson, refuse, sample_shape
 from neurodeploy.cli.console import err, out
 from neurodeploy.io.errors import UserError
 
@@ -34,7 +34,7 @@ def command(
     reset_offset: Annotated[int, typer.Option(min=0, help="Step of the first block's first reset.")] = 0,
     message_bits: Annotated[int, typer.Option(min=0, max=32, help="0: any non-zero input is one spike.")] = 0,
     skip_layers: Annotated[int, typer.Option(min=0, help="`.net`: layer of the file to begin with.")] = 0,
-    num_layers: Annotated[int | None, typer.Option(min=1, help="`.net`: layer to stop before.", show_default=False)] = None,
+    num_layers: Annotated[int | None, typer.Option(min=1, help="`.net`: read only so many layers.", show_default=False)] = None,
     input_shape: Annotated[
         str | None, typer.Option(help="C,H,W of a sample where the input file has another form.", show_default=False)
     ] = None,
@@ -49,12 +49,15 @@ def command(
 
     if reset_interval is None:
         refuse(ctx, ("reset_offset",), "belongs to --reset-interval")
-    sample_shape = _shape(input_shape)
-    part: dict[str, Any] = {"skip_layers": skip_layers, "num_layers": num_layers, "input_shape": sample_shape}
+    shape = sample_shape(input_shape)
+    part: dict[str, Any] = {"skip_layers": skip_layers, "num_layers": num_layers, "input_shape": shape}
     circuit = is_circuit(network)
-    if circuit and (skip_layers, num_layers, sample_shape) != (0, None, None):
+    if circuit and (skip_layers, num_layers, shape) != (0, None, None):
         raise UserError(f"{network}: a circuit, which tells its shape and runs whole; leave out {', '.join(_PART)}")
-    run = partial(simulate_circuit, read_circuit(network)) if circuit else partial(simulate, read(network), **part)
+    if circuit:
+        run = partial(simulate_circuit, read_circuit(network))
+    else:
+        run = partial(simulate, read(network, num_layers=num_layers), **part)
     arrays = read_arrays(samples)
     if array not in arrays:
         raise UserError(
@@ -89,12 +92,3 @@ def command(
         with atomic_file(output) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **recorded)
         (err if as_json else out).print(f"{output}: {len(recorded)} arrays written")
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError:
-        raise UserError(f"--input-shape: {text} found, numbers such as 3,32,32 expected") from None

@@ -5,7 +5,7 @@ Loihi 2", technology brief 2021 (128 cores of 8192 neurons on a chip; Kapoho Poi
 world's largest neuromorphic system", 2024 (Hala Point: 128 billion synapses).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import TypeAlias
@@ -72,7 +72,7 @@ class CubaConstants:
     Attributes:
         i_decay: 0 … 4096, share of the synaptic current lost per step in 1/4096; one number, or one per channel.
         v_decay: the same for the membrane potential.
-        threshold: `vThMant`; a spike is fired when `v > 64 · threshold`.
+        threshold: `vThMant`; a spike is fired when `v > 64 · threshold`; one number, or one per channel.
 
     Raises:
         UserError: a value is outside its range.
@@ -80,14 +80,25 @@ class CubaConstants:
 
     i_decay: int | Integers
     v_decay: int | Integers
-    threshold: int
+    threshold: int | Integers
 
     def __post_init__(self) -> None:
-        for field, decay in (("iDecay", self.i_decay), ("vDecay", self.v_decay)):
-            check_range(field, decay, 0, 4096)
-            if np.ndim(decay) > 1:
-                raise UserError(f"{field}: shape {np.shape(decay)} found, one number or one per channel expected")
-        check_range("vThMant", self.threshold, 0, (1 << 24) - 1)
+        for field, value, largest in self._fields():
+            check_range(field, value, 0, largest)
+            if np.ndim(value) > 1:
+                raise UserError(f"{field}: shape {np.shape(value)} found, one number or one per channel expected")
+
+    def check_channels(self, channels: int) -> None:
+        """Raises UserError unless each constant is one number or has one value per channel."""
+        for field, value, _ in self._fields():
+            if np.shape(value) not in ((), (channels,)):
+                raise UserError(f"{field}: shape {np.shape(value)} found, one number or ({channels},) expected")
+
+    def _fields(self) -> Iterator[tuple[str, int | Integers, int]]:
+        """Name in a file, value and largest value of every constant."""
+        yield "iDecay", self.i_decay, 4096
+        yield "vDecay", self.v_decay, 4096
+        yield "vThMant", self.threshold, (1 << 24) - 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,7 +121,7 @@ class InputLayer:
         for field, value in (("weight", self.weight), ("bias", self.bias)):
             check_range(field, value, -_FLOAT32, _FLOAT32)
         if self.neuron is not None:
-            check_decays(self.neuron, self.shape[0])
+            self.neuron.check_channels(self.shape[0])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -132,7 +143,7 @@ class ConvLayer(Convolution):
         if self.shape[0] != len(self.weight):
             raise UserError(f"shape: {self.shape[0]} channels found, but the weight has {len(self.weight)} output channels")
         check_bias(self.bias, ((self.shape[0],), self.shape))
-        check_decays(self.neuron, self.shape[0])
+        self.neuron.check_channels(self.shape[0])
 
     @property
     def connection(self) -> Convolution:
@@ -169,7 +180,7 @@ class DenseLayer:
             raise UserError(f"weight_rec: shape {self.weight_rec.shape} found, ({outputs}, {outputs}) expected")
         _check_dense_weights(self.weight, self.weight_rec)
         check_bias(self.bias, (self.shape,))
-        check_decays(self.neuron, outputs)
+        self.neuron.check_channels(outputs)
         if np.shape(self.delay) not in ((), (outputs,), (self.weight.shape[1],), self.weight.shape):
             raise UserError(
                 f"delay: shape {np.shape(self.delay)} found, one number, ({outputs},), ({self.weight.shape[1]},) or "
@@ -205,7 +216,24 @@ class FlattenLayer:
         return (prod(shape),)
 
 
-Layer: TypeAlias = InputLayer | ConvLayer | DenseLayer | FlattenLayer
+@dataclass(frozen=True, eq=False)
+class AverageLayer:
+    """The mean spikes of groups of neurons, `(C, H, W)` or `(N,)` → `(groups,)` in C order; a host computes it, no neurons do.
+
+    Attributes:
+        groups: number of groups, which are equally large.
+    """
+
+    groups: int
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the output for an input of `shape`."""
+        if prod(shape) % self.groups:
+            raise UserError(f"shape: {self.groups} groups found, a divisor of the {prod(shape)} neurons before them expected")
+        return (self.groups,)
+
+
+Layer: TypeAlias = InputLayer | ConvLayer | DenseLayer | FlattenLayer | AverageLayer
 Spiking: TypeAlias = InputLayer | ConvLayer | DenseLayer
 
 
@@ -216,13 +244,6 @@ def check_bias(bias: Integers | None, shapes: tuple[Shape, ...]) -> None:
     if bias.shape not in shapes:
         raise UserError(f"bias: shape {bias.shape} found, {' or '.join(map(str, shapes))} expected")
     check_range("bias", bias, -_INT16, _INT16 - 1)
-
-
-def check_decays(neuron: CubaConstants, channels: int) -> None:
-    """Raises UserError unless each decay is one number or has one value per channel."""
-    for field, decay in (("iDecay", neuron.i_decay), ("vDecay", neuron.v_decay)):
-        if np.shape(decay) not in ((), (channels,)):
-            raise UserError(f"{field}: shape {np.shape(decay)} found, one number or ({channels},) expected")
 
 
 def _check_dense_weights(weight: Integers, weight_rec: Integers | None) -> None:

@@ -14,6 +14,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit, Population, Synapse
 from neurodeploy_exporters.lava.connection import Convolution, Integers, Matrix, Shape, check_range
 from neurodeploy_exporters.lava.layers import (
+    AverageLayer,
     ConvLayer,
     CubaConstants,
     DenseLayer,
@@ -145,6 +146,8 @@ class Network:
         for position, layer in enumerate(self.layers):
             if position and isinstance(layer, InputLayer):
                 raise UserError(f"/layer/{position}: input entry found; it can only be layer 0")
+            if isinstance(layer, AverageLayer) and position + 1 < len(self.layers):
+                raise UserError(f"/layer/{position}: average found; it can only be the last layer")
         self.check_shapes(self.input_shape)
         check_sizes(block.layer.shape for block in self.blocks())
         check_synapses((layer.connection, layer.shape) for layer in self.layers if isinstance(layer, ConvLayer | DenseLayer))
@@ -202,7 +205,7 @@ class Network:
         """Shape that enters layer number `count`; None where unknown."""
         shape = self.input_shape
         for layer in self.layers[:count]:
-            if not isinstance(layer, FlattenLayer):
+            if not isinstance(layer, FlattenLayer | AverageLayer):
                 shape = layer.shape
             elif shape is not None:
                 shape = layer.output_shape(shape)
@@ -213,7 +216,7 @@ class Network:
         spiking = [
             (position, layer)
             for position, layer in enumerate(self.layers)
-            if not isinstance(layer, FlattenLayer) and layer.neuron is not None
+            if not isinstance(layer, FlattenLayer | AverageLayer) and layer.neuron is not None
         ]
         return tuple(NetBlock(index, position, layer) for index, (position, layer) in enumerate(spiking))
 
@@ -281,6 +284,8 @@ def _check_chain(network: Network) -> None:
             raise UserError(f"{where}, which netx drops; flatten the input on the host")
     for position, layer in enumerate(network.layers):
         where = f"/layer/{position}"
+        if isinstance(layer, AverageLayer):
+            raise UserError(f"{where}: average found, which no neurons compute; average the spikes on the host")
         if isinstance(layer, ConvLayer | DenseLayer):
             _check_weight(f"{where}/weight", layer.weight)
             if isinstance(layer, DenseLayer) and layer.weight_rec is not None:

@@ -14,7 +14,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, GradedTensor, Manifest, Piece, SpikingLayer, read_bundle
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import read_circuit
-from neurodeploy_exporters.lava.layers import ConvLayer
+from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer
 from neurodeploy_exporters.lava.netfile import read
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.pipeline import run_sequence
@@ -148,14 +148,16 @@ def _synapse_names(manifest: Manifest, layer: str, count: int) -> list[str]:
     return [name if not copy else f"{name}.parallel{copy + 1}" for name, n in parallel.items() for copy in range(n)]
 
 
-def open_circuit(path: Path) -> Circuit:
+def open_circuit(path: Path, *, input_shape: Shape | None = None, num_layers: int | None = None) -> Circuit:
     """Read the network that a chip is to run.
 
     Args:
         path: the folder of a Lava bundle, or a file whose name ends in `.net` or `.circuit`.
+        input_shape: of one sample and step, for a `.net` file that does not tell; the smallest that fits if None.
+        num_layers: of a `.net` file, read the first so many layers alone.
 
     Raises:
-        UserError: it is none of these, or damaged.
+        UserError: it is none of these, or damaged, or tells another input shape.
     """
     if path.is_dir():
         bundle = read_bundle(path)
@@ -164,16 +166,24 @@ def open_circuit(path: Path) -> Circuit:
             raise UserError(f"{path}: a bundle for {bundle.manifest.target} found; one for Loihi expected (--target lava)")
         path = bundle.path(body.file)
     if path.suffix == ".circuit":
-        return read_circuit(path)
+        circuit = read_circuit(path)
+        if num_layers is not None or input_shape not in (None, circuit.input_shape):
+            raise UserError(f"{path}: a circuit, which tells its shape {circuit.input_shape} and runs whole")
+        return circuit
     if path.suffix != ".net":
         raise UserError(f"{path}: a bundle's folder, or a file that ends in .net or .circuit, expected")
-    network = read(path)
-    return network.circuit(input_shape=network.input_shape or _smallest_input(network))
+    network = read(path, num_layers=num_layers)
+    try:
+        return network.circuit(input_shape=input_shape or network.input_shape or smallest_input(network))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
-def _smallest_input(network: Network) -> Shape | None:
-    """Of a network that begins with a convolution and does not tell: rows and columns that no neuron reads are left out."""
-    first = network.layers[0]
+def smallest_input(network: Network) -> Shape | None:
+    """Of a network that does not tell: rows and columns that no neuron reads are left out, and nothing is flattened."""
+    first = next(layer for layer in network.layers if not isinstance(layer, FlattenLayer))
+    if isinstance(first, DenseLayer):
+        return (first.weight.shape[1],)
     if not isinstance(first, ConvLayer):
         return None
     connection = first.connection

@@ -53,7 +53,7 @@ def _population(population: Population, channels: int) -> Population:
     return replace(
         population,
         shape=(channels, *population.shape[1:]),
-        neuron=replace(neuron, i_decay=_first(neuron.i_decay, channels), v_decay=_first(neuron.v_decay, channels)),
+        neuron=replace(neuron, **{name: _first(value, channels) for name, value in vars(neuron).items()}),
         bias=_first(population.bias, channels),
         recurrent=None if population.recurrent is None else population.recurrent[:channels, :channels],
     )
