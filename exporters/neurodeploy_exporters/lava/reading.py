@@ -67,7 +67,7 @@ def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Sha
     """The synapses, sums and neurons of a body; its integers are those of the file.
 
     A synapse that the chip carries out n times in parallel, because its weights do not fit into one, is n nodes: each of them
-    costs. Delays only line up what belongs to the same step, and make no nodes.
+    costs. A delay that lines up what belongs to the same step makes no node; what goes beyond it is the network's own.
 
     Args:
         circuit: what the piece's file holds.
@@ -88,7 +88,8 @@ def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Sha
     for index, (layer, population) in enumerate(zip(layers, circuit.populations, strict=True)):
         if prod(layer.shape) != prod(population.shape):
             raise UserError(f"population {population.key}: shape {population.shape} found, {layer.shape} expected")
-        for node in _population(layer, population, circuit.into(index), manifest, names, shapes):
+        into = [(synapse, _delay_of(synapse) - circuit.aligned_delay(synapse)) for synapse in circuit.into(index)]
+        for node in _population(layer, population, into, manifest, names, shapes):
             nodes.setdefault(node.name, node)  # several synapses may read the same spikes flattened
     return tuple(nodes.values())
 
@@ -96,21 +97,23 @@ def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Sha
 def _population(
     layer: SpikingLayer | GradedTensor,
     population: Population,
-    synapses: tuple[Synapse, ...],
+    synapses: Sequence[tuple[Synapse, int]],
     manifest: Manifest,
     names: dict[int, str],
     shapes: dict[str, Shape],
 ) -> Iterator[Node]:
-    """As in `integer_graph`: synapses, the sum of their currents, and the neurons or what is read of them."""
+    """As in `integer_graph`: synapses and their delays, the sum of their currents, and the neurons or what is read of them."""
     name = layer.name.removesuffix(".graded") if isinstance(layer, GradedTensor) else layer.name
     whole = layer.name if isinstance(layer, GradedTensor) and layer.read == "every step" else ""
     names_here, last, total = _synapse_names(manifest, name, len(synapses)), len(synapses) - 1, ""
-    for number, (synapse, synapse_name) in enumerate(zip(synapses, names_here, strict=True)):
+    beside = population.bias is not None and (population.bias.ndim > 1 or np.any(np.not_equal(population.neuron.i_decay, 4096)))
+    for number, ((synapse, delay), synapse_name) in enumerate(zip(synapses, names_here, strict=True)):
         source, made = names[synapse.source], whole if whole and not last else synapse_name
         weight: Any = synapse.connection.weight.astype(np.float32)
-        bias = None if number or population.bias is None else population.bias.astype(np.float32)
-        if bias is not None and bias.ndim > 1:
-            raise UserError(f"population {population.key}: a bias of its own for every neuron found, one per channel expected")
+        bias = None if number or beside or population.bias is None else population.bias.astype(np.float32)
+        if delay:
+            yield ops.DelayNode(name=f"{made}.late", inputs=(source,), steps=delay)
+            shapes[f"{made}.late"], source = shapes[source], f"{made}.late"
         if isinstance(synapse.connection, Convolution):
             axes = len(layer.shape) - 1  # one axis is two, of which the second has one value
             sizes = synapse.connection.geometry
@@ -127,13 +130,20 @@ def _population(
             total = whole if whole and number == last else f"{layer.name}.sum{number}"
             yield ops.AddNode(name=total, inputs=(before, made))
     if isinstance(layer, SpikingLayer):
-        neuron = population.neuron
-        if np.ndim(neuron.v_decay) or np.ndim(neuron.i_decay):
-            raise UserError(f"population {population.key}: decays of their own for every channel found, one number expected")
-        decays = {"v_decay": int(neuron.v_decay), "i_decay": int(neuron.i_decay)}
-        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), threshold=neuron.threshold, **decays)
+        bias = population.bias if beside and population.bias is not None else 0
+        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), bias=bias, **vars(population.neuron))
     elif not whole:
         yield ops.TimeMeanNode(name=layer.name, inputs=(total,))
+
+
+def _delay_of(synapse: Synapse) -> int:
+    """Of a connection whose synapses have one in common."""
+    delay = np.asarray(getattr(synapse.connection, "delay", 0))
+    if delay.min() != delay.max():
+        raise UserError(
+            f"synapse on population {synapse.target}: delays from {delay.min()} to {delay.max()} found, one expected"
+        )
+    return synapse.delay + int(delay.max())
 
 
 def _synapse_names(manifest: Manifest, layer: str, count: int) -> list[str]:
