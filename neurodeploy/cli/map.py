@@ -76,7 +76,7 @@ def command(
             out.print(f"does not fit: {fault}")
         if output is not None:
             out.print(f"{output}: map.json and map.png written")
-    if not mapping.fits:
+    if mapping.verdict == "does not fit":
         first, *others = faults(mapping)
         more = f"; and {len(others)} more, listed above" if others else ""
         raise Failure(f"{network}: does not fit on {mapping.chip.title}: {first}{more}")

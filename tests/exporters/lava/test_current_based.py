@@ -249,14 +249,19 @@ def test_a_channel_of_zeros_keeps_the_scale_of_its_layer():
     fires_alike(body, spikes(0, 6))
 
 
-@pytest.mark.parametrize("options", [{}, {"scales": "channel"}])
-@pytest.mark.parametrize(
-    "graph",
-    [
-        cuba(0.8, weights(5, 7)),
-        closed(late("d", "x", 2), conv("s", "d", weights(0, 3, 2, 3, 3)), lif("n", "s"), shape=(2, 4, 4)),
-    ],
+DELAYED = closed(
+    late("d", "x", 2),
+    conv("s", "d", weights(0, 3, 2, 3, 3)),
+    lif("n", "s"),
+    ops.FlattenNode(name="flat", inputs=("n",)),
+    linear("fc", "flat", weights(1, 4, 48)),
+    lif("m", "fc"),
+    shape=(2, 4, 4),
 )
+
+
+@pytest.mark.parametrize("options", [{}, {"scales": "channel"}])
+@pytest.mark.parametrize("graph", [cuba(0.8, weights(5, 7)), DELAYED])
 def test_a_bundle_of_such_a_network_is_verified(graph, options, tmp_path):
     x = spikes(3, *graph.input.shape)
     bundle = lava.export(graph, x, tmp_path / "bundle", name="net", calibration=x, **options)

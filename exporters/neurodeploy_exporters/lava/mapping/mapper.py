@@ -209,7 +209,7 @@ def map_circuit(circuit: Circuit, chip: Chip, *, chips: int | None = None) -> Ma
         else:
             placed.append(PlacedPopulation(population.key, population.shape, cores))
     mapping = Mapping(chip, tuple(placed), tuple(unplaced), allowed)
-    if mapping.unplaced or not mapping.cores_too_many:
+    if mapping.unplaced or not mapping.cores_too_many:  # a margin that is beyond the chips asks for no change
         return mapping
     change = shrink(circuit, placer, allowed * chip.cores.value, [len(population.cores) for population in placed])
     return Mapping(chip, tuple(placed), (), allowed, change)
