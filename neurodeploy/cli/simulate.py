@@ -46,6 +46,7 @@ def command(
     from neurodeploy.io.arrays import read_arrays
     from neurodeploy.io.files import atomic_file
     from neurodeploy_exporters.lava import is_circuit, read, read_circuit, simulate, simulate_circuit
+    from neurodeploy_exporters.lava.sigmadelta import are_graded, counted
 
     if reset_interval is None:
         refuse(ctx, ("reset_offset",), "belongs to --reset-interval")
@@ -55,9 +56,11 @@ def command(
     if circuit and (skip_layers, num_layers, shape) != (0, None, None):
         raise UserError(f"{network}: a circuit, which tells its shape and runs whole; leave out {', '.join(_PART)}")
     if circuit:
-        run = partial(simulate_circuit, read_circuit(network))
+        found = read_circuit(network)
+        run = partial(simulate_circuit, found)
     else:
-        run = partial(simulate, read(network, num_layers=num_layers), **part)
+        layers = read(network, num_layers=num_layers)
+        run = partial(simulate, layers, **part)
     arrays = read_arrays(samples)
     if array not in arrays:
         raise UserError(
@@ -77,15 +80,32 @@ def command(
         input_message_bits=message_bits,
     )
     blocks = {key.removesuffix("_s"): spikes for key, spikes in recorded.items() if key.endswith("_s")}
+    if not circuit:
+        whole = (
+            layers if (skip_layers, num_layers) == (0, None) else layers.part(skip_layers=skip_layers, num_layers=num_layers)
+        )
+        found = whole.circuit(input_shape=whole.input_shape or shape or values.shape[1 if mode == "bias" else 2 :])
+    counts = {key: numbers for key, *numbers in counted(found, blocks, values)}
     if as_json:
-        found = {
-            key: {"shape": spikes.shape[2:], "spikes": int(spikes.sum()), "rate": float(spikes.mean())}
+        document = {
+            key: {
+                "shape": spikes.shape[2:],
+                "spikes": counts[key][0],
+                "rate": counts[key][0] / spikes.size,
+                "synaptic_operations": counts[key][1],
+                "dense_products": counts[key][2],
+            }
             for key, spikes in blocks.items()
         }
-        out.print_json(json.dumps({"network": str(network), "steps": len(next(iter(recorded.values()))), "blocks": found}))
-    table = Table("block", "shape", "spikes", "firing rate")
+        out.print_json(json.dumps({"network": str(network), "steps": len(next(iter(recorded.values()))), "blocks": document}))
+    graded = are_graded(found.populations)
+    table = Table("block", "shape", "messages" if graded else "spikes", "rate", "synaptic\noperations", "dense\nproducts")
+    for column in table.columns[2:]:
+        column.justify = "right"
     for key, spikes in blocks.items():
-        table.add_row(key, "x".join(map(str, spikes.shape[2:])), f"{int(spikes.sum()):,}", f"{100 * spikes.mean():.2f} %")
+        sent, *operations = counts[key]
+        numbers = (f"{sent:,}", f"{100 * sent / spikes.size:.2f} %", *(f"{number:,}" for number in operations))
+        table.add_row(key, "x".join(map(str, spikes.shape[2:])), *numbers)
     if not as_json:
         out.print(table)
     if output is not None:

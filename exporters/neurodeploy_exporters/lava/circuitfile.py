@@ -114,7 +114,7 @@ def _read_synapse(folder: Folder) -> Synapse:
 def _write_population(group: Any, population: Population) -> None:
     group["key"] = np.bytes_(population.key)
     group["shape"] = np.array(population.shape, np.int64)
-    write_neuron(group, population.neuron)
+    write_neuron(group, population.cuba)
     for name in ("bias", "recurrent"):
         if (values := getattr(population, name)) is not None:
             group[name] = values

@@ -16,7 +16,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import atomic_file
 from neurodeploy.io.hdf5 import Folder, LocatedError
 from neurodeploy_exporters.lava.connection import Integers, Shape
-from neurodeploy_exporters.lava.layers import MAX_NEURONS, CubaConstants
+from neurodeploy_exporters.lava.layers import MAX_NEURONS, CubaConstants, Neuron, Role, SigmaDeltaConstants
 
 _NEURON_TYPES = ("CUBA", "LOIHI")
 _PLAIN = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0, "weight_exp": 0, "messageBits": 0}
@@ -67,8 +67,36 @@ def only(folder: Folder, known: Collection[str], why: str = "") -> None:
         raise folder.error(f"{unknown[0]}: found; only {', '.join(sorted(known))} expected{why}")
 
 
+def read_layer_neuron(layer: Folder, *, entry: bool = False) -> Neuron:
+    """The group `neuron` of a layer of a `.net` file.
+
+    Args:
+        layer: its group.
+        entry: of the input.
+    """
+    folder = layer.folder("neuron")
+    return _read_sigma_delta(folder, entry=entry) if folder.text("type") == "SDNN" else read_neuron(layer)
+
+
+def _read_sigma_delta(folder: Folder, *, entry: bool) -> SigmaDeltaConstants:
+    only(folder, {"type", "activation", "vThMant", "sigma_output", "messageBits"}, UNREAD)
+    if "activation" in folder and (found := folder.text("activation")) != "relu":
+        raise folder.error(f"activation: {found!r} found, 'relu' expected; netx computes that for any other")
+    if "messageBits" in folder and (bits := read_number(folder, "messageBits")) != MESSAGE_BITS:
+        raise folder.error(f"messageBits: {bits} found, {MESSAGE_BITS} expected; netx fails at any other")
+    if "sigma_output" in folder and not read_number(folder, "sigma_output"):
+        raise folder.error("sigma_output: 0 found, which netx takes for 1; remove it")
+    role: Role = "delta" if entry else "sigma" if "sigma_output" in folder else "sigma-delta"
+    with located(folder):
+        return SigmaDeltaConstants(read_number(folder, "vThMant"), role)
+
+
+MESSAGE_BITS = 16
+"""Of the graded messages that sigma-delta neurons send."""
+
+
 def read_neuron(layer: Folder) -> CubaConstants:
-    """The group `neuron` of a layer or population."""
+    """The group `neuron` of a population that fires."""
     folder = layer.folder("neuron")
     kind = folder.text("type")
     if kind not in _NEURON_TYPES:
@@ -141,9 +169,16 @@ def checked_product(folder: Folder, shape: Integers) -> int:
     return product
 
 
-def write_neuron(group: Any, neuron: CubaConstants) -> None:
+def write_neuron(group: Any, neuron: Neuron) -> None:
     """The group `neuron` inside `group`."""
     folder = group.create_group("neuron")
+    if isinstance(neuron, SigmaDeltaConstants):
+        write_text(folder, "type", "SDNN")
+        write_text(folder, "activation", "relu")
+        folder["vThMant"] = np.int64(neuron.threshold)
+        if neuron.role == "sigma":
+            folder["sigma_output"] = np.bool_(True)
+        return
     write_text(folder, "type", "CUBA")
     folder["iDecay"] = np.asarray(neuron.i_decay, np.int64)
     folder["vDecay"] = np.asarray(neuron.v_decay, np.int64)

@@ -124,7 +124,7 @@ def _sent(
 
 def _in_integers(population: Population, current: str) -> Iterator[Node]:
     bias: Any = 0 if population.bias is None else population.bias
-    yield ops.FixedPointNeuronNode(name=population.key, inputs=(current,), bias=bias, **vars(population.neuron))
+    yield ops.FixedPointNeuronNode(name=population.key, inputs=(current,), bias=bias, **vars(population.cuba))
 
 
 def _unit_of(population: Population) -> Any:
@@ -132,14 +132,14 @@ def _unit_of(population: Population) -> Any:
 
     Potentials are multiples of 1/64: between the threshold and the next one above it, rounding the quotients changes nothing.
     """
-    threshold = population.neuron.threshold
+    threshold = population.cuba.threshold
     if np.min(threshold) < 1:
         raise UserError(f"population {population.key}: a threshold of 0, which only a chip's integers have")
     return np.add(threshold, 1 / 128) if np.ndim(threshold) else None
 
 
 def _in_floats(population: Population, current: str) -> Iterator[Node]:
-    key, neuron, unit = population.key, population.neuron, _unit_of(population)
+    key, neuron, unit = population.key, population.cuba, _unit_of(population)
     kept = [1 - _one(key, name, decay) / 4096 for name, decay in (("iDecay", neuron.i_decay), ("vDecay", neuron.v_decay))]
     if kept[0]:
         yield ops.LowPassNode(name=f"{key}.current", inputs=(current,), decay=kept[0])

@@ -8,7 +8,7 @@ world's largest neuromorphic system", 2024 (Hala Point: 128 billion synapses).
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -101,6 +101,37 @@ class CubaConstants:
         yield "vThMant", self.threshold, (1 << 24) - 1
 
 
+Role: TypeAlias = Literal["delta", "sigma-delta", "sigma"]
+
+
+@dataclass(frozen=True, eq=False)
+class SigmaDeltaConstants:
+    """Neurons that send what a value has changed by (`sigmadelta`).
+
+    Attributes:
+        threshold: `vThMant`; a change below it is held back; one number, or one per channel.
+        role: "delta" encodes the input, "sigma-delta" adds up messages, applies a ReLU and encodes, "sigma" only adds up.
+
+    Raises:
+        UserError: the threshold is outside its range.
+    """
+
+    threshold: int | Integers
+    role: Role
+
+    def __post_init__(self) -> None:
+        check_range("vThMant", self.threshold, 0, _LARGEST_CHANGE)
+        if np.ndim(self.threshold):
+            raise UserError(f"vThMant: shape {np.shape(self.threshold)} found, one number expected of sigma-delta neurons")
+
+    def check_channels(self, channels: int) -> None:
+        """Nothing: one threshold is for all."""
+
+
+_LARGEST_CHANGE = (1 << 19) - 1  # times 4096 it is inside Lava's 32 bits
+Neuron: TypeAlias = CubaConstants | SigmaDeltaConstants
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class InputLayer:
     """Where samples enter, with or without neurons.
@@ -112,7 +143,7 @@ class InputLayer:
     """
 
     shape: Shape
-    neuron: CubaConstants | None = None
+    neuron: Neuron | None = None
     weight: int = 64
     bias: int = 0
 
@@ -135,7 +166,7 @@ class ConvLayer(Convolution):
 
     shape: Shape
     bias: Integers | None = None
-    neuron: CubaConstants
+    neuron: Neuron
 
     def __post_init__(self) -> None:
         check_shape(self.shape, (3,))
@@ -169,7 +200,7 @@ class DenseLayer:
     bias: Integers | None = None
     delay: int | Integers = 0
     weight_rec: Integers | None = None
-    neuron: CubaConstants
+    neuron: Neuron
 
     def __post_init__(self) -> None:
         check_shape(self.shape, (1,))
@@ -187,6 +218,8 @@ class DenseLayer:
                 f"{self.weight.shape} expected"
             )
         _ = self.connection  # checks the rest
+        if isinstance(self.neuron, SigmaDeltaConstants) and (self.weight_rec is not None or np.any(self.delay)):
+            raise UserError("delay, weight_rec: found with sigma-delta neurons, whose layers have neither")
         if self.weight_rec is not None and np.any(self.delay):
             raise UserError("delay: found on a recurrent layer, where netx rescales the sums; remove it")
 

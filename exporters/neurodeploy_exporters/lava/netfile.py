@@ -19,6 +19,7 @@ from neurodeploy_exporters.lava.fields import (
     located,
     only,
     read_geometry,
+    read_layer_neuron,
     read_neuron,
     read_number,
     read_numbered,
@@ -136,7 +137,7 @@ def _read_layer(folder: Folder, shape: Shape | None) -> Layer:
 
 
 def _read_input(folder: Folder, _: Shape | None) -> InputLayer:
-    neuron = read_neuron(folder) if "neuron" in folder else None
+    neuron = read_layer_neuron(folder, entry=True) if "neuron" in folder else None
     weight = read_number(folder, "weight") if "weight" in folder else 64
     bias = read_number(folder, "bias") if "bias" in folder else 0
     return InputLayer(shape=read_shape(folder), neuron=neuron, weight=weight, bias=bias)
@@ -147,7 +148,7 @@ def _read_conv(folder: Folder, _: Shape | None) -> ConvLayer:
     bias = folder.integers("bias") if "bias" in folder else None
     if bias is not None and bias.ndim == 3:
         bias = bias.transpose(2, 1, 0)  # stored (W, H, C)
-    layer = ConvLayer(shape=shape, weight=weight, bias=bias, neuron=read_neuron(folder), **read_geometry(folder))
+    layer = ConvLayer(shape=shape, weight=weight, bias=bias, neuron=read_layer_neuron(folder), **read_geometry(folder))
     _check_stated(folder, inChannels=layer.in_channels, outChannels=shape[0], kernelSize=weight.shape[2:])
     return layer
 
@@ -203,7 +204,7 @@ def _dense(folder: Folder, weight_rec: Integers | None, delay: int | Integers) -
         bias=np.full(outputs, bias.flat[0]) if bias is not None and bias.shape in ((), (1,)) else bias,
         delay=delay,
         weight_rec=weight_rec,
-        neuron=read_neuron(folder) if "neuron" in folder else _INTEGRATOR,
+        neuron=read_layer_neuron(folder) if "neuron" in folder else _INTEGRATOR,
     )
     _check_stated(folder, inFeatures=weight.shape[1], outFeatures=outputs)
     return layer

@@ -217,6 +217,6 @@ def _is_quiet(population: Population) -> bool:
     """Whether neurons never fire without input: a bias is at most what keeps the potential at the threshold."""
     if population.bias is None or population.bias.max() <= 0:
         return True
-    neuron, axes = population.neuron, (-1, *(1,) * (population.bias.ndim - 1))
+    neuron, axes = population.cuba, (-1, *(1,) * (population.bias.ndim - 1))
     limit = np.broadcast_to(np.multiply(neuron.threshold, neuron.v_decay), population.shape[:1]).reshape(axes)
     return bool((4096 * population.bias <= limit).all())

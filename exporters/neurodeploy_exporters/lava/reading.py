@@ -106,7 +106,7 @@ def _population(
     name = layer.name.removesuffix(".graded") if isinstance(layer, GradedTensor) else layer.name
     whole = layer.name if isinstance(layer, GradedTensor) and layer.read == "every step" else ""
     names_here, last, total = _synapse_names(manifest, name, len(synapses)), len(synapses) - 1, ""
-    beside = population.bias is not None and (population.bias.ndim > 1 or np.any(np.not_equal(population.neuron.i_decay, 4096)))
+    beside = population.bias is not None and (population.bias.ndim > 1 or np.any(np.not_equal(population.cuba.i_decay, 4096)))
     for number, ((synapse, delay), synapse_name) in enumerate(zip(synapses, names_here, strict=True)):
         source, made = names[synapse.source], whole if whole and not last else synapse_name
         weight: Any = synapse.connection.weight.astype(np.float32)
@@ -131,7 +131,7 @@ def _population(
             yield ops.AddNode(name=total, inputs=(before, made))
     if isinstance(layer, SpikingLayer):
         bias = population.bias if beside and population.bias is not None else 0
-        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), bias=bias, **vars(population.neuron))
+        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), bias=bias, **vars(population.cuba))
     elif not whole:
         yield ops.TimeMeanNode(name=layer.name, inputs=(total,))
 
