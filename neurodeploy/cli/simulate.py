@@ -85,7 +85,7 @@ def command(
             layers if (skip_layers, num_layers) == (0, None) else layers.part(skip_layers=skip_layers, num_layers=num_layers)
         )
         found = whole.circuit(input_shape=whole.input_shape or shape or values.shape[1 if mode == "bias" else 2 :])
-    counts = {key: numbers for key, *numbers in counted(found, blocks, values)}
+    counts = {key: numbers for key, *numbers in counted(found, blocks, values if mode == "bias" else values[:steps])}
     if as_json:
         document = {
             key: {

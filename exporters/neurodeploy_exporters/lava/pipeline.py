@@ -167,6 +167,7 @@ def _checked(network: Network | Circuit, spikes: NDArray[Any], steps: int | None
     if steps is not None and steps < len(spikes):
         raise UserError(f"steps: {steps} found, at least the {len(spikes)} of the input expected")
     circuit = network if isinstance(network, Circuit) else network.circuit(input_shape=spikes.shape[2:])
+    _ = [population.cuba for population in circuit.populations]  # others are refused by name
     return circuit, spikes.astype(np.uint8), len(spikes) if steps is None else steps
 
 

@@ -1,7 +1,7 @@
 """Sigma-delta networks (SDNN): neurons that send what their activation has changed by, as graded messages.
 
-Source: lava-nc, `lava.proc.sdn` (PyDeltaModelFixed, PySigmaDeltaModelFixed, PySigmaModelFixed), which netx runs; its messages and
-states were compared with those of `run_graded` value by value.
+Source: lava-nc, `lava.proc.sdn` (PyDeltaModelFixed, PySigmaDeltaModelFixed, PySigmaModelFixed), which netx runs; its messages
+and states were compared with those of `run_graded` value by value.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
