@@ -10,11 +10,35 @@ import numpy as np
 
 from checks.fuzzing.values import odd_value
 
-_LAYER_TYPES = ("input", "conv", "dense", "dense_rec", "flatten", "add", "pool", "average", "concat", "CONV", "dense_comp")
+_LAYER_TYPES = (
+    "recurrent",
+    "input",
+    "conv",
+    "dense",
+    "dense_rec",
+    "flatten",
+    "add",
+    "pool",
+    "average",
+    "concat",
+    "CONV",
+    "dense_comp",
+)
 _NEURON_TYPES = ("CUBA", "LOIHI", "SDNN", "RF", "RF_PHASE", "ALIF", "cuba", "")
 _GEOMETRY = ("stride", "padding", "dilation", "groups", "shape", "delay", "source", "target", "version")
 _SIZES = (0, 1, 2, 3, 63, 64, 255, 1 << 12, 1 << 16, 1 << 20, 1 << 26, 1 << 31, 1 << 40)
-_NAMES = ("9", "00", "-1", "weight ", "a\nb", "\x1b[31m", "é", b"\xff\xfe", "x" * 3000, "delay", "weight_rec", "imag")
+_FIELDS = (
+    "weight_exp",
+    "refDelay",
+    "messageBits",
+    "sigma_output",
+    "activation",
+    "vThMant",
+    "iDecay",
+    "recWeight",
+    "kernelSize",
+)
+_NAMES = (*_FIELDS, "9", "00", "-1", "weight ", "a\nb", "\x1b[31m", "é", b"\xff\xfe", "x" * 3000, "delay", "weight_rec", "imag")
 _ELSEWHERE = ("pipe", "/dev/zero", "absent.net", "seed.net", ".")
 
 

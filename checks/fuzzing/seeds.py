@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,14 @@ import numpy as np
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import write_circuit
 from neurodeploy_exporters.lava.connection import Convolution, Integers, Matrix
-from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer
+from neurodeploy_exporters.lava.layers import (
+    ConvLayer,
+    CubaConstants,
+    DenseLayer,
+    FlattenLayer,
+    InputLayer,
+    SigmaDeltaConstants,
+)
 from neurodeploy_exporters.lava.netfile import write
 from neurodeploy_exporters.lava.network import Network
 
@@ -31,6 +39,7 @@ def seeds(work: Path, recordings: Path | None) -> list[bytes]:
         else:
             write(network, path)
         found += [path.read_bytes(), _in_new_layout(path)]
+    found += [_foreign(path, kind) for kind in ("pool", "average", "recurrent")]
     path.unlink()
     recorded: Iterable[Path] = sorted(recordings.rglob("*.net")) if recordings else ()
     return found + [file.read_bytes() for file in recorded]
@@ -73,7 +82,47 @@ def networks() -> list[Network]:
         FlattenLayer(),
         DenseLayer(shape=(2,), weight=even(2, 8), neuron=_NEURON),
     )
-    return [Network(convolutions), Network(matrices), Network(mixed)]
+    graded = (
+        InputLayer(shape=(2, 4, 4), neuron=SigmaDeltaConstants(2, "delta")),
+        ConvLayer(
+            shape=(3, 2, 2),
+            weight=even(3, 2, 2, 2),
+            bias=random.integers(-9, 9, 3),
+            stride=(2, 2),
+            neuron=SigmaDeltaConstants(5, "sigma-delta"),
+        ),
+        FlattenLayer(),
+        DenseLayer(shape=(2,), weight=even(2, 12), neuron=SigmaDeltaConstants(0, "sigma")),
+    )
+    return [Network(convolutions), Network(matrices), Network(mixed), Network(graded)]
+
+
+def _foreign(path: Path, kind: str) -> bytes:
+    """A file with a layer that SLAYER or SpyTorch2Loihi writes and netx does not read."""
+    random = np.random.default_rng(2)
+    first = ConvLayer(
+        shape=(2, 4, 4),
+        weight=random.integers(-64, 64, (2, 1, 1, 1)) * 2 | 2,
+        neuron=CubaConstants(4096, 1024, np.array([20, 40])),
+    )
+    last = DenseLayer(shape=(2,), weight=random.integers(-64, 64, (2, 4)) * 8, neuron=_NEURON)
+    if kind == "recurrent":
+        write(Network((replace(last, weight_rec=random.integers(-64, 64, (2, 2)) * 2),)), path)
+    else:
+        write(Network((InputLayer(shape=(1, 4, 4)), first)), path)
+    with h5py.File(path, "r+") as file:
+        if kind == "recurrent":
+            file.move("layer/0/weight_rec", "layer/0/recWeight")
+            del file["layer/0/type"]
+            file["layer/0/type"] = b"recurrent"
+        elif kind == "average":
+            file["layer/2/type"], file["layer/2/shape"] = b"average", [8, 1, 1]
+        else:
+            values = {"shape": [2, 2, 2], "kernelSize": [2, 2], "stride": [2, 2], "padding": [0, 0], "dilation": [1, 1]}
+            for name, value in {"type": b"pool", "weight": np.full((1, 1, 2, 2), 30.0), **values}.items():
+                file[f"layer/2/{name}"] = value
+            file.copy("layer/1/neuron", "layer/2/neuron")
+    return path.read_bytes()
 
 
 def circuit() -> Circuit:

@@ -70,6 +70,9 @@ def _run(network: Network | Circuit, random: Random) -> None:
         return
     spikes = np.random.default_rng(random.getrandbits(32)).random((_STEPS, 1, *shape), np.float32) < 0.5
     mode: Mode = random.choice(("bias", "ain")) if network.has_input_neurons else "spikes"
+    if isinstance(network, Network) and network.graded:  # they take no bias, and nothing resets them
+        simulate(network, 9 * spikes, _STEPS, mode="ain" if network.has_input_neurons else "spikes")
+        return
     inputs = 60 * spikes[0] if mode == "bias" else spikes
     if isinstance(network, Circuit):
         simulate_circuit(network, inputs, _STEPS, mode=mode, reset_interval=2)

@@ -26,6 +26,8 @@ from neurodeploy.io.modules import module_named
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
+from neurodeploy_exporters.lava.graphs import chip_graph, float_graph
+from neurodeploy_exporters.lava.reading import open_circuit
 from neurodeploy_exporters.nir import Reading, read_with_conventions
 from neurodeploy_exporters.target import ModuleAnswers, Place, Subject, places_of
 
@@ -62,6 +64,11 @@ class NirChoices:
 def is_nir(source: str | Path) -> bool:
     """Whether a model's place is that of a NIR file."""
     return str(source).endswith(".nir")
+
+
+def is_chip_file(source: str | Path) -> bool:
+    """Whether a model's place is that of a `.net` or circuit file for Loihi."""
+    return str(source).endswith((".net", ".circuit"))
 
 
 def as_fed(graph: Graph, samples: Tensor, steps: int | None, origin: Path) -> Tensor:
@@ -331,6 +338,8 @@ def load_model(source: str | Path, nir: NirChoices | None = None, *, module: nn.
         return of_bundle(Path(source))
     if is_nir(source):
         return _of_nir(Path(source), nir or NirChoices())
+    if is_chip_file(source):
+        return _of_chip_file(Path(source), nir or NirChoices())
     if ":" not in source or source.endswith(".safetensors"):
         return of_checkpoint(checkpoint.load(Path(source)))
     module = module_named(source, what="model", anything=True)
@@ -347,6 +356,35 @@ def _of_nir(path: Path, choices: NirChoices) -> Model:
         "no samples of its own",
         places=_places(graph),
         statements=reading.statements,
+        graph=graph,
+        steps=choices.steps,
+    )
+
+
+def _of_chip_file(path: Path, choices: NirChoices) -> Model:
+    """A network for Loihi: it runs in the chip's integers, and has a form in floats where one can be exported."""
+    if (choices.convention, choices.dt, choices.reset) != (None, None, None):
+        raise UserError(f"{path}: a file for Loihi, whose integers say how it runs; leave out --convention, --dt and --reset")
+    circuit = open_circuit(path, input_shape=choices.input_shape)
+    try:
+        chip = chip_graph(circuit)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    module, statements = GraphModule(chip, batch_first=True), ["runs in the chip's integers, every sample alone"]
+    try:
+        graph = float_graph(circuit)
+    except UserError as error:
+        graph = chip
+        statements.append(f"has no form in floats: {error}")
+    else:
+        statements.append("is exported in floats, whose decays do not round; what it fires may differ from the chip's spikes")
+    return Model(
+        path.stem,
+        module,
+        None,
+        "no samples of its own",
+        places=_places(chip),
+        statements=tuple(statements),
         graph=graph,
         steps=choices.steps,
     )

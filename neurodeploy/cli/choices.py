@@ -62,6 +62,21 @@ Steps = Annotated[
 ]
 
 
+def sample_shape(text: str | None) -> tuple[int, ...] | None:
+    """What `--input-shape` says.
+
+    Raises:
+        UserError: it is no shape.
+    """
+    try:
+        shape = None if text is None else tuple(int(size) for size in text.split(","))
+    except ValueError:
+        shape = ()
+    if shape is not None and (not shape or min(shape) < 1):
+        raise UserError(f"--input-shape: {text} found, numbers such as 3,32,32 expected")
+    return shape
+
+
 def given_names(ctx: typer.Context) -> set[str]:
     """The parameters that stand on the command line, by name."""
     sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
@@ -97,13 +112,7 @@ def nir_choices(
     """
     from neurodeploy.app.model import NirChoices
 
-    try:
-        shape = None if input_shape is None else tuple(int(size) for size in input_shape.split(","))
-    except ValueError:
-        shape = ()
-    if shape is not None and (not shape or min(shape) < 1):
-        raise UserError(f"--input-shape: {input_shape} found, numbers such as 3,32,32 expected")
-    return NirChoices(convention, dt, reset, shape, steps)
+    return NirChoices(convention, dt, reset, sample_shape(input_shape), steps)
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            help="A checkpoint, bundle or NIR file, or package.module:name of a torch module or of a function that makes one.",
+            help="A checkpoint, bundle, NIR or Loihi .net file, or package.module:name of a torch module or its function.",
             show_default=False,
         ),
     ],
@@ -68,7 +68,7 @@ def command(
 
     import neurodeploy_energy as energy
     from neurodeploy.app.accounting import energy_report
-    from neurodeploy.app.model import load_model
+    from neurodeploy.app.model import is_chip_file, is_nir, load_model
     from neurodeploy.app.own_data import DataChoice, model_with
     from neurodeploy.io.errors import UserError
     from neurodeploy.training.parallel import fabric_on
@@ -77,7 +77,7 @@ def command(
     from neurodeploy_energy.report import energy_table, further_tables, layer_table, spike_line
     from neurodeploy_energy.report.report import PROFILES
 
-    if not any(str(one).endswith(".nir") for one in (model, baseline)):
+    if not any(one is not None and (is_nir(one) or is_chip_file(one)) for one in (model, baseline)):
         refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
     if not measure:
         refuse(ctx, ("device",), "counting needs no device; it belongs to --measure")

@@ -45,7 +45,7 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            help="A checkpoint of `train` or `run`, a NIR file, or package.module:name of a network of the toolkit's layers.",
+            help="A checkpoint of `train` or `run`, a NIR or Loihi .net file, or package.module:name of a network.",
             show_default=False,
         ),
     ],
@@ -86,7 +86,7 @@ def command(
     steps: Steps = None,
     as_json: AsJson = False,
 ) -> None:
-    from neurodeploy.app.model import knows_no_data
+    from neurodeploy.app.model import is_chip_file, is_nir, knows_no_data
     from neurodeploy.app.own_data import DataChoice
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training.evaluation import Accuracy
@@ -99,15 +99,15 @@ def command(
     chosen = {name: (one, one.options(options[name])) for name, one in targets.items()}
     if not any(one.chip for one in targets.values()):
         refuse(ctx, ("chip_profile", "host_profile"), "prices what a chip and its host compute, and no target has a chip")
-    is_nir = model.endswith(".nir")
+    is_file = is_nir(model) or is_chip_file(model)
     is_module = ":" in model and not model.endswith(".safetensors")
-    without_data = not is_nir and not is_module and knows_no_data(Path(model))
-    if not is_nir:
+    without_data = not is_file and not is_module and knows_no_data(Path(model))
+    if not is_file:
         refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
     choice = DataChoice(data, inputs=inputs)
-    if is_nir or is_module or without_data:
-        what = "a NIR file" if is_nir else "a module" if is_module else "a checkpoint of a module"
-        instead = "" if is_nir else ", which a recipe with it as its teacher.module does"
+    if is_file or is_module or without_data:
+        what = f"a {Path(model).suffix} file" if is_file else "a module" if is_module else "a checkpoint of a module"
+        instead = "" if is_file else ", which a recipe with it as its teacher.module does"
         refuse(ctx, FINETUNE_OPTIONS, f"{what} brings no training data{instead}")
         choices = nir_choices(convention, dt, reset, input_shape, steps)
         written = _export_with_data(model, choices, chosen, choice, output, samples=samples, calibration=calibration)
@@ -232,11 +232,18 @@ def _export_with_data(
     The bundles carry its first `samples`; those after them, `calibration` at most, are for targets that choose how they round.
     Of a data set, these are training samples.
     """
+    from neurodeploy.app.model import is_chip_file
     from neurodeploy.app.own_module import deployed_with
+    from neurodeploy.graph.module import GraphModule
+    from neurodeploy_exporters.lava.graphs import differing
 
     model = deployed_with(place, choice, choices, samples=samples + calibration, say=err.print)
     subject = model.subject(samples=samples, calibration=calibration)
-    beside = Path(place).parent if place.endswith((".nir", ".safetensors")) else Path("runs") / place.replace(":", "-")
+    if is_chip_file(place) and model.graph is not None and isinstance(model.module, GraphModule):
+        wrong, total = differing(model.module.graph, model.graph, subject.sample_inputs)
+        err.print(f"{place}: {wrong:,} of {total:,} spikes of the sample differ between the chip's integers and floats")
+    in_a_file = place.endswith((".nir", ".net", ".circuit", ".safetensors"))
+    beside = Path(place).parent if in_a_file else Path("runs") / place.replace(":", "-")
     root = output or beside / "bundles"
     return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
 

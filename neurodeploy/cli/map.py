@@ -8,7 +8,7 @@ import typer
 from rich.box import SIMPLE
 from rich.table import Table
 
-from neurodeploy.cli.choices import AsJson, Output
+from neurodeploy.cli.choices import AsJson, Output, sample_shape
 from neurodeploy.cli.console import out
 from neurodeploy.io.errors import Failure
 
@@ -25,6 +25,11 @@ def command(
     chips: Annotated[
         int | None, typer.Option(min=1, help="How many chips there are; those of the largest board if not given.")
     ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(help="C,H,W of a sample, if a `.net` file does not tell; the smallest if not given.", show_default=False),
+    ] = None,
+    num_layers: Annotated[int | None, typer.Option(min=1, help="`.net`: read only so many layers.", show_default=False)] = None,
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +40,8 @@ def command(
     from neurodeploy_exporters.lava.mapping.result import as_json as document
     from neurodeploy_exporters.lava.reading import open_circuit
 
-    mapping = map_circuit(open_circuit(network), load(chip), chips=chips)
+    circuit = open_circuit(network, input_shape=sample_shape(input_shape), num_layers=num_layers)
+    mapping = map_circuit(circuit, load(chip), chips=chips)
     if output is not None:
         write_text(output / "map.json", document(mapping, str(network)))
         memory = BytesIO()
@@ -70,7 +76,7 @@ def command(
             out.print(f"does not fit: {fault}")
         if output is not None:
             out.print(f"{output}: map.json and map.png written")
-    if not mapping.fits:
+    if mapping.verdict == "does not fit":
         first, *others = faults(mapping)
         more = f"; and {len(others)} more, listed above" if others else ""
         raise Failure(f"{network}: does not fit on {mapping.chip.title}: {first}{more}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from neurodeploy.cli.choices import AsJson, refuse
+from neurodeploy.cli.choices import AsJson, refuse, sample_shape
 from neurodeploy.cli.console import err, out
 from neurodeploy.io.errors import UserError
 
@@ -34,7 +34,7 @@ def command(
     reset_offset: Annotated[int, typer.Option(min=0, help="Step of the first block's first reset.")] = 0,
     message_bits: Annotated[int, typer.Option(min=0, max=32, help="0: any non-zero input is one spike.")] = 0,
     skip_layers: Annotated[int, typer.Option(min=0, help="`.net`: layer of the file to begin with.")] = 0,
-    num_layers: Annotated[int | None, typer.Option(min=1, help="`.net`: layer to stop before.", show_default=False)] = None,
+    num_layers: Annotated[int | None, typer.Option(min=1, help="`.net`: read only so many layers.", show_default=False)] = None,
     input_shape: Annotated[
         str | None, typer.Option(help="C,H,W of a sample where the input file has another form.", show_default=False)
     ] = None,
@@ -46,15 +46,21 @@ def command(
     from neurodeploy.io.arrays import read_arrays
     from neurodeploy.io.files import atomic_file
     from neurodeploy_exporters.lava import is_circuit, read, read_circuit, simulate, simulate_circuit
+    from neurodeploy_exporters.lava.sigmadelta import are_graded, counted
 
     if reset_interval is None:
         refuse(ctx, ("reset_offset",), "belongs to --reset-interval")
-    sample_shape = _shape(input_shape)
-    part: dict[str, Any] = {"skip_layers": skip_layers, "num_layers": num_layers, "input_shape": sample_shape}
+    shape = sample_shape(input_shape)
+    part: dict[str, Any] = {"skip_layers": skip_layers, "num_layers": num_layers, "input_shape": shape}
     circuit = is_circuit(network)
-    if circuit and (skip_layers, num_layers, sample_shape) != (0, None, None):
+    if circuit and (skip_layers, num_layers, shape) != (0, None, None):
         raise UserError(f"{network}: a circuit, which tells its shape and runs whole; leave out {', '.join(_PART)}")
-    run = partial(simulate_circuit, read_circuit(network)) if circuit else partial(simulate, read(network), **part)
+    if circuit:
+        found = read_circuit(network)
+        run = partial(simulate_circuit, found)
+    else:
+        layers = read(network, num_layers=num_layers)
+        run = partial(simulate, layers, **part)
     arrays = read_arrays(samples)
     if array not in arrays:
         raise UserError(
@@ -74,27 +80,35 @@ def command(
         input_message_bits=message_bits,
     )
     blocks = {key.removesuffix("_s"): spikes for key, spikes in recorded.items() if key.endswith("_s")}
+    if not circuit:
+        whole = (
+            layers if (skip_layers, num_layers) == (0, None) else layers.part(skip_layers=skip_layers, num_layers=num_layers)
+        )
+        found = whole.circuit(input_shape=whole.input_shape or shape or values.shape[1 if mode == "bias" else 2 :])
+    counts = {key: numbers for key, *numbers in counted(found, blocks, values if mode == "bias" else values[:steps])}
     if as_json:
-        found = {
-            key: {"shape": spikes.shape[2:], "spikes": int(spikes.sum()), "rate": float(spikes.mean())}
+        document = {
+            key: {
+                "shape": spikes.shape[2:],
+                "spikes": counts[key][0],
+                "rate": counts[key][0] / spikes.size,
+                "synaptic_operations": counts[key][1],
+                "dense_products": counts[key][2],
+            }
             for key, spikes in blocks.items()
         }
-        out.print_json(json.dumps({"network": str(network), "steps": len(next(iter(recorded.values()))), "blocks": found}))
-    table = Table("block", "shape", "spikes", "firing rate")
+        out.print_json(json.dumps({"network": str(network), "steps": len(next(iter(recorded.values()))), "blocks": document}))
+    graded = are_graded(found.populations)
+    table = Table("block", "shape", "messages" if graded else "spikes", "rate", "synaptic\noperations", "dense\nproducts")
+    for column in table.columns[2:]:
+        column.justify = "right"
     for key, spikes in blocks.items():
-        table.add_row(key, "x".join(map(str, spikes.shape[2:])), f"{int(spikes.sum()):,}", f"{100 * spikes.mean():.2f} %")
+        sent, *operations = counts[key]
+        numbers = (f"{sent:,}", f"{100 * sent / spikes.size:.2f} %", *(f"{number:,}" for number in operations))
+        table.add_row(key, "x".join(map(str, spikes.shape[2:])), *numbers)
     if not as_json:
         out.print(table)
     if output is not None:
         with atomic_file(output) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, allow_pickle=False, **recorded)
         (err if as_json else out).print(f"{output}: {len(recorded)} arrays written")
-
-
-def _shape(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError:
-        raise UserError(f"--input-shape: {text} found, numbers such as 3,32,32 expected") from None

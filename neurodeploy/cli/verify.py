@@ -1,6 +1,8 @@
-"""Replay the artefacts of a bundle and compare every spike and logit with its sample; exit code 1 if anything differs."""
+"""Replay the artefacts of a bundle and compare every spike and logit with its sample, or check a `.net` file; exit code 1 if
+anything differs."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +16,14 @@ EXAMPLE = "neurodeploy verify runs/demo/seed-0/bundles/onnx"
 
 
 def command(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder, or a Loihi .net or .circuit file.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
     from neurodeploy_exporters.verify import verify
 
+    if bundle.suffix in (".net", ".circuit") and not bundle.is_dir():
+        _check_file(bundle, as_json=as_json)
+        return
     outcome = verify(bundle)
     if as_json:
         out.print_json(json.dumps({"bundle": str(bundle), **outcome.as_document()}))
@@ -28,3 +33,23 @@ def command(
         raise Failure(f"{bundle}: not verified, {len(outcome.findings)} findings")
     if not as_json:
         out.print(f"{bundle}: verified")
+
+
+def _check_file(path: Path, *, as_json: bool) -> None:
+    from neurodeploy_exporters.lava.graphs import check
+
+    found = check(path)
+    if as_json:
+        out.print_json(json.dumps({"file": str(path), "passed": found.passed, **asdict(found)}))
+    else:
+        out.print(f"{found.neurons:,} neurons, {found.synapses:,} synapses")
+        if found.compared:
+            out.print(f"{found.compared:,} spike values ({found.spikes:,} spikes) of random inputs: simulator and interpreter")
+        for note in found.notes:
+            out.print(note)
+        for finding in found.findings:
+            out.print(f"differs: {finding}" if "differ" in finding else f"not on a chip: {finding}")
+    if not found.passed:
+        raise Failure(f"{path}: not verified, {len(found.findings)} findings")
+    if not as_json:
+        out.print(f"{path}: verified")

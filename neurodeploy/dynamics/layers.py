@@ -5,6 +5,7 @@ Each is a leaf of the graph tracer; together with `torch.nn`'s own layers they a
 
 from dataclasses import dataclass
 from math import log, prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from neurodeploy.dynamics.delays import delayed
 from neurodeploy.dynamics.kernels import convolution, fixed_point, low_pass, multi_step
-from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset
+from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset, Whole
 from neurodeploy.dynamics.normalization import CommonStatistics
 from neurodeploy.dynamics.surrogates import ArcTangent, Surrogate
 from neurodeploy.io.errors import UserError
@@ -546,7 +547,8 @@ class FixedPointNeuron(Neuron):
     """Loihi's CUBA-LIF neurons in integers, bit for bit (`fixed_point.cuba_step`); every call starts from u = v = 0.
 
     Args:
-        v_decay, threshold, i_decay: see `fixed_point.CubaParameters`.
+        v_decay, threshold, i_decay: see `fixed_point.CubaParameters`; each a number, or an array `[C]` of one per channel.
+        bias: likewise, or one per neuron.
         surrogate, detach_reset: see `Neuron`; the surrogate sees potentials in units of the threshold.
 
     Raises:
@@ -555,23 +557,46 @@ class FixedPointNeuron(Neuron):
 
     def __init__(
         self,
-        v_decay: int,
-        threshold: int,
-        i_decay: int = 4096,
+        v_decay: int | Whole,
+        threshold: int | Whole,
+        i_decay: int | Whole = 4096,
         surrogate: Surrogate | None = None,
         *,
+        bias: int | Whole = 0,
         detach_reset: bool = False,
     ) -> None:
-        super().__init__(NeuronParameters(1 - v_decay / 4096, threshold, "hard"), surrogate, detach_reset=detach_reset)
-        self.cuba = CubaParameters(i_decay, v_decay, threshold)
+        decay, mean = 1 - float(np.mean(v_decay)) / 4096, np.mean(threshold) if np.ndim(threshold) else threshold
+        super().__init__(NeuronParameters(decay, mean, "hard"), surrogate, detach_reset=detach_reset)
+        self.cuba = CubaParameters(i_decay, v_decay, threshold, bias)
 
     def forward(self, sums: Tensor) -> Tensor:
         """Integer sums of synapses and bias `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
-        return fixed_point.multi_step(sums, self.cuba, self.surrogate, detach_reset=self.detach_reset)
+        c = self.cuba
+        if not any(map(np.ndim, (c.i_decay, c.v_decay, c.threshold, c.bias))):
+            return self._fired(sums, c)
+        # neurons of the same constants are run together; the kernel takes numbers
+        axes, shape = sums.ndim - 3, tuple(sums.shape[2:])
+        table = np.stack([_per_neuron(value, shape, axes) for value in (c.i_decay, c.v_decay, c.threshold, c.bias)])
+        kinds, kind_of = np.unique(table, axis=1, return_inverse=True)
+        flat = sums.flatten(2)
+        spikes = torch.empty_like(flat)
+        for number, kind in enumerate(kinds.T.tolist()):
+            places = torch.from_numpy(np.flatnonzero(kind_of.ravel() == number)).to(sums.device)
+            spikes = spikes.index_copy(2, places, self._fired(flat.index_select(2, places), CubaParameters(*kind)))
+        return spikes.reshape(sums.shape)
+
+    def _fired(self, sums: Tensor, parameters: CubaParameters) -> Tensor:
+        return fixed_point.multi_step(sums, parameters, self.surrogate, detach_reset=self.detach_reset)
 
     def extra_repr(self) -> str:
         c = self.cuba
         return f"i_decay={c.i_decay}, v_decay={c.v_decay}, threshold={c.threshold}, surrogate={self.surrogate}"
+
+
+def _per_neuron(value: Any, shape: tuple[int, ...], axes: int) -> Any:
+    """A number, one value per channel, or one per neuron, as one per neuron `[N]`."""
+    value = np.asarray(value)
+    return np.broadcast_to(value.reshape(-1, *(1,) * axes) if value.ndim == 1 else value, shape).ravel()
 
 
 class LowPass(nn.Module):

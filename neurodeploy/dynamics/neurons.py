@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.io.errors import UserError
 
@@ -104,6 +107,7 @@ def synapse_step(i: Array, x: Array, decay: float) -> Array:
 
 
 Integers = TypeVar("Integers", bound=Any)
+Whole: TypeAlias = NDArray[np.int64]
 
 _WRAP = 1 << 23  # u is a signed 24-bit register that wraps, v one that saturates
 

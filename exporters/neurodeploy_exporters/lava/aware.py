@@ -305,11 +305,22 @@ class _OnGrid:
         _learned(self._layer, "weight").clamp_(-self._largest, self._largest)
 
 
+def _check_learns(graph: Graph) -> None:
+    body = partition(graph).body
+    for stage in () if body is None else stages(graph, body):
+        if stage.current_decay:
+            raise UserError(
+                f"node {stage.name}: its synaptic current has a memory, with which fine-tuning does not compute; export the "
+                "network without it"
+            )
+
+
 class LoihiTuning(Tuning):
     """See `TuningSettings`; `result` gives the tuned graph with the scales of its layers, which the exporter takes."""
 
     def __init__(self, graph: Graph, settings: TuningSettings) -> None:
         source = hard_reset(graph) if settings.reset else graph
+        _check_learns(source)
         rounded = to_grid(source, input_bits=settings.input_bits) if settings.exact else source
         parts = partition(source)
         spikes, samples = None, settings.calibration

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from neurodeploy.dynamics.neurons import CubaParameters, cuba_step, neuron_step
+from neurodeploy.dynamics.neurons import CubaParameters, cuba_step, neuron_step, synapse_step
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.lava.rounding import Rounded, Unrounded, at_scale
+from neurodeploy_exporters.lava.rounding import Rounded, Unrounded, at_scale, decays
 from neurodeploy_exporters.lava.wiring import Afferent, Stage
 
 
 def delivered(afferent: Afferent, spikes: Tensor, weight: Any) -> Tensor:
     """The currents `[T, B, …]`, float32.
 
-    They are exact where the weights are integers, because sums stay within 24 bits.
+    They are exact where the weights are integers, because sums stay within 24 bits. A delay of the afferent is in them.
 
     Args:
         afferent: its geometry.
@@ -35,7 +35,9 @@ def delivered(afferent: Afferent, spikes: Tensor, weight: Any) -> Tensor:
     else:
         convolve: Any = functional.conv1d if w.ndim == 3 else functional.conv2d
         y = convolve(x, w, None, node.stride, node.padding, node.dilation, node.groups)
-    return y.reshape(steps, batch, *y.shape[1:])
+    y = y.reshape(steps, batch, *y.shape[1:])
+    late = min(afferent.delay, steps)
+    return torch.cat([torch.zeros_like(y[:late]), y[: steps - late]]) if late else y
 
 
 _TRIED = 9
@@ -67,24 +69,21 @@ class Calibration:
         At most nine are tried, spread evenly, with the first one among them; so the search costs ten runs of each layer on the
         calibration data.
         """
-        trained = _fired(stage, self._current(stage, target.weights, stage.bias))
+        trained = _fired(stage, self._current(stage, target.weights), stage.bias)
         self._spikes[stage.name] = trained
 
         def wrong(scale: float) -> int:
             rounded = at_scale(target, scale)
-            current = self._current(stage, rounded.weights, rounded.bias)
-            return int((_fired_by_integers(stage, current, rounded) != trained).sum())
+            return int((_fired_by_integers(stage, self._current(stage, rounded.weights), rounded) != trained).sum())
 
         return min(_spread(scales), key=wrong)
 
-    def _current(self, stage: Stage, weights: Sequence[Any], bias: Any) -> Tensor:
+    def _current(self, stage: Stage, weights: Sequence[Any]) -> Tensor:
         total: Any = sum(
             delivered(afferent, self._spikes[afferent.source], weight)
             for afferent, weight in zip(stage.afferents, weights, strict=True)
         )
-        if bias is None:
-            return total
-        return total + torch.from_numpy(np.asarray(bias, np.float32)).reshape(-1, *(1,) * (len(stage.shape) - 1))
+        return total
 
 
 def _spread(scales: Sequence[float]) -> list[float]:
@@ -93,16 +92,25 @@ def _spread(scales: Sequence[float]) -> list[float]:
     return [scales[0], *(ranked[index] for index in indices)]
 
 
-def _fired(stage: Stage, current: Tensor) -> Tensor:
+def _fired(stage: Stage, current: Tensor, bias: Any) -> Tensor:
+    i: Any = torch.zeros_like(current[0])
     v: Any = torch.zeros_like(current[0])
     fired = torch.empty(current.shape, dtype=torch.uint8)
+    constant = _over_places(stage, bias, torch.float32)
     for step, now in enumerate(current):
-        fired[step], v = neuron_step(v, now, stage.neuron.parameters, lambda h, theta: (h > theta).to(torch.float32))
+        i = synapse_step(i, now + constant, stage.current_decay)
+        fired[step], v = neuron_step(v, i, stage.neuron.parameters, lambda h, theta: (h > theta).to(torch.float32))
     return fired
 
 
+def _over_places(stage: Stage, bias: Any, dtype: torch.dtype) -> Any:
+    """A bias `[C]` that broadcasts against the stage's currents; 0 for none."""
+    return 0 if bias is None else torch.from_numpy(np.asarray(bias)).to(dtype).reshape(-1, *(1,) * (len(stage.shape) - 1))
+
+
 def _fired_by_integers(stage: Stage, current: Tensor, rounded: Rounded) -> Tensor:
-    parameters = CubaParameters(4096, round(4096 * (1 - stage.neuron.parameters.decay)), rounded.threshold)
+    i_decay, v_decay = decays(stage)
+    parameters = CubaParameters(i_decay, v_decay, rounded.threshold, _over_places(stage, rounded.bias, torch.int64))
     u = v = torch.zeros(current.shape[1:], dtype=torch.int64)
     fired = torch.empty(current.shape, dtype=torch.uint8)
     for step, now in enumerate(current):

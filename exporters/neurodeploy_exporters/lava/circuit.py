@@ -15,7 +15,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.connection import MAX_DELAY, Integers, Shape, check_range, check_shape
 from neurodeploy_exporters.lava.connection import Convolution as Convolution
 from neurodeploy_exporters.lava.connection import Matrix as Matrix
-from neurodeploy_exporters.lava.layers import CubaConstants, check_bias, check_decays, check_sizes, check_synapses
+from neurodeploy_exporters.lava.layers import CubaConstants, Neuron, check_bias, check_sizes, check_synapses
 
 INPUT = -1
 """The source of a synapse that reads the circuit's input."""
@@ -57,16 +57,30 @@ class Population:
 
     key: str
     shape: Shape
-    neuron: CubaConstants
+    neuron: Neuron
     bias: Integers | None = None
     recurrent: Integers | None = None
+
+    @property
+    def cuba(self) -> CubaConstants:
+        """The constants of neurons that fire.
+
+        Raises:
+            UserError: they send graded messages instead.
+        """
+        if isinstance(self.neuron, CubaConstants):
+            return self.neuron
+        raise UserError(
+            f"population {self.key}: sigma-delta neurons, whose messages are graded and whose state goes on from sample to "
+            "sample; run the network with simulate"
+        )
 
     def __post_init__(self) -> None:
         if not self.key.isascii() or not self.key.isprintable() or "/" in self.key or not 0 < len(self.key) <= _MAX_KEY:
             raise UserError(f"key: {self.key!r} found, 1 to {_MAX_KEY} ASCII characters without / expected")
         check_shape(self.shape, (1, 3))
         check_bias(self.bias, ((self.shape[0],), self.shape))
-        check_decays(self.neuron, self.shape[0])
+        self.neuron.check_channels(self.shape[0])
         if self.recurrent is not None:
             square = (self.shape[0], self.shape[0])
             if len(self.shape) != 1 or self.recurrent.shape != square:

@@ -17,8 +17,9 @@ import numpy as np
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.hdf5 import Folder, opened
 from neurodeploy_exporters.lava.circuit import Circuit, Convolution, Matrix, Population, Synapse
-from neurodeploy_exporters.lava.netfile import (
+from neurodeploy_exporters.lava.fields import (
     located,
+    only,
     read_geometry,
     read_neuron,
     read_number,
@@ -59,8 +60,8 @@ def read_circuit(path: Path) -> Circuit:
             raise root.error(f"format: {found!r} found, {FORMAT!r} expected")
         if (version := read_number(root, "version")) != VERSION:
             raise root.error(f"version: {version} found, {VERSION} expected; read the file with the version that wrote it")
-        _only(root, {"format", "version", "input", "population", "synapse"})
-        _only(root.folder("input"), {"shape"})
+        only(root, {"format", "version", "input", "population", "synapse"})
+        only(root.folder("input"), {"shape"})
         shape = read_shape(root.folder("input"))
         populations = tuple(_read_population(each) for each in read_numbered(root.folder("population")))
         synapses = tuple(_read_synapse(each) for each in read_numbered(root.folder("synapse"), least=0))
@@ -87,13 +88,8 @@ def write_circuit(circuit: Circuit, path: Path) -> None:
             _write_synapse(file.create_group(f"synapse/{number}"), synapse)
 
 
-def _only(folder: Folder, known: set[str]) -> None:
-    if unknown := sorted(set(folder.names()) - known):
-        raise folder.error(f"{unknown[0]}: found; only {', '.join(sorted(known))} expected")
-
-
 def _read_population(folder: Folder) -> Population:
-    _only(folder, {"key", "shape", "neuron", "bias", "recurrent"})
+    only(folder, {"key", "shape", "neuron", "bias", "recurrent"})
     with located(folder):
         arrays = {name: folder.integers(name) for name in ("bias", "recurrent") if name in folder}
         return Population(key=folder.text("key"), shape=read_shape(folder), neuron=read_neuron(folder), **arrays)
@@ -103,7 +99,7 @@ def _read_synapse(folder: Folder) -> Synapse:
     kind = folder.text("type")
     if kind not in ("conv", "dense"):
         raise folder.error(f"type: {kind!r} found; conv or dense expected")
-    _only(folder, _SYNAPSE | (_GEOMETRY if kind == "conv" else {"synapse_delay"}))
+    only(folder, _SYNAPSE | (_GEOMETRY if kind == "conv" else {"synapse_delay"}))
     connection: Convolution | Matrix
     with located(folder):
         if kind == "conv":
@@ -118,7 +114,7 @@ def _read_synapse(folder: Folder) -> Synapse:
 def _write_population(group: Any, population: Population) -> None:
     group["key"] = np.bytes_(population.key)
     group["shape"] = np.array(population.shape, np.int64)
-    write_neuron(group, population.neuron)
+    write_neuron(group, population.cuba)
     for name in ("bias", "recurrent"):
         if (values := getattr(population, name)) is not None:
             group[name] = values

@@ -84,7 +84,7 @@ def prepare(circuit: Circuit, index: int, peak: int, resets: frozenset[int]) -> 
         messages = peak if synapse.source == INPUT else 1
         arriving = deliveries(synapse.connection, circuit.shape_of(synapse.source), messages, synapse.delay)
         afferents += [(synapse.source, delivery) for delivery in arriving]
-    neuron, bias = population.neuron, 0 if population.bias is None else np.moveaxis(population.bias, 0, -1)
+    neuron, bias = population.cuba, 0 if population.bias is None else np.moveaxis(population.bias, 0, -1)
     return Prepared(
         key=population.key,
         shape=(*population.shape[1:], population.shape[0]),

@@ -5,10 +5,10 @@ Loihi 2", technology brief 2021 (128 cores of 8192 neurons on a chip; Kapoho Poi
 world's largest neuromorphic system", 2024 (Hala Point: 128 billion synapses).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -72,7 +72,7 @@ class CubaConstants:
     Attributes:
         i_decay: 0 … 4096, share of the synaptic current lost per step in 1/4096; one number, or one per channel.
         v_decay: the same for the membrane potential.
-        threshold: `vThMant`; a spike is fired when `v > 64 · threshold`.
+        threshold: `vThMant`; a spike is fired when `v > 64 · threshold`; one number, or one per channel.
 
     Raises:
         UserError: a value is outside its range.
@@ -80,14 +80,56 @@ class CubaConstants:
 
     i_decay: int | Integers
     v_decay: int | Integers
-    threshold: int
+    threshold: int | Integers
 
     def __post_init__(self) -> None:
-        for field, decay in (("iDecay", self.i_decay), ("vDecay", self.v_decay)):
-            check_range(field, decay, 0, 4096)
-            if np.ndim(decay) > 1:
-                raise UserError(f"{field}: shape {np.shape(decay)} found, one number or one per channel expected")
-        check_range("vThMant", self.threshold, 0, (1 << 24) - 1)
+        for field, value, largest in self._fields():
+            check_range(field, value, 0, largest)
+            if np.ndim(value) > 1:
+                raise UserError(f"{field}: shape {np.shape(value)} found, one number or one per channel expected")
+
+    def check_channels(self, channels: int) -> None:
+        """Raises UserError unless each constant is one number or has one value per channel."""
+        for field, value, _ in self._fields():
+            if np.shape(value) not in ((), (channels,)):
+                raise UserError(f"{field}: shape {np.shape(value)} found, one number or ({channels},) expected")
+
+    def _fields(self) -> Iterator[tuple[str, int | Integers, int]]:
+        """Name in a file, value and largest value of every constant."""
+        yield "iDecay", self.i_decay, 4096
+        yield "vDecay", self.v_decay, 4096
+        yield "vThMant", self.threshold, (1 << 24) - 1
+
+
+Role: TypeAlias = Literal["delta", "sigma-delta", "sigma"]
+
+
+@dataclass(frozen=True, eq=False)
+class SigmaDeltaConstants:
+    """Neurons that send what a value has changed by (`sigmadelta`).
+
+    Attributes:
+        threshold: `vThMant`; a change below it is held back; one number, or one per channel.
+        role: "delta" encodes the input, "sigma-delta" adds up messages, applies a ReLU and encodes, "sigma" only adds up.
+
+    Raises:
+        UserError: the threshold is outside its range.
+    """
+
+    threshold: int | Integers
+    role: Role
+
+    def __post_init__(self) -> None:
+        check_range("vThMant", self.threshold, 0, _LARGEST_CHANGE)
+        if np.ndim(self.threshold):
+            raise UserError(f"vThMant: shape {np.shape(self.threshold)} found, one number expected of sigma-delta neurons")
+
+    def check_channels(self, channels: int) -> None:
+        """Nothing: one threshold is for all."""
+
+
+_LARGEST_CHANGE = (1 << 19) - 1  # times 4096 it is inside Lava's 32 bits
+Neuron: TypeAlias = CubaConstants | SigmaDeltaConstants
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -101,7 +143,7 @@ class InputLayer:
     """
 
     shape: Shape
-    neuron: CubaConstants | None = None
+    neuron: Neuron | None = None
     weight: int = 64
     bias: int = 0
 
@@ -110,7 +152,7 @@ class InputLayer:
         for field, value in (("weight", self.weight), ("bias", self.bias)):
             check_range(field, value, -_FLOAT32, _FLOAT32)
         if self.neuron is not None:
-            check_decays(self.neuron, self.shape[0])
+            self.neuron.check_channels(self.shape[0])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -124,7 +166,7 @@ class ConvLayer(Convolution):
 
     shape: Shape
     bias: Integers | None = None
-    neuron: CubaConstants
+    neuron: Neuron
 
     def __post_init__(self) -> None:
         check_shape(self.shape, (3,))
@@ -132,7 +174,7 @@ class ConvLayer(Convolution):
         if self.shape[0] != len(self.weight):
             raise UserError(f"shape: {self.shape[0]} channels found, but the weight has {len(self.weight)} output channels")
         check_bias(self.bias, ((self.shape[0],), self.shape))
-        check_decays(self.neuron, self.shape[0])
+        self.neuron.check_channels(self.shape[0])
 
     @property
     def connection(self) -> Convolution:
@@ -158,7 +200,7 @@ class DenseLayer:
     bias: Integers | None = None
     delay: int | Integers = 0
     weight_rec: Integers | None = None
-    neuron: CubaConstants
+    neuron: Neuron
 
     def __post_init__(self) -> None:
         check_shape(self.shape, (1,))
@@ -169,13 +211,15 @@ class DenseLayer:
             raise UserError(f"weight_rec: shape {self.weight_rec.shape} found, ({outputs}, {outputs}) expected")
         _check_dense_weights(self.weight, self.weight_rec)
         check_bias(self.bias, (self.shape,))
-        check_decays(self.neuron, outputs)
+        self.neuron.check_channels(outputs)
         if np.shape(self.delay) not in ((), (outputs,), (self.weight.shape[1],), self.weight.shape):
             raise UserError(
                 f"delay: shape {np.shape(self.delay)} found, one number, ({outputs},), ({self.weight.shape[1]},) or "
                 f"{self.weight.shape} expected"
             )
         _ = self.connection  # checks the rest
+        if isinstance(self.neuron, SigmaDeltaConstants) and (self.weight_rec is not None or np.any(self.delay)):
+            raise UserError("delay, weight_rec: found with sigma-delta neurons, whose layers have neither")
         if self.weight_rec is not None and np.any(self.delay):
             raise UserError("delay: found on a recurrent layer, where netx rescales the sums; remove it")
 
@@ -205,7 +249,24 @@ class FlattenLayer:
         return (prod(shape),)
 
 
-Layer: TypeAlias = InputLayer | ConvLayer | DenseLayer | FlattenLayer
+@dataclass(frozen=True, eq=False)
+class AverageLayer:
+    """The mean spikes of groups of neurons, `(C, H, W)` or `(N,)` → `(groups,)` in C order; a host computes it, no neurons do.
+
+    Attributes:
+        groups: number of groups, which are equally large.
+    """
+
+    groups: int
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the output for an input of `shape`."""
+        if prod(shape) % self.groups:
+            raise UserError(f"shape: {self.groups} groups found, a divisor of the {prod(shape)} neurons before them expected")
+        return (self.groups,)
+
+
+Layer: TypeAlias = InputLayer | ConvLayer | DenseLayer | FlattenLayer | AverageLayer
 Spiking: TypeAlias = InputLayer | ConvLayer | DenseLayer
 
 
@@ -216,13 +277,6 @@ def check_bias(bias: Integers | None, shapes: tuple[Shape, ...]) -> None:
     if bias.shape not in shapes:
         raise UserError(f"bias: shape {bias.shape} found, {' or '.join(map(str, shapes))} expected")
     check_range("bias", bias, -_INT16, _INT16 - 1)
-
-
-def check_decays(neuron: CubaConstants, channels: int) -> None:
-    """Raises UserError unless each decay is one number or has one value per channel."""
-    for field, decay in (("iDecay", neuron.i_decay), ("vDecay", neuron.v_decay)):
-        if np.shape(decay) not in ((), (channels,)):
-            raise UserError(f"{field}: shape {np.shape(decay)} found, one number or ({channels},) expected")
 
 
 def _check_dense_weights(weight: Integers, weight_rec: Integers | None) -> None:

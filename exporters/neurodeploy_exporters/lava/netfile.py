@@ -1,23 +1,36 @@
 """Reading and writing `.net` files, the HDF5 format of lava-dl (written by SLAYER, read by `lava.lib.dl.netx`).
 
-Source: lava-dl, `lava.lib.dl.netx.hdf5.Network` and the files in its repository.
+Sources: lava-dl, `lava.lib.dl.netx.hdf5.Network` and the files in its repository; for the layers that SLAYER writes and netx
+does not read, `lava.lib.dl.slayer.block.base` and `synapse.layer.Pool`; for `recurrent`, SpyTorch2Loihi's export.
 """
 
-import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.files import atomic_file
-from neurodeploy.io.hdf5 import Folder, LocatedError, opened
+from neurodeploy.io.hdf5 import Folder, opened
 from neurodeploy_exporters.lava.connection import Integers, Shape
+from neurodeploy_exporters.lava.fields import (
+    UNREAD,
+    checked_product,
+    located,
+    only,
+    read_geometry,
+    read_layer_neuron,
+    read_neuron,
+    read_number,
+    read_numbered,
+    read_pairs,
+    read_shape,
+    write_neuron,
+    write_text,
+    written,
+)
 from neurodeploy_exporters.lava.layers import (
-    MAX_NEURONS,
+    AverageLayer,
     ConvLayer,
     CubaConstants,
     DenseLayer,
@@ -26,23 +39,36 @@ from neurodeploy_exporters.lava.layers import (
     Layer,
 )
 from neurodeploy_exporters.lava.network import Network, check_hardware
+from neurodeploy_exporters.lava.slayer import folded, pooling
 
 _INTEGRATOR = CubaConstants(0, 4096, 1 << 17)  # what netx gives a dense layer without neurons; it never spikes
 
 
-def read(path: Path) -> Network:
+def read(path: Path, *, num_layers: int | None = None) -> Network:
     """Read a `.net` file.
 
-    Values that a chip could not hold but Lava's CPU simulation computes with are accepted; see `check_hardware`.
+    Values that a chip could not hold but Lava's CPU simulation computes with are accepted; see `check_hardware`. A pooling
+    layer of SLAYER is read as the convolution that it is, an average over groups of neurons is folded into the dense layer
+    after it, and a `recurrent` layer of SpyTorch2Loihi is one of type `dense_rec` under other names: netx refuses or drops
+    them.
+
+    Args:
+        path: the file.
+        num_layers: read the first so many layers alone, as netx does; what comes after them may be anything.
 
     Raises:
-        UserError: not such a file, a layer of an unsupported type, a missing or wrong value; the message names the file, the
-            place in it and the value.
+        UserError: not such a file, a layer of an unsupported type, a missing, unknown or wrong value; the message names the
+            file, the place in it and the value.
     """
+    layers: list[Layer] = []
     with opened(path) as root:
-        layers = tuple(_read_layer(folder) for folder in read_numbered(root.folder("layer")))
+        shape: Shape | None = None
+        for folder in read_numbered(root.folder("layer"))[:num_layers]:
+            layers.append(_read_layer(folder, shape))
+            with located(folder):
+                shape = _shape_after(layers[-1], shape)
     try:
-        return Network(layers)
+        return Network(folded(layers))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -50,59 +76,119 @@ def read(path: Path) -> Network:
 def write(network: Network, path: Path) -> None:
     """Write a `.net` file, atomically; `read` and lava-dl's netx get the same network back.
 
+    A flatten layer that has nothing to flatten is left out: netx cannot turn the axes of neurons that have one.
+
     Raises:
-        UserError: a value does not fit the chip (`check_hardware`).
+        UserError: a value does not fit the chip (`check_hardware`), or a layer has no form that netx reads.
     """
     check_hardware(network)
+    kept = [layer for position, layer in enumerate(network.layers) if not _is_idle(network, position)]
     with written(path) as file:
-        for position, layer in enumerate(network.layers):
+        for position, layer in enumerate(kept):
             _WRITERS[type(layer)](file.create_group(f"layer/{position}"), layer)
         file["simulation/Ts"] = np.int64(1)
         file["simulation/tSample"] = np.int64(1)
 
 
-def _read_layer(folder: Folder) -> Layer:
+def _is_idle(network: Network, position: int) -> bool:
+    shape = network.shape_after(position)
+    return isinstance(network.layers[position], FlattenLayer) and shape is not None and len(shape) == 1
+
+
+def _shape_after(layer: Layer, shape: Shape | None) -> Shape | None:
+    """Shape that a layer makes of one, as far as it is known; `Network` checks that they fit."""
+    if isinstance(layer, FlattenLayer | AverageLayer):
+        return None if shape is None else layer.output_shape(shape)
+    return layer.shape
+
+
+_COMMON = {"type", "shape"}
+_FIELDS = {
+    "input": {"neuron", "weight", "bias"},
+    "conv": {"inChannels", "outChannels", "kernelSize", "stride", "padding", "dilation", "groups", "weight", "bias", "neuron"},
+    "dense": {"inFeatures", "outFeatures", "weight", "bias", "delay", "neuron"},
+    "dense_rec": {"inFeatures", "outFeatures", "weight", "weight_rec", "bias", "neuron"},
+    "recurrent": {"inFeatures", "outFeatures", "weight", "recWeight", "neuron"},
+    "pool": {"kernelSize", "stride", "padding", "dilation", "weight", "neuron"},
+    "average": set[str](),
+    "flatten": set[str](),
+}
+_REFUSED = {
+    ("input", "delay"): "on an input entry, where Lava ignores it",
+    ("conv", "delay"): "on a convolution, where Lava ignores it",
+    ("pool", "delay"): "on a pooling layer, which has none on a chip",
+    ("dense", "weight_rec"): 'on a layer of type "dense", where Lava ignores it',
+    ("dense_rec", "delay"): "on a recurrent layer, where netx rescales the sums (by delays of 0 too)",
+}
+
+
+def _read_layer(folder: Folder, shape: Shape | None) -> Layer:
+    """One layer, behind others that make neurons of `shape`."""
     kind = folder.text("type")
     if kind not in _READERS:
         known = ", ".join(_READERS)
         raise folder.error(f"type: {kind!r} found; {known} expected (Lava drops or refuses others)")
+    for name in folder.names():
+        if (kind, name) in _REFUSED:
+            raise folder.error(f"{name}: found {_REFUSED[kind, name]}; remove it")
+    only(folder, _COMMON | _FIELDS[kind], UNREAD)
     with located(folder):
-        return _READERS[kind](folder)
+        return _READERS[kind](folder, shape)
 
 
-def _refuse(folder: Folder, name: str, reason: str) -> None:
-    if name in folder:
-        raise folder.error(f"{name}: found {reason}; remove it")
-
-
-def _read_input(folder: Folder) -> InputLayer:
-    _refuse(folder, "delay", "on an input entry, where Lava ignores it")
-    neuron = read_neuron(folder) if "neuron" in folder else None
+def _read_input(folder: Folder, _: Shape | None) -> InputLayer:
+    neuron = read_layer_neuron(folder, entry=True) if "neuron" in folder else None
     weight = read_number(folder, "weight") if "weight" in folder else 64
     bias = read_number(folder, "bias") if "bias" in folder else 0
     return InputLayer(shape=read_shape(folder), neuron=neuron, weight=weight, bias=bias)
 
 
-def _read_conv(folder: Folder) -> ConvLayer:
-    _refuse(folder, "delay", "on a convolution, where Lava ignores it")
-    shape, weight = read_shape(folder), folder.integers("weight")
-    if weight.ndim > 4 and set(weight.shape[4:]) == {1}:  # lava-dl's own weights have a fifth axis
-        weight = weight.reshape(weight.shape[:4])
+def _read_conv(folder: Folder, _: Shape | None) -> ConvLayer:
+    shape, weight = read_shape(folder), _kernel(folder)
     bias = folder.integers("bias") if "bias" in folder else None
     if bias is not None and bias.ndim == 3:
         bias = bias.transpose(2, 1, 0)  # stored (W, H, C)
-    return ConvLayer(shape=shape, weight=weight, bias=bias, neuron=read_neuron(folder), **read_geometry(folder))
+    layer = ConvLayer(shape=shape, weight=weight, bias=bias, neuron=read_layer_neuron(folder), **read_geometry(folder))
+    _check_stated(folder, inChannels=layer.in_channels, outChannels=shape[0], kernelSize=weight.shape[2:])
+    return layer
 
 
-def _read_dense(folder: Folder) -> DenseLayer:
-    _refuse(folder, "weight_rec", 'on a layer of type "dense", where Lava ignores it')
+def _read_pool(folder: Folder, shape: Shape | None) -> ConvLayer:
+    kernel = _kernel(folder)
+    if kernel.ndim != 4 or kernel.shape[:2] != (1, 1):
+        raise folder.error(f"weight: shape {kernel.shape} found, one kernel (1, 1, kH, kW) for all channels expected")
+    _check_stated(folder, kernelSize=kernel.shape[2:])
+    return pooling(read_shape(folder), kernel[0, 0], before=shape, neuron=read_neuron(folder), **read_pairs(folder))
+
+
+def _kernel(folder: Folder) -> Integers:
+    weight = folder.integers("weight")
+    if weight.ndim > 4 and set(weight.shape[4:]) == {1}:  # lava-dl's own weights have a fifth axis
+        return weight.reshape(weight.shape[:4])
+    return weight
+
+
+def _check_stated(folder: Folder, **sizes: int | Shape) -> None:
+    """Refuse sizes that a file tells twice, and differently; Lava looks at the weight alone."""
+    for name, size in sizes.items():
+        if name not in folder:
+            continue
+        stated, expected = folder.integers(name), np.atleast_1d(size)
+        if (stated.size != 1 and stated.shape != expected.shape) or (stated != expected).any():
+            raise folder.error(f"{name}: {stated.tolist()!s:.40} found, but the weight says {size}")
+
+
+def _read_dense(folder: Folder, _: Shape | None) -> DenseLayer:
     delay = folder.integers("delay") if "delay" in folder else np.zeros((), np.int64)
     return _dense(folder, None, int(delay.flat[0]) if delay.size == 1 else delay)
 
 
-def _read_dense_rec(folder: Folder) -> DenseLayer:
-    _refuse(folder, "delay", "on a recurrent layer, where netx rescales the sums (by delays of 0 too)")
+def _read_dense_rec(folder: Folder, _: Shape | None) -> DenseLayer:
     return _dense(folder, folder.integers("weight_rec"), 0)
+
+
+def _read_recurrent(folder: Folder, _: Shape | None) -> DenseLayer:
+    return _dense(folder, folder.integers("recWeight"), 0)
 
 
 def _dense(folder: Folder, weight_rec: Integers | None, delay: int | Integers) -> DenseLayer:
@@ -112,22 +198,36 @@ def _dense(folder: Folder, weight_rec: Integers | None, delay: int | Integers) -
         if weight_rec is not None and weight_rec.size == outputs**2:
             weight_rec = weight_rec.reshape(outputs, outputs)
     bias = folder.integers("bias") if "bias" in folder else None
-    return DenseLayer(
+    layer = DenseLayer(
         shape=(outputs,),
         weight=weight,
         bias=np.full(outputs, bias.flat[0]) if bias is not None and bias.shape in ((), (1,)) else bias,
         delay=delay,
         weight_rec=weight_rec,
-        neuron=read_neuron(folder) if "neuron" in folder else _INTEGRATOR,
+        neuron=read_layer_neuron(folder) if "neuron" in folder else _INTEGRATOR,
     )
+    _check_stated(folder, inFeatures=weight.shape[1], outFeatures=outputs)
+    return layer
 
 
-_READERS: dict[str, Callable[[Folder], Layer]] = {
+def _read_average(folder: Folder, _: Shape | None) -> AverageLayer:
+    if "shape" not in folder:
+        raise folder.error(
+            "shape: missing, the number of groups expected (lava-dl's export breaks off here); read the layers before it alone "
+            "(--num-layers), and average their spikes on the host"
+        )
+    return AverageLayer(checked_product(folder, folder.integers("shape")))
+
+
+_READERS: dict[str, Callable[[Folder, Shape | None], Layer]] = {
     "input": _read_input,
     "conv": _read_conv,
     "dense": _read_dense,
     "dense_rec": _read_dense_rec,
-    "flatten": lambda _: FlattenLayer(),
+    "flatten": lambda _, __: FlattenLayer(),
+    "pool": _read_pool,
+    "average": _read_average,
+    "recurrent": _read_recurrent,
 }
 
 
@@ -177,119 +277,3 @@ _WRITERS: dict[type, Callable[[Any, Any], None]] = {
 def _write_head(group: Any, kind: str, shape: Shape) -> None:
     write_text(group, "type", kind)
     group["shape"] = np.array(shape, np.int64)
-
-
-_NEURON_TYPES = ("CUBA", "LOIHI")
-_DROPPED = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0}  # netx computes as if they had these values
-
-
-@contextmanager
-def located(folder: Folder) -> Iterator[None]:
-    """Puts file and group in front of an error's message that does not name them yet."""
-    try:
-        yield
-    except LocatedError:
-        raise
-    except UserError as error:
-        raise folder.error(str(error)) from None
-
-
-@contextmanager
-def written(path: Path) -> Iterator[Any]:
-    """An HDF5 file to be filled, written whole or not at all."""
-    memory = io.BytesIO()  # HDF5 itself does not survive a disk that fills up while it writes
-    with h5py.File(memory, "w") as file:
-        yield file
-    with atomic_file(path) as temporary:
-        temporary.write_bytes(memory.getvalue())
-
-
-def read_numbered(folder: Folder, *, least: int = 1) -> list[Folder]:
-    """The groups "0", "1", … in a group, at least `least` of them and nothing else."""
-    names = folder.names()
-    if set(names) != {str(i) for i in range(len(names))} or len(names) < least:
-        shown = ", ".join(names[:8]) or "nothing"
-        raise LocatedError(f"{folder.file}: {folder.path}: {shown} found; 0 to n-1 expected, one group each")
-    return [folder.folder(str(i)) for i in range(len(names))]
-
-
-def read_neuron(layer: Folder) -> CubaConstants:
-    """The group `neuron` of a layer or population."""
-    folder = layer.folder("neuron")
-    kind = folder.text("type")
-    if kind not in _NEURON_TYPES:
-        raise folder.error(f"type: {kind!r} found, {' or '.join(_NEURON_TYPES)} expected")
-    for name, plain in _DROPPED.items():
-        if name in folder and (found := read_number(folder, name)) != plain:
-            raise folder.error(f"{name}: {found} found, {plain} expected; Lava ignores any other value")
-    if folder.unsigned("iDecay") and not folder.integers("iDecay").all():
-        raise folder.error("iDecay: 0 stored without a sign found, of which netx makes 65535; store signed integers")
-    with located(folder):
-        i_decay, v_decay = (read_one_or_many(folder, name) for name in ("iDecay", "vDecay"))
-        return CubaConstants(i_decay, v_decay, read_number(folder, "vThMant"))
-
-
-def read_one_or_many(folder: Folder, name: str) -> int | Integers:
-    """A number, or an array of more than one."""
-    values = folder.integers(name)
-    return int(values.flat[0]) if values.size == 1 else values
-
-
-def read_number(folder: Folder, name: str) -> int:
-    """A number, also where it is stored as an array of one."""
-    values = folder.integers(name)
-    if values.size != 1:
-        raise folder.error(f"{name}: shape {values.shape} found, one number expected")
-    return int(values.flat[0])
-
-
-def read_geometry(folder: Folder) -> dict[str, Any]:
-    """Stride, padding, dilation and groups of a convolution."""
-    pairs: dict[str, Any] = {name: read_pair(folder, name) for name in ("stride", "padding", "dilation")}
-    return pairs | {"groups": read_number(folder, "groups")}
-
-
-def read_pair(folder: Folder, name: str) -> Shape:
-    """`(y, x)`, also where one number stands for both."""
-    values = folder.integers(name)
-    if values.shape not in ((), (2,)):
-        raise folder.error(f"{name}: shape {values.shape} found, one number or (y, x) expected")
-    y, x = np.broadcast_to(values, (2,)).tolist()
-    return (y, x)
-
-
-def read_shape(folder: Folder) -> Shape:
-    """The array `shape`: of one axis, without absurd sizes."""
-    values = folder.integers("shape")
-    if values.ndim != 1:
-        raise folder.error(f"shape: an array of shape {values.shape} found, (C, H, W) expected")
-    checked_product(folder, values)
-    return tuple(values.tolist())
-
-
-def checked_product(folder: Folder, shape: Integers) -> int:
-    """Number of neurons of a layer of this shape."""
-    if shape.size > 3:
-        raise folder.error(f"shape: {shape.size} sizes found, (C, H, W) or (N,) expected")
-    product = 1
-    for size in shape.ravel().tolist():
-        product *= size
-        if size < 1 or product > MAX_NEURONS:
-            raise folder.error(f"shape: {shape.tolist()} found, sizes of at least 1 and {MAX_NEURONS} neurons at most expected")
-    return product
-
-
-def write_neuron(group: Any, neuron: CubaConstants) -> None:
-    """The group `neuron` inside `group`."""
-    folder = group.create_group("neuron")
-    write_text(folder, "type", "CUBA")
-    folder["iDecay"] = np.asarray(neuron.i_decay, np.int64)
-    folder["vDecay"] = np.asarray(neuron.v_decay, np.int64)
-    folder["vThMant"] = np.int64(neuron.threshold)
-    folder["refDelay"] = np.int64(1)
-    folder["gradedSpike"] = np.bool_(False)
-
-
-def write_text(group: Any, name: str, text: str) -> None:
-    """An ASCII string as lava-dl stores it: an array of one, at most 10 characters."""
-    group.create_dataset(name, (1,), "S10", np.array([text.encode("ascii")], "S10"))

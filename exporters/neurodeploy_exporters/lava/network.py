@@ -14,12 +14,14 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import Circuit, Population, Synapse
 from neurodeploy_exporters.lava.connection import Convolution, Integers, Matrix, Shape, check_range
 from neurodeploy_exporters.lava.layers import (
+    AverageLayer,
     ConvLayer,
-    CubaConstants,
     DenseLayer,
     FlattenLayer,
     InputLayer,
     Layer,
+    Neuron,
+    SigmaDeltaConstants,
     Spiking,
     check_sizes,
     check_synapses,
@@ -116,7 +118,7 @@ class NetBlock:
         return f"L{self.index}_{_KIND[type(self.layer)](self.layer)}"
 
     @property
-    def neuron(self) -> CubaConstants:
+    def neuron(self) -> Neuron:
         if self.layer.neuron is None:
             raise UserError(f"/layer/{self.position}: input entry without neurons, which is no block")
         return self.layer.neuron
@@ -145,9 +147,31 @@ class Network:
         for position, layer in enumerate(self.layers):
             if position and isinstance(layer, InputLayer):
                 raise UserError(f"/layer/{position}: input entry found; it can only be layer 0")
+            if isinstance(layer, AverageLayer) and position + 1 < len(self.layers):
+                raise UserError(f"/layer/{position}: average found; it can only be the last layer")
+        self._check_neurons()
         self.check_shapes(self.input_shape)
         check_sizes(block.layer.shape for block in self.blocks())
         check_synapses((layer.connection, layer.shape) for layer in self.layers if isinstance(layer, ConvLayer | DenseLayer))
+
+    def _check_neurons(self) -> None:
+        """Refuse a network of both kinds of neurons, and what sigma-delta ones have not."""
+        graded = [isinstance(block.neuron, SigmaDeltaConstants) for block in self.blocks()]
+        for block, one in zip(self.blocks(), graded, strict=True):
+            where = f"/layer/{block.position}"
+            if one != graded[0]:
+                raise UserError(f"{where}/neuron: neurons of both kinds, CUBA and SDNN, found in one file")
+            neuron, layer = block.neuron, block.layer
+            if isinstance(neuron, SigmaDeltaConstants) and neuron.role == "sigma":
+                if getattr(layer, "bias", None) is not None:
+                    raise UserError(f"{where}/bias: found on neurons that only add up, with which netx fails; remove it")
+                if block.index + 1 < len(graded):
+                    raise UserError(f"{where}/neuron/sigma_output: found on a layer that another one reads; remove it")
+
+    @property
+    def graded(self) -> bool:
+        """Whether its neurons are sigma-delta ones."""
+        return isinstance(self.blocks()[0].neuron, SigmaDeltaConstants)
 
     @property
     def input_shape(self) -> Shape | None:
@@ -202,7 +226,7 @@ class Network:
         """Shape that enters layer number `count`; None where unknown."""
         shape = self.input_shape
         for layer in self.layers[:count]:
-            if not isinstance(layer, FlattenLayer):
+            if not isinstance(layer, FlattenLayer | AverageLayer):
                 shape = layer.shape
             elif shape is not None:
                 shape = layer.output_shape(shape)
@@ -213,7 +237,7 @@ class Network:
         spiking = [
             (position, layer)
             for position, layer in enumerate(self.layers)
-            if not isinstance(layer, FlattenLayer) and layer.neuron is not None
+            if not isinstance(layer, FlattenLayer | AverageLayer) and layer.neuron is not None
         ]
         return tuple(NetBlock(index, position, layer) for index, (position, layer) in enumerate(spiking))
 
@@ -281,6 +305,8 @@ def _check_chain(network: Network) -> None:
             raise UserError(f"{where}, which netx drops; flatten the input on the host")
     for position, layer in enumerate(network.layers):
         where = f"/layer/{position}"
+        if isinstance(layer, AverageLayer):
+            raise UserError(f"{where}: average found, which no neurons compute; average the spikes on the host")
         if isinstance(layer, ConvLayer | DenseLayer):
             _check_weight(f"{where}/weight", layer.weight)
             if isinstance(layer, DenseLayer) and layer.weight_rec is not None:
@@ -299,7 +325,7 @@ def _check_circuit(circuit: Circuit) -> None:
         _check_weight(f"/synapse/{number}/weight", synapse.connection.weight)
 
 
-def _check_neurons(where: str, bias: Integers | None, neuron: CubaConstants) -> None:
+def _check_neurons(where: str, bias: Integers | None, neuron: Neuron) -> None:
     if bias is not None:
         check_range(f"{where}/bias", bias, BIAS_MIN, BIAS_MAX, " on Loihi")
     check_range(f"{where}/neuron/vThMant", neuron.threshold, 0, THRESHOLD_MAX, " on Loihi")

@@ -7,8 +7,11 @@ staggered: a population is cleared before its update in step d + 1, exactly when
 sees T steps from there, u = v = 0 before, the bias in each. What its bias did earlier is erased. What it fired earlier, in step
 d at the latest, reaches a population of depth e in step e at the latest (a synapse between them takes e − d steps), one step
 before that one is cleared. With a reset interval of T or more the same holds for samples that follow one another: a window of a
-population receives what the same windows of its sources fired, and nothing else. Other synaptic delays and recurrent synapses
-would carry spikes from one window into the next; they are refused.
+population receives what the same windows of its sources fired, and nothing else.
+
+Longer delays and recurrent synapses carry spikes from one step of a sample into a later one, as the network asks for. They
+would carry them from one sample into the next too, so in a stream they are refused. A sample that runs alone sees none, if what
+they come from does not fire before the sample begins.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +23,10 @@ from numpy.typing import NDArray
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import GradedTensor
-from neurodeploy_exporters.lava.circuit import Circuit
+from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Population, Synapse
 from neurodeploy_exporters.lava.connection import Shape
-from neurodeploy_exporters.lava.layers import DenseLayer
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.simulate import shaped_input, simulate, simulate_circuit
+from neurodeploy_exporters.lava.simulate import shaped_input, simulate_circuit
 
 _DIRECT_DRIVE = 1  # reset offset of a network driven by spikes: depth 1 sees the input of step t in step t + 1
 
@@ -66,7 +68,8 @@ def run_sequence(
     """Run each sample as its own batch element, on a chip that has seen nothing before.
 
     Args:
-        network: a body: no input neurons, no delays but those that line up its ways, no recurrent layers.
+        network: a body: no input neurons; delays beyond those that line up its ways, and recurrent synapses, only from
+            populations that do not fire on their own.
         spikes: `[T, B, …]`, 0 or 1; the sample as in `simulate.shaped_input`.
         steps: steps that each population is run for; T if None. Steps beyond T get no input.
         graded: keys of the populations that are read out as numbers.
@@ -74,10 +77,11 @@ def run_sequence(
     Raises:
         UserError: the network is no such body, the spikes are not 0 or 1 or of the wrong shape, or `steps` is below T.
     """
-    spikes, steps = _checked(network, spikes, steps)
-    places = _places(network)
+    circuit, spikes, steps = _checked(network, spikes, steps)
+    _check_apart(circuit)
+    places = _places(circuit)
     length = steps + max(depth for depth, _ in places.values())
-    recorded = _simulate(network, spikes, length, length, places, graded)
+    recorded = _simulate(circuit, spikes, length, length, places, graded)
     return _replay(places, graded, lambda key, what: recorded[f"{key}_{what}"][places[key][0] :][:steps])
 
 
@@ -92,7 +96,7 @@ def run_stream(
     """Push the samples one after another through one chip, as a deployed network runs; same result as `run_sequence`.
 
     Args:
-        network: as for `run_sequence`.
+        network: as for `run_sequence`, and without delays but those that line up its ways, or recurrent synapses.
         samples: `[T, B, …]`; the B samples enter in order.
         steps: as for `run_sequence`.
         reset_interval: steps from the start of one sample to the start of the next, at least `steps`; `steps` if None.
@@ -101,16 +105,19 @@ def run_stream(
     Raises:
         UserError: as `run_sequence`, or the interval is too short.
     """
-    samples, steps = _checked(network, samples, steps)
+    circuit, samples, steps = _checked(network, samples, steps)
+    if kept := _memory(circuit):
+        raise UserError(f"{kept} found, whose spikes would reach into the next sample; run every sample alone (run_sequence)")
+    _check_apart(circuit)
     interval = steps if reset_interval is None else reset_interval
     if interval < steps:
         raise UserError(f"reset interval: {interval} found, at least the {steps} steps of a sample expected")
-    places, count = _places(network), samples.shape[1]
+    places, count = _places(circuit), samples.shape[1]
     line = np.zeros((count, interval, *samples.shape[2:]), np.uint8)
     line[:, : len(samples)] = np.moveaxis(samples, 0, 1)
     line = line.reshape(count * interval, 1, *samples.shape[2:])
     length = count * interval + max(depth for depth, _ in places.values())
-    recorded = _simulate(network, line, length, interval, places, graded)
+    recorded = _simulate(circuit, line, length, interval, places, graded)
 
     def windows(key: str, what: str) -> NDArray[Any]:
         first, shape = places[key]
@@ -128,17 +135,15 @@ def _replay(places: dict[str, tuple[int, Shape]], graded: Sequence[str], aligned
     )
 
 
-def _places(network: Network | Circuit) -> dict[str, tuple[int, Shape]]:
+def _places(circuit: Circuit) -> dict[str, tuple[int, Shape]]:
     """Key of every population → its depth and shape."""
-    if isinstance(network, Network):
-        return {block.key: (block.index + 1, block.layer.shape) for block in network.blocks()}
     return {
-        population.key: (depth, population.shape) for population, depth in zip(network.populations, network.depths, strict=True)
+        population.key: (depth, population.shape) for population, depth in zip(circuit.populations, circuit.depths, strict=True)
     }
 
 
 def _simulate(
-    network: Network | Circuit,
+    circuit: Circuit,
     spikes: NDArray[Any],
     steps: int,
     interval: int,
@@ -149,46 +154,70 @@ def _simulate(
     if absent:
         raise UserError(f"population {absent[0]}: to be read out but not in the network; there are: {', '.join(places)}")
     record = ("s", "u") if graded else ("s",)
-    run: Callable[..., dict[str, NDArray[Any]]] = simulate if isinstance(network, Network) else simulate_circuit
-    return run(network, spikes, steps, reset_interval=interval, reset_offset=_DIRECT_DRIVE, record=record)
+    return simulate_circuit(circuit, spikes, steps, reset_interval=interval, reset_offset=_DIRECT_DRIVE, record=record)
 
 
-def _checked(network: Network | Circuit, spikes: NDArray[Any], steps: int | None) -> tuple[NDArray[np.uint8], int]:
+def _checked(network: Network | Circuit, spikes: NDArray[Any], steps: int | None) -> tuple[Circuit, NDArray[np.uint8], int]:
+    """The network as a circuit, and the spikes and steps of a run."""
     if network.has_input_neurons:
         raise UserError("network: it begins with input neurons; a body driven by spikes expected")
-    if isinstance(network, Network):
-        _check_layers(network)
-    else:
-        _check_synapses(network)
     spikes = shaped_input(np.asarray(spikes), network, leading=2)
     if not ((spikes == 0) | (spikes == 1)).all():
         raise UserError("spikes: values other than 0 and 1 found")
     if steps is not None and steps < len(spikes):
         raise UserError(f"steps: {steps} found, at least the {len(spikes)} of the input expected")
-    return spikes.astype(np.uint8), len(spikes) if steps is None else steps
+    circuit = network if isinstance(network, Circuit) else network.circuit(input_shape=spikes.shape[2:])
+    _ = [population.cuba for population in circuit.populations]  # others are refused by name
+    return circuit, spikes.astype(np.uint8), len(spikes) if steps is None else steps
 
 
-def _check_layers(network: Network) -> None:
-    for position, layer in enumerate(network.layers):
-        if isinstance(layer, DenseLayer) and (np.any(layer.delay) or layer.weight_rec is not None):
-            raise UserError(
-                f"/layer/{position}: delays or recurrent synapses found, whose spikes would reach into the next sample; "
-                "run such a network with simulate"
-            )
-
-
-def _check_synapses(circuit: Circuit) -> None:
+def _memory(circuit: Circuit) -> str:
+    """What carries a spike beyond the step that it belongs to; empty for nothing."""
     for population in circuit.populations:
         if population.recurrent is not None:
-            raise UserError(
-                f"population {population.key}: recurrent synapses found, whose spikes would reach into the next sample; run "
-                "such a circuit with simulate"
-            )
+            return f"population {population.key}: recurrent synapses"
     for number, synapse in enumerate(circuit.synapses):
-        delay = synapse.delay + getattr(synapse.connection, "delay", 0)
+        most, expected = _longest(synapse), circuit.aligned_delay(synapse)
+        if most > expected:
+            return f"synapse {number}: a delay of {most}, {most - expected} more than lines it up with the longest way,"
+    return ""
+
+
+def _longest(synapse: Synapse) -> int:
+    return synapse.delay + int(np.max(getattr(synapse.connection, "delay", 0)))
+
+
+def _check_apart(circuit: Circuit) -> None:
+    """Refuse what a sample on a fresh chip would still find of the steps before its first one."""
+    quiet = list[bool]()
+    for index, population in enumerate(circuit.populations):
+        sources = [synapse.source for synapse in circuit.into(index)]
+        quiet.append(_is_quiet(population) and all(source == INPUT or quiet[source] for source in sources))
+        if population.recurrent is not None and not quiet[index]:
+            raise UserError(f"population {population.key}: {_LOUD.format('its recurrent synapses')}")
+    for number, synapse in enumerate(circuit.synapses):
+        least = synapse.delay + int(np.min(getattr(synapse.connection, "delay", 0)))
         expected = circuit.aligned_delay(synapse)
-        if np.any(delay != expected):
+        if least < expected:
             raise UserError(
-                f"synapse {number}: a delay of {np.max(delay)} found, {expected} expected, so that its spikes and those of the "
-                f"longest way into {circuit.populations[synapse.target].key} belong to the same input step"
+                f"synapse {number}: a delay of {least} found, at least {expected} expected, so that its spikes and those of "
+                f"the longest way into {circuit.populations[synapse.target].key} belong to the same input step"
             )
+        if _longest(synapse) > expected and synapse.source != INPUT and not quiet[synapse.source]:
+            source = circuit.populations[synapse.source].key
+            raise UserError(f"population {source}: {_LOUD.format(f'the delay of synapse {number}')}")
+
+
+_LOUD = (
+    "its bias makes it fire before the first spike of a sample arrives, and {} would bring that into the sample; run the "
+    "network with simulate, or take out the bias or the delay"
+)
+
+
+def _is_quiet(population: Population) -> bool:
+    """Whether neurons never fire without input: a bias is at most what keeps the potential at the threshold."""
+    if population.bias is None or population.bias.max() <= 0:
+        return True
+    neuron, axes = population.cuba, (-1, *(1,) * (population.bias.ndim - 1))
+    limit = np.broadcast_to(np.multiply(neuron.threshold, neuron.v_decay), population.shape[:1]).reshape(axes)
+    return bool((4096 * population.bias <= limit).all())

@@ -42,13 +42,13 @@ class NeuronConstants:
     def __init__(self, parameters: CubaParameters, *, largest_sum: int, keep_current: bool) -> None:
         """
         Args:
-            parameters: numbers, or integer arrays that broadcast against the state; the threshold a number.
+            parameters: numbers, or integer arrays that broadcast against the state.
             largest_sum: bound of |a|, in every step.
             keep_current: whether `Neurons.u` is wanted.
         """
         i_keep, v_keep = 4096 - np.asarray(parameters.i_decay), 4096 - np.asarray(parameters.v_decay)
         bias = 64 * np.asarray(parameters.bias, np.int64)
-        threshold = 64 * int(parameters.threshold)
+        threshold = 64 * np.asarray(parameters.threshold, np.int64)
 
         current = _accumulated(64 * largest_sum, i_keep)
         self.wraps = current >= _WRAP
@@ -70,7 +70,7 @@ class NeuronConstants:
         self.current = keep_current or self.wraps or bool(i_keep.any())
         self.i_factor, self.v_factor = i_keep / 4096, v_keep / 4096
         self.bias = bias if bias.any() else None
-        self.threshold = self.dtype(threshold) if threshold < potential else None
+        self.threshold = threshold.astype(self.dtype) if threshold.min() < potential else None
 
 
 class NeuronState:
@@ -91,6 +91,7 @@ class NeuronState:
         self.u: Floats | None = np.zeros(shape, constants.dtype) if constants.current else None
         self._bias = None if constants.bias is None else self._spread(constants.bias)
         self._i_factor, self._v_factor = self._spread(constants.i_factor), self._spread(constants.v_factor)
+        self._threshold = None if constants.threshold is None else self._spread(constants.threshold)
         self._minus_v = torch.from_numpy(self.minus_v)  # the same memory
 
     def reset(self) -> None:
@@ -117,12 +118,15 @@ class NeuronState:
             np.subtract(v, self._bias, out=v)
         if c.clips:
             np.clip(v, 1 - _WRAP, _WRAP - 1, out=v)
-        if c.threshold is None:
+        if self._threshold is None:
             spikes.fill(False)
+            return
+        np.less(v, -self._threshold, out=spikes)
+        if np.ndim(self._threshold):
+            np.copyto(v, 0, where=spikes)
         else:
-            np.less(v, -c.threshold, out=spikes)
             # keeps what is larger, which for integers is what is not less than −threshold
-            functional.threshold(self._minus_v, -float(c.threshold) - 1, 0.0, inplace=True)
+            functional.threshold(self._minus_v, -float(self._threshold) - 1, 0.0, inplace=True)
 
     def _updated_current(self, u: Floats, sums: Iterable[Floats]) -> Floats:
         c = self.constants

@@ -130,7 +130,7 @@ class _Library:
         self.dense, self.delay_dense, self.delay_sparse = Dense, DelayDense, DelaySparse
 
     def population(self, population: Population, bias: Integers | None, interval: int | None, offset: int) -> Any:
-        neuron = population.neuron
+        neuron = population.cuba
         if bias is not None and bias.ndim < len(population.shape):
             bias = np.broadcast_to(bias[:, None, None], population.shape)
         constants = {

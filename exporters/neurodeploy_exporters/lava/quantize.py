@@ -20,7 +20,18 @@ from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matr
 from neurodeploy_exporters.lava.connection import MAX_DELAY
 from neurodeploy_exporters.lava.layers import ConvLayer, CubaConstants, DenseLayer, FlattenLayer, InputLayer, Layer
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.rounding import Placed, at_scale, candidates, given, readout_target, spiking_target, split
+from neurodeploy_exporters.lava.rounding import (
+    Placed,
+    at_scale,
+    by_channel,
+    candidates,
+    decays,
+    given,
+    readout_target,
+    response,
+    spiking_target,
+    split,
+)
 from neurodeploy_exporters.lava.wiring import Readout, Stage, stages
 
 
@@ -32,7 +43,7 @@ class QuantizedSynapse:
         name: of the afferent (`wiring.Afferent`); in a chain that of the Conv or Linear node.
         source: the spiking layer that it reads, or the tensor that enters the body.
         parallel: number of synapses that share its weight.
-        delay: steps that its spikes wait for those of the longest way.
+        delay: steps that its spikes wait: for those of the longest way, and as the network delays them.
         weight_error: ‖w_int / scale − w‖ / ‖w‖; of a readout's pooled weights, of their sums over each window.
     """
 
@@ -51,24 +62,27 @@ class QuantizedLayer:
         name: of the neurons in the graph, whose spikes the population fires; of a readout, the tensor that leaves the chip.
         key: of the population in recordings, such as `L0_Conv`.
         shape: of the spikes in the graph, per sample and step.
-        scale: integer units per unit of the trained network.
+        scale: integer units per unit of the trained network; one number, or one per channel.
         synapses: what flows into it.
-        bias_error: largest |b_int / scale − b|, as a share of the trained threshold.
-        threshold_error: |θ_int / scale − θ|, as a share of the trained threshold.
-        i_decay, v_decay, threshold: of the neurons, as in the file.
+        bias_error: largest |b_int / scale − b|, as a share of the trained threshold; where the current has a memory, b is what
+            the bias makes of it, and grows from step to step.
+        threshold_error: largest |θ_int / scale − θ|, as a share of the trained threshold.
+        decay_errors: |1 − iDecay / 4096 − α| and |1 − vDecay / 4096 − λ|.
+        i_decay, v_decay, threshold: of the neurons, as in the file; the threshold one number, or one per channel.
         latency: steps from an input to its answer on the chip.
     """
 
     name: str
     key: str
     shape: Shape
-    scale: float
+    scale: float | list[float]
     synapses: tuple[QuantizedSynapse, ...]
     bias_error: float
     threshold_error: float
+    decay_errors: tuple[float, float]
     i_decay: int
     v_decay: int
-    threshold: int
+    threshold: int | list[int]
     latency: int
 
 
@@ -79,6 +93,7 @@ class QuantizedBody:
     Attributes:
         network: what the chip runs: a chain, as a `.net` file holds it, or a circuit where the body branches.
         layers: its spiking layers, in order.
+        delayed: whether the network itself lets spikes wait.
         readouts: the neurons behind them that never fire, whose graded values leave the chip; none where it ends with spikes.
         graph: the whole graph with the same integers in the body's synapses (float32, exact) and FixedPointNeuron nodes; every
             afferent is a node of its own. Encoder and head are unchanged, but for the head's synapses that are readouts: their
@@ -87,6 +102,7 @@ class QuantizedBody:
 
     network: Network | Circuit
     layers: tuple[QuantizedLayer, ...]
+    delayed: bool
     readouts: tuple[QuantizedLayer, ...]
     graph: Graph
 
@@ -99,6 +115,7 @@ def quantize_body(
     readouts: Sequence[Readout] = (),
     steps: int = 1,
     scales: Mapping[str, float] | None = None,
+    per_channel: bool = False,
 ) -> QuantizedBody:
     """Round the body of a graph to what Loihi holds.
 
@@ -108,8 +125,9 @@ def quantize_body(
         calibration: spikes that enter the body, `[T, B, …]`: then every population gets the scale with which it fires most
             nearly what it fires in the trained network (`calibration.Calibration`), rather than that of least rounding error.
         readouts: synapses behind the last spiking layers that the chip computes too (`wiring.readouts`).
-        steps: T of a sample, over which a readout may have to add up.
+        steps: T of a sample, over which a readout or a current with a memory may have to add up.
         scales: of every spiking layer in the body, as fine-tuning found its integers; then none is searched for.
+        per_channel: every channel of a spiking layer gets a scale and a threshold of its own, for less rounding error.
 
     Raises:
         UserError: there is no body, or a node has no form on the chip, or is beyond its range at the scale given; the message
@@ -124,61 +142,76 @@ def quantize_body(
     for index, stage in enumerate(populations):
         depth, delays = _timing(stage, depths)
         if isinstance(stage, Stage):
-            target = spiking_target(stage)
+            target = spiking_target(stage, steps)
             if scales is not None:
                 scale = given(target, scales[stage.name])
             else:
                 possible = candidates(target)
                 scale = possible[0] if chosen is None else chosen.choose(stage, target, possible)
-            i_decay, v_decay = 4096, round(4096 * (1 - stage.neuron.parameters.decay))
+            i_decay, v_decay = decays(stage)
         else:
             target = readout_target(stage, steps)
             scale = candidates(target)[0]
             i_decay, v_decay = 0 if stage.integrates else 4096, 4096
-        rounded = at_scale(target, scale)
+        own = per_channel and scales is None and isinstance(stage, Stage)
+        rounded = by_channel(target, scale) if own else at_scale(target, scale)
         neuron = CubaConstants(i_decay, v_decay, rounded.threshold)
         placed.append(Placed(stage, rounded, neuron, depth, delays, index))
         depths[stage.name] = depth
     spiking, graded = placed[: len(fired)], placed[len(fired) :]
     return QuantizedBody(
         network=arranged(entry, placed),
-        layers=tuple(_describe(each) for each in spiking),
-        readouts=tuple(_describe(each) for each in graded),
+        layers=tuple(_describe(each, steps) for each in spiking),
+        delayed=any(afferent.delay for each in spiking for afferent in each.stage.afferents),
+        readouts=tuple(_describe(each, steps) for each in graded),
         graph=integer_graph(graph, placed),
     )
 
 
 def _timing(stage: Stage | Readout, depths: dict[str, int]) -> tuple[int, tuple[int, ...]]:
-    """The depth of a population, and the delays that line its afferents up with the longest way."""
+    """The depth of a population, and the delays of its afferents: their own, and what lines them up with the longest way."""
     before = [depths[afferent.source] for afferent in stage.afferents]
-    delays = tuple(max(before) - each for each in before)
+    delays = tuple(max(before) - each + afferent.delay for each, afferent in zip(before, stage.afferents, strict=True))
     for afferent, delay in zip(stage.afferents, delays, strict=True):
         if delay > MAX_DELAY:
             raise UserError(
-                f"node {stage.name}: the spikes of {afferent.source} have to wait {delay} steps for those of the longest way, "
-                f"{MAX_DELAY} at most expected on Loihi; shorten that way, or export to ONNX"
+                f"node {stage.name}: the spikes of {afferent.source} have to wait {delay} steps, {afferent.delay} of their own "
+                f"and {delay - afferent.delay} for those of the longest way, {MAX_DELAY} at most expected on Loihi; shorten "
+                "them, or export to ONNX"
             )
     return 1 + max(before), delays
 
 
-def _describe(placed: Placed) -> QuantizedLayer:
+def _describe(placed: Placed, steps: int) -> QuantizedLayer:
     stage, rounded = placed.stage, placed.rounded
-    threshold = stage.neuron.parameters.threshold if isinstance(stage, Stage) else None
-    bias_error = 0.0 if rounded.bias is None else float(np.abs(rounded.bias / rounded.scale - stage.bias).max())
+    threshold, bias_error, decay_errors = None, 0.0, (0.0, 0.0)
+    if isinstance(stage, Stage):
+        threshold = stage.neuron.parameters.threshold
+        i_decay, v_decay = decays(stage)
+        decay_errors = (
+            abs(1 - i_decay / 4096 - stage.current_decay),
+            abs(1 - v_decay / 4096 - stage.neuron.parameters.decay),
+        )
+        if rounded.bias is not None:
+            grown = np.multiply.outer(response(stage.current_decay, steps), stage.bias)
+            bias_error = float(np.abs(rounded.bias / rounded.scale - grown).max())
     return QuantizedLayer(
         name=stage.name,
         key=placed.key,
         shape=stage.shape,
-        scale=rounded.scale,
+        scale=rounded.scale if np.ndim(rounded.scale) == 0 else rounded.scale.tolist(),
         synapses=tuple(
             QuantizedSynapse(afferent.node.name, afferent.source, parallel, delay, error)
             for (afferent, _, parallel, delay), error in zip(placed.afferents, rounded.weight_errors, strict=True)
         ),
         bias_error=bias_error / (threshold or 1.0),
-        threshold_error=0.0 if threshold is None else abs(rounded.threshold / rounded.scale - threshold) / threshold,
+        threshold_error=0.0
+        if threshold is None
+        else float(np.abs(rounded.threshold / rounded.scale - threshold).max()) / threshold,
+        decay_errors=decay_errors,
         i_decay=int(placed.neuron.i_decay),
         v_decay=int(placed.neuron.v_decay),
-        threshold=placed.neuron.threshold,
+        threshold=np.asarray(placed.neuron.threshold).tolist(),
         latency=placed.depth,
     )
 
@@ -195,8 +228,10 @@ def arranged(entry: str, placed: Sequence[Placed]) -> Network | Circuit:
 
 
 def _follows(placed: Placed, before: str) -> bool:
-    """Whether a population reads the one before it alone, as in a `.net` file."""
-    return [afferent.source for afferent in placed.stage.afferents] == [before] and placed.rounded.parallel == (1,)
+    """Whether a population reads the one before it alone, as in a `.net` file, where a convolution has no delay."""
+    afferents = placed.stage.afferents
+    alone = [afferent.source for afferent in afferents] == [before] and placed.rounded.parallel == (1,)
+    return alone and (not afferents[0].delay or isinstance(afferents[0].node, ops.LinearNode))
 
 
 def _in_plane(shape: Shape) -> Shape:
@@ -219,12 +254,12 @@ def _chain(placed: Sequence[Placed]) -> Network:
     entry = (int(np.prod(first.input_shape)),) if first.flatten else _in_plane(first.input_shape)
     layers: list[Layer] = [InputLayer(shape=entry)]
     for each in placed:
-        ((afferent, weight, _, _),) = each.afferents
+        ((afferent, weight, _, delay),) = each.afferents
         if afferent.flatten and each.index:
             layers.append(FlattenLayer())
         connection, constants = _connection(afferent.node, weight), {"bias": each.rounded.bias, "neuron": each.neuron}
         if isinstance(connection, Matrix):
-            layers.append(DenseLayer(shape=each.stage.shape, weight=weight, **constants))
+            layers.append(DenseLayer(shape=each.stage.shape, weight=weight, delay=delay, **constants))
         else:
             shape, geometry = _in_plane(each.stage.shape), connection.geometry
             layers.append(ConvLayer(shape=shape, weight=connection.weight, **geometry, **constants))
@@ -271,20 +306,31 @@ def _population_nodes(placed: Placed) -> Iterator[Node]:
     """Synapses, the sum of their currents, and the neurons, or the way back to the trained unit."""
     stage, rounded, last = placed.stage, placed.rounded, len(placed.stage.afferents) - 1
     total, whole = "", "" if isinstance(stage, Stage) or stage.integrates else stage.graded
+    beside = placed.neuron.i_decay != 4096 and rounded.bias is not None  # the current of the chip does not hold the bias
     for number, (afferent, weight, _, _) in enumerate(placed.afferents):
         name = whole if whole and not last else afferent.node.name
-        source = f"{name}.flat" if afferent.flatten else afferent.source
+        source = afferent.source
+        if afferent.delay:
+            yield ops.DelayNode(name=f"{name}.late", inputs=(source,), steps=afferent.delay)
+            source = f"{name}.late"
         if afferent.flatten:
-            yield ops.FlattenNode(name=source, inputs=(afferent.source,))
-        bias = None if number or rounded.bias is None else rounded.bias.astype(np.float32)
+            yield ops.FlattenNode(name=f"{name}.flat", inputs=(source,))
+            source = f"{name}.flat"
+        bias = None if number or beside or rounded.bias is None else rounded.bias.astype(np.float32)
         yield replace(afferent.node, name=name, inputs=(source,), weight=weight.astype(np.float32), bias=bias)
         before, total = total, name
         if number:
             total = whole if whole and number == last else f"{stage.name}.sum{number}"
             yield ops.AddNode(name=total, inputs=(before, name))
     if isinstance(stage, Stage):
-        decay, threshold = int(placed.neuron.v_decay), placed.neuron.threshold
-        yield ops.FixedPointNeuronNode(name=stage.name, inputs=(total,), v_decay=decay, threshold=threshold)
+        yield ops.FixedPointNeuronNode(
+            name=stage.name,
+            inputs=(total,),
+            i_decay=placed.neuron.i_decay,
+            v_decay=placed.neuron.v_decay,
+            threshold=placed.neuron.threshold,
+            bias=rounded.bias if beside else 0,
+        )
         return
     if stage.integrates:
         yield ops.TimeMeanNode(name=stage.graded, inputs=(total,))

@@ -14,7 +14,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, GradedTensor, Manifest, Piece, SpikingLayer, read_bundle
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import read_circuit
-from neurodeploy_exporters.lava.layers import ConvLayer
+from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer
 from neurodeploy_exporters.lava.netfile import read
 from neurodeploy_exporters.lava.network import Network
 from neurodeploy_exporters.lava.pipeline import run_sequence
@@ -67,7 +67,7 @@ def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Sha
     """The synapses, sums and neurons of a body; its integers are those of the file.
 
     A synapse that the chip carries out n times in parallel, because its weights do not fit into one, is n nodes: each of them
-    costs. Delays only line up what belongs to the same step, and make no nodes.
+    costs. A delay that lines up what belongs to the same step makes no node; what goes beyond it is the network's own.
 
     Args:
         circuit: what the piece's file holds.
@@ -88,7 +88,8 @@ def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Sha
     for index, (layer, population) in enumerate(zip(layers, circuit.populations, strict=True)):
         if prod(layer.shape) != prod(population.shape):
             raise UserError(f"population {population.key}: shape {population.shape} found, {layer.shape} expected")
-        for node in _population(layer, population, circuit.into(index), manifest, names, shapes):
+        into = [(synapse, _delay_of(synapse) - circuit.aligned_delay(synapse)) for synapse in circuit.into(index)]
+        for node in _population(layer, population, into, manifest, names, shapes):
             nodes.setdefault(node.name, node)  # several synapses may read the same spikes flattened
     return tuple(nodes.values())
 
@@ -96,21 +97,23 @@ def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Sha
 def _population(
     layer: SpikingLayer | GradedTensor,
     population: Population,
-    synapses: tuple[Synapse, ...],
+    synapses: Sequence[tuple[Synapse, int]],
     manifest: Manifest,
     names: dict[int, str],
     shapes: dict[str, Shape],
 ) -> Iterator[Node]:
-    """As in `integer_graph`: synapses, the sum of their currents, and the neurons or what is read of them."""
+    """As in `integer_graph`: synapses and their delays, the sum of their currents, and the neurons or what is read of them."""
     name = layer.name.removesuffix(".graded") if isinstance(layer, GradedTensor) else layer.name
     whole = layer.name if isinstance(layer, GradedTensor) and layer.read == "every step" else ""
     names_here, last, total = _synapse_names(manifest, name, len(synapses)), len(synapses) - 1, ""
-    for number, (synapse, synapse_name) in enumerate(zip(synapses, names_here, strict=True)):
+    beside = population.bias is not None and (population.bias.ndim > 1 or np.any(np.not_equal(population.cuba.i_decay, 4096)))
+    for number, ((synapse, delay), synapse_name) in enumerate(zip(synapses, names_here, strict=True)):
         source, made = names[synapse.source], whole if whole and not last else synapse_name
         weight: Any = synapse.connection.weight.astype(np.float32)
-        bias = None if number or population.bias is None else population.bias.astype(np.float32)
-        if bias is not None and bias.ndim > 1:
-            raise UserError(f"population {population.key}: a bias of its own for every neuron found, one per channel expected")
+        bias = None if number or beside or population.bias is None else population.bias.astype(np.float32)
+        if delay:
+            yield ops.DelayNode(name=f"{made}.late", inputs=(source,), steps=delay)
+            shapes[f"{made}.late"], source = shapes[source], f"{made}.late"
         if isinstance(synapse.connection, Convolution):
             axes = len(layer.shape) - 1  # one axis is two, of which the second has one value
             sizes = synapse.connection.geometry
@@ -127,13 +130,20 @@ def _population(
             total = whole if whole and number == last else f"{layer.name}.sum{number}"
             yield ops.AddNode(name=total, inputs=(before, made))
     if isinstance(layer, SpikingLayer):
-        neuron = population.neuron
-        if np.ndim(neuron.v_decay) or np.ndim(neuron.i_decay):
-            raise UserError(f"population {population.key}: decays of their own for every channel found, one number expected")
-        decays = {"v_decay": int(neuron.v_decay), "i_decay": int(neuron.i_decay)}
-        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), threshold=neuron.threshold, **decays)
+        bias = population.bias if beside and population.bias is not None else 0
+        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), bias=bias, **vars(population.cuba))
     elif not whole:
         yield ops.TimeMeanNode(name=layer.name, inputs=(total,))
+
+
+def _delay_of(synapse: Synapse) -> int:
+    """Of a connection whose synapses have one in common."""
+    delay = np.asarray(getattr(synapse.connection, "delay", 0))
+    if delay.min() != delay.max():
+        raise UserError(
+            f"synapse on population {synapse.target}: delays from {delay.min()} to {delay.max()} found, one expected"
+        )
+    return synapse.delay + int(delay.max())
 
 
 def _synapse_names(manifest: Manifest, layer: str, count: int) -> list[str]:
@@ -148,14 +158,16 @@ def _synapse_names(manifest: Manifest, layer: str, count: int) -> list[str]:
     return [name if not copy else f"{name}.parallel{copy + 1}" for name, n in parallel.items() for copy in range(n)]
 
 
-def open_circuit(path: Path) -> Circuit:
+def open_circuit(path: Path, *, input_shape: Shape | None = None, num_layers: int | None = None) -> Circuit:
     """Read the network that a chip is to run.
 
     Args:
         path: the folder of a Lava bundle, or a file whose name ends in `.net` or `.circuit`.
+        input_shape: of one sample and step, for a `.net` file that does not tell; the smallest that fits if None.
+        num_layers: of a `.net` file, read the first so many layers alone.
 
     Raises:
-        UserError: it is none of these, or damaged.
+        UserError: it is none of these, or damaged, or tells another input shape.
     """
     if path.is_dir():
         bundle = read_bundle(path)
@@ -164,16 +176,24 @@ def open_circuit(path: Path) -> Circuit:
             raise UserError(f"{path}: a bundle for {bundle.manifest.target} found; one for Loihi expected (--target lava)")
         path = bundle.path(body.file)
     if path.suffix == ".circuit":
-        return read_circuit(path)
+        circuit = read_circuit(path)
+        if num_layers is not None or input_shape not in (None, circuit.input_shape):
+            raise UserError(f"{path}: a circuit, which tells its shape {circuit.input_shape} and runs whole")
+        return circuit
     if path.suffix != ".net":
         raise UserError(f"{path}: a bundle's folder, or a file that ends in .net or .circuit, expected")
-    network = read(path)
-    return network.circuit(input_shape=network.input_shape or _smallest_input(network))
+    network = read(path, num_layers=num_layers)
+    try:
+        return network.circuit(input_shape=input_shape or network.input_shape or smallest_input(network))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
-def _smallest_input(network: Network) -> Shape | None:
-    """Of a network that begins with a convolution and does not tell: rows and columns that no neuron reads are left out."""
-    first = network.layers[0]
+def smallest_input(network: Network) -> Shape | None:
+    """Of a network that does not tell: rows and columns that no neuron reads are left out, and nothing is flattened."""
+    first = next(layer for layer in network.layers if not isinstance(layer, FlattenLayer))
+    if isinstance(first, DenseLayer):
+        return (first.weight.shape[1],)
     if not isinstance(first, ConvLayer):
         return None
     connection = first.connection

@@ -7,12 +7,13 @@ steps of 2, and leave the scale to the smaller weights.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil, floor, log2
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.layers import CubaConstants
@@ -36,14 +37,14 @@ class Unrounded:
         afferents: at least one.
         bias: float64 `[C_out]` or None.
         threshold: in units of the weights; None of neurons that never fire.
-        steps: how many steps the neurons add up without forgetting; 1 of neurons whose sums are those of one step.
+        steps: how many of the largest sums of a step the current can grow to; 1 of neurons that keep none of it.
     """
 
     name: str
     afferents: tuple[Afferent, ...]
     bias: Any
     threshold: float | None
-    steps: int = 1
+    steps: float = 1
 
     @property
     def weights(self) -> tuple[Any, ...]:
@@ -64,13 +65,39 @@ class Unrounded:
         afferent = self.afferents[number]
         return 2 * (_spread(half, afferent.windows) if self._is_spread(afferent) else half)
 
+    def channel(self, number: int) -> "Unrounded":
+        """One channel (neuron, of a population of shape `(N,)`) alone."""
+        own = slice(number, number + 1)
+        afferents = (replace(a, node=replace(a.node, weight=a.node.weight[own])) for a in self.afferents)
+        return replace(self, afferents=tuple(afferents), bias=None if self.bias is None else self.bias[own])
+
     def _is_spread(self, afferent: Afferent) -> bool:
         return self.threshold is None and afferent.windows is not None
 
 
-def spiking_target(stage: Stage) -> Unrounded:
-    """A population that fires."""
-    return Unrounded(stage.name, stage.afferents, stage.bias, stage.neuron.parameters.threshold)
+def spiking_target(stage: Stage, steps: int) -> Unrounded:
+    """A population that fires.
+
+    A synaptic current with a memory has the bias in it, which grows towards b / (1 − α); the chip adds a constant to the
+    membrane potential, that which brings as much over the sample.
+
+    Args:
+        stage: the population.
+        steps: T, over which a current may have to add up without leaving the 24 bits of a neuron.
+    """
+    grown = response(stage.current_decay, steps)
+    bias = None if stage.bias is None else stage.bias * grown.mean()
+    return Unrounded(stage.name, stage.afferents, bias, stage.neuron.parameters.threshold, float(grown[-1]))
+
+
+def decays(stage: Stage) -> tuple[int, int]:
+    """`iDecay` and `vDecay` of a population that fires: what is lost per step, in 1/4096."""
+    return round(4096 * (1 - stage.current_decay)), round(4096 * (1 - stage.neuron.parameters.decay))
+
+
+def response(current_decay: float, steps: int) -> NDArray[np.float64]:
+    """What a current that keeps `current_decay` of itself makes of a constant 1, `[steps]`."""
+    return np.cumsum(current_decay ** np.arange(steps))
 
 
 def readout_target(readout: Readout, steps: int) -> Unrounded:
@@ -94,14 +121,16 @@ class Rounded:
         weight_errors: of each afferent ‖w_int / scale − w‖ / ‖w‖; of a readout's pooled weights, of their sums over a window.
         bias: integers `[C_out]` or None.
         threshold: `vThMant`.
+
+    Scale and threshold are numbers, or arrays `[C]` where every channel has a scale of its own.
     """
 
-    scale: float
+    scale: Any
     weights: tuple[Any, ...]
     parallel: tuple[int, ...]
     weight_errors: tuple[float, ...]
     bias: Any
-    threshold: int
+    threshold: Any
 
 
 def candidates(target: Unrounded) -> list[float]:
@@ -166,6 +195,47 @@ def at_scale(target: Unrounded, scale: float) -> Rounded:
     )
 
 
+def by_channel(target: Unrounded, scale: float) -> Rounded:
+    """Every channel at the scale of its own with the least rounding error, in no more synapses than at one scale for all.
+
+    After a hard reset the potential of a neuron is 0 in any unit, so channels need no common one; each has its threshold.
+
+    Args:
+        target: a population that fires.
+        scale: at which the population fits the chip; a channel of zeros keeps it.
+    """
+    parallel = at_scale(target, scale).parallel
+    channels = [target.channel(number) for number in range(len(target.weights[0]))]
+    scales = [_own_scale(channel, parallel, scale) for channel in channels]
+    rounded = [at_scale(channel, own) for channel, own in zip(channels, scales, strict=True)]
+    numbers = range(len(target.afferents))
+    whole = np.array(scales)
+    return Rounded(
+        scale=whole,
+        weights=tuple(np.concatenate([each.weights[number] for each in rounded]) for number in numbers),
+        parallel=parallel,
+        weight_errors=tuple(
+            float(
+                np.sqrt(sum(_squared_error(c.rounded_together[n], s) for c, s in zip(channels, scales, strict=True)))
+                / np.linalg.norm(target.rounded_together[n])
+            )
+            for n in numbers
+        ),
+        bias=None if target.bias is None else np.concatenate([each.bias for each in rounded]),
+        threshold=np.array([each.threshold for each in rounded]),
+    )
+
+
+def _own_scale(channel: Unrounded, parallel: Sequence[int], scale: float) -> float:
+    """The scale of one channel: from half the largest at which it fits to it, that of least error."""
+    if not any(weight.any() for weight in channel.weights):
+        return scale
+    whole = [n * _largest_scale_of(w) for n, w in zip(parallel, channel.weights, strict=True) if w.any()]
+    largest = _limited(channel, min(whole))
+    scales = map(float, largest * np.linspace(0.5, 1, _CANDIDATES))
+    return min((s for s in scales if _fits(channel, s)), key=lambda s: _error(channel, s), default=scale)
+
+
 def split(weight: Any, parallel: int) -> list[Any]:
     """Even weights of so many synapses, as equal as can be, whose sum is `weight`."""
     half = weight // 2
@@ -221,8 +291,12 @@ def _synapses_for(weight: Any) -> int:
 
 def _largest_scale(target: Unrounded, parallel: int) -> float:
     whole = [_largest_scale_of(weight) for weight in target.weights]
-    sums = SUM_MAX / target.steps / _largest_sum(target.weights, target.bias)
-    limits = [min(parallel * min(whole), max(whole)), sums]
+    return _limited(target, min(parallel * min(whole), max(whole)))
+
+
+def _limited(target: Unrounded, largest: float) -> float:
+    """The largest scale up to one that the weights allow, at which sums, threshold and bias fit the chip."""
+    limits = [largest, SUM_MAX / target.steps / _largest_sum(target.weights, target.bias)]
     if target.threshold is not None:
         limits.append(THRESHOLD_MAX / target.threshold)
     if target.bias is not None and target.bias.any():
@@ -244,7 +318,8 @@ def _fits(target: Unrounded, scale: float) -> bool:
         return True
     rounded = at_scale(target, scale)
     largest = target.steps * _largest_sum(rounded.weights, rounded.bias)
-    return all(weight.any() for weight in rounded.weights) and largest <= SUM_MAX
+    alive = all(made.any() for made, trained in zip(rounded.weights, target.weights, strict=True) if trained.any())
+    return alive and largest <= SUM_MAX
 
 
 def _largest_sum(weights: Sequence[Any], bias: Any) -> float:

@@ -18,8 +18,10 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit
 from neurodeploy_exporters.lava.connection import Shape
 from neurodeploy_exporters.lava.engine import Drive, Prepared, Traces, prepare, run
+from neurodeploy_exporters.lava.fields import MESSAGE_BITS
 from neurodeploy_exporters.lava.layers import FlattenLayer
 from neurodeploy_exporters.lava.network import Network, Skip
+from neurodeploy_exporters.lava.sigmadelta import are_graded, run_graded
 
 Mode = Literal["spikes", "bias", "ain"]
 _MODES = ("spikes", "bias", "ain")
@@ -46,6 +48,10 @@ def simulate(
     """Run `steps` time steps, starting from u = v = 0. Index k of a time axis is Lava's step k + 1.
 
     Every synapse takes one step: what a block fires in step t reaches the next one in step t + 1 (+ the synapse's delay).
+    Sigma-delta networks are run likewise (`sigmadelta`): "s" are graded messages, "u" what a neuron has added up, "v" its
+    activation, all int32; delta encoders take their input in mode "ain", nothing is reset, and a network without them takes
+    graded messages where input_message_bits is above 0, as after an input layer that is skipped.
+
     Biases act from the first step on. With reset interval I and offset O, block i sets u and v to 0 before its update in
     every step t = 1, 2, … with `t % I == (O + 1 + i) % I`; what its synapses deliver in that step still counts.
 
@@ -69,6 +75,8 @@ def simulate(
     Raises:
         UserError: the inputs do not fit the network or the mode, or a value leaves the range of Lava's integers.
     """
+    if skip_layers and network.graded and network.has_input_neurons:
+        input_message_bits = input_message_bits or MESSAGE_BITS  # netx remembers those of the layer that it leaves out
     if skip_layers or num_layers is not None:
         network = network.part(skip_layers=skip_layers, num_layers=num_layers)
     values = _whole(inputs)
@@ -125,6 +133,8 @@ def _run(
     if mode != "spikes":
         with _named(places[0]):
             _check_drive(values, mode)
+    if are_graded(circuit.populations):
+        return _run_graded(circuit, places, values, steps, mode, interval, record)
     peak, first = _largest(values), 0 if circuit.has_input_neurons else 1
     with _one_thread_each() as threads, torch.autocast("cpu", enabled=False):  # autocast would round the sums
         populations = []
@@ -142,6 +152,24 @@ def _run(
         sizes, batch = [int(np.prod(population.shape)) for population in populations], values.shape[1]
         threads = max(1, min(threads, batch, batch * steps * sum(sizes) // _SHARE))
         _in_chunks(job, batch, max(1, _CHUNK // (steps * max(sizes))), threads)
+    return {key: _ours(array) for key, array in recorded.items()}
+
+
+def _run_graded(
+    circuit: Circuit,
+    places: Sequence[str],
+    values: NDArray[Any],
+    steps: int,
+    mode: Mode,
+    interval: int | None,
+    record: Sequence[str],
+) -> dict[str, NDArray[Any]]:
+    if mode == "bias":
+        raise UserError("mode: 'bias' found with delta encoders, whose input is a current: ain expected")
+    if interval is not None:
+        raise UserError("reset: found with sigma-delta neurons, which Lava does not reset; leave it out")
+    entering = np.ascontiguousarray(np.moveaxis(values, 2, -1)).astype(np.int64)
+    recorded = run_graded(circuit, entering, steps, record, lambda index: _named(places[index]))
     return {key: _ours(array) for key, array in recorded.items()}
 
 

@@ -55,6 +55,12 @@ def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, st
         f"an interval I of at least {steps}, so that every sample of a stream gets the result that it gets alone. Biases act "
         "at every step, also before the first spike arrives; that reset erases what they did until then."
     )
+    delays = [synapse.delay for layer in body.layers for synapse in layer.synapses if synapse.delay]
+    if body.delayed:
+        yield (
+            f"Delays: spikes wait up to {max(delays)} steps in synapses, as the network has it, and a reset clears no spike "
+            "that waits. Run every sample on a chip that has seen nothing before."
+        )
     if not graded:
         yield "encoder.onnx and head.onnx run on the host; the head reads the body's spikes of every step."
     for tensor in graded:
@@ -87,6 +93,8 @@ class LavaOptions(GridOptions):
             host's encoder stays float32; the few spikes in which ONNX Runtime differs from the reference interpreter on the
             sample, and what follows from them, are counted and written into the manifest; the scale of every layer is chosen
             on the calibration inputs, if there are any.
+        scales: "layer": all channels of a layer have one scale and one threshold; "channel": each has its own, for less
+            rounding error, and its own `vThMant`.
         head_cut: "last-spike": spikes leave the chip; "last-synapse": it computes the last synapse too, whose currents leave
             it as graded values. What both cost is counted on the sample and written into the manifest.
     """
@@ -95,6 +103,10 @@ class LavaOptions(GridOptions):
         default="none",
         description="exact: weights on a power-of-two grid first, encoder included; none: the encoder stays in floats. "
         "The body is always in 8-bit integers.",
+    )
+    scales: Literal["layer", "channel"] = Field(
+        default="layer",
+        description="One scale and threshold for all channels of a layer, or one for each (less rounding error).",
     )
     head_cut: Literal["last-spike", "last-synapse"] = Field(
         default="last-spike",
@@ -153,6 +165,9 @@ class LavaTarget(GridTarget):
         """
         subject, rewritten = subject.standard(standardized(subject.graph))
         graph, exact, scales = subject.graph, options.quantize == "exact", subject.tuned
+        if options.scales == "channel" and (exact or scales is not None):
+            what = 'quantize "exact", whose grid loses nothing,' if exact else "fine-tuning, which finds the scales itself,"
+            raise UserError(f'scales: "channel" found with {what}; leave one of them out')
         if scales is None:
             graph = self.on_grid(subject, options)
         else:
@@ -168,6 +183,7 @@ class LavaTarget(GridTarget):
             readouts=possible if options.head_cut == "last-synapse" else (),
             steps=steps,
             scales=scales,
+            per_channel=options.scales == "channel",
         )
         graded = tuple(_graded(layer, readout) for layer, readout in zip(body.readouts, possible, strict=False))
         parts = cut(body.graph, [tensor.name for tensor in graded])
@@ -192,7 +208,7 @@ class LavaTarget(GridTarget):
             steps=steps,
             latency_steps=latency,
             pieces=tuple(pieces),
-            quantization=_quantization(body, exact, _origin_of_scales(calibration is not None, scales)),
+            quantization=_quantization(body, exact, _origin_of_scales(options, calibration is not None, scales)),
             accuracy=subject.measured(subject.answers(lambda samples: run(samples)[answer])),
             sample=sample.entry(wrong, atol),
             head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, options.head_cut),
@@ -255,9 +271,11 @@ def _on_chip(body: QuantizedBody, graded: Sequence[GradedTensor], part: Part, te
     return spikes | {tensor.name: replay.read_out(tensor) for tensor in graded}
 
 
-def _origin_of_scales(calibrated: bool, scales: Mapping[str, float] | None) -> str:
+def _origin_of_scales(options: LavaOptions, calibrated: bool, scales: Mapping[str, float] | None) -> str:
     if scales is not None:
         return "those that the network was fine-tuned with"
+    if options.scales == "channel":
+        return "least rounding error of every channel"
     return "least difference of spikes on calibration data" if calibrated else "least rounding error"
 
 
@@ -266,6 +284,7 @@ def _quantization(body: QuantizedBody, exact: bool, scales: str) -> dict[str, An
     for layer in (*body.layers, *body.readouts):
         synapses = {made.pop("name"): made for made in map(asdict, layer.synapses)}
         errors = {"bias_error": layer.bias_error, "threshold_error": layer.threshold_error}
+        errors |= dict(zip(("iDecay_error", "vDecay_error"), layer.decay_errors, strict=True))
         neuron = {"iDecay": layer.i_decay, "vDecay": layer.v_decay, "vThMant": layer.threshold}
         layers[layer.name] = {"scale": layer.scale, "synapses": synapses, **errors, **neuron}
     return {

@@ -32,6 +32,7 @@ class Afferent:
             passes spikes on as they are is a 1×1 convolution of one group per channel, with weights of 1 (a unit matrix where
             the spikes have one axis). Its name is that of the node in the graph where no other afferent comes from it, else
             `source>node`; for a way without a synapse `source>neurons`.
+        delay: steps that its spikes wait in the network; what lines up the ways on the chip comes on top.
         flatten: the source is flattened first.
         input_shape: of the source, per sample and step.
         windows: of every input of a Linear node into which pooling over windows that do not overlap is folded, the number of
@@ -43,6 +44,7 @@ class Afferent:
     flatten: bool
     input_shape: Shape
     windows: NDArray[np.int64] | None = None
+    delay: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +56,15 @@ class Stage:
         afferents: one in a chain, more where branches meet.
         bias: float64 `[C_out]`, the sum over its synapses, or None.
         shape: of its spikes, per sample and step.
+        current_decay: α, the share of the synaptic current, bias included, that is kept from one step to the next; 0 of
+            neurons whose current is that of the step.
     """
 
     neuron: ops.NeuronNode
     afferents: tuple[Afferent, ...]
     bias: NDArray[np.float64] | None
     shape: Shape
+    current_decay: float = 0.0
 
     @property
     def name(self) -> str:
@@ -93,19 +98,21 @@ class Readout:
 
 @dataclass(frozen=True, eq=False)
 class _Way:
-    """From the spikes of `source` to some node; `synapse` has the steps before it folded in."""
+    """From the spikes of `source`, `delay` steps late, to some node; `synapse` has the steps before it folded in."""
 
     source: str
     steps: tuple[Step, ...] = ()
     synapse: ops.ConvNode | ops.LinearNode | None = None
+    delay: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class _Current:
-    """The value of a node: a sum over ways, and a bias `[C]` or None."""
+    """The value of a node: a sum over ways, and a bias `[C]` or None; both through a low-pass filter if it has a name."""
 
     ways: tuple[_Way, ...]
     bias: Any = None
+    low_pass: str = ""
 
 
 def stages(graph: Graph, body: Part) -> tuple[Stage, ...]:
@@ -127,6 +134,9 @@ def stages(graph: Graph, body: Part) -> tuple[Stage, ...]:
         inputs = [values[source] for source in node.inputs]
         if isinstance(node, ops.NeuronNode):
             found.append(_stage(graph, node, inputs[0]))
+        elif any(value.low_pass for value in inputs):
+            filtered = next(value.low_pass for value in inputs if value.low_pass)
+            raise UserError(f"node {filtered}: its synaptic current is read by {name} ({node.kind}), neurons alone expected")
         values[name] = OPERATIONS[node](graph, node, *inputs)
     return tuple(replace(stage, afferents=named) for stage, named in zip(found, _named(graph, found), strict=True))
 
@@ -169,7 +179,8 @@ def readouts(graph: Graph, head: Part) -> tuple[Readout, ...]:
 def _goes_on(node: ops.Node, inputs: Sequence[_Current]) -> bool:
     """Whether a node of the head can still be computed by the synapses that a sum over ways stands for."""
     sent = any(way.synapse is not None for value in inputs for way in value.ways)
-    return type(node) in OPERATIONS and (isinstance(node, ops.AddNode) or not sent)
+    kept = isinstance(node, ops.LowPassNode | ops.DelayNode)
+    return type(node) in OPERATIONS and not kept and (isinstance(node, ops.AddNode) or not sent)
 
 
 OPERATIONS: Table[Callable[..., _Current]] = Table("on Loihi", "take it out, or export to ONNX")
@@ -182,10 +193,6 @@ _REFUSALS: dict[type[ops.Node], str] = {
     ops.MatMulNode: "a product of two signals, as in attention, cannot be done on Loihi; export to ONNX",
     ops.ReluNode: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
     ops.BatchNormNode: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear",
-    ops.LowPassNode: (
-        "a synaptic current with a leak of its own is not exported to Loihi; train LIF neurons, or export to ONNX"
-    ),
-    ops.DelayNode: "a delay of its own is not exported to Loihi; take it out, or export to ONNX",
     ops.FixedPointNeuronNode: "the network is quantised already; quantise the floating-point network",
     ops.InputNode: "samples enter the chip's body; encode before the first spiking layer",
     ops.EncodeNode: "direct coding inside the body; encode before the first spiking layer",
@@ -205,6 +212,20 @@ OPERATIONS.lack(ops.Spiking, "its neurons are LIF neurons: train those, or expor
 @OPERATIONS.rule(ops.NeuronNode)
 def _fired(_: Graph, node: ops.NeuronNode, __: _Current) -> _Current:
     return _Current((_Way(node.name),))
+
+
+@OPERATIONS.rule(ops.LowPassNode)
+def _filtered(_: Graph, node: ops.LowPassNode, value: _Current) -> _Current:
+    return replace(value, low_pass=node.name)
+
+
+@OPERATIONS.rule(ops.DelayNode)
+def _delayed(_: Graph, node: ops.DelayNode, value: _Current) -> _Current:
+    if value.bias is not None and np.any(value.bias):
+        raise UserError(
+            f"node {node.name}: a delay after a bias, which on Loihi acts from the first step on; move it before the synapse"
+        )
+    return replace(value, ways=tuple(replace(way, delay=way.delay + node.steps) for way in value.ways))
 
 
 @OPERATIONS.rule(ops.AvgPoolNode)
@@ -344,9 +365,13 @@ def _stage(graph: Graph, node: ops.NeuronNode, current: _Current) -> Stage:
             f'node {node.name}: reset "{node.parameters.reset}" found; Loihi\'s neurons reset to 0, so retrain the network '
             'with reset = "hard", or let it learn that: --finetune EPOCHS --finetune-reset'
         )
-    shape = graph.shape(node.name)
+    shape, kept = graph.shape(node.name), 0.0
     _check_axes(node.name, shape)
-    return Stage(node, _afferents(graph, current, node.name, shape), current.bias, shape)
+    if current.low_pass:
+        filtered = graph[current.low_pass]
+        assert isinstance(filtered, ops.LowPassNode)
+        kept = filtered.decay
+    return Stage(node, _afferents(graph, current, node.name, shape), current.bias, shape, kept)
 
 
 def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tuple[Afferent, ...]:
@@ -358,7 +383,7 @@ def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tupl
         source = graph.shape(way.source)
         _check_axes(way.source, source)
         flatten = isinstance(whole.synapse, ops.LinearNode) and len(source) > 1
-        one = Afferent(way.source, whole.synapse, flatten, source, _windows(way, whole.synapse))
+        one = Afferent(way.source, whole.synapse, flatten, source, _windows(way, whole.synapse), way.delay)
         same = next((i for i, other in enumerate(found) if _alike(one, other)), None)
         if same is None:
             found.append(one)
@@ -387,7 +412,7 @@ def _alike(one: Afferent, other: Afferent) -> bool:
     def geometry(afferent: Afferent) -> tuple[Any, ...]:
         node = afferent.node
         plan = (node.stride, node.padding, node.dilation, node.groups) if isinstance(node, ops.ConvNode) else ()
-        return (afferent.source, type(node), afferent.flatten, node.weight.shape, plan)
+        return (afferent.source, afferent.delay, type(node), afferent.flatten, node.weight.shape, plan)
 
     return geometry(one) == geometry(other)
 

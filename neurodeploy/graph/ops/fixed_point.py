@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurodeploy.dynamics.neurons import CubaParameters, NeuronParameters, cuba_step
+from neurodeploy.dynamics.neurons import CubaParameters, NeuronParameters, Whole, cuba_step
 from neurodeploy.graph.ops.operation import Array, Call, Nodes, Spiking, over_steps, traced
 
 if TYPE_CHECKING:
@@ -18,24 +18,31 @@ if TYPE_CHECKING:
 class FixedPointNeuronNode(Spiking):
     """A layer of a Loihi chip's CUBA-LIF neurons (`neurodeploy.dynamics.neurons.cuba_step`), starting from u = v = 0.
 
-    Its input is the integer sum of the synapses and the bias, in units of the threshold.
+    Its input is the integer sum of the synapses, in units of the threshold, and of their bias where no current is kept. Each
+    constant is a number, or an array `[C]` of one per channel.
 
     Attributes:
         v_decay: 0 … 4096, share of the membrane potential lost per step in 1/4096; λ = 1 − v_decay / 4096.
         threshold: `vThMant`, at most 2¹⁷ − 1.
         i_decay: the same for the synaptic current; 4096 is no synaptic memory, the plain LIF neuron.
+        bias: added to the membrane potential in every step, in units of the threshold, past the synaptic current; one per
+            channel `[C]`, or one per neuron.
     """
 
-    v_decay: int
-    threshold: int
-    i_decay: int = 4096
+    v_decay: int | Whole
+    threshold: int | Whole
+    i_decay: int | Whole = 4096
+    bias: int | Whole = 0
 
     @property
     def constants(self) -> NeuronParameters:
-        return NeuronParameters(1 - self.v_decay / 4096, self.threshold, "hard")
+        """Of neurons that differ by channel: the means."""
+        return NeuronParameters(1 - float(np.mean(self.v_decay)) / 4096, float(np.mean(self.threshold)), "hard")
 
     def compute(self, *inputs: Array) -> Array:
-        parameters = CubaParameters(self.i_decay, self.v_decay, self.threshold)
+        axes = inputs[0].ndim - 2
+        spread = [_over_places(value, axes) for value in (self.i_decay, self.v_decay, self.threshold, self.bias)]
+        parameters = CubaParameters(*spread)
 
         def step(sums: Array, u: Any, v: Any) -> tuple[Any, ...]:
             return cuba_step(u, v, sums.astype(np.int64), parameters)
@@ -45,11 +52,16 @@ class FixedPointNeuronNode(Spiking):
     def layer(self) -> "nn.Module":
         from neurodeploy.dynamics import layers
 
-        return layers.FixedPointNeuron(self.v_decay, self.threshold, self.i_decay)
+        return layers.FixedPointNeuron(self.v_decay, self.threshold, self.i_decay, bias=self.bias)
+
+
+def _over_places(value: Any, axes: int) -> Any:
+    """One value per channel so that it broadcasts against `[B, C, …]`, whose sample has so many axes."""
+    return value if np.ndim(value) != 1 else np.reshape(value, (-1, *(1,) * (axes - 1)))
 
 
 @traced("neurodeploy.dynamics.layers.FixedPointNeuron")
 def _from_torch(layer: "layers.FixedPointNeuron", call: Call) -> Nodes:
     c = layer.cuba
-    constants = {"v_decay": c.v_decay, "threshold": c.threshold, "i_decay": c.i_decay}
+    constants = {"v_decay": c.v_decay, "threshold": c.threshold, "i_decay": c.i_decay, "bias": c.bias}
     return [FixedPointNeuronNode(name=call.name, inputs=call.inputs, **constants)]

@@ -1,6 +1,7 @@
 """Bodies that branch: integers that agree spike for spike with the simulated chip, lined up in time, sample after sample."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from neurodeploy_exporters.lava.network import Network, check_hardware
 from neurodeploy_exporters.lava.pipeline import run_sequence, run_stream
 from neurodeploy_exporters.lava.quantize import QuantizedBody, quantize_body
 from neurodeploy_exporters.lava.rounding import split
+from neurodeploy_exporters.lava.simulate import simulate_circuit
 
 
 def conv(name, source, weight, bias=None):
@@ -212,7 +214,7 @@ def test_a_shortcut_past_more_layers_than_a_delay_can_hold_is_refused_by_name():
         members += [conv(f"c{index}", source, np.eye(2).reshape(2, 2, 1, 1)), lif(f"n{index}", f"c{index}")]
         source = f"n{index}"
     members += [add("sum", source, "x"), conv("last", "sum", np.eye(2).reshape(2, 2, 1, 1)), lif("end", "last")]
-    with pytest.raises(UserError, match=r"node end: the spikes of x have to wait 64 steps .*, 62 at most expected on Loihi"):
+    with pytest.raises(UserError, match=r"node end: the spikes of x have to wait 64 steps, .*, 62 at most expected on Loihi"):
         quantized(closed(*members, shape=(2, 1, 1)))
 
 
@@ -234,26 +236,54 @@ ENTRY, ON = Synapse(source=-1, target=0, connection=EYE), Synapse(source=0, targ
 REFUSED = {
     "a shortcut that does not wait": (
         circuit(ENTRY, ON, Synapse(source=-1, target=1, connection=EYE)),
-        r"synapse 2: a delay of 0 found, 1 expected, .* longest way into L1_Dense",
+        r"synapse 2: a delay of 0 found, at least 1 expected, .* longest way into L1_Dense",
     ),
     "a delay on the only way": (
         circuit(ENTRY, Synapse(source=0, target=1, connection=EYE, delay=2)),
-        r"synapse 1: a delay of 2 found, 0 expected",
+        r"synapse 1: a delay of 2, 2 more than lines it up .*reach into the next sample",
     ),
     "a delay inside a matrix": (
         circuit(ENTRY, Synapse(source=0, target=1, connection=Matrix(weight=EYE.weight, delay=np.array([[0, 1], [0, 0]])))),
-        r"synapse 1: a delay of 1 found, 0 expected",
+        r"synapse 1: a delay of 1, 1 more than",
     ),
     "recurrent synapses": (circuit(ENTRY, ON, recurrent=EYE.weight), r"population L0_Dense: recurrent synapses found"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_circuit_whose_spikes_would_reach_into_the_next_sample_is_refused(case):
+def test_a_circuit_whose_spikes_would_reach_into_the_next_sample_is_refused_in_a_stream(case):
     network, message = REFUSED[case]
-    for run in (run_sequence, run_stream):
-        with pytest.raises(UserError, match=message):
-            run(network, np.ones((3, 1, 2)))
+    with pytest.raises(UserError, match=message):
+        run_stream(network, np.ones((3, 1, 2)))
+
+
+@pytest.mark.parametrize("case", list(REFUSED)[1:])
+def test_of_a_sample_alone_delays_and_recurrent_synapses_are_its_own(case):
+    network, _ = REFUSED[case]
+    spikes = np.array([[[1, 0]], [[0, 1]], [[0, 0]]])
+    alone = run_sequence(network, spikes, steps=6)
+    plain = simulate_circuit(network, spikes, 8)
+    for key, fired in alone.spikes.items():
+        np.testing.assert_array_equal(fired, plain[f"{key}_s"][alone.latencies[key] :][:6])
+
+
+def test_a_neuron_that_fires_on_its_own_may_not_send_with_a_delay():
+    loud = Population(key="L0_Dense", shape=(2,), neuron=CubaConstants(4096, 1024, 1), bias=np.array([0, 1]))
+    quiet = Population(key="L0_Dense", shape=(2,), neuron=CubaConstants(4096, 1024, 4), bias=np.array([0, 1]))
+    late = Synapse(source=0, target=1, connection=EYE, delay=1)
+    for first in (loud, quiet):
+        network = replace(circuit(ENTRY, late), populations=(first, circuit(ENTRY, late).populations[1]))
+        if first is quiet:
+            run_sequence(network, np.ones((3, 1, 2)))
+            continue
+        with pytest.raises(UserError, match=r"population L0_Dense: its bias makes it fire before .* the delay of synapse 1"):
+            run_sequence(network, np.ones((3, 1, 2)))
+
+
+def test_a_shortcut_that_does_not_wait_is_refused_for_a_sample_alone_too():
+    network, message = REFUSED["a shortcut that does not wait"]
+    with pytest.raises(UserError, match=message):
+        run_sequence(network, np.ones((3, 1, 2)))
 
 
 def test_a_shortcut_that_waits_within_its_matrix_is_lined_up_too():

@@ -281,7 +281,7 @@ STORED: dict[str, tuple[Bug, str]] = {
     # netx hdf5.Network._create knows these types, and cannot make them
     **{
         f"a layer of type {kind} is not written": (stored("layer/2/type", np.array([kind.encode()])), f"type: '{kind}' found")
-        for kind in ("pool", "average", "concat", "convT", "unpool", "dense_comp")
+        for kind in ("concat", "convT", "unpool", "dense_comp")
     },
     # netx hdf5.Network._create drops what it does not know, without a word
     "a layer of type add is not written": (stored("layer/2/type", np.array([b"add"])), "/layer/2/type: 'add' found"),

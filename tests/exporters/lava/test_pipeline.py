@@ -93,8 +93,6 @@ PLAIN = Network((DenseLayer(shape=(2,), weight=EYE, neuron=ONE),))
     ("network", "spikes", "options", "message"),
     [
         (Network((InputLayer(shape=(2,), neuron=ONE),)), np.ones((2, 1, 2)), {}, "begins with input neurons"),
-        (Network((DenseLayer(shape=(2,), weight=EYE, delay=1, neuron=ONE),)), np.ones((2, 1, 2)), {}, "/layer/0: delays"),
-        (Network((DenseLayer(shape=(2,), weight=EYE, weight_rec=EYE, neuron=ONE),)), np.ones((2, 1, 2)), {}, "recurrent"),
         (PLAIN, np.full((2, 1, 2), 2), {}, "values other than 0 and 1"),
         (PLAIN, np.full((2, 1, 2), np.nan), {}, "values other than 0 and 1"),
         (PLAIN, np.ones((2, 1, 3)), {}, r"samples of shape \(3,\)"),

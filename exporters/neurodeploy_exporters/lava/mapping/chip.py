@@ -57,6 +57,28 @@ class Encoding:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """What is not public of a chip, fitted to published output of its compiler (`compiler`).
+
+    Attributes:
+        source: of that output.
+        matrix_bits, kernel_bits: of a synapse in a matrix or in a kernel, beside those of its weight.
+        list_bits: of a list of synapses.
+        word_bits: of memory.
+        margin: by how much more cores, as a share, the compiler took at most than is computed here.
+        worst: the network for which it did.
+    """
+
+    source: str
+    matrix_bits: int
+    kernel_bits: int
+    list_bits: int
+    word_bits: int
+    margin: float
+    worst: str
+
+
+@dataclass(frozen=True)
 class Chip:
     """A chip.
 
@@ -69,6 +91,7 @@ class Chip:
         limits: of a core; a resource that is not there is counted but not limited.
         encoding: of synapses.
         note: what a reader must know.
+        fitted: how its compiler divides a network; None where that is public, and the fewest cores are looked for.
     """
 
     name: str
@@ -79,6 +102,7 @@ class Chip:
     limits: dict[Resource, Limit]
     encoding: Encoding
     note: str
+    fitted: Fitted | None = None
 
     def smallest_board(self, chips: int) -> Board | None:
         """The first board with that many chips."""
@@ -99,12 +123,13 @@ def load(name: str) -> Chip:
     if name not in names():
         raise UserError(f"chip {name!r}: not known; there are: {', '.join(names())}")
     data = tomllib.loads((_FILES / f"{name}.toml").read_text("utf-8"))
-    encoding = data.pop("encoding")
+    encoding, fitted = data.pop("encoding"), data.pop("fitted", None)
     return Chip(
         name=name,
         cores=Limit(**data.pop("cores")),
         boards=tuple(Board(**board) for board in data.pop("boards")),
         limits={resource: Limit(**data["limits"][resource]) for resource in RESOURCES if resource in data["limits"]},
         encoding=Encoding(**{**encoding, "index_bits": tuple(encoding["index_bits"])}),
+        fitted=None if fitted is None else Fitted(**fitted),
         **{key: data[key] for key in ("title", "approximate", "note")},
     )

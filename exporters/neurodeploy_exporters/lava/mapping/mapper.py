@@ -53,7 +53,7 @@ def _population(population: Population, channels: int) -> Population:
     return replace(
         population,
         shape=(channels, *population.shape[1:]),
-        neuron=replace(neuron, i_decay=_first(neuron.i_decay, channels), v_decay=_first(neuron.v_decay, channels)),
+        neuron=replace(neuron, **{name: _first(value, channels) for name, value in vars(neuron).items()}),
         bias=_first(population.bias, channels),
         recurrent=None if population.recurrent is None else population.recurrent[:channels, :channels],
     )
@@ -209,7 +209,7 @@ def map_circuit(circuit: Circuit, chip: Chip, *, chips: int | None = None) -> Ma
         else:
             placed.append(PlacedPopulation(population.key, population.shape, cores))
     mapping = Mapping(chip, tuple(placed), tuple(unplaced), allowed)
-    if mapping.unplaced or not mapping.cores_too_many:
+    if mapping.unplaced or not mapping.cores_too_many:  # a margin that is beyond the chips asks for no change
         return mapping
     change = shrink(circuit, placer, allowed * chip.cores.value, [len(population.cores) for population in placed])
     return Mapping(chip, tuple(placed), (), allowed, change)

@@ -1,15 +1,16 @@
 """Dividing a population into cores: blocks of channels, rows and columns, the fewest that satisfy every limit."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from math import prod
+from math import ceil, prod
 
 import numpy as np
 
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.connection import Integers, Shape
 from neurodeploy_exporters.lava.mapping.chip import Chip
+from neurodeploy_exporters.lava.mapping.compiler import slices
 from neurodeploy_exporters.lava.mapping.usage import Block, Demand, Use, union
 
 
@@ -30,7 +31,8 @@ def divide(demand: Demand, fan_out: Integers, chip: Chip) -> tuple[Core, ...] | 
     """The cores of a population, or None if not even one neuron to a core would do.
 
     All blocks of a division have the same size, but those at the far ends. Of divisions into equally many cores, the one with
-    the fewest blocks of channels is taken: neurons of one place share their inputs.
+    the fewest blocks of channels is taken: neurons of one place share their inputs. Where the chip's compiler divides by rules
+    of its own, these come first.
 
     Args:
         demand: of the population.
@@ -41,12 +43,30 @@ def divide(demand: Demand, fan_out: Integers, chip: Chip) -> tuple[Core, ...] | 
     neuron = tuple((size // 2, size // 2 + 1) for size in shape)
     if not fits(demand.use(neuron, fan_out), chip):
         return None
+    if chip.fitted is not None:
+        as_compiled = _parts(demand, fan_out, chip) if len(shape) == 1 else slices(shape, chip.limits["neurons"].value)
+        for sizes in as_compiled:
+            cores = _cores(demand, fan_out, chip, sizes)
+            if cores is not None:
+                return cores
     for sizes in _divisions(shape):
         if prod(sizes) <= chip.limits["neurons"].value:
             cores = _cores(demand, fan_out, chip, sizes)
             if cores is not None:
                 return cores
     return None
+
+
+def _parts(demand: Demand, fan_out: Integers, chip: Chip) -> Iterator[Shape]:
+    """Sizes of parts of a population without axes: again and again so many times smaller as they exceed a core."""
+    (whole,), parts = demand.population.shape, 1
+    while parts <= whole:
+        size = -(-whole // parts)
+        excess = ceil(demand.use(((0, size),), fan_out).fullest(chip)[1])
+        if excess <= 1:
+            yield (size,)
+            return
+        parts *= excess
 
 
 def fits(use: Use, chip: Chip) -> bool:

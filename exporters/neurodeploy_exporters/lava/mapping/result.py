@@ -3,12 +3,15 @@
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from math import ceil
+from typing import Any, Literal
 
 from neurodeploy_exporters.lava.connection import Shape
 from neurodeploy_exporters.lava.mapping.chip import Board, Chip, Resource
 from neurodeploy_exporters.lava.mapping.placement import Core
 from neurodeploy_exporters.lava.mapping.usage import Use
+
+Verdict = Literal["fits", "may fit", "does not fit"]
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,26 @@ class Mapping:
         return max(0, self.cores - self.chips_allowed * self.chip.cores.value)
 
     @property
+    def cores_at_most(self) -> int:
+        """With the margin by which the chip's compiler may take more."""
+        return self.cores if self.chip.fitted is None else ceil(self.cores * (1 + self.chip.fitted.margin))
+
+    @property
+    def verdict(self) -> Verdict:
+        """ "may fit": only the margin is beyond what is there."""
+        if self.unplaced or self.cores_too_many:
+            return "does not fit"
+        return "fits" if self.cores_at_most <= self.chips_allowed * self.chip.cores.value else "may fit"
+
+    @property
     def fits(self) -> bool:
-        return not self.unplaced and not self.cores_too_many
+        """Whether it does with the margin."""
+        return self.verdict == "fits"
 
     @property
     def board(self) -> Board | None:
-        """The smallest that holds all chips."""
-        return self.chip.smallest_board(self.chips)
+        """The smallest that holds all cores, with the margin."""
+        return self.chip.smallest_board(-(-self.cores_at_most // self.chip.cores.value))
 
     @property
     def total(self) -> Use:
@@ -130,7 +146,9 @@ def as_json(mapping: Mapping, source: str) -> str:
         "source": source,
         "chip": asdict(chip),
         "fits": mapping.fits,
+        "verdict": mapping.verdict,
         "cores": mapping.cores,
+        "cores_at_most": mapping.cores_at_most,
         "chips": mapping.chips,
         "chips_allowed": mapping.chips_allowed,
         "smallest_board": mapping.board and mapping.board.name,
@@ -163,6 +181,16 @@ def summary(mapping: Mapping) -> list[str]:
     ]
     if mapping.board is not None and not mapping.unplaced:
         lines.append(f"smallest board: {mapping.board.name} ({_count(mapping.board.chips, 'chip')})")
+    fitted = chip.fitted
+    if fitted is not None:
+        lines.append(
+            f"margin: up to {mapping.cores_at_most:,} cores, {percent(fitted.margin)} more, as Intel's compiler took for "
+            f"{fitted.worst}"
+        )
+    if mapping.verdict != "does not fit":
+        there = mapping.chips_allowed * chip.cores.value
+        taken = f"{mapping.cores:,}" if fitted is None else f"{mapping.cores:,} to {mapping.cores_at_most:,}"
+        lines.append(f"{mapping.verdict}: {taken} of the {there:,} cores of {_count(mapping.chips_allowed, 'chip')}")
     kind = "approximate" if chip.approximate else "note"
     return [*lines, f"{kind}: {chip.note}", f"encoding: {chip.encoding.source}"]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Synapse
 from neurodeploy_exporters.lava.connection import Convolution, Integers, Matrix, Shape
+from neurodeploy_exporters.lava.mapping import compiler
 from neurodeploy_exporters.lava.mapping.chip import Chip, Encoding, Resource
 
 Block: TypeAlias = tuple[tuple[int, int], ...]
@@ -193,8 +194,11 @@ class Demand:
         reached: dict[int, list[Reach]] = defaultdict(list)
         axons = bits = synapses = 0
         for synapse, reach_of, delay in zip(self._synapses, self._geometries, self._delays, strict=True):
-            reach = reach_of(block)
-            bits += synapse_bits(reach, held, delay.bit_length(), self._chip.encoding)
+            reach, fitted = reach_of(block), self._chip.fitted
+            if fitted is None:
+                bits += synapse_bits(reach, held, delay.bit_length(), self._chip.encoding)
+            else:
+                bits += compiler.synapse_bits(synapse.connection, block[0][1] - block[0][0], held, fitted)
             synapses += int(reach.counts.sum())
             if self._chip.encoding.shared_kernels and isinstance(synapse.connection, Convolution):
                 axons += int(reach.counts.any())
