@@ -123,7 +123,7 @@ class Update:
 
     @property
     def is_exact(self) -> bool:
-        """Whether every library computes the same bits: roots, exponentials and the like are rounded by each in a way of its own."""
+        """Whether every library computes the same bits: roots, exponentials and the like are rounded by each in its own way."""
         return not any(OPERATIONS[one.operation].approximate for one in self.instructions)
 
     @property
