@@ -123,7 +123,7 @@ class Update:
 
     @property
     def is_exact(self) -> bool:
-        """Whether IEEE 754 says every bit of its result: libraries round exponentials and the like each in a way of its own."""
+        """Whether every library computes the same bits: roots, exponentials and the like are rounded by each in its own way."""
         return not any(OPERATIONS[one.operation].approximate for one in self.instructions)
 
     @property
@@ -225,7 +225,7 @@ OPERATIONS: Mapping[str, Operator] = {
     "abs": Operator(1, np.abs),
     "exp": Operator(1, np.exp, approximate=True),
     "log": Operator(1, np.log, approximate=True),
-    "sqrt": Operator(1, np.sqrt),
+    "sqrt": Operator(1, np.sqrt, approximate=True),  # torch's is off by a bit on CPUs
     "tanh": Operator(1, np.tanh, approximate=True),
     "sigmoid": Operator(1, lambda x: 1 / (1 + np.exp(-x)), approximate=True),
     "floor": Operator(1, np.floor),
