@@ -13,13 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+import neurodeploy as nd
 from checks.foreign.firing import trained_like
 from checks.foreign.networks import STEPS, Network
 from checks.foreign.recorded import FORMAT
 from checks.foreign.recording import WEIGHTED, Recording, record
+from neurodeploy.graph.stored import stored
 from checks.foreign.soundness import checked
 
-LARGEST = 20_000  # bytes
+LARGEST = 40_000  # bytes
 
 
 def write(network: Network, folder: Path) -> Path:
@@ -52,6 +54,9 @@ def write(network: Network, folder: Path) -> Path:
     arrays |= {f"given/{name}": values for name, values in recording.given.items()}
     arrays |= {f"spikes/{name}": values.astype(np.uint8) for name, values in recording.spikes.items()}
     arrays |= {"input": _small(inputs.numpy()), "output": recording.output}
+    nodes, held = _graph(network, module, inputs)
+    description["graph"] = nodes
+    arrays |= {f"graph/{name}": values for name, values in held.items()}
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{network.name}.npz"
     np.savez_compressed(path, description=np.array(json.dumps(description)), **arrays)
@@ -60,6 +65,19 @@ def write(network: Network, folder: Path) -> Path:
             f"{path}: {path.stat().st_size:,} bytes found, {LARGEST:,} at most expected; make its reduced copy smaller"
         )
     return path
+
+
+def _graph(network: Network, module: nn.Module, inputs: Tensor) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
+    """The graph that the network became, or none if it is refused."""
+    network.framework.reset(module)
+    samples, options = network.deployed(inputs)
+    try:
+        graph = nd.deploy(module, samples, name=network.name, **options).graph
+    except nd.UserError:
+        return [], {}
+    assert graph is not None
+    nodes, arrays = stored(graph)
+    return [node.model_dump(mode="json") for node in nodes], arrays
 
 
 def _weights(module: nn.Module) -> dict[str, NDArray[Any]]:

@@ -33,6 +33,8 @@ class _CpuConvolution(nn.modules.conv._ConvNd):
     """A mixin for torch's convolutions: on a CPU they go through `kernels.convolution`."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if convolution.writes_too_far(x, self.kernel_size, self.stride, self.padding):
+            return convolution.strided_points(x, weight, bias, self.stride, self.groups)
         too_far = convolution.reads_too_far(self.stride, self.dilation)
         x = x.contiguous() if too_far else convolution.channels_last(x, weight)
         if isinstance(self.padding, str) or self.padding_mode != "zeros" or not convolution.worth_slicing(x, weight):

@@ -61,6 +61,21 @@ def reads_too_far(stride: tuple[int, ...], dilation: tuple[int, ...]) -> bool:
     return max(stride) > 1 and max(dilation) > 1
 
 
+def writes_too_far(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...] | str) -> bool:
+    """Whether oneDNN, given the channels last, may write beyond a gradient, which corrupts the memory of the process.
+
+    It does so (torch 2.13, on AMD's CPUs) with windows of one value that are more than one apart.
+    """
+    return x.device.type == "cpu" and set(kernel) == {1} and max(stride) > 1 and (padding == "valid" or set(padding) == {0})
+
+
+def strided_points(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], groups: int) -> Tensor:
+    """A convolution with windows of one value: the same of every s-th value, with windows that are one apart."""
+    every = x[(..., *(slice(None, None, step) for step in stride))]
+    ones, none = (1,) * len(stride), (0,) * len(stride)
+    return ConvolutionSettings(ones, none, ones, groups).convolve(channels_last(every, weight), weight, bias)
+
+
 def worth_slicing(x: Tensor, weight: Tensor) -> bool:
     """Whether `sliced` can take these, and there are several slices."""
     large = x.numel() * x.element_size() >= 2 * _SLICE * torch.get_num_threads()

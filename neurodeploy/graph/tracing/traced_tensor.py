@@ -61,7 +61,7 @@ class TracedTensor:
         return axis - len(self.lead)
 
     def name_of(self, dim: int) -> str:
-        """"B", "T", "1" or the like for an axis of the tensor; empty for one of a sample."""
+        """ "B", "T", "1" or the like for an axis of the tensor; empty for one of a sample."""
         axis = self.sample_axis(dim)
         return "" if axis >= 0 else "T" if self.lead[axis] == TIME_LAST else self.lead[axis]
 
