@@ -105,7 +105,7 @@ def _foreign(path: Path, kind: str) -> bytes:
         weight=random.integers(-64, 64, (2, 1, 1, 1)) * 2 | 2,
         neuron=CubaConstants(4096, 1024, np.array([20, 40])),
     )
-    last = DenseLayer(shape=(2,), weight=random.integers(-64, 64, (2, 4)) * 8, neuron=_NEURON)
+    last = DenseLayer(shape=(2,), weight=random.integers(-30, 30, (2, 4)) * 8, neuron=_NEURON)
     if kind == "recurrent":
         write(Network((replace(last, weight_rec=random.integers(-64, 64, (2, 2)) * 2),)), path)
     else:

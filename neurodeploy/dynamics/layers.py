@@ -567,7 +567,7 @@ class FixedPointNeuron(Neuron):
         bias: int | Whole = 0,
         detach_reset: bool = False,
     ) -> None:
-        decay, mean = 1 - float(np.mean(v_decay)) / 4096, np.mean(threshold) if np.ndim(threshold) else threshold
+        decay, mean = 1 - float(np.mean(v_decay)) / 4096, threshold if isinstance(threshold, int) else float(np.mean(threshold))
         super().__init__(NeuronParameters(decay, mean, "hard"), surrogate, detach_reset=detach_reset)
         self.cuba = CubaParameters(i_decay, v_decay, threshold, bias)
 

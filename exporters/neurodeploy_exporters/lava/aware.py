@@ -142,7 +142,7 @@ class LoihiAware(GraphModule):
     ) -> None:
         super().__init__(quantized.graph, batch_first=batch_first)
         self._trained, parts = graph, partition(graph)
-        self.scales = {layer.name: float(layer.scale) for layer in quantized.layers}
+        self.scales = {layer.name: float(np.max(layer.scale)) for layer in quantized.layers}
         for module in self.modules():
             if isinstance(module, Neuron):
                 module.surrogate, module.detach_reset = neuron.surrogate, neuron.detach_reset

@@ -70,7 +70,7 @@ def _graph(circuit: Circuit, neurons: Neurons, unit_of: Callable[[Population], A
     for index, population in enumerate(circuit.populations):
         if population.recurrent is not None:
             raise UserError(f"population {population.key}: recurrent synapses, which a graph cannot hold; run it with simulate")
-        currents = []
+        currents = list[str]()
         for synapse in circuit.into(index):
             for connection, delay in _by_delay(synapse, circuit.aligned_delay(synapse), population.key):
                 made = f"{population.key}.synapse{len(currents)}"

@@ -192,7 +192,7 @@ def _describe(placed: Placed, steps: int) -> QuantizedLayer:
             abs(1 - i_decay / 4096 - stage.current_decay),
             abs(1 - v_decay / 4096 - stage.neuron.parameters.decay),
         )
-        if rounded.bias is not None:
+        if rounded.bias is not None and stage.bias is not None:
             grown = np.multiply.outer(response(stage.current_decay, steps), stage.bias)
             bias_error = float(np.abs(rounded.bias / rounded.scale - grown).max())
     return QuantizedLayer(

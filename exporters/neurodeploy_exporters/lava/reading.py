@@ -130,8 +130,8 @@ def _population(
             total = whole if whole and number == last else f"{layer.name}.sum{number}"
             yield ops.AddNode(name=total, inputs=(before, made))
     if isinstance(layer, SpikingLayer):
-        bias = population.bias if beside and population.bias is not None else 0
-        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), bias=bias, **vars(population.cuba))
+        own: Any = population.bias if beside else 0
+        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), bias=own, **vars(population.cuba))
     elif not whole:
         yield ops.TimeMeanNode(name=layer.name, inputs=(total,))
 
