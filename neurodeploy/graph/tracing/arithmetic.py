@@ -200,7 +200,16 @@ def _threshold(c: Calling, x: TracedTensor, threshold: float, value: float, inpl
     return c.node(ops.ReluNode, x)
 
 
-@function("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout", time_last=True)
+@function(
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "alpha_dropout",
+    "feature_dropout",
+    "feature_alpha_dropout",
+    time_last=True,
+)
 def _dropout(c: Calling, x: TracedTensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> TracedTensor:  # noqa: ARG001
     if training and p:
         c.refuse("drops values in evaluation mode too; call it with training=self.training, or use nn.Dropout")

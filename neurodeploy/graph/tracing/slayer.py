@@ -41,6 +41,7 @@ class _Constants:
         threshold: in whole numbers of a state; none below 0.
         shift, divisor: of the normalisation of currents; None if there is none.
         graded: whether a spike has the potential as its value.
+        by_call: whether each step is a call of its own: then its state goes on in SLAYER's unit, and the current as normalised.
     """
 
     kept: tuple[Tensor, Tensor]
@@ -50,9 +51,10 @@ class _Constants:
     shift: Tensor | None
     divisor: Tensor | None
     graded: bool
+    by_call: bool
 
 
-def _constants(neuron: Any, axes: int) -> _Constants:
+def _constants(neuron: Any, axes: int, *, by_call: bool) -> _Constants:
     """Of a layer whose samples have so many axes."""
     if not neuron.shared_param and hasattr(neuron, "current_decay_min"):
         raise Refusal("has decays that are drawn when it is first called; call the module on samples once, and train it")
@@ -68,7 +70,8 @@ def _constants(neuron: Any, axes: int) -> _Constants:
         (neuron.threshold + neuron.threshold_eps) * neuron.s_scale,
         shift,
         divisor,
-        bool(getattr(neuron, "graded_spike", False)),
+        bool(neuron.graded_spike),
+        by_call,
     )
 
 
@@ -105,7 +108,10 @@ def _current(c: _Constants, state: State, x: Tensor) -> Tensor:
         entering = entering - c.shift
     if c.divisor is not None:
         entering = entering / c.divisor
-    return torch.trunc(c.scale * entering)
+    charge = torch.trunc(c.scale * entering)
+    if c.by_call:
+        state["current"] = charge
+    return charge
 
 
 def _potential(c: _Constants, state: State, x: Tensor) -> Tensor:
@@ -120,18 +126,22 @@ def _spikes(c: _Constants, state: State, x: Tensor) -> Tensor:
     """Of a step."""
     voltage = _potential(c, state, x)
     fired = (voltage >= c.threshold).to(x.dtype)
-    state["voltage"] = voltage * (1 - fired) if c.threshold > 0 else voltage
+    left = voltage * (1 - fired) if c.threshold > 0 else voltage
+    state["voltage"] = torch.trunc(left / c.scale * c.scale) if c.by_call and not c.exact else left
     return fired * (voltage / c.scale) if c.graded else fired
 
 
-def _over_time(neuron: Any, x: Tensor, step: Callable[[_Constants, State, Tensor], Tensor]) -> Tensor:
+def _over_time(neuron: Any, x: Tensor, step: Callable[[_Constants, State, Tensor], Tensor], *, by_call: bool = False) -> Tensor:
     """A step after the other, from states of zeros: `[B, …, T]` → `[B, …, T]`."""
-    constants, state = _constants(neuron, x.ndim - 2), State()
+    constants, state = _constants(neuron, x.ndim - 2, by_call=by_call), State()
     return torch.stack([step(constants, state, x[..., t]) for t in range(x.shape[-1])], -1)
 
 
 @opens(f"{_NEURON}.cuba.Neuron")
-def _neuron(layer: Any, _state: State, x: Tensor) -> Tensor:
+def _neuron(layer: Any, state: State, x: Tensor) -> Tensor:
+    if layer.persistent_state and state:
+        raise Refusal("keeps its state, and is called more than once; give it the whole sequence in one call")
+    state["called"] = True
     return _without_dropout(layer, _over_time(layer, x, _spikes))
 
 
@@ -209,7 +219,7 @@ def _recurrent(layer: Any, _state: State, x: Tensor) -> Tensor:
         spikes: Tensor = state["spikes"]
         return spikes
 
-    return _leaving(layer, _without_dropout(layer.neuron, _over_time(layer.neuron, entering, step)))
+    return _leaving(layer, _without_dropout(layer.neuron, _over_time(layer.neuron, entering, step, by_call=True)))
 
 
 def _leaving(layer: Any, x: Tensor) -> Tensor:
@@ -248,6 +258,6 @@ def _reset_block(layer: Any) -> None:
     layer.delay_buffer = None
     if hasattr(layer, "spike_state"):
         layer.spike_state = torch.zeros_like(layer.spike_state.flatten()[:1])
-    synapse = getattr(layer, "synapse", None)
+    synapse: Any = getattr(layer, "synapse", None)
     if getattr(layer, "mask", None) is not None and not synapse.complex:
         synapse.weight.data *= layer.mask
