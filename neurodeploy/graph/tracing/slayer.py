@@ -89,7 +89,7 @@ def _normalization(norm: Any, axes: int) -> tuple[Tensor | None, Tensor | None]:
     return shift, norm.std(norm.running_var).reshape(per_channel) if kind.endswith("WgtScaleBatchNorm") else None
 
 
-def _leaked(whole: Tensor, kept: Tensor) -> Tensor:
+def leaked(whole: Tensor, kept: Tensor) -> Tensor:
     """`whole · kept / 4096` towards zero. Their product has up to 36 bits; the two parts of it have 24."""
     high = torch.trunc(whole / _ONE)
     low = whole - high * _ONE
@@ -99,7 +99,7 @@ def _leaked(whole: Tensor, kept: Tensor) -> Tensor:
 def _current(c: Constants, state: State, x: Tensor) -> Tensor:
     """What enters the potential in a step, in whole numbers."""
     before = state.get("current")
-    current = _leaked(torch.zeros_like(x) if before is None else before, c.kept[0]) + torch.trunc(c.scale * x)
+    current = leaked(torch.zeros_like(x) if before is None else before, c.kept[0]) + torch.trunc(c.scale * x)
     state["current"] = current
     if c.exact and c.shift is None:
         return current
@@ -118,7 +118,7 @@ def potential_step(c: Constants, state: State, x: Tensor) -> Tensor:
     """Of a step, without a reset."""
     charge = _current(c, state, x)
     before = state.get("voltage")
-    state["voltage"] = _leaked(torch.zeros_like(x) if before is None else before, c.kept[1]) + charge
+    state["voltage"] = leaked(torch.zeros_like(x) if before is None else before, c.kept[1]) + charge
     return state["voltage"]
 
 
@@ -201,7 +201,9 @@ def _affine(layer: Any, _state: State, x: Tensor) -> Tensor:
     z: Tensor = layer.synapse(x)
     if not layer.dynamics:
         return z
-    return _over_time(layer.neuron, z, lambda constants, state, given: potential_step(constants, state, given) / constants.scale)
+    return _over_time(
+        layer.neuron, z, lambda constants, state, given: potential_step(constants, state, given) / constants.scale
+    )
 
 
 @opens(f"{_BLOCK}.cuba.Recurrent")
