@@ -18,8 +18,8 @@ from checks.foreign.firing import trained_like
 from checks.foreign.networks import STEPS, Network
 from checks.foreign.recorded import FORMAT
 from checks.foreign.recording import WEIGHTED, Recording, record
-from neurodeploy.graph.stored import stored
 from checks.foreign.soundness import checked
+from neurodeploy.graph.stored import stored
 
 LARGEST = 40_000  # bytes
 

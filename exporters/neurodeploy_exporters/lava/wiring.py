@@ -221,6 +221,11 @@ def _filtered(_: Graph, node: ops.LowPassNode, value: _Current) -> _Current:
 
 @OPERATIONS.rule(ops.DelayNode)
 def _delayed(_: Graph, node: ops.DelayNode, value: _Current) -> _Current:
+    if node.each is not None:
+        raise UserError(
+            f"node {node.name}: delays of {node.each.min()} to {node.steps} steps in one layer found, the same for all of it "
+            "expected; train one delay for each layer, or export to ONNX"
+        )
     if value.bias is not None and np.any(value.bias):
         raise UserError(
             f"node {node.name}: a delay after a bias, which on Loihi acts from the first step on; move it before the synapse"

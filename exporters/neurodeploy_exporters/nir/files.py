@@ -19,7 +19,7 @@ from neurodeploy_exporters.nir.conventions import Convention, Reset, chosen, rec
 from neurodeploy_exporters.nir.flattening import flat
 from neurodeploy_exporters.nir.importing import imported
 from neurodeploy_exporters.nir.primitives import OPERATIONS, Context, output
-from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, constant_key, member, parsed, rebuilt
+from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, constant_key, delays_key, member, parsed, rebuilt
 
 DT = 1e-4  # seconds; what SpikingJelly and snnTorch assume
 
@@ -86,6 +86,7 @@ def content_of(
         metadata |= {"input_step": np.array(2.0**-grid.exponent), "input_largest": np.array(grid.largest * 2.0**-grid.exponent)}
     for node in graph.of(ops.Updated):
         metadata |= {constant_key(writer.last[node.name], number): array for number, array in enumerate(node.arrays)}
+    metadata |= {delays_key(writer.last[node.name]): node.each for node in graph.of(ops.DelayNode) if node.each is not None}
     for layer, k in structure.exponents.items():
         scales = {"weight_bits": np.array(8), "weight_scale": np.array(2.0**-k), "bias_scale": np.array(2.0 ** -(k + 1))}
         metadata |= {f"{writer.last.get(layer, layer)}.{name}": value for name, value in scales.items()}

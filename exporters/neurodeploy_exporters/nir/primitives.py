@@ -233,7 +233,7 @@ def _stepping(dt: float) -> dict[str, Value]:
 def _delay(context: Context, node: ops.DelayNode) -> list[Primitive]:
     shape = context.graph.shape(node.name)
     steps = np.array(node.steps) if node.each is None else node.each
-    return [Primitive("Delay", {"delay": np.broadcast_to(steps * context.dt, shape).copy()}, {"steps": steps})]
+    return [Primitive("Delay", {"delay": np.broadcast_to(steps * context.dt, shape).copy()}, {"steps": np.array(node.steps)})]
 
 
 @OPERATIONS.rule(ops.FlattenNode)

@@ -117,15 +117,14 @@ def _arrays(one: Member, content: Content, wanted: set[str]) -> dict[str, Any]:
         return {}
     source = content.nodes.get(one.written or "")
     stored = dict(source.fields) if isinstance(source, Primitive) else {}
-    said = source.metadata if isinstance(source, Primitive) else {}
     found: dict[str, Any] = {}
     for name in wanted:
         if name == "arrays":
             found[name] = _constants(one, content)
             continue
         if name == "each":
-            steps = said.get("steps")
-            found[name] = steps.astype(np.int64) if isinstance(steps, np.ndarray) and steps.ndim else None
+            steps = content.metadata.get(delays_key(one.written or ""))
+            found[name] = steps.astype(np.int64) if isinstance(steps, np.ndarray) else None
             continue
         array = stored.get({"scale": "weight", "shift": "bias"}.get(name, name))
         if name in ("recurrent", "recurrent_bias") or (name == "bias" and not one.has_bias):
@@ -150,6 +149,11 @@ def _constants(one: Member, content: Content) -> tuple[NDArray[np.float32], ...]
 def constant_key(written: str, number: int) -> str:
     """Where a file's metadata hold a constant of a cell."""
     return f"{written}.array{number}"
+
+
+def delays_key(written: str) -> str:
+    """Where a file's metadata hold the delays of neurons that differ, in the shape that they have in the graph."""
+    return f"{written}.delays"
 
 
 def _own(one: Member, name: str, array: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -36,9 +36,8 @@ class DelayNode(Recurrent):
         if self.steps < 1:
             raise UserError(f"node {self.name}: a delay of {self.steps} steps found, at least 1 expected")
         if self.each is not None and not (self.each.size and self.each.min() >= 0 and self.each.max() == self.steps):
-            raise UserError(
-                f"node {self.name}: delays of its neurons found that do not go from 0 or more to {self.steps} steps"
-            )
+            found = ", ".join(map(str, np.unique(self.each)[:4].tolist())) or "none"
+            raise UserError(f"node {self.name}: delays of {found} steps found, 0 or more up to {self.steps} expected")
 
     @property
     def keeps_values(self) -> bool:

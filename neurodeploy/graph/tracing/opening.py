@@ -19,7 +19,7 @@ Opened: TypeAlias = Callable[..., Any]
 """`(layer, state, *arguments) → answer`; the state is what the layer keeps from call to call, empty at first."""
 
 
-class Refusal(Exception):  # noqa: N818 - a reason without its layer, which the tracer adds
+class Refusal(Exception):
     """Why an opened layer has no form in a graph, and what to do; raised by the function that opens it."""
 
 

@@ -16,9 +16,10 @@ refused(
 refused("flip", "roll", "gather", "index_select", "take", "masked_fill", "masked_select", reason="indexing is by slices alone")
 
 
-@function(
-    *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "ravel"), time_last=True
-)
+_VIEWS = ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "ravel")
+
+
+@function(*_VIEWS, time_last=True)
 def _view(c: Calling, x: TracedTensor, *sizes: Any, **options: Any) -> TracedTensor:  # noqa: ARG001 - the result has the shape
     return c.viewed(x, tuple(c.result.shape))
 

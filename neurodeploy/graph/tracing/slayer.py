@@ -31,7 +31,7 @@ _ONE = 1 << 12  # a decay that leaves nothing
 
 
 @dataclass
-class _Constants:
+class Constants:
     """What a layer of CUBA neurons computes with: numbers, or tensors that are the same in every step.
 
     Attributes:
@@ -41,6 +41,7 @@ class _Constants:
         threshold: in whole numbers of a state; none below 0.
         shift, divisor: of the normalisation of currents; None if there is none.
         graded: whether a spike has the potential as its value.
+        by_call: whether each step is a call of its own: then its state goes on in SLAYER's unit, and the current as normalised.
     """
 
     kept: tuple[Tensor, Tensor]
@@ -50,9 +51,10 @@ class _Constants:
     shift: Tensor | None
     divisor: Tensor | None
     graded: bool
+    by_call: bool
 
 
-def _constants(neuron: Any, axes: int) -> _Constants:
+def _constants(neuron: Any, axes: int, *, by_call: bool) -> Constants:
     """Of a layer whose samples have so many axes."""
     if not neuron.shared_param and hasattr(neuron, "current_decay_min"):
         raise Refusal("has decays that are drawn when it is first called; call the module on samples once, and train it")
@@ -61,14 +63,15 @@ def _constants(neuron: Any, axes: int) -> _Constants:
         within = decay.detach().clamp(0, neuron.p_scale) if neuron.requires_grad else decay.detach()
         kept.append(_ONE - torch.trunc(torch.round(within)))
     shift, divisor = _normalization(neuron.norm, axes)
-    return _Constants(
+    return Constants(
         (kept[0], kept[1]),
         neuron.s_scale,
         log2(neuron.s_scale).is_integer(),
         (neuron.threshold + neuron.threshold_eps) * neuron.s_scale,
         shift,
         divisor,
-        bool(getattr(neuron, "graded_spike", False)),
+        bool(neuron.graded_spike),
+        by_call,
     )
 
 
@@ -86,17 +89,17 @@ def _normalization(norm: Any, axes: int) -> tuple[Tensor | None, Tensor | None]:
     return shift, norm.std(norm.running_var).reshape(per_channel) if kind.endswith("WgtScaleBatchNorm") else None
 
 
-def _leaked(whole: Tensor, kept: Tensor) -> Tensor:
+def leaked(whole: Tensor, kept: Tensor) -> Tensor:
     """`whole · kept / 4096` towards zero. Their product has up to 36 bits; the two parts of it have 24."""
     high = torch.trunc(whole / _ONE)
     low = whole - high * _ONE
     return high * kept + torch.trunc(low * kept / _ONE)
 
 
-def _current(c: _Constants, state: State, x: Tensor) -> Tensor:
+def _current(c: Constants, state: State, x: Tensor) -> Tensor:
     """What enters the potential in a step, in whole numbers."""
     before = state.get("current")
-    current = _leaked(torch.zeros_like(x) if before is None else before, c.kept[0]) + torch.trunc(c.scale * x)
+    current = leaked(torch.zeros_like(x) if before is None else before, c.kept[0]) + torch.trunc(c.scale * x)
     state["current"] = current
     if c.exact and c.shift is None:
         return current
@@ -105,34 +108,41 @@ def _current(c: _Constants, state: State, x: Tensor) -> Tensor:
         entering = entering - c.shift
     if c.divisor is not None:
         entering = entering / c.divisor
-    return torch.trunc(c.scale * entering)
+    charge = torch.trunc(c.scale * entering)
+    if c.by_call:
+        state["current"] = charge
+    return charge
 
 
-def _potential(c: _Constants, state: State, x: Tensor) -> Tensor:
+def potential_step(c: Constants, state: State, x: Tensor) -> Tensor:
     """Of a step, without a reset."""
     charge = _current(c, state, x)
     before = state.get("voltage")
-    state["voltage"] = _leaked(torch.zeros_like(x) if before is None else before, c.kept[1]) + charge
+    state["voltage"] = leaked(torch.zeros_like(x) if before is None else before, c.kept[1]) + charge
     return state["voltage"]
 
 
-def _spikes(c: _Constants, state: State, x: Tensor) -> Tensor:
+def spike_step(c: Constants, state: State, x: Tensor) -> Tensor:
     """Of a step."""
-    voltage = _potential(c, state, x)
+    voltage = potential_step(c, state, x)
     fired = (voltage >= c.threshold).to(x.dtype)
-    state["voltage"] = voltage * (1 - fired) if c.threshold > 0 else voltage
+    left = voltage * (1 - fired) if c.threshold > 0 else voltage
+    state["voltage"] = torch.trunc(left / c.scale * c.scale) if c.by_call and not c.exact else left
     return fired * (voltage / c.scale) if c.graded else fired
 
 
-def _over_time(neuron: Any, x: Tensor, step: Callable[[_Constants, State, Tensor], Tensor]) -> Tensor:
+def _over_time(neuron: Any, x: Tensor, step: Callable[[Constants, State, Tensor], Tensor], *, by_call: bool = False) -> Tensor:
     """A step after the other, from states of zeros: `[B, …, T]` → `[B, …, T]`."""
-    constants, state = _constants(neuron, x.ndim - 2), State()
+    constants, state = _constants(neuron, x.ndim - 2, by_call=by_call), State()
     return torch.stack([step(constants, state, x[..., t]) for t in range(x.shape[-1])], -1)
 
 
 @opens(f"{_NEURON}.cuba.Neuron")
-def _neuron(layer: Any, _state: State, x: Tensor) -> Tensor:
-    return _without_dropout(layer, _over_time(layer, x, _spikes))
+def _neuron(layer: Any, state: State, x: Tensor) -> Tensor:
+    if layer.persistent_state and state:
+        raise Refusal("keeps its state, and is called more than once; give it the whole sequence in one call")
+    state["called"] = True
+    return _without_dropout(layer, _over_time(layer, x, spike_step))
 
 
 def _without_dropout(neuron: Any, spikes: Tensor) -> Tensor:
@@ -177,10 +187,10 @@ def _input(layer: Any, _state: State, x: Tensor) -> Tensor:
         return _leaving(layer, x)
     weight, bias = (None if one is None else layer.pre_hook_fx(one) for one in (layer.weight, layer.bias))
 
-    def step(constants: _Constants, state: State, given: Tensor) -> Tensor:
+    def step(constants: Constants, state: State, given: Tensor) -> Tensor:
         z = layer.pre_hook_fx(given)
         z = z if weight is None else z * weight
-        return _spikes(constants, state, z if bias is None else z + bias)
+        return spike_step(constants, state, z if bias is None else z + bias)
 
     return _leaving(layer, _without_dropout(layer.neuron, _over_time(layer.neuron, x, step)))
 
@@ -191,7 +201,9 @@ def _affine(layer: Any, _state: State, x: Tensor) -> Tensor:
     z: Tensor = layer.synapse(x)
     if not layer.dynamics:
         return z
-    return _over_time(layer.neuron, z, lambda constants, state, given: _potential(constants, state, given) / constants.scale)
+    return _over_time(
+        layer.neuron, z, lambda constants, state, given: potential_step(constants, state, given) / constants.scale
+    )
 
 
 @opens(f"{_BLOCK}.cuba.Recurrent")
@@ -202,14 +214,14 @@ def _recurrent(layer: Any, _state: State, x: Tensor) -> Tensor:
     weight = synapse.weight.reshape(synapse.weight.shape[:2])
     weight = (weight if synapse.pre_hook_fx is None else synapse.pre_hook_fx(weight)).transpose(0, 1)
 
-    def step(constants: _Constants, state: State, given: Tensor) -> Tensor:
+    def step(constants: Constants, state: State, given: Tensor) -> Tensor:
         before = state.get("spikes")
         back = torch.matmul(torch.zeros_like(given) if before is None else before, weight)
-        state["spikes"] = _spikes(constants, state, given + back)
+        state["spikes"] = spike_step(constants, state, given + back)
         spikes: Tensor = state["spikes"]
         return spikes
 
-    return _leaving(layer, _without_dropout(layer.neuron, _over_time(layer.neuron, entering, step)))
+    return _leaving(layer, _without_dropout(layer.neuron, _over_time(layer.neuron, entering, step, by_call=True)))
 
 
 def _leaving(layer: Any, x: Tensor) -> Tensor:
@@ -248,6 +260,6 @@ def _reset_block(layer: Any) -> None:
     layer.delay_buffer = None
     if hasattr(layer, "spike_state"):
         layer.spike_state = torch.zeros_like(layer.spike_state.flatten()[:1])
-    synapse = getattr(layer, "synapse", None)
+    synapse: Any = getattr(layer, "synapse", None)
     if getattr(layer, "mask", None) is not None and not synapse.complex:
         synapse.weight.data *= layer.mask

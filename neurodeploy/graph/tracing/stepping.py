@@ -17,7 +17,7 @@ from neurodeploy.graph.tracing.opening import RefusedLayerError, forget, tell_si
 from neurodeploy.graph.tracing.recording import Recording, check_callable, needed
 from neurodeploy.graph.tracing.rolling import Rolled, roll
 from neurodeploy.graph.tracing.rules import Draft
-from neurodeploy.graph.tracing.running import evaluating, tensors_of
+from neurodeploy.graph.tracing.running import evaluating, first_line, tensors_of
 from neurodeploy.graph.tracing.tape import check_values_unread, needed_events, record_tape
 from neurodeploy.graph.tracing.traced_tensor import TracedTensor, arranged
 from neurodeploy.io.errors import UserError
@@ -135,14 +135,19 @@ def _check_opened(network: nn.Module, calls: Sequence[Tensor], layers: dict[str,
         return hook
 
     handles = [module.register_forward_hook(keep(path)) for path, module in copied.named_modules() if path in layers]
-    with evaluating(copied), torch.no_grad():
-        state: tuple[Any, ...] = ()
-        for x in calls:
-            answer = copied(x.detach().clone(), *state)
-            if hands_on and isinstance(answer, tuple):
-                state = (answer[1],)
-    for handle in handles:
-        handle.remove()
+    state: tuple[Any, ...] = ()
+    try:
+        with evaluating(copied), torch.no_grad():
+            for x in calls:
+                answer = copied(x.detach().clone(), *state)
+                if hands_on and isinstance(answer, tuple):
+                    state = (answer[1],)
+    except Exception as error:  # the framework's own code may fail where an opened layer does not
+        shape = tuple(calls[0].shape)
+        raise UserError(f"{type(network).__name__}: does not run on samples {shape}: {first_line(error)}") from None
+    finally:
+        for handle in handles:
+            handle.remove()
     for path, answers in layers.items():
         kind = type(copied.get_submodule(path))
         where = f"layer {path} ({kind.__module__}.{kind.__qualname__})"

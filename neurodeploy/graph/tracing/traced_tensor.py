@@ -54,14 +54,14 @@ class TracedTensor:
         return 1 if self.time_last else len(self.lead)
 
     def sample_axis(self, dim: int) -> int:
-        """Number of an axis of the tensor among those of a sample; negative for batch and time, counted from the end of `lead`."""
+        """Number of an axis of the tensor among those of a sample; of batch and time that in `lead`, negative from its end."""
         axis = dim % self.axes
         if self.time_last:
             return -1 if axis == self.axes - 1 else axis - 1 if axis else -2
         return axis - len(self.lead)
 
     def name_of(self, dim: int) -> str:
-        """ "B", "T", "1" or the like for an axis of the tensor; empty for one of a sample."""
+        """What `lead` calls an axis of the tensor, "T" for time last; empty for one of a sample."""
         axis = self.sample_axis(dim)
         return "" if axis >= 0 else "T" if self.lead[axis] == TIME_LAST else self.lead[axis]
 
