@@ -286,8 +286,8 @@ class _Writer:
             return ("input", count) if operand == _BACK else operand
 
         instructions = tuple(Instruction(one.operation, tuple(map(numbered, one.operands))) for one in self.instructions)
-        initial, following = tuple(self.initial), list(map(numbered, following))
-        update = Update(count + (self.synapse is not None), instructions, initial, tuple(following), numbered(output))
+        instructions, (output, *following) = _needed(instructions, tuple(map(numbered, (output, *following))))
+        update = Update(count + (self.synapse is not None), instructions, tuple(self.initial), tuple(following), output)
         if not self.inputs:
             raise UserError(f"{self.body.where(self.unit.position)}: neurons that read nothing found")
         both: dict[str, Any] = {"name": self.name, "inputs": tuple(self.inputs), "update": update}
@@ -335,8 +335,35 @@ class _Writer:
             raise UserError(f"{event.where}: has no form in the update of a neuron ({first_line(error)})") from None
 
     def _emit(self, operation: str, *operands: Operand) -> Operand:
+        passed = self._passed_through(operation, operands)
+        if passed is not None:
+            return passed
         self.instructions.append(Instruction(operation, tuple(operands)))
         return "result", len(self.instructions) - 1
+
+    def _passed_through(self, operation: str, operands: tuple[Operand, ...]) -> Operand | None:
+        """Spikes to which something is added and taken away again for a gradient: `soft + (spikes - soft).detach()`.
+
+        They are 0 and 1 but for the rounding of that, which nobody means.
+        """
+        if operation not in ("add", "sub"):
+            return None
+        pairs = [operands] if operation == "sub" else [operands, operands[::-1]]
+        for (place, which), other in pairs:
+            if place != "result":
+                continue
+            inner = self.instructions[int(which)]
+            inverse = {"add": "sub", "sub": "add"}[operation]
+            if inner.operation == inverse and other in inner.operands[inverse == "sub" :]:
+                rest = inner.operands[0] if inner.operands[1] == other else inner.operands[1]
+                if rest[0] == "result" and self._fires(rest):
+                    return rest
+        return None
+
+    def _fires(self, operand: Operand) -> bool:
+        """Whether a value so far is 0 or 1 whatever is read."""
+        alone = tuple(Instruction(one.operation, tuple(map(_unnumbered, one.operands))) for one in self.instructions)
+        return Update(1, alone, (), (), operand).binary() if alone else False
 
     def _operand(self, p: int, given: Any) -> Any:
         if isinstance(given, Varying):
@@ -500,6 +527,33 @@ class _Writer:
             self.inputs.append(node.name)
             here: Operand = "input", len(self.inputs) - 1
             self.places[p, 0] = self._emit("add", self.places.get((p, 0), _BACK), here)
+
+
+def _unnumbered(operand: Operand) -> Operand:
+    """An operand that is no result, as an input: whether values are 0 or 1 does not depend on it, unless it is a number."""
+    return operand if operand[0] in ("result", "number") else ("input", 0)
+
+
+def _needed(
+    instructions: tuple[Instruction, ...], read: tuple[Operand, ...]
+) -> tuple[tuple[Instruction, ...], tuple[Operand, ...]]:
+    """The instructions that values depend on, and where these are then."""
+    needed: set[int] = set()
+    pending = [int(which) for place, which in read if place == "result"]
+    while pending:
+        number = pending.pop()
+        if number not in needed:
+            needed.add(number)
+            pending += [int(which) for place, which in instructions[number].operands if place == "result"]
+    places = {old: new for new, old in enumerate(sorted(needed))}
+
+    def moved(operand: Operand) -> Operand:
+        return ("result", places[int(operand[1])]) if operand[0] == "result" else operand
+
+    kept = tuple(
+        Instruction(one.operation, tuple(map(moved, one.operands))) for i, one in enumerate(instructions) if i in needed
+    )
+    return kept, tuple(map(moved, read))
 
 
 _SEVERAL = (

@@ -369,9 +369,19 @@ class _Rolling:
             return
         per_step = [event.results[slot].tensor for event in calls if event is not None]
         if timed:
-            self.values[signal.node] = torch.stack([arranged(signal, one, self.draft.batch)[0] for one in per_step]).float()
+            made = torch.stack([arranged(signal, one, self.draft.batch)[0] for one in per_step]).float()
+            self.values[signal.node] = _as_spikes(made) if isinstance(self.draft.nodes[signal.node], ops.Spiking) else made
         else:
             self.values[signal.node] = arranged(signal, per_step[-1], self.draft.batch).float()
+
+
+def _as_spikes(values: Tensor) -> Tensor:
+    """Spikes without the rounding of what was added to them and taken away again."""
+    whole = values.round()
+    return whole if (values - whole).abs().max() < _ROUNDING else values
+
+
+_ROUNDING = 1e-5
 
 
 def _is_layer(module: nn.Module) -> bool:

@@ -139,7 +139,8 @@ def test_a_delay_for_each_neuron_is_one_node():
     each = np.array([[0], [2], [1], [0], [0], [4]])
     model = agrees(nn.Sequential(Fires(), Function(lambda x: delayed(x, each[:, 0], axis=-1))), spikes(6))
     (node,) = model.graph.of(ops.DelayNode)
-    assert node.steps == 4 and np.array_equal(node.each, each[:, 0])
+    assert node.steps == 4
+    assert np.array_equal(node.each, each[:, 0])
 
 
 REFUSED = {
