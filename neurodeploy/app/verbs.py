@@ -160,9 +160,9 @@ def deploy(
 ) -> Model:
     """Trace a network, and compare the graph with it on the samples: layer by layer, neuron by neuron, step by step.
 
-    The network may be in plain torch, in layers of the toolkit, or of SpikingJelly, snnTorch, Norse or sinabs; it may take all
-    time steps at once, loop over them itself, or compute one step in a call (`steps`). If it answers a sequence, the model
-    answers its mean over time; of several tensors it answers the first.
+    The network may be in plain torch, in layers of the toolkit, or of SpikingJelly, snnTorch, Norse, sinabs or SLAYER; it may
+    take all time steps at once, loop over them itself, or compute one step in a call (`steps`). If it answers a sequence, the
+    model answers its mean over time; of several tensors it answers the first.
 
     Args:
         network: subclasses, hooks and patched methods are followed, or refused by name. States that its layers keep from call

@@ -180,7 +180,7 @@ def _delay(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     steps = delay / builder.convention.dt
     whole = np.rint(steps)
     if not delay.size or not ((whole >= 0) & (whole <= 1 << 31) & (abs(steps - whole) <= 1e-3 * np.maximum(1.0, whole))).all():
-        shown = ", ".join(f"{value:g}" for value in steps.flat[:4])
+        shown = ", ".join(f"{value:g}" for value in np.unique(steps)[:4])
         raise UserError(f"node {name}: a delay of {shown} time steps found, whole numbers expected; give another dt")
     longest, differ = int(whole.max()), bool(whole.min() != whole.max())
     each = whole.astype(np.int64) if differ else None

@@ -71,7 +71,9 @@ def writes_too_far(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], 
 
 def strided_points(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...], groups: int) -> Tensor:
     """A convolution with windows of one value: the same of every s-th value, with windows that are one apart."""
-    every = x[(..., *(slice(None, None, step) for step in stride))]
+    every = x
+    for axis, step in enumerate(stride, 2):
+        every = every[(*(slice(None),) * axis, slice(None, None, step))]
     ones, none = (1,) * len(stride), (0,) * len(stride)
     return ConvolutionSettings(ones, none, ones, groups).convolve(channels_last(every, weight), weight, bias)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -247,7 +248,7 @@ class _Finder:
         if isinstance(last, Value):
             return self._reference(given, calls)
         later = [one for one in given[1:] if one is not _MISSING] or given
-        if all(type(one) is type(last) and one == last for one in later):
+        if all(_equal(one, last) for one in later):
             return last
         if all(isinstance(one, int | float) for one in later):
             return Varying(tuple(None if one is _MISSING else one for one in given))
@@ -336,6 +337,8 @@ def _at(call: Event, path: tuple[Any, ...]) -> Any:
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.dtype == other.dtype and one.shape == other.shape and torch.equal(one, other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
     return type(one) is type(other) and bool(one == other)
 
 

@@ -45,31 +45,30 @@ def test_neurons_fire_as_recorded_ones_from_what_those_were_given(name):
         assert np.array_equal(fired(recorded.layers[layer].constants, given).movedim(-1, 0).numpy(), spikes)
 
 
-class Chain(nn.Module):
-    """Two dense blocks with the weights and constants of a recording."""
+class Block(nn.Module):
+    """A dense block with the weights and constants of a recording."""
 
-    def __init__(self, recorded: Any, shift: int) -> None:
+    def __init__(self, recorded: Any, name: str, shift: int) -> None:
         super().__init__()
-        self.recorded, self.shift = recorded, shift
+        self.weight = torch.from_numpy(recorded.weights[f"{name}.synapse.weight"])
+        if not recorded.name.endswith("float"):
+            self.weight = (32 * self.weight).round().clamp(-128, 127) / 32
+        own = recorded.weights.get(f"{name}.delay.delay")
+        self.delays = 0 if own is None else np.trunc(own).astype(np.int64)
+        self.constants, self.shift = recorded.layers[f"{name}.neuron"].constants, shift
 
     def forward(self, x: Tensor) -> Tensor:
-        for number in range(2):
-            block = f"blocks.{number}"
-            weight = torch.from_numpy(self.recorded.weights[f"{block}.synapse.weight"])
-            if not self.recorded.name.endswith("float"):
-                weight = (32 * weight).round().clamp(-128, 127) / 32
-            z = functional.conv3d(x.reshape(len(x), -1, 1, 1, x.shape[-1]), weight).reshape(len(x), -1, x.shape[-1])
-            x = delayed(fired(self.recorded.layers[f"{block}.neuron"].constants, z), self.shift, axis=-1)
-            own = self.recorded.weights.get(f"{block}.delay.delay")
-            x = x if own is None else delayed(x, np.trunc(own).astype(np.int64), axis=-1)
-        return x
+        z = functional.conv3d(x.reshape(len(x), -1, 1, 1, x.shape[-1]), self.weight).reshape(len(x), -1, x.shape[-1])
+        return delayed(delayed(fired(self.constants, z), self.shift, axis=-1), self.delays, axis=-1)
 
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_graph_of_such_blocks_fires_what_slayer_fired(name):
     recorded = read(FILES / f"slayer-{name}.npz")
     x = torch.from_numpy(np.moveaxis(recorded.inputs, 0, -1).astype(np.float32))
-    model = nd.deploy(Chain(recorded, 0 if name == "dense-now" else 1), x, time_axis=-1)
+    shift = 0 if name == "dense-now" else 1
+    blocks = nn.Sequential(*(Block(recorded, f"blocks.{number}", shift) for number in range(2)))
+    model = nd.deploy(blocks, x, time_axis=-1)
     assert model.graph is not None
     tensors = interpreter.run(model.graph, recorded.inputs.astype(np.float32))
     found = interpreter.spikes(model.graph, tensors)

@@ -42,7 +42,7 @@ class Written(nn.Module):
 
 class Unbound(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        potential, spikes = 0.0, []
+        potential, spikes = torch.zeros_like(x[..., 0]), []
         for step in x.unbind(-1):
             potential = 0.75 * potential + step
             fired = (potential >= 0.25).float()
@@ -136,11 +136,11 @@ def test_functions_that_keep_time_last_or_bring_it_to_the_front_are_followed(fun
 
 
 def test_a_delay_for_each_neuron_is_one_node():
-    each = np.array([[0], [2], [1], [0], [0], [4]])
-    model = agrees(nn.Sequential(Fires(), Function(lambda x: delayed(x, each[:, 0], axis=-1))), spikes(6))
+    each = np.array([0, 2, 1, 0, 0, 4])
+    model = agrees(nn.Sequential(Fires(), Function(lambda x: delayed(x, each, axis=-1))), spikes(6))
     (node,) = model.graph.of(ops.DelayNode)
     assert node.steps == 4
-    assert np.array_equal(node.each, each[:, 0])
+    assert np.array_equal(node.each, each)
 
 
 REFUSED = {
@@ -192,7 +192,7 @@ class AlongChannels(nn.Module):
 
 @pytest.mark.parametrize(
     ("module", "message"),
-    [(InAnotherOrder, r"takes the steps \[8, 7, 6, 5\]…"), (AlongChannels, r"along an axis that is not time")],
+    [(InAnotherOrder, r"takes the steps \[8, 7, 6, 5\]…"), (AlongChannels, r"a loop of 6 steps found, 9 expected")],
 )
 def test_a_loop_that_goes_another_way_through_the_samples_is_refused(module, message):
     with pytest.raises(UserError, match=message):
