@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,7 +27,7 @@ from neurodeploy.io.modules import module_named
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
-from neurodeploy_exporters.lava.graphs import chip_graph, float_graph
+from neurodeploy_exporters.lava.graphs import Check, check, chip_graph, differing, float_graph
 from neurodeploy_exporters.lava.reading import open_circuit
 from neurodeploy_exporters.nir import Reading, read_with_conventions
 from neurodeploy_exporters.target import ModuleAnswers, Place, Subject, places_of
@@ -359,6 +360,26 @@ def _of_nir(path: Path, choices: NirChoices) -> Model:
         graph=graph,
         steps=choices.steps,
     )
+
+
+def check_chip_file(path: Path) -> Check:
+    """A `.net` or circuit file, held against the chip's ranges and run twice; see `neurodeploy_exporters.lava.graphs.check`."""
+    return check(path)
+
+
+def lost_in_floats(model: Model, inputs: NDArray[np.float32]) -> str:
+    """How many spikes of a network in a chip's integers differ from those of its form in floats, in a sentence; or nothing.
+
+    Args:
+        model: of whatever origin.
+        inputs: `[T, B, …]`.
+    """
+    if not isinstance(model.module, GraphModule) or model.graph is None or model.module.graph is model.graph:
+        return ""
+    if not any(isinstance(node, ops.FixedPointNeuronNode) for node in model.module.graph.nodes):
+        return ""
+    wrong, total = differing(model.module.graph, model.graph, inputs)
+    return f"{wrong:,} of {total:,} spikes of the sample differ between the chip's integers and floats"
 
 
 def _of_chip_file(path: Path, choices: NirChoices) -> Model:

@@ -232,16 +232,13 @@ def _export_with_data(
     The bundles carry its first `samples`; those after them, `calibration` at most, are for targets that choose how they round.
     Of a data set, these are training samples.
     """
-    from neurodeploy.app.model import is_chip_file
+    from neurodeploy.app.model import lost_in_floats
     from neurodeploy.app.own_module import deployed_with
-    from neurodeploy.graph.module import GraphModule
-    from neurodeploy_exporters.lava.graphs import differing
 
     model = deployed_with(place, choice, choices, samples=samples + calibration, say=err.print)
     subject = model.subject(samples=samples, calibration=calibration)
-    if is_chip_file(place) and model.graph is not None and isinstance(model.module, GraphModule):
-        wrong, total = differing(model.module.graph, model.graph, subject.sample_inputs)
-        err.print(f"{place}: {wrong:,} of {total:,} spikes of the sample differ between the chip's integers and floats")
+    if lost := lost_in_floats(model, subject.sample_inputs):
+        err.print(f"{place}: {lost}")
     in_a_file = place.endswith((".nir", ".net", ".circuit", ".safetensors"))
     beside = Path(place).parent if in_a_file else Path("runs") / place.replace(":", "-")
     root = output or beside / "bundles"

@@ -19,9 +19,10 @@ def command(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder, or a Loihi .net or .circuit file.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
+    from neurodeploy.app.model import is_chip_file
     from neurodeploy_exporters.verify import verify
 
-    if bundle.suffix in (".net", ".circuit") and not bundle.is_dir():
+    if is_chip_file(bundle) and not bundle.is_dir():
         _check_file(bundle, as_json=as_json)
         return
     outcome = verify(bundle)
@@ -36,9 +37,9 @@ def command(
 
 
 def _check_file(path: Path, *, as_json: bool) -> None:
-    from neurodeploy_exporters.lava.graphs import check
+    from neurodeploy.app.model import check_chip_file
 
-    found = check(path)
+    found = check_chip_file(path)
     if as_json:
         out.print_json(json.dumps({"file": str(path), "passed": found.passed, **asdict(found)}))
     else:

@@ -75,7 +75,7 @@ class Unrounded:
         return self.threshold is None and afferent.windows is not None
 
 
-def spiking_target(stage: Stage, steps: int) -> Unrounded:
+def spiking_target(stage: Stage, steps: int = 1) -> Unrounded:
     """A population that fires.
 
     A synaptic current with a memory has the bias in it, which grows towards b / (1 − α); the chip adds a constant to the
