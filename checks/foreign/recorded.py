@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
 Array = NDArray[np.float32]
 
 
@@ -54,6 +54,8 @@ class Recorded:
         spikes: spiking layer, in the order of computation → `[T, B, …]`, of neurons that are no modules too.
         inputs: `[T, B, …]` for a sequence, else `[B, …]`.
         output: `[T, B, …]` or `[B, …]`.
+        nodes: of the graph that it became, as `neurodeploy.graph.stored` has them; none if it was refused.
+        arrays: of these.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Recorded:
     spikes: Mapping[str, Array]
     inputs: Array
     output: Array
+    nodes: tuple[Mapping[str, Any], ...]
+    arrays: Mapping[str, NDArray[Any]]
 
 
 def read(path: Path) -> Recorded:
@@ -101,6 +105,8 @@ def read(path: Path) -> Recorded:
         spikes={name: spikes[name] for name in description["spiking"]},
         inputs=arrays["input"].astype(np.float32),
         output=arrays["output"],
+        nodes=tuple(description["graph"]),
+        arrays={name.removeprefix("graph/"): values for name, values in arrays.items() if name.startswith("graph/")},
     )
 
 

@@ -22,7 +22,7 @@ def test_every_framework_has_recordings():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recording_is_small_and_every_layer_fires_as_a_trained_one(name):
     recorded = read(FILES / f"{name}.npz")
-    assert (FILES / f"{name}.npz").stat().st_size <= 20_000
+    assert (FILES / f"{name}.npz").stat().st_size <= 40_000
     assert recorded.name == name
     for spikes in recorded.spikes.values():
         assert spikes.shape[0] == recorded.steps
@@ -60,6 +60,6 @@ def test_the_input_of_a_linear_layer_and_the_answer_of_the_layer_before_it_are_o
 
 def test_a_file_of_another_format_is_refused_with_both_formats(tmp_path):
     path = tmp_path / "other.npz"
-    np.savez(path, description=np.array('{"format": 2}'))
-    with pytest.raises(ValueError, match="format 2 found, 1 expected"):
+    np.savez(path, description=np.array('{"format": 1}'))
+    with pytest.raises(ValueError, match="format 1 found, 2 expected"):
         read(path)
