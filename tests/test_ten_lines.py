@@ -135,7 +135,7 @@ def test_a_residual_network_answers_with_spikes_what_it_answers_without(network,
     """A few images alone, since each of 256 steps costs what the network costs."""
     data = Cifar10(folder=Path(str(GIVEN), "data", "cifar10"), train_limit=4, test_limit=2, **settings).load()
     ann = with_weights(network(), Path(str(GIVEN), "teachers", f"{weights}.safetensors"))
-    assert agreement(ann, data.train_samples[:], data.test_samples[:]) >= 0.95  # of 20: at most one may differ
+    assert agreement(ann, data.train_samples[:], data.test_samples[:]) > 0.94  # of 20: at most one may differ
 
 
 @needs_files

@@ -213,7 +213,7 @@ class OnnxFile:
         """The runtime's mean over no steps at all would be no number."""
         sequences = [len(value) for name, value in feed.items() if self.inputs[name].shape[:1] == ["T"] and np.ndim(value)]
         for steps in [int(np.min(feed[STEPS]))] if STEPS in feed else sequences:
-            if not -steps <= self._skipped < steps:
+            if self._skipped and not -steps <= self._skipped < steps:
                 part = f"skips the first {self._skipped}" if self._skipped > 0 else f"is of the last {-self._skipped}"
                 raise UserError(f"{self.origin}: its answer {part} time steps, and {steps} found; run it for more")
 

@@ -16,7 +16,7 @@ from neurodeploy.io.errors import UserError
 
 
 @dataclass(frozen=True)
-class Step:
+class OneStep:
     """One step of a signal over time, which is a node's output.
 
     Attributes:
@@ -176,7 +176,7 @@ class Body:
         )
 
 
-def body_of(loop: Loop, signal_of: Callable[[Value], TracedTensor | Step | None]) -> Body:
+def body_of(loop: Loop, signal_of: Callable[[Value], TracedTensor | OneStep | None]) -> Body:
     """Find what the calls of a loop read.
 
     Raises:
@@ -233,7 +233,7 @@ _MISSING = object()
 
 class _Finder:
     def __init__(
-        self, body: Body, places: dict[int, tuple[int, int]], signal_of: Callable[[Value], TracedTensor | Step | None]
+        self, body: Body, places: dict[int, tuple[int, int]], signal_of: Callable[[Value], TracedTensor | OneStep | None]
     ) -> None:
         self._body, self._places, self._signal_of = body, places, signal_of
 
@@ -278,8 +278,8 @@ class _Finder:
         if known and len(known) >= steps - 1:
             if all(one == known[-1] for one in known) and isinstance(known[-1], TracedTensor):
                 return Outer(known[-1])
-            if isinstance(known[-1], Step) and all(
-                isinstance(one, Step) and one == Step(known[-1].signal, t) for t, one in enumerate(signals)
+            if isinstance(known[-1], OneStep) and all(
+                isinstance(one, OneStep) and one == OneStep(known[-1].signal, t) for t, one in enumerate(signals)
             ):
                 return Outer(known[-1].signal)
         values = [one for one in given[1:] if isinstance(one, Value)] or [last]

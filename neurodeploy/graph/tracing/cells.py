@@ -236,10 +236,10 @@ def nodes_of(
     Raises:
         UserError: a call of it is nothing that an update can have.
     """
-    return _Writer(body, unit, output, name, signal).nodes()
+    return _UpdateWriter(body, unit, output, name, signal).nodes()
 
 
-class _Writer:
+class _UpdateWriter:
     """An update in the making."""
 
     def __init__(

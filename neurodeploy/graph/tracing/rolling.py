@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS
-from neurodeploy.graph.tracing.body import Body, Constant, Outer, Past, Reference, Same, Step, Varying, body_of, varying_axis
+from neurodeploy.graph.tracing.body import Body, Constant, OneStep, Outer, Past, Reference, Same, Varying, body_of, varying_axis
 from neurodeploy.graph.tracing.cells import Unit, nodes_of, units_of
 from neurodeploy.graph.tracing.loops import Loop, rolled_up
 from neurodeploy.graph.tracing.rules import FUNCTIONS, OF_A_PART, REFUSED, Calling, Draft, takes_name
@@ -30,17 +30,17 @@ class Rolled:
     """What a tape became.
 
     Attributes:
-        answers: of each call of the module, with signals in place of values; a `Step` is one step of a signal.
+        answers: of each call of the module, with signals in place of values; a `OneStep` is one step of a signal.
         values: node → what its tensor was in the run, `[T, B, *shape]`, or `[1, B, *shape]` without time.
         last: a signal's last step → that as a static value.
     """
 
     answers: list[Any]
     values: dict[str, Tensor]
-    last: Callable[[Step], TracedTensor]
+    last: Callable[[OneStep], TracedTensor]
 
 
-Signal = TracedTensor | Step
+Signal = TracedTensor | OneStep
 
 
 def roll(tape: Tape, draft: Draft, entering: Sequence[Signal]) -> Rolled:
@@ -101,7 +101,7 @@ class _Rolling:
         if not reads:
             return
         args, kwargs = self.signals(event.args), self.signals(event.kwargs)
-        if any(isinstance(read, Step) for read in reads):
+        if any(isinstance(read, OneStep) for read in reads):
             whole = self._gathered(event, args, kwargs)
             if whole is not None:
                 self.follow(event.results[0], whole)
@@ -124,7 +124,7 @@ class _Rolling:
             return None
         steps = args[0]
         first = steps[0]
-        if not all(isinstance(one, Step) and replace(one, t=first.t) == first for one in steps):
+        if not all(isinstance(one, OneStep) and replace(one, t=first.t) == first for one in steps):
             return None
         if [one.t for one in steps] != list(range(first.t, self.draft.steps)):
             return None
@@ -145,7 +145,7 @@ class _Rolling:
 
     def _settled(self, given: Any) -> Any:
         """With the value of the last step in place of that step."""
-        if isinstance(given, Step):
+        if isinstance(given, OneStep):
             return self.last(given)
         if isinstance(given, dict):
             return {key: self._settled(one) for key, one in given.items()}
@@ -153,7 +153,7 @@ class _Rolling:
             return tuple(map(self._settled, given))
         return given
 
-    def last(self, step: Step) -> TracedTensor:
+    def last(self, step: OneStep) -> TracedTensor:
         """A step of a signal, the last one, as a static value."""
         if step.t != self.draft.steps - 1 or step.signal.lead != ("B",):
             raise UserError(
@@ -242,8 +242,8 @@ class _Rolling:
                 return False
             added += [one for one in ((first, second) if not number else (second,)) if isinstance(one, Value) or one != 0]
         steps = [self.signal_of(one) if isinstance(one, Value) else None for one in added]
-        signal = steps[0].signal if isinstance(steps[0], Step) else None
-        if signal is None or signal.lead != ("B",) or steps != [Step(signal, t) for t in range(self.draft.steps)]:
+        signal = steps[0].signal if isinstance(steps[0], OneStep) else None
+        if signal is None or signal.lead != ("B",) or steps != [OneStep(signal, t) for t in range(self.draft.steps)]:
             return False
         last = calls[-1]
         assert last is not None
@@ -294,7 +294,7 @@ class _Rolling:
             args, kwargs = self._alike((args, kwargs))
             made = self._answers(event, args, kwargs)
         for slot, signal in enumerate(made):
-            if isinstance(signal, Step):
+            if isinstance(signal, OneStep):
                 raise UserError(f"{event.where}: takes a sequence apart in every step of a loop; take the step that is meant")
             body.made[position, slot] = signal
             self._follow_steps(body, position, slot)
@@ -364,7 +364,7 @@ class _Rolling:
         timed = self.draft.timed[signal.node]
         for t, event in enumerate(calls):
             if event is not None:
-                self._signals[id(event.results[slot])] = Step(signal, t) if timed else signal
+                self._signals[id(event.results[slot])] = OneStep(signal, t) if timed else signal
         if signal.node in self.values or None in calls:
             return
         per_step = [event.results[slot].tensor for event in calls if event is not None]
@@ -408,7 +408,7 @@ def _unbound(event: Event, args: Any, kwargs: Any) -> list[Signal] | None:
     signal = args[0]
     if signal.name_of(args[1] if len(args) > 1 else kwargs.get("dim", 0)) != "T":
         return None
-    return [Step(replace(signal, lead=signal.step_lead()), t) for t in range(len(event.results))]
+    return [OneStep(replace(signal, lead=signal.step_lead()), t) for t in range(len(event.results))]
 
 
 def _flat(given: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neurodeploy.graph import ops
 from neurodeploy.graph.tracing import sinabs, slayer, snntorch, spikingjelly  # noqa: F401 - register how their layers are opened
-from neurodeploy.graph.tracing.body import Step
+from neurodeploy.graph.tracing.body import OneStep
 from neurodeploy.graph.tracing.entrance import Entrance
 from neurodeploy.graph.tracing.loops import Loop, rolled_up
 from neurodeploy.graph.tracing.opening import RefusedLayerError, forget, tell_sizes
@@ -69,7 +69,7 @@ def record_steps(network: nn.Module, samples: Tensor, entrance: Entrance, *, kee
         raise NothingRepeatsError(str(error)) from None
     check_values_unread(tape)
     tape.events = needed_events(tape)
-    signals = [Step(entering, t) if steps is not None and timed else entering for t in range(len(calls))]
+    signals = [OneStep(entering, t) if steps is not None and timed else entering for t in range(len(calls))]
     if steps is None and not tape.layers and not any(isinstance(item, Loop) for item in rolled_up(tape)):
         raise NothingRepeatsError(f"{type(network).__name__}: has no loop over time steps")
     rolled = roll(tape, draft, signals)
@@ -93,16 +93,16 @@ def _answer(network: nn.Module, rolled: Rolled, draft: Draft) -> TracedTensor:
     """The signal that a module answers; of several that of the first."""
     found = rolled.answers
     kind = type(network).__name__
-    if any(not isinstance(one, TracedTensor | Step) for one in found):
+    if any(not isinstance(one, TracedTensor | OneStep) for one in found):
         raise UserError(
             f"{kind}: its answer cannot be followed back to the samples: something compiled, or outside torch, computes it, or "
             "it does not depend on them"
         )
     if len(found) == 1:
-        return rolled.last(found[0]) if isinstance(found[0], Step) else found[0]
+        return rolled.last(found[0]) if isinstance(found[0], OneStep) else found[0]
     if all(isinstance(one, TracedTensor) and one == found[0] for one in found):
         return found[0]
-    if [one for one in found if isinstance(one, Step)] != [Step(found[0].signal, t) for t in range(draft.steps)]:
+    if [one for one in found if isinstance(one, OneStep)] != [OneStep(found[0].signal, t) for t in range(draft.steps)]:
         raise UserError(f"{kind}: answers something else in every step, in no order that repeats")
     return found[0].signal
 

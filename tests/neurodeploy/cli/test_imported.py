@@ -64,7 +64,7 @@ def test_static_samples_are_fed_as_often_as_asked_for(cli, given, tmp_path):
             ("--input", "SEQUENCES", "--input-shape", "2,x"),
             "--input-shape: 2,x found, numbers such as 3,32,32 expected",
         ),
-        ("export", ("--target", "lava", "--input", "SEQUENCES", "--finetune", "3"), "a NIR file brings no training data"),
+        ("export", ("--target", "lava", "--input", "SEQUENCES", "--finetune", "3"), "a .nir file brings no training data"),
         ("export", ("--target", "lava", "--input", "SEQUENCES", "--reset", "soft"), "soft"),
     ],
 )

@@ -122,10 +122,20 @@ def test_a_mean_that_skips_every_step_is_refused_by_name_wherever_it_is_met():
         TimeMean(6)(torch.from_numpy(SEQUENCE))
 
 
-@pytest.mark.parametrize("make", [TimeMean, late])
-def test_a_negative_number_of_skipped_steps_is_refused(make):
-    with pytest.raises(UserError, match=r"skip: -1 found, 0 or more time steps expected"):
-        make(-1)
+@pytest.mark.parametrize("last", [1, 2, 6])
+def test_a_negative_number_is_that_of_the_last_steps_which_the_mean_is_of(last):
+    graph = late(-last)
+    expected = interpreter.run(late(6 - last), SEQUENCE)[graph.output.name]
+    assert np.array_equal(interpreter.run(graph, SEQUENCE)[graph.output.name], expected)
+    found = GraphModule(graph)(torch.from_numpy(SEQUENCE)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_mean_of_more_last_steps_than_there_are_is_refused():
+    with pytest.raises(UserError, match="is of the last 7 time steps, and 6 found"):
+        interpreter.run(late(-7), SEQUENCE)
+    with pytest.raises(UserError, match="layer TimeMean: is of the last 7 time steps, and 6 found"):
+        TimeMean(-7)(torch.from_numpy(SEQUENCE))
 
 
 def test_a_mean_over_all_steps_has_the_content_that_it_had_before_it_could_skip():

@@ -331,7 +331,10 @@ REFUSED = {
     "group norm": (lambda: nn.Sequential(nn.GroupNorm(1, 3)), r"layer 0 \(torch.nn.modules.normalization.GroupNorm\): "),
     "GELU": (lambda: nn.Sequential(nn.GELU()), "layer 0 .*GELU.*: has no form in a graph; a graph has ReLU alone"),
     "log softmax": (lambda: Given(lambda _m, x: F.log_softmax(x.flatten(1), 1)), "operation log_softmax .* answer the logits"),
-    "a gate": (lambda: Given(lambda m, x: x * m.a(x), a=nn.Conv2d(3, 3, 1)), "operation mul .*: multiplies two signals"),
+    "a gate over other channels": (
+        lambda: Given(lambda m, x: x * m.a(x), a=nn.Conv2d(3, 3, 3)),
+        "operation mul .*: multiplies|does not run",
+    ),
     "a branch on values": (
         lambda: Given(lambda _m, x: x + 1 if x.sum((1, 2, 3)).max() > 0 else x),
         "reduces|reads values|all axes",

@@ -332,7 +332,8 @@ def test_twins_that_make_no_sense_are_refused_by_their_setting(change, message):
         ({"percentile": 99.0}, 4, "hard", Method("activations", 99.0, shift=True, calibrate=True)),
         ({"thresholds": "spiking"}, 4, "hard", Method("spiking", 99.9, shift=True, calibrate=True)),
         ({"calibrate": True}, 64, "soft", Method("error", calibrate=True)),
-        ({"shift": False, "scale": 0.7}, 4, "hard", Method("error", scale=0.7, calibrate=True)),
+        ({"shift": False, "scale": 0.7}, 4, "hard", Method("activations", 99.9, scale=0.7, calibrate=True)),
+        ({"shift": False, "scale": 0.7}, 4, "soft", Method("error", scale=0.7, calibrate=True)),
     ],
 )
 def test_what_a_recipe_does_not_say_of_a_twin_is_what_the_front_door_does(settings, steps, reset, method):
