@@ -20,6 +20,8 @@ from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 
 _BATCH = 16
+_STEPS_AT_ONCE = 256
+"""Of all samples of a batch: what every layer made in all of them is held at once."""
 _SURELY_ROUNDING = 1e-6
 _ROUNDING = 2e-5
 """Of a sum in float32, relative to the sum of the sizes of its terms: some hundred roundings, however they are ordered."""
@@ -44,8 +46,10 @@ def check_agreement(network: nn.Module, graph: Graph, samples: Tensor, entrance:
     entrance = entrance_of(network, timed=graph.input.timed) if entrance is None else entrance
     axis = 1 if entrance.timed else 0
     spikes, layers = 0, {node.name: node.layer().eval() for node in graph.nodes}
-    for start in range(0, samples.shape[axis], _BATCH):
-        batch = samples.narrow(axis, start, min(_BATCH, samples.shape[axis] - start))
+    steps = graph.steps or (len(samples) if entrance.timed else 1)
+    size = max(1, min(_BATCH, _STEPS_AT_ONCE // steps))
+    for start in range(0, samples.shape[axis], size):
+        batch = samples.narrow(axis, start, min(size, samples.shape[axis] - start))
         run = follow(network, batch, entrance, keep=True)
         other = differences(graph, run.graph)
         if other:

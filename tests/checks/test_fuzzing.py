@@ -30,7 +30,9 @@ def sound(tmp_path_factory) -> list[bytes]:
 def test_the_sound_files_are_read_and_run(sound, tmp_path):
     for content in sound:
         (tmp_path / "a.net").write_bytes(content)
-        assert trial.try_file(tmp_path / "a.net", random.Random(0)).kind == "run"
+        found = trial.try_file(tmp_path / "a.net", random.Random(0))
+        by_host = found.kind == "refused later" and "average the spikes on the host" in found.detail
+        assert found.kind == "run" or by_host
 
 
 def test_200_damaged_files_end_well_or_in_one_line(sound, tmp_path):
@@ -119,7 +121,7 @@ def test_a_file_that_shows_a_defect_is_kept_and_the_command_ends_with_1(monkeypa
     monkeypatch.setattr(sys, "argv", ["fuzz_net", "--files", "3", "--seed", "4", "--keep", str(tmp_path)])
     assert fuzz_net.main() == 0
     assert not any(tmp_path.iterdir())
-    assert capsys.readouterr().out.startswith("3 files from 8 sound ones, seed 4: ")
+    assert capsys.readouterr().out.startswith("3 files from 13 sound ones, seed 4: ")
     monkeypatch.setattr(trial, "is_circuit", raising(ZeroDivisionError()))
     monkeypatch.setattr(sys, "argv", ["fuzz_net", "--only", "2", "--seed", "4", "--keep", str(tmp_path)])
     assert fuzz_net.main() == 1
