@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from neurodeploy.app.accounting import energy_report
+from neurodeploy.app.accounting import energy_report, with_neurons
 from neurodeploy.app.compare import Gathering
 from neurodeploy.app.deployment import normalising, split_code
 from neurodeploy.app.model import Model, check_finite, load_model, of_bundle
@@ -316,6 +316,7 @@ def energy(
         if subject.batch is not None or (others[0] is not None and others[0].batch is not None):
             raise UserError("steps, batch_axis: for torch modules; a model, bundle or path takes samples [N, …] and has its T")
         run = {"steps": steps, "batch_axis": batch_axis}
+    subject = subject if steps is not None else with_neurons(subject, values, batch_axis)
     relu, reference = None, None
     if others[1] is not None:
         relu = energy_report(others[1], others[1].taking(values, subject), profiles)

@@ -67,7 +67,7 @@ def command(
     from dataclasses import replace
 
     import neurodeploy_energy as energy
-    from neurodeploy.app.accounting import energy_report
+    from neurodeploy.app.accounting import energy_report, with_neurons
     from neurodeploy.app.model import is_chip_file, is_nir, load_model
     from neurodeploy.app.own_data import DataChoice, model_with
     from neurodeploy.io.errors import UserError
@@ -92,6 +92,7 @@ def command(
     x = subject.test_samples
     if x is None:
         raise UserError(f"{subject.name}: brings no data of its own; give samples with --input samples.npy, or --data")
+    subject = with_neurons(subject, x)
     relu, reference = None, None
     if twin is not None:
         ann = load_model(twin)

@@ -174,6 +174,8 @@ class LavaTarget(GridTarget):
             self.on_grid(subject, options)  # the tuned network is on it already: only refused where it could not be
         calibration = None if exact or scales is not None else subject.calibration
         trained = _parts(graph)
+        if trained.body is None:
+            raise UserError(_NO_BODY)
         steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
         possible = _readouts(graph, trained, options.head_cut)  # even if unused: the manifest tells what each cut would cost
         body = quantize_body(

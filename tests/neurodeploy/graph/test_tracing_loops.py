@@ -562,3 +562,15 @@ def test_one_neuron_fires_the_same_spikes_however_it_is_written(charge, fire, re
     (expected,), (found,) = spikes_of(one, x), spikes_of(other, x)
     assert expected.mean() > 0
     assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", [AdaptiveThreshold, RecurrentMatrix])
+def test_its_energy_is_counted_without_deploying_it_first(kind):
+    network, x, model = deployed(kind)
+    sequence = kind in SEQUENCES
+    counted = nd.energy(network, x, batch_axis=int(sequence))
+    expected = nd.energy(model, x.transpose(0, 1) if sequence else x)
+    assert counted.total.spikes > 0
+    assert [(row.name, row.spikes, row.sops) for row in counted.layers] == [
+        (row.name, row.spikes, row.sops) for row in expected.layers
+    ]
