@@ -278,8 +278,9 @@ class _Finder:
         if known and len(known) >= steps - 1:
             if all(one == known[-1] for one in known) and isinstance(known[-1], TracedTensor):
                 return Outer(known[-1])
+            begin = int(not isinstance(given[0], Value))  # where a state begins as a number, `0.0 + x` has it in another place
             if isinstance(known[-1], OneStep) and all(
-                isinstance(one, OneStep) and one == OneStep(known[-1].signal, t) for t, one in enumerate(signals)
+                isinstance(one, OneStep) and one == OneStep(known[-1].signal, t) for t, one in enumerate(signals[begin:], begin)
             ):
                 return Outer(known[-1].signal)
         values = [one for one in given[1:] if isinstance(one, Value)] or [last]

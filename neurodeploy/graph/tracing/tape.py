@@ -220,7 +220,9 @@ class _Taping(TorchFunctionMode):
 
     def _write(self, name: str, reads: tuple[Any, Any], answer: Any, made: list[Tensor]) -> None:
         path, module = self._entered[-1]
-        token = (name, path, *_place())
+        # a loop over layers around one over time repeats its code too, but with other weights
+        weights = tuple(id(value.tensor) for value in values_of(reads) if isinstance(value.tensor, nn.Parameter))
+        token = (name, path, *weights, *_place())
         event = Event(name, token, *reads, answer, path, module, self._where(name))
         self._number(event, made)
 

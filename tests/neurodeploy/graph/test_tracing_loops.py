@@ -256,7 +256,25 @@ class LayersInLists(nn.Module):
         return out.mean(0)
 
 
-SEQUENCES = (WhileAndTuple, RecurrentMatrix, PreviousInput, LayersInLists)
+class LayersAroundTime(nn.Module):
+    """A loop over layers, and within it one over time; states begin as plain numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList([nn.Parameter(torch.randn(shape) * 0.6) for shape in ((10, 6), (10, 10), (4, 10))])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for weight in self.weights:
+            potential, spikes = 0.0, []
+            for current in functional.linear(x, weight).unbind(0):
+                potential = 0.5 * potential + current
+                spikes.append((potential > 0.2).float())
+                potential = potential - 0.2 * spikes[-1]
+            x = torch.stack(spikes)
+        return x.mean(0)
+
+
+SEQUENCES = (LayersAroundTime, WhileAndTuple, RecurrentMatrix, PreviousInput, LayersInLists)
 FOLLOWED = (
     *(AdaptiveThreshold, InPlace, NamedState, LastPotential, DictionaryAnswer, Refractory, LaterSteps, Reduced, Summed),
     *(StackedBehind, SeveralSpikes, FirstStepBefore, RecurrentConvolution, *SEQUENCES),
