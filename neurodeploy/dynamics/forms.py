@@ -127,6 +127,11 @@ def _fired(atom: int) -> dict[Term, Constant]:
     return {(frozenset((atom,)), None): np.ones(())}
 
 
+def _never(expression: Expression, atom: int) -> dict[Term, Constant]:
+    """A value where a comparison never holds."""
+    return {term: factor for term, factor in expression.items() if atom not in term[0]}
+
+
 def _kept(state: int) -> int:
     """The negative number of a state that is 0 or 1, and the other way round."""
     return -1 - state
@@ -180,6 +185,7 @@ class _Analysis:
         self.output = self._read(update.output)
         self.following = self._needed(following)
         self._substitute_past_spikes()
+        self._drop_what_never_happens()
 
     def _read(self, operand: Operand) -> Expression:
         place, which = operand
@@ -314,6 +320,38 @@ class _Analysis:
         self.following = {state: without(value) for state, value in self.following.items()}
         self.output = without(self.output)
         self.comparisons = [(without(difference), strict) for difference, strict in self.comparisons]
+
+    def _drop_what_never_happens(self) -> None:
+        """A state that each step leaves at most at a threshold is never above it when the next step asks.
+
+        snnTorch asks so before it resets, even where the reset has come at once.
+        """
+        for atom, (difference, strict) in enumerate(self.comparisons):
+            bases = _bases(difference) - {None}
+            if not strict or len(bases) != 1 or any(term[0] for term in difference):
+                continue
+            (base,) = bases
+            if base is None or base[0] != "state" or base[1] not in self.following:
+                continue
+            gain, threshold = difference[frozenset(), base], -difference.get(_ONE, np.zeros(()))
+            if np.all(gain == 1) and self._stays_below(base[1], threshold, atom):
+                self.following = {state: _never(value, atom) for state, value in self.following.items()}
+                self.output = _never(self.output, atom)
+                self.comparisons = [(_never(other, atom), way) for other, way in self.comparisons]
+
+    def _stays_below(self, state: int, threshold: Constant, atom: int) -> bool:
+        """Whether a state is at most at a threshold after each step, if it was before; `atom` says that it is above."""
+        after = _never(self.following[state], atom)
+        atoms = set().union(*(term[0] for term in after)) if after else set()
+        if len(atoms) != 1 or min(atoms) < 0:
+            return False
+        (fired,) = atoms
+        difference, strict = self.comparisons[fired]
+        kept: Expression = {term: factor for term, factor in after.items() if not term[0]}
+        margin = _sum(kept, _times(-1, _never(difference, atom)))  # where nothing fires the difference is at most 0
+        reset = _sum(*({(frozenset(), base): factor} for (_, base), factor in after.items()))
+        bounds = [self.initial[state], *(one.get(_ONE, np.zeros(())) for one in (margin, reset))]
+        return strict and set(margin) <= {_ONE} and set(reset) <= {_ONE} and all(np.all(one <= threshold) for one in bounds)
 
     def form(self) -> StandardForm:
         """The standard neuron.

@@ -120,7 +120,7 @@ def test_it_fires_the_same_spikes(make):
     assert np.array_equal(fired(deployed(make).graph), expected)
 
 
-@pytest.mark.parametrize("make", [one for one in FRAMEWORKS if one is not snntorch])
+@pytest.mark.parametrize("make", FRAMEWORKS)
 def test_it_is_the_same_graph_once_its_neurons_are_the_toolkits(make):
     graph = deployed(make).graph
     assert graph is not None
