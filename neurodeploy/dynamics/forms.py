@@ -349,7 +349,8 @@ class _Analysis:
         difference, strict = self.comparisons[fired]
         kept: Expression = {term: factor for term, factor in after.items() if not term[0]}
         margin = _sum(kept, _times(-1, _never(difference, atom)))  # where nothing fires the difference is at most 0
-        reset = _sum(*({(frozenset(), base): factor} for (_, base), factor in after.items()))
+        parts: list[Expression] = [{(frozenset[int](), base): factor} for (_, base), factor in after.items()]
+        reset = _sum(*parts)  # where it fires
         bounds = [self.initial[state], *(one.get(_ONE, np.zeros(())) for one in (margin, reset))]
         return strict and set(margin) <= {_ONE} and set(reset) <= {_ONE} and all(np.all(one <= threshold) for one in bounds)
 
