@@ -22,7 +22,7 @@ from neurodeploy.graph.module import GraphModule, place
 from neurodeploy.graph.ops import Node, Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.network import BIAS_MAX, WEIGHT_MAX
-from neurodeploy_exporters.lava.quantize import QuantizedBody, quantize_body
+from neurodeploy_exporters.lava.quantize import NO_SPIKES_LEFT, QuantizedBody, quantize_body
 from neurodeploy_exporters.lava.rounding import SUM_MAX
 from neurodeploy_exporters.lava.wiring import stages
 from neurodeploy_exporters.onnx.build import build
@@ -116,7 +116,7 @@ def hard_reset(graph: Graph) -> Graph:
     """
     body = partition(graph).body
     if body is None:
-        raise UserError("body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead")
+        raise UserError(NO_SPIKES_LEFT)
 
     def converted(node: Node) -> Node:
         if not isinstance(node, ops.NeuronNode) or node.name not in body.members:

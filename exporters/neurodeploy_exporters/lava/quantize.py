@@ -34,6 +34,8 @@ from neurodeploy_exporters.lava.rounding import (
 )
 from neurodeploy_exporters.lava.wiring import Readout, Stage, stages
 
+NO_SPIKES_LEFT = "body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead"
+
 
 @dataclass(frozen=True)
 class QuantizedSynapse:
@@ -134,7 +136,7 @@ def quantize_body(
             names it and says what to do.
     """
     if body is None:
-        raise UserError("body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead")
+        raise UserError(NO_SPIKES_LEFT)
     entry, fired = body.inputs[0], stages(graph, body)
     chosen = None if calibration is None else Calibration(entry, calibration)
     depths, placed = {entry: 0}, list[Placed]()

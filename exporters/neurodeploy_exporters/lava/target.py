@@ -19,7 +19,7 @@ from neurodeploy_exporters.lava.circuitfile import write_circuit
 from neurodeploy_exporters.lava.headcut import Choice, cut, head_costs, moved
 from neurodeploy_exporters.lava.netfile import write
 from neurodeploy_exporters.lava.pipeline import run_sequence
-from neurodeploy_exporters.lava.quantize import QuantizedBody, QuantizedLayer, quantize_body
+from neurodeploy_exporters.lava.quantize import NO_SPIKES_LEFT, QuantizedBody, QuantizedLayer, quantize_body
 from neurodeploy_exporters.lava.reading import FORMAT
 from neurodeploy_exporters.lava.wiring import Readout, readouts, stages
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
@@ -175,7 +175,7 @@ class LavaTarget(GridTarget):
         calibration = None if exact or scales is not None else subject.calibration
         trained = _parts(graph)
         if trained.body is None:
-            raise UserError(_NO_BODY)
+            raise UserError(NO_SPIKES_LEFT)
         steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
         possible = _readouts(graph, trained, options.head_cut)  # even if unused: the manifest tells what each cut would cost
         body = quantize_body(
