@@ -306,9 +306,12 @@ class _Taping(TorchFunctionMode):
         )
 
 
-_VALUES_READ = frozenset(
-    ("__bool__", "item", "tolist", "numpy", "__float__", "__int__", "__index__", "__array__", "__contains__", "__format__")
-)
+# fmt: off
+_VALUES_READ = frozenset((
+    *("__bool__", "item", "tolist", "numpy", "__float__", "__int__", "__index__", "__array__", "__contains__", "__format__"),
+    *("equal", "allclose", "is_nonzero"),
+))
+# fmt: on
 """What brings the values of a tensor out of torch."""
 
 

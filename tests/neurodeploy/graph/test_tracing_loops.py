@@ -366,6 +366,21 @@ class Branching(Linears):
         return total
 
 
+class Comparing(Linears):
+    """Asks by a function that answers a truth value, and no tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        potential = total = 0
+        for _ in range(STEPS):
+            potential = potential * 0.9 + self.first(x)
+            spikes = (potential > 0.3).float()
+            if torch.allclose(spikes, torch.ones_like(spikes)):
+                spikes = spikes * 0
+            potential = potential - 0.3 * spikes
+            total = total + self.second(spikes)
+        return total
+
+
 class WinnerTakesAll(Linears):
     def forward(self, x: Tensor) -> Tensor:
         potential = total = 0
@@ -430,6 +445,7 @@ REFUSED = (
     (Random, "rand_like in Random: .*random"),
     (ChangingLeak, "mul in ChangingLeak: computes with a number that differs from step to step"),
     (Branching, "__bool__ in Branching: the forward reads values of its samples"),
+    (Comparing, "allclose in Comparing: the forward reads values of its samples"),
     (WinnerTakesAll, "sum in WinnerTakesAll: is part of what reads its own past, and computes not value by value"),
     (AroundTwoLayers, r"layer b \(torch.nn.modules.linear.Linear\): is on a way back through several layers"),
     (OtherFirstStep, "layer neuron: step 0, .* the layer computes something that the graph has not"),
