@@ -7,8 +7,9 @@ from neurodeploy_energy.count.layer import LayerRow
 from neurodeploy_energy.count.recognition import register_neuron
 from neurodeploy_energy.count.running import record
 from neurodeploy_energy.moved import HOMES, NAMES, RENAMED
-from neurodeploy_energy.price.account import Comparison, DeploymentEnergy, compare, deployment, verdicts, with_twin
+from neurodeploy_energy.price.account import Comparison, compare, verdicts, with_twin
 from neurodeploy_energy.price.contest import Contender, Contest, contest
+from neurodeploy_energy.price.deployment import DeploymentEnergy, deployment, headline
 from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict
 from neurodeploy_energy.price.profiles import Profile
 from neurodeploy_energy.report.report import Report, account, read_report, write_report
@@ -27,6 +28,7 @@ __all__ = [
     "compare",
     "contest",
     "deployment",
+    "headline",
     "read_report",
     "record",
     "register_neuron",

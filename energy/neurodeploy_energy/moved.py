@@ -5,7 +5,7 @@ HOMES = {
     f"neurodeploy_energy.{old}": tuple(f"neurodeploy_energy.{home}" for home in homes)
     for old, homes in {
         "cost": ("price.profiles",),
-        "deployment": ("price.account",),
+        "deployment": ("price.deployment",),
         "memory_model": ("price.profiles", "price.memory"),
         "report.conventions": ("report.tables",),
         "report.terminal": ("report.formats", "report.tables"),

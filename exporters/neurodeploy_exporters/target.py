@@ -72,6 +72,7 @@ class Subject:
         encoding: a sentence on how a host makes the inputs of samples; None where it does not.
         host_normalization: mean and std of each channel, by which a host normalises samples before it makes inputs of them.
         tuned: what `Tuning.result` gave, where the network was fine-tuned for the target.
+        cut: why the network is cut into host and chip where it is, in a sentence; "" if it was asked for, or is the only way.
         module: what the module that the graph was traced from answers to `sample_inputs`, where it is at hand.
     """
 
@@ -85,6 +86,7 @@ class Subject:
     host_normalization: HostNormalization | None = None
     tuned: Any = None
     module: ModuleAnswers | None = None
+    cut: str = ""
 
     def standard(self, made: Standardized) -> tuple["Subject", tuple[str, ...]]:
         """The subject with its cells as standard neurons, and a sentence on the spikes in which these round otherwise.
@@ -209,12 +211,14 @@ class Target(ABC):
         formats: format of a piece, as the manifest has it → what is known of it. Parts that run on a host as ONNX files have
             `neurodeploy_exporters.onnx.FORMAT`.
         tunable: whether networks can be fine-tuned for it (`tuning`).
+        host_alone: whether its bundles run on a processor as they are, every layer of them.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[TargetOptions]] = TargetOptions
     formats: ClassVar[Mapping[str, Format]]
     tunable: ClassVar[bool] = False
+    host_alone: ClassVar[bool] = False
 
     @property
     def chip(self) -> bool:
@@ -344,6 +348,18 @@ class Target(ABC):
             UserError: the graph has no spiking layer, or cannot be cut so that only spikes cross.
         """
         return places_of(graph)
+
+    def cuts(self, graph: Graph, options: Any) -> Mapping[str, Any]:  # noqa: ARG002
+        """Ways of cutting the graph into host and chip between which the options leave the choice: name → options that settle
+        on it, the one that a direct `export` takes first. One of no name where there is no choice.
+
+        Whoever knows what chip and host cost takes the cheapest.
+        """
+        return {"": options}
+
+    def settled(self, name: str, options: Any) -> Any:  # noqa: ARG002
+        """The options with one of the `cuts` chosen by its name."""
+        return options
 
     def notices(self, options: Any) -> tuple[str, ...]:  # noqa: ARG002
         """What a reader of an energy report must know of how this target computes, in sentences."""

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.app.cutting import CHIP, cut_best
 from neurodeploy.app.model import BATCH as BATCH
-from neurodeploy.app.model import Model
+from neurodeploy.app.model import Model, of_bundle
 from neurodeploy.data import Samples
 from neurodeploy.data.feeding import in_batches
+from neurodeploy.data.samples import as_stored
 from neurodeploy.graph import fold_scales
 from neurodeploy.graph.agreement import check_agreement
 from neurodeploy.graph.module import GraphModule
@@ -19,7 +22,8 @@ from neurodeploy.training.evaluation import Accuracy, evaluate
 from neurodeploy_energy import Report, account
 from neurodeploy_energy.count.recognition import neurons_of
 from neurodeploy_energy.count.running import Batches
-from neurodeploy_energy.price.account import HOST, Account, Place, compare, with_twin
+from neurodeploy_energy.price.account import HOST, Account, compare, with_twin
+from neurodeploy_energy.price.deployment import DeploymentEnergy, deployment
 from neurodeploy_energy.price.profiles import load
 
 _COMPARED = 16  # samples
@@ -54,11 +58,49 @@ def energy_report(
         batches: Batches = samples if model.batch is None else samples.split(model.batch, batch_axis)
     else:
         batches = in_batches(samples, model.batch or BATCH, model.workers)
-    report = account(model.module, batches, name=model.name, profiles=profiles, steps=steps, batch_axis=batch_axis)
+    report = account(model.module, batches, name=model.name, profiles=profiles, steps=steps, batch_axis=batch_axis, host=host)
     accuracy = None
     if model.test_labels is not None and samples is model.test_samples:
         accuracy = evaluate(model.module, samples, model.test_labels, workers=model.workers).accuracy
-    return completed(report, places=model.places, accuracy=accuracy, host=host, baseline=baseline, twin=twin)
+    report = replace(_cut(model, report, samples, batch_axis), host_alone=model.host_alone)
+    return completed(report, accuracy=accuracy, baseline=baseline, twin=twin)
+
+
+def deployed_energy(
+    bundle: str | Path, samples: Samples | None = None, *, chip: str = CHIP, host: str = HOST
+) -> DeploymentEnergy:
+    """The estimated energy of a bundle as deployed: chip and host together, as its files are cut, per sample.
+
+    The spikes are those that the files fire. A bundle for a processor alone has all of it on the host.
+
+    Args:
+        bundle: its folder.
+        samples: `[N, …]`; the bundle's own if None.
+        chip, host: profiles by name or path.
+
+    Raises:
+        UserError: it is no bundle, or damaged; a profile is unknown, or the host's has no cost of multiply-accumulates.
+    """
+    model = of_bundle(Path(bundle))
+    given = model.test_samples if samples is None else samples
+    assert given is not None
+    report = energy_report(model, given, [chip], host=host)
+    found = deployment(report, report.profiles[0], load(host))
+    if found is None:
+        raise UserError(f"{bundle}: its layers cannot be told apart into chip and host; choose a profile of a chip")
+    return found
+
+
+def _cut(model: Model, report: Report, samples: Samples, batch_axis: int) -> Report:
+    """The report with its layers placed: where chip and host together cost least, if the model leaves the choice."""
+    cuts = model.cuts or ({"": model.places} if model.places else {})
+    module, given = model.module if isinstance(model.module, GraphModule) else None, samples
+    if module is None and model.deployment is not None:
+        stored = as_stored(samples) if model.normalization is not None else samples
+        known = model.normalization is None or stored is not samples
+        module, given = (model.deployment.module(), stored) if known and batch_axis == 0 else (None, samples)
+    placed, _ = cut_best(report, module, lambda: in_batches(given, model.batch or BATCH, model.workers), cuts)
+    return placed
 
 
 def with_neurons(model: Model, samples: Samples, batch_axis: int = 0) -> Model:
@@ -83,27 +125,25 @@ def with_neurons(model: Model, samples: Samples, batch_axis: int = 0) -> Model:
 def energy_of(network: nn.Module, samples: Samples, profiles: Sequence[str], *, workers: int = 0) -> dict[str, float]:
     """Estimated µJ per sample of a network that was just trained, on samples `[N, …]`, under each profile that prices it.
 
-    A profile without a cost of multiply-accumulates says nothing of a ReLU network, which has nothing else.
+    Under a chip's profile a host computes what is on analog values: a ReLU network as a whole.
     """
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     batches = (batch.to(device) for batch in in_batches(samples, BATCH, workers))
     report = account(network, batches, profiles=profiles)
     energies = {given: report.energy(cost.name).total_uj for given, cost in zip(profiles, report.profiles, strict=True)}
-    return {given: uj for given, uj in energies.items() if uj or not report.total.macs}
+    return {given: uj for given, uj in energies.items() if uj is not None}
 
 
 def completed(
     report: Report,
     *,
-    places: dict[str, Place],
     accuracy: Accuracy | None = None,
-    host: str = HOST,
     baseline: Account | None = None,
     twin: Account | None = None,
 ) -> Report:
     """A report with what the counter cannot know: see `energy_report`."""
     answers = None if accuracy is None else (accuracy.correct, accuracy.samples)
-    report = replace(report, places=places, host=load(host) if places else None, answers=answers)
+    report = replace(report, answers=answers)
     if twin is not None:
         report = with_twin(report, twin)
     return report if baseline is None else replace(report, comparison=compare(report, baseline))

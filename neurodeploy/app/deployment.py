@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from neurodeploy.app.cutting import cuts_of
 from neurodeploy.data import DataSet, Normalization
 from neurodeploy.data.samples import as_stored
 from neurodeploy.dynamics.encodings import EventInput, HostEncoding, OwnEncoding
@@ -43,14 +44,14 @@ def deployed_graph(graph: Graph, targets: Targets) -> Graph:
     return graph if counted is None else counted[0].deployed(graph, counted[1])
 
 
-def deployed_places(graph: Graph, targets: Targets) -> dict[str, Place]:
-    """Layer → part, as the headline's target cuts the graph.
+def deployed_cuts(graph: Graph, targets: Targets) -> dict[str, dict[str, Place]]:
+    """Ways in which the headline's target may cut the graph: name → layer → part; one where it has no choice.
 
     Raises:
         UserError: it cannot be cut.
     """
     counted = headline(targets)
-    return places_of(graph) if counted is None else counted[0].places(graph, counted[1])
+    return {"": places_of(graph)} if counted is None else cuts_of(counted[0], graph, counted[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +193,7 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
     graph = Graph(map(_without_weights, deploy(student.eval(), data).graph.nodes))
     for target, options in targets.values():
         target.check(graph, options, calibrated=recipe.export.calibration > 0, reset=tuning is not None and tuning.reset)
-    deployed_places(graph, targets)  # which the energy report needs
+    deployed_cuts(graph, targets)  # which the energy report needs
 
 
 def _without_weights(node: ops.Node) -> ops.Node:

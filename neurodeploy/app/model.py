@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurodeploy.app.deployment import Deployment, deploy, deployed_places
+from neurodeploy.app.deployment import Deployment, deploy, deployed_cuts, headline
 from neurodeploy.data import DataSet, Normalization, Samples
 from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics import layers
@@ -30,7 +30,7 @@ from neurodeploy_exporters.artefact import Artefact, read_artefact
 from neurodeploy_exporters.lava.graphs import Check, check, chip_graph, differing, float_graph
 from neurodeploy_exporters.lava.reading import open_circuit
 from neurodeploy_exporters.nir import Reading, read_with_conventions
-from neurodeploy_exporters.target import ModuleAnswers, Place, Subject, places_of
+from neurodeploy_exporters.target import ModuleAnswers, Place, Subject, find, places_of
 
 
 @dataclass(frozen=True)
@@ -200,6 +200,8 @@ class Model:
             always takes them as they are stored.
         original: the user's module that `graph` was traced from; it takes normalised samples.
         entrance: how `original` takes its samples, if not as `entrance_of` says.
+        cuts: ways in which it may be cut into chip and host: name → layer → part; empty where nothing but `places` is known.
+        host_alone: it is deployed on a processor alone.
     """
 
     name: str
@@ -221,6 +223,8 @@ class Model:
     normalizes: bool = False
     original: nn.Module | None = None
     entrance: Entrance | None = None
+    cuts: Mapping[str, Mapping[str, Place]] = field(default_factory=dict)
+    host_alone: bool = False
 
     def taking(self, samples: Samples, of: "Model") -> Samples:
         """The samples of another model as `module` takes them.
@@ -421,13 +425,15 @@ def of_bundle(folder: Path) -> Model:
     manifest, module = artefact.bundle.manifest, ArtefactModule(artefact)
     inputs = torch.from_numpy(artefact.bundle.sample().inputs)
     samples = inputs.transpose(0, 1).contiguous() if manifest.timed_input and inputs.ndim > 1 else inputs
-    said = manifest.normalization
+    said, places = manifest.normalization, dict(artefact.places) or _places(artefact.graph)
     return Model(
         f"{manifest.model} ({manifest.target} bundle)",
         module,
         samples,
         f"the sample of the bundle {folder}, {len(samples)} inputs",
-        places=dict(artefact.places) or _places(artefact.graph),
+        places=places,
+        cuts={manifest.head_cut.chosen: places} if manifest.head_cut is not None else {},
+        host_alone=find(manifest.target).host_alone,
         statements=(f"spikes fired by {artefact.origin}",),
         batch=min(BATCH, module.batch),
         deployed=True,
@@ -451,11 +457,12 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
     if data is None and progress.data_set is None:
         return Model(name, loaded.network, None, progress.data_words, title=title, class_names=progress.class_names)
     data = progress.load_data() if data is None else data
-    places, deployment = dict[str, Place](), None
+    cuts, deployment, targets = dict[str, dict[str, Place]](), None, progress.targets()
+    counted = headline(targets)
     if not progress.relu:
         with suppress(UserError):  # a network without a form as a graph is counted all the same
             deployment = deploy(loaded.network, data)
-            places = deployed_places(deployment.graph, progress.targets())
+            cuts = deployed_cuts(deployment.graph, targets)
     graph = None if deployment is None else deployment.graph
     return Model(
         name,
@@ -463,8 +470,10 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
         data.test_samples,
         data.note,
         data.test_labels,
-        places,
+        next(iter(cuts.values()), {}),
         graph=graph,
+        cuts=cuts,
+        host_alone=counted is not None and counted[0].host_alone,
         deployment=deployment,
         title=title,
         workers=data.workers,

@@ -1,6 +1,7 @@
 """The main job end to end: train, deploy, verify, account. The one place where exporters and energy meet."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from neurodeploy.app import summary
 from neurodeploy.app.accounting import BATCH, completed
-from neurodeploy.app.deployment import Targets, check_targets, deploy, deployed_graph, deployed_places
+from neurodeploy.app.cutting import cut_best
+from neurodeploy.app.deployment import Targets, check_targets, deploy, deployed_cuts, deployed_graph, headline
 from neurodeploy.app.finetune import Tuned, finetune_student
 from neurodeploy.app.summary import Deployed, SeedResult
 from neurodeploy.data import DataSet
@@ -25,6 +27,7 @@ from neurodeploy.training.experiment import Watcher, folder_of, silent, train_al
 from neurodeploy.training.own_teacher import teacher_facts
 from neurodeploy.training.parts import check_parts
 from neurodeploy_energy import Report, account, write_report
+from neurodeploy_energy.report.tables import deployed_line
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import Verification, verify
 
@@ -76,7 +79,7 @@ def run(
         results[0].report,
         root,
         title=f"{recipe.name}: {recipe.deployed} against {recipe.baseline}",
-        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph, targets),
+        facts=summary.facts(recipe, data, content) | summary.parts(results[0].student.graph, results[0].report.places),
         notices=summary.notices(recipe),
     )
     write_text(root / SUMMARY, summary.as_json(content))
@@ -112,6 +115,9 @@ def _one_seed(
     for role, deployed in ((recipe.baseline, baseline), (recipe.deployed, student)):
         spikes = deployed.result.spikes_per_sample
         say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
+    baseline_report, report, why = _reports(recipe, targets, data, networks["teacher"], baseline, student)
+    for sentence in filter(None, (deployed_line(report),)):
+        say(f"seed {seed} · {sentence}")
     bundles, verifications = {}, {}
     subject = student.deployment.subject(
         f"{recipe.name}-{recipe.deployed}",
@@ -121,33 +127,40 @@ def _one_seed(
         graph=student.graph,
         tuned=None if student.tuned is None else student.tuned.tuned,
     )
+    subject = replace(subject, cut=why)
     for name, (target, options) in targets.items():
-        bundles[name] = target.export(subject, folder_of(root, seed, "bundles") / name, options)
+        cut = options if (target, options) != headline(targets) else target.settled(report.cut, options)
+        bundles[name] = target.export(subject, folder_of(root, seed, "bundles") / name, cut)
         module = student.module_for(target, options)
         carried = student.deployment.data.test_samples[: recipe.export.samples]
         verifications[name] = _verified(bundles[name], module, carried, say)
-    baseline_report, report = _reports(recipe, targets, data, networks["teacher"], baseline, student)
     return SeedResult(seed, teacher, baseline, student, bundles, verifications, report, baseline_report)
 
 
 def _reports(
     recipe: Recipe, targets: Targets, data: DataSet, teacher: nn.Module, baseline: Deployed, student: Deployed
-) -> tuple[Report, Report]:
-    """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU."""
+) -> tuple[Report, Report, str]:
+    """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU.
+
+    The last is why the student is cut into chip and host where it is; "" if it was asked for.
+    """
+    why: dict[str, str] = {}
     profiles, roles = recipe.energy.profiles, (recipe.baseline, recipe.deployed)
     batches, as_deployed = (in_batches(one.test_samples, BATCH, one.workers) for one in (data, student.deployment.data))
     dense = None
     if any(map(recipe.is_spiking_teacher, roles)):
-        dense = account(teacher, batches, name="teacher", profiles=profiles)
+        dense = account(teacher, batches, name="teacher", profiles=profiles, host=recipe.energy.host)
 
     def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
-        report = account(deployed.module, as_deployed, name=name, profiles=profiles)
-        places, accuracy = deployed_places(deployed.graph, targets), deployed.result.accuracy
+        report = account(deployed.module, as_deployed, name=name, profiles=profiles, host=recipe.energy.host)
+        report, why[name] = cut_best(report, deployed.module, lambda: as_deployed, deployed_cuts(deployed.graph, targets))
+        counted = headline(targets)
+        report = replace(report, host_alone=counted is not None and counted[0].host_alone)
         twin = dense if recipe.is_spiking_teacher(name) else None
-        return completed(report, places=places, accuracy=accuracy, baseline=before, twin=twin)
+        return completed(report, accuracy=deployed.result.accuracy, baseline=before, twin=twin)
 
     before = counted(recipe.baseline, baseline, None)
-    return before, counted(recipe.deployed, student, before)
+    return before, counted(recipe.deployed, student, before), why[recipe.deployed]
 
 
 def _deploy(targets: Targets, network: nn.Module, data: DataSet, tune: Callable[..., Tuned] | None = None) -> Deployed:

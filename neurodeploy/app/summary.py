@@ -1,24 +1,25 @@
 """`summary.json`: what a run gave over all its seeds, as means with intervals."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
 
-from neurodeploy.app.deployment import Deployment, Targets, deployed_places, headline
+from neurodeploy.app.deployment import Deployment, headline
 from neurodeploy.app.finetune import Tuned
 from neurodeploy.data import DataSet
 from neurodeploy.graph import Graph, ops, partition
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.transforms import differences
-from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy, Evaluation, mean_and_interval
 from neurodeploy_energy import Report
+from neurodeploy_energy.price.account import change_percent
+from neurodeploy_energy.price.deployment import headline as headline_of
 from neurodeploy_exporters.target import Place, Target, TargetOptions
 from neurodeploy_exporters.verify import Verification
 
@@ -108,6 +109,7 @@ def of_run(recipe: Recipe, data: DataSet, results: Sequence[SeedResult]) -> dict
         "student": _student([result.student for result in results])
         | _statistics("spikes_saved_percent", [_saved(result) for result in results]),
         "verify": _verification(results),
+        "deployed": _deployed(recipe, results),
         "energy": _energy(recipe, results),
     }
 
@@ -118,7 +120,8 @@ def as_json(content: dict[str, Any]) -> str:
 
 def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, str]:
     """What the report page states beside its tables."""
-    energy = content["energy"]
+    energy, deployed = content["energy"], content["deployed"]
+    pair = f"{deployed['chip_profile']}, host {deployed['host_profile']}"
     return {
         "Recipe": recipe.name,
         "Data": data.note,
@@ -130,6 +133,10 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
         f"Spikes per sample of {recipe.baseline}": _with_interval(content["baseline"], "spikes_per_sample"),
         f"Spikes per sample of {recipe.deployed}": _with_interval(content["student"], "spikes_per_sample"),
         "Spikes saved in the layers that spike in both": _with_interval(content["student"], "spikes_saved_percent", " %"),
+        f"Energy of {recipe.baseline} as deployed, estimated ({pair})": _with_interval(deployed, "baseline_uj", " µJ"),
+        f"Energy of {recipe.deployed} as deployed, estimated ({pair})": _with_interval(deployed, "student_uj", " µJ"),
+        "Its change against the baseline": _with_interval(deployed, "change_percent", " %"),
+        "Cut behind the chip, seed by seed": ", ".join(cut or "none" for cut in deployed["student_cuts"]),
         f"Energy of {recipe.baseline}, estimated ({energy['profile']})": _with_interval(energy, "baseline_uj", " µJ"),
         f"Energy of {recipe.deployed}, estimated ({energy['profile']})": _with_interval(energy, "student_uj", " µJ"),
         "Mismatched spikes of the exported artefacts": ", ".join(
@@ -140,15 +147,13 @@ def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, s
     }
 
 
-def parts(graph: Graph, targets: Targets) -> dict[str, str]:
-    """Which layers of the deployed network run where."""
+def parts(graph: Graph, placed: Mapping[str, Place]) -> dict[str, str]:
+    """Which layers of the deployed network run where; `placed` is as its report has it."""
     headings = {"encoder": "On the host, before the chip", "body": "On the chip", "head": "On the host, after the chip"}
     costly = ops.Weighted | ops.Spiking
     cut = partition(graph, spikes_only=False)
-    try:
-        places = deployed_places(graph, targets)
-    except UserError:  # more than spikes crosses its cuts, as a host allows
-        places = {name: cast(Place, part.name) for part in reversed(cut.parts) for name in part.members}
+    # without places more than spikes crosses its cuts, as a host allows
+    places = placed or {name: cast(Place, part.name) for part in reversed(cut.parts) for name in part.members}
     return {
         headings[part.name]: ", ".join(
             node.name for node in graph.nodes if places.get(node.name) == part.name and isinstance(node, costly)
@@ -165,22 +170,24 @@ def notices(recipe: Recipe) -> list[str]:
         f"Tables and figures show seed {recipe.seeds[0]}; the list at the end gives means over all seeds with 95 % intervals.",
         "Counts are those of the deployed networks, batch norm folded.",
         *(() if counted is None else counted[0].notices(counted[1])),
-        "In the totals every spike-driven layer is costed by its synaptic operations, also where the bundle runs it densely on "
-        "the host; the table of chip and host costs encoder and head as the dense work that they are there.",
+        "The first figure is that of the deployment, chip and host together as the bundle is cut; profiles of arithmetic below "
+        "it price every spike-driven layer by its synaptic operations, also where the bundle runs it densely on the host.",
     ]
     if recipe.export.finetune is not None:
         entries.insert(2, f"{recipe.deployed} has been fine-tuned for {recipe.export.targets[0]}, and is counted so.")
     if recipe.student_named(recipe.deployed).repact:
         entries.append(
             f"RepAct: the last activation of {recipe.deployed} is a ReLU, so that layer emits no spikes and the classifier "
-            "after it costs multiply-accumulates. Compare the layers that both networks have, not the totals alone."
+            "after it costs multiply-accumulates. Its cost is in the energy as deployed, on the cut that costs least."
         )
     return entries
 
 
-def _statistics(key: str, values: Iterable[float]) -> dict[str, Any]:
+def _statistics(key: str, values: Iterable[float | None]) -> dict[str, Any]:
+    """Mean and interval over the seeds; None where one of them has no value."""
     per_seed = list(values)
-    average, half = mean_and_interval(per_seed)
+    known = [value for value in per_seed if value is not None]
+    average, half = mean_and_interval(known) if len(known) == len(per_seed) else (None, None)
     return {key: average, f"{key}_interval": half, f"{key}_per_seed": per_seed}
 
 
@@ -215,19 +222,39 @@ def _verification(results: Sequence[SeedResult]) -> dict[str, Any]:
     return answer
 
 
+def _deployed(recipe: Recipe, results: Sequence[SeedResult]) -> dict[str, Any]:
+    """Chip and host together, as each network is cut, under the recipe's first profile and its host's."""
+    answer: dict[str, Any] = {
+        "chip_profile": recipe.energy.profiles[0],
+        "host_profile": recipe.energy.host,
+        "estimate": True,
+        "baseline_cuts": [r.baseline_report.cut for r in results],
+        "student_cuts": [r.report.cut for r in results],
+    }
+    pairs = [(headline_of(r.baseline_report), headline_of(r.report)) for r in results]
+    for role, parts in zip(("baseline", "student"), zip(*pairs, strict=True), strict=True):
+        answer |= _statistics(f"{role}_uj", [None if one is None else one.total_uj for one in parts])
+        answer |= _statistics(f"{role}_chip_uj", [None if one is None else one.chip_uj for one in parts])
+        answer |= _statistics(f"{role}_host_uj", [None if one is None else one.host_uj for one in parts])
+    changes = [None if a is None or b is None else change_percent(b.total_uj, a.total_uj) for a, b in pairs]
+    return answer | _statistics("change_percent", changes)
+
+
 def _energy(recipe: Recipe, results: Sequence[SeedResult]) -> dict[str, Any]:
-    profile = recipe.energy.profiles[0]
+    profile, *others = recipe.energy.profiles
     reports = {"baseline_uj": [r.baseline_report for r in results], "student_uj": [r.report for r in results]}
     answer: dict[str, Any] = {"profile": profile, "estimate": True}
     for key, entries in reports.items():
         answer |= _statistics(key, [report.energy(profile).total_uj for report in entries])
     answer["other_profiles"] = {
-        name: {key: mean_and_interval(r.energy(name).total_uj for r in entries)[0] for key, entries in reports.items()}
-        for name in recipe.energy.profiles[1:]
+        name: {key: _statistics(key, [r.energy(name).total_uj for r in entries])[key] for key, entries in reports.items()}
+        for name in others
     }
     return answer
 
 
 def _with_interval(section: dict[str, Any], key: str, unit: str = "") -> str:
     half = section[f"{key}_interval"]
+    if section[key] is None:
+        return "no price"
     return f"{section[key]:,.4g}{unit}" + ("" if half is None else f" ± {half:,.2g}")

@@ -279,7 +279,10 @@ class _Work:
             batches = in_batches(known.test_samples, 250, known.workers)
             report = account(student, batches, profiles=[self._space.settings.profile])
             accuracies.append(result.accuracy.percent)
-            energies.append(report.energy(report.profiles[0].name).total_uj)
+            uj = report.energy(report.profiles[0].name).total_uj
+            if uj is None:
+                raise UserError(f"profile {report.profiles[0].name}: prices no {recipe.deployed}; choose another")
+            energies.append(uj)
             spikes.append(report.total.spikes)
             tests.append(evaluate(student, test.test_samples, test.test_labels, workers=test.workers).accuracy.percent)
         trial.set_user_attr("test_accuracy", fmean(tests))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neurodeploy.app.accounting import energy_report, with_neurons
 from neurodeploy.app.compare import Gathering
+from neurodeploy.app.cutting import CHIP, weighed_for
 from neurodeploy.app.deployment import normalising, split_code
 from neurodeploy.app.model import Model, check_finite, load_model, of_bundle
 from neurodeploy.app.progress import training_bar
@@ -34,6 +35,7 @@ from neurodeploy.training.results import Results
 from neurodeploy_energy import Report
 from neurodeploy_energy.price.account import HOST
 from neurodeploy_energy.price.contest import contest
+from neurodeploy_energy.price.profiles import load as load_profile
 from neurodeploy_energy.report.report import PROFILES
 from neurodeploy_energy.report.versus import ContestReport
 from neurodeploy_exporters.bundle import Bundle, read_bundle
@@ -243,6 +245,8 @@ def export(
     inputs: Samples | None = None,
     samples: int = 16,
     calibration: int = 64,
+    chip: str = CHIP,
+    host: str = HOST,
     **options: Any,
 ) -> Bundle:
     """Write a bundle.
@@ -250,6 +254,8 @@ def export(
     Args:
         model: of `deploy` or `load`, or the path of a checkpoint.
         target: "onnx", "lava", "nir" or another installed target.
+        chip, host: energy profiles by name or path: where an option leaves it open, the network is cut into chip and host where
+            both together cost least under them, on the samples of the bundle.
         folder: replaced if it is a bundle already.
         inputs: samples `[N, …]` of a model that brings none, such as a NIR file.
         samples: so many samples are in the bundle, for its verification.
@@ -267,7 +273,8 @@ def export(
     if inputs is not None:
         source = replace(source, test_samples=_tensor(inputs), deployment=None)
     subject = source.subject(samples=samples, calibration=calibration)
-    return read_bundle(chosen_target.export(subject, Path(folder), chosen))
+    found = weighed_for(chosen_target, chosen, subject, load_profile(chip), load_profile(host))
+    return read_bundle(chosen_target.export(found.subject, Path(folder), found.options))
 
 
 def verify(bundle: Bundle | str | Path) -> Verification:

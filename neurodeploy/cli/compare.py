@@ -31,7 +31,9 @@ def command(
     part: DataPart = "test",
     inputs: Inputs = None,
     labels: Labels = None,
-    host_profile: Annotated[str, typer.Option(help="Energy profile of the host that runs encoder and head.")] = "cmos45-fp32",
+    host_profile: Annotated[
+        str, typer.Option(help="Energy profile of the host, which runs what is before and behind a chip.")
+    ] = "cmos45-fp32+lemaire",
     output: Output = None,
     as_json: AsJson = False,
 ) -> None:

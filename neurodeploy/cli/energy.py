@@ -47,7 +47,9 @@ def command(
             help="Energy profile, by name or TOML path, NAME+lemaire with memory; repeatable, the first is the headline."
         ),
     ] = None,
-    host_profile: Annotated[str, typer.Option(help="Energy profile of the host that runs encoder and head.")] = "cmos45-fp32",
+    host_profile: Annotated[
+        str, typer.Option(help="Energy profile of the host, which runs what is before and behind a chip.")
+    ] = "cmos45-fp32+lemaire",
     data: Data = None,
     part: DataPart = "test",
     samples: Inputs = None,

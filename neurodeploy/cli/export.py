@@ -28,12 +28,14 @@ from neurodeploy.io.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from neurodeploy.app.cutting import Weighed
     from neurodeploy.app.deployment import Targets
     from neurodeploy.app.model import NirChoices
     from neurodeploy.app.own_data import DataChoice
     from neurodeploy.recipe import FinetuneSettings
+    from neurodeploy_energy.price.profiles import Profile
     from neurodeploy_exporters.bundle import Agreement, Bundle, InputGrid
-    from neurodeploy_exporters.target import Target
+    from neurodeploy_exporters.target import Subject, Target
 
 FINETUNE_OPTIONS = ("finetune", "finetune_learning_rate", "finetune_reset", "resume", "device")
 EXAMPLE = """neurodeploy export runs/demo/seed-0/student/checkpoint.safetensors \\
@@ -76,7 +78,9 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a fine-tuning that was interrupted.")] = False,
     device: Device = "auto",
     chip_profile: Annotated[str, typer.Option(help="Energy profile of the chip, by name or TOML path.")] = "loihi1",
-    host_profile: Annotated[str, typer.Option(help="Energy profile of the host, by name or TOML path.")] = "cmos45-fp32",
+    host_profile: Annotated[
+        str, typer.Option(help="Energy profile of the host, by name or TOML path; chip and host choose where to cut.")
+    ] = "cmos45-fp32+lemaire",
     data: Data = None,
     inputs: Inputs = None,
     convention: Convention = None,
@@ -97,6 +101,7 @@ def command(
     targets = {name: find(name) for name in target}
     options = shared_options(target, given(ctx))
     chosen = {name: (one, one.options(options[name])) for name, one in targets.items()}
+    prices = load(chip_profile), load(host_profile)
     if not any(one.chip for one in targets.values()):
         refuse(ctx, ("chip_profile", "host_profile"), "prices what a chip and its host compute, and no target has a chip")
     is_file = is_nir(model) or is_chip_file(model)
@@ -110,25 +115,34 @@ def command(
         instead = "" if is_file else ", which a recipe with it as its teacher.module does"
         refuse(ctx, FINETUNE_OPTIONS, f"{what} brings no training data{instead}")
         choices = nir_choices(convention, dt, reset, input_shape, steps)
-        written = _export_with_data(model, choices, chosen, choice, output, samples=samples, calibration=calibration)
+        written = _export_with_data(
+            model, choices, chosen, choice, output, samples=samples, calibration=calibration, prices=prices
+        )
     else:
         refuse(ctx, ("data", "inputs"), "a checkpoint brings its own data")
         settings = _settings(targets, finetune, finetune_learning_rate, reset=finetune_reset, resume=resume)
         if settings is None:
             refuse(ctx, ("device",), "exporting needs none; it belongs to --finetune")
         written = _export_checkpoint(
-            Path(model), chosen, output, settings, samples=samples, calibration=calibration, resume=resume, device=device
+            Path(model),
+            chosen,
+            output,
+            settings,
+            samples=samples,
+            calibration=calibration,
+            resume=resume,
+            device=device,
+            prices=prices,
         )
-    bundles = [read_bundle(folder) for folder in written]
+    bundles = [read_bundle(folder) for folder, _ in written]
     if as_json:
         out.print_json(json.dumps([_document(bundle) for bundle in bundles]))
         return
-    chip, host = load(chip_profile), load(host_profile)
-    for bundle in bundles:
+    for bundle, weighed in zip(bundles, (weighed for _, weighed in written), strict=True):
         manifest = bundle.manifest
         out.print(f"{bundle.folder}: written; check it with: neurodeploy verify {bundle.folder}")
-        if manifest.head_cut is not None:
-            out.print(head_cut_table(manifest.head_cut, chip, host))
+        if manifest.head_cut is not None and weighed is not None:
+            out.print(head_cut_table(manifest.head_cut, weighed))
         for label, found in manifest.accuracy.items():
             out.print(f"{label}: test accuracy {Accuracy(found.correct, found.samples)}")
         if manifest.agreement is not None:
@@ -157,7 +171,8 @@ def _export_checkpoint(
     calibration: int,
     resume: bool,
     device: str,
-) -> list[Path]:
+    prices: "tuple[Profile, Profile]",
+) -> "list[tuple[Path, Weighed | None]]":
     from neurodeploy.app.deployment import deploy
     from neurodeploy.app.finetune import finetune_student
     from neurodeploy.app.progress import training_bar
@@ -213,8 +228,20 @@ def _export_checkpoint(
     subject = deployment.subject(
         progress.file_name, samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
     )
-    root = output or checkpoint.parent / "bundles"
-    return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
+    return _written(subject, targets, output or checkpoint.parent / "bundles", prices)
+
+
+def _written(
+    subject: "Subject", targets: "Targets", root: Path, prices: "tuple[Profile, Profile]"
+) -> "list[tuple[Path, Weighed | None]]":
+    """The bundles, each cut into chip and host where both cost least, and what that was weighed by."""
+    from neurodeploy.app.cutting import weighed_for
+
+    written = []
+    for name, (target, options) in targets.items():
+        cut = weighed_for(target, options, subject, *prices)
+        written.append((target.export(cut.subject, root / name, cut.options), cut.weighed))
+    return written
 
 
 def _export_with_data(
@@ -226,7 +253,8 @@ def _export_with_data(
     *,
     samples: int,
     calibration: int,
-) -> list[Path]:
+    prices: "tuple[Profile, Profile]",
+) -> "list[tuple[Path, Weighed | None]]":
     """A NIR file or a module, on samples of a file or data set; says what was assumed.
 
     The bundles carry its first `samples`; those after them, `calibration` at most, are for targets that choose how they round.
@@ -241,8 +269,7 @@ def _export_with_data(
         err.print(f"{place}: {lost}")
     in_a_file = place.endswith((".nir", ".net", ".circuit", ".safetensors"))
     beside = Path(place).parent if in_a_file else Path("runs") / place.replace(":", "-")
-    root = output or beside / "bundles"
-    return [target.export(subject, root / name, options) for name, (target, options) in targets.items()]
+    return _written(subject, targets, output or beside / "bundles", prices)
 
 
 def _agreement(found: "Agreement") -> str:

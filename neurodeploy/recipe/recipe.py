@@ -102,9 +102,10 @@ class ExportSettings(Section):
 
 
 class EnergySettings(Section):
-    """`[energy]`: profiles of the report; the first gives the headline figure."""
+    """`[energy]`: profiles of the report; the first, of the chip, gives the headline figure, together with that of the host."""
 
-    profiles: tuple[str, ...] = Field(default=("cmos45-fp32",), min_length=1)
+    profiles: tuple[str, ...] = Field(default=("loihi1", "cmos45-fp32"), min_length=1)
+    host: str = "cmos45-fp32+lemaire"
 
 
 class Recipe(Section):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy.declared import Declared, Number
-from neurodeploy_energy.price.account import Account, energy_per_sample, verdicts
+from neurodeploy_energy.price.account import Account, change_percent, verdicts
 from neurodeploy_energy.price.estimate import Verdict
+from neurodeploy_energy.price.per_sample import energy_per_sample
 from neurodeploy_energy.price.profiles import Profile
 
 Values = NDArray[np.float64]
@@ -116,16 +117,16 @@ class Standing:
     Attributes:
         model: its name.
         profile: whose constants.
-        uj: mean over seeds and samples.
+        uj: mean over seeds and samples; None if the profile cannot price the model.
         interval: of `uj`; None for a single value.
-        change_percent: against the baseline; negative is less; None for the baseline itself.
+        change_percent: against the baseline; negative is less; None for the baseline itself, and where one has no price.
         change_interval: of `change_percent`.
         verdict: against the twins without spikes, from the mean over the seeds.
     """
 
     model: str
     profile: Profile
-    uj: float
+    uj: float | None
     interval: Interval | None
     change_percent: float | None
     change_interval: Interval | None
@@ -181,7 +182,7 @@ class Contest:
     def front(self, profile: str) -> list[str]:
         """Models that no other beats in accuracy without costing more energy, nor in energy without being less accurate."""
         known = {c.name: (c.accuracy, self.standing(c.name, profile).uj) for c in self.contenders}
-        points = {name: (accuracy, uj) for name, (accuracy, uj) in known.items() if accuracy is not None}
+        points = {n: (accuracy, uj) for n, (accuracy, uj) in known.items() if accuracy is not None and uj is not None}
         return [name for name, point in points.items() if not any(dominates(other, point) for other in points.values())]
 
 
@@ -220,20 +221,26 @@ def contest(
 
 
 def _standings(contenders: Sequence[Contender], profile: Profile, seed: int) -> list[Standing]:
-    values = [[energy_per_sample(report, profile) for report in one.reports] for one in contenders]
-    draws = [mean_draws(samples, seed=seed) for samples in values]
-    means = [fmean(report.energy(profile.name).total_uj for report in one.reports) for one in contenders]
+    values = [_energies(one, profile) for one in contenders]
+    draws = [mean_draws(samples, seed=seed) if samples else None for samples in values]
+    means = [fmean(float(v.mean()) for v in samples) if samples else None for samples in values]
     standings = []
     for i, one in enumerate(contenders):
         drawn, before = draws[i], draws[0]
-        change = change_interval = None
-        if i and means[0]:
-            change = 100 * (means[i] / means[0] - 1)
-            if drawn is not None and before is not None and before[0].min() > 0:
-                change_interval = interval(100 * (drawn[0] / before[0] - 1), drawn[1])
+        change = change_percent(means[i], means[0]) if i else None
+        between = None
+        if change is not None and drawn is not None and before is not None and before[0].min() > 0:
+            between = interval(100 * (drawn[0] / before[0] - 1), drawn[1])
         mean = None if drawn is None else interval(*drawn)
-        standings.append(Standing(one.name, profile, means[i], mean, change, change_interval, _mean_verdict(one, profile)))
+        standings.append(Standing(one.name, profile, means[i], mean, change, between, _mean_verdict(one, profile)))
     return standings
+
+
+def _energies(one: Contender, profile: Profile) -> list[Values]:
+    """For each seed the energy of every sample; empty if the profile cannot price one of them."""
+    seeds = [energy_per_sample(report, profile) for report in one.reports]
+    known = [values for values in seeds if values is not None]
+    return known if len(known) == len(seeds) else []
 
 
 def _mean_verdict(one: Contender, profile: Profile) -> Verdict:
@@ -241,16 +248,17 @@ def _mean_verdict(one: Contender, profile: Profile) -> Verdict:
     each = [next(v for v in verdicts(report) if v.profile == profile) for report in one.reports]
 
     def mean(name: str) -> float | None:
-        known = [getattr(v, name) for v in each if getattr(v, name) is not None]
-        return fmean(known) if known else None
+        known = [getattr(v, name) for v in each]
+        return None if None in known else fmean(known)
 
     return replace(
         each[0],
-        model_uj=fmean(v.model_uj for v in each),
+        model_uj=mean("model_uj"),
         dense_uj=mean("dense_uj"),
         quantised_uj=mean("quantised_uj"),
         sparsity=fmean(v.sparsity for v in each),
         break_even_rate=mean("break_even_rate"),
+        spikes_allowed=mean("spikes_allowed"),
     )
 
 

@@ -5,10 +5,11 @@ activations.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from neurodeploy_energy.count.layer import LayerRow, exact_sum
+from neurodeploy_energy.count.layer import InputKinds, LayerRow, exact_sum
 from neurodeploy_energy.price.memory import accesses_of, dense_accesses
+from neurodeploy_energy.price.placement import Placement
 from neurodeploy_energy.price.profiles import Profile
 
 CAUSES = {
@@ -18,13 +19,17 @@ CAUSES = {
     "spikes": "spikes",
     "memory": "memory",
     "addresses": "addresses",
+    "host": "host",
 }
 """Cause in words → field of `LayerEnergy`."""
 
 
 @dataclass(frozen=True)
 class LayerEnergy:
-    """Estimated energy of one layer per sample, in pJ, by cause; memory and addresses only with a memory model."""
+    """Estimated energy of one layer per sample, in pJ, by cause; memory and addresses only with a memory model.
+
+    `host` is what a host computes of it, memory accesses included, where the profile is a chip's.
+    """
 
     name: str
     synaptic_operations: float
@@ -33,6 +38,7 @@ class LayerEnergy:
     spikes: float
     memory: float = 0.0
     addresses: float = 0.0
+    host: float = 0.0
 
     @property
     def total(self) -> float:
@@ -41,28 +47,46 @@ class LayerEnergy:
 
 @dataclass(frozen=True)
 class EnergyBreakdown:
-    """Estimated energy of a model per sample under one profile.
+    """Estimated energy of a model per sample under one profile, or under a chip's and its host's.
 
     Attributes:
-        profile: whose constants were used; a total never mixes two.
+        profile: whose constants were used.
         layers: in pJ.
         left_out: what the profile gives no cost for, in words with the amount; empty if all is in the total.
         static_uj: what flows while the steps of a sample last, whether anything is computed or not, µJ; None if the profile
             does not say. It is a line of its own, not part of the total.
+        host: profile of the host that computes what is not on the chip; None where all is priced by `profile`.
+        lacking: those of `left_out` that are operations of synapses: without their price there is no total.
+        readout_pj: of a chip's read-out neurons; see `ReadoutNeurons`.
     """
 
     profile: Profile
     layers: tuple[LayerEnergy, ...]
     left_out: tuple[str, ...]
     static_uj: float | None = None
+    host: Profile | None = None
+    lacking: tuple[str, ...] = ()
+    readout_pj: float = 0.0
 
     @property
-    def total_uj(self) -> float:
-        """µJ per sample, static energy aside."""
-        return exact_sum(layer.total for layer in self.layers) * 1e-6
+    def total_uj(self) -> float | None:
+        """µJ per sample, static energy aside; None if operations of synapses have no price."""
+        if self.lacking:
+            return None
+        return exact_sum([*(layer.total for layer in self.layers), self.readout_pj]) * 1e-6
+
+    @property
+    def chip_uj(self) -> float:
+        """What is priced by `profile`, µJ per sample."""
+        return exact_sum([*(layer.total - layer.host for layer in self.layers), self.readout_pj]) * 1e-6
+
+    @property
+    def host_uj(self) -> float:
+        """What is priced by `host`, µJ per sample."""
+        return exact_sum(layer.host for layer in self.layers) * 1e-6
 
 
-def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int) -> EnergyBreakdown:
+def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int, placement: Placement | None = None) -> EnergyBreakdown:
     """Counts times constants.
 
     ```
@@ -76,13 +100,26 @@ def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int) -> EnergyBr
         rows: of the layers that are costed.
         profile: whose constants.
         steps: T, for the static energy.
+        placement: the profile is a chip's, and a host does the rest; None: the profile prices all.
     """
     leak_free = {row.drives for row in rows if row.geometry is not None and row.geometry.leaky is False}
-    layers = tuple(_layer(row, profile, leaky=row.name not in leak_free) for row in rows)
     static = None
     if profile.static_mw is not None and profile.step_us is not None:
         static = profile.static_mw * profile.step_us * steps * 1e-3
-    return EnergyBreakdown(profile, layers, _left_out(rows, profile), static)
+    if placement is None:
+        layers = tuple(_layer(row, profile, leaky=row.name not in leak_free) for row in rows)
+        lacking, others = _left_out(rows, profile)
+        return EnergyBreakdown(profile, layers, (*lacking, *others), static, lacking=lacking)
+    chip = {row.name: row for row in placement.on_chip(rows)}
+    both = []
+    for row in rows:
+        leaky = row.name not in leak_free
+        mine = _layer(chip[row.name], profile, leaky=leaky) if row.name in chip else LayerEnergy(row.name, 0.0, 0.0, 0.0, 0.0)
+        both.append(replace(mine, host=placement.host_pj(row, leaky=leaky)))
+    lacking, others = _left_out([*chip.values()], profile)
+    lacking += placement.lacking(rows)
+    left = (*lacking, *others)
+    return EnergyBreakdown(profile, tuple(both), left, static, placement.host, lacking, placement.readout_pj(profile))
 
 
 def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
@@ -107,13 +144,17 @@ def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
     )
 
 
-def _left_out(rows: Sequence[LayerRow], profile: Profile) -> tuple[str, ...]:
-    """What has no cost, with its amount. An all-in cost per synaptic event has the chip's own updates and spikes in it."""
-    lines = [
+def _left_out(rows: Sequence[LayerRow], profile: Profile) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What has no cost, with its amount: the work of synapses and their memory, and other work.
+
+    An all-in cost per synaptic event has the chip's own updates and spikes in it.
+    """
+    synapses = [
         (profile.ac, ("sops", "adds"), "synaptic operations"),
         (profile.mac, ("macs",), "multiply-accumulates on analog values, which run on a host"),
         (profile.mac, ("analog_adds",), "additions of analog values, which run on a host"),
     ]
+    lines = []
     if not profile.all_in and profile.memory is None:
         lines += [
             (profile.neuron_update_active, ("updates_active",), "active neuron updates"),
@@ -123,9 +164,12 @@ def _left_out(rows: Sequence[LayerRow], profile: Profile) -> tuple[str, ...]:
         lines += [(profile.spike, ("spikes",), "spikes sent")]
     shapeless = [row.name for row in rows if row.dense_macs and row.geometry is None]
     unknown = [f"memory accesses of {', '.join(shapeless)}, whose shape is not known"] if profile.memory and shapeless else []
+    return (*_without_price(rows, synapses), *unknown), _without_price(rows, lines)
+
+
+def _without_price(rows: Sequence[LayerRow], lines: Sequence[tuple[float | None, tuple[str, ...], str]]) -> tuple[str, ...]:
     amounts = ((cost, exact_sum(getattr(row, field) for row in rows for field in fields), what) for cost, fields, what in lines)
-    known = (f"{amount:,.0f} {what}" for cost, amount, what in amounts if cost is None and amount)
-    return (*known, *unknown)
+    return tuple(f"{amount:,.0f} {what}" for cost, amount, what in amounts if cost is None and amount)
 
 
 @dataclass(frozen=True)
@@ -134,33 +178,38 @@ class Verdict:
 
     Attributes:
         profile: under which all of them are estimated.
-        model_uj: the spiking model.
-        dense_uj: its dense ReLU twin: one evaluation of every synapse layer; None if the profile has no MAC cost.
+        model_uj: the spiking model; None if the profile cannot price it.
+        dense_uj: its dense ReLU twin: one evaluation of every synapse layer, on the host where the profile is a chip's; None if
+            there is no MAC cost.
         quantised_uj: the twin with activations of `bits`: as many levels as a neuron has spike counts in T steps. None if the
             profile is not one of integers.
         bits: ⌈log2(T + 1)⌉ (Yan et al., arXiv 2409.08290).
         sparsity: γ, the share of the twins' multiply-accumulates that meet a zero; 0 where the twin was not measured.
         break_even_rate: firing rate at which the model costs as much as its dense twin in arithmetic, if every layer fired
             alike: `T · rate · E_AC = E_MAC · (1 − γ)`; None if the profile lacks a cost.
+        spikes_allowed: the share of its spikes with which the model as a whole would cost as much as its dense twin, all that
+            the profile prices included, if every neuron's spikes went down alike: 0.3 says that 70 % must go, 2 that twice as
+            many would do; below 0 there is no such share. None if one of the two has no price, or no spike costs anything.
     """
 
     profile: Profile
-    model_uj: float
+    model_uj: float | None
     dense_uj: float | None
     quantised_uj: float | None
     bits: int
     sparsity: float
     break_even_rate: float | None
+    spikes_allowed: float | None = None
 
     @property
     def dense_factor(self) -> float | None:
         """Energy of the model as a multiple of the dense twin's; below 1 the model costs less."""
-        return self.model_uj / self.dense_uj if self.dense_uj else None
+        return self.model_uj / self.dense_uj if self.dense_uj and self.model_uj is not None else None
 
     @property
     def quantised_factor(self) -> float | None:
         """The same against the quantised twin."""
-        return self.model_uj / self.quantised_uj if self.quantised_uj else None
+        return self.model_uj / self.quantised_uj if self.quantised_uj and self.model_uj is not None else None
 
 
 def flips(judged: Sequence[Verdict]) -> list[str]:
@@ -183,7 +232,13 @@ def activation_bits(steps: int) -> int:
     return steps.bit_length()
 
 
-def judge(layers: Sequence[LayerRow], profile: Profile, steps: int, twin: Sequence[LayerRow] | None = None) -> Verdict:
+def judge(
+    layers: Sequence[LayerRow],
+    profile: Profile,
+    steps: int,
+    twin: Sequence[LayerRow] | None = None,
+    placement: Placement | None = None,
+) -> Verdict:
     """A spiking model against its twins, under one profile.
 
     Args:
@@ -191,17 +246,40 @@ def judge(layers: Sequence[LayerRow], profile: Profile, steps: int, twin: Sequen
         profile: whose constants.
         steps: T.
         twin: layers of the measured ReLU twin; None: the model's own, evaluated densely, stand for it.
+        placement: where the profile is a chip's: the twins then run on the host, the model on both.
     """
     gamma = 0.0 if twin is None else _sparsity(twin)
     dense_layers = layers if twin is None else twin
     bits = activation_bits(steps)
-    full = None if profile.mac is None else _dense_uj(dense_layers, profile, profile.mac, gamma, profile.bits)
+    processor = profile if placement is None else placement.host
+    mac = processor.mac
+    full = None if mac is None else _dense_uj(dense_layers, processor, mac, gamma, processor.bits)
     quantised = None
-    if profile.numbers == "integer" and profile.multiply is not None and profile.bits is not None and profile.ac is not None:
-        narrow = min(bits, profile.bits)
-        quantised = _dense_uj(dense_layers, profile, profile.multiply * narrow / profile.bits + profile.ac, gamma, narrow)
-    rate = profile.mac * (1 - gamma) / (steps * profile.ac) if profile.mac and profile.ac and steps else None
-    return Verdict(profile, estimate(layers, profile, steps).total_uj, full, quantised, bits, gamma, rate)
+    multiply, add, width = processor.multiply, processor.ac, processor.bits
+    if processor.numbers == "integer" and multiply is not None and width is not None and add is not None:
+        narrow = min(bits, width)
+        quantised = _dense_uj(dense_layers, processor, multiply * narrow / width + add, gamma, narrow)
+    rate = mac * (1 - gamma) / (steps * profile.ac) if mac and profile.ac and steps else None
+    total = estimate(layers, profile, steps, placement).total_uj
+    allowed = None if total is None or full is None else _spikes_allowed(layers, profile, steps, placement, total, full)
+    return Verdict(profile, total, full, quantised, bits, gamma, rate, allowed)
+
+
+def _spikes_allowed(
+    layers: Sequence[LayerRow], profile: Profile, steps: int, placement: Placement | None, total: float, dense: float
+) -> float | None:
+    """The share of its spikes with which a model costs as much as its dense twin: the total is a line through both ends."""
+    silent = estimate([_silent(row) for row in layers], profile, steps, placement).total_uj
+    if silent is None or total <= silent:
+        return None
+    return (dense - silent) / (total - silent)
+
+
+def _silent(row: LayerRow) -> LayerRow:
+    """A layer as it would be if no neuron fired: neurons are updated idly, and what is analog stays."""
+    if row.kind == "neuron":
+        return replace(row, spikes=0.0, updates_active=0.0, updates_idle=row.updates_active + row.updates_idle)
+    return replace(row, sops=0.0, adds=0.0, inputs=InputKinds(row.inputs.zeros, 0.0, 0.0, row.inputs.analog))
 
 
 def _dense_uj(layers: Sequence[LayerRow], profile: Profile, mac: float, gamma: float, activation: int | None) -> float | None:

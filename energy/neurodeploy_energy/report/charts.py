@@ -147,17 +147,17 @@ def energy_by_profile(report: Account) -> BarChart:
     twins, names = has_twins(report), [report.name, "", "dense ReLU twin", "quantised twin"]
     rows: dict[str, list[Bar]] = {}
     for place, verdict in enumerate(verdicts(report)):
-        energies = [(0, report.name, verdict.model_uj)]
+        energies: list[tuple[int, str, float | None]] = [(0, report.name, verdict.model_uj)]
         if report.comparison is not None:
             names[1] = report.comparison.baseline.name
             energies.append((1, names[1], report.comparison.energies[place].baseline))
         if twins:
-            energies += [(2, names[2], verdict.dense_uj or 0.0), (3, f"{verdict.bits}-bit twin", verdict.quantised_uj or 0.0)]
+            energies += [(2, names[2], verdict.dense_uj), (3, f"{verdict.bits}-bit twin", verdict.quantised_uj)]
         profile = verdict.profile.name
         rows[profile] = [
             Bar(uj, style, f"{label} under {profile}: {microjoule(uj)} µJ per sample")
             for style, label, uj in energies
-            if uj or style < 2
+            if uj is not None
         ]
     used = {bar.style for bars in rows.values() for bar in bars}
     legend = [name if style in used else "" for style, name in enumerate(names)]
@@ -179,8 +179,8 @@ def energy_by_layer(report: Account, profile: str) -> BarChart:
     }
     used = {bar.style for bars in rows.values() for bar in bars}
     legend = [cause if style in used else "" for style, cause in enumerate(CAUSES)]
-    total = microjoule(breakdown.total_uj)
-    caption = f"Estimated energy of every layer of {report.name} under {profile}, by cause: {total} µJ"
+    total = "no total" if breakdown.total_uj is None else f"{microjoule(breakdown.total_uj)} µJ"
+    caption = f"Estimated energy of every layer of {report.name} under {profile}, by cause: {total}"
     unit = f"estimated energy, µJ per sample ({profile})"
     return BarChart(rows, caption, unit, legend, microjoule, stacked=True, profile=profile)
 

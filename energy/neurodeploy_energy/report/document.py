@@ -15,30 +15,25 @@ import torch
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy.count.layer import LayerRow, Series
 from neurodeploy_energy.declared import Count, Declared, FaultyField, Natural, Number, Positive
-from neurodeploy_energy.price.account import (
-    Account,
-    AnyAccount,
-    Place,
-    compare,
-    deployment,
-    has_twins,
-    model_series,
-    verdicts,
-)
+from neurodeploy_energy.price.account import Account, AnyAccount, compare, has_twins, verdicts
+from neurodeploy_energy.price.deployment import deployment
 from neurodeploy_energy.price.joules import Measurement, Unmeasured
+from neurodeploy_energy.price.per_sample import chip_series, model_series
+from neurodeploy_energy.price.placement import Place, ReadoutNeurons
 from neurodeploy_energy.price.profiles import Profile
 
-SCHEMA_VERSION: Literal[2] = 2
+SCHEMA_VERSION: Literal[3] = 3
 Estimate = Literal[True]
 
 
 @dataclass(frozen=True)
 class EnergyEntry(Declared):
-    """Under one profile, in µJ per sample. `static_uj` is not in the total."""
+    """Under one profile, in µJ per sample; of chip and host if `host_profile` is given. `static_uj` is not in the total."""
 
     profile: Profile
+    host_profile: str | None
     estimate: Estimate
-    total_uj: Count
+    total_uj: Count | None
     static_uj: Count | None
     layers_uj: dict[str, Count]
     left_out: tuple[str, ...]
@@ -50,13 +45,14 @@ class VerdictEntry(Declared):
 
     profile: str
     estimate: Estimate
-    spiking_uj: Count
+    spiking_uj: Count | None
     dense_twin_uj: Count | None
     quantised_twin_uj: Count | None
     quantised_twin_bits: int
     twin_sparsity: Number
     twin_measured: bool
     break_even_rate: Count | None
+    spikes_allowed: Number | None
 
 
 @dataclass(frozen=True)
@@ -66,12 +62,14 @@ class DeploymentEntry(Declared):
     profile: str
     host_profile: str
     estimate: Estimate
+    total_uj: Count | None
     chip_uj: Count
     chip_static_uj: Count | None
     encoder_macs: Count
     head_macs: Count
     encoder_uj: Count
     head_uj: Count
+    graded_values: Count
     left_out: tuple[str, ...]
 
 
@@ -81,18 +79,21 @@ class ComparisonEntry(Declared):
 
     profile: str
     estimate: Estimate
-    model_uj: Count
-    baseline_uj: Count
+    model_uj: Count | None
+    baseline_uj: Count | None
     change_percent: Number | None
 
 
 @dataclass(frozen=True)
 class PerSample(Declared):
-    """Counts of the whole model for every sample, in their order; and spikes of each layer in every step, over all samples."""
+    """Counts of the whole model for every sample, in their order, and of what a chip computes of it; and spikes of each layer
+    in every step, over all samples."""
 
     spikes: list[int]
     sops: list[int]
     macs: list[int]
+    chip_spikes: list[int]
+    chip_sops: list[int]
     spikes_per_step: dict[str, list[int]]
 
 
@@ -108,7 +109,7 @@ class Answers(Declared):
 class Document(Declared):
     """A whole report; see `Account`."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     name: str
     samples: Positive
     steps: Natural
@@ -120,6 +121,9 @@ class Document(Declared):
     verdicts: tuple[VerdictEntry, ...]
     places: dict[str, Place]
     host: Profile | None
+    readout: ReadoutNeurons | None
+    cut: str
+    host_alone: bool
     deployment: tuple[DeploymentEntry, ...]
     measured: tuple[Measurement | Unmeasured, ...]
     uncounted: dict[str, str]
@@ -151,6 +155,9 @@ def document_of(report: Account) -> Document:
         verdicts=_verdicts(report),
         places=report.places,
         host=report.host,
+        readout=report.readout,
+        cut=report.cut,
+        host_alone=report.host_alone,
         deployment=_deployments(report),
         measured=report.measured,
         uncounted=report.uncounted,
@@ -174,7 +181,8 @@ def as_json(report: Account) -> str:
 def _energy(report: Account, profile: str) -> EnergyEntry:
     breakdown = report.energy(profile)
     layers = {layer.name: layer.total * 1e-6 for layer in breakdown.layers}
-    return EnergyEntry(breakdown.profile, True, breakdown.total_uj, breakdown.static_uj, layers, breakdown.left_out)
+    host = None if breakdown.host is None else breakdown.host.name
+    return EnergyEntry(breakdown.profile, host, True, breakdown.total_uj, breakdown.static_uj, layers, breakdown.left_out)
 
 
 def _verdicts(report: Account) -> tuple[VerdictEntry, ...]:
@@ -183,7 +191,16 @@ def _verdicts(report: Account) -> tuple[VerdictEntry, ...]:
     measured = report.twin is not None
     return tuple(
         VerdictEntry(
-            v.profile.name, True, v.model_uj, v.dense_uj, v.quantised_uj, v.bits, v.sparsity, measured, v.break_even_rate
+            v.profile.name,
+            True,
+            v.model_uj,
+            v.dense_uj,
+            v.quantised_uj,
+            v.bits,
+            v.sparsity,
+            measured,
+            v.break_even_rate,
+            v.spikes_allowed,
         )
         for v in verdicts(report)
     )
@@ -197,12 +214,14 @@ def _deployments(report: Account) -> tuple[DeploymentEntry, ...]:
             profile=parts.chip.name,
             host_profile=parts.host.name,
             estimate=True,
+            total_uj=parts.total_uj,
             chip_uj=parts.chip_uj,
             chip_static_uj=parts.static_uj,
             encoder_macs=parts.encoder_macs,
             head_macs=parts.head_macs,
             encoder_uj=parts.encoder_uj,
             head_uj=parts.head_uj,
+            graded_values=parts.graded_values,
             left_out=parts.left_out,
         )
         for profile in report.profiles
@@ -212,12 +231,14 @@ def _deployments(report: Account) -> tuple[DeploymentEntry, ...]:
 
 def _per_sample(report: Account) -> PerSample | None:
     """Sums over the layers, so that a data set of any size stays a small file."""
-    total = model_series(report)
-    if total is None:
+    total, chip = model_series(report), chip_series(report)
+    if total is None or chip is None:
         return None
     neurons = {row.name for row in report.layers if row.kind == "neuron"}
     steps = {name: one.spikes_per_step.tolist() for name, one in report.series.items() if name in neurons}
-    return PerSample(total.spikes_per_sample.tolist(), total.sops_per_sample.tolist(), total.macs_per_sample.tolist(), steps)
+    columns = (total.spikes_per_sample, total.sops_per_sample, total.macs_per_sample)
+    spikes, sops, macs = (column.tolist() for column in columns)
+    return PerSample(spikes, sops, macs, chip.spikes_per_sample.tolist(), chip.sops_per_sample.tolist(), steps)
 
 
 def read_account(path: Path, kind: type[AnyAccount]) -> AnyAccount:
@@ -254,6 +275,10 @@ def _account(file: Document, kind: type[AnyAccount]) -> AnyAccount:
         answers=None if file.answers is None else (file.answers.correct, file.answers.samples),
         measured=file.measured,
         whole=_whole(file),
+        readout=file.readout,
+        cut=file.cut,
+        host_alone=file.host_alone,
+        on_chip=_on_chip(file),
     )
     if file.baseline is None:
         return account
@@ -272,3 +297,11 @@ def _whole(file: Document) -> Series | None:
         return None
     steps = [sum(step) for step in zip_longest(*kept.spikes_per_step.values(), fillvalue=0)]
     return Series(*(torch.tensor(column, dtype=torch.int64) for column in (steps, kept.spikes, kept.sops, kept.macs)))
+
+
+def _on_chip(file: Document) -> Series | None:
+    kept = file.per_sample
+    if kept is None:
+        return None
+    columns = (kept.chip_spikes, kept.chip_sops, [0] * len(kept.chip_sops))
+    return Series(torch.empty(0, dtype=torch.int64), *(torch.tensor(column, dtype=torch.int64) for column in columns))

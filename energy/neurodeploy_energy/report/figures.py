@@ -261,7 +261,7 @@ def verdict_by_profile(judged: Sequence[Verdict], *, name: str = "spiking networ
     foreign = None if elsewhere is None else elsewhere.dense_uj
     dense = [(row, v.dense_factor) for row, v in enumerate(rows) if v.dense_factor is not None]
     quantised = [(row - 0.32, v.quantised_factor) for row, v in enumerate(rows) if v.quantised_factor is not None]
-    abroad = [(row, v.model_uj / foreign) for row, v in enumerate(rows) if foreign and v.dense_uj is None]
+    abroad = [(row, v.model_uj / foreign) for row, v in enumerate(rows) if foreign and v.dense_uj is None and v.model_uj]
     _dots(axes, dense, _STYLES[0], "o", "against its dense ReLU twin")
     _dots(axes, quantised, _STYLES[1], "s", f"against its {judged[0].bits if judged else 0}-bit twin")
     if elsewhere is not None:

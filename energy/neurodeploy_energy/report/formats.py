@@ -29,11 +29,13 @@ def as_markdown(report: Account, *, title: str) -> str:
         f"{escape_markdown(spike_line(report))}. Means over {report.samples:,} samples.",
         "",
     ]
-    first, *others = tables.all_tables(report, report.profiles[0].name)
-    lines += markdown_table(first)
+    deployed = tables.deployed_line(report)
+    lines += [escape_markdown(deployed), ""] if deployed else []
+    lines += markdown_table(tables.layers(report, report.profiles[0].name))
     notes = {row.name: row.note for row in report.layers if row.note}
     lines += ["", *(f"- {escape_markdown(name)}: {escape_markdown(note)}" for name, note in notes.items())]
-    lines += markdown_sections(others)
+    headings = tables.layers(report, report.profiles[0].name).title
+    lines += markdown_sections(t for t in tables.all_tables(report, report.profiles[0].name) if t.title != headings)
     lines += ["", "## Conventions", "", *(f"- {line}" for line in CONVENTIONS)]
     missing = caveats(report)
     if missing:
@@ -209,7 +211,7 @@ def energy_table(report: Account) -> "RichTable":
 
 def further_tables(report: Account) -> list["RichTable"]:
     """The twins without spikes, and chip and host, and measured joules where there are any."""
-    further = (tables.twins(report), tables.deployments(report), tables.measurements(report))
+    further = (tables.deployments(report), tables.twins(report), tables.measurements(report))
     return [drawn(table) for table in further if table is not None]
 
 

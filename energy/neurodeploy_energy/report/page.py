@@ -9,7 +9,7 @@ from neurodeploy_energy.price.account import Account
 from neurodeploy_energy.price.profiles import Profile
 from neurodeploy_energy.report import svg, tables
 from neurodeploy_energy.report.charts import charts_of
-from neurodeploy_energy.report.tables import CONVENTIONS, ReportTable, TableCell, caveats, microjoule, number
+from neurodeploy_energy.report.tables import CONVENTIONS, ReportTable, TableCell, caveats, maybe_microjoule, number
 
 _FOLDER = resources.files("neurodeploy_energy.report")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -138,13 +138,15 @@ def as_page(report: Account, *, title: str, facts: Mapping[str, str], notices: S
         f"Spikes and estimated energy of {report.name}{against}: means per sample over {report.samples:,} samples, "
         f"{report.steps} time steps."
     )
-    further = (tables.twins(report), tables.deployments(report), tables.measurements(report))
+    further = (tables.twins(report), tables.measurements(report))
+    deployed = tables.deployments(report)
     return framed(
         title,
         [
-            *heading(title, lead, notices),
+            *heading(title, lead, [*filter(None, [tables.deployed_line(report)]), *notices]),
             profile_choice(report.profiles),
             _tiles(report),
+            *([] if deployed is None else section(deployed)),
             "<h2>Layer by layer</h2>",
             _layer_table(report),
             "<h2>Every profile side by side</h2>",
@@ -173,7 +175,8 @@ def _tiles(report: Account) -> str:
     for i, profile in enumerate(report.profiles):
         value = report.energy(profile.name).total_uj
         other = report.comparison.energies[i].baseline if report.comparison else None
-        tile = _tile(f"µJ per sample, estimated with {profile.name}", microjoule(value), _change(value, other))
+        label = f"µJ per sample, estimated with {profile.name}: {tables.rung(profile, report)}"
+        tile = _tile(label, maybe_microjoule(value), _change(value, other))
         tiles.append(tile.replace('class="tile"', f'class="tile" data-profile="{escape(profile.name)}"', 1))
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
@@ -182,8 +185,8 @@ def _tile(label: str, value: str, change: str) -> str:
     return f'<div class="tile"><span class="soft">{escape(label)}</span><b>{escape(value)}</b>{change}</div>'
 
 
-def _change(value: float, before: float | None) -> str:
-    if not before:
+def _change(value: float | None, before: float | None) -> str:
+    if not before or value is None:
         return ""
     change = 100 * (value / before - 1)
     kind = "change" if change <= 0 else "more"

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from neurodeploy.io.files import write_text
 from neurodeploy_energy.count.layer import LayerRow
 from neurodeploy_energy.count.running import Batches, count
-from neurodeploy_energy.price.account import Account, compare, deployment, has_twins, verdicts
+from neurodeploy_energy.price.account import HOST, Account, compare, has_twins, verdicts
 from neurodeploy_energy.price.profiles import Profile, load
-from neurodeploy_energy.report.tables import COLUMNS, energies, microjoule
+from neurodeploy_energy.report.tables import COLUMNS, deployed_line, energies, maybe_microjoule, microjoule
 
-PROFILES = ("cmos45-fp32", "cmos45-int8", "loihi1")
+PROFILES = ("loihi1", "cmos45-fp32", "cmos45-int8")
 _WIDTH, _ROWS, _MENTIONED, _NAME = 80, 10, 4, 20
 _SHOWN = tuple(column for column in COLUMNS if column.heading in ("spikes", "rate", "SOPs", "MACs"))
 
@@ -57,6 +57,7 @@ def account(
     baseline: Account | None = None,
     profiles: Sequence[str | Path | Profile] = PROFILES,
     batch_axis: int = 0,
+    host: str | Path | Profile = HOST,
 ) -> Report:
     """Run a model over data and count its spikes and operations, layer by layer.
 
@@ -82,14 +83,18 @@ def account(
         baseline: a report to compare with.
         profiles: names of embedded profiles, paths of TOML files, or profiles; the first is the headline.
         batch_axis: axis of the input that holds the samples: 0 for `[B, …]`, 1 for `[T, B, …]`.
+        host: profile of the host, which computes what is on analog values where a profile is a chip's.
 
     Raises:
         UserError: there are no samples, the model does not run on them, no layer can be counted, the neurons see another
             number of steps, or a profile is not known.
     """
     costs = tuple(one if isinstance(one, Profile) else load(one) for one in profiles)
+    processor = host if isinstance(host, Profile) else load(host)
     counted = count(model, batches, steps=steps, name=name, batch_axis=batch_axis)
-    report = Report(name, counted.samples, counted.steps, counted.layers, counted.uncounted, costs, series=counted.series)
+    report = Report(
+        name, counted.samples, counted.steps, counted.layers, counted.uncounted, costs, series=counted.series, host=processor
+    )
     return report if baseline is None else replace(report, comparison=compare(report, baseline))
 
 
@@ -163,7 +168,9 @@ def as_text(report: Account) -> str:
 
 def summary(report: Account) -> list[str]:
     """Energies, verdict, and what is missing, one sentence each."""
-    sentences = [f"Estimated energy per sample: {_energies(report)}."] if report.profiles else []
+    deployed = deployed_line(report)
+    sentences = [deployed] if deployed else []
+    sentences += [f"Estimated energy per sample: {_energies(report)}."] if report.profiles else []
     if report.profiles and has_twins(report):
         judged = verdicts(report)
         for twin, field in (("dense ReLU twin", "dense_factor"), (f"{judged[0].bits}-bit twin", "quantised_factor")):
@@ -173,10 +180,6 @@ def summary(report: Account) -> list[str]:
     for profile in report.profiles[:1]:
         left = report.energy(profile.name).left_out
         sentences += [f"Not in the total of {profile.name}: {_some(left)}."] if left else []
-        parts = None if report.host is None else deployment(report, profile, report.host)
-        if parts is not None:
-            chip, host = microjoule(parts.chip_uj), microjoule(parts.host_uj)
-            sentences.append(f"As deployed: chip {chip} µJ ({parts.chip.name}), host {host} µJ ({parts.host.name}).")
     if report.uncounted:
         sentences.append(f"Not counted: {_some([f'{layer} ({reason})' for layer, reason in report.uncounted.items()])}.")
     return [*sentences, *(f"{measured}." for measured in report.measured)]
@@ -184,9 +187,9 @@ def summary(report: Account) -> list[str]:
 
 def _energies(report: Account) -> str:
     if report.comparison is None:
-        return _some([f"{microjoule(report.energy(p.name).total_uj)} µJ under {p.name}" for p in report.profiles])
+        return _some([f"{maybe_microjoule(report.energy(p.name).total_uj)} µJ under {p.name}" for p in report.profiles])
     pairs = ((p, "" if p.change_percent is None else f" ({p.change_percent:+.1f} %)") for p in report.comparison.energies)
-    under = _some([f"{microjoule(pair.model)} µJ{change} under {pair.profile.name}" for pair, change in pairs])
+    under = _some([f"{maybe_microjoule(pair.model)} µJ{change} under {pair.profile.name}" for pair, change in pairs])
     return f"{under}; changes are against {report.comparison.baseline.name}"
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from neurodeploy_energy.count.layer import LayerRow
-from neurodeploy_energy.price.account import Account, deployment, has_twins, verdicts
+from neurodeploy_energy.price.account import Account, change_percent, has_twins, verdicts
+from neurodeploy_energy.price.deployment import DeploymentEnergy, deployment, headline
 from neurodeploy_energy.price.estimate import Verdict, flips
 from neurodeploy_energy.price.joules import Measurement
+from neurodeploy_energy.price.profiles import Profile
 
 CONVENTIONS = (
     "All counts are means per sample. Spikes, synaptic operations and updates are counted on the data; energies are estimates: "
@@ -15,8 +18,11 @@ CONVENTIONS = (
     "borders, strides and groups, weights of zero included.",
     "An input value that is no whole number costs multiply-accumulates (MACs); a layer all of whose non-zero inputs are "
     "analog, or that reads the sample or a ReLU, costs dense ones. A direct-coded first layer is computed once per sample.",
-    "Static power, memory accesses and host work are in a total only where its profile says so; memory accesses are added by "
-    "the profiles that end in the name of a memory model.",
+    "Under a chip's profile, one without a cost of multiply-accumulates, the energy is that of chip and host together: the "
+    "host computes its layers densely, zeros too, under a profile of its own. Any other profile prices the whole network as if "
+    "one processor computed it. What cannot be priced has no number.",
+    "Static power is in no total. Memory accesses are added by the profiles that end in the name of a memory model; a chip's "
+    "constants have theirs in them.",
     "Batch norm is folded. Average pools of spikes are folded into the next synapse layer. Biases, ReLU, max pooling and the "
     "mean over time are not counted.",
 )
@@ -88,6 +94,11 @@ def microjoule(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:,.4g}"
 
 
+def maybe_microjoule(value: float | None) -> str:
+    """The same, or a dash where there is no price."""
+    return "–" if value is None else microjoule(value)
+
+
 COLUMNS = (
     Column("steps", "time steps in which the layer is evaluated", lambda row: row.steps or None, number),
     Column("neurons", "neurons of a spiking layer", lambda row: row.neurons or None, number),
@@ -123,7 +134,7 @@ def layers(report: Account, profile: str, *, against: bool = True) -> ReportTabl
 _AFTER_SPIKES = 1 + next(i for i, column in enumerate(COLUMNS) if column.heading == "spikes") + 1
 
 
-def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float) -> Row:
+def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float | None) -> Row:
     cells = [TableCell(row.name)]
     for column in COLUMNS:
         value = column.value(row)
@@ -132,7 +143,7 @@ def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float) -> Row:
         other = baseline.get(row.name)
         spiking = other is not None and other.kind == "neuron"
         cells.insert(_AFTER_SPIKES, TableCell(number(other.spikes), other.spikes) if other and spiking else NOTHING)
-    return (*cells, TableCell(microjoule(energy), energy))
+    return (*cells, energy_cell(energy))
 
 
 def _baseline_only(row: LayerRow) -> Row:
@@ -145,14 +156,33 @@ def _baseline_only(row: LayerRow) -> Row:
 def profiles(report: Account) -> ReportTable:
     """Estimated energy under every profile, against the baseline if there is one."""
     title = "estimated energy per sample, µJ"
+    counts = {p.name: TableCell(rung(p, report)) for p in report.profiles}
     if report.comparison is None:
-        alone = tuple((TableCell(p.name), energy_cell(report.energy(p.name).total_uj)) for p in report.profiles)
-        return ReportTable(title, ("profile", report.name), alone)
+        alone = tuple((TableCell(p.name), counts[p.name], energy_cell(report.energy(p.name).total_uj)) for p in report.profiles)
+        return ReportTable(title, ("profile", "counts", report.name), alone, text=2)
     rows = tuple(
-        (TableCell(pair.profile.name), energy_cell(pair.model), energy_cell(pair.baseline), change_cell(pair.change_percent))
+        (
+            TableCell(pair.profile.name),
+            counts[pair.profile.name],
+            energy_cell(pair.model),
+            energy_cell(pair.baseline),
+            change_cell(pair.change_percent),
+        )
         for pair in report.comparison.energies
     )
-    return ReportTable(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
+    headings = ("profile", "counts", report.name, report.comparison.baseline.name, "change")
+    return ReportTable(title, headings, rows, text=2)
+
+
+def rung(profile: Profile, report: Account) -> str:
+    """What is in a profile's total, in a few words: the rung of the ladder on which it stands."""
+    if profile.memory is not None:
+        return f"arithmetic and memory ({profile.memory.name})"
+    if profile.mac is not None:
+        return "arithmetic alone" if profile.scope == "operation" else f"{profile.scope}, whole network"
+    if report.host is None:
+        return f"chip ({profile.scope}) alone"
+    return f"chip ({profile.scope}) and host"
 
 
 def twins(report: Account) -> ReportTable | None:
@@ -160,11 +190,18 @@ def twins(report: Account) -> ReportTable | None:
     if not has_twins(report):
         return None
     judged = verdicts(report)
-    return verdict_table([(report.name, verdict) for verdict in judged], flips(judged), measured=report.twin is not None)
+    return verdict_table(
+        [(report.name, verdict) for verdict in judged],
+        flips(judged),
+        measured=report.twin is not None,
+        deployed=report.host is not None,
+    )
 
 
-def verdict_table(judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str], *, measured: bool) -> ReportTable:
-    """Models against their twins; one model has no column of its own."""
+def verdict_table(
+    judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str], *, measured: bool, deployed: bool
+) -> ReportTable:
+    """Models against their twins; one model has no column of its own. `deployed`: a host stands beside chips."""
     single, bits = len({name for name, _ in judged}) == 1, {verdict.bits for _, verdict in judged}
     width = f"{min(bits)}" if len(bits) == 1 else f"{min(bits)} to {max(bits)}"
     headings = ["profile", "spiking", "dense ReLU twin", "spiking / dense", f"{width}-bit twin", "spiking / quantised"]
@@ -173,7 +210,7 @@ def verdict_table(judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str
         cells = [
             TableCell(v.profile.name),
             energy_cell(v.model_uj),
-            _twin(v.dense_uj, "no MAC cost" if v.profile.mac is None else "unknown"),
+            _twin(v.dense_uj, "unknown" if v.profile.mac is not None or deployed else "no MAC cost"),
             _factor(v.dense_factor),
         ]
         cells += [
@@ -181,6 +218,7 @@ def verdict_table(judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str
             _factor(v.quantised_factor),
         ]
         cells += [NOTHING if v.break_even_rate is None else TableCell(percent(v.break_even_rate), v.break_even_rate)]
+        cells += [_allowed(v.spikes_allowed)]
         rows.append(tuple(cells if single else [TableCell(name), *cells]))
     gamma = judged[0][1].sparsity
     skipped = "computes every zero too"
@@ -189,42 +227,92 @@ def verdict_table(judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str
     notes = (
         f"The dense twin is the same network with ReLU, evaluated once; it {skipped}. The quantised twin is the dense one with "
         "activations of ⌈log2(T+1)⌉ bits, multiplied at a share of an integer multiplication's energy. At the break-even rate "
-        "the spiking network costs as much as its dense twin in arithmetic, if all layers fired alike.",
+        "the spiking network costs as much as its dense twin in arithmetic, if all layers fired alike; break-even spikes are "
+        "the share of this network's own spikes with which it does so in all that the profile prices. Under a chip's profile "
+        "the twins run on its host.",
         *sentences,
     )
     title = "estimated energy per sample against twins without spikes, µJ"
     model = () if single else ("model",)
-    return ReportTable(title, (*model, *headings, "break-even rate"), tuple(rows), text=1 + len(model), notes=notes)
+    return ReportTable(
+        title, (*model, *headings, "break-even rate", "break-even spikes"), tuple(rows), text=1 + len(model), notes=notes
+    )
+
+
+def deployed_line(report: Account) -> str:
+    """The headline in one sentence: the energy as deployed, beside the accuracy, against the baseline's; "" if not known."""
+    ours, name = headline(report), report.name
+    if ours is None:
+        return ""
+    said = f"As deployed ({ours.pair}): {name} {_deployed(ours)}{_where(report)}{_accuracy(report)}"
+    before = None if report.comparison is None else headline(report.comparison.baseline)
+    if before is None or report.comparison is None:
+        return f"{said}."
+    other = report.comparison.baseline
+    change = change_percent(ours.total_uj, before.total_uj)
+    against = "" if change is None else f", {change:+.1f} %,"
+    return f"{said}{against} against {other.name} {_deployed(before)}{_where(other)}{_accuracy(other)}."
+
+
+def _deployed(parts: DeploymentEnergy) -> str:
+    if parts.total_uj is None:
+        return "has no price"
+    if not parts.chip_uj:
+        return f"{microjoule(parts.total_uj)} µJ per sample, all of it on the host"
+    chip, host = microjoule(parts.chip_uj), microjoule(parts.host_uj)
+    return f"{microjoule(parts.total_uj)} µJ per sample, chip {chip} and host {host}"
+
+
+def _where(report: Account) -> str:
+    return f", cut at the {report.cut}" if report.cut and not report.host_alone else ""
+
+
+def _accuracy(report: Account) -> str:
+    return "" if report.answers is None else f", {100 * report.answers[0] / report.answers[1]:.2f} % accuracy"
 
 
 def deployments(report: Account) -> ReportTable | None:
-    """Chip and host, part by part, of the model and of its baseline; None if nobody said which layers run where."""
+    """Chip and host together and part by part, of the model and its baseline, beside accuracy; None if not known of both."""
     both = [report] if report.comparison is None else [report, report.comparison.baseline]
-    if report.host is None or not all(one.places for one in both):
+    if report.host is None:
         return None
-    rows = []
+    rows: list[Row] = []
     for profile in report.profiles:
-        both_parts = [deployment(one, profile, report.host) for one in both]
-        parts = [one for one in both_parts if one is not None]
+        parts = [one for model in both if (one := deployment(model, profile, report.host)) is not None]
+        if len(parts) < len(both):
+            continue
+        pair = f"{profile.name} + {report.host.name}"
+        rows.append(_part("chip and host together", pair, [one.total_uj for one in parts], maybe_microjoule))
         rows.append(_part("chip", profile.name, [one.chip_uj for one in parts], microjoule))
         static = [one.static_uj for one in parts if one.static_uj is not None]
         if static:
-            rows.append(_part("chip, static", profile.name, static, microjoule))
+            rows.append(_part("chip, static, not in the sum", profile.name, static, microjoule))
+    if not rows:
+        return None
     name = report.host.name
-    rows += [_part("encoder on the host, MACs", "", [one.encoder_macs for one in parts], number)]
     rows += [_part("encoder on the host", name, [one.encoder_uj for one in parts], microjoule)]
-    rows += [_part("head on the host, MACs", "", [one.head_macs for one in parts], number)]
     rows += [_part("head on the host", name, [one.head_uj for one in parts], microjoule)]
+    rows += [_part("encoder on the host, MACs", "", [one.encoder_macs for one in parts], number)]
+    rows += [_part("head on the host, MACs", "", [one.head_macs for one in parts], number)]
+    if any(one.graded_values for one in parts):
+        rows.append(_part("graded values that leave the chip", "", [one.graded_values for one in parts], number))
+    if all(model.answers for model in both):
+        rows.append(_part("accuracy, %", "", [100 * a / n for a, n in (m.answers for m in both if m.answers)], "{:.2f}".format))
     headings = ("part", "profile", *(one.name for one in both), *(("change",) if len(both) > 1 else ()))
-    notes = (
-        "As deployed: the layers between encoder and head on the chip, those two as dense work on a host, zeros computed too. "
-        "Chip, static and host energy are estimates of different technologies or causes, and are not added up.",
+    where = (
+        "the layers between encoder and head on the chip, those two as dense work on a host, zeros computed too"
+        if all(model.places for model in both)
+        else "operations on spikes on the chip, those on analog values on a host; how a network is cut is known of its bundle"
     )
-    return ReportTable("estimated energy per sample on chip and host, µJ", headings, tuple(rows), text=2, notes=notes)
+    notes = (
+        f"As deployed: {where}. Both shares are estimates, of two technologies, added up under the one pair of profiles that "
+        "each line names; what passes between chip and host, and static power, are in no profile's constants.",
+    )
+    return ReportTable("estimated energy per sample as deployed, µJ", headings, tuple(rows), text=2, notes=notes)
 
 
-def _part(part: str, profile: str, values: Sequence[float], form: Callable[[float], str]) -> Row:
-    change = [change_cell(100 * (values[0] / values[1] - 1) if values[1] else None)] if len(values) > 1 else []
+def _part(part: str, profile: str, values: Sequence[float | None], form: Callable[[Any], str]) -> Row:
+    change = [change_cell(change_percent(values[0], values[1]))] if len(values) > 1 else []
     return (TableCell(part), TableCell(profile), *(TableCell(form(value), value) for value in values), *change)
 
 
@@ -258,12 +346,12 @@ def measurements(report: Account) -> ReportTable | None:
 
 def all_tables(report: Account, profile: str) -> list[ReportTable]:
     """Every table of a report, the layers under one profile."""
-    every = [layers(report, profile), profiles(report), twins(report), deployments(report), measurements(report)]
+    every = [deployments(report), layers(report, profile), profiles(report), twins(report), measurements(report)]
     return [table for table in every if table is not None]
 
 
-def energy_cell(value: float) -> TableCell:
-    return TableCell(microjoule(value), value)
+def energy_cell(value: float | None) -> TableCell:
+    return TableCell(maybe_microjoule(value), value)
 
 
 def change_cell(value: float | None) -> TableCell:
@@ -272,6 +360,12 @@ def change_cell(value: float | None) -> TableCell:
 
 def _twin(value: float | None, reason: str) -> TableCell:
     return TableCell(reason) if value is None else energy_cell(value)
+
+
+def _allowed(share: float | None) -> TableCell:
+    if share is None:
+        return NOTHING
+    return TableCell("none", 0.0) if share < 0 else TableCell(f"{100 * share:,.1f} %", share)
 
 
 def _factor(value: float | None) -> TableCell:

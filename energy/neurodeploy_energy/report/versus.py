@@ -27,7 +27,7 @@ from neurodeploy_energy.report.tables import (
     verdict_table,
 )
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 _FEW = 5
 
 
@@ -99,7 +99,8 @@ def twins(contest: Contest) -> ReportTable:
         for sentence in flips([verdict for name, verdict in judged if name == one.name])
     ]
     measured = any(report.twin is not None for one in contest.contenders for report in one.reports)
-    return verdict_table(judged, lines, measured=measured)
+    deployed = all(report.host is not None for one in contest.contenders for report in one.reports)
+    return verdict_table(judged, lines, measured=measured, deployed=deployed)
 
 
 def layers(contest: Contest) -> ReportTable:
@@ -124,13 +125,14 @@ class StandingEntry(Declared):
 
     profile: str
     estimate: Estimate
-    uj: Number
+    uj: Number | None
     interval: Interval | None
     change_percent: Number | None
     change_interval: Interval | None
     dense_twin_uj: Number | None
     quantised_twin_uj: Number | None
     break_even_rate: Number | None
+    spikes_allowed: Number | None
     on_front: bool
 
 
@@ -151,7 +153,7 @@ class ContenderEntry(Declared):
 class ContestDocument(Declared):
     """The whole comparison; energies in µJ per sample."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     unit: Literal["per sample"]
     baseline: str
     profiles: tuple[Profile, ...]
@@ -178,6 +180,7 @@ def _contender(contest: Contest, one: Contender) -> ContenderEntry:
             dense_twin_uj=s.verdict.dense_uj,
             quantised_twin_uj=s.verdict.quantised_uj,
             break_even_rate=s.verdict.break_even_rate,
+            spikes_allowed=s.verdict.spikes_allowed,
             on_front=s.model in contest.front(s.profile.name),
         )
         for s in contest.standings
@@ -208,6 +211,8 @@ def front_of(contest: Contest, profile: str) -> Scatter | None:
         if one.accuracy is None:
             continue
         s, up = contest.standing(one.name, profile), one.accuracy_interval()
+        if s.uj is None:
+            continue
         points.append(
             Point(
                 one.name,

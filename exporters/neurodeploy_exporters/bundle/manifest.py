@@ -94,10 +94,12 @@ class HeadCut(_Entry):
 
     Attributes:
         chosen: behind the last spikes, or behind the last synapse.
+        why: in a sentence, where it was chosen by what both cost.
         last_spike, last_synapse: what they cost; None where the chip cannot compute the last synapse.
     """
 
     chosen: Literal["last-spike", "last-synapse"]
+    why: str = ""
     last_spike: HeadCost
     last_synapse: HeadCost | None
 

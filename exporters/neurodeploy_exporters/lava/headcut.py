@@ -75,6 +75,7 @@ def head_costs(
     tensors: Mapping[str, NDArray[Any]],
     steps: int,
     chosen: Choice,
+    why: str = "",
 ) -> HeadCut:
     """Count both choices.
 
@@ -85,6 +86,7 @@ def head_costs(
         tensors: spiking layer, or input of events → `[T, B, …]`, what the exported network fires on the sample.
         steps: T.
         chosen: the choice made.
+        why: in a sentence, where it was not asked for.
     """
     assert parts.body is not None
     samples = next(iter(tensors.values())).shape[1]
@@ -94,7 +96,7 @@ def head_costs(
     nothing = dict.fromkeys(("graded_values", "synaptic_operations", "neuron_updates", "neuron_updates_active"), 0.0)
     last_spike = HeadCost(spikes=spikes, multiply_accumulates=float(macs * steps), **nothing)
     last_synapse = _on_chip(graph, parts, readouts, tensors, steps) if readouts else None
-    return HeadCut(chosen=chosen, last_spike=last_spike, last_synapse=last_synapse)
+    return HeadCut(chosen=chosen, why=why, last_spike=last_spike, last_synapse=last_synapse)
 
 
 def _on_chip(

@@ -96,7 +96,9 @@ class LavaOptions(GridOptions):
         scales: "layer": all channels of a layer have one scale and one threshold; "channel": each has its own, for less
             rounding error, and its own `vThMant`.
         head_cut: "last-spike": spikes leave the chip; "last-synapse": it computes the last synapse too, whose currents leave
-            it as graded values. What both cost is counted on the sample and written into the manifest.
+            it as graded values. "cheapest": the one with less estimated energy of chip and host together, which `nd.export`
+            and the commands choose; a target that is called without them takes the last spike. What both cost is counted on the
+            sample and written into the manifest.
     """
 
     quantize: Literal["none", "exact"] = Field(
@@ -108,9 +110,10 @@ class LavaOptions(GridOptions):
         default="layer",
         description="One scale and threshold for all channels of a layer, or one for each (less rounding error).",
     )
-    head_cut: Literal["last-spike", "last-synapse"] = Field(
-        default="last-spike",
-        description="Spikes leave the chip, or graded values of the last synapse, which it then computes too.",
+    head_cut: Literal["cheapest", "last-spike", "last-synapse"] = Field(
+        default="cheapest",
+        description="Spikes leave the chip, or graded values of the last synapse, which it then computes too; cheapest: "
+        "what costs chip and host together less estimated energy.",
     )
 
     @field_validator("quantize", mode="before")
@@ -136,7 +139,7 @@ class LavaTarget(GridTarget):
         if trained.body is None:
             raise UserError(_NO_BODY)
         stages(graph, trained.body)
-        _readouts(graph, trained, options.head_cut)
+        _readouts(graph, trained, "last-synapse" if options.head_cut == "last-synapse" else "last-spike")
 
     def deployed(self, graph: Graph, options: LavaOptions) -> Graph:
         """With cells as standard neurons: the chip has no others."""
@@ -149,6 +152,16 @@ class LavaTarget(GridTarget):
         parts = partition(graph)
         taken = moved(graph, parts.head, readouts(graph, parts.head)) if options.head_cut == "last-synapse" else frozenset()
         return {name: place if name not in taken else "body" for name, place in super().places(graph, options).items()}
+
+    def cuts(self, graph: Graph, options: LavaOptions) -> Mapping[str, LavaOptions]:
+        if options.head_cut != "cheapest":
+            return {options.head_cut: options}
+        graph = standardized(graph).graph
+        possible: list[Choice] = ["last-spike", "last-synapse"] if _readouts(graph, partition(graph), "last-spike") else []
+        return {name: self.settled(name, options) for name in possible or ["last-spike"]}
+
+    def settled(self, name: str, options: LavaOptions) -> LavaOptions:
+        return options.model_copy(update={"head_cut": name}) if name else options
 
     def tuning(self, graph: Graph, settings: TuningSettings) -> Tuning:
         return LoihiTuning(standardized(graph).graph, settings)
@@ -165,6 +178,7 @@ class LavaTarget(GridTarget):
         """
         subject, rewritten = subject.standard(standardized(subject.graph))
         graph, exact, scales = subject.graph, options.quantize == "exact", subject.tuned
+        head_cut: Choice = "last-synapse" if options.head_cut == "last-synapse" else "last-spike"
         if options.scales == "channel" and (exact or scales is not None):
             what = 'quantize "exact", whose grid loses nothing,' if exact else "fine-tuning, which finds the scales itself,"
             raise UserError(f'scales: "channel" found with {what}; leave one of them out')
@@ -177,12 +191,12 @@ class LavaTarget(GridTarget):
         if trained.body is None:
             raise UserError(NO_SPIKES_LEFT)
         steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
-        possible = _readouts(graph, trained, options.head_cut)  # even if unused: the manifest tells what each cut would cost
+        possible = _readouts(graph, trained, head_cut)  # even if unused: the manifest tells what each cut would cost
         body = quantize_body(
             graph,
             trained.body,
             calibration=None if calibration is None else entering_spikes(graph, trained, calibration, steps),
-            readouts=possible if options.head_cut == "last-synapse" else (),
+            readouts=possible if head_cut == "last-synapse" else (),
             steps=steps,
             scales=scales,
             per_channel=options.scales == "channel",
@@ -213,7 +227,7 @@ class LavaTarget(GridTarget):
             quantization=_quantization(body, exact, _origin_of_scales(options, calibration is not None, scales)),
             accuracy=subject.measured(subject.answers(lambda samples: run(samples)[answer])),
             sample=sample.entry(wrong, atol),
-            head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, options.head_cut),
+            head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, head_cut, subject.cut),
             module=subject.compared(sample),
             **self.inputs(subject, graph, options),
             notes=(*encoding, *rewritten, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),

@@ -133,6 +133,7 @@ class OnnxTarget(GridTarget):
     name = "onnx"
     Options = OnnxOptions
     formats: ClassVar = {"onnx": FORMAT}
+    host_alone = True
 
     def check(self, graph: Graph, options: OnnxOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         if options.quantize == "int8" and not calibrated:

@@ -6,7 +6,7 @@ import pytest
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report
-from neurodeploy_energy.price.account import deployment
+from neurodeploy_energy.price.deployment import deployment
 from neurodeploy_energy.price.profiles import load, parse
 from neurodeploy_energy.report import as_markdown, further_tables
 

@@ -1,0 +1,109 @@
+"""Where each layer of a deployed network runs: on a chip, or on the host before and behind it; and what the host's share costs.
+
+A host is a processor: it evaluates its layers densely, zeros and all, in every step.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from neurodeploy.io.errors import UserError
+from neurodeploy_energy.count.layer import LayerRow, exact_sum
+from neurodeploy_energy.declared import Count, Declared
+from neurodeploy_energy.price.memory import dense_accesses, neuron_accesses
+from neurodeploy_energy.price.profiles import Profile
+
+Place = Literal["encoder", "body", "head"]
+"""A host computes "encoder" and "head", a chip what is between them."""
+
+
+@dataclass(frozen=True)
+class ReadoutNeurons(Declared):
+    """Neurons that a chip needs beside those of the network, where its last synapses deliver their currents; per sample.
+
+    They never fire: what they gather leaves the chip as numbers.
+
+    Attributes:
+        updates_active: updates in a step in which a spike reached the neuron.
+        updates_idle: all others.
+        graded_values: numbers that leave the chip.
+    """
+
+    updates_active: Count = 0.0
+    updates_idle: Count = 0.0
+    graded_values: Count = 0.0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Who computes what.
+
+    Attributes:
+        host: its profile, which has a cost of multiply-accumulates.
+        places: layer name → place; empty: the host computes what is on analog values, wherever it is, and the chip the rest.
+        readout: of the chip.
+    """
+
+    host: Profile
+    places: Mapping[str, Place] = field(default_factory=dict)
+    readout: ReadoutNeurons | None = None
+
+    def __post_init__(self) -> None:
+        if self.host.mac is None:
+            raise UserError(f"profile {self.host.name}: a host computes densely, and it gives no cost_pj.mac; choose another")
+
+    def on_host(self, row: LayerRow) -> bool:
+        """Whether the whole layer is the host's. A layer of which it is not known is taken to be on the chip."""
+        return self.places.get(row.name, "body") != "body"
+
+    def on_chip(self, rows: Sequence[LayerRow]) -> list[LayerRow]:
+        """The chip's share of the layers: without the host's layers, or without the operations on analog values."""
+        kept = [row for row in rows if not self.on_host(row)]
+        return kept if self.places else [replace(row, macs=0.0, analog_adds=0.0) for row in kept]
+
+    def host_macs(self, row: LayerRow) -> float:
+        """Multiply-accumulates of the host for a layer, zeros and all. An update of a neuron is one of them."""
+        if self.places:
+            return row.dense_macs + row.updates_active + row.updates_idle if self.on_host(row) else 0.0
+        return row.macs
+
+    def host_pj(self, row: LayerRow, *, leaky: bool) -> float:
+        """What a layer costs the host per sample; its accesses to memory are in it if its profile has a memory model."""
+        host, adds = self.host, 0.0 if self.places and not self.on_host(row) else row.analog_adds
+        if self.places and self.on_host(row):
+            adds += row.adds
+        macs = self.host_macs(row)
+        picojoules = (host.mac or 0.0) * macs + (host.ac or 0.0) * adds
+        if host.memory is None or host.bits is None or not macs:
+            return picojoules
+        if row.kind == "neuron":
+            updates = row.updates_active + row.updates_idle
+            accesses = neuron_accesses(row.neurons, updates, row.spikes, leaky=leaky)
+        elif row.geometry is not None:
+            accesses = dense_accesses(row.geometry, macs, row.steps)
+        else:
+            return picojoules
+        return picojoules + accesses.energy_pj(host.memory, host.bits)
+
+    def lacking(self, rows: Sequence[LayerRow]) -> tuple[str, ...]:
+        """What of the host's work has no price: layers whose accesses are not known."""
+        if self.host.memory is None:
+            return ()
+        shapeless = [row.name for row in rows if row.geometry is None and row.kind != "neuron" and self.host_macs(row)]
+        return (f"memory accesses of {', '.join(shapeless)} on the host, whose shape is not known",) if shapeless else ()
+
+    def readout_pj(self, chip: Profile) -> float:
+        """What the chip's read-out neurons cost. No profile says what sending a graded value costs: it is priced as a spike."""
+        if self.readout is None:
+            return 0.0
+        counts = (
+            (chip.neuron_update_active, self.readout.updates_active),
+            (chip.neuron_update_idle, self.readout.updates_idle),
+            (chip.spike, self.readout.graded_values),
+        )
+        return exact_sum((cost or 0.0) * count for cost, count in counts)
+
+
+def share(rows: Sequence[LayerRow], placement: Placement, names: Collection[str]) -> float:
+    """Multiply-accumulates of the host in some layers."""
+    return exact_sum(placement.host_macs(row) for row in rows if row.name in names)
