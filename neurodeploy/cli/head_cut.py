@@ -19,20 +19,23 @@ def head_cut_table(cut: HeadCut, weighed: Weighed) -> Table:
     counts = {
         "spikes that leave the chip": "spikes",
         "graded values that leave the chip": "graded_values",
-        "synaptic operations of the last synapse on the chip": "synaptic_operations",
-        "neuron updates of the last synapse on the chip": "neuron_updates",
-        "multiply-accumulates of the last synapse on the host": "multiply_accumulates",
+        "synaptic operations on the chip": "synaptic_operations",
+        "neuron updates on the chip": "neuron_updates",
+        "multiply-accumulates on the host": "multiply_accumulates",
     }
     for label, field in counts.items():
         table.add_row(label, *("-" if cost is None else f"{getattr(cost, field):,.1f}" for cost in costs.values()))
     energies = [weighed.energies.get(name) for name in costs]
     for label, field in {"chip and host": "total_uj", "chip": "chip_uj", "host": "host_uj"}.items():
         values = [None if energy is None else getattr(energy, field) for energy in energies]
-        table.add_row(f"estimated energy, µJ: {label}", *("-" if value is None else f"{value:,.4g}" for value in values))
+        table.add_row(f"energy, µJ: {label}", *("-" if value is None else f"{value:,.4g}" for value in values))
     return table
 
 
 def _caption(cut: HeadCut, weighed: Weighed) -> str:
     pair = next(iter(weighed.energies.values())).pair
     chosen = "chosen by the energy of chip and host" if cut.why else "as asked for, or as the only way"
-    return f"Energies are estimates of the whole network: {pair}; a graded value is priced as a spike. Cut {chosen}."
+    return (
+        "Counts are those of the last synapse. Energies are estimates of the whole network "
+        f"({pair}); a graded value is priced as a spike. Cut {chosen}."
+    )

@@ -1,4 +1,4 @@
-"""The energy profiles: constants, sources and scope; or the whole TOML of one, to start a profile of your own from."""
+"""The energy profiles: constants, sources and scope, beside published measurements; or the whole TOML of one, to start a profile of your own from."""
 
 import json
 from dataclasses import asdict
@@ -17,7 +17,7 @@ def command(
     name: Annotated[str | None, typer.Argument(help="Print this profile's TOML.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
-    from neurodeploy_energy.price.profiles import built_in, load, templates, text_of
+    from neurodeploy_energy.price.profiles import built_in, load, published_inferences, templates, text_of
     from neurodeploy_energy.price.profiles import load_memory_model as load_model
     from neurodeploy_energy.price.profiles import memory_model_names as models
 
@@ -42,4 +42,12 @@ def command(
         out.print(f"{template}: {reason}; start your own with: neurodeploy profiles {template} > my-{template}.toml")
     for model in map(load_model, models()):
         out.print(f"+{model.name}: behind a cmos45 profile, {model.title[0].lower()}{model.title[1:]}: {model.source}")
-    out.print("All energies are estimates: counted operations times these constants.")
+    measured = Table(
+        "chip", "µJ", "task", title="measured per inference, as published: they price nothing", title_justify="left"
+    )
+    for one in published_inferences():
+        measured.add_row(one.chip, f"{one.uj:g}", one.task)
+    out.print(measured)
+    for source in dict.fromkeys(one.source for one in published_inferences()):
+        out.print(source)
+    out.print("Energies under profiles are estimates: counted operations times these constants.")

@@ -12,7 +12,9 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_energy.declared import Count, Declared, FaultyField, Positive
 from neurodeploy_energy.price.memory import MemoryModel
 
-_PROFILES, _MEMORY_MODELS = (resources.files("neurodeploy_energy") / folder for folder in ("profiles", "memory_models"))
+_PROFILES, _MEMORY_MODELS, _PUBLISHED = (
+    resources.files("neurodeploy_energy") / folder for folder in ("profiles", "memory_models", "published")
+)
 _TABLES = {"cost_pj": ("costs in pJ", "cost", "pJ"), "static": ("power_mw and step_us", "key", "mW or µs")}
 """Table of a profile's file → what is in it, what one entry is called, and their unit."""
 
@@ -76,6 +78,29 @@ class Profile(Declared):
             "spike": self.spike,
         }
         return {name: cost for name, cost in named.items() if cost is not None}
+
+
+@dataclass(frozen=True)
+class PublishedInference:
+    """An inference whose energy was measured on a chip and published: a value to hold estimates against, which prices nothing.
+
+    Attributes:
+        chip: on which it ran.
+        uj: per inference.
+        task: what was inferred, and what is in the figure.
+        source: the publication.
+    """
+
+    chip: str
+    uj: float
+    task: str
+    source: str
+
+
+def published_inferences() -> tuple[PublishedInference, ...]:
+    """Measured energies of whole inferences."""
+    content = tomllib.loads((_PUBLISHED / "inferences.toml").read_text("utf-8"))
+    return tuple(PublishedInference(**entry) for entry in content["inference"])
 
 
 _COSTS = ("mac", "ac", "multiply", "neuron_update_active", "neuron_update_idle", "spike")
@@ -142,7 +167,12 @@ def with_memory(profile: Profile, model: str) -> Profile:
         )
     if profile.bits is None or profile.mac is None or profile.ac is None:
         raise UserError(f"profile {profile.name}: +{model} needs its bits, cost_pj.mac and cost_pj.ac; add them to the file")
-    memory = load_memory_model(model)
+    memory, process = load_memory_model(model), _memory_content(model)["process"]
+    if profile.process not in ("", process):
+        raise UserError(
+            f"profile {profile.name}: its arithmetic is that of {profile.process}, the accesses of +{model} are those of "
+            f"{process}; a total of both would be that of no technology"
+        )
     note = f"{profile.note} {memory.note}".strip()
     title, source = f"{profile.title}, with memory", f"{profile.source}; memory: {memory.source}"
     return replace(profile, name=f"{profile.name}+{model}", title=title, source=source, note=note, memory=memory)
@@ -176,8 +206,13 @@ def memory_model_names() -> list[str]:
 
 def load_memory_model(name: str) -> MemoryModel:
     """One that the package carries."""
-    content = tomllib.loads((_MEMORY_MODELS / f"{name}.toml").read_text("utf-8"))
+    content = _memory_content(name)
+    del content["process"]
     return MemoryModel(name=name, **content.pop("access_pj"), **content)
+
+
+def _memory_content(name: str) -> dict[str, Any]:
+    return tomllib.loads((_MEMORY_MODELS / f"{name}.toml").read_text("utf-8"))
 
 
 def _names() -> list[str]:

@@ -92,8 +92,8 @@ class PerSample(Declared):
     spikes: list[int]
     sops: list[int]
     macs: list[int]
-    chip_spikes: list[int]
-    chip_sops: list[int]
+    chip_spikes: list[int] | None
+    chip_sops: list[int] | None
     spikes_per_step: dict[str, list[int]]
 
 
@@ -232,13 +232,14 @@ def _deployments(report: Account) -> tuple[DeploymentEntry, ...]:
 def _per_sample(report: Account) -> PerSample | None:
     """Sums over the layers, so that a data set of any size stays a small file."""
     total, chip = model_series(report), chip_series(report)
-    if total is None or chip is None:
+    if total is None:
         return None
     neurons = {row.name for row in report.layers if row.kind == "neuron"}
     steps = {name: one.spikes_per_step.tolist() for name, one in report.series.items() if name in neurons}
     columns = (total.spikes_per_sample, total.sops_per_sample, total.macs_per_sample)
     spikes, sops, macs = (column.tolist() for column in columns)
-    return PerSample(spikes, sops, macs, chip.spikes_per_sample.tolist(), chip.sops_per_sample.tolist(), steps)
+    on_chip = (None, None) if chip is None else (chip.spikes_per_sample.tolist(), chip.sops_per_sample.tolist())
+    return PerSample(spikes, sops, macs, *on_chip, steps)
 
 
 def read_account(path: Path, kind: type[AnyAccount]) -> AnyAccount:
@@ -250,14 +251,43 @@ def read_account(path: Path, kind: type[AnyAccount]) -> AnyAccount:
         UserError: it is missing, damaged, or of another schema version; the first field at fault is named.
     """
     try:
-        content = path.read_bytes()
+        content: str | bytes = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; a report.json written by `neurodeploy energy` is expected") from None
     try:
-        return _account(Document.from_json(content), kind)
+        return _account(Document.from_json(_migrated(content)), kind)
     except FaultyField as fault:
         version = f", of schema version {SCHEMA_VERSION}," if fault.path == "schema_version" else ""
         raise UserError(f"{path}: {fault}; a report.json{version} written by this version is expected") from None
+
+
+def _migrated(content: str | bytes) -> str | bytes:
+    """A file of schema version 2 in the words of this version: its counts and profiles; what they cost is worked out anew.
+
+    Such a report does not say which layers a chip computes but where it was deployed, and knows no read-out neurons.
+    """
+    try:
+        values = json.loads(content)
+    except ValueError:
+        return content
+    if not isinstance(values, dict) or values.get("schema_version") != 2:
+        return content
+    return json.dumps(_of_version_2(values))
+
+
+def _of_version_2(values: dict[str, Any]) -> dict[str, Any]:
+    made = values | {"schema_version": SCHEMA_VERSION, "readout": None, "cut": "", "host_alone": False}
+    for field in ("energy", "verdicts"):
+        added = {"host_profile": None} if field == "energy" else {"spikes_allowed": None}
+        if isinstance(values.get(field), list):
+            made[field] = [entry | added if isinstance(entry, dict) else entry for entry in values[field]]
+    made["deployment"] = []
+    if isinstance(values.get("per_sample"), dict):
+        made["per_sample"] = values["per_sample"] | {"chip_spikes": None, "chip_sops": None}
+    for field in ("baseline", "twin"):
+        if isinstance(values.get(field), dict):
+            made[field] = _of_version_2(values[field])
+    return made
 
 
 def _account(file: Document, kind: type[AnyAccount]) -> AnyAccount:
@@ -301,7 +331,7 @@ def _whole(file: Document) -> Series | None:
 
 def _on_chip(file: Document) -> Series | None:
     kept = file.per_sample
-    if kept is None:
+    if kept is None or kept.chip_spikes is None or kept.chip_sops is None:
         return None
     columns = (kept.chip_spikes, kept.chip_sops, [0] * len(kept.chip_sops))
     return Series(torch.empty(0, dtype=torch.int64), *(torch.tensor(column, dtype=torch.int64) for column in columns))

@@ -19,7 +19,7 @@ from neurodeploy_energy.price.estimate import Verdict
 from neurodeploy_energy.report import charts
 from neurodeploy_energy.report.charts import BarChart, Chart, HeatMap, Point, Scatter
 
-_STYLES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7A7A7A", "#D55E00")
+_STYLES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7A7A7A", "#D55E00", "#8C6BB1")
 """Colours by number, those of a page's style sheet on a light ground."""
 _HATCHES = ("", "///", "...", "xxx", "---", "\\\\\\")
 
@@ -163,8 +163,8 @@ def grouped_bars(
     Raises:
         UserError: there are more series than colours.
     """
-    if len(series) > len(_STYLES):
-        raise UserError(f"grouped bars: {len(series)} series found, at most {len(_STYLES)} expected")
+    if len(series) > len(_HATCHES):
+        raise UserError(f"grouped bars: {len(series)} series found, at most {len(_HATCHES)} expected")
     names = list(dict.fromkeys(group for bars in series.values() for group in bars))
     figure = Figure(figsize=(max(7.0, 0.34 * len(names) * max(1, len(series)) + 2.0), 4.2), layout="constrained")
     axes = figure.add_subplot()

@@ -1,5 +1,7 @@
 """A model against a baseline, and against the dense network that it stands for."""
 
+from dataclasses import replace
+
 import pytest
 from torch import nn
 
@@ -45,7 +47,14 @@ def test_the_dense_twin_evaluates_every_synapse_layer_once(model, digits):
     once = 3 * 64 * 9 + 4 * 16 * 27 + 3 * 16
     found = {v.profile.name: v for v in verdicts(report)}
     assert found["cmos45-fp32"].dense_uj == pytest.approx(4.6e-6 * once)
-    assert found["loihi1"].dense_uj is None
+    on_the_host = account(model, [digits], profiles=["cmos45-fp32+lemaire"])
+    assert found["loihi1"].dense_uj == verdicts(on_the_host)[0].dense_uj
+
+
+def test_without_a_host_a_chip_has_no_dense_twin(model, digits):
+    report = replace(account(model, [digits], profiles=["loihi1"]), host=None)
+    assert verdicts(report)[0].dense_uj is None
+    assert report.energy("loihi1").total_uj is None
 
 
 def test_the_break_even_rate_is_the_cost_of_a_mac_over_that_of_the_steps():

@@ -1,10 +1,12 @@
 """Energy profiles: the constants are those of their sources, and a user's own file is checked key by key."""
 
+from dataclasses import replace
+
 import pytest
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report
-from neurodeploy_energy.price.profiles import built_in, load, parse, text_of
+from neurodeploy_energy.price.profiles import built_in, load, parse, published_inferences, text_of
 
 OWN = """
 title = "My chip"
@@ -17,6 +19,8 @@ basis = "measured"
 ac = 2
 spike = 0.5
 """
+
+QUOTED = {"neuronflow": 20.0, "reckon": 5.3, "spinnaker2": 10.0, "tianjic": 1.54, "truenorth-2015": 2.5, "ubrain": 26.0}
 
 
 def report_of(*rows, profiles=("cmos45-fp32", "cmos45-int8", "loihi1")):
@@ -34,7 +38,7 @@ def report_of(*rows, profiles=("cmos45-fp32", "cmos45-int8", "loihi1")):
         ("odin", (None, 12.7, None, None, None)),
         ("darwin3", (None, 5.47, None, None, None)),
         ("spinnaker1", (None, 5.8e6, None, None, None)),
-        ("spinnaker2", (None, 48e3, None, None, None)),
+        ("spinnaker2", (None, 10.0, None, None, None)),
         ("loihi1", (None, 23.6, 81.0, 52.0, 1.7)),
     ],
 )
@@ -55,11 +59,58 @@ def test_arithmetic_is_one_multiplication_and_one_addition():
 def test_an_all_in_profile_gets_no_terms_of_neurons_or_spikes_and_misses_none():
     row = LayerRow("l", "synapse", sops=1000, macs=5, updates_active=30, updates_idle=70, spikes=40)
     names = [name for name, p in built_in().items() if p.all_in]
-    assert names == ["darwin3", "odin", "spinnaker1", "spinnaker2", "truenorth"]
+    assert names == sorted([*QUOTED, "darwin3", "odin", "seneca", "spinnaker1", "truenorth"])
     report = report_of(row, profiles=names)
     for name in names:
-        assert report.energy(name).total_uj == pytest.approx(1000e-6 * built_in()[name].ac)
+        assert report.energy(name).chip_uj == pytest.approx(1000e-6 * built_in()[name].ac)
         assert report.energy(name).left_out == ("5 multiply-accumulates on analog values, which run on a host",)
+        assert report.energy(name).total_uj is None
+
+
+def test_constants_that_a_survey_quotes_are_those_of_its_table():
+    """Tang et al., Frontiers in Neuroscience 2023, table 3 (PMC10326429)."""
+    for name, picojoules in (QUOTED | {"odin": 12.7, "loihi1": 23.6, "seneca": 2.8}).items():
+        assert built_in()[name].ac == picojoules
+    assert all("Tang" in built_in()[name].source and built_in()[name].basis == "estimated" for name in QUOTED)
+
+
+def fitted(node, voltage):
+    """Energy factors of Stillmaker and Baas, Integration 58, 2017; their corrigendum works out that of 65 nm at 1.3 V."""
+    a2, a1, a0 = {
+        65: (3.755, -4.398, 1.975),
+        45: (1.103, -0.362, 0.2767),
+        32: (0.9559, -0.7823, 0.471),
+        20: (0.373, -0.1582, 0.04104),
+        16: (0.2958, -0.1241, 0.03024),
+        7: (0.1776, -0.09097, 0.02447),
+    }[node]
+    return a2 * voltage**2 + a1 * voltage + a0
+
+
+def test_scaled_profiles_are_those_of_45_nm_times_the_ratio_of_two_fits():
+    assert fitted(65, 1.3) == pytest.approx(2.604, abs=1e-3)
+    at_28 = (2 * fitted(32, 0.9) + fitted(20, 0.9)) / 3
+    for node, energy in {28: at_28, 16: fitted(16, 0.85), 7: fitted(7, 0.7)}.items():
+        for numbers in ("fp32", "int8"):
+            before, scaled = (built_in()[f"cmos{n}-{numbers}"] for n in (45, node))
+            factor = energy / fitted(45, 0.9)
+            assert (scaled.multiply, scaled.ac) == pytest.approx((factor * before.multiply, factor * before.ac), rel=5e-3)
+            assert scaled.mac == pytest.approx(scaled.multiply + scaled.ac)
+            assert "Scaled" in scaled.note
+
+
+def test_memory_of_one_process_is_not_added_to_the_arithmetic_of_another():
+    with pytest.raises(
+        UserError, match=r"cmos7-int8: its arithmetic is that of 7 nm, the accesses of \+lemaire are those of 45"
+    ):
+        load("cmos7-int8+lemaire")
+
+
+def test_published_inferences_have_sources_and_are_no_profiles():
+    xylo = published_inferences()[0]
+    assert (xylo.chip, xylo.uj) == ("Xylo Audio 2", 6.6)
+    assert all(one.source and one.task and one.uj > 0 for one in published_inferences())
+    assert not any(name.startswith("xylo") for name in built_in())
 
 
 def test_loihi_2_has_no_constants_of_ours_and_takes_the_users(tmp_path):
@@ -89,7 +140,10 @@ def test_an_energy_is_the_sum_of_counts_times_constants():
     assert report.energy("cmos45-fp32").total_uj == pytest.approx(1e-6 * (0.9 * (1000 + 10 + 5) + 4.6 * 200), rel=1e-12)
     assert report.energy("cmos45-int8").total_uj == pytest.approx(1e-6 * (0.03 * (1000 + 10 + 5) + 0.23 * 200), rel=1e-12)
     on_chip = 23.6 * (1000 + 10) + 81 * 30 + 52 * 70 + 1.7 * 40
-    assert report.energy("loihi1").total_uj == pytest.approx(1e-6 * on_chip, rel=1e-12)
+    hosted = replace(report, host=load("cmos45-fp32")).energy("loihi1")
+    assert hosted.chip_uj == pytest.approx(1e-6 * on_chip, rel=1e-12)
+    assert hosted.host_uj == pytest.approx(1e-6 * (4.6 * 200 + 0.9 * 5), rel=1e-12)
+    assert hosted.total_uj == pytest.approx(hosted.chip_uj + hosted.host_uj)
     (layer,) = report.energy("loihi1").layers
     assert (layer.neuron_updates, layer.spikes) == (pytest.approx(81 * 30 + 52 * 70), pytest.approx(1.7 * 40))
 

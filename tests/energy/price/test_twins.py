@@ -60,7 +60,7 @@ def test_a_comparison_is_judged_anew_with_a_measured_twin(model, digits):
     judged = with_twin(account(model, [digits], name="m", baseline=baseline), twin)
     assert judged.comparison.energies[0].twin == verdicts(judged)[0].dense_uj
     assert 0 < verdicts(judged)[0].sparsity < 1
-    assert verdicts(judged)[0].dense_uj == pytest.approx(4.6e-6 * twin.total.effective_macs)
+    assert verdicts(judged)[1].dense_uj == pytest.approx(4.6e-6 * twin.total.effective_macs)
 
 
 def test_at_the_break_even_rate_model_and_sparse_twin_cost_the_same():
@@ -99,9 +99,23 @@ def test_where_the_verdict_flips_is_said_for_each_twin():
 
 def test_a_network_without_spikes_is_its_own_twin_and_is_not_judged():
     report = account(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [torch.rand(3, 1, 8, 8)])
-    assert further_tables(report) == []
+    (deployed,) = further_tables(report)
+    assert deployed.title == "estimated energy per sample as deployed, µJ"
     assert json.loads(as_json(report))["verdicts"] == []
     assert "twin" not in as_page(report, title="t", facts={}, notices=()).partition("</style>")[2].partition("<h2>Where")[0]
+
+
+def test_break_even_spikes_are_those_with_which_all_that_is_priced_costs_what_the_dense_twin_does():
+    for profile in ("cmos45-fp32", "cmos45-int8+lemaire"):
+        model = report_of(4000, profile)
+        (found,) = verdicts(model)
+        (row,) = model.layers
+        share = found.spikes_allowed
+        fewer = replace(row, sops=share * row.sops, inputs=InputKinds(spikes=share * row.inputs.spikes))
+        (there,) = verdicts(replace(model, layers=(fewer,)))
+        assert there.dense_factor == pytest.approx(1)
+    silent = report_of(0, "cmos45-fp32")
+    assert verdicts(silent)[0].spikes_allowed is None
 
 
 def test_differences_of_layers_are_model_minus_baseline_and_missing_layers_count_nothing():

@@ -49,9 +49,19 @@ def test_a_report_comes_back_as_it_was(report, model, digits, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["report.json", "alone_report.json"])
-def test_a_file_of_version_0_1_is_read_and_written_again_letter_by_letter(name):
+def test_a_file_is_read_and_written_again_letter_by_letter(name):
     path = Path(__file__).parents[1] / "golden" / name
     assert as_json(read_report(path)) == path.read_text("utf-8")
+
+
+def test_a_file_of_schema_version_2_is_read_with_its_counts_and_priced_anew(report):
+    old = read_report(Path(__file__).parents[2] / "files" / "energy" / "report_version_2.json")
+    assert old.layers == report.layers
+    assert [p.name for p in old.profiles] == ["cmos45-fp32", "cmos45-int8", "loihi1"]
+    assert old.comparison.energies[0].change_percent == report.comparison.energies[1].change_percent
+    assert old.energy("loihi1").total_uj is None  # it knew no host, and a chip alone is no deployment
+    hosted = replace(old, host=report.host)
+    assert hosted.energy("loihi1") == report.energy("loihi1")
 
 
 COUNTS = st.just(0.0) | st.floats(1e-6, 1e15)
@@ -99,7 +109,7 @@ def test_any_report_comes_back_from_its_file_and_is_sound_in_every_format(tmp_pa
     ("change", "message"),
     [
         (lambda d: d.pop("layers"), "layers: Field required"),
-        (lambda d: d.update(schema_version=1), "schema_version: .*of schema version 2, written by this version"),
+        (lambda d: d.update(schema_version=1), "schema_version: .*of schema version 3, written by this version"),
         (lambda d: d["layers"][0].update(sops=-1), "layers.0.sops: "),
         (lambda d: d["layers"][0].pop("sops"), "layers.0.sops: Field required"),
         (lambda d: d["energy"][0]["profile"].pop("note"), "energy.0.profile.note: Field required"),

@@ -1,4 +1,5 @@
 import json
+import re
 import resource
 import shlex
 import shutil
@@ -93,7 +94,7 @@ def test_train_ends_with_a_table_over_all_seeds_and_keeps_its_numbers(cli, tmp_p
     assert energy is not None
     assert f"{energy[0]:.3g}" in outcome.out
     assert set(results.networks[1].energy) == set(results.recipe.energy.profiles)
-    assert set(results.networks[0].energy) == {"cmos45-fp32", "cmos45-int8"}  # Loihi 1 has no cost of multiply-accumulates
+    assert set(results.networks[0].energy) == set(results.recipe.energy.profiles)  # under a chip's, all of it on the host
     again = cli("train", recipe_file, "--output", tmp_path / "run", "--device", "cpu", "--resume")
     assert again.out == outcome.out
     assert read(tmp_path / "run" / "results.json") == results
@@ -125,20 +126,34 @@ def test_export_shows_what_both_places_of_the_head_cut_cost(cli, tmp_path, stude
     assert rows["spikes that leave the chip"] == [f"{early['spikes']:,.1f}", f"{late['spikes']:,.1f}"]
     assert rows["synaptic operations on the chip"] == ["0.0", f"{late['synaptic_operations']:,.1f}"]
     assert rows["multiply-accumulates on the host"] == [f"{cost['multiply_accumulates']:,.1f}" for cost in (early, late)]
-    idle = late["neuron_updates"] - late["neuron_updates_active"]
-    chip = 23.6 * late["synaptic_operations"] + 81 * late["neuron_updates_active"] + 52 * idle
-    chip += 1.7 * (late["graded_values"] + late["spikes"])
-    assert rows["energy on the chip, nJ"] == [f"{1.7 * early['spikes'] / 1000:,.3f}", f"{chip / 1000:,.3f}"]
-    assert rows["energy on the host, nJ"] == [f"{4.6 * cost['multiply_accumulates'] / 1000:,.3f}" for cost in (early, late)]
-    assert "Energies are estimates: chip loihi1, host cmos45-fp32" in outcome.out
+    assert all(float(value.replace(",", "")) > 0 for value in rows["energy, µJ: chip and host"] if value != "-")
+    assert rows["energy, µJ: chip and host"].count("-") == 1  # of the place that was not asked for
     assert f"{head_cut} (chosen)" in outcome.out
+    assert "Cut as asked for" in " ".join(outcome.out.split())
     assert cli("verify", tmp_path / "lava").code == 0
 
 
-def test_a_profile_without_a_cost_that_is_needed_gives_no_energy(cli, tmp_path, student):
+def test_export_cuts_where_chip_and_host_together_cost_least_and_says_so(cli, tmp_path, student):
+    chosen = {}
+    for host in ("cmos45-fp32+lemaire", "cmos7-fp32"):
+        outcome = cli("export", student, "--target", "lava", "--output", tmp_path, "--host-profile", host)
+        assert outcome.code == 0
+        cut = json.loads((tmp_path / "lava" / "manifest.json").read_text())["head_cut"]
+        energies = {name: float(uj) for name, uj in re.findall(r"(last-\w+) (\S+) µJ", cut["why"])}
+        assert set(energies) == {"last-spike", "last-synapse"}
+        assert cut["chosen"] == min(energies, key=energies.get)
+        assert f"loihi1, host {host}; 16 samples" in cut["why"]
+        assert f"{cut['chosen']} (chosen)" in outcome.out
+        assert "by the energy of chip and host" in " ".join(outcome.out.split())
+        chosen[host] = cut["chosen"]
+    assert set(chosen.values()) == {"last-spike", "last-synapse"}  # where arithmetic of the host costs next to nothing
+
+
+def test_a_host_whose_profile_has_no_cost_of_multiplications_is_refused_before_anything_is_written(cli, tmp_path, student):
     outcome = cli("export", student, "--target", "lava", "--output", tmp_path, "--host-profile", "loihi1")
-    (row,) = (line for line in outcome.out.splitlines() if "energy on the host, nJ" in line)
-    assert [cell.strip() for cell in row.split("│")[2:4]] == ["-", "-"]
+    assert outcome.code == 2
+    assert "profile loihi1: a host computes densely, and it gives no cost_pj.mac" in outcome.err
+    assert not (tmp_path / "lava").exists()
 
 
 def test_a_head_cut_behind_the_last_synapse_needs_a_target_with_a_chip(cli, tmp_path, student):
