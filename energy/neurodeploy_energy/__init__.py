@@ -12,7 +12,7 @@ from neurodeploy_energy.price.contest import Contender, Contest, contest
 from neurodeploy_energy.price.deployment import DeploymentEnergy, deployment, headline
 from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict
 from neurodeploy_energy.price.profiles import Profile
-from neurodeploy_energy.report.report import Report, account, read_report, write_report
+from neurodeploy_energy.report.report import Report, account, account_onnx, read_report, write_report
 
 __all__ = [
     "Comparison",
@@ -25,6 +25,7 @@ __all__ = [
     "Report",
     "Verdict",
     "account",
+    "account_onnx",
     "compare",
     "contest",
     "deployment",

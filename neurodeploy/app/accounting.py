@@ -1,7 +1,8 @@
 """A model's energy report as the toolkit makes it: counted on samples, with its accuracy, its parts and its ReLU twin."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from neurodeploy.app.cutting import CHIP, cut_best
 from neurodeploy.app.model import BATCH as BATCH
-from neurodeploy.app.model import Model, of_bundle
+from neurodeploy.app.model import Model, OnnxFileModule, of_bundle
 from neurodeploy.data import Samples
 from neurodeploy.data.feeding import in_batches
 from neurodeploy.data.samples import as_stored
@@ -19,9 +20,8 @@ from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import chosen, trace
 from neurodeploy.io.errors import UserError
 from neurodeploy.training.evaluation import Accuracy, evaluate
-from neurodeploy_energy import Report, account
+from neurodeploy_energy import Report, account, account_onnx
 from neurodeploy_energy.count.recognition import neurons_of
-from neurodeploy_energy.count.running import Batches
 from neurodeploy_energy.price.account import HOST, Account, compare, with_twin
 from neurodeploy_energy.price.deployment import DeploymentEnergy, deployment
 from neurodeploy_energy.price.profiles import load
@@ -55,10 +55,14 @@ def energy_report(
         UserError: see `neurodeploy_energy.account`.
     """
     if isinstance(samples, Tensor):
-        batches: Batches = samples if model.batch is None else samples.split(model.batch, batch_axis)
+        batches: Tensor | Iterable[Tensor] = samples if model.batch is None else samples.split(model.batch, batch_axis)
     else:
         batches = in_batches(samples, model.batch or BATCH, model.workers)
-    report = account(model.module, batches, name=model.name, profiles=profiles, steps=steps, batch_axis=batch_axis, host=host)
+    if isinstance(model.module, OnnxFileModule):
+        report = account_onnx(model.module.network, batches, name=model.name, profiles=profiles, host=host)
+    else:
+        run = partial(account, model.module, batches, steps=steps, batch_axis=batch_axis)
+        report = run(name=model.name, profiles=profiles, host=host)
     accuracy = None
     if model.test_labels is not None and samples is model.test_samples:
         accuracy = evaluate(model.module, samples, model.test_labels, workers=model.workers).accuracy
@@ -109,7 +113,9 @@ def with_neurons(model: Model, samples: Samples, batch_axis: int = 0) -> Model:
     Nothing in such a module says where its spikes are; its graph does, once that has been compared with the module on some of
     the samples. Any other model, and one that no graph can hold, is answered as it is.
     """
-    known = model.graph is not None or any(neurons_of(module) is not None for module in model.module.modules())
+    known = (
+        model.graph is not None or model.deployed or any(neurons_of(module) is not None for module in model.module.modules())
+    )
     if known or not isinstance(samples, Tensor) or samples.ndim < 2 + batch_axis or not samples.numel():
         return model
     entrance = chosen(model.module, batch_axis=batch_axis, time_axis=None, steps=None)

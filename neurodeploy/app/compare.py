@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from neurodeploy.app.accounting import energy_report
@@ -43,8 +44,9 @@ class Gathering:
         - A run folder has its students, each with all its seeds; its teacher, if it is the students' own definition with ReLU,
           is their dense twin.
         - A checkpoint is one seed of its recipe's network.
-        - A `report.json` is one seed of the model that it names, and one of its baseline.
-        - A torch module, `package.module:name`, is one seed; the choice says on which data.
+        - A `report.json` is one seed of the model that it names, and one of its baseline; the same counts of one name, such as
+          those of a baseline that two reports share, are one seed.
+        - A torch module, `package.module:name`, or an ONNX, NIR or `.net` file is one seed; the choice says on which data.
         - A bundle is one seed, on the choice or on its own sample.
 
         Args:
@@ -57,19 +59,22 @@ class Gathering:
         if len(set(map(Path.resolve, paths))) != len(paths):
             raise UserError(f"{', '.join(map(str, paths))}: one of them occurs twice, each once expected")
         folders = sum(path.is_dir() and not (path / MANIFEST).is_file() for path in paths)
+        alive = {role for path in paths if path.is_dir() for role in _roles(path)}
         for path in paths:
             if (path / MANIFEST).is_file():
                 counted.setdefault(str(path), []).append(self._chosen(str(path)))
             elif path.is_dir():
                 for role, report in self._of_run(path):
                     counted.setdefault(role if folders == 1 else f"{_name(path)}/{role}", []).append(report)
-            elif is_module(str(path)):
+            elif is_module(str(path)) or path.suffix in _FILES:
                 counted.setdefault(str(path), []).append(self._chosen(str(path)))
             elif path.suffix == ".json":
                 if self._choice is not None:
                     raise UserError(f"{path}: a report of what was counted then; leave it out, or --data")
                 for report in self._of_file(path):
-                    counted.setdefault(report.name, []).append(report)
+                    name = report.name if report.name not in alive else f"{report.name} ({path})"
+                    if not any(map(partial(_same_counts, report), counted.get(name, ()))):
+                        counted.setdefault(name, []).append(report)
             else:
                 loaded = checkpoint.load(path)
                 name = loaded.progress.title
@@ -96,7 +101,7 @@ class Gathering:
     def _of_file(self, path: Path) -> list[Account]:
         report = read_report(path)
         both = [report] if report.comparison is None else [report, report.comparison.baseline]
-        return [replace(one, profiles=self._costs, comparison=None) for one in both]
+        return [replace(one, profiles=self._costs, host=load(self._host), comparison=None) for one in both]
 
     def _counted(self, path: Path, loaded: Checkpoint, twin: Account | None = None) -> Account:
         if path not in self._reports and self._choice is not None:
@@ -117,6 +122,18 @@ class Gathering:
         if model.test_samples is None:
             raise UserError(f"{source}: no data of its own; give --data, or --input and --labels")
         return energy_report(model, model.test_samples, self._profiles, host=self._host, twin=twin)
+
+
+_FILES = (".onnx", ".nir", ".net", ".circuit")
+
+
+def _same_counts(one: Account, other: Account) -> bool:
+    return (one.samples, one.steps, one.layers, one.places) == (other.samples, other.steps, other.layers, other.places)
+
+
+def _roles(folder: Path) -> list[str]:
+    """The students of a run folder, which are counted anew."""
+    return [student.name for student in _recipe(folder).student] if (folder / RECIPE).is_file() else []
 
 
 def _recipe(folder: Path) -> Recipe:

@@ -26,6 +26,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.modules import module_named
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
+from neurodeploy_energy.count.onnx_file import OnnxNetwork
 from neurodeploy_exporters.artefact import Artefact, read_artefact
 from neurodeploy_exporters.lava.graphs import Check, check, chip_graph, differing, float_graph
 from neurodeploy_exporters.lava.reading import open_circuit
@@ -65,6 +66,11 @@ class NirChoices:
 def is_nir(source: str | Path) -> bool:
     """Whether a model's place is that of a NIR file."""
     return str(source).endswith(".nir")
+
+
+def is_onnx_file(source: str | Path) -> bool:
+    """Whether a model's place is that of an ONNX file."""
+    return str(source).endswith(".onnx")
 
 
 def is_chip_file(source: str | Path) -> bool:
@@ -345,10 +351,34 @@ def load_model(source: str | Path, nir: NirChoices | None = None, *, module: nn.
         return _of_nir(Path(source), nir or NirChoices())
     if is_chip_file(source):
         return _of_chip_file(Path(source), nir or NirChoices())
+    if is_onnx_file(source):
+        return _of_onnx_file(Path(source))
     if ":" not in source or source.endswith(".safetensors"):
         return of_checkpoint(checkpoint.load(Path(source)))
     module = module_named(source, what="model", anything=True)
     return Model(source, module.eval(), None, "no samples of its own")
+
+
+class OnnxFileModule(nn.Module):
+    """A network without spikes in an ONNX file, run by ONNX Runtime.
+
+    Args:
+        network: of the file.
+    """
+
+    def __init__(self, network: OnnxNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """`[N, …]` → the file's first output."""
+        return self.network.answers(samples)
+
+
+def _of_onnx_file(path: Path) -> Model:
+    said = ("no neurons: ONNX Runtime runs the file as it is",)
+    module = OnnxFileModule(OnnxNetwork(path)).eval()
+    return Model(path.stem, module, None, "no samples of its own", statements=said, deployed=True, host_alone=True)
 
 
 def _of_nir(path: Path, choices: NirChoices) -> Model:

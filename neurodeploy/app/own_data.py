@@ -10,7 +10,17 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from neurodeploy.app.model import Model, NirChoices, as_fed, inputs_for, is_chip_file, is_nir, load_model, of_checkpoint
+from neurodeploy.app.model import (
+    Model,
+    NirChoices,
+    as_fed,
+    inputs_for,
+    is_chip_file,
+    is_nir,
+    is_onnx_file,
+    load_model,
+    of_checkpoint,
+)
 from neurodeploy.data import AnyDataSet, DataSet, DataSetSettings, Normalization, Samples
 from neurodeploy.data.checking import checked_labels
 from neurodeploy.data.samples import Normalized, as_stored, joined, numbers_of
@@ -88,13 +98,13 @@ def is_module(source: str) -> bool:
     """Whether a model's place is the name of a torch module, and no path."""
     return (
         ":" in source
-        and not source.endswith((".safetensors", ".nir", ".net", ".circuit", ".json"))
+        and not source.endswith((".safetensors", ".nir", ".net", ".circuit", ".json", ".onnx"))
         and not Path(source).exists()
     )
 
 
 def _is_checkpoint(source: str) -> bool:
-    return not (Path(source).is_dir() or is_nir(source) or is_chip_file(source) or is_module(source))
+    return not (Path(source).is_dir() or is_nir(source) or is_chip_file(source) or is_onnx_file(source) or is_module(source))
 
 
 def _checkpoint_with(path: Path, choice: DataChoice) -> Model:

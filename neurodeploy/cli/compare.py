@@ -15,8 +15,8 @@ def command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            help="Run folders, checkpoints, bundles, report.json files of `energy` and `run`, or package.module:name with "
-            "--data, or --input and --labels.",
+            help="Run folders, checkpoints, bundles, report.json files of `energy` and `run`, or with --data, or --input and "
+            "--labels: ONNX, NIR and .net files, and package.module:name.",
             show_default=False,
         ),
     ],

@@ -32,7 +32,8 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            help="A checkpoint, bundle, NIR or Loihi .net file, or package.module:name of a torch module or its function.",
+            help="A checkpoint, bundle, ONNX (without spikes), NIR or Loihi .net file, or package.module:name of a torch "
+            "module or its function.",
             show_default=False,
         ),
     ],

@@ -1,4 +1,4 @@
-"""The energy profiles: constants, sources and scope, beside published measurements; or the whole TOML of one, to start a profile of your own from."""
+"""The energy profiles with their sources, beside published measurements; or the TOML of one, to start your own from."""
 
 import json
 from dataclasses import asdict

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neurodeploy_energy.declared import Count, Declared, Positive
+from neurodeploy_energy.declared import Count, Declared, Natural, Positive
 
 
 def exact_sum(values: Iterable[float]) -> float:
@@ -141,6 +141,8 @@ class LayerRow(Declared):
         inputs: values at the input of a synapse layer or a pool, by kind.
         memory: accesses, counted.
         geometry: of a synapse layer.
+        weight_bits, activation_bits: width of the integers that a layer of a quantised network multiplies; 0 where its values
+            are not known to be integers.
     """
 
     name: str
@@ -167,6 +169,8 @@ class LayerRow(Declared):
     inputs: InputKinds = field(default_factory=InputKinds)
     memory: MemoryAccesses = field(default_factory=MemoryAccesses)
     geometry: SynapseGeometry | None = None
+    weight_bits: Natural = 0
+    activation_bits: Natural = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ HOST = "cmos45-fp32+lemaire"
 
 AnyAccount = TypeVar("AnyAccount", bound="Account")
 _NOT_SUMMED = {"name", "kind", "rate", "steps", "note", "drives", "inputs", "memory", "geometry"}
+_NOT_SUMMED |= {"weight_bits", "activation_bits"}
 
 
 @dataclass(frozen=True)

@@ -130,18 +130,29 @@ def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
     memory = addresses = 0.0
     if profile.memory is not None and profile.bits is not None:
         for accesses in accesses_of(row, leaky=leaky):
-            memory += accesses.energy_pj(profile.memory, profile.bits)
+            memory += accesses.energy_pj(profile.memory, *_stored(row, profile))
             addresses += mac * accesses.address_macs + ac * accesses.address_acs
             updates += mac * accesses.macs + ac * accesses.acs
     return LayerEnergy(
         row.name,
         ac * (row.sops + row.adds),
-        0.0 if profile.mac is None else mac * row.macs + ac * row.analog_adds,
+        0.0 if profile.mac is None else _mac_pj(row, profile) * row.macs + ac * row.analog_adds,
         updates,
         (profile.spike or 0.0) * row.spikes,
         memory,
         addresses,
     )
+
+
+def _mac_pj(row: LayerRow, profile: Profile) -> float:
+    """A multiply-accumulate of a layer: of its integers, if it is one of a quantised network."""
+    return profile.mac_pj(row.weight_bits, row.activation_bits) or 0.0
+
+
+def _stored(row: LayerRow, profile: Profile) -> tuple[int, int]:
+    widths = profile.widths(row.weight_bits, row.activation_bits)
+    assert widths is not None
+    return widths
 
 
 def _left_out(rows: Sequence[LayerRow], profile: Profile) -> tuple[tuple[str, ...], tuple[str, ...]]:

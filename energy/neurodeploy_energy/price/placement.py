@@ -73,7 +73,7 @@ class Placement:
         if self.places and self.on_host(row):
             adds += row.adds
         macs = self.host_macs(row)
-        picojoules = (host.mac or 0.0) * macs + (host.ac or 0.0) * adds
+        picojoules = (host.mac_pj(row.weight_bits, row.activation_bits) or 0.0) * macs + (host.ac or 0.0) * adds
         if host.memory is None or host.bits is None or not macs:
             return picojoules
         if row.kind == "neuron":
@@ -83,7 +83,8 @@ class Placement:
             accesses = dense_accesses(row.geometry, macs, row.steps)
         else:
             return picojoules
-        return picojoules + accesses.energy_pj(host.memory, host.bits)
+        widths = host.widths(row.weight_bits, row.activation_bits) or (host.bits, host.bits)
+        return picojoules + accesses.energy_pj(host.memory, *widths)
 
     def lacking(self, rows: Sequence[LayerRow]) -> tuple[str, ...]:
         """What of the host's work has no price: layers whose accesses are not known."""

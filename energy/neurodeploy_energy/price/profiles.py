@@ -40,6 +40,8 @@ class Profile(Declared):
         all_in: `ac` is the energy of a whole chip or system divided by its synaptic events; nothing else may be added to it.
         numbers, bits: format and width of the values that are computed with; "" and None if not stated.
         multiply: the multiplication within `mac`, pJ.
+        integer_multiply, integer_ac: of 8-bit integers in the same process, where `numbers` are floats: for layers that a
+            quantised network computes in integers. The multiplication grows with the product of both widths.
         static_mw: power that flows whether anything is computed or not, mW.
         step_us: duration of one time step, µs; with `static_mw` it gives the static energy of a sample.
         memory: what accesses to memory cost, and how many there are; None: accesses are not in the total.
@@ -63,9 +65,29 @@ class Profile(Declared):
     numbers: Literal["float", "integer", ""] = ""
     bits: Positive | None = None
     multiply: Count | None = None
+    integer_multiply: Count | None = None
+    integer_ac: Count | None = None
     static_mw: Count | None = None
     step_us: Count | None = None
     memory: MemoryModel | None = None
+
+    def mac_pj(self, weight_bits: int = 0, activation_bits: int = 0) -> float | None:
+        """A multiply-accumulate of integers of two widths; of the profile's own numbers where one is 0, or integers have no price.
+
+        A multiplication grows with the product of the widths: those of 8 and 32 bits cost 0.2 and 3.1 pJ (Horowitz 2014).
+        """
+        multiply, add, bits = self.integer_multiply, self.integer_ac, 8
+        if self.numbers == "integer" and self.bits is not None:
+            multiply, add, bits = self.multiply, self.ac, self.bits
+        if not weight_bits or not activation_bits or multiply is None or add is None:
+            return self.mac
+        return multiply * weight_bits * activation_bits / bits**2 + add
+
+    def widths(self, weight_bits: int = 0, activation_bits: int = 0) -> tuple[int, int] | None:
+        """Bits of weights and activations as they lie in memory; None where the profile does not say."""
+        if weight_bits and activation_bits and self.mac_pj(weight_bits, activation_bits) is not self.mac:
+            return weight_bits, activation_bits
+        return None if self.bits is None else (self.bits, self.bits)
 
     @property
     def costs(self) -> dict[str, float]:
@@ -103,7 +125,7 @@ def published_inferences() -> tuple[PublishedInference, ...]:
     return tuple(PublishedInference(**entry) for entry in content["inference"])
 
 
-_COSTS = ("mac", "ac", "multiply", "neuron_update_active", "neuron_update_idle", "spike")
+_COSTS = ("mac", "ac", "multiply", "integer_multiply", "integer_ac", "neuron_update_active", "neuron_update_idle", "spike")
 _PATHS = {f"cost_pj.{name}": name for name in _COSTS} | {"static.power_mw": "static_mw", "static.step_us": "step_us"}
 _PATHS |= {one.name: one.name for one in fields(Profile) if one.name not in ("name", "memory", *_PATHS.values())}
 """Path in a profile's file → field."""

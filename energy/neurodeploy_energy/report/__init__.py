@@ -11,12 +11,13 @@ from neurodeploy_energy.report.formats import (
     layer_table,
 )
 from neurodeploy_energy.report.page import as_page
-from neurodeploy_energy.report.report import Report, account, read_report, write_report
+from neurodeploy_energy.report.report import Report, account, account_onnx, read_report, write_report
 from neurodeploy_energy.report.tables import spike_line
 
 __all__ = [
     "Report",
     "account",
+    "account_onnx",
     "as_csv",
     "as_frame",
     "as_json",

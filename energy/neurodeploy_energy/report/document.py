@@ -238,8 +238,8 @@ def _per_sample(report: Account) -> PerSample | None:
     steps = {name: one.spikes_per_step.tolist() for name, one in report.series.items() if name in neurons}
     columns = (total.spikes_per_sample, total.sops_per_sample, total.macs_per_sample)
     spikes, sops, macs = (column.tolist() for column in columns)
-    on_chip = (None, None) if chip is None else (chip.spikes_per_sample.tolist(), chip.sops_per_sample.tolist())
-    return PerSample(spikes, sops, macs, *on_chip, steps)
+    chip_spikes, chip_sops = (None, None) if chip is None else (chip.spikes_per_sample.tolist(), chip.sops_per_sample.tolist())
+    return PerSample(spikes, sops, macs, chip_spikes, chip_sops, steps)
 
 
 def read_account(path: Path, kind: type[AnyAccount]) -> AnyAccount:
@@ -276,12 +276,24 @@ def _migrated(content: str | bytes) -> str | bytes:
 
 
 def _of_version_2(values: dict[str, Any]) -> dict[str, Any]:
+    """One report of such a file; what is no report is left for the check to refuse."""
+    integers: dict[str, Any]
+    widths: dict[str, Any]
+    integers, widths = {"integer_multiply": None, "integer_ac": None}, {"weight_bits": 0, "activation_bits": 0}
     made = values | {"schema_version": SCHEMA_VERSION, "readout": None, "cut": "", "host_alone": False}
     for field in ("energy", "verdicts"):
         added = {"host_profile": None} if field == "energy" else {"spikes_allowed": None}
         if isinstance(values.get(field), list):
             made[field] = [entry | added if isinstance(entry, dict) else entry for entry in values[field]]
+            for entry in made[field]:
+                if isinstance(entry, dict) and isinstance(entry.get("profile"), dict):
+                    entry["profile"] = integers | entry["profile"]
     made["deployment"] = []
+    if isinstance(values.get("layers"), list):
+        made["layers"] = [widths | row if isinstance(row, dict) else row for row in values["layers"]]
+    for field, missing in (("total", widths), ("host", integers)):
+        if isinstance(values.get(field), dict):
+            made[field] = missing | values[field]
     if isinstance(values.get("per_sample"), dict):
         made["per_sample"] = values["per_sample"] | {"chip_spikes": None, "chip_sops": None}
     for field in ("baseline", "twin"):

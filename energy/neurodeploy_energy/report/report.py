@@ -1,6 +1,6 @@
 """The report: an account of a model that prints itself, and is written in every format that people and programs read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import fill
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from neurodeploy.io.files import write_text
 from neurodeploy_energy.count.layer import LayerRow
+from neurodeploy_energy.count.onnx_file import OnnxNetwork
 from neurodeploy_energy.count.running import Batches, count
 from neurodeploy_energy.price.account import HOST, Account, compare, has_twins, verdicts
 from neurodeploy_energy.price.profiles import Profile, load
@@ -96,6 +97,33 @@ def account(
         name, counted.samples, counted.steps, counted.layers, counted.uncounted, costs, series=counted.series, host=processor
     )
     return report if baseline is None else replace(report, comparison=compare(report, baseline))
+
+
+def account_onnx(
+    network: OnnxNetwork,
+    batches: Tensor | Iterable[Tensor],
+    *,
+    name: str | None = None,
+    profiles: Sequence[str | Path | Profile] = PROFILES,
+    host: str | Path | Profile = HOST,
+) -> Report:
+    """Count a network without spikes in an ONNX file, whoever wrote it; see `OnnxNetwork`.
+
+    Every layer is dense work, of the integers that the file multiplies where it is quantised; zeros are counted too.
+
+    Args:
+        network: of the file.
+        batches: samples `[N, …]`; one tensor is one batch.
+        name: of the model in the report; the file's if None.
+        profiles, host: as in `account`.
+
+    Raises:
+        UserError: there are no samples, they do not fit the file, or it has no layer that can be counted.
+    """
+    costs = tuple(one if isinstance(one, Profile) else load(one) for one in profiles)
+    processor = host if isinstance(host, Profile) else load(host)
+    counted = network.count([batches] if isinstance(batches, Tensor) else batches)
+    return Report(name or network.path.stem, counted.samples, 1, counted.layers, counted.uncounted, costs, host=processor)
 
 
 def read_report(path: str | Path) -> Report:

@@ -18,8 +18,8 @@ from rich.console import Console
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report
 from neurodeploy_energy.count.layer import Series
-from neurodeploy_energy.price.per_sample import energy_per_sample
 from neurodeploy_energy.price.contest import Contender, contest, dominates, interval, mean_draws
+from neurodeploy_energy.price.per_sample import energy_per_sample
 from neurodeploy_energy.price.profiles import load
 from neurodeploy_energy.report import as_json, read_report
 from neurodeploy_energy.report.formats import drawn, table_as_csv
