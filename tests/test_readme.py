@@ -1,5 +1,6 @@
 """The README's Python runs as it is written, and its commands are those of the command line."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -65,6 +66,30 @@ def test_a_network_of_ones_own_is_distilled_deployed_verified_and_accounted_for(
     printed = capsys.readouterr().out
     assert dict(CHECKED.findall(printed)) == {"relu": "0", "relu_2": "0"}
     assert "changes are against Net" in " ".join(printed.split())
+
+
+def test_the_numbers_of_the_demo_are_those_of_its_summary():
+    """`tests/files/energy/demo_summary.json` is the summary that `neurodeploy run digits` wrote."""
+    found = json.loads((Path(__file__).parent / "files" / "energy" / "demo_summary.json").read_text())
+
+    def shown(section, key, digits):
+        return f"{section[key]:,.{digits}f} ± {section[f'{key}_interval']:,.{digits}f}"
+
+    rows = {"teacher": "teacher (ReLU)", "baseline": "baseline (plain LIF)", "student": "distilled student"}
+    for role, name in rows.items():
+        cells = [shown(found[role], "accuracy", 1)]
+        if role != "teacher":
+            cells += [shown(found[role], "spikes_per_sample", 0), shown(found["deployed"], f"{role}_uj", 3)]
+        assert f"| {name} | {' | '.join(cells)} |" in README
+    change, half = (abs(found["deployed"][key]) for key in ("change_percent", "change_percent_interval"))
+    assert f"costs {change:.1f} % ± {half:.1f} % less energy per image" in README
+    assert f"(`{found['deployed']['chip_profile']}`, host `{found['deployed']['host_profile']}`)" in README
+    assert {*found["deployed"]["student_cuts"], *found["deployed"]["baseline_cuts"]} == {"last-synapse"}
+    arithmetic = found["energy"]["other_profiles"]["cmos45-fp32"]
+    assert f"falls from {arithmetic['baseline_uj']:.3f} to {arithmetic['student_uj']:.3f} µJ" in README
+    saved = (found["student"][key] for key in ("spikes_saved_percent", "spikes_saved_percent_interval"))
+    assert "fires {:.0f} % ± {:.0f} % fewer spikes".format(*saved) in " ".join(README.split())
+    assert found["verify"]["onnx_mismatched_spikes"] == found["verify"]["lava_mismatched_spikes"] == 0
 
 
 def test_the_readme_lists_every_command_of_the_command_line():

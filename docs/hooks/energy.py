@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from neurodeploy_energy.price.profiles import Profile, built_in, load_memory_model, memory_model_names, templates
+from neurodeploy_energy.price.profiles import (
+    Profile,
+    built_in,
+    load_memory_model,
+    memory_model_names,
+    published_inferences,
+    templates,
+)
 from neurodeploy_energy.report.tables import CONVENTIONS
 
 _COSTS = ("mac", "ac", "neuron_update_active", "neuron_update_idle", "spike")
@@ -31,6 +38,10 @@ def profiles_table() -> str:
             f"- `+{model.name}`, behind a profile: {model.title.rstrip('.')}. {model.source}. {model.note}"
             for model in map(load_memory_model, memory_model_names())
         ),
+        "",
+        "Inferences that were measured on chips, as published; they price nothing, and estimates can be held against them:",
+        "",
+        *(f"- {one.chip}: {one.uj:g} µJ, {one.task}. {one.source}." for one in published_inferences()),
     ]
     return "\n".join(lines)
 

@@ -47,19 +47,23 @@ def command(
 
 
 def _table(content: dict[str, Any], names: dict[str, str]) -> Table:
-    table = Table("", "test accuracy", "spikes per sample", f"µJ per sample ({content['energy']['profile']}, estimate)")
+    deployed = content["deployed"]
+    pair = f"{deployed['chip_profile']} + {deployed['host_profile']}"
+    table = Table("", "test accuracy", "spikes per sample", f"µJ per sample as deployed ({pair}, estimate)")
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("teacher", _value(content["teacher"], "accuracy", " %"), "", "")
     for role, name in names.items():
         accuracy = _value(content[role], "accuracy", " %")
         spikes = _value(content[role], "spikes_per_sample")
-        table.add_row(name, accuracy, spikes, _value(content["energy"], f"{role}_uj"))
+        table.add_row(name, accuracy, spikes, _value(deployed, f"{role}_uj"))
     return table
 
 
 def _value(section: dict[str, Any], key: str, unit: str = "") -> str:
     half = section[f"{key}_interval"]
+    if section[key] is None:
+        return "no price"
     return f"{_number(section[key], 4)}{unit}" + ("" if half is None else f" ± {_number(half, 2)}")
 
 

@@ -72,7 +72,7 @@ class Profile(Declared):
     memory: MemoryModel | None = None
 
     def mac_pj(self, weight_bits: int = 0, activation_bits: int = 0) -> float | None:
-        """A multiply-accumulate of integers of two widths; of the profile's own numbers where one is 0, or integers have no price.
+        """A multiply-accumulate of integers of two widths; of the profile's numbers where one is 0, or integers have no price.
 
         A multiplication grows with the product of the widths: those of 8 and 32 bits cost 0.2 and 3.1 pJ (Horowitz 2014).
         """

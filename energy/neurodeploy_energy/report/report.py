@@ -13,7 +13,7 @@ from neurodeploy_energy.count.onnx_file import OnnxNetwork
 from neurodeploy_energy.count.running import Batches, count
 from neurodeploy_energy.price.account import HOST, Account, compare, has_twins, verdicts
 from neurodeploy_energy.price.profiles import Profile, load
-from neurodeploy_energy.report.tables import COLUMNS, deployed_line, energies, maybe_microjoule, microjoule
+from neurodeploy_energy.report.tables import COLUMNS, READOUT, deployed_line, energies, maybe_microjoule, microjoule
 
 PROFILES = ("loihi1", "cmos45-fp32", "cmos45-int8")
 _WIDTH, _ROWS, _MENTIONED, _NAME = 80, 10, 4, 20
@@ -241,6 +241,9 @@ def _layer_lines(report: Account) -> list[str]:
     if rest.layers:
         other = sum(per_layer[row.name] for row in rest.layers) if profile else None
         cells.append(_cells(rest.total, f"{len(rest.layers)} other layers", other))
+    readout = report.energy(profile).readout_pj * 1e-6 if profile else 0.0
+    if readout:
+        cells.append([READOUT, *[""] * len(_SHOWN), microjoule(readout)])
     head = ["layer", *(column.heading for column in _SHOWN), f"µJ ({profile})" if 0 < len(profile) <= _NAME else "µJ"]
     foot = _cells(report.total, "total", report.energy(profile).total_uj if profile else None)
     widths = [max(map(len, column)) for column in zip(head, foot, *cells, strict=True)]

@@ -109,6 +109,10 @@ COLUMNS = (
 )
 
 
+READOUT = "read-out neurons"
+"""Line of what a chip's read-out neurons cost, which are no layer of the network."""
+
+
 def energies(report: Account, profile: str) -> dict[str, float]:
     """Layer → estimated µJ per sample."""
     return {layer.name: layer.total * 1e-6 for layer in report.energy(profile).layers}
@@ -119,6 +123,9 @@ def layers(report: Account, profile: str, *, against: bool = True) -> ReportTabl
     per_layer = energies(report, profile)
     baseline = {row.name: row for row in report.comparison.baseline.layers} if report.comparison and against else {}
     rows = [_layer(row, baseline, per_layer[row.name]) for row in report.layers]
+    if report.readout is not None:
+        readout = report.energy(profile).readout_pj
+        rows.append((TableCell(READOUT), *(NOTHING,) * (len(COLUMNS) + bool(baseline)), energy_cell(readout * 1e-6)))
     ours = {row.name for row in report.layers}
     rows += [_baseline_only(row) for row in baseline.values() if row.name not in ours and row.kind == "neuron"]
     total = _layer(report.total, {}, report.energy(profile).total_uj)
