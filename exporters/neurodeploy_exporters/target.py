@@ -508,9 +508,11 @@ def shared_options(targets: Sequence[str], given: Mapping[str, Any]) -> dict[str
 
 
 def option_defaults() -> dict[str, list[Any]]:
-    """Option → the default values that it has in any installed target."""
+    """Option → the default values that it has in any installed target, or had in an earlier version (`formerly`)."""
     values: dict[str, list[Any]] = {}
     for target in usable().values():
         for option, info in target.Options.model_fields.items():
-            values.setdefault(option, []).append(info.default)
+            extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+            former = extra.get("formerly")
+            values.setdefault(option, []).extend([info.default, *(former if isinstance(former, list) else ())])
     return values

@@ -52,7 +52,7 @@ def count(model: nn.Module, batches: Batches, *, steps: int | None, name: str, b
     if steps is not None and steps < 1:
         raise UserError(f"{name}: steps: {steps} found, a number of at least 1 expected")
     counter, samples = Counter(model), 0
-    with _evaluating(model), _eager(model), _attached(counter), torch.no_grad():
+    with evaluating(model), _eager(model), _attached(counter), torch.no_grad():
         for batch in [batches] if isinstance(batches, Tensor) else batches:
             x = _input_of(batch, name)
             counter.begin_batch(x.shape[batch_axis])
@@ -80,7 +80,7 @@ def _input_of(batch: object, name: str) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """The model is in evaluation mode inside, and every module as it was afterwards."""
     was_training = {module: module.training for module in model.modules()}
     model.eval()
@@ -192,7 +192,7 @@ def record(model: nn.Module, sample: Tensor, neurons: Mapping[str, Sequence[int]
     kept: dict[str, list[Tensor]] = {name: [] for name in wanted}
     handles = [layers[name][0].register_forward_hook(_keeper(kept[name], layers[name][1])) for name in wanted]
     try:
-        with _evaluating(model), torch.no_grad():
+        with evaluating(model), torch.no_grad():
             reset_states(model)
             model(sample)
     finally:

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from textwrap import fill
 
+import torch
 from torch import Tensor, nn
 
 from neurodeploy.io.files import write_text
 from neurodeploy_energy.count.layer import LayerRow
 from neurodeploy_energy.count.onnx_file import OnnxNetwork
-from neurodeploy_energy.count.running import Batches, count
+from neurodeploy_energy.count.running import Batches, count, evaluating
+from neurodeploy_energy.count.widths import Widths, integer_widths, quantised_layers
 from neurodeploy_energy.price.account import HOST, Account, compare, has_twins, verdicts
 from neurodeploy_energy.price.profiles import Profile, load
 from neurodeploy_energy.report.tables import COLUMNS, READOUT, deployed_line, energies, maybe_microjoule, microjoule
@@ -92,11 +95,40 @@ def account(
     """
     costs = tuple(one if isinstance(one, Profile) else load(one) for one in profiles)
     processor = host if isinstance(host, Profile) else load(host)
+    widths: Widths = {}
+    if steps is None and quantised_layers(model):
+        first, batches = _peeked(batches)
+        with torch.no_grad(), evaluating(model):
+            widths = integer_widths(model, first)
     counted = count(model, batches, steps=steps, name=name, batch_axis=batch_axis)
+    layers = tuple(_with_widths(row, widths) for row in counted.layers)
     report = Report(
-        name, counted.samples, counted.steps, counted.layers, counted.uncounted, costs, series=counted.series, host=processor
+        name, counted.samples, counted.steps, layers, counted.uncounted, costs, series=counted.series, host=processor
     )
     return report if baseline is None else replace(report, comparison=compare(report, baseline))
+
+
+def _peeked(batches: Batches) -> tuple[Tensor, Batches]:
+    """The first batch, and all of them."""
+    if isinstance(batches, Tensor):
+        return batches, batches
+    rest = iter(batches)
+    first = next(rest, None)
+    if first is None:
+        return torch.empty(0), batches
+    tensor = first if isinstance(first, Tensor) else first[0]
+    return tensor, chain([first], rest) if rest is batches else batches
+
+
+def _with_widths(row: LayerRow, widths: Widths) -> LayerRow:
+    """The row of a quantised layer with the widths that it multiplies."""
+    weights, inputs = widths.get(row.name, (0, 0))
+    if not weights:
+        return row
+    if inputs:
+        return replace(row, weight_bits=weights, activation_bits=inputs)
+    note = f"weights of {weights} bits; its inputs are not known to be integers, so it is priced in a profile's own numbers"
+    return replace(row, note="; ".join(filter(None, (row.note, note))))
 
 
 def account_onnx(

@@ -114,6 +114,7 @@ class LavaOptions(GridOptions):
         default="cheapest",
         description="Spikes leave the chip, or graded values of the last synapse, which it then computes too; cheapest: "
         "what costs chip and host together less estimated energy.",
+        json_schema_extra={"formerly": ["last-spike"]},
     )
 
     @field_validator("quantize", mode="before")
