@@ -115,5 +115,6 @@ def _brevitas_bits(quantiser: Any) -> int:
     if quantiser is None or not getattr(quantiser, "is_quant_enabled", False):
         return 0
     with suppress(Exception):  # a proxy that has seen nothing yet knows no width
-        return int(quantiser.bit_width())
+        width: Any = quantiser.bit_width
+        return int(width())
     return 0

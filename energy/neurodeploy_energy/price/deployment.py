@@ -25,6 +25,8 @@ class DeploymentEnergy:
         left_out: what the profiles give no cost for.
         total_uj: chip and host together, static energy aside; None if operations of synapses have no price.
         graded_values: numbers that leave the chip; see `ReadoutNeurons`.
+        event_driven_uj: `total_uj`, if the host computed only what spikes reach in layers that they enter; what it could be, as
+            no exported file computes so.
     """
 
     chip: Profile
@@ -38,6 +40,7 @@ class DeploymentEnergy:
     left_out: tuple[str, ...]
     total_uj: float | None
     graded_values: float = 0.0
+    event_driven_uj: float | None = None
 
     @property
     def host_uj(self) -> float:
@@ -64,6 +67,7 @@ def deployment(report: Account, chip: Profile, host: Profile) -> DeploymentEnerg
     if not places and chip.mac is not None:
         return None
     found = estimate(report.layers, chip, report.steps, placement)
+    events = exact_sum(placement.event_pj(row, leaky=True) for row in report.layers)
     early = _before_the_chip(report)
     rest = [row.name for row in report.layers if row.name not in early]
     uj = {layer.name: layer.host * 1e-6 for layer in found.layers}
@@ -79,6 +83,7 @@ def deployment(report: Account, chip: Profile, host: Profile) -> DeploymentEnerg
         found.left_out,
         found.total_uj,
         0.0 if placement.readout is None else placement.readout.graded_values,
+        None if found.total_uj is None else found.chip_uj + events * 1e-6,
     )
 
 

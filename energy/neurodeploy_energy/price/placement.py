@@ -10,7 +10,7 @@ from typing import Literal
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy.count.layer import LayerRow, exact_sum
 from neurodeploy_energy.declared import Count, Declared
-from neurodeploy_energy.price.memory import dense_accesses, neuron_accesses
+from neurodeploy_energy.price.memory import dense_accesses, neuron_accesses, spike_accesses
 from neurodeploy_energy.price.profiles import Profile
 
 Place = Literal["encoder", "body", "head"]
@@ -85,6 +85,20 @@ class Placement:
             return picojoules
         widths = host.widths(row.weight_bits, row.activation_bits) or (host.bits, host.bits)
         return picojoules + accesses.energy_pj(host.memory, *widths)
+
+    def event_pj(self, row: LayerRow, *, leaky: bool) -> float:
+        """What a layer would cost a host that computes only what spikes reach, instead of every zero; `host_pj` for any other.
+
+        No exported file computes so: it is what could be saved.
+        """
+        if not self.on_host(row) or not row.sops or self.host.ac is None:
+            return self.host_pj(row, leaky=leaky)
+        picojoules = self.host.ac * (row.sops + row.adds + row.analog_adds)
+        if self.host.memory is None or self.host.bits is None or row.geometry is None:
+            return picojoules
+        accesses = spike_accesses(row.geometry, row.inputs.spikes + row.inputs.graded)
+        addresses = (self.host.mac or 0.0) * accesses.address_macs + self.host.ac * accesses.address_acs
+        return picojoules + accesses.energy_pj(self.host.memory, self.host.bits) + addresses
 
     def lacking(self, rows: Sequence[LayerRow]) -> tuple[str, ...]:
         """What of the host's work has no price: layers whose accesses are not known."""

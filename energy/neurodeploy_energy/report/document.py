@@ -69,6 +69,7 @@ class DeploymentEntry(Declared):
     head_macs: Count
     encoder_uj: Count
     head_uj: Count
+    event_driven_uj: Count | None
     graded_values: Count
     left_out: tuple[str, ...]
 
@@ -221,6 +222,7 @@ def _deployments(report: Account) -> tuple[DeploymentEntry, ...]:
             head_macs=parts.head_macs,
             encoder_uj=parts.encoder_uj,
             head_uj=parts.head_uj,
+            event_driven_uj=parts.event_driven_uj,
             graded_values=parts.graded_values,
             left_out=parts.left_out,
         )

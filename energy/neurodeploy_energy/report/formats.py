@@ -155,11 +155,13 @@ def as_csv(report: Account) -> str:
     """Comma-separated, with a header; a name that a spreadsheet would run as a formula is quoted with an apostrophe."""
     target = io.StringIO()
     columns = {profile.name: energies(report, profile.name) for profile in report.profiles}
-    fields = [*_flat(report.layers[0]), *(f"estimated_uj_{name}" for name in columns)]
+    fields = [*_flat(report.layers[0]), *(f"estimated_uj_{name}" for name in columns), "accuracy_percent"]
+    accuracy = "" if report.answers is None else 100 * report.answers[0] / report.answers[1]
     writer = csv.DictWriter(target, fields, lineterminator="\n")
     writer.writeheader()
     for row in report.layers:
         values = _flat(row) | {f"estimated_uj_{name}": per_layer[row.name] for name, per_layer in columns.items()}
+        values["accuracy_percent"] = accuracy  # of the model, on each of its rows
         writer.writerow({key: _harmless(value) for key, value in values.items()})
     return target.getvalue()
 

@@ -299,6 +299,10 @@ def deployments(report: Account) -> ReportTable | None:
     rows += [_part("head on the host", name, [one.head_uj for one in parts], microjoule)]
     rows += [_part("encoder on the host, MACs", "", [one.encoder_macs for one in parts], number)]
     rows += [_part("head on the host, MACs", "", [one.head_macs for one in parts], number)]
+    events = [one.event_driven_uj for one in parts]
+    if any(one.total_uj != event and event is not None for one, event in zip(parts, events, strict=True)):
+        pair = f"{parts[0].chip.name} + {name}"
+        rows.append(_part("together, were the host event-driven (no file is)", pair, events, maybe_microjoule))
     if any(one.graded_values for one in parts):
         rows.append(_part("graded values that leave the chip", "", [one.graded_values for one in parts], number))
     if all(model.answers for model in both):

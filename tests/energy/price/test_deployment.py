@@ -7,9 +7,9 @@ import pytest
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report, compare
-from neurodeploy_energy.count.layer import SynapseGeometry
+from neurodeploy_energy.count.layer import InputKinds, SynapseGeometry
 from neurodeploy_energy.price.deployment import deployment
-from neurodeploy_energy.price.memory import dense_accesses
+from neurodeploy_energy.price.memory import dense_accesses, spike_accesses
 from neurodeploy_energy.price.placement import ReadoutNeurons
 from neurodeploy_energy.price.profiles import load, parse
 from neurodeploy_energy.report import as_markdown
@@ -122,6 +122,21 @@ def test_with_memory_a_host_reads_and_writes_what_it_computes():
     unknown = deployment(report_of(host=host), load("loihi1"), host)
     assert unknown.total_uj is None
     assert unknown.left_out == ("memory accesses of conv1, classifier on the host, whose shape is not known",)
+
+
+def test_a_host_that_computed_only_what_spikes_reach_is_a_line_of_its_own():
+    moved = report_of(places={**PLACES, "conv2": "head", "act2": "head"})
+    found = deployment(moved, load("loihi1"), load("cmos45-fp32"))
+    saved = 4.6 * (8000 + 200) - 0.9 * (500 + 30)
+    assert found.total_uj - found.event_driven_uj == pytest.approx(1e-6 * saved)
+    assert any("were the host event-driven" in row[0].text for row in deployments(moved).rows)
+    geometry = SynapseGeometry("linear", 10, 20)
+    driven = replace(ROWS[4], geometry=geometry, inputs=InputKinds(spikes=1.5))
+    host = load("cmos45-fp32+lemaire")
+    alone = replace(report_of(host=host, places={"classifier": "head"}), layers=(driven,))
+    accesses = spike_accesses(geometry, 1.5)
+    events = 0.9 * 30 + accesses.energy_pj(host.memory, 32) + 4.6 * accesses.address_macs + 0.9 * accesses.address_acs
+    assert deployment(alone, load("loihi1"), host).event_driven_uj == pytest.approx(1e-6 * events)
 
 
 def test_the_headline_names_both_profiles_the_shares_the_cut_and_the_accuracy():
