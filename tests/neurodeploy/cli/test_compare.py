@@ -3,8 +3,14 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+import torch
 
+from neurodeploy.data import Digits
+from neurodeploy_energy.price.deployment import deployment
+from neurodeploy_energy.price.profiles import load
+from neurodeploy_energy.report import read_report
 from neurodeploy_energy.report.versus import ContestDocument
 
 
@@ -37,7 +43,44 @@ def test_a_report_brings_its_baseline_and_its_accuracy(cli, finished):
     assert [model["name"] for model in answer["models"]] == ["student", "baseline"]
     report = json.loads((finished / "report.json").read_text())
     assert answer["models"][0]["answers"] == [report["answers"]]
-    assert answer["models"][0]["energy"][0]["uj"] == pytest.approx(26e-6 * (report["total"]["sops"] + report["total"]["adds"]))
+    found = read_report(finished / "report.json")
+    expected = deployment(found, load("truenorth"), found.host).total_uj
+    assert answer["models"][0]["energy"][0]["uj"] == pytest.approx(expected)
+
+
+def test_counts_that_two_reports_share_are_one_seed(cli, finished, tmp_path):
+    shutil.copy(finished / "report.json", tmp_path / "again.json")
+    answer = json.loads(cli("compare", finished / "report.json", tmp_path / "again.json", "--json").out)
+    assert [(model["name"], model["seeds"]) for model in answer["models"]] == [("student", 1), ("baseline", 1)]
+
+
+def test_a_network_without_spikes_in_an_onnx_file_is_compared_as_it_is_deployed_on_a_host(cli, finished, tmp_path):
+    torch.manual_seed(0)
+    ann = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).eval()
+    data = Digits().load()
+    np.save(tmp_path / "x.npy", data.test_samples[:20].numpy())
+    np.save(tmp_path / "y.npy", data.test_labels[:20].numpy())
+    torch.onnx.export(
+        ann,
+        (data.test_samples[:1],),
+        tmp_path / "ann.onnx",
+        dynamo=False,
+        dynamic_axes={"input": {0: "n"}},
+        input_names=["input"],
+    )
+    bundle = finished / "seed-0" / "bundles" / "lava"
+    given = ("--input", tmp_path / "x.npy", "--labels", tmp_path / "y.npy")
+    outcome = cli("compare", bundle, tmp_path / "ann.onnx", *given, "--profile", "loihi1", "--json")
+    assert outcome.code == 0, outcome.err
+    spiking, dense = json.loads(outcome.out)["models"]
+    assert dense["answers"][0]["samples"] == 20
+    right = int((ann(data.test_samples[:20]).argmax(1) == data.test_labels[:20]).sum())
+    assert dense["answers"][0]["correct"] == right
+    assert 0 < dense["energy"][0]["uj"] < spiking["energy"][0]["uj"]
+    assert spiking["energy"][0]["interval"]["over"] == "samples"
+    energy = cli("energy", bundle, "--baseline", tmp_path / "ann.onnx", "--profile", "loihi1")
+    assert energy.code == 0, energy.err
+    assert "all on the host" not in energy.err
 
 
 def test_two_runs_are_told_apart_by_their_folders(cli, finished, tmp_path):

@@ -24,7 +24,7 @@ def test_repact_s_work_on_the_host_is_a_line_of_its_own(cli, finished, student, 
     assert json.loads((tmp_path / "report.json").read_text())["energy"][0]["total_uj"] == ours["total_uj"]
 
 
-def test_where_the_host_costs_next_to_nothing_it_has_the_last_synapse(cli, student, tmp_path):
+def test_where_the_host_costs_next_to_nothing_it_has_the_last_synapse(cli, student):
     outcome = cli("energy", student, "--profile", "loihi1", "--host-profile", "cmos7-fp32", "--json")
     (parts,) = json.loads(outcome.out)["deployment"]
     # the last synapse, its ReLU layer's classifier and mean over time run on the host: T times 8·6·9 per position and 8·10
