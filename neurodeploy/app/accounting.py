@@ -128,14 +128,16 @@ def with_neurons(model: Model, samples: Samples, batch_axis: int = 0) -> Model:
     return replace(model, module=GraphModule(fold_scales(graph))) if graph.spiking else model
 
 
-def energy_of(network: nn.Module, samples: Samples, profiles: Sequence[str], *, workers: int = 0) -> dict[str, float]:
+def energy_of(
+    network: nn.Module, samples: Samples, profiles: Sequence[str], *, host: str = HOST, workers: int = 0
+) -> dict[str, float]:
     """Estimated µJ per sample of a network that was just trained, on samples `[N, …]`, under each profile that prices it.
 
     Under a chip's profile a host computes what is on analog values: a ReLU network as a whole.
     """
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     batches = (batch.to(device) for batch in in_batches(samples, BATCH, workers))
-    report = account(network, batches, profiles=profiles)
+    report = account(network, batches, profiles=profiles, host=host)
     energies = {given: report.energy(cost.name).total_uj for given, cost in zip(profiles, report.profiles, strict=True)}
     return {given: uj for given, uj in energies.items() if uj is not None}
 

@@ -50,7 +50,7 @@ def train_recipe(
                 samples, labels = on_device(data.test_samples, fabric.device), data.test_labels.to(fabric.device)
                 evaluation = evaluate(network, samples, labels, workers=data.workers)
                 say(f"{checkpoint_of(root, seed, role)}: test accuracy {evaluation.accuracy}")
-                energy = energy_of(network, samples, recipe.energy.profiles, workers=data.workers)
+                energy = energy_of(network, samples, recipe.energy.profiles, host=recipe.energy.host, workers=data.workers)
                 results = results.with_network(NetworkResult.of(recipe, seed, role, evaluation, energy))
                 write(root / RESULTS, results)
     finally:

@@ -145,7 +145,8 @@ class Results(BaseModel):
         ]
         seeds = len(self.recipe.seeds)
         over = "one seed" if seeds == 1 else f"means over {seeds} seeds with 95 % intervals"
-        note = f"{self.data}; {over}; energy under {self.recipe.energy.profiles[0]}"
+        profile = self.recipe.energy.profiles[0]
+        note = f"{self.data}; {over}; energy under {profile}, of networks as they were trained, before they are deployed"
         return "\n".join([self.recipe.name, "", *lines, "", *wrap(note, 80)])
 
 

@@ -185,7 +185,7 @@ def test_energy_compares_two_checkpoints_and_writes_the_report(cli, tmp_path, st
     assert (tmp_path / "energy" / "report.html").exists()
     document = json.loads(cli("energy", student, "--json").out)
     assert document["samples"] == 500
-    assert [entry["profile"]["name"] for entry in document["energy"]] == ["cmos45-fp32", "cmos45-int8", "loihi1"]
+    assert [entry["profile"]["name"] for entry in document["energy"]] == ["loihi1", "cmos45-fp32", "cmos45-int8"]
 
 
 def test_energy_measures_a_torch_module_of_the_users_own_code(cli, tmp_path, monkeypatch):

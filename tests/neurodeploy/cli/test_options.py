@@ -119,7 +119,8 @@ def test_json_of_an_export_says_what_was_written(cli, tmp_path, student):
     written = json.loads(outcome.out)
     assert [one["target"] for one in written] == ["onnx", "lava"]
     assert written[0]["agreement"]["samples"] == 4
-    assert written[1]["head_cut"]["chosen"] == "last-spike"
+    assert written[1]["head_cut"]["chosen"] == "last-synapse"
+    assert "last-spike" in written[1]["head_cut"]["why"]
 
 
 def test_json_of_a_run_and_a_training_is_their_summary(cli, finished, recipe_file):

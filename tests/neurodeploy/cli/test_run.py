@@ -16,8 +16,25 @@ def test_the_main_job_writes_a_summary_with_means_and_intervals_over_its_seeds(f
     assert set(summary["student"]["spikes_per_sample_by_layer"]) == {"act1", "act2", "act3"}
     assert set(summary["baseline"]["spikes_per_sample_by_layer"]) == {"act1", "act2", "act3", "act4"}
     assert summary["verify"]["onnx_mismatched_spikes"] == summary["verify"]["lava_mismatched_spikes"] == 0
-    assert summary["energy"]["profile"] == "cmos45-fp32"
-    assert set(summary["energy"]["other_profiles"]) == {"cmos45-int8", "loihi1"}
+    assert summary["energy"]["profile"] == "loihi1"
+    assert set(summary["energy"]["other_profiles"]) == {"cmos45-fp32", "cmos45-int8"}
+
+
+def test_the_headline_of_the_job_is_the_energy_of_chip_and_host_as_the_bundle_is_cut(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    deployed = summary["deployed"]
+    assert (deployed["chip_profile"], deployed["host_profile"]) == ("loihi1", "cmos45-fp32+lemaire")
+    for seed, cut in enumerate(deployed["student_cuts"]):
+        manifest = read_bundle(finished / f"seed-{seed}" / "bundles" / "lava").manifest
+        assert manifest.head_cut.chosen == cut
+        assert "500 samples): last-spike" in manifest.head_cut.why
+    for role in ("baseline", "student"):
+        for total, chip, host in zip(*(deployed[f"{role}{part}_uj_per_seed"] for part in ("", "_chip", "_host")), strict=True):
+            assert total == pytest.approx(chip + host)
+        assert summary["energy"][f"{role}_uj"] == deployed[f"{role}_uj"]
+    before, after = (deployed[f"{role}_uj_per_seed"][0] for role in ("baseline", "student"))
+    assert deployed["change_percent_per_seed"][0] == pytest.approx(100 * (after / before - 1))
+    assert "As deployed (loihi1, host cmos45-fp32+lemaire)" in (finished / "report.html").read_text()
 
 
 def test_the_report_counts_the_very_spikes_that_both_bundles_reproduce(finished):
