@@ -89,13 +89,8 @@ def _levels(lowest: Any, highest: Any) -> int:
 def _made_bits(module: nn.Module) -> int:
     """Bits of what a module makes, if it is a quantiser of activations, or ends with one."""
     for one in (module, getattr(module, "activation_post_process", None)):
-        if (
-            one is not None
-            and hasattr(one, "quant_min")
-            and hasattr(one, "fake_quant_enabled")
-            and one.fake_quant_enabled.all()
-        ):
-            return _levels(one.quant_min, one.quant_max)
+        if bits := _fake_bits(one):
+            return bits
     quantiser = getattr(module, "act_quant", None) or getattr(module, "output_quant", None)
     return _brevitas_bits(quantiser)
 
@@ -104,10 +99,16 @@ def _weight_bits(module: nn.Module) -> int:
     """Bits of the weights of a convolution or linear layer, if they go through a quantiser."""
     if not isinstance(getattr(module, "weight", None), Tensor):
         return 0
-    quantiser = getattr(module, "weight_fake_quant", None)
-    if quantiser is not None and hasattr(quantiser, "quant_min") and quantiser.fake_quant_enabled.all():
-        return _levels(quantiser.quant_min, quantiser.quant_max)
+    if bits := _fake_bits(getattr(module, "weight_fake_quant", None)):
+        return bits
     return _brevitas_bits(getattr(module, "weight_quant", None))
+
+
+def _fake_bits(quantiser: Any) -> int:
+    """Bits of one of torch.ao's fake quantisers; 0 for anything else, and for one that is switched off."""
+    if not hasattr(quantiser, "quant_min") or not hasattr(quantiser, "fake_quant_enabled"):
+        return 0
+    return _levels(quantiser.quant_min, quantiser.quant_max) if quantiser.fake_quant_enabled.all() else 0
 
 
 def _brevitas_bits(quantiser: Any) -> int:
