@@ -119,9 +119,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The theme's notice that its own successor is another program is of no use to a reader of this log.
+# The theme's notice that its own successor is another program is of no use to a reader of this log. Not --quiet: mkdocs then counts
+# no warnings, and --strict has nothing to abort for.
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m checks.links site
 
 links: docs

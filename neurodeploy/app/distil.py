@@ -140,8 +140,19 @@ def distill(
             their weights. None: a response term, if there is a teacher.
             Cross-entropy with weight 1 is added if none of them reads the labels; `CrossEntropy(weight=0)` says that none
             shall.
-        batch_size, optimizer, learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor, warmup_epochs,
-            accumulate, average, patience: as in recipes (see `neurodeploy.recipe.sections.TrainingSettings`).
+        batch_size: samples per batch; this and the next eleven are as in recipes, see
+            `neurodeploy.recipe.sections.TrainingSettings`.
+        optimizer: "sgd", "adam" or "adamw".
+        learning_rate: at the start of the schedule, after the warm-up.
+        momentum: of SGD.
+        weight_decay: of the optimiser.
+        schedule: "cosine" to zero, "step" or "constant".
+        step_epochs: between two steps of the schedule "step".
+        step_factor: of the learning rate at each of these steps.
+        warmup_epochs: with a learning rate that rises linearly from zero.
+        accumulate: pieces in which a batch is computed, one after another, to save memory.
+        average: decay of a moving average of the weights, which is then the result.
+        patience: epochs without a better validation before training stops early.
         validation: number of training samples held out, for `patience`.
         augmentation: of the training samples, such as `neurodeploy.augmentation.Crop(padding=1)`.
         known_teacher: ask the teacher once for its logits and features of the whole training set.
