@@ -6,11 +6,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from pydantic import BaseModel, TypeAdapter
 from torch import Tensor, nn
@@ -42,6 +41,9 @@ from neurodeploy.training.plan import Plan
 from neurodeploy.training.stopping import split
 from neurodeploy.training.teacher import frozen
 from neurodeploy.training.twins import stored_twin, traced_teacher
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Values: TypeAlias = Tensor | NDArray[Any]
 Data: TypeAlias = DataSet | DataSetSettings | Dataset[Any] | DataLoader[Any] | tuple[Values, Values]
@@ -328,7 +330,7 @@ class _Distillation:
 
     @contextmanager
     def placed(
-        self, fabric: Fabric, data: DataSet, names: Sequence[Names], *, exactly: bool
+        self, fabric: "Fabric", data: DataSet, names: Sequence[Names], *, exactly: bool
     ) -> Iterator[tuple[Observed, Observed | None]]:
         """Student and teacher on the device, answering as terms need it, checked; afterwards where they were.
 
@@ -443,7 +445,7 @@ def _source(student: nn.Module, source: str | None) -> str | None:
     return source
 
 
-def _agree(student: nn.Module, fabric: Fabric) -> None:
+def _agree(student: nn.Module, fabric: "Fabric") -> None:
     """Every process ends with the weights that are in the checkpoint; statistics of batch norm differ by their shares."""
     if fabric.world_size > 1:
         for tensor in student.state_dict().values():
