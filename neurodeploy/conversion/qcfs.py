@@ -55,8 +55,8 @@ class Qcfs(nn.Module):
 class QcfsNetwork(TracedNetwork):
     """A ReLU network with QCFS activations in place of its ReLUs; everything else, and every weight, is as in it.
 
-    It trains like any network (`neurodeploy.distill`), and `neurodeploy.spiking` makes its spiking twin: with its thresholds, and
-    half of one added over the T steps.
+    It trains like any network (`neurodeploy.distill`), and `neurodeploy.spiking` makes its spiking twin: with its thresholds,
+    and half of one added over the T steps.
 
     Args:
         graph: of the ReLU network, batch norm folded.

@@ -54,7 +54,7 @@ def test_a_threshold_of_each_channel_meets_its_channel():
     assert layer(torch.full((1, 1, 3, 2, 2), 9.0))[0, 0, :, 0, 0].tolist() == pytest.approx([1, 2, 4])
 
 
-@pytest.mark.parametrize("network, samples", [(dense(), VECTORS), (convolutional(), IMAGES)])
+@pytest.mark.parametrize(("network", "samples"), [(dense(), VECTORS), (convolutional(), IMAGES)])
 def test_with_many_levels_it_answers_what_the_relu_network_answers(network, samples):
     quantized = nd.qcfs(network, samples, levels=4096, percentile=100)
     torch.testing.assert_close(quantized(samples).logits, network(samples), atol=2e-3, rtol=0)
@@ -117,7 +117,7 @@ def test_what_it_cannot_be_is_refused():
         silent[2].bias.fill_(-1e3)
     with pytest.raises(UserError, match="layer 3: none of 60 calibration samples drives it above 0"):
         nd.qcfs(silent, VECTORS)
-    with pytest.raises(UserError, match='"levels" found, but the network has no QCFS activations; see neurodeploy.qcfs'):
+    with pytest.raises(UserError, match=r'"levels" found, but the network has no QCFS activations; see neurodeploy\.qcfs'):
         nd.spiking(dense(), VECTORS, method=Method("levels"))
     with pytest.raises(UserError, match="no ReLU found"):
         nd.qcfs(nn.Sequential(nn.Linear(6, 3)), VECTORS)
