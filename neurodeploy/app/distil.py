@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader, Dataset
 from neurodeploy.app.model import Model, load_model
 from neurodeploy.app.progress import training_bar
 from neurodeploy.augmentation import AnyAugmentation
-from neurodeploy.conversion import SpikingTwin
 from neurodeploy.data import DataSet, DataSetSettings, as_data_set
 from neurodeploy.data.samples import chosen, on_device
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy, LossTerm, Response
@@ -40,7 +39,7 @@ from neurodeploy.training.parallel import fabric_on, leave
 from neurodeploy.training.plan import Plan
 from neurodeploy.training.stopping import split
 from neurodeploy.training.teacher import frozen
-from neurodeploy.training.twins import stored_twin, traced_teacher
+from neurodeploy.training.twins import Derived, stored_twin, traced_teacher
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -346,7 +345,7 @@ class _Distillation:
                 if self.teacher is not None:
                     stack.enter_context(frozen(self.teacher))
                     seen = observed(self.teacher.to(fabric.device), x, what="teacher", names=names[1])
-                    if self._compares_taps and isinstance(self.student, SpikingTwin) and not names[1].layers:
+                    if self._compares_taps and isinstance(self.student, Derived) and not names[1].layers:
                         with seen as master:
                             classes = master.classes
                         master = traced_teacher(self.teacher, x, classes=classes)
@@ -364,7 +363,7 @@ class _Distillation:
     def header(self, data: DataSet, settings: Any, *, source: str | None, teacher: AnyTeacher | None) -> ModuleProgress:
         """What the checkpoint says of itself."""
         named = isinstance(teacher, str | Path)
-        twin = stored_twin(self.student)[0] if isinstance(self.student, SpikingTwin) else None
+        twin = stored_twin(self.student)[0] if isinstance(self.student, Derived) else None
         return ModuleProgress(
             seed=self.seed,
             epoch=0,
@@ -396,7 +395,7 @@ class _Distillation:
             augmentation=self.augmentation,
             teacher=teacher,
             ask_once=self.known_teacher,
-            held=stored_twin(student)[1] if isinstance(student, SpikingTwin) else {},
+            held=stored_twin(student)[1] if isinstance(student, Derived) else {},
         )
 
 
@@ -434,9 +433,11 @@ def _source(student: nn.Module, source: str | None) -> str | None:
     Raises:
         UserError: the one that is given makes another.
     """
-    if isinstance(student, SpikingTwin):
+    if isinstance(student, Derived):
         if source is not None:
-            raise UserError("source: a spiking twin's checkpoint holds its graph, and needs no code; leave source out")
+            raise UserError(
+                f"source: the checkpoint of a {type(student).__name__} holds its graph, and needs no code; leave source out"
+            )
         return None
     if source is None:
         return reference_of(student)
