@@ -90,7 +90,7 @@ def test_other_readers_see_the_same_spikes_by_euler_steps(small_named, spiking, 
     for layer in graph.spiking:
         assert 0 < expected[layer].mean() < 1
         assert np.array_equal(expected[layer], found[layer])
-    np.testing.assert_allclose(found["logits"], expected["logits"], atol=1e-5)
+    np.testing.assert_allclose(found["output"], expected["logits"], atol=1e-5)
 
 
 def test_the_grid_of_the_weights_is_told(small_named, spiking, tmp_path):
