@@ -1,8 +1,8 @@
 """In which of its equal forms a network is written: NIR leaves several, and each reader understands some of them.
 
 `τ v̇ = −v + R I` with the threshold θ is the same neuron as with R = 1 and the threshold θ dt/τ, in another unit of the
-potential. Most readers add their input to the potential as it is, whatever R says, and so need R = τ/dt; Norse takes R for 1. An
-average is a pool or a convolution with equal weights; "above a half" is a threshold, or a neuron that forgets at once.
+potential. Most readers add their input to the potential as it is, whatever R says, and so need R = τ/dt; Norse takes R for 1.
+An average is a pool or a convolution with equal weights; "above a half" is a threshold, or a neuron that forgets at once.
 """
 
 from dataclasses import dataclass

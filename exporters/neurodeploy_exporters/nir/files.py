@@ -15,11 +15,12 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.hdf5 import LocatedError, printable
 from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.nir.content import Content, Primitive, Value, load, store, unequal
-from neurodeploy_exporters.nir.conventions import Convention, Reset, chosen, recognised
+from neurodeploy_exporters.nir.conventions import Convention, Reset, chosen
 from neurodeploy_exporters.nir.dialects import FIRST, Dialect, dialect_named
 from neurodeploy_exporters.nir.flattening import flat
 from neurodeploy_exporters.nir.importing import imported
 from neurodeploy_exporters.nir.primitives import OPERATIONS, Context, output
+from neurodeploy_exporters.nir.recognition import recognised
 from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, constant_key, delays_key, member, parsed, rebuilt
 
 
@@ -65,7 +66,7 @@ def content_of(
     chosen_dialect = dialect if isinstance(dialect, Dialect) else dialect_named(dialect)
     dt = chosen_dialect.dt if dt is None else dt
     if not 0 < dt < float("inf"):
-        raise UserError(f"dt: {dt} found, a positive number expected")
+        raise UserError(f"dt: {dt} found, a positive number of seconds, or steps, expected")
     currents = _currents(graph)
     merged = {graph[neuron].inputs[0] for neuron in currents}
     context = Context(graph, dt, chosen_dialect, currents, _binary(graph))
@@ -214,12 +215,15 @@ class Reading:
         convention: under which its equations were stepped; None for a file of ours, which tells its updates.
         statements: what was recognised and assumed, a sentence each.
         outputs: spiking layers with an Output of their own.
+        warnings: those of the assumptions on which spikes depend and that neither the file nor the caller made, each with how
+            to make it.
     """
 
     graph: Graph
     convention: Convention | None
     statements: tuple[str, ...]
     outputs: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read(
@@ -249,7 +253,8 @@ def read_with_conventions(
 
     Args:
         path: of the file.
-        convention: how its equations are stepped, by its name in `CONVENTIONS` or as it is; recognised by its numbers if None.
+        convention: how its equations are stepped, by its name in `CONVENTIONS`, with settings (`conventions.SETTINGS`) such as
+            "sinabs:norm_input=false,min_v_mem=-1", or as it is; recognised by its numbers if None.
         dt: one time step in the unit of its time constants, instead of the convention's.
         reset: "hard" or "soft", instead of the convention's: NIR knows the hard one alone, frameworks mean either.
         input_shape: of a sample, where the file does not tell it.
@@ -258,20 +263,34 @@ def read_with_conventions(
         UserError: the file is damaged, recurrent, or holds what has no form in a graph; one line, which names file and node.
     """
     try:
-        content = load(path)
-        ours, asked = content.metadata.get(KEY), (convention, dt, reset, input_shape)
-        if isinstance(ours, str) and asked == (None,) * len(asked):
-            return _ours(content, ours, path)
-        network = flat(content, path)
-        nodes = list(network.nodes.values())
-        name, look = (convention, "convention as asked for") if convention is not None else recognised(nodes)
-        stepping = chosen(name, dt=dt, reset=reset)
-        graph, notes = imported(network, stepping, path, shape=input_shape)
+        return understood(load(path), path, convention=convention, dt=dt, reset=reset, input_shape=input_shape)
     except UserError as error:
         raise LocatedError(str(error)) from None  # with what it quotes made printable
-    statements = [f"convention {stepping.name}: {look}", *stepping.statements({node.kind for node in nodes})]
+
+
+def understood(
+    content: Content,
+    path: Path,
+    *,
+    convention: str | Convention | None = None,
+    dt: float | None = None,
+    reset: Reset | None = None,
+    input_shape: Shape | None = None,
+) -> Reading:
+    """What `read_with_conventions` makes of a file that was loaded already; its messages may quote what no terminal bears."""
+    ours, asked = content.metadata.get(KEY), (convention, dt, reset, input_shape)
+    if isinstance(ours, str) and asked == (None,) * len(asked):
+        return _ours(content, ours, path)
+    network = flat(content, path)
+    nodes = list(network.nodes.values())
+    name, look = (convention, "convention as asked for") if convention is not None else recognised(nodes)
+    stepping = chosen(name, dt=dt, reset=reset)
+    graph, notes = imported(network, stepping, path, shape=input_shape)
+    kinds = {node.kind for node in nodes}
+    statements = [f"convention {stepping.name}: {look}", *stepping.statements(kinds)]
     statements += [*network.notes, *notes, "answer: the mean of the output over time"]
-    return Reading(graph, stepping, tuple(map(printable, statements)))
+    warnings = stepping.warnings(kinds, known=convention is not None)
+    return Reading(graph, stepping, tuple(map(printable, statements)), warnings=tuple(map(printable, warnings)))
 
 
 def _ours(content: Content, metadata: str, path: Path) -> Reading:

@@ -146,7 +146,11 @@ class NirTarget(GridTarget):
             sample=sample.entry(allowed, atol),
             module=subject.compared(sample),
             **self.inputs(subject, deployed, options),
-            notes=(*rewritten, *_notes(deployed, reason, subject.encoding, differing, DIALECTS[options.nir_dialect])),
+            notes=(
+                *subject.assumed,
+                *rewritten,
+                *_notes(deployed, reason, subject.encoding, differing, DIALECTS[options.nir_dialect]),
+            ),
         )
         writers = {f"{key}.nir": partial(store, content) for key, content in contents.items()}
         writers |= {f"{key}.onnx": partial(save, model) for key, model in host.items()}
