@@ -73,6 +73,7 @@ class Subject:
         host_normalization: mean and std of each channel, by which a host normalises samples before it makes inputs of them.
         tuned: what `Tuning.result` gave, where the network was fine-tuned for the target.
         module: what the module that the graph was traced from answers to `sample_inputs`, where it is at hand.
+        assumed: what was assumed of the file that the graph was read from, a sentence each, for the manifest's notes.
     """
 
     graph: Graph
@@ -85,6 +86,7 @@ class Subject:
     host_normalization: HostNormalization | None = None
     tuned: Any = None
     module: ModuleAnswers | None = None
+    assumed: tuple[str, ...] = ()
 
     def standard(self, made: Standardized) -> tuple["Subject", tuple[str, ...]]:
         """The subject with its cells as standard neurons, and a sentence on the spikes in which these round otherwise.

@@ -187,6 +187,7 @@ class Model:
         test_labels: of `test_samples`.
         places: layer name → part of the deployed network; empty for a torch module, and for one that cannot be cut.
         statements: what was assumed of a NIR file, or what fires a bundle's spikes, a sentence each.
+        warnings: those of the assumptions that nobody made and on which spikes depend.
         graph: batch norm folded; None for a torch module that was not deployed, and for a ReLU network.
         steps: how often a NIR file's network is fed a static sample; None if samples are sequences.
         batch: samples to run at a time, at most; None for all that are given.
@@ -209,6 +210,7 @@ class Model:
     test_labels: Tensor | None = None
     places: dict[str, Place] = field(default_factory=dict)
     statements: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     graph: Graph | None = None
     steps: int | None = None
     batch: int | None = BATCH
@@ -277,6 +279,7 @@ class Model:
             name=self.title or self.name,
             calibration=rest if len(parts[1]) else None,
             module=self._answered(parts[0]),
+            assumed=tuple(f"Assumed of the NIR file: {text}." for text in self.warnings),
         )
 
     def _answered(self, samples: Tensor) -> ModuleAnswers | None:
@@ -291,11 +294,15 @@ class Model:
         spikes = {name: run.values[name].cpu().numpy() for name in self.graph.spiking if name in run.values}
         return ModuleAnswers(spikes, run.answer.detach().cpu().numpy().reshape(len(samples), -1))
 
+    @property
+    def _said(self) -> tuple[str, ...]:
+        return (*self.statements, *(f"warning: {text}" for text in self.warnings))
+
     def __str__(self) -> str:
         lines = wrap(f"{self.name}: {self.data}", 80)
         if self.graph is not None:
             lines += ["", *_layer_lines(self.graph, self.places)]
-        return "\n".join([*lines, *(line for text in self.statements for line in wrap(text, 80))])
+        return "\n".join([*lines, *(line for text in self._said for line in wrap(text, 80))])
 
     def __repr__(self) -> str:
         return f"<Model {self.name}; print it for its layers>"
@@ -357,6 +364,7 @@ def _of_nir(path: Path, choices: NirChoices) -> Model:
         "no samples of its own",
         places=_places(graph),
         statements=reading.statements,
+        warnings=reading.warnings,
         graph=graph,
         steps=choices.steps,
     )
@@ -385,7 +393,7 @@ def lost_in_floats(model: Model, inputs: NDArray[np.float32]) -> str:
 def _of_chip_file(path: Path, choices: NirChoices) -> Model:
     """A network for Loihi: it runs in the chip's integers, and has a form in floats where one can be exported."""
     if (choices.convention, choices.dt, choices.reset) != (None, None, None):
-        raise UserError(f"{path}: a file for Loihi, whose integers say how it runs; leave out --convention, --dt and --reset")
+        raise UserError(f"{path}: a file for Loihi, whose integers say how it runs; leave out --written-by, --dt and --reset")
     circuit = open_circuit(path, input_shape=choices.input_shape)
     try:
         chip = chip_graph(circuit)

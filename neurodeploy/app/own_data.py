@@ -73,7 +73,7 @@ def model_with(
     if _is_checkpoint(source):
         return _checkpoint_with(Path(source), choice)
     model = load_model(source, nir)
-    for statement in model.statements:
+    for statement in (*model.statements, *(f"warning: {text}" for text in model.warnings)):
         say(f"{source}: {statement}")
     if choice.data is not None:
         model = _with_data(model, data_named(choice.data), choice)

@@ -87,7 +87,7 @@ def command(
     if measure and subject.deployed:
         raise UserError(f"{model}: --measure: a bundle's spikes are replayed here; measure its checkpoint instead")
     other = None if baseline is None else load_model(baseline, choices)
-    for statement in () if other is None else other.statements:
+    for statement in () if other is None else (*other.statements, *(f"warning: {text}" for text in other.warnings)):
         err.print(f"{baseline}: {statement}")
     x = subject.test_samples
     if x is None:
@@ -107,7 +107,9 @@ def command(
         facts |= {"Spikes": subject.statements[0]} if subject.deployed else {}
         spiking = any(row.kind == "neuron" for row in report.layers)
         spikes = energy.record(subject.module, x[:1]) if spiking else None
-        paths = energy.write_report(report, output, title=f"Energy of {report.name}", facts=facts, spikes=spikes)
+        assumed = [f"Assumed of the NIR file: {text}." for text in subject.warnings]
+        title = f"Energy of {report.name}"
+        paths = energy.write_report(report, output, title=title, facts=facts, notices=assumed, spikes=spikes)
     if as_json:
         typer.echo(document(report), nl=False)
         return

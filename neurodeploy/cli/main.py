@@ -15,6 +15,7 @@ from neurodeploy.cli import (
     export,
     map,
     new,
+    nir,
     profiles,
     recipes,
     run,
@@ -53,7 +54,23 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for _module in (run, train, evaluate, export, verify, simulate, map, energy, compare, sweep, new, profiles, recipes, doctor):
+for _module in (
+    run,
+    train,
+    evaluate,
+    export,
+    verify,
+    simulate,
+    map,
+    energy,
+    compare,
+    sweep,
+    nir,
+    new,
+    profiles,
+    recipes,
+    doctor,
+):
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name, help=_module.__doc__, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
 

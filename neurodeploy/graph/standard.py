@@ -83,7 +83,8 @@ def _replaced(node: ops.Updated, shape: Shape, *, arrays: bool) -> list[Node]:
     return _LeakyReplacement(node, shape).nodes()
 
 
-def _program(reset: Reset | None) -> Update:
+def leaky_update(reset: Reset | None) -> Update:
+    """Of standard neurons whose decays and thresholds are the arrays 0 and 1; None: of a filter, which has decays alone."""
     step = Program()
     h = step("add", step("mul", ("array", 0), ("state", 0)), ("input", 0))
     if reset is None:
@@ -116,9 +117,9 @@ def leaky(node: ops.Updated) -> Leaky | None:
     if node.recurrent is not None or len(node.inputs) != 1:
         return None
     if isinstance(node, ops.MembraneNode):
-        return Leaky(node.arrays[0], None, "none") if node.update == _program(None) else None
+        return Leaky(node.arrays[0], None, "none") if node.update == leaky_update(None) else None
     for reset in RESETS:
-        if node.update == _program(reset):
+        if node.update == leaky_update(reset):
             return Leaky(node.arrays[0], node.arrays[1], reset)
     return None
 
@@ -260,7 +261,7 @@ class _LeakyReplacement(_Replacement):
         current = self._current(form, channels, self._channels(bias / unit))
         level = self._each(above / unit)
         level = level if form.strict else np.nextafter(level, np.float32(0))
-        arrays, update = (self._each(form.decay), level), _program(form.reset)
+        arrays, update = (self._each(form.decay), level), leaky_update(form.reset)
         self._check_decays(arrays[0])
         self.made.append(ops.CellNode(name=self.node.name, inputs=(current,), update=update, arrays=arrays))
         return self.made
@@ -268,7 +269,7 @@ class _LeakyReplacement(_Replacement):
     def _filter(self, name: str, current: str, decay: Constant) -> Node:
         each = self._each(decay)
         self._check_decays(each)
-        return ops.MembraneNode(name=name, inputs=(current,), update=_program(None), arrays=(each,))
+        return ops.MembraneNode(name=name, inputs=(current,), update=leaky_update(None), arrays=(each,))
 
     def _each(self, value: Constant) -> ops.Weights:
         """One number per neuron."""

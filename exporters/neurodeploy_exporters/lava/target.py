@@ -204,7 +204,7 @@ class LavaTarget(GridTarget):
             piece_of(body.graph, part, kind, graded) if part.name == "body" else piece_of(body.graph, part, "onnx")
             for part in parts.parts
         ]
-        encoding = () if subject.encoding is None else (subject.encoding,)
+        known = (*subject.assumed, *(() if subject.encoding is None else (subject.encoding,)))
         manifest = Manifest(
             **described,
             steps=steps,
@@ -216,7 +216,7 @@ class LavaTarget(GridTarget):
             head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, options.head_cut),
             module=subject.compared(sample),
             **self.inputs(subject, graph, options),
-            notes=(*encoding, *rewritten, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
+            notes=(*known, *rewritten, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
         )
         writers: dict[str, Callable[[Path], None]] = {f"{name}.onnx": partial(save, model) for name, model in host.items()}
         return write_bundle(folder, manifest, writers | {f"body.{kind}": partial(_write_body, body)}, sample)

@@ -44,16 +44,19 @@ class Structure(BaseModel):
     """The metadata.
 
     Attributes:
+        version: 1 had terminals named after their tensors, and one dialect; 2 says which.
         created_by: toolkit and version.
-        dt: seconds of one time step.
+        dialect: that the NIR nodes are written in; a name of `dialects.DIALECTS`.
+        dt: one time step in the unit of the time constants.
         outputs: tensors that leave, beside the graph's own output.
         exponents: layer → k, of those whose weights are 8-bit integers times 2⁻ᵏ.
         members: the graph's nodes, in order.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    version: int = Field(default=1, ge=1, le=1)
+    version: int = Field(default=1, ge=1, le=2)
     created_by: str
+    dialect: str = "nir"
     dt: float = Field(gt=0, allow_inf_nan=False)
     outputs: tuple[str, ...] = ()
     exponents: dict[str, int] = Field(default_factory=dict)

@@ -176,7 +176,7 @@ class OnnxTarget(GridTarget):
             agreement=agreement,
             module=subject.compared(sample),
             **self.inputs(subject, deployed, options),
-            notes=_notes(graph, quantize, agreement, subject.encoding),
+            notes=(*subject.assumed, *_notes(graph, quantize, agreement, subject.encoding)),
         )
         return write_bundle(folder, manifest, {f"{key}.onnx": partial(save, model) for key, model in models.items()}, sample)
 

@@ -167,7 +167,7 @@ def test_the_energy_of_a_net_file_is_counted_from_its_spikes(path):
 def test_conventions_of_nir_files_are_refused_for_a_net_file(path):
     result = CliRunner().invoke(app, ["energy", str(path), "--input", str(path.parent / "x.npy"), "--dt", "1"])
     assert result.exit_code != 0
-    assert "leave out --convention, --dt and --reset" in str(result.exception)
+    assert "leave out --written-by, --dt and --reset" in str(result.exception)
 
 
 def test_a_net_file_is_verified_by_the_chips_ranges_and_two_simulations(path):

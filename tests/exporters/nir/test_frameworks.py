@@ -9,9 +9,22 @@ from neurodeploy_exporters.nir import CONVENTIONS, read_with_conventions
 
 EQUAL = {
     "spikingjelly": ("lif", "lif-undecayed", "lif-reset", "plif", "if", "cuba", "residual", "conv"),
-    "snntorch": ("lif", "cuba", "conv"),
+    "snntorch": ("lif-subtract-late",),
     "norse": ("lif", "lif-deep", "cuba", "if", "li"),
-    "sinabs": ("lif", "if", "li", "conv"),
+    "sinabs": ("li",),
+}
+TOLD = {
+    "snntorch-lif": ("snntorch:reset_mechanism=zero", 0.13),
+    "snntorch-conv": ("snntorch:reset_mechanism=zero", 0.17),
+    "snntorch-cuba": ("snntorch:reset_mechanism=zero,reset_delay=false", 0.07),
+    "snntorch-cuba-late": ("snntorch:reset_mechanism=zero", 0.32),
+    "snntorch-lif-subtract": ("snntorch:reset_delay=False", 0.06),
+    "sinabs-lif": ("sinabs:norm_input=false,spike_fn=SingleSpike", 0.40),
+    "sinabs-if": ("sinabs:spike_fn=singlespike", 0.01),
+    "sinabs-conv": ("sinabs:norm_input=false,spike_fn=SingleSpike", 0.44),
+    "sinabs-lif-zero": ("sinabs:norm_input=false,spike_fn=SingleSpike,reset_fn=MembraneReset", 0.20),
+    "sinabs-lif-multi": ("sinabs:norm_input=false", 0.19),
+    "sinabs-lif-normalised": ("sinabs:norm_input=true,spike_fn=SingleSpike", 0.0),
 }
 
 
@@ -37,38 +50,50 @@ def test_a_file_is_recognised_and_every_spike_is_the_frameworks(theirs, name):
         np.testing.assert_allclose(found, outputs, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", TOLD)
+def test_what_a_file_does_not_carry_is_warned_about_and_can_be_said(theirs, name):
+    """Settings bear the names that the framework's own constructors have; with them every spike is the framework's."""
+    path, inputs, outputs = theirs(name)
+    told, without = TOLD[name]
+    framework, _, settings = told.partition(":")
+
+    def differing(reading):
+        return (interpreter.run(reading.graph, inputs)[last(reading.graph)] != outputs).mean()
+
+    said, guessed = read_with_conventions(path, convention=told), read_with_conventions(path)
+    assert differing(said) == 0
+    assert differing(guessed) == pytest.approx(without, abs=0.01)
+    assert guessed.warnings[0].startswith(f"its numbers look like those that {framework} writes, which is a guess")
+    for setting in settings.split(","):
+        key = setting.partition("=")[0]
+        assert key in guessed.warnings[1]
+        assert not any(key in warning for warning in said.warnings)
+
+
+def test_one_spike_per_step_at_most_or_several(theirs):
+    path, _, outputs = theirs("sinabs-lif-multi")
+    assert outputs.max() == 2
+    for spike_fn, largest in (("MultiSpike", None), ("SingleSpike", 1)):
+        (cell,) = read_with_conventions(path, convention=f"sinabs:spike_fn={spike_fn}").graph.of(ops.CellNode)
+        assert cell.largest == largest
+
+
 @pytest.mark.parametrize(
-    ("name", "options", "without"),
+    ("told", "message"),
     [
-        ("sinabs-lif-zero", {"reset": "hard"}, 0.10),
-        ("sinabs-lif-normalised", {"convention": "sinabs-normalised"}, 0.14),
+        ("brian", r"convention 'brian': not known; there are: nir, spikingjelly, snntorch, norse, sinabs, spyx"),
+        (
+            "sinabs:floor=1",
+            r"convention sinabs: setting 'floor': not known; there are: norm_input, spike_fn, min_v_mem, reset_fn",
+        ),
+        ("sinabs:min_v_mem=low", r"min_v_mem=low: none or a number expected"),
+        ("snntorch:reset_delay=1", r"reset_delay=1: true or false expected"),
+        ("nir:dt=1", r"convention nir: setting 'dt': not known; it has none"),
     ],
 )
-def test_what_a_file_does_not_tell_can_be_told(theirs, name, options, without):
-    path, inputs, outputs = theirs(name)
-
-    def differing(**chosen):
-        graph = read_with_conventions(path, **chosen).graph
-        return (interpreter.run(graph, inputs)[last(graph)] != outputs).mean()
-
-    assert differing(**options) == 0
-    assert differing() == pytest.approx(without, abs=0.01)
-
-
-def test_the_reset_that_snntorch_does_not_write_is_nearly_ours_when_told(theirs):
-    """Its default subtracts, one step late: the file says 0, and our reset that subtracts is not quite the same."""
-    path, inputs, outputs = theirs("snntorch-lif-subtract-late")
-    for reset, most in (("soft", 0.03), ("hard", 0.12)):
-        graph = read_with_conventions(path, reset=reset).graph
-        assert most - 0.02 < (interpreter.run(graph, inputs)[last(graph)] != outputs).mean() < most
-
-
-def test_several_spikes_per_step_are_not_ours(theirs):
-    path, inputs, outputs = theirs("sinabs-lif-multi")
-    graph = read_with_conventions(path).graph
-    found = interpreter.run(graph, inputs)[last(graph)]
-    assert outputs.max() == 2
-    assert 0 < (found != outputs).mean() < 0.02
+def test_a_writer_or_setting_that_there_is_not_is_refused(theirs, told, message):
+    with pytest.raises(UserError, match=message):
+        read_with_conventions(theirs("sinabs-if")[0], convention=told)
 
 
 def test_recurrent_networks_are_refused_by_name(theirs):
@@ -82,6 +107,10 @@ def test_recurrent_networks_are_refused_by_name(theirs):
 def test_what_was_assumed_is_stated(theirs):
     statements = read_with_conventions(theirs("norse-cuba")[0]).statements
     text = "\n".join(statements)
+    assert "dt = 0.001 s is assumed" in read_with_conventions(theirs("norse-cuba")[0]).warnings[2]
+    assert "dt" not in "".join(
+        read_with_conventions(theirs("norse-cuba")[0], convention="norse:scaled_tau=true", dt=0.001).warnings
+    )
     for part in (
         "convention norse: neurons as Norse writes them",
         "decay per step 1 - dt/tau (Euler), dt = 0.001 s, tau being what the file says divided by dt",
@@ -100,6 +129,6 @@ def test_what_was_assumed_is_stated(theirs):
 
 
 def test_a_threshold_of_at_least_becomes_the_float32_below_it(theirs):
-    graph = read_with_conventions(theirs("sinabs-if")[0]).graph
+    graph = read_with_conventions(theirs("spikingjelly-if")[0]).graph
     (neuron,) = graph.of(ops.NeuronNode)
     assert neuron.parameters.threshold == float(np.nextafter(np.float32(1), np.float32(0)))
