@@ -157,8 +157,9 @@ class _Recorded(layers.Neuron):
         self._name, self._spikes_of = name, spikes_of
         cell = node if isinstance(node, ops.CellNode) else None
         self.update = None if cell is None else cell.update
-        weight = None if cell is None else cell.recurrent
-        self.recurrent = None if weight is None else nn.Parameter(torch.from_numpy(weight.copy()), requires_grad=False)
+        weight = node.recurrent if isinstance(node, ops.CellNode | ops.FixedPointNeuronNode) else None
+        held = None if weight is None else torch.from_numpy(weight.astype(np.float32))
+        self.recurrent = None if held is None else nn.Parameter(held, requires_grad=False)
 
     def forward(self, current: Tensor, *_others: Tensor) -> Tensor:
         """Input currents `[T, B, …]` → the artefact's spikes `[T, B, …]`."""
