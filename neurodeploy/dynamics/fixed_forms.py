@@ -87,7 +87,9 @@ def fixed_current(update: Update, arrays: Sequence[NDArray[Any]]) -> FixedCurren
         return None
     current = _entering("x")
     for answer in (current, _normalized(current)):
-        found = _matched(update, [(update.following[0], current), (update.output, answer)], {"u": ("state", 0), "x": ("input", 0)})
+        found = _matched(
+            update, [(update.following[0], current), (update.output, answer)], {"u": ("state", 0), "x": ("input", 0)}
+        )
         if found is not None:
             return _current(found, arrays)
     return None

@@ -233,9 +233,7 @@ class _Replacement:
         *others, back = form.current.gains
         return replace(form, current=replace(form.current, gains=tuple(others))), back
 
-    def _recurrent(
-        self, form: StandardForm, back: Constant, unit: Constant, bias: Constant, constants: Leaky
-    ) -> list[Node]:
+    def _recurrent(self, form: StandardForm, back: Constant, unit: Constant, bias: Constant, constants: Leaky) -> list[Node]:
         """Neurons whose spikes come back.
 
         Args:

@@ -220,7 +220,11 @@ def _describe(placed: Placed, steps: int) -> QuantizedLayer:
         scale=rounded.scale if np.ndim(rounded.scale) == 0 else rounded.scale.tolist(),
         synapses=tuple(
             QuantizedSynapse(
-                afferent.node.name, afferent.source, parallel, delay - afferent.delay + afferent.longest, rounded.weight_errors[n]
+                afferent.node.name,
+                afferent.source,
+                parallel,
+                delay - afferent.delay + afferent.longest,
+                rounded.weight_errors[n],
             )
             for n, (afferent, _, parallel, delay) in enumerate(placed.afferents)
         ),

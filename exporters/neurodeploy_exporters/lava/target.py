@@ -27,6 +27,7 @@ from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
 from neurodeploy_exporters.target import GridOptions, GridTarget, Place, Subject, Tensors, Tuning, TuningSettings
 
+
 def _on_loihi(graph: Graph) -> Standardized:
     """With the neurons that a chip has: those of SLAYER in whole numbers, and standard ones."""
     whole = in_integers(graph)

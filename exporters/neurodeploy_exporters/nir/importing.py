@@ -1,7 +1,7 @@
 """From the NIR nodes of a file to a graph: one rule per kind of node, shapes worked out on the way."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,6 +17,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Primitive
 from neurodeploy_exporters.nir.conventions import Convention, discrete, per_channel
 from neurodeploy_exporters.nir.flattening import Flat, input_shape
+from neurodeploy_exporters.nir.recurrence import read_back, recurrent_neurons
 
 _MOST_VALUES = 1 << 26  # of one tensor, per sample and step
 _LONGEST_NAME = 120
@@ -61,7 +62,9 @@ class _Importer:
             sources = [self.add(ops.InputNode(name=entry, shape=entered, timed=True))]
             plain = plain if node.kind != "Input" else name
         tensor = self.summed(plain, sources)
-        if node.kind not in ("Input", "Output"):
+        if name in self.content.returning:
+            tensor = _recurrent(self, plain, node, tensor, self.content.returning[name])
+        elif node.kind not in ("Input", "Output"):
             tensor = _RULES[node.kind](self, plain, node, tensor)
         self.tensors[name] = tensor
         if name == next(reversed(self.content.nodes)):
@@ -216,6 +219,17 @@ def _neuron(builder: _Importer, name: str, node: Primitive, source: str) -> str:
     if update.neuron is None:
         return builder.add(ops.LowPassNode(name=name, inputs=(tensor,), decay=update.decay))
     return builder.add(ops.NeuronNode(name=name, inputs=(tensor,), parameters=update.neuron))
+
+
+def _recurrent(builder: _Importer, name: str, node: Primitive, source: str, synapses: Mapping[str, Primitive]) -> str:
+    """Neurons whose own spikes come back to them through synapses."""
+    shape = builder.shapes[source]
+    weight, bias = read_back(name, synapses, shape)
+    with np.errstate(all="ignore"):
+        update = discrete(name, node, shape, builder.convention)
+    shift = bias * update.scale + (0 if update.current_decay is not None else update.shift)
+    tensor = builder.scaled(name, source, update.scale, shift)
+    return builder.add(recurrent_neurons(name, tensor, weight, update, shape))
 
 
 def _array(name: str, node: Primitive, field: str) -> NDArray[Any]:

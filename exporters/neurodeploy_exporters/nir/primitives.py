@@ -207,12 +207,31 @@ def _cell(context: Context, node: ops.Updated) -> list[Primitive]:
         tau = dt / (1 - decay)
         return [Primitive("LI", {"tau": tau, "r": tau / dt, "v_leak": np.zeros(shape)}, metadata)]
     threshold = np.broadcast_to(constants.threshold, shape).astype(np.float64)
+    if constants.late:
+        raise NoNirForm(
+            f"node {node.name}: neurons that read their current a step late found, which NIR does not tell from others; export to "
+            "ONNX instead"
+        )
     reset = "to zero" if constants.reset == "hard" else "subtracts threshold"
     metadata |= {"comparison": "v > threshold", "reset": reset}
+    if constants.current_decay is not None:
+        return [_with_current(node.name, decay, threshold, np.broadcast_to(constants.current_decay, shape), metadata, dt)]
     if without:
         return [Primitive("IF", {"r": np.full(shape, 1 / dt), "v_threshold": threshold}, metadata)]
     fields = {"tau": dt / (1 - decay), "r": np.ones(shape), "v_leak": np.zeros(shape), "v_threshold": (1 - decay) * threshold}
     return [Primitive("LIF", fields, metadata)]
+
+
+def _with_current(
+    name: str, decay: Any, threshold: Any, current_decay: Any, metadata: dict[str, Value], dt: float
+) -> Primitive:
+    if decay.max() >= 1 or current_decay.max() >= 1:
+        raise NoNirForm(
+            f"node {name}: a current, or a potential behind one, without leak found, which NIR's CubaLIF do not have"
+        )
+    tau, tau_syn = dt / (1 - decay), dt / (1 - current_decay.astype(np.float64))
+    fields = {"tau_syn": tau_syn, "tau_mem": tau, "w_in": tau_syn / dt, "r": tau / dt, "v_leak": np.zeros_like(tau)}
+    return Primitive("CubaLIF", fields | {"v_threshold": threshold}, metadata)
 
 
 @OPERATIONS.rule(ops.LowPassNode)
