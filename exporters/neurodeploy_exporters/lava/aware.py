@@ -314,8 +314,8 @@ def _check_learns(graph: Graph) -> None:
             )
         if stage.returning is not None:
             raise UserError(
-                f"node {stage.name}: its own spikes come back to it, with which fine-tuning does not compute; export the network "
-                "without it"
+                f"node {stage.name}: its own spikes come back to it, with which fine-tuning does not compute; export the "
+                "network without it"
             )
         if stage.current_decay:
             raise UserError(

@@ -194,8 +194,8 @@ def _timing(stage: Stage | Readout, depths: dict[str, int]) -> tuple[int, tuple[
         if longest > MAX_DELAY:
             raise UserError(
                 f"node {stage.name}: the spikes of {afferent.source} have to wait {longest} steps, {afferent.longest} of their "
-                f"own and {delay - afferent.delay} for those of the longest way, {MAX_DELAY} at most expected on Loihi; shorten "
-                "them, or export to ONNX"
+                f"own and {delay - afferent.delay} for those of the longest way, {MAX_DELAY} at most expected on Loihi; "
+                "shorten them, or export to ONNX"
             )
     return 1 + max(before), delays
 

@@ -231,7 +231,8 @@ def read_with_conventions(
         input_shape: of a sample, where the file does not tell it.
 
     Raises:
-        UserError: the file is damaged, recurrent through several layers, or holds what has no form in a graph; one line, which names file and node.
+        UserError: the file is damaged, recurrent through several layers, or holds what has no form in a graph; one line, which
+            names file and node.
     """
     try:
         content = load(path)

@@ -150,8 +150,8 @@ def _ordered(path: Path, names: set[str], edges: list[tuple[str, str]]) -> list[
     if len(order) < len(names):
         circle = sorted(_circle(names - set(order), edges))
         raise UserError(
-            f"{path}: recurrent connections found between {_shown(circle)}; what a layer of neurons fires can come back to that "
-            "layer, through Affine or Linear nodes that nothing else reads"
+            f"{path}: recurrent connections found between {_shown(circle)}; what a layer of neurons fires can come back to "
+            "that layer, through Affine or Linear nodes that nothing else reads"
         )
     return order
 

@@ -209,8 +209,8 @@ def _cell(context: Context, node: ops.Updated) -> list[Primitive]:
     threshold = np.broadcast_to(constants.threshold, shape).astype(np.float64)
     if constants.late:
         raise NoNirForm(
-            f"node {node.name}: neurons that read their current a step late found, which NIR does not tell from others; export to "
-            "ONNX instead"
+            f"node {node.name}: neurons that read their current a step late found, which NIR does not tell from others; export "
+            "to ONNX instead"
         )
     reset = "to zero" if constants.reset == "hard" else "subtracts threshold"
     metadata |= {"comparison": "v > threshold", "reset": reset}

@@ -1,8 +1,8 @@
 """Spikes that come back: in NIR a cycle of edges, from a neuron through an Affine or Linear node to the neuron again.
 
-NIR knows no time steps, and a cycle takes one: what a neuron fires in a step comes back to it in the next. So snnTorch writes its
-recurrent layers (`lif`, `w_rec` in an inner graph), and so the networks of the NIR paper (Pedersen et al. 2024, Braille letters)
-are. A bias of the node acts in every step, the first one too.
+NIR knows no time steps, and a cycle takes one: what a neuron fires in a step comes back to it in the next. So snnTorch writes
+its recurrent layers (`lif`, `w_rec` in an inner graph), and so the networks of the NIR paper are written (Pedersen et al. 2024,
+Braille letters). A bias of the node acts in every step, the first one too.
 """
 
 from collections.abc import Mapping, Sequence

@@ -134,8 +134,9 @@ def test_a_current_of_the_step_before_takes_what_comes_back_with_it(tmp_path):
     theirs(tmp_path / "x.nir", cuba())
     graph = read(tmp_path / "x.nir", convention=replace(CONVENTIONS["nir"], late_current=True))
     constants = leaky(graph["layer.lif"])
-    assert constants is not None and constants.late
-    with pytest.raises(NoNirForm, match="node layer.lif: neurons that read their current a step late"):
+    assert constants is not None
+    assert constants.late
+    with pytest.raises(NoNirForm, match=r"node layer\.lif: neurons that read their current a step late"):
         write(graph, tmp_path / "y.nir")
 
 
