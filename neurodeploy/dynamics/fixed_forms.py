@@ -6,8 +6,9 @@ v[t] = ⌊v[t−1] (4096 − δᵥ) / 4096⌉ + u[t]                      or ⌊
 S[t] = 1 if v[t] ≥ θ,   v[t] = 0 where it fires
 ```
 
-Floats hold the integers, and a leak is written in two parts, so that no product is rounded (`neurodeploy.graph.tracing.slayer`).
-That is one way of writing it, and the only one that is known here: a truncation in another place is another neuron.
+Floats hold the integers, and a leak is written in two parts, so that no product is rounded
+(`neurodeploy.graph.tracing.slayer`). That is one way of writing it, and the only one that is known here: a truncation in another
+place is another neuron.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,7 +88,9 @@ def fixed_current(update: Update, arrays: Sequence[NDArray[Any]]) -> FixedCurren
         return None
     current = _entering("x")
     for answer in (current, _normalized(current)):
-        found = _matched(update, [(update.following[0], current), (update.output, answer)], {"u": ("state", 0), "x": ("input", 0)})
+        found = _matched(
+            update, [(update.following[0], current), (update.output, answer)], {"u": ("state", 0), "x": ("input", 0)}
+        )
         if found is not None:
             return _current(found, arrays)
     return None

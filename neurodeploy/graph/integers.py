@@ -1,4 +1,4 @@
-"""Cells that compute in whole numbers, as SLAYER trains them: as a Loihi chip's neurons, or as the standard ones nearest to them.
+"""Cells that compute in whole numbers, as SLAYER trains them: as a Loihi chip's neurons, or as standard ones near to them.
 
 SLAYER counts states in 4096ths of its unit and rounds its weights to 64ths: multiplied by 64, they are the chip's weights, and
 its states the chip's. So such a network needs no quantisation; it is in the chip's integers already.

@@ -309,11 +309,13 @@ def _check_learns(graph: Graph) -> None:
     body = partition(graph).body
     for stage in () if body is None else stages(graph, body):
         if stage.integers is not None:
-            raise UserError(f"node {stage.name}: it is in the chip's integers already, as SLAYER trained it; leave out --finetune")
+            raise UserError(
+                f"node {stage.name}: it is in the chip's integers already, as SLAYER trained it; leave out --finetune"
+            )
         if stage.returning is not None:
             raise UserError(
-                f"node {stage.name}: its own spikes come back to it, with which fine-tuning does not compute; export the network "
-                "without it"
+                f"node {stage.name}: its own spikes come back to it, with which fine-tuning does not compute; export the "
+                "network without it"
             )
         if stage.current_decay:
             raise UserError(

@@ -119,7 +119,7 @@ def _back(weight: Any, fired: Tensor, step: int) -> Any:
 
 def _over_places(stage: Stage, bias: Any, dtype: torch.dtype) -> Any:
     """A bias `[C]` that broadcasts against the stage's currents; 0 for none."""
-    return 0 if bias is None else torch.from_numpy(np.asarray(bias)).to(dtype).reshape(-1, *(1,) * (len(stage.shape) - 1))
+    return 0 if bias is None else torch.tensor(np.asarray(bias)).to(dtype).reshape(-1, *(1,) * (len(stage.shape) - 1))
 
 
 def _fired_by_integers(stage: Stage, current: Tensor, rounded: Rounded) -> Tensor:

@@ -194,8 +194,8 @@ def _timing(stage: Stage | Readout, depths: dict[str, int]) -> tuple[int, tuple[
         if longest > MAX_DELAY:
             raise UserError(
                 f"node {stage.name}: the spikes of {afferent.source} have to wait {longest} steps, {afferent.longest} of their "
-                f"own and {delay - afferent.delay} for those of the longest way, {MAX_DELAY} at most expected on Loihi; shorten "
-                "them, or export to ONNX"
+                f"own and {delay - afferent.delay} for those of the longest way, {MAX_DELAY} at most expected on Loihi; "
+                "shorten them, or export to ONNX"
             )
     return 1 + max(before), delays
 
@@ -220,7 +220,11 @@ def _describe(placed: Placed, steps: int) -> QuantizedLayer:
         scale=rounded.scale if np.ndim(rounded.scale) == 0 else rounded.scale.tolist(),
         synapses=tuple(
             QuantizedSynapse(
-                afferent.node.name, afferent.source, parallel, delay - afferent.delay + afferent.longest, rounded.weight_errors[n]
+                afferent.node.name,
+                afferent.source,
+                parallel,
+                delay - afferent.delay + afferent.longest,
+                rounded.weight_errors[n],
             )
             for n, (afferent, _, parallel, delay) in enumerate(placed.afferents)
         ),

@@ -150,8 +150,8 @@ def _delay_of(synapse: Synapse) -> Any:
         return synapse.delay + int(delay.max())
     if not (delay == delay[:1]).all():
         raise UserError(
-            f"synapse on population {synapse.target}: delays from {delay.min()} to {delay.max()} found, one for each neuron that "
-            "sends expected"
+            f"synapse on population {synapse.target}: delays from {delay.min()} to {delay.max()} found, one for each neuron "
+            "that sends expected"
         )
     return synapse.delay + delay[0]
 

@@ -326,6 +326,8 @@ def _synapses_for(weight: Any) -> int:
 
 def _largest_scale(target: Unrounded, parallel: int) -> float:
     whole = [_largest_scale_of(weight) for weight in target.weights]
+    if target.returns and len(whole) == 2:  # one synapse each, as a `.net` file holds them
+        return _limited(target, min(whole))
     largest = min(parallel * min(whole), max(whole))
     return _limited(target, min(largest, whole[-1]) if target.returns else largest)
 

@@ -27,6 +27,7 @@ from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
 from neurodeploy_exporters.target import GridOptions, GridTarget, Place, Subject, Tensors, Tuning, TuningSettings
 
+
 def _on_loihi(graph: Graph) -> Standardized:
     """With the neurons that a chip has: those of SLAYER in whole numbers, and standard ones."""
     whole = in_integers(graph)
@@ -72,8 +73,8 @@ def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, st
         )
     if body.recurrent:
         yield (
-            "Recurrent layers: what a layer fires comes back to it in the next step, and a reset clears no spike on its way. Run "
-            "every sample on a chip that has seen nothing before."
+            "Recurrent layers: what a layer fires comes back to it in the next step, and a reset clears no spike on its way. "
+            "Run every sample on a chip that has seen nothing before."
         )
     if not graded:
         yield "encoder.onnx and head.onnx run on the host; the head reads the body's spikes of every step."

@@ -441,15 +441,15 @@ def _whole_stage(node: ops.FixedPointNeuronNode, afferents: tuple[Afferent, ...]
     """Of neurons in a chip's integers."""
     if bias is not None and np.any(bias):
         raise UserError(
-            f"node {node.name}: a bias in the synaptic current of neurons in whole numbers found; a chip's goes past the current: "
-            "train without it, or export to ONNX"
+            f"node {node.name}: a bias in the synaptic current of neurons in whole numbers found; a chip's goes past the "
+            "current: train without it, or export to ONNX"
         )
     for afferent in afferents:
         odd = afferent.node.weight[afferent.node.weight % 2 != 0]
         if odd.size:
             raise UserError(
-                f"node {afferent.node.name}: the weight {odd.flat[0]:g} of neurons in whole numbers found, even numbers expected; "
-                "let SLAYER round its weights (pre_hook_fx), or export to ONNX"
+                f"node {afferent.node.name}: the weight {odd.flat[0]:g} of neurons in whole numbers found, even numbers "
+                "expected; let SLAYER round its weights (pre_hook_fx), or export to ONNX"
             )
     neuron = ops.NeuronNode(name=node.name, inputs=node.inputs, parameters=node.constants)
     returning = None if node.recurrent is None else _returning(node.name, node.recurrent, shape)
@@ -460,8 +460,8 @@ def _returning(name: str, weight: NDArray[Any], shape: Shape) -> Afferent:
     """The synapse of a layer's own spikes, which takes a step."""
     if len(shape) > 1:
         raise UserError(
-            f"node {name}: spikes of neurons {shape} come back through weights; Loihi's recurrent layers have one axis: flatten "
-            "what the layer reads, or export to ONNX"
+            f"node {name}: spikes of neurons {shape} come back through weights; Loihi's recurrent layers have one axis: "
+            "flatten what the layer reads, or export to ONNX"
         )
     exact: Any = np.asarray(weight, np.float64)
     return Afferent(name, ops.LinearNode(name=f"{name}.recurrent", inputs=(name,), weight=exact), False, shape)
@@ -480,8 +480,8 @@ def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tupl
         each = None if way.each is None or way.each.max() == early else way.each - early
         if each is not None and isinstance(whole.synapse, ops.ConvNode):
             raise UserError(
-                f"node {whole.synapse.name}: reads spikes of {way.source} that are {early} to {way.each.max()} steps late, each "
-                "neuron's own; a convolution has one delay on Loihi: train one delay for that layer, or export to ONNX"
+                f"node {whole.synapse.name}: reads spikes of {way.source} that are {early} to {way.each.max()} steps late, "
+                "each neuron's own; a convolution has one delay on Loihi: train one delay for that layer, or export to ONNX"
             )
         delay = way.delay + early
         one = Afferent(way.source, whole.synapse, flatten, source, _windows(way, whole.synapse), delay, each)

@@ -248,9 +248,37 @@ def _cell(context: Context, node: ops.Updated) -> list[Primitive]:
         raise NoNirForm(f"node {node.name}: neurons with and without leak found, which are two layers in NIR; export to ONNX")
     if constants.threshold is None:
         return [_integrating(context, shape, decay, context.stepping())]
+    threshold = np.broadcast_to(constants.threshold, shape).astype(np.float64)
+    if constants.late:
+        raise NoNirForm(
+            f"node {node.name}: neurons that read their current a step late found, which NIR does not tell from others; export "
+            "to ONNX instead"
+        )
     reset = "to zero" if constants.reset == "hard" else "subtracts threshold"
     metadata = context.stepping() | {"comparison": "v > threshold", "reset": reset}
-    return [_firing(context, shape, decay, np.broadcast_to(constants.threshold, shape).astype(np.float64), metadata)]
+    if constants.current_decay is not None:
+        return [_with_current(context, node.name, decay, threshold, np.broadcast_to(constants.current_decay, shape), metadata)]
+    return [_firing(context, shape, decay, threshold, metadata)]
+
+
+def _with_current(
+    context: Context, name: str, decay: Any, threshold: Any, current_decay: Any, metadata: dict[str, Value]
+) -> Primitive:
+    if decay.max() >= 1 or current_decay.max() >= 1:
+        raise NoNirForm(
+            f"node {name}: a current, or a potential behind one, without leak found, which NIR's CubaLIF do not have"
+        )
+    shape, tau, tau_syn = decay.shape, context.tau(decay), context.tau(current_decay.astype(np.float64))
+    fields = context.constants(
+        shape,
+        tau_syn=tau_syn,
+        tau_mem=tau,
+        w_in=tau_syn / context.dt,
+        r=tau / context.dt,
+        v_leak=0.0,
+        v_threshold=context.threshold(threshold),
+    )
+    return Primitive("CubaLIF", fields, metadata)
 
 
 @OPERATIONS.rule(ops.LowPassNode)

@@ -31,8 +31,8 @@ class FixedPointNeuronNode(Spiking):
         i_decay: the same for the synaptic current; 4096 is no synaptic memory, the plain LIF neuron.
         bias: added to the membrane potential in every step, in units of the threshold, past the synaptic current; one per
             channel `[C]`, or one per neuron.
-        recurrent: `[N, N]`, in units of the threshold: the spikes of the step before, flattened, come back through these weights
-            and add to the sum; None if there are none.
+        recurrent: `[N, N]`, in units of the threshold: the spikes of the step before, flattened, come back through these
+            weights and add to the sum; None if there are none.
 
     Raises:
         UserError: the recurrent weights do not fit the layer.
