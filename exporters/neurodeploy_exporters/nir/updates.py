@@ -22,7 +22,8 @@ _UNIT = 1e-3  # how far from 1 a gain may be that its framework takes for 1
 class _Own:
     """One layer's update in the making."""
 
-    def __init__(self, name: str, node: Primitive, shape: Shape, convention: Convention) -> None:
+    def __init__(self, name: str, node: Primitive, shape: Shape, convention: Convention, *, returning: bool) -> None:
+        self.returning = returning
         self.constants = FieldValues(name, node, shape)
         self.name, self.node, self.convention = name, node, convention
         self.arrays: list[Weights] = []
@@ -65,7 +66,9 @@ class _Own:
             )
 
 
-def own_update(name: str, node: Primitive, shape: Shape, convention: Convention) -> tuple[Update, list[Weights]]:
+def own_update(
+    name: str, node: Primitive, shape: Shape, convention: Convention, *, returning: bool = False
+) -> tuple[Update, list[Weights]]:
     """The update of a firing layer as its framework computes it, and its constants.
 
     Args:
@@ -73,11 +76,17 @@ def own_update(name: str, node: Primitive, shape: Shape, convention: Convention)
         node: an IF, LIF or CubaLIF.
         shape: of the layer.
         convention: whose `update` says which framework.
+        returning: its own spikes come back to it, as a second input.
 
     Raises:
         UserError: the framework has no such neurons.
     """
-    layer = _Own(name, node, shape, convention)
+    if returning and convention.update not in _RECURRENT:
+        raise UserError(
+            f"node {name}: its spikes come back to it, and {convention.name} writes no such layers; read the file by another "
+            "convention"
+        )
+    layer = _Own(name, node, shape, convention, returning=returning)
     layer.refuse_other_rest()
     update = _UPDATES[convention.update](layer)
     return update, layer.arrays
@@ -111,8 +120,8 @@ def _sinabs(layer: _Own) -> Update:
 
 
 def _snntorch(layer: _Own) -> Update:
-    """Leaky and Synaptic: the reset that is due comes with the step, and one that is not late after it."""
-    convention, step, x = layer.convention, layer.step, ("input", 0)
+    """Leaky and Synaptic, and RLeaky and RSynaptic: a reset that is due comes with the step, one that is not late after it."""
+    convention, step = layer.convention, layer.step
     cuba = layer.node.kind == "CubaLIF"
     if layer.node.kind == "IF":
         raise UserError(f"node {layer.name}: an IF found, which snnTorch does not write; read the file by another convention")
@@ -120,18 +129,24 @@ def _snntorch(layer: _Own) -> Update:
     layer.refuse_other_gain(layer.constants.get("r") * (1 - decay))
     beta, threshold = layer.value(decay), layer.value(layer.threshold())
     states: list[tuple[Operand | float, Operand | float]] = []
-    charge: Operand = x  # type: ignore[assignment]
+    charge: Operand = ("input", 0)
+
+    def charged(kept: Operand, charge: Operand) -> Operand:
+        """What is kept of a state, what enters, and last what comes back."""
+        total = step("add", kept, charge)
+        return step("add", total, ("input", 1)) if layer.returning and charge == ("input", 0) else total
+
     if cuba:
         current_decay = layer.decay("tau_syn")
         layer.refuse_other_gain(layer.constants.get("w_in", 1.0) * (1 - current_decay))
-        charge = step("add", step("mul", layer.value(current_decay), ("state", 0)), charge)
+        charge = charged(step("mul", layer.value(current_decay), ("state", 0)), charge)
         states.append((0.0, charge))
     v: Operand = ("state", len(states))
     due = step("gt", step("sub", v, threshold), 0.0)
     if convention.reset == "soft":
-        h = step("sub", step("add", step("mul", beta, v), charge), step("mul", due, threshold))
-    elif cuba:
-        h = step("add", step("mul", beta, v), charge)
+        h = step("sub", charged(step("mul", beta, v), charge), step("mul", due, threshold))
+    elif cuba or layer.returning:
+        h = charged(step("mul", beta, v), charge)
         h = step("sub", h, step("mul", h, due))
     else:
         h = step("add", step("mul", beta, step("mul", step("sub", 1.0, due), v)), charge)
@@ -141,7 +156,7 @@ def _snntorch(layer: _Own) -> Update:
         rest = step("sub", fired, due)
         after = step("sub", h, step("mul", rest, threshold if convention.reset == "soft" else h))
     states.append((0.0, after))
-    return step.update(fired, *states)
+    return step.update(fired, *states, inputs=1 + layer.returning)
 
 
 def _spyx(layer: _Own) -> Update:
@@ -162,4 +177,5 @@ def _spyx(layer: _Own) -> Update:
     return step.update(fired, (0.0, after))
 
 
+_RECURRENT = ("snntorch",)
 _UPDATES: dict[str, Callable[[_Own], Update]] = {"sinabs": _sinabs, "snntorch": _snntorch, "spyx": _spyx}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neurodeploy.graph import interpreter, ops
-from neurodeploy.graph.standard import leaky
+from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir import CONVENTIONS, read_with_conventions
 
 EQUAL = {
@@ -97,21 +97,12 @@ def test_a_writer_or_setting_that_there_is_not_is_refused(theirs, told, message)
 
 
 def test_snntorchs_recurrent_layer_is_read_with_what_comes_back(theirs):
-    """Its reset that subtracts a step late has no form here; with it in place of ours, every spike is its own."""
     path, inputs, outputs = theirs("snntorch-recurrent")
     reading = read_with_conventions(path, convention="snntorch")
     assert "what 1.lif fires comes back to it in the next step, through 1.w_rec" in reading.statements
-    cell, linear = reading.graph["1.lif"], reading.graph["0"]
-    constants = leaky(cell)
-    assert constants is not None
-    assert np.max(constants.decay) == np.min(constants.decay) == 0.5
-    v = s = np.zeros(outputs.shape[1:], np.float32)
-    for t in range(len(inputs)):
-        v = 0.5 * v + linear.compute(inputs[t]) + s @ cell.recurrent.T - (v > 1)
-        s = (v > 1).astype(np.float32)
-        assert np.array_equal(s, outputs[t])
     found = interpreter.run(reading.graph, inputs)[last(reading.graph)]
-    assert 0 < (found != outputs).mean() < 0.06
+    assert found.any()
+    assert np.array_equal(found, outputs)
 
 
 def test_what_was_assumed_is_stated(theirs):
