@@ -59,7 +59,7 @@ def page(
         "",
         "Each network is written in the tool's dialect, read by its own reader, and given the same spikes "
         f"({some.shape[0]} steps, {some.shape[1]} samples). Compared is the output of its last layer at every step: equal, or "
-        "the share of values that differ. snn-mlir's code needs an LLVM of its own: its check and generators run, for floats and "
+        "the share of values that differ. snn-mlir's code needs its own LLVM: its check and generators run, for floats and "
         "int8, and the constants that it parsed are stepped as its dialect is documented.",
         "",
         *_measured(cases, {reader: found for (reader, dialect), found in ours.items() if dialect == READERS[reader].dialect}),
