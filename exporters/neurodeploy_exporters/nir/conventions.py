@@ -5,7 +5,7 @@
 constructors take and their writers leave out are settings of a convention: `sinabs:norm_input=false,min_v_mem=-1`.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -58,7 +58,7 @@ class Convention:
         """What one time step is beside a τ of the file."""
         return self.dt**2 if self.scaled_time else self.dt
 
-    def statements(self, kinds: Collection[str]) -> Iterator[str]:
+    def statements(self, kinds: Set[str]) -> Iterator[str]:
         """What is assumed of nodes of these kinds, a sentence each."""
         unit = "" if self.dt == 1 else " s"
         rule = "1 - dt/tau" if self.decay == "Euler" else "exp(-dt/tau)"
@@ -83,7 +83,7 @@ class Convention:
         if "CubaLIF" in kinds or "CubaLI" in kinds:
             yield f"the membrane sees the synaptic current of the {'step before' if self.late_current else 'same step'}"
 
-    def warnings(self, kinds: Collection[str], *, known: bool) -> Iterator[str]:
+    def warnings(self, kinds: Set[str], *, known: bool) -> Iterator[str]:
         """What the file does not carry and nobody has said, a sentence each, with the option that says it.
 
         Args:
@@ -94,9 +94,9 @@ class Convention:
             return
         if not known and self.name == "nir":
             yield (
-                "nothing in it says who wrote it, and NIR says neither dt nor how a step is taken: its own equations by Euler's "
-                f"method with dt = {self.dt:g} s are assumed, a spike at v > threshold, a reset to v_reset; say it with "
-                f"--written-by {'|'.join(WRITERS)}, --dt and --reset"
+                "nothing in it says who wrote it, and NIR says neither dt nor how a step is taken: its own equations by "
+                f"Euler's method with dt = {self.dt:g} s are assumed, a spike at v > threshold, a reset to v_reset; say it "
+                f"with --written-by {'|'.join(WRITERS)}, --dt and --reset"
             )
             return
         open_settings = [one for one in SETTINGS.get(self.name, ()) if one.name not in self.told and kinds & one.kinds]

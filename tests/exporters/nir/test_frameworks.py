@@ -12,6 +12,7 @@ EQUAL = {
     "snntorch": ("lif-subtract-late",),
     "norse": ("lif", "lif-deep", "cuba", "if", "li"),
     "sinabs": ("li",),
+    "spyx": ("lif", "if", "cuba", "deep"),
 }
 TOLD = {
     "snntorch-lif": ("snntorch:reset_mechanism=zero", 0.13),
@@ -25,6 +26,7 @@ TOLD = {
     "sinabs-lif-zero": ("sinabs:norm_input=false,spike_fn=SingleSpike,reset_fn=MembraneReset", 0.20),
     "sinabs-lif-multi": ("sinabs:norm_input=false", 0.19),
     "sinabs-lif-normalised": ("sinabs:norm_input=true,spike_fn=SingleSpike", 0.0),
+    "sinabs-conv-floor": ("sinabs:min_v_mem=-1", None),
 }
 
 
@@ -103,6 +105,31 @@ def test_snntorchs_recurrent_layer_is_read_with_what_comes_back(theirs):
     found = interpreter.run(reading.graph, inputs)[last(reading.graph)]
     assert found.any()
     assert np.array_equal(found, outputs)
+
+
+def test_the_single_neuron_of_nirs_paper_gives_the_thousand_steps_that_norse_recorded(theirs):
+    path, inputs, outputs = theirs("paper-lif_norse")
+    reading = read_with_conventions(path)
+    assert reading.convention == CONVENTIONS["nir"]
+    assert "nothing in it says who wrote it" in reading.warnings[0]
+    assert len(inputs) == 1000
+    assert outputs.sum() == 4
+    assert np.array_equal(interpreter.run(reading.graph, inputs)["1"], outputs)
+
+
+def test_the_convolutional_network_of_nirs_paper_gives_every_spike_of_sinabs_in_every_layer(theirs, recorded):
+    """As `from_model` makes it: several spikes per step, and no potential below -1, neither of which is in the file."""
+    path, inputs, _ = theirs("paper-cnn_sinabs")
+    recorded = recorded("paper-cnn_sinabs")
+    layers = {"1": recorded["1"], "3": recorded["3"], "6": recorded["6"], "10": recorded["10"], "12": recorded["outputs"]}
+    said, guessed = (
+        interpreter.run(read_with_conventions(path, convention=convention).graph, inputs)
+        for convention in ("sinabs:min_v_mem=-1", None)
+    )
+    assert recorded["10"].max() > 5
+    for name, spikes in layers.items():
+        assert np.array_equal(said[name], spikes), name
+        assert not np.array_equal(guessed[name], spikes), name
 
 
 def test_what_was_assumed_is_stated(theirs):
