@@ -27,8 +27,11 @@ from neurodeploy.io.modules import module_named
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
+from neurodeploy_exporters.lava.circuit import Circuit
+from neurodeploy_exporters.lava.graded import SigmaDeltaNetwork
 from neurodeploy_exporters.lava.graphs import Check, check, chip_graph, differing, float_graph
 from neurodeploy_exporters.lava.reading import open_circuit
+from neurodeploy_exporters.lava.sigmadelta import are_graded
 from neurodeploy_exporters.nir import Reading, read_with_conventions
 from neurodeploy_exporters.target import ModuleAnswers, Place, Subject, places_of
 
@@ -200,6 +203,7 @@ class Model:
             always takes them as they are stored.
         original: the user's module that `graph` was traced from; it takes normalised samples.
         entrance: how `original` takes its samples, if not as `entrance_of` says.
+        stays: why it cannot be exported; empty if nothing is known against it.
     """
 
     name: str
@@ -221,6 +225,7 @@ class Model:
     normalizes: bool = False
     original: nn.Module | None = None
     entrance: Entrance | None = None
+    stays: str = ""
 
     def taking(self, samples: Samples, of: "Model") -> Samples:
         """The samples of another model as `module` takes them.
@@ -257,6 +262,8 @@ class Model:
         Raises:
             UserError: it has no form as a graph, or no samples, or is an exported artefact already.
         """
+        if self.stays:
+            raise UserError(f"{self.name}: {self.stays}")
         if self.deployed or self.graph is None:
             what = "an exported artefact already" if self.deployed else "a torch module; call neurodeploy.deploy on it first"
             raise UserError(f"{self.name}: cannot be exported, it is {what}")
@@ -387,6 +394,8 @@ def _of_chip_file(path: Path, choices: NirChoices) -> Model:
     if (choices.convention, choices.dt, choices.reset) != (None, None, None):
         raise UserError(f"{path}: a file for Loihi, whose integers say how it runs; leave out --convention, --dt and --reset")
     circuit = open_circuit(path, input_shape=choices.input_shape)
+    if are_graded(circuit.populations):
+        return _of_sigma_delta_file(path, circuit, choices)
     try:
         chip = chip_graph(circuit)
     except UserError as error:
@@ -408,6 +417,28 @@ def _of_chip_file(path: Path, choices: NirChoices) -> Model:
         statements=tuple(statements),
         graph=graph,
         steps=choices.steps,
+    )
+
+
+def _of_sigma_delta_file(path: Path, circuit: Circuit, choices: NirChoices) -> Model:
+    """It sends graded messages, which no graph holds: it can be run and counted."""
+    module = SigmaDeltaNetwork(circuit, steps=choices.steps, origin=str(path))
+    late = f"{module.late} step{'s' if module.late > 1 else ''}"
+    held = "reading its last frame" if circuit.has_input_neurons else "without further messages"
+    return Model(
+        path.stem,
+        module,
+        None,
+        "no samples of its own",
+        statements=(
+            f"sends graded messages; every sample runs alone, and {late} longer, {held}, until its last change has arrived",
+        ),
+        steps=choices.steps,
+        batch=module.batch,
+        stays=(
+            "sigma-delta neurons (SDNN), whose graded messages and running sums no target but Loihi's own file has; run the "
+            "file itself, with neurodeploy simulate, map, verify or energy"
+        ),
     )
 
 
