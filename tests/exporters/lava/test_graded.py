@@ -1,4 +1,4 @@
-"""Energy of sigma-delta files: events times true fan-out, counted a second time synapse by synapse; and what else takes them."""
+"""Energy of sigma-delta files: events times true fan-out, counted again synapse by synapse; and what else takes them."""
 
 from pathlib import Path
 from typing import Any
