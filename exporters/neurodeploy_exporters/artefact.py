@@ -72,6 +72,11 @@ def read_artefact(folder: Path) -> Artefact:
             line, which names the file.
     """
     bundle = read_bundle(folder)
+    if len(bundle.manifest.input_names) > 1:
+        names = ", ".join(bundle.manifest.input_names)
+        raise UserError(
+            f"{folder}: a bundle of several inputs ({names}), which is verified, not read back; count the model itself"
+        )
     manifest, target = bundle.manifest, find(bundle.manifest.target)
     pieces = manifest.chain if manifest.whole is None else (manifest.whole,)
     for layer in manifest.spiking_layers:

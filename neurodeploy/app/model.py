@@ -203,6 +203,7 @@ class Model:
             always takes them as they are stored.
         original: the user's module that `graph` was traced from; it takes normalised samples.
         entrance: how `original` takes its samples, if not as `entrance_of` says.
+        further_samples: of the inputs beside the first, where the network takes several, as `test_samples`.
         stays: why it cannot be exported; empty if nothing is known against it.
     """
 
@@ -226,6 +227,7 @@ class Model:
     original: nn.Module | None = None
     entrance: Entrance | None = None
     stays: str = ""
+    further_samples: tuple[Tensor, ...] = ()
 
     def taking(self, samples: Samples, of: "Model") -> Samples:
         """The samples of another model as `module` takes them.
@@ -275,28 +277,33 @@ class Model:
         if self.test_samples is None:
             raise UserError(f"{self.name}: brings no samples of its own; give some")
         parts = (self.test_samples[:samples], self.test_samples[samples : samples + calibration])
-        carried, rest = (
-            part.transpose(0, 1).contiguous().numpy() if self.graph.input.timed else part.numpy() for part in parts
-        )
+        timed = self.graph.inputs[0].timed
+        carried, rest = (part.transpose(0, 1).contiguous().numpy() if timed else part.numpy() for part in parts)
+        beside = tuple(x[:samples] for x in self.further_samples)
+        names = [node.name for node in self.graph.inputs[1:]]
         return Subject(
             graph=self.graph,
             sample_inputs=carried,
             name=self.title or self.name,
             calibration=rest if len(parts[1]) else None,
-            module=self._answered(parts[0]),
+            module=self._answered((parts[0], *beside)),
+            further={
+                name: (x.transpose(0, 1) if timed else x).contiguous().numpy() for name, x in zip(names, beside, strict=True)
+            },
         )
 
-    def _answered(self, samples: Tensor) -> ModuleAnswers | None:
-        """What the user's own module answers to samples."""
+    def _answered(self, samples: tuple[Tensor, ...]) -> ModuleAnswers | None:
+        """What the user's own module answers to samples, of each input."""
         if self.original is None or self.graph is None:
             return None
-        timed = self.graph.input.timed
+        timed, count = self.graph.inputs[0].timed, len(samples[0])
         if self.normalizes and self.normalization is not None:
-            samples = self.normalization(samples, axis=2 if timed else 1)
+            samples = tuple(self.normalization(x, axis=2 if timed else 1) for x in samples)
         entrance = entrance_of(self.original, timed=timed) if self.entrance is None else self.entrance
-        run = follow(self.original, samples.transpose(0, 1) if timed else samples, entrance, keep=True)
+        run = follow(self.original, tuple(x.transpose(0, 1) if timed else x for x in samples), entrance, keep=True)
         spikes = {name: run.values[name].cpu().numpy() for name in self.graph.spiking if name in run.values}
-        return ModuleAnswers(spikes, run.answer.detach().cpu().numpy().reshape(len(samples), -1))
+        logits, *others = (one.detach().cpu().numpy().reshape(count, -1) for one in run.answers.values())
+        return ModuleAnswers(spikes, logits, dict(zip(list(run.answers)[1:], others, strict=True)))
 
     def __str__(self) -> str:
         lines = wrap(f"{self.name}: {self.data}", 80)

@@ -42,7 +42,8 @@ def build(
 
     Dynamic in T and B. Inputs: `input`, `[B, …]` for a static sample (then `steps`, int64 `[1]`, gives T) or `[T, B, …]`; of a
     later part the tensors that it reads, under the names of their layers: sequences `[T, B, …]`, or means over time `[B, …]`.
-    Outputs: `logits` `[B, K]`, or the tensors that leave the part: spikes, and other values where shortcuts cross a cut.
+    Outputs: `logits` `[B, K]`, several answers each under its name, or the tensors that leave the part: spikes, and others
+    where shortcuts cross a cut.
 
     Args:
         graph: the network.
@@ -62,8 +63,9 @@ def build(
     if STEPS in graph:
         raise UserError(f"node {STEPS}: this name is taken by the model's input for the number of steps; rename the layer")
     members = tuple(node.name for node in graph.nodes if not isinstance(node, ops.InputNode)) if part is None else part.members
-    inputs = (graph.input.name,) if part is None else part.inputs
-    outputs = (graph.output.name,) if part is None else part.outputs
+    inputs, outputs = (tuple(node.name for node in nodes) for nodes in (graph.inputs, graph.outputs))
+    if part is not None:
+        inputs, outputs = part.inputs, part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
     crossing = _crossing(graph) | {tensor for tensor in (*inputs, *outputs) if graph.timed(tensor)}
     writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids)
