@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from textwrap import wrap
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -126,12 +126,13 @@ class ArtefactModule(GraphModule):
         each = steps * sum(torch.Size(graph.shape(name)).numel() for name in graph.spiking)
         return max(1, _VALUES // each)
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """`[B, *shape]`, or `[B, T, *shape]` of a network that takes sequences → logits `[B, K]`.
+    def forward(self, *inputs: Tensor) -> Any:
+        """`[B, *shape]`, or `[B, T, *shape]` of a network that takes sequences → logits `[B, K]`; a tuple of several answers.
 
         Raises:
             UserError: the samples have another shape, or an artefact cannot be run.
         """
+        (samples,) = inputs
         shape, timed = self.graph.input.shape, self.graph.input.timed
         if samples.ndim != 1 + timed + len(shape) or tuple(samples.shape[1 + timed :]) != shape:
             folder, found = self.artefact.bundle.folder, tuple(samples.shape)

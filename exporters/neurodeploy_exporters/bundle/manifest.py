@@ -337,9 +337,9 @@ class Manifest(_Entry):
             lacking = [tensor.name for tensor in piece.graded if tensor.name not in piece.outputs]
             if lacking:
                 raise ValueError(f"pieces: {piece.name}: graded: {lacking[0]} found, one of its outputs expected")
-        for names in (self.input_names, self.output_names):
-            if len(set(names)) != len(names):
-                raise ValueError(f"further_inputs, further_answers: {', '.join(names)} found, each once expected")
+        for crossing in (self.input_names, self.output_names):
+            if len(set(crossing)) != len(crossing):
+                raise ValueError(f"further_inputs, further_answers: {', '.join(crossing)} found, each once expected")
         if self.whole is not None and self.whole.inputs != self.input_names:
             raise ValueError(f"pieces: whole reads {', '.join(self.whole.inputs)}, {', '.join(self.input_names)} expected")
         made = set(self.input_names)

@@ -88,13 +88,13 @@ def _rolled_up(
     rolled = roll(tape, draft, signals)
     for name, x in zip(draft.entries, given, strict=True):
         rolled.values[name] = x if timed else x.unsqueeze(0)
-    signals = [
+    answering = [
         _answer(network, name, [call[place] for call in rolled.answers], rolled, draft) for place, name in enumerate(tape.names)
     ]
     if keep:
         _check_opened(network, calls, tape.layers, hands_on=hands_on)
     answers = dict[str, Tensor]()
-    for place, (name, signal) in enumerate(zip(node_names(tape.names, draft.nodes), signals, strict=True)):
+    for place, (name, signal) in enumerate(zip(node_names(tape.names, draft.nodes), answering, strict=True)):
         last = signal.node
         if draft.timed[last]:
             last = draft.add(ops.TimeMeanNode(name=draft.free_name("mean"), inputs=(last,))).name
