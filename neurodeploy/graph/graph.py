@@ -33,7 +33,7 @@ class Graph:
             self._admit(node)
         for kind in (ops.InputNode, ops.OutputNode):
             if not self.of(kind):
-                raise UserError(f"graph: no {kind.__name__.removesuffix('Node')} node found, at least one expected")
+                raise UserError(f"graph: 0 {kind.__name__.removesuffix('Node')} nodes found, at least one expected")
         if self.steps is not None:  # else the mean looks when it is computed
             for mean in self.of(ops.TimeMeanNode):
                 mean.check_steps(self.steps)

@@ -110,8 +110,8 @@ def record(network: nn.Module, samples: Inputs, entrance: Entrance, *, keep: boo
             )
         if signal.skip:
             raise refusal(
-                f"{type(network).__name__}: {which} is of a part of the time steps; a graph answers for all of them: take the "
-                "mean over time of the part, as in x[k:].mean(0)"
+                f"{type(network).__name__}: answers a part of the time steps in {which.removeprefix('its ')}; a graph answers for all "
+                "of them: take the mean over time of the part, as in x[k:].mean(0)"
             )
         output = draft.add(ops.OutputNode(name=draft.free_name(name), inputs=(signal.node,)))
         answers[output.name] = leaves[place].tensor

@@ -283,7 +283,7 @@ def test_who_asks_for_the_one_input_or_answer_of_several_is_told():
         GraphModule(graph)(torch.zeros(1, 1, 6, 6))
     with pytest.raises(UserError, match="extra: missing"):
         interpreter.run(graph, {"image": np.zeros((1, 1, 6, 6), np.float32)})
-    with pytest.raises(UserError, match="graph: no Output node found"):
+    with pytest.raises(UserError, match="graph: 0 Output nodes found"):
         Graph(node for node in graph.nodes if not isinstance(node, ops.OutputNode))
 
 
