@@ -237,7 +237,9 @@ def write_bundle(folder: Path, manifest: Manifest, writers: Mapping[str, Callabl
         _write_sample(temporary / SAMPLE, sample)
         hashes = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         complete = manifest.model_copy(update={"files": hashes})
-        (temporary / MANIFEST).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        unused = {name for name in ("further_inputs", "further_answers") if not getattr(complete, name)}
+        text = complete.model_dump_json(indent=2, exclude=unused)  # of one input and one answer it is what it was before
+        (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return folder
 
 

@@ -340,8 +340,6 @@ class Manifest(_Entry):
         for crossing in (self.input_names, self.output_names):
             if len(set(crossing)) != len(crossing):
                 raise ValueError(f"further_inputs, further_answers: {', '.join(crossing)} found, each once expected")
-        if self.whole is not None and self.whole.inputs != self.input_names:
-            raise ValueError(f"pieces: whole reads {', '.join(self.whole.inputs)}, {', '.join(self.input_names)} expected")
         made = set(self.input_names)
         for piece in (*((self.whole,) if self.whole else ()), *self.chain):
             absent = [tensor for tensor in piece.inputs if tensor not in made]
@@ -349,6 +347,8 @@ class Manifest(_Entry):
                 raise ValueError(f"pieces: {piece.name} reads {absent[0]}, which no piece before it makes")
             if piece.name != "whole":
                 made |= set(piece.outputs)
+        if self.whole is not None and self.whole.inputs != self.input_names:
+            raise ValueError(f"pieces: whole reads {', '.join(self.whole.inputs)}, {', '.join(self.input_names)} expected")
         for last in (self.whole, self.chain[-1] if self.chain else None):
             if last is not None and (last.name not in ("whole", "head") or last.outputs != self.output_names):
                 raise ValueError(

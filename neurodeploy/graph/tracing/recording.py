@@ -110,8 +110,8 @@ def record(network: nn.Module, samples: Inputs, entrance: Entrance, *, keep: boo
             )
         if signal.skip:
             raise refusal(
-                f"{type(network).__name__}: answers a part of the time steps in {which.removeprefix('its ')}; a graph answers for all "
-                "of them: take the mean over time of the part, as in x[k:].mean(0)"
+                f"{type(network).__name__}: {which}: answers a part of the time steps; a graph answers for all of them: take "
+                "the mean over time of the part, as in x[k:].mean(0)"
             )
         output = draft.add(ops.OutputNode(name=draft.free_name(name), inputs=(signal.node,)))
         answers[output.name] = leaves[place].tensor
@@ -397,8 +397,8 @@ def _check_arguments(network: nn.Module, inputs: int) -> None:
     if len(needed) > inputs:
         which = "a second input" if len(needed) == 2 else f"{len(needed)} inputs"
         raise UserError(
-            f"{type(network).__name__}: takes {which}, {', '.join(needed[inputs:])}, and samples of {inputs} are given; give a "
-            "tuple with one tensor for each, or wrap it in a module that gives the rest"
+            f"{type(network).__name__}: takes {which}, {', '.join(needed[inputs:])}, and samples of {inputs} are given; give "
+            "nd.deploy a tuple with one tensor for each, or wrap it in a module that gives the rest"
         )
     if not several and taken < inputs:
         raise UserError(f"{type(network).__name__}: takes {taken} inputs, and samples of {inputs} are given")
