@@ -51,10 +51,12 @@ class ModuleAnswers:
     Attributes:
         spikes: spiking layer → `[T, B, …]`.
         logits: `[B, K]`.
+        further: of several answers those beside the first, by name.
     """
 
     spikes: Mapping[str, NDArray[np.float32]]
     logits: NDArray[np.float32]
+    further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,6 +76,7 @@ class Subject:
         tuned: what `Tuning.result` gave, where the network was fine-tuned for the target.
         module: what the module that the graph was traced from answers to `sample_inputs`, where it is at hand.
         assumed: what was assumed of the file that the graph was read from, a sentence each, for the manifest's notes.
+        further: of a network with several inputs those beside the first, by name, as `sample_inputs`.
     """
 
     graph: Graph
@@ -87,6 +90,7 @@ class Subject:
     tuned: Any = None
     module: ModuleAnswers | None = None
     assumed: tuple[str, ...] = ()
+    further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def standard(self, made: Standardized) -> tuple["Subject", tuple[str, ...]]:
         """The subject with its cells as standard neurons, and a sentence on the spikes in which these round otherwise.
@@ -113,14 +117,15 @@ class Subject:
             layer not in module.spikes or module.spikes[layer].shape != spikes.shape for layer, spikes in sample.spikes.items()
         ):
             return None
+        answers = [(module.logits, sample.logits), *((own, sample.answers[name]) for name, own in module.further.items())]
         return ModuleAgreement(
             samples=len(sample.logits),
             spikes_compared=sum(spikes.size for spikes in sample.spikes.values()),
             differing_spikes=sum(
                 int(np.count_nonzero(module.spikes[layer] != spikes)) for layer, spikes in sample.spikes.items()
             ),
-            changed_answers=int(np.count_nonzero(module.logits.argmax(-1) != sample.logits.argmax(-1))),
-            logits_apart=float(np.abs(module.logits - sample.logits).max()),
+            changed_answers=int(np.any([own.argmax(-1) != made.argmax(-1) for own, made in answers], axis=0).sum()),
+            logits_apart=max(float(np.abs(own - made).max()) for own, made in answers),
         )
 
     def answers(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[np.int64] | None:
@@ -213,12 +218,14 @@ class Target(ABC):
         formats: format of a piece, as the manifest has it → what is known of it. Parts that run on a host as ONNX files have
             `neurodeploy_exporters.onnx.FORMAT`.
         tunable: whether networks can be fine-tuned for it (`tuning`).
+        several: whether it takes networks with several inputs or answers.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[TargetOptions]] = TargetOptions
     formats: ClassVar[Mapping[str, Format]]
     tunable: ClassVar[bool] = False
+    several: ClassVar[bool] = False
 
     @property
     def chip(self) -> bool:

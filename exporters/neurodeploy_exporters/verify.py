@@ -136,7 +136,8 @@ class _Comparison:
 
 
 def _compare(tensors: Tensors, sample: Sample, logits: str) -> _Comparison:
-    expected: Tensors = {**sample.spikes, logits: sample.logits}
+    answers: Tensors = {logits: sample.logits, **sample.answers}
+    expected: Tensors = {**sample.spikes, **answers}
     fitting = {name for name, value in expected.items() if tensors[name].shape == value.shape}
     return _Comparison(
         misshapen=tuple(
@@ -149,7 +150,9 @@ def _compare(tensors: Tensors, sample: Sample, logits: str) -> _Comparison:
             for layer, spikes in sample.spikes.items()
             if layer in fitting
         },
-        gap=float(np.abs(tensors[logits] - sample.logits).max()) if logits in fitting else float("nan"),
+        gap=float(np.max([np.abs(tensors[name] - value).max() for name, value in answers.items()]))
+        if fitting >= answers.keys()
+        else float("nan"),
     )
 
 
@@ -177,8 +180,12 @@ def _unfit(manifest: Manifest, sample: Sample) -> list[str]:
     batch, steps = manifest.sample.samples, manifest.steps
     leading = (steps, batch) if manifest.timed_input else (batch,)
     expected = {"inputs": (*leading, *manifest.input_shape), "logits": (batch, manifest.classes)}
+    expected |= {f"inputs {one.name}": (*leading, *one.shape) for one in manifest.further_inputs}
+    expected |= {f"answer {one.name}": (batch, one.size) for one in manifest.further_answers}
     expected |= {f"spikes of {layer.name}": (steps, batch, *layer.shape) for layer in manifest.spiking_layers}
     actual: dict[str, tuple[int, ...]] = {"inputs": sample.inputs.shape, "logits": sample.logits.shape}
+    actual |= {f"inputs {name}": values.shape for name, values in sample.further.items()}
+    actual |= {f"answer {name}": values.shape for name, values in sample.answers.items()}
     actual |= {f"spikes of {name}": spikes.shape for name, spikes in sample.spikes.items()}
     return [
         f"{manifest.sample.file}: {name}: {_shown(actual.get(name))} found, {_shown(expected.get(name))} expected"
@@ -224,7 +231,7 @@ def _shown(shape: tuple[int, ...] | None) -> str:
 def _runs(bundle: Bundle, target: Target, sample: Sample) -> Iterator[tuple[str, Tensors]]:
     """Every way in which the bundle can be run, with all spikes and the logits."""
     manifest = bundle.manifest
-    tensors: Tensors = {manifest.input_name: sample.inputs}
+    tensors: Tensors = {manifest.input_name: sample.inputs, **sample.further}
     layers = [layer.name for layer in manifest.spiking_layers]
     if manifest.whole is not None:
         yield manifest.whole.file, target.replay(bundle, manifest.whole, tensors, layers)

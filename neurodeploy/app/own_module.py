@@ -32,7 +32,11 @@ def deployed_with(
         model = model_with(source, choice, nir, say=say)
         if model.test_samples is None:
             raise UserError(f"{model.name}: brings no data of its own; give samples with --input samples.npy, or --data")
-        return model if model.graph is not None else deploy(model.module, model.test_samples[:], name=model.title or source)
+        return (
+            model
+            if model.graph is not None or model.stays
+            else deploy(model.module, model.test_samples[:], name=model.title or source)
+        )
     data = data_named(choice.data)
     plain = stored(data)
     made = deploy(model.module, plain.test_samples[:samples], name=model.title or source, normalization=data.normalization)

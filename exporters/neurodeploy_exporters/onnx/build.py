@@ -54,7 +54,8 @@ def build(
 
     Dynamic in T and B. Inputs: `input`, `[B, …]` for a static sample (then `steps`, int64 `[1]`, gives T) or `[T, B, …]`; of a
     later part the tensors that it reads, under the names of their layers: sequences `[T, B, …]`, or means over time `[B, …]`.
-    Outputs: `logits` `[B, K]`, or the tensors that leave the part: spikes, and other values where shortcuts cross a cut.
+    Outputs: `logits` `[B, K]`, several answers each under its name, or the tensors that leave the part: spikes, and others
+    where shortcuts cross a cut.
 
     Args:
         graph: the network.
@@ -80,8 +81,9 @@ def build(
     if opset not in OPSETS:
         raise UserError(f"opset: {opset} found, {OPSETS.start} to {OPSETS.stop - 1} expected")
     members = tuple(node.name for node in graph.nodes if not isinstance(node, ops.InputNode)) if part is None else part.members
-    inputs = (graph.input.name,) if part is None else part.inputs
-    outputs = (graph.output.name,) if part is None else part.outputs
+    inputs, outputs = (tuple(node.name for node in nodes) for nodes in (graph.inputs, graph.outputs))
+    if part is not None:
+        inputs, outputs = part.inputs, part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
     crossing = _crossing(graph) | {tensor for tensor in (*inputs, *outputs) if graph.timed(tensor)}
     writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids, functions=functions, opset=opset)

@@ -166,10 +166,12 @@ class OnnxTarget(GridTarget):
     name = "onnx"
     Options = OnnxOptions
     formats: ClassVar = {"onnx": FORMAT}
+    several = True
 
     def check(self, graph: Graph, options: OnnxOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         if options.quantize == "int8" and not calibrated:
             raise UserError(_NO_CALIBRATION)
+        _check_several(graph, options)
         deployed = self.deployed(graph, options)
         build(deployed, name="check", streaming=options.streaming)
         if options.step:
@@ -187,8 +189,9 @@ class OnnxTarget(GridTarget):
             UserError: a node has no form in ONNX, or no exact one, or the sample holds values that are not finite.
         """
         graph, name, quantize, integers = subject.graph, subject.name, options.quantize, options.quantize == "int8"
+        _check_several(graph, options)
         deployed = self.on_grid(subject, options)
-        sample = sample_of(deployed, subject.sample_inputs)
+        sample = sample_of(deployed, subject.sample_inputs, further=subject.further)
         described, parts = describe(deployed, target="onnx", name=name), (None, *partition(deployed, spikes_only=False).parts)
         settings: dict[str, Any] = {"streaming": options.streaming, "spike_counts": options.spike_counts}
         if integers and (subject.calibration is None or not subject.calibration.size):
@@ -226,6 +229,20 @@ class OnnxTarget(GridTarget):
         return super().quantization(graph, deployed, options)
 
 
+def _check_several(graph: Graph, options: OnnxOptions) -> None:
+    """Raises UserError for options that are for networks of one input, or of one answer."""
+    taken, given = ([node.name for node in nodes] for nodes in (graph.inputs, graph.outputs))
+    if len(taken) == len(given) == 1:
+        return
+    several = f"inputs ({', '.join(taken)})" if len(taken) > 1 else f"answers ({', '.join(given)})"
+    if options.quantize != "none":
+        raise UserError(f'quantize: "{options.quantize}" found with a network of several {several}; "none" expected')
+    if options.streaming:
+        raise UserError(f"streaming: found with a network of several {several}, whose states are not passed on; leave it out")
+    if options.step:
+        raise UserError(f"step: found with a network of several {several}, one of each expected; leave it out")
+
+
 def _stepped(
     graph: Graph, parts: Sequence[Part | None], options: OnnxOptions, *, name: str, grids: dict[str, Grid] | None
 ) -> list[tuple[StepModel, onnx.ModelProto]]:
@@ -249,7 +266,7 @@ def _ways(
 ) -> list[Tensors]:
     """What the network makes of the sample, whole, in every way of running it."""
     session = Session(model, also=graph.spiking)
-    ways = [session.run({graph.input.name: sample.inputs}, steps=sample.steps)]
+    ways = [session.run({graph.inputs[0].name: sample.inputs, **sample.further}, steps=sample.steps)]
     if streaming:
         ways.append(session.stream().each_step(sample.inputs, sample.steps))
     for entry, one in stepped:
@@ -261,7 +278,7 @@ def _ways(
 
 def _agreement(ways: Sequence[Tensors], graph: Graph, sample: Sample, quantize: str) -> tuple[Agreement, float]:
     """How the ways of running a network agree with the sample, and how closely its logits do: the worst of them."""
-    counts, distances = zip(*(sample.disagreement(made, graph.output.name) for made in ways), strict=True)
+    counts, distances = zip(*(sample.disagreement(made, graph.outputs[0].name) for made in ways), strict=True)
     compared, wrong = sum(spikes.size for spikes in sample.spikes.values()), max(counts)
     agreement = Agreement(
         reference="float" if quantize == "int8" else "exported",
