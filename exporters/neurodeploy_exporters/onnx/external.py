@@ -78,7 +78,7 @@ class WeightsFile:
         with path.open("wb") as file:
             for name, values in self.arrays.items():
                 file.seek(self._starts[name])
-                file.write(memoryview(values.reshape(-1)).cast("B"))
+                file.write(values.reshape(-1).view(np.uint8).data)
             file.truncate(max(self._end, 1))
 
 
