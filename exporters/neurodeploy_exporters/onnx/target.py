@@ -8,7 +8,7 @@ Runtime computes a convolution in integers only if its result is one. Where valu
 a head behind a ReLU) weights alone are rounded: those layers are small, or computed once per sample.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,11 +20,13 @@ from pydantic import Field
 
 from neurodeploy.graph import Graph, ops, partition
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import Agreement, Manifest, Sample, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle import Agreement, Bundle, Manifest, Sample, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.onnx.build import FORMAT, build, checked, save
 from neurodeploy_exporters.onnx.runtime import Session
+from neurodeploy_exporters.onnx.runtimes import runtimes
 from neurodeploy_exporters.onnx.writer import Grid
+from neurodeploy_exporters.runtime import Runtime, Variant
 from neurodeploy_exporters.target import GridOptions, GridTarget, Subject
 
 _LEVELS = 255
@@ -138,6 +140,18 @@ class OnnxTarget(GridTarget):
         if options.quantize == "int8" and not calibrated:
             raise UserError(_NO_CALIBRATION)
         build(self.deployed(graph, options), name="check", streaming=options.streaming)
+
+    def runtimes(self, bundle: Bundle) -> tuple[Runtime, ...]:
+        (own,) = super().runtimes(bundle)
+        own = replace(own, module="onnxruntime", packages=("onnxruntime", "onnxruntime-gpu"))
+        return (own, *runtimes())
+
+    def variants(self) -> tuple[Variant, ...]:
+        return (
+            Variant("float32"),
+            Variant("exact", {"quantize": "exact"}),
+            Variant("8-bit integers", {"quantize": "int8"}),
+        )
 
     def notices(self, options: OnnxOptions) -> tuple[str, ...]:
         if options.quantize != "int8":
