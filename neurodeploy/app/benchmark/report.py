@@ -15,27 +15,34 @@ from neurodeploy_energy.report.tables import ReportTable, Row, TableCell, microj
 from neurodeploy_exporters.runtime import Fit
 
 SCHEMA_VERSION = 1
-_HEADINGS = ("format", "runtime", "opens", "accuracy, %", "spikes that differ", "ms, B = 1", "ms, B = 64", "KiB", "µJ", "fits")
+_HEADINGS = (
+    "format",
+    "runtime",
+    "opens",
+    "accuracy, %",
+    "spikes that differ",
+    "from the first runtime",
+    "ms, B = 1",
+    "ms, B = 64",
+    "KiB",
+    "µJ",
+    "fits",
+)
 _TEXT = 3
 _KIB = 1024
 _LONG = 1000  # ms
-_LONGEST, _LONGEST_WIDE = 240, 1000
+_LONGEST = 400
 Known = TypeVar("Known")
 
 
 class _Footnotes:
-    """What does not go into a field, each once, by its number.
+    """What does not go into a field, each once, by its number."""
 
-    Args:
-        longest: letters of one.
-    """
-
-    def __init__(self, longest: int) -> None:
+    def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
-        self._longest = longest
 
     def number(self, text: str) -> int:
-        said = shorten(printable(text), self._longest, placeholder=" …").removesuffix(".")
+        said = shorten(printable(text), _LONGEST, placeholder=" …").removesuffix(".")
         return self._numbers.setdefault(said, len(self._numbers) + 1)
 
     def cell(self, value: Known | Unknown, shown: Callable[[Known], TableCell]) -> TableCell:
@@ -46,53 +53,39 @@ class _Footnotes:
         return [f"({number}) {text}." for text, number in self._numbers.items()]
 
 
-def table_of(found: Benchmark, *, wide: bool = False) -> ReportTable:
-    """One row for each artefact in each program; below it why fields are empty.
-
-    Args:
-        found: what is shown.
-        wide: fields hold all that is known of them; else what fits a terminal, and the rest is below.
-    """
-    notes = _Footnotes(_LONGEST_WIDE if wide else _LONGEST)
-    every = {row.difference.compared for row in found.rows if isinstance(row.difference, SpikeDifference)}
-    usual = max(every, default=0)
-    rows = tuple(_cells(row, notes, usual, wide=wide) for row in found.rows)
+def table_of(found: Benchmark) -> ReportTable:
+    """One row for each artefact in each program; below it why fields are empty, and what belongs to others."""
+    notes = _Footnotes()
+    usual = max((row.difference.compared for row in found.rows if isinstance(row.difference, SpikeDifference)), default=0)
+    rows = tuple(_cells(row, notes, found.samples, usual) for row in found.rows)
     absent = [f"Not installed here: {', '.join(found.absent)}."] if found.absent else []
     spikes = [f"Spikes: {usual:,} values (neuron, step, sample) were compared, where nothing else is said."] if usual else []
-    return ReportTable(
-        f"{found.name}: {found.samples:,} samples",
-        _HEADINGS,
-        rows,
-        text=_TEXT,
-        notes=(*notes.lines(), *absent, *spikes, *found.notes),
-    )
+    title = f"{found.name}: {found.samples:,} samples"
+    return ReportTable(title, _HEADINGS, rows, text=_TEXT, notes=(*notes.lines(), *absent, *spikes, *found.notes))
 
 
-def _cells(row: BenchmarkRow, notes: _Footnotes, usual: int, *, wide: bool) -> Row:
+def _cells(row: BenchmarkRow, notes: _Footnotes, samples: int, usual: int) -> Row:
     def accuracy(found: Accuracy) -> TableCell:
         low, high = found.interval
-        right = f"; {found.correct} of {found.samples}" if wide else ""
-        return TableCell(f"{found.percent:.1f} ({low:.1f} to {high:.1f}{right})", found.percent)
+        some = (
+            f" ({notes.number(f'of {found.samples:,} samples, for which there was time')})" if found.samples < samples else ""
+        )
+        return TableCell(f"{found.percent:.1f} [{low:.1f}, {high:.1f}]{some}", found.percent)
 
     def difference(found: SpikeDifference) -> TableCell:
-        of = f" of {found.compared:,}" if wide or found.compared != usual else ""
-        first = f", {found.from_first:,} from {found.first}" if found.first else ""
-        absent = ""
-        if found.absent:
-            lacking = f"without the layers {', '.join(found.absent)}, which the artefact does not have"
-            absent = f" ({lacking if wide else notes.number(lacking)})"
-        return TableCell(f"{found.count:,}{of}{first}{absent}", found.count)
+        of = f" of {found.compared:,}" if found.compared != usual else ""
+        lacking = f"without the layers {', '.join(found.absent)}, which the artefact does not have"
+        return TableCell(f"{found.count:,}{of}" + (f" ({notes.number(lacking)})" if found.absent else ""), found.count)
+
+    def from_first(found: SpikeDifference) -> TableCell:
+        return TableCell(f"{found.from_first:,}", found.from_first) if found.first else TableCell("")
 
     def energy(found: DeployedEnergy) -> TableCell:
-        said = " + ".join(found.profiles)
+        least = "at least " if found.left_out else ""
+        said = f"under {' + '.join(found.profiles)}"
         if found.left_out:
             said = f"{said}, which has no cost for {', '.join(found.left_out)}"
-        text = f"{'at least ' if found.left_out else ''}{microjoule(found.uj)}"
-        return TableCell(f"{text} ({said if wide else notes.number(f'under {said}')})", found.uj)
-
-    def fit(found: Fit) -> TableCell:
-        said = f"{found.device}: {found.detail}"
-        return TableCell(f"{found.verdict} ({said if wide else notes.number(said)})")
+        return TableCell(f"{least}{microjoule(found.uj)} ({notes.number(said)})", found.uj)
 
     return (
         TableCell(row.format),
@@ -100,10 +93,11 @@ def _cells(row: BenchmarkRow, notes: _Footnotes, usual: int, *, wide: bool) -> R
         notes.cell(row.opens, lambda _: TableCell("yes")),
         notes.cell(row.accuracy, accuracy),
         notes.cell(row.difference, difference),
+        notes.cell(row.difference, from_first),
         *(notes.cell(row.durations[size], _duration) for size in BATCHES),
         notes.cell(row.size, lambda size: TableCell(f"{size / _KIB:,.1f}", size / _KIB)),
         notes.cell(row.energy, energy),
-        notes.cell(row.fit, fit),
+        notes.cell(row.fit, lambda found: TableCell(f"{found.verdict} ({notes.number(f'{found.device}: {found.detail}')})")),
     )
 
 
@@ -159,7 +153,7 @@ def as_json(found: Benchmark) -> str:
 def as_page(found: Benchmark, facts: Mapping[str, str]) -> str:
     """One self-contained page."""
     title = f"Benchmark of {found.name}"
-    shown = table_of(found, wide=True)
+    shown = table_of(found)
     lead = f"{len(found.rows)} artefacts in programs, on {found.samples:,} samples: {found.data}."
     body = page.heading(title, lead, ())
     body += ["<h2>Formats and programs</h2>", page.table(shown)]
