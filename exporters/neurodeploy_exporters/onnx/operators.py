@@ -429,7 +429,9 @@ def _read_cell(reader: Reader, op: onnx.NodeProto) -> ops.Node:
     }
     is_cell = op.op_type.split("_")[0] == "Cell"
     node = ops.CellNode(**fields, largest=most_spikes(op.op_type)) if is_cell else ops.MembraneNode(**fields)
-    if function != cell_function(node, int(op.op_type.rpartition("_r")[2])):
+    expected = cell_function(node, int(op.op_type.rpartition("_r")[2]))
+    expected.opset_import[0].version = function.opset_import[0].version
+    if function != expected:
         raise ValueError("operators that do not belong to the update")
     for operand, state in zip(update.initial, taken, strict=False):
         value: Any = node.arrays[int(operand[1])] if operand[0] == "array" else initial_number(operand)

@@ -25,10 +25,11 @@ from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.onnx.build import FORMAT, build, checked, save
 from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.runtimes import runtimes
-from neurodeploy_exporters.onnx.writer import Grid
+from neurodeploy_exporters.onnx.writer import OPSET, OPSETS, Grid
 from neurodeploy_exporters.runtime import Runtime, Variant
 from neurodeploy_exporters.target import GridOptions, GridTarget, Subject
 
+_INT8_OPSET = 19
 _LEVELS = 255
 _BATCH = 16
 # two products of neighbours are added in 16 bits on processors without VNNI: more would overflow
@@ -118,6 +119,8 @@ class OnnxOptions(GridOptions):
             get another answer, are in the manifest.
         streaming: the models take and give the state of every layer (see `build`).
         spike_counts: the models count the spikes of every layer.
+        functions: what goes through time is a call of a local function, and not the function's operators.
+        opset: version of ONNX's operators; if None 18, and 19 of "int8", from which on ONNX's own reference runs it.
     """
 
     quantize: Literal["none", "exact", "int8"] = Field(
@@ -127,6 +130,21 @@ class OnnxOptions(GridOptions):
     )
     streaming: bool = Field(default=False, description="States are inputs and outputs, so a sequence may come in chunks.")
     spike_counts: bool = Field(default=False, description="Spikes per layer, step and sample as further outputs.")
+    functions: bool = Field(
+        default=False, description="Keep local functions, one per kind of layer, which many other readers of ONNX do not know."
+    )
+    opset: int | None = Field(
+        default=None,
+        ge=OPSETS.start,
+        lt=OPSETS.stop,
+        description=f"Version of ONNX's operators, {OPSETS.start} to {OPSETS.stop - 1}; if not given {OPSET}, and of int8 "
+        f"{_INT8_OPSET}.",
+    )
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """What `build` needs to know of how models are written."""
+        return {"functions": self.functions, "opset": self.opset or (_INT8_OPSET if self.quantize == "int8" else OPSET)}
 
 
 class OnnxTarget(GridTarget):
@@ -172,7 +190,7 @@ class OnnxTarget(GridTarget):
         if integers and (subject.calibration is None or not subject.calibration.size):
             raise UserError(_NO_CALIBRATION)
         grids = calibrate(graph, subject.calibration, sample.steps) if integers and subject.calibration is not None else None
-        models = checked(deployed, parts, name=name, grids=grids, **settings)
+        models = checked(deployed, parts, name=name, grids=grids, **settings, **options.form)
         agreement, atol = _agreement(models["whole"], graph, sample, quantize, streaming=options.streaming)
         answers = _answers(models["whole"], subject, sample.steps)
         if integers and answers is not None:

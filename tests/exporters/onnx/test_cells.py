@@ -222,7 +222,7 @@ def test_layers_of_one_update_share_a_function_and_keep_their_constants():
     graph = Graph([*graph.nodes[:3], replace(second, name="op2", inputs=("op",)), *(
         replace(node, inputs=("op2",)) if node.name == "out" else node for node in graph.nodes[3:]
     )])  # fmt: skip
-    model = build(graph, name="n")
+    model = build(graph, name="n", functions=True)
     assert [one.name.split("_")[0] for one in model.functions].count("Cell") == 1
     assert np.array_equal(Session(model, also=["op2"]).run({"input": events()})["op2"].shape, (16, 4, 5))
 
@@ -251,7 +251,7 @@ def _other_beginning(model: onnx.ModelProto) -> None:
 
 @pytest.mark.parametrize("damage", [_other_operator, _other_description, _no_description, _other_beginning])
 def test_a_file_whose_operators_are_not_those_of_its_update_is_refused(tmp_path, damage):
-    model = build(network(soft()), name="n")
+    model = build(network(soft()), name="n", functions=True)
     damage(model)
     with pytest.raises(UserError, match=r"model.onnx: operator op \(Cell_1_\w+_r3\): not as neurodeploy writes it; export"):
         read_graph(saved(model, tmp_path))
