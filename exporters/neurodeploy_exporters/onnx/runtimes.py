@@ -67,8 +67,13 @@ def readable(model: onnx.ModelProto, layers: Sequence[str]) -> onnx.ModelProto:
     return flat
 
 
-def signature_of(model: onnx.ModelProto, origin: str) -> Signature:
-    """What enters and leaves a model; `origin` is for messages.
+def signature_of(model: onnx.ModelProto, origin: str, *, timed: bool = False) -> Signature:
+    """What enters and leaves a model.
+
+    Args:
+        model: of any form.
+        origin: for messages.
+        timed: whether samples are sequences, of which a model of one step does not tell.
 
     Raises:
         UserError: several tensors enter it, beside its states and the number of steps.
