@@ -1,7 +1,7 @@
-"""Every form of every network as files, with its inputs and the spikes that are expected: all that a program needs to be tried."""
+"""Every form of every network as files, with its inputs and the spikes expected: all that a program needs to be tried."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,80 +10,91 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from checks.runtimes.networks import BATCH, STEPS, Exported
+from checks.runtimes.networks import STEPS, Exported
 from neurodeploy.graph import Graph, interpreter
 from neurodeploy.graph.grid import to_grid
-from neurodeploy_exporters.onnx import build
-from neurodeploy_exporters.onnx.engines import Signature
+from neurodeploy_exporters.onnx import Session, build
 from neurodeploy_exporters.onnx.runtimes import readable, signature_of
 from neurodeploy_exporters.onnx.target import calibrate
+from neurodeploy_exporters.onnx.writer import Grid
 
 CHUNKS = (1, 2, 3)
 
 
 @dataclass(frozen=True, eq=False)
+class Subjects:
+    """One network in its forms before it is written.
+
+    Attributes:
+        exact: on the power-of-two grid.
+        trained: in float.
+        grids: 8-bit integers of its tensors.
+    """
+
+    exact: Graph
+    trained: Graph
+    grids: Mapping[str, Grid]
+
+
+@dataclass(frozen=True)
 class Form:
     """A way of exporting.
 
     Attributes:
-        name: of the files.
         what: it is, for the table.
-        exact: whether every spike must be that of the reference interpreter.
-        model: of a network on the exact grid, or of one in float.
+        model: makes it.
+        exact: whether every spike must be that of the reference interpreter; else that of ONNX Runtime is expected.
         chunks: steps of the calls.
     """
 
-    name: str
     what: str
-    exact: bool
-    model: onnx.ModelProto
+    model: Callable[[Subjects], onnx.ModelProto]
+    exact: bool = True
     chunks: tuple[int, ...] = (STEPS,)
 
 
-def forms(graph: Graph, samples: NDArray[np.float32]) -> Iterator[Form]:
-    """Every form of a network.
-
-    Args:
-        graph: in float.
-        samples: to round by.
-    """
-    exact, grids = to_grid(graph), calibrate(graph, samples, STEPS)
-    yield Form("whole", "whole sequences", True, build(exact, name="n"))
-    yield Form("functions", "whole sequences, with local functions", True, build(exact, name="n", functions=True))
-    yield Form("streaming", "chunks of a sequence, states handed on", True, build(exact, name="n", streaming=True), CHUNKS)
-    for opset in (21, 23):
-        yield Form(f"opset{opset}", f"whole sequences, opset {opset}", True, build(exact, name="n", opset=opset))
-    yield Form("int8", "whole sequences, 8-bit integers (opset 19)", False, build(graph, name="n", grids=grids, opset=19))
+def _opset(number: int) -> Form:
+    return Form(f"whole sequences, opset {number}", lambda of: build(of.exact, name="n", opset=number))
 
 
-def write_cases(folder: Path, networks: tuple[Exported, ...]) -> list[str]:
-    """Files `<case>.onnx`, `.json` and `.bin` in a folder; the names of the cases."""
+FORMS = {
+    "whole": Form("whole sequences", lambda of: build(of.exact, name="n")),
+    "functions": Form("with local functions", lambda of: build(of.exact, name="n", functions=True)),
+    "streaming": Form("chunks, states handed on", lambda of: build(of.exact, name="n", streaming=True), chunks=CHUNKS),
+    "opset21": _opset(21),
+    "opset23": _opset(23),
+    "int8": Form("8-bit integers", lambda of: build(of.trained, name="n", grids=of.grids, opset=19), exact=False),
+}
+"""Name of the files → form; the default opset is 18."""
+
+
+def write_cases(folder: Path, networks: Sequence[Exported], forms: Sequence[str] = tuple(FORMS)) -> list[str]:
+    """Files `<network>-<form>.onnx`, `.json` and `.bin` in a folder; the names of these cases."""
     names = []
     for network in networks:
-        graph = network.graph()
-        samples = network.samples(graph)
-        for form in forms(graph, samples):
-            names.append(f"{network.name}-{form.name}")
-            _write(folder / names[-1], network, form, graph, samples)
+        trained = network.graph()
+        samples = network.samples(trained)
+        subjects = Subjects(to_grid(trained), trained, calibrate(trained, samples, STEPS))
+        for form in forms:
+            names.append(f"{network.name}-{form}")
+            _write(folder / names[-1], FORMS[form], FORMS[form].model(subjects), subjects, samples)
     return names
 
 
-def _write(path: Path, network: Exported, form: Form, graph: Graph, samples: NDArray[np.float32]) -> None:
-    expected = interpreter.run(to_grid(graph) if form.exact else graph, samples, steps=STEPS)
+def _write(path: Path, form: Form, made: onnx.ModelProto, subjects: Subjects, samples: NDArray[np.float32]) -> None:
+    graph = subjects.exact
     layers = graph.spiking
-    model = _exposing(form.model, layers)
+    if form.exact:
+        expected = interpreter.run(graph, samples, steps=STEPS)
+    else:
+        expected = Session(made, also=layers).run({graph.input.name: samples}, steps=STEPS)
+    model = _exposing(made, layers)
     path.with_suffix(".onnx").write_bytes(model.SerializeToString())
-    signature = signature_of(model, path.name, timed=graph.input.timed)
     tensors = {"input": samples, graph.output.name: expected[graph.output.name]}
     tensors |= {f"spikes/{layer}": expected[layer] for layer in layers}
     document = {
-        "network": network.name,
-        "form": form.name,
-        "exact": form.exact,
         "model": f"{path.name}.onnx",
-        "signature": asdict(signature),
-        "steps": STEPS,
-        "batch": BATCH,
+        "signature": asdict(signature_of(model, path.name, timed=graph.input.timed)),
         "chunks": form.chunks,
         "layers": layers,
         "logits": graph.output.name,
@@ -111,8 +122,3 @@ def _stored(path: Path, tensors: Mapping[str, NDArray[Any]]) -> dict[str, dict[s
             told[name] = {"offset": offset, "shape": values.shape}
             offset += values.size
     return told
-
-
-def read_signature(document: Mapping[str, Any]) -> Signature:
-    """That of a case."""
-    return Signature(**document["signature"])

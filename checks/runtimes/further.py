@@ -67,31 +67,22 @@ def mnn(path: Path, signature: Any, threads: int) -> Engine:
 
 def _of_mnn(library: Any, tensor: Any) -> np.ndarray:
     shape = tensor.getShape()
-    host = library.Tensor(
-        shape, library.Halide_Type_Float, np.zeros(shape, np.float32), library.Tensor_DimensionType_Caffe
-    )
+    host = library.Tensor(shape, library.Halide_Type_Float, np.zeros(shape, np.float32), library.Tensor_DimensionType_Caffe)
     tensor.copyToHostTensor(host)
     return np.array(host.getData(), np.float32).reshape(shape)
 
 
 def tract(path: Path, signature: Any, threads: int) -> Engine:  # noqa: ARG001 - it computes in one
-    """tract, as it comes for Python; it wants the shapes of inputs before it prepares a model."""
+    """tract, as it comes for Python; sizes that a model leaves open stay open."""
     import tract as library
 
     first = library.onnx().load(str(path))
     names = [first.input_name(number) for number in range(first.input_count())]
     made = [first.output_name(number) for number in range(first.output_count())]
-    ready: dict[tuple[Any, ...], Any] = {}
+    ready = first.into_model().into_runnable()
 
     def run(feed: Any) -> dict[str, np.ndarray]:
-        key = tuple(feed[name].shape for name in names)
-        if key not in ready:
-            model = library.onnx().load(str(path))
-            for number, name in enumerate(names):
-                kind = {"float32": "f32", "int64": "i64", "float16": "f16"}[str(feed[name].dtype)]
-                model.set_input_fact(number, ",".join([*map(str, feed[name].shape), kind]))
-            ready[key] = model.into_model().into_runnable()
-        answers = ready[key].run([feed[name] for name in names])
+        answers = ready.run([feed[name] for name in names])
         return {name: answer.to_numpy() for name, answer in zip(made, answers, strict=True)}
 
     return run

@@ -1,4 +1,4 @@
-"""The networks of the check: small ones of every family, on the exact grid, so that a spike that differs is another computation."""
+"""The networks of the check, small ones of every family, on the exact grid: a spike that differs is another computation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
