@@ -114,7 +114,9 @@ def _variants(target: Target, given: Mapping[str, Any]) -> list[Variant]:
     Raises:
         UserError: the target refuses the options in each of them.
     """
-    agreeing = [one for one in target.variants() if all(one.options.get(name, value) == value for name, value in given.items())]
+    known = target.variants()
+    varied = {name for one in known for name in one.options} & given.keys()
+    agreeing = [one for one in known if all(_value(target, one, name) == given[name] for name in varied)]
     said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
     made = [Variant(one.title, {**one.options, **given}) for one in agreeing] or [Variant(said, given)]
     sound, fault = dict[str, Variant](), UserError("")
@@ -126,6 +128,11 @@ def _variants(target: Target, given: Mapping[str, Any]) -> list[Variant]:
     if not sound:
         raise fault
     return list(sound.values())
+
+
+def _value(target: Target, variant: Variant, option: str) -> Any:
+    """What an option is in a variant, which may leave it at its default."""
+    return getattr(target.options(variant.options), option)
 
 
 def _exported(asked: Compared, target: Target, variant: Variant, folder: Path) -> Bundle | Unknown:
