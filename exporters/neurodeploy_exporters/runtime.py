@@ -26,6 +26,7 @@ class Runtime:
         module: that is imported; "" for what is always there.
         packages: distributions that bring the module, in the order in which they are looked for.
         reopens: every run reads the files again, so that its time says nothing of the program.
+        files: of the bundle, those that it reads; those of `pieces_run` if empty.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Runtime:
     module: str = ""
     packages: tuple[str, ...] = ()
     reopens: bool = False
+    files: tuple[str, ...] = ()
 
     @property
     def installed(self) -> bool:
@@ -57,10 +59,12 @@ class Variant:
     Attributes:
         title: in a word or two: "8-bit integers"; "" for the only one.
         options: of the target, by name, that make it.
+        further: options that add files for more runtimes, where the network can be exported with them.
     """
 
     title: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
+    further: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,10 @@ def pieces_run(bundle: Bundle) -> tuple[Piece, ...]:
     return bundle.manifest.chain if whole is None else (whole,)
 
 
-def files_read(bundle: Bundle) -> list[str]:
-    """Their names, and those of files that hold weights beside them, which are named after them."""
-    pieces = [piece.file for piece in pieces_run(bundle)]
-    return [name for name in bundle.manifest.files if any(name == file or name.startswith(f"{file}.") for file in pieces)]
+def files_read(bundle: Bundle, runtime: Runtime) -> list[str]:
+    """The names of a bundle's files that a runtime reads, those of weights beside them, which are named after them, too."""
+    models = runtime.files or tuple(piece.file for piece in pieces_run(bundle))
+    return [name for name in bundle.manifest.files if any(name == file or name.startswith(f"{file}.") for file in models)]
 
 
 def layers_in(bundle: Bundle, piece: Piece, layers: Sequence[str]) -> list[str]:

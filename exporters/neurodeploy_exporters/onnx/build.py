@@ -23,6 +23,7 @@ from neurodeploy_exporters.onnx.inlining import described
 from neurodeploy_exporters.onnx.operators import OPERATIONS
 from neurodeploy_exporters.onnx.recurrence import DOMAIN
 from neurodeploy_exporters.onnx.runtime import Session
+from neurodeploy_exporters.onnx.stepping import replay_steps
 from neurodeploy_exporters.onnx.writer import (
     LARGEST,
     OPSET,
@@ -222,4 +223,11 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tu
     return (*(() if before else members.inputs), *members.nodes)
 
 
-FORMAT = Format(runtime="ONNX Runtime", replay=_replay, members=_members, replay_each_step=_replay_each_step, open=_open)
+FORMAT = Format(
+    runtime="ONNX Runtime",
+    replay=_replay,
+    members=_members,
+    replay_each_step=_replay_each_step,
+    replay_steps=replay_steps,
+    open=_open,
+)

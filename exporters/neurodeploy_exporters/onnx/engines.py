@@ -139,16 +139,18 @@ class EngineKind:
         open: model, its signature, threads → the program with the model.
         module: that it is imported as.
         packages: distributions that bring the module.
+        scans: whether it knows `Scan`; else it runs models of one step alone.
     """
 
     name: str
     open: Callable[[Path, Signature, int], Engine]
     module: str
     packages: tuple[str, ...]
+    scans: bool = True
 
 
 ENGINES = (
     EngineKind("OpenVINO", openvino, "openvino", ("openvino",)),
-    EngineKind("OpenCV", opencv, "cv2", ("opencv-python-headless", "opencv-python", "opencv-contrib-python")),
+    EngineKind("OpenCV", opencv, "cv2", ("opencv-python-headless", "opencv-python", "opencv-contrib-python"), False),
     EngineKind("ONNX ReferenceEvaluator", reference, "onnx", ("onnx",)),
 )

@@ -21,7 +21,7 @@ _WITHIN = "/"
 
 
 @dataclass(frozen=True)
-class Call:
+class FunctionCall:
     """One call of a local function.
 
     Attributes:
@@ -43,7 +43,7 @@ class Call:
         return helper.make_node(self.function, self.inputs, self.outputs, self.outputs[0], domain=DOMAIN, **attributes)
 
 
-def inlined(call: Call, function: onnx.FunctionProto) -> list[onnx.NodeProto]:
+def inlined(call: FunctionCall, function: onnx.FunctionProto) -> list[onnx.NodeProto]:
     """The operators of a function, for one of its calls.
 
     Raises:
@@ -67,7 +67,32 @@ def inner_names(operators: Iterable[onnx.NodeProto], outer: Sequence[str]) -> li
     return found
 
 
-def _member(call: Call, names: Mapping[str, str], node: onnx.NodeProto) -> onnx.NodeProto:
+def unrolled(operators: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """The operators for one time step: a `Scan` becomes its body, which reads the one element of each sequence."""
+    made: list[onnx.NodeProto] = []
+    for node in operators:
+        if node.op_type != "Scan":
+            made.append(node)
+            continue
+        body = next(attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH)
+        names = {value.name: outer for value, outer in zip(body.input, node.input, strict=True)}
+        copies: list[onnx.NodeProto] = []
+        for value, outer in zip(body.output, node.output, strict=True):
+            if value.name in names:  # what enters, or leaves twice
+                copies.append(helper.make_node("Identity", [names[value.name]], [outer], outer))
+            else:
+                names[value.name] = outer
+        for member in body.node:
+            one = onnx.NodeProto()
+            one.CopyFrom(member)
+            one.input[:] = [names.get(name, name) for name in member.input]
+            one.output[:] = [names.get(name, name) for name in member.output]
+            made.append(one)
+        made += copies
+    return made
+
+
+def _member(call: FunctionCall, names: Mapping[str, str], node: onnx.NodeProto) -> onnx.NodeProto:
     """An operator of a function, under the names of a call; `names` are those of the function's own inputs and outputs."""
     within: Any = lambda name: name and names.get(name, f"{call.outputs[0]}{_WITHIN}{name}")  # noqa: E731
     made = onnx.NodeProto(op_type=node.op_type, domain=node.domain)
@@ -84,7 +109,7 @@ def _member(call: Call, names: Mapping[str, str], node: onnx.NodeProto) -> onnx.
     return made
 
 
-def _body(call: Call, names: Mapping[str, str], body: onnx.GraphProto) -> onnx.GraphProto:
+def _body(call: FunctionCall, names: Mapping[str, str], body: onnx.GraphProto) -> onnx.GraphProto:
     inner = {name: outer for name, outer in names.items() if name not in _made_in(body)}
     sizes = {f"axis{axis}": _dim(size) for axis, size in enumerate(call.sizes)}
     made = onnx.GraphProto(name=body.name)
@@ -113,7 +138,7 @@ def _dim(size: int | str) -> onnx.TensorShapeProto.Dimension:
     return made(dim_param=size) if isinstance(size, str) else made(dim_value=size)
 
 
-def described(functions: Mapping[str, onnx.FunctionProto], calls: Sequence[Call]) -> dict[str, str]:
+def described(functions: Mapping[str, onnx.FunctionProto], calls: Sequence[FunctionCall]) -> dict[str, str]:
     """The metadata of a model whose calls were written out; none if there were none."""
     if not calls:
         return {}
@@ -149,7 +174,7 @@ def with_calls(
     return made, functions
 
 
-def _expected(call: Call, function: onnx.FunctionProto) -> list[onnx.NodeProto]:
+def _expected(call: FunctionCall, function: onnx.FunctionProto) -> list[onnx.NodeProto]:
     """What a call of a file is written out to; nothing if it cannot be."""
     try:
         return inlined(call, function)
@@ -165,18 +190,22 @@ def _functions(metadata: Mapping[str, str]) -> dict[str, onnx.FunctionProto]:
         raise ValueError(f"metadata {FUNCTIONS}: a JSON object of ONNX functions expected") from None
 
 
-def _calls(metadata: Mapping[str, str]) -> list[Call]:
+def _calls(metadata: Mapping[str, str]) -> list[FunctionCall]:
     try:
         return [_call(**fields) for fields in json.loads(metadata.get(CALLS, "[]"))]
     except (ValueError, RecursionError, TypeError, AttributeError):
         raise ValueError(f"metadata {CALLS}: a JSON list of calls of functions expected") from None
 
 
-def _call(function: str, inputs: list[str], outputs: list[str], attributes: dict[str, float], sizes: list[int | str]) -> Call:
+def _call(
+    function: str, inputs: list[str], outputs: list[str], attributes: dict[str, float], sizes: list[int | str]
+) -> FunctionCall:
     texts = (function, *inputs, *outputs, *attributes)
     numbers = (*attributes.values(), *(size for size in sizes if not isinstance(size, str)))
     if not outputs or not all(isinstance(text, str) for text in texts):
         raise TypeError
     if not all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers):
         raise TypeError
-    return Call(function, tuple(inputs), tuple(outputs), {key: float(value) for key, value in attributes.items()}, tuple(sizes))
+    return FunctionCall(
+        function, tuple(inputs), tuple(outputs), {key: float(value) for key, value in attributes.items()}, tuple(sizes)
+    )

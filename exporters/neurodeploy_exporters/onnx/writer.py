@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.onnx.inlining import Call, inlined, inner_names
+from neurodeploy_exporters.onnx.inlining import FunctionCall, inlined, inner_names
 
 OPSET = 18
 """Version of ONNX's operators that models have by default."""
@@ -77,7 +77,7 @@ class Writer:
         self.operators: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.functions: dict[str, onnx.FunctionProto] = {}
-        self.calls: list[Call] = []
+        self.calls: list[FunctionCall] = []
         self.opset = opset
         self._keeps_functions = functions
         self.states: dict[str, str] = {}
@@ -111,7 +111,7 @@ class Writer:
         """The operators of the function that `node` calls."""
         layer = node.output[0].removesuffix(".made")
         sizes: tuple[int | str, ...] = ("B", *self.graph.shape(layer)) if layer in self.graph else ()
-        call = Call(node.op_type, tuple(node.input), tuple(node.output), attributes, sizes)
+        call = FunctionCall(node.op_type, tuple(node.input), tuple(node.output), attributes, sizes)
         members = inlined(call, self.functions[node.op_type])
         for name in inner_names(members, node.output):
             self._take(name)
@@ -149,6 +149,21 @@ class Writer:
             shape = self.operator("Shape", [sequence], f"{zeros}.shape", start=1)
             self.operator("ConstantOfShape", [shape], zeros)
         return zeros
+
+    def beginning(self, before: str, after: str, sequence: str, of: str, value: str) -> str:
+        """A state of the node `of` that begins with a constant, in a stream too: there zeros enter before the first step."""
+        if not self.streaming:
+            sample = f"{of}.sample_shape"
+            if self.first(sample):
+                self.operator("Shape", [sequence], sample, start=1)
+            return self.operator("Expand", [value, sample], f"{before}.begun")
+        steps, begun = f"{of}.steps", f"{of}.begun"
+        if self.first(begun):
+            steps0 = self.state(f"{steps}0", steps, [1], kind=TensorProto.INT64)
+            self.operator("Add", [steps0, self.steps], steps)
+            self.operator("Cast", [steps0], begun, to=TensorProto.BOOL)
+        state = self.state(before, after, ["B", *self.graph.shape(of)])
+        return self.operator("Where", [begun, state, value], f"{before}.begun")
 
     def first(self, name: str) -> bool:
         """Whether a tensor that several operators share is asked for the first time."""

@@ -1,7 +1,7 @@
 """Every artefact of a network in every program that runs it, opened when it is asked for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -12,7 +12,7 @@ from neurodeploy.app.benchmark.rows import Duration, Unknown
 from neurodeploy.graph.module import torch_run
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, read_bundle
-from neurodeploy_exporters.runtime import Run, Runtime, Variant
+from neurodeploy_exporters.runtime import Run, Runtime, Variant, files_read
 from neurodeploy_exporters.target import Target, find, shared_options, usable
 
 Watch: TypeAlias = Callable[[str, int, int], None]
@@ -48,6 +48,7 @@ class Contestant:
         start: layers whose spikes are wanted → what runs it.
         output: tensor of the logits.
         bundle: of the artefact; None of the network itself.
+        files: of the bundle, those that the program reads.
         notices: what a reader must know of it.
         untimed: why its times would say nothing.
     """
@@ -60,6 +61,7 @@ class Contestant:
     layers: tuple[str, ...]
     output: str
     bundle: Bundle | None = None
+    files: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     untimed: str = ""
     opens: Literal[True] | Unknown = True
@@ -80,13 +82,13 @@ def entered(asked: Compared, settings: Settings, root: Path, watch: Watch) -> tu
     contestants, absent = list[Contestant](), list[str]()
     if asked.subject is not None:
         contestants.append(_network(asked))
-    for target, variant, bundle in _artefacts(asked, settings, root, watch):
+    for target, variant, bundle, reason in _artefacts(asked, settings, root, watch):
         if isinstance(bundle, Unknown):
             contestants.append(_refused(target.name, variant, bundle))
             continue
         for runtime in target.runtimes(bundle):
             if runtime.installed:
-                contestants.append(_contestant(target, variant, bundle, runtime, settings.threads))
+                contestants.append(_contestant(target, variant, bundle, runtime, settings.threads, reason))
             elif runtime.name not in absent:
                 absent.append(runtime.name)
     return contestants, tuple(absent)
@@ -94,18 +96,20 @@ def entered(asked: Compared, settings: Settings, root: Path, watch: Watch) -> tu
 
 def _artefacts(
     asked: Compared, settings: Settings, root: Path, watch: Watch
-) -> Iterator[tuple[Target, Variant, Bundle | Unknown]]:
+) -> Iterator[tuple[Target, Variant, Bundle | Unknown, str]]:
+    """Target, variant, what was exported, and why a runtime more that was hoped for has no files."""
     if asked.bundle is not None:
         if settings.targets or settings.options:
             raise UserError(f"{asked.bundle.folder}: a bundle is run as it was exported; leave out targets and their options")
-        yield find(asked.bundle.manifest.target), Variant(), asked.bundle
+        yield find(asked.bundle.manifest.target), Variant(), asked.bundle, ""
         return
     names = settings.targets or tuple(usable())
     given = shared_options(names, settings.options)
     wanted = [(find(name), variant) for name in names for variant in _variants(find(name), given[name])]
     for number, (target, variant) in enumerate(wanted):
         watch(f"exporting to {target.name}", number, len(wanted))
-        yield target, variant, _exported(asked, target, variant, root / f"{number}-{target.name}")
+        bundle, reason = _exported(asked, target, variant, root / f"{number}-{target.name}")
+        yield target, variant, bundle, reason
 
 
 def _variants(target: Target, given: Mapping[str, Any]) -> list[Variant]:
@@ -118,7 +122,7 @@ def _variants(target: Target, given: Mapping[str, Any]) -> list[Variant]:
     varied = {name for one in known for name in one.options} & given.keys()
     agreeing = [one for one in known if all(_value(target, one, name) == given[name] for name in varied)]
     said = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in given.items())
-    made = [Variant(one.title, {**one.options, **given}) for one in agreeing] or [Variant(said, given)]
+    made = [replace(one, options={**one.options, **given}) for one in agreeing] or [Variant(said, given)]
     sound, fault = dict[str, Variant](), UserError("")
     for variant in made:
         try:
@@ -135,14 +139,18 @@ def _value(target: Target, variant: Variant, option: str) -> Any:
     return getattr(target.options(variant.options), option)
 
 
-def _exported(asked: Compared, target: Target, variant: Variant, folder: Path) -> Bundle | Unknown:
+def _exported(asked: Compared, target: Target, variant: Variant, folder: Path) -> tuple[Bundle | Unknown, str]:
+    """A bundle, with the further options where the network takes them; and why it does not, or nothing."""
     assert asked.subject is not None
-    options = target.options(variant.options)
-    try:
-        target.check(asked.subject.graph, options, calibrated=asked.subject.calibration is not None)
-        return read_bundle(target.export(asked.subject, folder, options))
-    except UserError as error:
-        return Unknown(f"cannot be exported: {str(error).replace(f'{folder}/', '')}")
+    reason = ""
+    for options in ({**variant.options, **variant.further}, variant.options) if variant.further else (variant.options,):
+        try:
+            chosen = target.options(options)
+            target.check(asked.subject.graph, chosen, calibrated=asked.subject.calibration is not None)
+            return read_bundle(target.export(asked.subject, folder, chosen)), reason
+        except UserError as error:
+            reason = str(error).replace(f"{folder}/", "")
+    return Unknown(f"cannot be exported: {reason}"), ""
 
 
 def _network(asked: Compared) -> Contestant:
@@ -157,10 +165,11 @@ def _network(asked: Compared) -> Contestant:
     return Contestant("", "", "torch", torch.__version__, start, tuple(graph.spiking), graph.output.name)
 
 
-def _contestant(target: Target, variant: Variant, bundle: Bundle, runtime: Runtime, threads: int) -> Contestant:
+def _contestant(target: Target, variant: Variant, bundle: Bundle, runtime: Runtime, threads: int, reason: str) -> Contestant:
     manifest, options = bundle.manifest, variant.options
     title = f"{target.name}, {variant.title}" if variant.title else target.name
-    notices = tuple(f"{title}: {notice}" for notice in target.notices(target.options(options)))
+    said_of_it = (*target.notices(target.options(options)), *([f"{reason}."] if reason else []))
+    notices = tuple(f"{title}: {notice}" for notice in said_of_it)
     return Contestant(
         target.name,
         variant.title,
@@ -170,6 +179,7 @@ def _contestant(target: Target, variant: Variant, bundle: Bundle, runtime: Runti
         tuple(layer.name for layer in manifest.spiking_layers),
         manifest.output_name,
         bundle,
+        tuple(files_read(bundle, runtime)),
         notices=notices,
         untimed=f"{runtime.name} reads the files again for every batch" if runtime.reopens else "",
     )

@@ -81,7 +81,7 @@ def _row(one: Contestant, asked: Compared, priced: Prices) -> BenchmarkRow:
     nothing = Unknown("the network as it was trained is no file, and deployed nowhere")
     if isinstance(one.opens, Unknown):
         nothing = one.opens
-    size, energy, fit = (nothing,) * 3 if one.bundle is None else priced[one.bundle.folder]
+    energy, fit = (nothing, nothing) if one.bundle is None else priced[one.bundle.folder]
     return BenchmarkRow(
         target=one.target,
         variant=one.variant,
@@ -91,7 +91,7 @@ def _row(one: Contestant, asked: Compared, priced: Prices) -> BenchmarkRow:
         accuracy=_accuracy(one, asked),
         difference=_difference(one, asked),
         durations=dict(one.durations),
-        size=size,
+        size=nothing if one.bundle is None else sum(one.bundle.path(name).stat().st_size for name in one.files),
         energy=energy,
         fit=fit,
     )

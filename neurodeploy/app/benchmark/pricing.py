@@ -1,4 +1,4 @@
-"""What the artefacts of a benchmark take: bytes, energy, and room on the device that they are for."""
+"""What the artefacts of a benchmark take: energy, and room on the device that they are for."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,24 +15,23 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_energy.price.account import deployment, host_macs
 from neurodeploy_energy.price.profiles import load
 from neurodeploy_exporters.bundle import Bundle
-from neurodeploy_exporters.runtime import Fit, files_read
+from neurodeploy_exporters.runtime import Fit
 from neurodeploy_exporters.target import Target, find
 
 PRICED = 64
 """Samples on which operations are counted, at most."""
 
-Prices: TypeAlias = dict[Path, tuple[int | Unknown, DeployedEnergy | Unknown, Fit | Unknown]]
+Prices: TypeAlias = dict[Path, tuple[DeployedEnergy | Unknown, Fit | Unknown]]
 
 
 def priced_bundles(asked: Compared, contestants: Sequence[Contestant], settings: Settings, watch: Watch) -> Prices:
-    """Folder of a bundle → its size, energy and fit."""
+    """Folder of a bundle → its energy and fit."""
     bundles = {one.bundle.folder: one.bundle for one in contestants if one.bundle is not None}
     made: Prices = {}
     for number, (folder, bundle) in enumerate(bundles.items()):
         watch("counting operations", number, len(bundles))
         target = find(bundle.manifest.target)
-        size = sum(bundle.path(name).stat().st_size for name in files_read(bundle))
-        made[folder] = (size, _energy(asked, bundle, target, settings), _fit(bundle, target))
+        made[folder] = (_energy(asked, bundle, target, settings), _fit(bundle, target))
     return made
 
 

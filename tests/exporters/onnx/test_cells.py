@@ -24,6 +24,7 @@ from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build
 from neurodeploy_exporters.onnx.graph import read_graph
+from neurodeploy_exporters.onnx.stepping import build_step, run_steps, step_model
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 STEPS, BATCH = 4, 2
@@ -116,6 +117,10 @@ def test_any_update_is_the_same_in_numpy_torch_and_onnx_runtime_and_comes_back_f
         assert differences(read_graph(path), graph) == ()
         if session.states:
             assert equal(session.stream().each_step(x, STEPS)["logits"], expected)
+    model = build_step(graph, name="cells", batch=BATCH)
+    onnx.checker.check_model(model, full_check=True)
+    assert equal(run_steps(Session(model), step_model(graph, None, model), {"input": x}, STEPS, ())["logits"], expected)
+    assert not {node.op_type for node in model.graph.node} & {"Scan", "Shape", "Constant"}
 
 
 def result(number: int) -> Operand:
@@ -214,6 +219,15 @@ def test_every_state_of_a_stream_is_named_and_begins_with_zeros_outside_whatever
     expected = [stream.step(x[:1]).tensors["logits"] for _ in range(2)]
     stream.reset()
     assert np.array_equal(stream.step(x[:1]).tensors["logits"], expected[0])
+
+
+def test_in_a_model_of_one_step_too_every_state_begins_with_zeros_outside():
+    graph, x = network(soft()), events()
+    model = build_step(graph, name="n", batch=x.shape[1])
+    assert json.loads(next(entry.value for entry in model.metadata_props if entry.key == "states"))["op.begun0"] == "op.begun"
+    found = run_steps(Session(model, also=graph.spiking), step_model(graph, None, model), {"input": x}, len(x), graph.spiking)
+    expected = interpreter.run(graph, x)
+    assert all(np.array_equal(found[layer], expected[layer]) for layer in graph.spiking)
 
 
 def test_layers_of_one_update_share_a_function_and_keep_their_constants():
