@@ -10,11 +10,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from checks.runtimes.networks import STEPS, Exported
+from checks.runtimes.networks import BATCH, STEPS, Exported
 from neurodeploy.graph import Graph, interpreter
 from neurodeploy.graph.grid import to_grid
 from neurodeploy_exporters.onnx import Session, build
 from neurodeploy_exporters.onnx.runtimes import readable, signature_of
+from neurodeploy_exporters.onnx.stepping import build_step
 from neurodeploy_exporters.onnx.target import calibrate
 from neurodeploy_exporters.onnx.writer import Grid
 
@@ -63,7 +64,14 @@ FORMS = {
     "streaming": Form("chunks, states handed on", lambda of: build(of.exact, name="n", streaming=True), chunks=CHUNKS),
     "opset21": _opset(21),
     "opset23": _opset(23),
+    "step": Form("one step a call", lambda of: build_step(of.exact, name="n", batch=BATCH), chunks=(1,) * STEPS),
     "int8": Form("8-bit integers", lambda of: build(of.trained, name="n", grids=of.grids, opset=19), exact=False),
+    "int8step": Form(
+        "8-bit integers, one step a call",
+        lambda of: build_step(of.trained, name="n", batch=BATCH, grids=of.grids, opset=19),
+        exact=False,
+        chunks=(1,) * STEPS,
+    ),
 }
 """Name of the files → form; the default opset is 18."""
 
@@ -87,7 +95,8 @@ def _write(path: Path, form: Form, made: onnx.ModelProto, subjects: Subjects, sa
     if form.exact:
         expected = interpreter.run(graph, samples, steps=STEPS)
     else:
-        expected = Session(made, also=layers).run({graph.input.name: samples}, steps=STEPS)
+        whole = build(subjects.trained, name="n", grids=subjects.grids, opset=19)
+        expected = Session(whole, also=layers).run({graph.input.name: samples}, steps=STEPS)
     model = _exposing(made, layers)
     path.with_suffix(".onnx").write_bytes(model.SerializeToString())
     tensors = {"input": samples, graph.output.name: expected[graph.output.name]}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 Engine = Callable[[Any], dict[str, np.ndarray]]
+_WINOGRAD_MEMORY_LEVEL = 3  # of MNN's hints: at 0 convolutions are summed up as they are written, and not after Winograd
 
 
 def onnxruntime(path: Path, signature: Any, threads: int) -> Engine:
@@ -48,6 +49,7 @@ def mnn(path: Path, signature: Any, threads: int) -> Engine:
         if not made.is_file():
             raise ValueError("the converter writes no model")
         network = MNN.Interpreter(str(made))
+        network.setSessionHint(_WINOGRAD_MEMORY_LEVEL, 0)
         session = network.createSession({"numThread": threads, "precision": "high", "backend": "CPU"})
     inputs, outputs = network.getSessionInputAll(session), network.getSessionOutputAll(session)
     lacking = [name for name in signature.outputs if name not in outputs]
@@ -78,12 +80,11 @@ def tract(path: Path, signature: Any, threads: int) -> Engine:  # noqa: ARG001 -
 
     first = library.onnx().load(str(path))
     names = [first.input_name(number) for number in range(first.input_count())]
-    made = [first.output_name(number) for number in range(first.output_count())]
     ready = first.into_model().into_runnable()
 
     def run(feed: Any) -> dict[str, np.ndarray]:
-        answers = ready.run([feed[name] for name in names])
-        return {name: answer.to_numpy() for name, answer in zip(made, answers, strict=True)}
+        answers = ready.run([feed[name] for name in names])  # in the model's order; names of copies are others
+        return {name: answer.to_numpy() for name, answer in zip(signature.outputs, answers, strict=True)}
 
     return run
 
