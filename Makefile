@@ -34,7 +34,7 @@ help:
 	@echo "make results  train the small recipes of docs/results.md (hours) and write that page again"
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
 	@echo "make streaming  train on 60,000 images from a folder, with workers and processes, killed and resumed; memory and time"
-	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too)"
+	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too), and 10,000 ONNX files"
 	@echo "make onnx-versions  run every exported small network with ONNX Runtime 1.19.2, 1.20.1, 1.23.2 and the newest"
 	@echo "make onnx-exact  compare every spike of exact ONNX exports with torch's on 1,000 images of CIFAR-10 (hours)"
 	@echo "make nir-frameworks  pass NIR files to and from SpikingJelly, snnTorch, Norse and sinabs, and write docs/nir.md again"
@@ -168,6 +168,7 @@ fuzz: setup
 	for seed in 0 1; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m checks.fuzz_net --seed $$seed --files 10000 $(RECORDINGS:%=--recordings %) || exit; \
 	done
+	OMP_NUM_THREADS=1 $(BIN)/python -m checks.fuzz_onnx --files 10000
 
 onnx-versions: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.onnx_versions --folder runs/onnx-versions 1.19.2 1.20.1 1.23.2 newest

@@ -77,7 +77,8 @@ def read_artefact(folder: Path) -> Artefact:
     for layer in manifest.spiking_layers:
         if not {piece.name for piece in pieces} & {"whole", layer.part}:
             raise UserError(f"{bundle.path(MANIFEST)}: layer {layer.name}: part: {layer.part} found, which is no piece")
-    for file in (*(piece.file for piece in pieces), manifest.sample.file):
+    weights = () if manifest.weights_file is None else (manifest.weights_file,)
+    for file in (*(piece.file for piece in pieces), *weights, manifest.sample.file):
         _check_unchanged(bundle, file)
     members: dict[str, Node] = {}
     places: dict[str, Place] = {}

@@ -163,7 +163,7 @@ def _changed_files(bundle: Bundle) -> Iterator[str]:
                 yield f"{path}: changed, its SHA-256 is not the manifest's"
         except OSError as error:
             yield f"{path}: cannot be read ({error.strerror})"
-    used = {*bundle.manifest.models, bundle.manifest.sample.file}
+    used = {*bundle.manifest.artefacts, bundle.manifest.sample.file}
     for name in sorted(bundle.manifest.files.keys() - used):
         yield f"{bundle.path(name)}: listed in the manifest, but no piece of the bundle"
     known = {MANIFEST, *bundle.manifest.files}

@@ -272,6 +272,7 @@ class Manifest(_Entry):
         streaming: the ONNX pieces take and give the state of every layer, so that a sequence may be cut into chunks.
         spike_counts: the ONNX pieces count the spikes of every layer.
         steps_alone: the pieces as models of one time step, where the export was asked for them.
+        weights_file: with the large weights of the ONNX pieces, where these do not hold them themselves.
         head_cut: of a target with a chip.
         notes: what a user of the artefacts must know.
         files: file → SHA-256.
@@ -298,6 +299,7 @@ class Manifest(_Entry):
     streaming: bool = False
     spike_counts: bool = False
     steps_alone: tuple[StepModel, ...] = ()
+    weights_file: FileName | None = None
     head_cut: HeadCut | None = None
     notes: tuple[str, ...] = ()
     files: dict[FileName, str] = Field(default_factory=dict)
@@ -313,9 +315,10 @@ class Manifest(_Entry):
         return tuple(piece for name in _CHAIN for piece in self.pieces if piece.name == name)
 
     @property
-    def models(self) -> tuple[str, ...]:
-        """The files of all pieces."""
-        return (*(piece.file for piece in self.pieces), *(model.file for model in self.steps_alone))
+    def artefacts(self) -> tuple[str, ...]:
+        """The files of all pieces, and the one with their weights."""
+        files = (*(piece.file for piece in self.pieces), *(model.file for model in self.steps_alone))
+        return files if self.weights_file is None else (*files, self.weights_file)
 
     @property
     def step_ways(self) -> tuple[tuple[StepModel, ...], ...]:

@@ -18,8 +18,10 @@ from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.bundle import Bundle, Piece
+from neurodeploy_exporters.onnx.external import WeightsFile
 from neurodeploy_exporters.onnx.graph import read_members
 from neurodeploy_exporters.onnx.inlining import described
+from neurodeploy_exporters.onnx.model import check
 from neurodeploy_exporters.onnx.operators import OPERATIONS
 from neurodeploy_exporters.onnx.recurrence import DOMAIN
 from neurodeploy_exporters.onnx.runtime import Session
@@ -49,6 +51,7 @@ def build(
     grids: Mapping[str, Grid] | None = None,
     functions: bool = False,
     opset: int = OPSET,
+    weights: WeightsFile | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model of a graph, or of one part of it.
 
@@ -70,6 +73,7 @@ def build(
         functions: what goes through time is a call of a local function; if not, the function's operators in its place, which
             more readers of ONNX files know. Both compute the same.
         opset: version of ONNX's operators, one of `OPSETS`.
+        weights: takes the large weights; the model holds all of them if None.
 
     Raises:
         UserError: a node has no form in ONNX, or the name of another tensor; the message names it. Or the opset is none of
@@ -84,7 +88,8 @@ def build(
     outputs = (graph.output.name,) if part is None else part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
     crossing = _crossing(graph) | {tensor for tensor in (*inputs, *outputs) if graph.timed(tensor)}
-    writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids, functions=functions, opset=opset)
+    form: dict[str, Any] = {"functions": functions, "opset": opset, "weights": weights}
+    writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids, **form)
     if sequences:
         writer.operator("Shape", [sequences[0]], STEPS, start=0, end=1)
     for member in members:
@@ -153,13 +158,17 @@ def _crossing(graph: Graph) -> frozenset[str]:
 
 
 def checked(graph: Graph, parts: Sequence[Part | None], *, name: str, **options: Any) -> dict[str, onnx.ModelProto]:
-    """Part → its model, which has passed ONNX's checker; "whole" for None. `options` as of `build`."""
+    """Part → its model, which has passed ONNX's checker; "whole" for None. `options` as of `build`.
+
+    Raises:
+        UserError: as `build`, or a model is too large for a file.
+    """
     models = {
         "whole" if part is None else part.name: build(graph, part, name=f"{name}-{part.name}" if part else name, **options)
         for part in parts
     }
     for model in models.values():
-        onnx.checker.check_model(model, full_check=True)
+        check(model)
     return models
 
 

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.external import Weights
 from neurodeploy_exporters.onnx.inlining import with_calls
 from neurodeploy_exporters.onnx.model import one_line
 from neurodeploy_exporters.onnx.writer import STEPS
@@ -28,6 +29,7 @@ class Reader:
         path: of the model, for messages.
         model: read and checked.
         states: see below.
+        weights: those that are in another file.
 
     Raises:
         UserError: the operators are not those of the functions that the metadata list.
@@ -44,7 +46,7 @@ class Reader:
         begins: state → the value that it begins with, if that is not zero.
     """
 
-    def __init__(self, path: Path, model: onnx.ModelProto, states: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, model: onnx.ModelProto, states: Mapping[str, str], weights: Weights) -> None:
         self.path, self._model = path, model
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.states = states
@@ -59,7 +61,7 @@ class Reader:
         self.skipped: dict[str, int] = {}
         self.padded: dict[str, str] = {}
         self.begins: dict[str, NDArray[Any]] = {}
-        self.constants: dict[str, NDArray[Any]] = {}
+        self.constants: dict[str, NDArray[Any]] = dict(weights)
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._same: dict[str, str] = {}
         self._names: dict[str, str] = {}
@@ -114,4 +116,4 @@ class Reader:
         return self.constants[tensor]
 
     def weights(self, tensor: str) -> NDArray[np.float32]:
-        return self.constant(tensor).astype(np.float32)
+        return self.constant(tensor).astype(np.float32, copy=False)

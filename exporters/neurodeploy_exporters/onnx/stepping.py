@@ -17,6 +17,7 @@ from neurodeploy.graph import Graph, Part, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.bundle import Bundle, StepModel
+from neurodeploy_exporters.onnx.external import WeightsFile
 from neurodeploy_exporters.onnx.inlining import FunctionCall, inlined, inner_names, unrolled
 from neurodeploy_exporters.onnx.operators import OPERATIONS, STEP_OPERATIONS
 from neurodeploy_exporters.onnx.runtime import Session
@@ -31,13 +32,20 @@ class StepWriter(Writer):
 
     Args:
         batch: B, the number of samples.
-        graph, inputs, grids, opset: of `Writer`.
+        graph, inputs, grids, opset, weights: of `Writer`.
     """
 
     def __init__(
-        self, graph: Graph, inputs: tuple[str, ...], batch: int, *, grids: Mapping[str, Grid] | None, opset: int
+        self,
+        graph: Graph,
+        inputs: tuple[str, ...],
+        batch: int,
+        *,
+        grids: Mapping[str, Grid] | None,
+        opset: int,
+        weights: WeightsFile | None,
     ) -> None:
-        super().__init__(graph, inputs, frozenset(), streaming=True, grids=grids, opset=opset)
+        super().__init__(graph, inputs, frozenset(), streaming=True, grids=grids, opset=opset, weights=weights)
         self.batch = batch
 
     def made_timed(self, name: str) -> bool:  # noqa: ARG002
@@ -96,6 +104,7 @@ def build_step(
     spike_counts: bool = False,
     grids: Mapping[str, Grid] | None = None,
     opset: int = OPSET,
+    weights: WeightsFile | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model of one time step of a graph, or of one part of it.
 
@@ -112,7 +121,7 @@ def build_step(
         batch: B, the number of samples.
         spike_counts: for every spiking layer an output `<layer>.spikes` more, float32 `[B]`: spikes of the step.
         grids: of `build`.
-        opset: of `build`.
+        opset, weights: of `build`.
 
     Raises:
         UserError: a node has no form in ONNX, or none in a model of one step; the message names it.
@@ -120,7 +129,7 @@ def build_step(
     members = tuple(node.name for node in graph.nodes if not isinstance(node, ops.InputNode)) if part is None else part.members
     inputs = (graph.input.name,) if part is None else part.inputs
     outputs = (graph.output.name,) if part is None else part.outputs
-    writer = StepWriter(graph, inputs, batch, grids=grids, opset=opset)
+    writer = StepWriter(graph, inputs, batch, grids=grids, opset=opset, weights=weights)
     for member in members:
         writer.write(graph[member])
     counts = {layer: _count(writer, layer) for layer in graph.spiking if layer in members} if spike_counts else {}

@@ -8,7 +8,7 @@ Runtime computes a convolution in integers only if its result is one. Where valu
 a head behind a ReLU) weights alone are rounded: those layers are small, or computed once per sample.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,8 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Agreement, Bundle, Manifest, Sample, StepModel, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.onnx.build import FORMAT, build, checked, save
+from neurodeploy_exporters.onnx.external import LARGEST_FILE, WEIGHTS_FILE, Weights, WeightsFile, weight_bytes
+from neurodeploy_exporters.onnx.model import check
 from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.runtimes import runtimes
 from neurodeploy_exporters.onnx.stepping import build_step, run_steps, step_model
@@ -124,6 +126,7 @@ class OnnxOptions(GridOptions):
         functions: what goes through time is a call of a local function, and not the function's operators.
         step: for every piece a model of one time step too: plain operators, sizes fixed, states as inputs and outputs.
         batch: samples of a call of such a model.
+        external_data: large weights are in a file beside the models, `weights.data`, in any case; else from 2 GB on.
         opset: version of ONNX's operators; if None 18, and 19 of "int8", from which on ONNX's own reference runs it.
     """
 
@@ -142,6 +145,10 @@ class OnnxOptions(GridOptions):
         description="Write models of one time step too (whole.step.onnx ...): plain operators, fixed sizes, states in and out.",
     )
     batch: int = Field(default=1, ge=1, description="Samples of a call of a model of one time step.")
+    external_data: bool = Field(
+        default=False,
+        description="Large weights in a file beside the models, weights.data, as is done in any case from 2 GB on.",
+    )
     opset: int | None = Field(
         default=None,
         ge=OPSETS.start,
@@ -208,13 +215,16 @@ class OnnxTarget(GridTarget):
         if integers and (subject.calibration is None or not subject.calibration.size):
             raise UserError(_NO_CALIBRATION)
         grids = calibrate(graph, subject.calibration, sample.steps) if integers and subject.calibration is not None else None
-        models = checked(deployed, parts, name=name, grids=grids, **settings, **options.form)
-        stepped = _stepped(deployed, parts, options, name=name, grids=grids)
-        ways = _ways(models["whole"], deployed, sample, stepped, streaming=options.streaming)
-        agreement, atol = _agreement(ways, graph, sample, quantize)
-        answers = _answers(models["whole"], subject, sample.steps)
+        weights = WeightsFile() if options.external_data or weight_bytes(deployed) > LARGEST_FILE else None
+        models = checked(deployed, parts, name=name, grids=grids, weights=weights, **settings, **options.form)
+        stepped = _stepped(deployed, parts, options, name=name, grids=grids, weights=weights)
+        outside = None if weights is None else weights.arrays
+        agreement, atol = _agreement(
+            _ways(models["whole"], outside, deployed, sample, stepped, streaming=options.streaming), graph, sample, quantize
+        )
+        answers = _answers(Session(models["whole"], weights=outside), subject, sample.steps)
         if integers and answers is not None:
-            changed = int((answers != _answers(build(graph, name=name), subject, sample.steps)).sum())
+            changed = int((answers != _answers(Session(build(graph, name=name)), subject, sample.steps)).sum())
             agreement = agreement.model_copy(update={"answers_compared": len(answers), "changed_answers": changed})
         manifest = Manifest(
             **described,
@@ -222,6 +232,7 @@ class OnnxTarget(GridTarget):
             steps=sample.steps,
             latency_steps=0,
             pieces=tuple(piece_of(deployed, part, "onnx") for part in parts),
+            weights_file=None if weights is None else WEIGHTS_FILE,
             steps_alone=tuple(entry for entry, _ in stepped),
             quantization=self.quantization(graph, deployed, options),
             accuracy=subject.measured(answers),
@@ -232,7 +243,10 @@ class OnnxTarget(GridTarget):
             notes=_notes(graph, quantize, agreement, subject.encoding),
         )
         files = {f"{key}.onnx": model for key, model in models.items()} | {entry.file: model for entry, model in stepped}
-        return write_bundle(folder, manifest, {file: partial(save, model) for file, model in files.items()}, sample)
+        writers: dict[str, Callable[[Path], None]] = {file: partial(save, model) for file, model in files.items()}
+        if weights is not None:
+            writers[WEIGHTS_FILE] = weights.write
+        return write_bundle(folder, manifest, writers, sample)
 
     def quantization(self, graph: Graph, deployed: Graph, options: OnnxOptions) -> dict[str, Any]:
         if options.quantize == "int8":
@@ -241,20 +255,28 @@ class OnnxTarget(GridTarget):
 
 
 def _stepped(
-    graph: Graph, parts: Sequence[Part | None], options: OnnxOptions, *, name: str, grids: dict[str, Grid] | None
+    graph: Graph,
+    parts: Sequence[Part | None],
+    options: OnnxOptions,
+    *,
+    name: str,
+    grids: dict[str, Grid] | None,
+    weights: WeightsFile | None,
 ) -> list[tuple[StepModel, onnx.ModelProto]]:
     """The models of one step, by what the manifest says of them; none if the options do not ask for them."""
-    opset, made = options.form["opset"], list[tuple[StepModel, onnx.ModelProto]]()
+    form: dict[str, Any] = {"opset": options.form["opset"], "grids": grids, "weights": weights}
+    made = list[tuple[StepModel, onnx.ModelProto]]()
     for part in parts if options.step else ():
-        settings: dict[str, Any] = {"batch": options.batch, "spike_counts": options.spike_counts, "grids": grids}
-        model = build_step(graph, part, name=f"{name}-{part.name}" if part else name, opset=opset, **settings)
-        onnx.checker.check_model(model, full_check=True)
+        called = f"{name}-{part.name}" if part else name
+        model = build_step(graph, part, name=called, batch=options.batch, spike_counts=options.spike_counts, **form)
+        check(model)
         made.append((step_model(graph, part, model), model))
     return made
 
 
 def _ways(
     model: onnx.ModelProto,
+    weights: Weights | None,
     graph: Graph,
     sample: Sample,
     stepped: Sequence[tuple[StepModel, onnx.ModelProto]],
@@ -262,13 +284,13 @@ def _ways(
     streaming: bool,
 ) -> list[Tensors]:
     """What the network makes of the sample, whole, in every way of running it."""
-    session = Session(model, also=graph.spiking)
+    session = Session(model, also=graph.spiking, weights=weights)
     ways = [session.run({graph.input.name: sample.inputs}, steps=sample.steps)]
     if streaming:
         ways.append(session.stream().each_step(sample.inputs, sample.steps))
     for entry, one in stepped:
         if entry.name == "whole":
-            single = Session(one, also=graph.spiking)
+            single = Session(one, also=graph.spiking, weights=weights)
             ways.append(run_steps(single, entry, {graph.input.name: sample.inputs}, sample.steps, graph.spiking))
     return ways
 
@@ -287,10 +309,10 @@ def _agreement(ways: Sequence[Tensors], graph: Graph, sample: Sample, quantize: 
     return agreement, LOGITS_ATOL if quantize == "exact" else max(distances)
 
 
-def _answers(model: onnx.ModelProto, subject: Subject, steps: int) -> NDArray[np.int64] | None:
+def _answers(session: Session, subject: Subject, steps: int) -> NDArray[np.int64] | None:
     if subject.test is None:
         return None
-    session, source, answer = Session(model), subject.graph.input.name, subject.graph.output.name
+    source, answer = subject.graph.input.name, subject.graph.output.name
     return subject.answers(lambda samples: session.run({source: samples}, steps=steps)[answer])
 
 

@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.external import WeightsFile
 from neurodeploy_exporters.onnx.inlining import FunctionCall, inlined, inner_names
 
 OPSET = 18
@@ -52,6 +53,7 @@ class Writer:
         grids: tensors that are rounded to 8-bit integers, as all weights are then; no rounding at all if None.
         functions: calls of local functions stay calls; else the functions' operators are written in their place.
         opset: version of ONNX's operators.
+        weights: takes the large weights; the model holds all of them if None.
 
     Attributes:
         functions: local functions that were called, by name.
@@ -68,8 +70,10 @@ class Writer:
         grids: Mapping[str, Grid] | None = None,
         functions: bool = False,
         opset: int = OPSET,
+        weights: WeightsFile | None = None,
     ) -> None:
         self.graph = graph
+        self.weights = weights
         self.crossing = crossing
         self.grids = grids
         self.steps = STEPS
@@ -129,7 +133,9 @@ class Writer:
         """Add weights."""
         if name not in self.constants:
             self._take(name)
-        self.constants[name] = numpy_helper.from_array(np.asarray(values), name)
+        array = np.asarray(values)
+        outside = None if self.weights is None else self.weights.tensor(name, array)
+        self.constants[name] = numpy_helper.from_array(array, name) if outside is None else outside
         return name
 
     def state(self, before: str, after: str, shape: list[int | str], *, kind: int = TensorProto.FLOAT) -> str:
