@@ -27,6 +27,7 @@ from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, ModuleAgreeme
 from neurodeploy_exporters.bundle.bundle import Inputs, RightAnswers, most_likely
 from neurodeploy_exporters.inputs import HostNormalization as HostNormalization
 from neurodeploy_exporters.inputs import grid_entry, normalization_entry
+from neurodeploy_exporters.runtime import Fit, Run, Runtime, Variant, in_sequence, pieces_run
 
 GROUP = "neurodeploy.exporters"
 
@@ -197,6 +198,8 @@ class Format:
         late: whether a piece may answer later than in the step of its input, as a chip does.
         replay_each_step: as `replay` with the inputs alone, step after step with the states passed on, where a bundle streams.
         replay_steps: as `replay`, of a model of one time step.
+        open: as `replay` in two steps: bundle, piece, layers and threads → what takes the tensors and returns those that it
+            makes, without reading the file again. `replay` itself if None.
 
     All raise a UserError in one line that names the file, where it cannot be read or run, or does not fit the manifest.
     """
@@ -207,6 +210,7 @@ class Format:
     late: bool = False
     replay_each_step: Callable[[Bundle, Piece, NDArray[Any], Sequence[str]], Tensors] | None = None
     replay_steps: Callable[[Bundle, StepModel, Mapping[str, NDArray[Any]], Sequence[str]], Tensors] | None = None
+    open: Callable[[Bundle, Piece, Sequence[str], int], Callable[[Mapping[str, NDArray[Any]]], Tensors]] | None = None
 
 
 class Target(ABC):
@@ -356,6 +360,35 @@ class Target(ABC):
             UserError: the file cannot be read, or is of another network than the manifest says.
         """
         return self.format_of(bundle, piece).members(bundle, piece, before)
+
+    def runtimes(self, bundle: Bundle) -> tuple[Runtime, ...]:
+        """What runs a bundle, installed or not: first what it is verified with, which is all that a target must have."""
+        kinds = [self.format_of(bundle, piece) for piece in pieces_run(bundle)]
+        name = " and ".join(dict.fromkeys(kind.runtime for kind in kinds))
+        return (Runtime(name, self.open, reopens=any(kind.open is None for kind in kinds)),)
+
+    def open(self, bundle: Bundle, layers: Sequence[str], threads: int) -> Run:
+        """A bundle, ready to be run by what it is verified with; see `Runtime.open`."""
+
+        def piece_opened(piece: Piece, wanted: Sequence[str]) -> Callable[[Mapping[str, NDArray[Any]]], Tensors]:
+            kind = self.format_of(bundle, piece)
+            if kind.open is not None:
+                return kind.open(bundle, piece, wanted, threads)
+            return lambda tensors: kind.replay(bundle, piece, tensors, wanted)
+
+        return in_sequence(bundle, layers, piece_opened)
+
+    def variants(self) -> tuple[Variant, ...]:
+        """The ways of exporting that a comparison of them shows, the default first."""
+        return (Variant(),)
+
+    def fit(self, bundle: Bundle) -> Fit | None:  # noqa: ARG002
+        """Whether a bundle fits on the device that the target is for; None where that has no limit that is known.
+
+        Raises:
+            UserError: the bundle cannot be read.
+        """
+        return None
 
     def deployed(self, graph: Graph, options: Any) -> Graph:  # noqa: ARG002
         """The network that the artefact computes, as far as it can be counted in torch: its weights as they are rounded."""

@@ -2,12 +2,28 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from neurodeploy.app.deployment import Deployment, split_code, stored
-from neurodeploy.app.model import Model, NirChoices, load_model
-from neurodeploy.app.own_data import DataChoice, data_named, model_with
+from neurodeploy.app.model import Model, NirChoices, is_chip_file, is_nir, knows_no_data, load_model
+from neurodeploy.app.own_data import DataChoice, data_named, is_module, model_with
 from neurodeploy.app.verbs import deploy
 from neurodeploy.io.errors import UserError
+
+
+def any_deployed(
+    source: str, choice: DataChoice, nir: NirChoices | None = None, *, samples: int, say: Callable[[str], None] = lambda _: None
+) -> Model:
+    """A model of whatever origin with its graph, where it has one, and samples: a checkpoint or bundle on its own, if no
+    others are named; all else as `deployed_with`.
+
+    Raises:
+        UserError: as `deployed_with`.
+    """
+    is_file = is_nir(source) or is_chip_file(source)
+    if is_module(source) or not (is_file or Path(source).is_dir() or not knows_no_data(Path(source))):
+        return deployed_with(source, choice, nir, samples=samples, say=say)
+    return model_with(source, choice, nir, say=say)
 
 
 def deployed_with(

@@ -25,6 +25,7 @@ from neurodeploy_exporters.nir.files import content_of, read
 from neurodeploy_exporters.nir.primitives import NoNirForm
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
+from neurodeploy_exporters.runtime import Variant
 from neurodeploy_exporters.target import Format, GridOptions, GridTarget, Place, Subject, Tensors
 
 
@@ -70,9 +71,22 @@ def graph_of(graph: Graph, part: Part) -> Graph:
 
 
 def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    return _open(bundle, piece, layers, 1)(tensors)
+
+
+def _open(
+    bundle: Bundle,
+    piece: Piece,
+    layers: Sequence[str],
+    threads: int,  # noqa: ARG001 - numpy takes what it was started with
+) -> Callable[[Mapping[str, NDArray[Any]]], Tensors]:
     graph = read(bundle.path(piece.file))
-    made = interpreter.run(graph, tensors[piece.inputs[0]], steps=bundle.manifest.steps)
-    return {name: made[name] for name in (*piece.outputs, *layers) if name in made}
+
+    def run(tensors: Mapping[str, NDArray[Any]]) -> Tensors:
+        made = interpreter.run(graph, tensors[piece.inputs[0]], steps=bundle.manifest.steps)
+        return {name: made[name] for name in (*piece.outputs, *layers) if name in made}
+
+    return run
 
 
 def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tuple[ops.Node, ...]:
@@ -91,7 +105,7 @@ class NirTarget(GridTarget):
     name = "nir"
     Options = NirOptions
     formats: ClassVar = {
-        "nir": Format(runtime="the reference interpreter", replay=_replay, members=_members),
+        "nir": Format(runtime="the reference interpreter", replay=_replay, members=_members, open=_open),
         "onnx": ONNX_FORMAT,
     }
 
@@ -101,6 +115,9 @@ class NirTarget(GridTarget):
 
     def places(self, graph: Graph, options: NirOptions) -> dict[str, Place]:
         return super().places(graph, options) | super().places(standardized(graph, arrays=True).graph, options)
+
+    def variants(self) -> tuple[Variant, ...]:
+        return (Variant("float32"), Variant("exact", {"quantize": "exact"}))
 
     def check(self, graph: Graph, options: NirOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         _contents(self.deployed(graph, options), {}, options.nir_dialect)

@@ -230,6 +230,11 @@ def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], l
     return made
 
 
+def _open(bundle: Bundle, piece: Piece, layers: Sequence[str], threads: int) -> Callable[[Mapping[str, NDArray[Any]]], Tensors]:
+    session = Session(bundle.path(piece.file), also=layers, threads=threads)
+    return lambda tensors: session.run(tensors, steps=bundle.manifest.steps)
+
+
 def _replay_each_step(bundle: Bundle, piece: Piece, inputs: NDArray[Any], layers: Sequence[str]) -> Tensors:
     session = Session(bundle.path(piece.file), also=layers)
     return session.stream().each_step(inputs, bundle.manifest.steps)
@@ -241,5 +246,10 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tu
 
 
 FORMAT = Format(
-    runtime="ONNX Runtime", replay=_replay, members=_members, replay_each_step=_replay_each_step, replay_steps=replay_steps
+    runtime="ONNX Runtime",
+    replay=_replay,
+    members=_members,
+    replay_each_step=_replay_each_step,
+    replay_steps=replay_steps,
+    open=_open,
 )

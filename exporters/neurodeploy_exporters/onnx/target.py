@@ -21,14 +21,16 @@ from pydantic import Field, model_validator
 
 from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import Agreement, Manifest, Sample, StepModel, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle import Agreement, Bundle, Manifest, Sample, StepModel, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.onnx.build import FORMAT, build, checked, save
 from neurodeploy_exporters.onnx.external import LARGEST_FILE, WEIGHTS_FILE, Weights, WeightsFile, weight_bytes
 from neurodeploy_exporters.onnx.model import check
 from neurodeploy_exporters.onnx.runtime import Session
+from neurodeploy_exporters.onnx.runtimes import runtimes
 from neurodeploy_exporters.onnx.stepping import build_step, run_steps, step_model
 from neurodeploy_exporters.onnx.writer import OPSET, OPSETS, Grid
+from neurodeploy_exporters.runtime import Runtime, Variant
 from neurodeploy_exporters.target import GridOptions, GridTarget, Subject, Tensors
 
 _INT8_OPSET = 19
@@ -197,6 +199,18 @@ class OnnxTarget(GridTarget):
         build(deployed, name="check", streaming=options.streaming, half=half)
         if options.step:
             build_step(deployed, name="check", half=half)
+
+    def runtimes(self, bundle: Bundle) -> tuple[Runtime, ...]:
+        (own,) = super().runtimes(bundle)
+        return runtimes(own, bundle)
+
+    def variants(self) -> tuple[Variant, ...]:
+        step = {"step": True}
+        return (
+            Variant("float32", further=step),
+            Variant("exact", {"quantize": "exact"}, step),
+            Variant("8-bit integers", {"quantize": "int8"}, step),
+        )
 
     def notices(self, options: OnnxOptions) -> tuple[str, ...]:
         if options.precision == "fp16":
