@@ -38,8 +38,6 @@ from neurodeploy_energy.report.report import PROFILES
 from neurodeploy_energy.report.versus import ContestReport
 from neurodeploy_exporters.bundle import Bundle, read_bundle
 from neurodeploy_exporters.target import find, places_of
-from neurodeploy_exporters.verify import Verification
-from neurodeploy_exporters.verify import verify as verify_folder
 
 Samples: TypeAlias = Tensor | NDArray[Any]
 AnyModel: TypeAlias = nn.Module | Model | Bundle | str | Path
@@ -268,15 +266,6 @@ def export(
         source = replace(source, test_samples=_tensor(inputs), deployment=None)
     subject = source.subject(samples=samples, calibration=calibration)
     return read_bundle(chosen_target.export(subject, Path(folder), chosen))
-
-
-def verify(bundle: Bundle | str | Path) -> Verification:
-    """Replay the files of a bundle, and compare every spike and logit with its sample.
-
-    Raises:
-        UserError: there is no readable manifest, or a runtime is not installed.
-    """
-    return verify_folder(bundle.folder if isinstance(bundle, Bundle) else Path(bundle))
 
 
 def energy(
