@@ -110,6 +110,7 @@ def test_two_processes_end_with_the_weights_of_one_within_rounding_also_after_a_
 
 
 def test_the_command_trains_under_torchrun_and_says_everything_once(tmp_path, recipe):
+    recipe.write_text(re.sub(r"epochs = \d", "epochs = 1", RECIPE))
     done = run(*TORCHRUN, "-m", "neurodeploy", "train", recipe, "--device", "cpu", "--output", tmp_path / "run")
     assert len(re.findall(r"test accuracy \d", done.stdout)) == 2
     assert checkpoint.load(checkpoint_of(tmp_path / "run", 0, "student")).progress.complete
