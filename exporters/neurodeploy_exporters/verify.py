@@ -76,17 +76,20 @@ class Verification:
         return f"<pre>{escape(str(self))}</pre>"
 
 
-def verify(folder: Path) -> Verification:
-    """Check a bundle's files against their hashes, then its artefacts against its sample.
+def verify(bundle: Bundle | str | Path) -> Verification:
+    """Check a bundle's files against their hashes, then replay them, and compare every spike and logit with its sample.
 
     Every way of running it is replayed by its target's own runtimes: as a whole and in pieces, which must agree bit for bit
     where one runtime runs both, and if it streams once more whole, step by step. The artefacts are replayed even if a hash
     differs, so that the report says what the change does.
 
+    Args:
+        bundle: its folder, or a bundle, which is read from its folder again.
+
     Raises:
-        UserError: there is no readable manifest, or ONNX Runtime is not installed.
+        UserError: there is no readable manifest, or a runtime is not installed.
     """
-    bundle = read_bundle(folder)
+    bundle = read_bundle(bundle.folder if isinstance(bundle, Bundle) else Path(bundle))
     target, findings = find(bundle.manifest.target), list(_changed_files(bundle))
     mismatches: dict[str, int | None] = {layer.name: None for layer in bundle.manifest.spiking_layers}
     compared, gaps = 0, list[float]()

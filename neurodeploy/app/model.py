@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodeploy.app.deployment import Deployment, deploy, deployed_places
+from neurodeploy.app.origins import is_chip_file, is_nir
 from neurodeploy.data import DataSet, Normalization, Samples
 from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics import layers
@@ -64,16 +65,6 @@ class NirChoices:
         if self.steps is not None and reading.graph.steps is not None:
             raise UserError(f"{path}: tells its own number of steps, {reading.graph.steps}; leave out --steps")
         return reading
-
-
-def is_nir(source: str | Path) -> bool:
-    """Whether a model's place is that of a NIR file."""
-    return str(source).endswith(".nir")
-
-
-def is_chip_file(source: str | Path) -> bool:
-    """Whether a model's place is that of a `.net` or circuit file for Loihi."""
-    return str(source).endswith((".net", ".circuit"))
 
 
 def as_fed(graph: Graph, samples: Tensor, steps: int | None, origin: Path) -> Tensor:

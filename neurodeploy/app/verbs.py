@@ -39,8 +39,6 @@ from neurodeploy_energy.report.report import PROFILES
 from neurodeploy_energy.report.versus import ContestReport
 from neurodeploy_exporters.bundle import Bundle, read_bundle
 from neurodeploy_exporters.target import Target, find, places_of
-from neurodeploy_exporters.verify import Verification
-from neurodeploy_exporters.verify import verify as verify_folder
 
 Samples: TypeAlias = Tensor | NDArray[Any]
 Inputs: TypeAlias = Samples | tuple[Samples, ...]
@@ -307,15 +305,6 @@ def _check_several(graph: Graph, target: Target) -> None:
     else:
         what = f"{len(taken)} inputs found ({', '.join(taken)}); give the network one that holds them all"
     raise UserError(f"target {target.name}: its bundles have one input and one answer, {what}, or export to onnx")
-
-
-def verify(bundle: Bundle | str | Path) -> Verification:
-    """Replay the files of a bundle, and compare every spike and logit with its sample.
-
-    Raises:
-        UserError: there is no readable manifest, or a runtime is not installed.
-    """
-    return verify_folder(bundle.folder if isinstance(bundle, Bundle) else Path(bundle))
 
 
 def energy(

@@ -19,7 +19,7 @@ def command(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder, or a Loihi .net or .circuit file.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    from neurodeploy.app.model import is_chip_file
+    from neurodeploy.app.origins import is_chip_file
     from neurodeploy_exporters.verify import verify
 
     if is_chip_file(bundle) and not bundle.is_dir():
