@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from neurodeploy.app.deployment import Deployment, split_code, stored
-from neurodeploy.app.model import Model, NirChoices, is_chip_file, is_nir, knows_no_data, load_model
+from neurodeploy.app.model import Model, NirChoices, knows_no_data, load_model
+from neurodeploy.app.origins import is_chip_file, is_nir
 from neurodeploy.app.own_data import DataChoice, data_named, is_module, model_with
 from neurodeploy.app.verbs import deploy
 from neurodeploy.io.errors import UserError

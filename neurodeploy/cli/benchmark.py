@@ -68,7 +68,7 @@ def command(
     from neurodeploy.app.benchmark import Settings, benchmark, compared
     from neurodeploy.app.benchmark.report import as_json as document
     from neurodeploy.app.benchmark.report import as_page, table_of
-    from neurodeploy.app.model import is_chip_file, is_nir
+    from neurodeploy.app.origins import is_chip_file, is_nir
     from neurodeploy.app.own_data import DataChoice
     from neurodeploy.app.own_module import any_deployed
     from neurodeploy.io.files import write_text

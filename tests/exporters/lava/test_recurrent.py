@@ -91,9 +91,7 @@ def chain(seed: int = 0, current_decay: float | None = None) -> Graph:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    current_decay=st.none() | st.floats(0, 1), per_channel=st.booleans(), calibrated=st.booleans(), seed=st.integers(0, 99)
-)
+@given(current_decay=st.none() | st.floats(0, 1), per_channel=st.booleans(), calibrated=st.booleans(), seed=st.integers(0, 99))
 def test_recurrent_layers_fire_alike_on_the_chip_in_the_interpreter_and_in_torch(current_decay, per_channel, calibrated, seed):
     x = spikes(seed, 6)
     body = quantised(chain(seed, current_decay), per_channel=per_channel, calibration=x if calibrated else None)
@@ -251,7 +249,8 @@ def test_integers_that_a_chip_does_not_hold_are_refused_by_name():
     with pytest.raises(UserError, match="node n: a threshold of 200000, a bias of 0 or recurrent weights up to"):
         quantised(whole(EVEN, threshold=200_000))
     biased = closed(
-        linear("fc", "x", EVEN, np.ones(7, np.float32)), ops.FixedPointNeuronNode(name="n", inputs=("fc",), v_decay=0, threshold=9)
+        linear("fc", "x", EVEN, np.ones(7, np.float32)),
+        ops.FixedPointNeuronNode(name="n", inputs=("fc",), v_decay=0, threshold=9),
     )
     with pytest.raises(UserError, match="node n: a bias in the synaptic current of neurons in whole numbers"):
         quantised(biased)
