@@ -72,7 +72,7 @@ READING_THEIRS: dict[str, dict[str, str]] = {
         "lif-subtract-late": "ours: no form for a reset that comes a step late and is not decayed",
         "cuba-late": "snnTorch: its late reset takes away the input of that step too, which it does not write",
         "lif-one-number": "snnTorch's writer: needs constants for each neuron",
-        "recurrent": "ours: feed-forward networks alone, refused by name",
+        "recurrent": "ours: no form for a reset that comes a step late and is not decayed",
     },
     "norse": {"conv": "Norse's writer: leaves out the size of a convolution's input, without which there is no file"},
     "sinabs": {"lif-multi": "ours: at most one spike per step; sinabs does not write that it may fire more often"},

@@ -476,12 +476,12 @@ def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tupl
         source = graph.shape(way.source)
         _check_axes(way.source, source)
         flatten = isinstance(whole.synapse, ops.LinearNode) and len(source) > 1
-        early = 0 if way.each is None else int(way.each.min())
-        each = None if way.each is None or way.each.max() == early else way.each - early
+        early, latest = (0, 0) if way.each is None else (int(way.each.min()), int(way.each.max()))
+        each = None if way.each is None or early == latest else way.each - early
         if each is not None and isinstance(whole.synapse, ops.ConvNode):
             raise UserError(
-                f"node {whole.synapse.name}: reads spikes of {way.source} that are {early} to {way.each.max()} steps late, "
-                "each neuron's own; a convolution has one delay on Loihi: train one delay for that layer, or export to ONNX"
+                f"node {whole.synapse.name}: reads spikes of {way.source} that are {early} to {latest} steps late, each "
+                "neuron's own; a convolution has one delay on Loihi: train one delay for that layer, or export to ONNX"
             )
         delay = way.delay + early
         one = Afferent(way.source, whole.synapse, flatten, source, _windows(way, whole.synapse), delay, each)

@@ -14,8 +14,8 @@ from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, fold_padding, interpreter, ops, partition
 from neurodeploy.graph.grid import grid_layers, grid_node
-from neurodeploy.graph.module import torch_run
 from neurodeploy.graph.integers import in_floats
+from neurodeploy.graph.module import torch_run
 from neurodeploy.graph.standard import Standardized, standardized
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe, sample_of, write_bundle
