@@ -440,10 +440,13 @@ def _recurrent_stage(node: ops.CellNode, afferents: tuple[Afferent, ...], bias: 
 def _whole_stage(node: ops.FixedPointNeuronNode, afferents: tuple[Afferent, ...], bias: Any, shape: Shape) -> Stage:
     """Of neurons in a chip's integers."""
     if bias is not None and np.any(bias):
-        raise UserError(
-            f"node {node.name}: a bias in the synaptic current of neurons in whole numbers found; a chip's goes past the "
-            "current: train without it, or export to ONNX"
-        )
+        if np.any(np.not_equal(node.i_decay, 4096)) or np.any(bias != np.rint(bias)):
+            raise UserError(
+                f"node {node.name}: a bias in the synaptic current of neurons in whole numbers found; a chip's goes past the "
+                "current: train without it, or export to ONNX"
+            )
+        places = (-1, *(1,) * (max(1, np.ndim(node.bias)) - 1))  # without a memory the current is where a chip's bias goes
+        node = replace(node, bias=node.bias + bias.astype(np.int64).reshape(places))
     for afferent in afferents:
         odd = afferent.node.weight[afferent.node.weight % 2 != 0]
         if odd.size:

@@ -250,7 +250,7 @@ def test_integers_that_a_chip_does_not_hold_are_refused_by_name():
         quantised(whole(EVEN, threshold=200_000))
     biased = closed(
         linear("fc", "x", EVEN, np.ones(7, np.float32)),
-        ops.FixedPointNeuronNode(name="n", inputs=("fc",), v_decay=0, threshold=9),
+        ops.FixedPointNeuronNode(name="n", inputs=("fc",), v_decay=0, threshold=9, i_decay=9),
     )
     with pytest.raises(UserError, match="node n: a bias in the synaptic current of neurons in whole numbers"):
         quantised(biased)
