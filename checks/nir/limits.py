@@ -41,7 +41,7 @@ READING_THEIRS: dict[str, dict[str, str]] = {
     "spikingjelly": {},
     "snntorch": {
         "lif-one-number": "snnTorch's writer: needs constants for each neuron",
-        "recurrent": "ours: feed-forward networks alone, refused by name",
+        "recurrent": "ours: no form for a reset that comes a step late and is not decayed",
     },
     "norse": {"conv": "Norse's writer: leaves out the size of a convolution's input, without which there is no file"},
     "sinabs": {},

@@ -105,8 +105,8 @@ class Subject:
         compared = sum(values.size for values in spikes.values())
         differing = sum(int(np.count_nonzero(values != after[layer])) for layer, values in spikes.items())
         note = (
-            f"Layers {', '.join(made.replaced)}: their own updates are those of standard neurons, and are written as such; by "
-            f"the other order of their operations {differing:,} of {compared:,} spikes of the sample differ."
+            f"Layers {', '.join(made.replaced)}: their own updates are those of neurons that the target knows, and are written "
+            f"as such; because these round otherwise, {differing:,} of {compared:,} spikes of the sample differ."
         )
         own = ModuleAnswers(spikes, before[self.graph.output.name])
         return replace(self, graph=made.graph, module=self.module or own), (note,)

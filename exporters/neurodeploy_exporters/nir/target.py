@@ -14,8 +14,9 @@ from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, fold_padding, interpreter, ops, partition
 from neurodeploy.graph.grid import grid_layers, grid_node
+from neurodeploy.graph.integers import in_floats
 from neurodeploy.graph.module import torch_run
-from neurodeploy.graph.standard import standardized
+from neurodeploy.graph.standard import Standardized, standardized
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
@@ -95,6 +96,13 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tu
     return tuple(node for node in read(bundle.path(piece.file)).nodes if not isinstance(node, foreign))
 
 
+def _in_nir(graph: Graph) -> Standardized:
+    """With the neurons that NIR has, those of SLAYER in floats."""
+    floats = in_floats(graph)
+    made = standardized(floats.graph, arrays=True)
+    return Standardized(made.graph, (*floats.replaced, *made.replaced))
+
+
 class NirTarget(GridTarget):
     """NIR files, for every framework that reads them.
 
@@ -111,10 +119,10 @@ class NirTarget(GridTarget):
 
     def deployed(self, graph: Graph, options: NirOptions) -> Graph:
         """With cells as standard neurons, and zeros around an image in the convolution that reads them: NIR has no others."""
-        return super().deployed(fold_padding(standardized(graph, arrays=True).graph), options)
+        return super().deployed(fold_padding(_in_nir(graph).graph), options)
 
     def places(self, graph: Graph, options: NirOptions) -> dict[str, Place]:
-        return super().places(graph, options) | super().places(standardized(graph, arrays=True).graph, options)
+        return super().places(graph, options) | super().places(_in_nir(graph).graph, options)
 
     def variants(self) -> tuple[Variant, ...]:
         return (Variant("float32"), Variant("exact", {"quantize": "exact"}))
@@ -128,7 +136,7 @@ class NirTarget(GridTarget):
         Raises:
             UserError: neither the network nor its body has a form in NIR, or no exact one; the message names the node.
         """
-        subject, rewritten = subject.standard(standardized(subject.graph, arrays=True))
+        subject, rewritten = subject.standard(_in_nir(subject.graph))
         graph, name, exact = fold_padding(subject.graph), subject.name, options.quantize == "exact"
         deployed = self.on_grid(subject, options)
         sample = sample_of(deployed, subject.sample_inputs)
