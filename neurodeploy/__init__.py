@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from neurodeploy.app.distil import Distilled, distill
     from neurodeploy.app.model import Model
     from neurodeploy.app.verbs import Run, compare, deploy, energy, export, load, train, verify
-    from neurodeploy.conversion import SpikingTwin, spiking
+    from neurodeploy.conversion import SpikingTwin, qcfs, spiking
     from neurodeploy.dynamics.layers import IF, LIF, CubaLIF, ParametricLIF
     from neurodeploy.io.errors import Failure, UserError
     from neurodeploy.training.evaluation import evaluate
@@ -50,6 +50,7 @@ _HOME = {
     "evaluate": "neurodeploy.training.evaluation",
     "export": "neurodeploy.app.verbs",
     "load": "neurodeploy.app.verbs",
+    "qcfs": "neurodeploy.conversion",
     "spiking": "neurodeploy.conversion",
     "train": "neurodeploy.app.verbs",
     "verify": "neurodeploy.app.verbs",
@@ -84,6 +85,7 @@ __all__ = [
     "export",
     "load",
     "losses",
+    "qcfs",
     "spiking",
     "train",
     "verify",

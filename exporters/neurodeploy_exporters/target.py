@@ -23,7 +23,7 @@ from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.graph.standard import Standardized
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import installed
-from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, ModuleAgreement, Piece, Sample
+from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, ModuleAgreement, Piece, Sample, StepModel
 from neurodeploy_exporters.bundle.bundle import Inputs, RightAnswers, most_likely
 from neurodeploy_exporters.inputs import HostNormalization as HostNormalization
 from neurodeploy_exporters.inputs import grid_entry, normalization_entry
@@ -191,8 +191,9 @@ class Format:
             network; the first piece has the network's Input too, the last one its Output.
         late: whether a piece may answer later than in the step of its input, as a chip does.
         replay_each_step: as `replay` with the inputs alone, step after step with the states passed on, where a bundle streams.
+        replay_steps: as `replay`, of a model of one time step.
 
-    All three raise a UserError in one line that names the file, where it cannot be read or run, or does not fit the manifest.
+    All raise a UserError in one line that names the file, where it cannot be read or run, or does not fit the manifest.
     """
 
     runtime: str
@@ -200,6 +201,7 @@ class Format:
     members: Callable[[Bundle, Piece, Mapping[str, Node]], tuple[Node, ...]]
     late: bool = False
     replay_each_step: Callable[[Bundle, Piece, NDArray[Any], Sequence[str]], Tensors] | None = None
+    replay_steps: Callable[[Bundle, StepModel, Mapping[str, NDArray[Any]], Sequence[str]], Tensors] | None = None
 
 
 class Target(ABC):
@@ -326,6 +328,19 @@ class Target(ABC):
         if step_by_step is None:
             raise UserError(f"{bundle.path(piece.file)}: a piece that streams expected; {piece.format} files do not")
         return step_by_step(bundle, piece, inputs, layers)
+
+    def replay_steps(
+        self, bundle: Bundle, model: StepModel, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]
+    ) -> Tensors:
+        """Run a model of one time step for all steps of the sequences in `tensors`; otherwise as `replay`.
+
+        Raises:
+            UserError: as `replay`, or this format has no such models.
+        """
+        kind = self.formats.get(model.format)
+        if kind is None or kind.replay_steps is None:
+            raise UserError(f"{bundle.path(model.file)}: format {model.format!r} found, which has no models of one step")
+        return kind.replay_steps(bundle, model, tensors, layers)
 
     def members(self, bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[Node, ...]:
         """The nodes in a piece's file; see `Format.members`.

@@ -163,7 +163,7 @@ def _changed_files(bundle: Bundle) -> Iterator[str]:
                 yield f"{path}: changed, its SHA-256 is not the manifest's"
         except OSError as error:
             yield f"{path}: cannot be read ({error.strerror})"
-    used = {piece.file for piece in bundle.manifest.pieces} | {bundle.manifest.sample.file}
+    used = {*bundle.manifest.models, bundle.manifest.sample.file}
     for name in sorted(bundle.manifest.files.keys() - used):
         yield f"{bundle.path(name)}: listed in the manifest, but no piece of the bundle"
     known = {MANIFEST, *bundle.manifest.files}
@@ -239,6 +239,12 @@ def _runs(bundle: Bundle, target: Target, sample: Sample) -> Iterator[tuple[str,
     if manifest.whole is not None and manifest.streaming:
         stepwise = target.replay_each_step(bundle, manifest.whole, sample.inputs, layers)
         yield f"{manifest.whole.file}{_STEPWISE}", stepwise
+    for way in manifest.step_ways:
+        made: Tensors = {manifest.input_name: sample.inputs}
+        for model in way:
+            inside = [layer.name for layer in manifest.spiking_layers if model.name in ("whole", layer.part)]
+            made |= target.replay_steps(bundle, model, made, inside)
+        yield ", ".join(model.file for model in way) + _STEPWISE, made
 
 
 def _disagreements(runs: dict[str, Tensors]) -> Iterator[str]:

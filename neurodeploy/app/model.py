@@ -1,6 +1,7 @@
 """Finding the model that a command is asked about: a checkpoint, a bundle, a NIR file, or a torch module of the user's code."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
@@ -144,7 +145,11 @@ class ArtefactModule(GraphModule):
         """`[T, B, …]`. The artefact runs when its first layer is asked for: inside a layer, where nothing else is counted."""
         if self._samples is not None:
             inputs = self._samples.transpose(0, 1) if self.graph.input.timed else self._samples
-            fired = self.artefact.fire(inputs.detach().cpu().float().contiguous().numpy())
+            given = inputs.detach().cpu().float().contiguous().numpy()
+            # in a thread of its own: a counter sees what torch computes in its thread, and a simulator's sums are none of the
+            # network's, though a layer with recurrent weights is one that it looks into
+            with ThreadPoolExecutor(1) as runtime:
+                fired = runtime.submit(self.artefact.fire, given).result()
             self._spikes, self._samples = {name: torch.from_numpy(spikes) for name, spikes in fired.items()}, None
         return self._spikes.pop(layer)
 
@@ -157,8 +162,9 @@ class _Recorded(layers.Neuron):
         self._name, self._spikes_of = name, spikes_of
         cell = node if isinstance(node, ops.CellNode) else None
         self.update = None if cell is None else cell.update
-        weight = None if cell is None else cell.recurrent
-        self.recurrent = None if weight is None else nn.Parameter(torch.from_numpy(weight.copy()), requires_grad=False)
+        weight = node.recurrent if isinstance(node, ops.CellNode | ops.FixedPointNeuronNode) else None
+        held = None if weight is None else torch.from_numpy(weight.astype(np.float32))
+        self.recurrent = None if held is None else nn.Parameter(held, requires_grad=False)
 
     def forward(self, current: Tensor, *_others: Tensor) -> Tensor:
         """Input currents `[T, B, …]` → the artefact's spikes `[T, B, …]`."""

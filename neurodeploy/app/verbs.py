@@ -104,10 +104,9 @@ def train(recipe: Any, folder: Any, *others: Any, **options: Any) -> Any:
     Args:
         recipe: an embedded recipe's name, a TOML file, or a recipe.
         folder: receives a folder per seed and network, and `results.json`.
-        seeds: instead of the recipe's.
-        resume: continue an interrupted run, to the same weights.
-        device: "cpu", "cuda", or the GPU if there is one ("auto").
-        progress: show each training on standard error.
+        others: the arguments of version 0.1's form.
+        options: `seeds` instead of the recipe's; `resume` an interrupted run, to the same weights; `device`: "cpu", "cuda", or
+            the GPU if there is one ("auto"); `progress`: show each training on standard error.
 
     Raises:
         UserError: the recipe or its data cannot be used, or the folder holds another run.

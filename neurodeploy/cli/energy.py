@@ -71,7 +71,7 @@ def command(
     from neurodeploy.app.model import is_chip_file, is_nir, load_model
     from neurodeploy.app.own_data import DataChoice, model_with
     from neurodeploy.io.errors import UserError
-    from neurodeploy.training.parallel import fabric_on
+    from neurodeploy.training.parallel import device_on
     from neurodeploy_energy.price.joules import measured_on
     from neurodeploy_energy.report import as_json as document
     from neurodeploy_energy.report import energy_table, further_tables, layer_table, spike_line
@@ -81,7 +81,7 @@ def command(
         refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
     if not measure:
         refuse(ctx, ("device",), "counting needs no device; it belongs to --measure")
-    profiles, where = tuple(profile or PROFILES), fabric_on(device).device
+    profiles, where = tuple(profile or PROFILES), device_on(device)
     choices = nir_choices(convention, dt, reset, input_shape, steps)
     subject = model_with(model, DataChoice(data, part, samples, labels), choices, say=err.print)
     if measure and subject.deployed:

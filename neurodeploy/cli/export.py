@@ -166,7 +166,7 @@ def _export_checkpoint(
     from neurodeploy.io.kinds import kind_of
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
-    from neurodeploy.training.parallel import fabric_on
+    from neurodeploy.training.parallel import device_on
 
     loaded = checkpoints.load(checkpoint)
     progress, data = loaded.progress, loaded.progress.load_data()
@@ -200,7 +200,7 @@ def _export_checkpoint(
                 calibration=calibration,
                 resume=resume,
                 watcher=training_bar,
-                device=fabric_on(device).device,
+                device=device_on(device),
             )
         except KeyboardInterrupt:
             err.print("interrupted; continue with the same command and --resume")

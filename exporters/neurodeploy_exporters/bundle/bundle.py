@@ -89,7 +89,7 @@ class Bundle:
         manifest = self.manifest
         lines = [
             f"{self.folder}: {manifest.target} bundle of {manifest.model}",
-            f"files: {', '.join(piece.file for piece in manifest.pieces)}; quantization: {manifest.quantization.get('kind')}; "
+            f"files: {', '.join(manifest.models)}; quantization: {manifest.quantization.get('kind')}; "
             f"T = {manifest.steps}; {manifest.sample.samples} samples",
             *(f"{label}: {found.correct} of {found.samples} test samples right" for label, found in manifest.accuracy.items()),
             *([] if manifest.module is None else [str(manifest.module)]),
@@ -216,7 +216,7 @@ def read_bundle(folder: Path) -> Bundle:
         manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: not a valid manifest: {_fault(error)}") from None
-    named = {piece.file for piece in manifest.pieces} | {manifest.sample.file}
+    named = {*manifest.models, manifest.sample.file}
     unlisted = sorted(named - manifest.files.keys())
     if unlisted:
         raise UserError(f"{path}: field files: {unlisted[0]} is used by the bundle but not listed")

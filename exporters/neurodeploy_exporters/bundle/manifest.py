@@ -53,6 +53,30 @@ class Piece(_Entry):
     graded: tuple[GradedTensor, ...] = ()
 
 
+class StepModel(_Entry):
+    """A piece once more, as a model of one time step that is called step after step.
+
+    Attributes:
+        name: of the piece.
+        file: in the bundle's folder.
+        format: "onnx".
+        batch: samples of a call; sizes are fixed.
+        inputs, outputs: tensor names, without the states.
+        sequences: those of them that have a value for each step; others have one for a sample, and as an output that of the
+            steps so far.
+        states: input → output of what is handed on from step to step; all begin with zeros.
+    """
+
+    name: Literal["whole", "encoder", "body", "head"]
+    file: FileName
+    format: str
+    batch: int = Field(ge=1)
+    inputs: tuple[str, ...] = Field(min_length=1)
+    outputs: tuple[str, ...] = Field(min_length=1)
+    sequences: tuple[str, ...] = ()
+    states: dict[str, str] = Field(default_factory=dict)
+
+
 class SpikingLayer(_Entry):
     """A spiking layer.
 
@@ -247,6 +271,7 @@ class Manifest(_Entry):
         normalization: of the samples, where one is known.
         streaming: the ONNX pieces take and give the state of every layer, so that a sequence may be cut into chunks.
         spike_counts: the ONNX pieces count the spikes of every layer.
+        steps_alone: the pieces as models of one time step, where the export was asked for them.
         head_cut: of a target with a chip.
         notes: what a user of the artefacts must know.
         files: file → SHA-256.
@@ -272,6 +297,7 @@ class Manifest(_Entry):
     normalization: InputNormalization | None = None
     streaming: bool = False
     spike_counts: bool = False
+    steps_alone: tuple[StepModel, ...] = ()
     head_cut: HeadCut | None = None
     notes: tuple[str, ...] = ()
     files: dict[FileName, str] = Field(default_factory=dict)
@@ -285,6 +311,18 @@ class Manifest(_Entry):
     def chain(self) -> tuple[Piece, ...]:
         """Encoder, body and head, those that exist, in the order in which they run."""
         return tuple(piece for name in _CHAIN for piece in self.pieces if piece.name == name)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The files of all pieces."""
+        return (*(piece.file for piece in self.pieces), *(model.file for model in self.steps_alone))
+
+    @property
+    def step_ways(self) -> tuple[tuple[StepModel, ...], ...]:
+        """The models of one step that make the whole network, in order: it in one piece, and its parts."""
+        found = {model.name: model for model in self.steps_alone}
+        whole = (found["whole"],) if "whole" in found else ()
+        return tuple(way for way in (whole, tuple(found[name] for name in _CHAIN if name in found)) if way)
 
     @property
     def input_name(self) -> str:
@@ -305,6 +343,7 @@ class Manifest(_Entry):
             lacking = [tensor.name for tensor in piece.graded if tensor.name not in piece.outputs]
             if lacking:
                 raise ValueError(f"pieces: {piece.name}: graded: {lacking[0]} found, one of its outputs expected")
+        self._check_steps()
         made = {self.input_name}
         for piece in (*((self.whole,) if self.whole else ()), *self.chain):
             absent = [tensor for tensor in piece.inputs if tensor not in made]
@@ -318,3 +357,14 @@ class Manifest(_Entry):
                     f"pieces: {last.name} ends with {', '.join(last.outputs)}, a head that makes the logits expected"
                 )
         return self
+
+    def _check_steps(self) -> None:
+        """Models of one step are of pieces, each at most once, and make what those make."""
+        pieces = {piece.name: piece for piece in self.pieces}
+        for model in self.steps_alone:
+            piece = pieces.get(model.name)
+            if piece is None or (model.inputs, model.outputs) != (piece.inputs, piece.outputs):
+                raise ValueError(f"steps_alone: {model.name}: inputs and outputs of the piece of this name expected")
+        names = [model.name for model in self.steps_alone]
+        if names and sorted(names) != sorted(pieces):
+            raise ValueError(f"steps_alone: {', '.join(names)} found, one model for each of {', '.join(pieces)} expected")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, ops
 from neurodeploy.graph.ops import Node
+from neurodeploy.graph.standard import Leaky, recurrent_cell
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.network import check_hardware
@@ -68,8 +69,6 @@ def _graph(circuit: Circuit, neurons: Neurons, unit_of: Callable[[Population], A
     if len(ends) > 1:
         raise UserError(f"populations {', '.join(ends)}: read by no other, one expected, whose spikes are the answer")
     for index, population in enumerate(circuit.populations):
-        if population.recurrent is not None:
-            raise UserError(f"population {population.key}: recurrent synapses, which a graph cannot hold; run it with simulate")
         currents = list[str]()
         for synapse in circuit.into(index):
             for connection, delay in _by_delay(synapse, circuit.aligned_delay(synapse), population.key):
@@ -124,7 +123,8 @@ def _sent(
 
 def _in_integers(population: Population, current: str) -> Iterator[Node]:
     bias: Any = 0 if population.bias is None else population.bias
-    yield ops.FixedPointNeuronNode(name=population.key, inputs=(current,), bias=bias, **vars(population.cuba))
+    constants = vars(population.cuba) | {"bias": bias, "recurrent": population.recurrent}
+    yield ops.FixedPointNeuronNode(name=population.key, inputs=(current,), **constants)
 
 
 def _unit_of(population: Population) -> Any:
@@ -141,16 +141,23 @@ def _unit_of(population: Population) -> Any:
 def _in_floats(population: Population, current: str) -> Iterator[Node]:
     key, neuron, unit = population.key, population.cuba, _unit_of(population)
     kept = [1 - _one(key, name, decay) / 4096 for name, decay in (("iDecay", neuron.i_decay), ("vDecay", neuron.v_decay))]
-    if kept[0]:
+    if kept[0] and population.recurrent is None:
         yield ops.LowPassNode(name=f"{key}.current", inputs=(current,), decay=kept[0])
         current = f"{key}.current"
     if population.bias is not None and population.bias.any():
         if population.bias.ndim > 1:
             raise UserError(f"population {key}: a bias of its own for every neuron, one per channel expected")
+        if kept[0] and population.recurrent is not None:
+            raise UserError(f"population {key}: a bias beside a current with a memory, which recurrent synapses feed too")
         shift = (population.bias / (1 if unit is None else unit)).astype(np.float32)
         yield ops.BatchNormNode(name=f"{key}.bias", inputs=(current,), scale=np.ones_like(shift), shift=shift)
         current = f"{key}.bias"
     threshold = float(np.max(neuron.threshold)) if unit is None else 1.0
+    if population.recurrent is not None:
+        weight: Any = population.recurrent / (1 if unit is None else np.reshape(unit, (-1, 1)))
+        constants = Leaky(kept[1], threshold, "hard", kept[0] or None)
+        yield recurrent_cell(key, current, weight.astype(np.float32), constants, population.shape)
+        return
     yield ops.NeuronNode(name=key, inputs=(current,), parameters=NeuronParameters(kept[1], threshold, "hard"))
 
 

@@ -97,7 +97,7 @@ def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Sha
 def _population(
     layer: SpikingLayer | GradedTensor,
     population: Population,
-    synapses: Sequence[tuple[Synapse, int]],
+    synapses: Sequence[tuple[Synapse, Any]],
     manifest: Manifest,
     names: dict[int, str],
     shapes: dict[str, Shape],
@@ -111,8 +111,9 @@ def _population(
         source, made = names[synapse.source], whole if whole and not last else synapse_name
         weight: Any = synapse.connection.weight.astype(np.float32)
         bias = None if number or beside or population.bias is None else population.bias.astype(np.float32)
-        if delay:
-            yield ops.DelayNode(name=f"{made}.late", inputs=(source,), steps=delay)
+        if np.any(delay):
+            each = delay.reshape(shapes[source]) if np.ndim(delay) else None
+            yield ops.DelayNode(name=f"{made}.late", inputs=(source,), steps=int(np.max(delay)), each=each)
             shapes[f"{made}.late"], source = shapes[source], f"{made}.late"
         if isinstance(synapse.connection, Convolution):
             axes = len(layer.shape) - 1  # one axis is two, of which the second has one value
@@ -131,19 +132,28 @@ def _population(
             yield ops.AddNode(name=total, inputs=(before, made))
     if isinstance(layer, SpikingLayer):
         own: Any = population.bias if beside else 0
-        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), bias=own, **vars(population.cuba))
+        yield ops.FixedPointNeuronNode(
+            name=layer.name, inputs=(total,), bias=own, recurrent=population.recurrent, **vars(population.cuba)
+        )
     elif not whole:
         yield ops.TimeMeanNode(name=layer.name, inputs=(total,))
 
 
-def _delay_of(synapse: Synapse) -> int:
-    """Of a connection whose synapses have one in common."""
+def _delay_of(synapse: Synapse) -> Any:
+    """A number, or one for each neuron of the source, in C order.
+
+    Raises:
+        UserError: the synapses of one neuron differ.
+    """
     delay = np.asarray(getattr(synapse.connection, "delay", 0))
-    if delay.min() != delay.max():
+    if delay.min() == delay.max():
+        return synapse.delay + int(delay.max())
+    if not (delay == delay[:1]).all():
         raise UserError(
-            f"synapse on population {synapse.target}: delays from {delay.min()} to {delay.max()} found, one expected"
+            f"synapse on population {synapse.target}: delays from {delay.min()} to {delay.max()} found, one for each neuron "
+            "that sends expected"
         )
-    return synapse.delay + int(delay.max())
+    return synapse.delay + delay[0]
 
 
 def _synapse_names(manifest: Manifest, layer: str, count: int) -> list[str]:

@@ -21,6 +21,7 @@ from neurodeploy_exporters.nir.flattening import flat
 from neurodeploy_exporters.nir.importing import imported
 from neurodeploy_exporters.nir.primitives import OPERATIONS, Context, output
 from neurodeploy_exporters.nir.recognition import recognised
+from neurodeploy_exporters.nir.recurrence import SUFFIX, written_back
 from neurodeploy_exporters.nir.structure import KEY, Structure, as_json, constant_key, delays_key, member, parsed, rebuilt
 
 
@@ -76,6 +77,8 @@ def content_of(
             continue
         inputs = graph[node.inputs[0]].inputs if node.name in currents else node.inputs
         writer.add(node, inputs, OPERATIONS[node](context, node))
+        if isinstance(node, ops.CellNode) and node.recurrent is not None:
+            writer.loop(f"{node.name}{SUFFIX}", node.name, written_back(node))
     for number, tensor in enumerate(outputs, 1):
         writer.leave(f"output_{number}" if chosen_dialect.terminals else f"{tensor}.output", tensor)
     structure = Structure(
@@ -151,6 +154,12 @@ class _Writer:
             self.last[node.name] = chain[-1]
         self._connect(inputs, chain[0])
         self.edges += pairwise(chain)
+
+    def loop(self, name: str, neuron: str, synapse: Primitive) -> None:
+        """A synapse from a neuron to itself."""
+        key, own = self._key(name), self.last[neuron]
+        self.nodes[key] = synapse
+        self.edges += [(own, key), (key, own)]
 
     def leave(self, name: str, tensor: str) -> None:
         """A further Output."""
@@ -260,7 +269,8 @@ def read_with_conventions(
         input_shape: of a sample, where the file does not tell it.
 
     Raises:
-        UserError: the file is damaged, recurrent, or holds what has no form in a graph; one line, which names file and node.
+        UserError: the file is damaged, recurrent through several layers, or holds what has no form in a graph; one line, which
+            names file and node.
     """
     try:
         return understood(load(path), path, convention=convention, dt=dt, reset=reset, input_shape=input_shape)

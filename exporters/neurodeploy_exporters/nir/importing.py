@@ -1,7 +1,7 @@
 """From the NIR nodes of a file to a graph: one rule per kind of node, shapes worked out on the way."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +18,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Primitive
 from neurodeploy_exporters.nir.conventions import FIRING, Convention
 from neurodeploy_exporters.nir.flattening import Flat, input_shape
+from neurodeploy_exporters.nir.recurrence import read_back, recurrent_neurons
 from neurodeploy_exporters.nir.stepping import Discrete, Numbers, discrete, per_channel
 from neurodeploy_exporters.nir.updates import own_update
 
@@ -64,7 +65,9 @@ class _Importer:
             sources = [self.add(ops.InputNode(name=entry, shape=entered, timed=True))]
             plain = plain if node.kind != "Input" else name
         tensor = self.summed(plain, sources)
-        if node.kind not in ("Input", "Output"):
+        if name in self.content.returning:
+            tensor = _recurrent(self, plain, node, tensor, self.content.returning[name])
+        elif node.kind not in ("Input", "Output"):
             tensor = _RULES[node.kind](self, plain, node, tensor)
         self.tensors[name] = tensor
         if name == next(reversed(self.content.nodes)):
@@ -243,6 +246,21 @@ def _filter(builder: _Importer, name: str, tensor: str, decay: Numbers) -> str:
 def _each(values: Numbers, shape: Shape) -> Weights:
     """One number for each neuron."""
     return np.ascontiguousarray(np.broadcast_to(values, shape), np.float32)
+
+
+def _recurrent(builder: _Importer, name: str, node: Primitive, source: str, synapses: Mapping[str, Primitive]) -> str:
+    """Neurons whose own spikes come back to them through synapses."""
+    shape, convention = builder.shapes[source], builder.convention
+    weight, bias = read_back(name, synapses, shape)
+    with np.errstate(all="ignore"):
+        if convention.update:
+            own, arrays = own_update(name, node, shape, convention, back=True)
+            both = {"recurrent": weight.astype(np.float32), "recurrent_bias": bias.astype(np.float32) if bias.any() else None}
+            return builder.add(ops.CellNode(name=name, inputs=(source,), update=own, arrays=tuple(arrays), **both))
+        update = discrete(name, node, shape, convention)
+    shift = bias * update.scale + (0 if update.current_decay is not None else update.shift)
+    tensor = builder.scaled(name, source, update.scale, shift)
+    return builder.add(recurrent_neurons(name, tensor, weight, update, shape))
 
 
 def _array(name: str, node: Primitive, field: str) -> NDArray[Any]:

@@ -221,12 +221,12 @@ def _firing(context: Context, shape: Shape, decay: Any, threshold: Any, metadata
         r = 1.0 if context.dialect.integrating == "1" else 1 / context.dt
         return Primitive("IF", context.constants(shape, r=r, v_threshold=context.threshold(threshold)), metadata)
     tau = context.tau(decay)
-    r = tau / context.dt
+    resistance = tau / context.dt
     if context.dialect.resistance == "1":
-        r = np.ones(())
+        resistance = np.ones(())
         if not context.dialect.exponential:  # whose readers do not scale their input
             threshold = (1 - np.asarray(decay, np.float64)) * threshold
-    fields = context.constants(shape, tau=tau, r=r, v_leak=0.0, v_threshold=context.threshold(threshold))
+    fields = context.constants(shape, tau=tau, r=resistance, v_leak=0.0, v_threshold=context.threshold(threshold))
     return Primitive("LIF", fields, metadata)
 
 
@@ -248,9 +248,37 @@ def _cell(context: Context, node: ops.Updated) -> list[Primitive]:
         raise NoNirForm(f"node {node.name}: neurons with and without leak found, which are two layers in NIR; export to ONNX")
     if constants.threshold is None:
         return [_integrating(context, shape, decay, context.stepping())]
+    threshold = np.broadcast_to(constants.threshold, shape).astype(np.float64)
+    if constants.late:
+        raise NoNirForm(
+            f"node {node.name}: neurons that read their current a step late found, which NIR does not tell from others; export "
+            "to ONNX instead"
+        )
     reset = "to zero" if constants.reset == "hard" else "subtracts threshold"
     metadata = context.stepping() | {"comparison": "v > threshold", "reset": reset}
-    return [_firing(context, shape, decay, np.broadcast_to(constants.threshold, shape).astype(np.float64), metadata)]
+    if constants.current_decay is not None:
+        return [_with_current(context, node.name, decay, threshold, np.broadcast_to(constants.current_decay, shape), metadata)]
+    return [_firing(context, shape, decay, threshold, metadata)]
+
+
+def _with_current(
+    context: Context, name: str, decay: Any, threshold: Any, current_decay: Any, metadata: dict[str, Value]
+) -> Primitive:
+    if decay.max() >= 1 or current_decay.max() >= 1:
+        raise NoNirForm(
+            f"node {name}: a current, or a potential behind one, without leak found, which NIR's CubaLIF do not have"
+        )
+    shape, tau, tau_syn = decay.shape, context.tau(decay), context.tau(current_decay.astype(np.float64))
+    fields = context.constants(
+        shape,
+        tau_syn=tau_syn,
+        tau_mem=tau,
+        w_in=tau_syn / context.dt,
+        r=tau / context.dt,
+        v_leak=0.0,
+        v_threshold=context.threshold(threshold),
+    )
+    return Primitive("CubaLIF", fields, metadata)
 
 
 @OPERATIONS.rule(ops.LowPassNode)
@@ -265,8 +293,8 @@ def _integrating(context: Context, shape: Shape, decay: Any, metadata: dict[str,
         r = 1.0 if context.dialect.integrating == "1" else 1 / context.dt
         return Primitive("I", context.constants(shape, r=r), metadata)
     tau = context.tau(decay)
-    r = np.ones(()) if context.dialect.exponential else tau / context.dt
-    return Primitive("LI", context.constants(shape, tau=tau, r=r, v_leak=0.0), metadata)
+    resistance = np.ones(()) if context.dialect.exponential else tau / context.dt
+    return Primitive("LI", context.constants(shape, tau=tau, r=resistance, v_leak=0.0), metadata)
 
 
 @OPERATIONS.rule(ops.DelayNode)

@@ -339,6 +339,8 @@ def _sinabs(wiring: Wiring) -> Iterator[Finding]:
 def _rockpool(wiring: Wiring) -> Iterator[Finding]:
     for name, _ in wiring.of("LIF"):
         yield Finding("refused", name, "LIF: asks it for tau_mem, which only CubaLIF has")
+    for name, _ in wiring.of("LI"):
+        yield Finding("wrong", name, "takes the whole part of tau for tau")
 
 
 def _own_neurons(text: str) -> Rule:

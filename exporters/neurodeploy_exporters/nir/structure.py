@@ -16,6 +16,7 @@ from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Content, Primitive, grouped
 from neurodeploy_exporters.nir.primitives import OPERATIONS
+from neurodeploy_exporters.nir.recurrence import stored_back
 
 KEY = "neurodeploy"
 _ARRAYS = {"weight", "bias", "scale", "shift", "arrays", "recurrent", "recurrent_bias", "each"}
@@ -130,7 +131,9 @@ def _arrays(one: Member, content: Content, wanted: set[str]) -> dict[str, Any]:
             found[name] = steps.astype(np.int64) if isinstance(steps, np.ndarray) else None
             continue
         array = stored.get({"scale": "weight", "shift": "bias"}.get(name, name))
-        if name in ("recurrent", "recurrent_bias") or (name == "bias" and not one.has_bias):
+        if name == "recurrent":
+            found[name] = stored_back(content, one.written or "")
+        elif name == "recurrent_bias" or (name == "bias" and not one.has_bias):
             found[name] = None
         elif not isinstance(array, np.ndarray) or array.dtype != np.float32:
             raise UserError(f"node {one.name}: its {name} is missing, or not float32")

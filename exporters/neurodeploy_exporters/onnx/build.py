@@ -19,14 +19,24 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.bundle import Bundle, Piece
 from neurodeploy_exporters.onnx.graph import read_members
+from neurodeploy_exporters.onnx.inlining import described
 from neurodeploy_exporters.onnx.operators import OPERATIONS
 from neurodeploy_exporters.onnx.recurrence import DOMAIN
 from neurodeploy_exporters.onnx.runtime import Session
-from neurodeploy_exporters.onnx.writer import LARGEST, SKIPPED_STEPS, SPIKE_COUNTS, STATES, STEPS, TRAINED_STEPS, Grid, Writer
+from neurodeploy_exporters.onnx.stepping import replay_steps
+from neurodeploy_exporters.onnx.writer import (
+    LARGEST,
+    OPSET,
+    OPSETS,
+    SKIPPED_STEPS,
+    SPIKE_COUNTS,
+    STATES,
+    STEPS,
+    TRAINED_STEPS,
+    Grid,
+    Writer,
+)
 from neurodeploy_exporters.target import Format, Tensors
-
-_OPSET = 18
-_IR_VERSION = 8
 
 
 def build(
@@ -37,6 +47,8 @@ def build(
     streaming: bool = False,
     spike_counts: bool = False,
     grids: Mapping[str, Grid] | None = None,
+    functions: bool = False,
+    opset: int = OPSET,
 ) -> onnx.ModelProto:
     """The ONNX model of a graph, or of one part of it.
 
@@ -55,18 +67,24 @@ def build(
         spike_counts: for every spiking layer an output `<layer>.spikes` more, int64 `[T, B]`: spikes per step and sample. The
             metadata `spike_counts` is a JSON object, layer → output.
         grids: weights become 8-bit integers, and so do these tensors (see `target.calibrate`).
+        functions: what goes through time is a call of a local function; if not, the function's operators in its place, which
+            more readers of ONNX files know. Both compute the same.
+        opset: version of ONNX's operators, one of `OPSETS`.
 
     Raises:
-        UserError: a node has no form in ONNX, or the name of another tensor; the message names it.
+        UserError: a node has no form in ONNX, or the name of another tensor; the message names it. Or the opset is none of
+            `OPSETS`.
     """
     if STEPS in graph:
         raise UserError(f"node {STEPS}: this name is taken by the model's input for the number of steps; rename the layer")
+    if opset not in OPSETS:
+        raise UserError(f"opset: {opset} found, {OPSETS.start} to {OPSETS.stop - 1} expected")
     members = tuple(node.name for node in graph.nodes if not isinstance(node, ops.InputNode)) if part is None else part.members
     inputs = (graph.input.name,) if part is None else part.inputs
     outputs = (graph.output.name,) if part is None else part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
     crossing = _crossing(graph) | {tensor for tensor in (*inputs, *outputs) if graph.timed(tensor)}
-    writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids)
+    writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids, functions=functions, opset=opset)
     if sequences:
         writer.operator("Shape", [sequences[0]], STEPS, start=0, end=1)
     for member in members:
@@ -85,14 +103,15 @@ def build(
         # for those who look at the model
         value_info=[_value(writer, member) for member in members if member not in outputs],
     )
+    imports = [helper.make_opsetid("", opset)]
     model = helper.make_model(
         body,
-        opset_imports=[helper.make_opsetid("", _OPSET), helper.make_opsetid(DOMAIN, 1)],
-        functions=[writer.functions[key] for key in sorted(writer.functions)],
+        opset_imports=[*imports, helper.make_opsetid(DOMAIN, 1)] if functions else imports,
+        functions=[writer.functions[key] for key in sorted(writer.functions)] if functions else [],
         producer_name="neurodeploy",
         producer_version=VERSION,
     )
-    model.ir_version = _IR_VERSION
+    model.ir_version = helper.find_min_ir_version_for(imports)
     # of the whole network for its parts too: they then cut a batch at the same places as the whole
     facts = {LARGEST: str(max(prod(graph.shape(node.name)) for node in graph.nodes))}
     if graph.steps is not None:
@@ -103,6 +122,7 @@ def build(
         facts[STATES] = json.dumps(writer.states)
     if spike_counts:
         facts[SPIKE_COUNTS] = json.dumps(counts)
+    facts |= described(writer.functions, writer.calls)
     helper.set_model_props(model, facts)
     return model
 
@@ -198,4 +218,6 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tu
     return (*(() if before else members.inputs), *members.nodes)
 
 
-FORMAT = Format(runtime="ONNX Runtime", replay=_replay, members=_members, replay_each_step=_replay_each_step)
+FORMAT = Format(
+    runtime="ONNX Runtime", replay=_replay, members=_members, replay_each_step=_replay_each_step, replay_steps=replay_steps
+)

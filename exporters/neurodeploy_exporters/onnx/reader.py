@@ -11,6 +11,8 @@ from onnx import numpy_helper
 
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.inlining import with_calls
+from neurodeploy_exporters.onnx.model import one_line
 from neurodeploy_exporters.onnx.writer import STEPS
 
 _FORMS = (".sums", ".made")  # a node's tensor before it is rounded, and before it gets its time axis
@@ -26,6 +28,9 @@ class Reader:
         path: of the model, for messages.
         model: read and checked.
         states: see below.
+
+    Raises:
+        UserError: the operators are not those of the functions that the metadata list.
 
     Attributes:
         metadata: key → text.
@@ -43,7 +48,11 @@ class Reader:
         self.path, self._model = path, model
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.states = states
-        self.operators = list(model.graph.node)
+        try:
+            self.operators, written_out = with_calls(model.graph.node, self.metadata)
+        except ValueError as error:
+            raise UserError(f"{path}: {one_line(error)}; export the model again") from None
+        self._functions = {(one.domain, one.name): one for one in (*model.functions, *written_out.values())}
         self.dividends = {op.input[0] for op in self.operators if op.op_type == "Div" and op.input}
         self.scaled: dict[str, tuple[str, NDArray[np.float32]]] = {}
         self.totals: dict[str, str] = {}
@@ -93,7 +102,7 @@ class Reader:
 
     def function(self, op: onnx.NodeProto) -> onnx.FunctionProto:
         """The local function that an operator calls."""
-        return next(one for one in self._model.functions if (one.domain, one.name) == (op.domain, op.op_type))
+        return self._functions[op.domain, op.op_type]
 
     def is_constant(self, tensor: str) -> bool:
         return tensor in self._tensors or tensor in self.constants

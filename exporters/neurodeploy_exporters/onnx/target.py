@@ -8,6 +8,7 @@ Runtime computes a convolution in integers only if its result is one. Where valu
 a head behind a ReLU) weights alone are rounded: those layers are small, or computed once per sample.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,17 +17,19 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from neurodeploy.graph import Graph, ops, partition
+from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import Agreement, Manifest, Sample, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle import Agreement, Manifest, Sample, StepModel, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.onnx.build import FORMAT, build, checked, save
 from neurodeploy_exporters.onnx.runtime import Session
-from neurodeploy_exporters.onnx.writer import Grid
-from neurodeploy_exporters.target import GridOptions, GridTarget, Subject
+from neurodeploy_exporters.onnx.stepping import build_step, run_steps, step_model
+from neurodeploy_exporters.onnx.writer import OPSET, OPSETS, Grid
+from neurodeploy_exporters.target import GridOptions, GridTarget, Subject, Tensors
 
+_INT8_OPSET = 19
 _LEVELS = 255
 _BATCH = 16
 # two products of neighbours are added in 16 bits on processors without VNNI: more would overflow
@@ -116,6 +119,10 @@ class OnnxOptions(GridOptions):
             get another answer, are in the manifest.
         streaming: the models take and give the state of every layer (see `build`).
         spike_counts: the models count the spikes of every layer.
+        functions: what goes through time is a call of a local function, and not the function's operators.
+        step: for every piece a model of one time step too: plain operators, sizes fixed, states as inputs and outputs.
+        batch: samples of a call of such a model.
+        opset: version of ONNX's operators; if None 18, and 19 of "int8", from which on ONNX's own reference runs it.
     """
 
     quantize: Literal["none", "exact", "int8"] = Field(
@@ -125,6 +132,32 @@ class OnnxOptions(GridOptions):
     )
     streaming: bool = Field(default=False, description="States are inputs and outputs, so a sequence may come in chunks.")
     spike_counts: bool = Field(default=False, description="Spikes per layer, step and sample as further outputs.")
+    functions: bool = Field(
+        default=False, description="Keep local functions, one per kind of layer, which many other readers of ONNX do not know."
+    )
+    step: bool = Field(
+        default=False,
+        description="Write models of one time step too (whole.step.onnx ...): plain operators, fixed sizes, states in and out.",
+    )
+    batch: int = Field(default=1, ge=1, description="Samples of a call of a model of one time step.")
+    opset: int | None = Field(
+        default=None,
+        ge=OPSETS.start,
+        lt=OPSETS.stop,
+        description=f"Version of ONNX's operators, {OPSETS.start} to {OPSETS.stop - 1}; if not given {OPSET}, and of int8 "
+        f"{_INT8_OPSET}.",
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_together(self) -> "OnnxOptions":
+        if self.batch != 1 and not self.step:
+            raise ValueError(f"batch: {self.batch} found, and only models of one time step have a fixed batch; add step")
+        return self
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """What `build` needs to know of how models are written."""
+        return {"functions": self.functions, "opset": self.opset or (_INT8_OPSET if self.quantize == "int8" else OPSET)}
 
 
 class OnnxTarget(GridTarget):
@@ -137,7 +170,10 @@ class OnnxTarget(GridTarget):
     def check(self, graph: Graph, options: OnnxOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         if options.quantize == "int8" and not calibrated:
             raise UserError(_NO_CALIBRATION)
-        build(self.deployed(graph, options), name="check", streaming=options.streaming)
+        deployed = self.deployed(graph, options)
+        build(deployed, name="check", streaming=options.streaming)
+        if options.step:
+            build_step(deployed, name="check")
 
     def notices(self, options: OnnxOptions) -> tuple[str, ...]:
         if options.quantize != "int8":
@@ -158,8 +194,10 @@ class OnnxTarget(GridTarget):
         if integers and (subject.calibration is None or not subject.calibration.size):
             raise UserError(_NO_CALIBRATION)
         grids = calibrate(graph, subject.calibration, sample.steps) if integers and subject.calibration is not None else None
-        models = checked(deployed, parts, name=name, grids=grids, **settings)
-        agreement, atol = _agreement(models["whole"], graph, sample, quantize, streaming=options.streaming)
+        models = checked(deployed, parts, name=name, grids=grids, **settings, **options.form)
+        stepped = _stepped(deployed, parts, options, name=name, grids=grids)
+        ways = _ways(models["whole"], deployed, sample, stepped, streaming=options.streaming)
+        agreement, atol = _agreement(ways, graph, sample, quantize)
         answers = _answers(models["whole"], subject, sample.steps)
         if integers and answers is not None:
             changed = int((answers != _answers(build(graph, name=name), subject, sample.steps)).sum())
@@ -170,6 +208,7 @@ class OnnxTarget(GridTarget):
             steps=sample.steps,
             latency_steps=0,
             pieces=tuple(piece_of(deployed, part, "onnx") for part in parts),
+            steps_alone=tuple(entry for entry, _ in stepped),
             quantization=self.quantization(graph, deployed, options),
             accuracy=subject.measured(answers),
             sample=sample.entry(0 if quantize == "exact" else agreement.mismatched_spikes, atol),
@@ -178,7 +217,8 @@ class OnnxTarget(GridTarget):
             **self.inputs(subject, deployed, options),
             notes=(*subject.assumed, *_notes(graph, quantize, agreement, subject.encoding)),
         )
-        return write_bundle(folder, manifest, {f"{key}.onnx": partial(save, model) for key, model in models.items()}, sample)
+        files = {f"{key}.onnx": model for key, model in models.items()} | {entry.file: model for entry, model in stepped}
+        return write_bundle(folder, manifest, {file: partial(save, model) for file, model in files.items()}, sample)
 
     def quantization(self, graph: Graph, deployed: Graph, options: OnnxOptions) -> dict[str, Any]:
         if options.quantize == "int8":
@@ -186,14 +226,41 @@ class OnnxTarget(GridTarget):
         return super().quantization(graph, deployed, options)
 
 
-def _agreement(
-    model: onnx.ModelProto, graph: Graph, sample: Sample, quantize: str, *, streaming: bool
-) -> tuple[Agreement, float]:
-    """How a model agrees with the sample, and how closely its logits do; of several ways of running it the worst."""
+def _stepped(
+    graph: Graph, parts: Sequence[Part | None], options: OnnxOptions, *, name: str, grids: dict[str, Grid] | None
+) -> list[tuple[StepModel, onnx.ModelProto]]:
+    """The models of one step, by what the manifest says of them; none if the options do not ask for them."""
+    opset, made = options.form["opset"], list[tuple[StepModel, onnx.ModelProto]]()
+    for part in parts if options.step else ():
+        settings: dict[str, Any] = {"batch": options.batch, "spike_counts": options.spike_counts, "grids": grids}
+        model = build_step(graph, part, name=f"{name}-{part.name}" if part else name, opset=opset, **settings)
+        onnx.checker.check_model(model, full_check=True)
+        made.append((step_model(graph, part, model), model))
+    return made
+
+
+def _ways(
+    model: onnx.ModelProto,
+    graph: Graph,
+    sample: Sample,
+    stepped: Sequence[tuple[StepModel, onnx.ModelProto]],
+    *,
+    streaming: bool,
+) -> list[Tensors]:
+    """What the network makes of the sample, whole, in every way of running it."""
     session = Session(model, also=graph.spiking)
     ways = [session.run({graph.input.name: sample.inputs}, steps=sample.steps)]
     if streaming:
         ways.append(session.stream().each_step(sample.inputs, sample.steps))
+    for entry, one in stepped:
+        if entry.name == "whole":
+            single = Session(one, also=graph.spiking)
+            ways.append(run_steps(single, entry, {graph.input.name: sample.inputs}, sample.steps, graph.spiking))
+    return ways
+
+
+def _agreement(ways: Sequence[Tensors], graph: Graph, sample: Sample, quantize: str) -> tuple[Agreement, float]:
+    """How the ways of running a network agree with the sample, and how closely its logits do: the worst of them."""
     counts, distances = zip(*(sample.disagreement(made, graph.output.name) for made in ways), strict=True)
     compared, wrong = sum(spikes.size for spikes in sample.spikes.values()), max(counts)
     agreement = Agreement(

@@ -11,7 +11,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.inlining import FunctionCall, inlined, inner_names
 
+OPSET = 18
+"""Version of ONNX's operators that models have by default."""
+OPSETS = range(OPSET, 27)
+"""Those that they may have: older operators take other inputs, and newer ones are not in all releases of onnx that fit."""
 STEPS = "steps"
 """The input that tells T."""
 # keys of a model's metadata
@@ -45,6 +50,12 @@ class Writer:
             ONNX Runtime merges with its neighbours is then the same in the whole and in its parts, and so is every sum.
         streaming: states enter and leave the model, instead of beginning with zeros.
         grids: tensors that are rounded to 8-bit integers, as all weights are then; no rounding at all if None.
+        functions: calls of local functions stay calls; else the functions' operators are written in their place.
+        opset: version of ONNX's operators.
+
+    Attributes:
+        functions: local functions that were called, by name.
+        calls: those that were written out.
     """
 
     def __init__(
@@ -55,6 +66,8 @@ class Writer:
         *,
         streaming: bool = False,
         grids: Mapping[str, Grid] | None = None,
+        functions: bool = False,
+        opset: int = OPSET,
     ) -> None:
         self.graph = graph
         self.crossing = crossing
@@ -64,6 +77,9 @@ class Writer:
         self.operators: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.functions: dict[str, onnx.FunctionProto] = {}
+        self.calls: list[FunctionCall] = []
+        self.opset = opset
+        self._keeps_functions = functions
         self.states: dict[str, str] = {}
         self.state_inputs: list[onnx.ValueInfoProto] = []
         self.state_outputs: list[onnx.ValueInfoProto] = []
@@ -87,11 +103,25 @@ class Writer:
         outputs = [output, *extra]
         for name in outputs:
             self._take(name)
-        self.operators.append(helper.make_node(kind, inputs, outputs, name=output, domain=domain, **attributes))
+        node = helper.make_node(kind, inputs, outputs, name=output, domain=domain, **attributes)
+        self.operators += [node] if domain == "" or self._keeps_functions else self._written_out(node, attributes)
         return output
+
+    def _written_out(self, node: onnx.NodeProto, attributes: Mapping[str, float]) -> list[onnx.NodeProto]:
+        """The operators of the function that `node` calls."""
+        layer = node.output[0].removesuffix(".made")
+        sizes: tuple[int | str, ...] = ("B", *self.graph.shape(layer)) if layer in self.graph else ()
+        call = FunctionCall(node.op_type, tuple(node.input), tuple(node.output), attributes, sizes)
+        members = inlined(call, self.functions[node.op_type])
+        for name in inner_names(members, node.output):
+            self._take(name)
+        self.calls.append(call)
+        return members
 
     def call(self, function: onnx.FunctionProto, inputs: list[str], output: str, *states: str, **attributes: float) -> str:
         """Add a call of a function that makes a sequence, `output`, and the states after it."""
+        for opset in function.opset_import:
+            opset.version = self.opset if opset.domain == "" else opset.version
         self.functions[function.name] = function
         return self.operator(function.name, inputs, output, extra=[*states], domain=function.domain, **attributes)
 
@@ -119,6 +149,21 @@ class Writer:
             shape = self.operator("Shape", [sequence], f"{zeros}.shape", start=1)
             self.operator("ConstantOfShape", [shape], zeros)
         return zeros
+
+    def beginning(self, before: str, after: str, sequence: str, of: str, value: str) -> str:
+        """A state of the node `of` that begins with a constant, in a stream too: there zeros enter before the first step."""
+        if not self.streaming:
+            sample = f"{of}.sample_shape"
+            if self.first(sample):
+                self.operator("Shape", [sequence], sample, start=1)
+            return self.operator("Expand", [value, sample], f"{before}.begun")
+        steps, begun = f"{of}.steps", f"{of}.begun"
+        if self.first(begun):
+            steps0 = self.state(f"{steps}0", steps, [1], kind=TensorProto.INT64)
+            self.operator("Add", [steps0, self.steps], steps)
+            self.operator("Cast", [steps0], begun, to=TensorProto.BOOL)
+        state = self.state(before, after, ["B", *self.graph.shape(of)])
+        return self.operator("Where", [begun, state, value], f"{before}.begun")
 
     def first(self, name: str) -> bool:
         """Whether a tensor that several operators share is asked for the first time."""

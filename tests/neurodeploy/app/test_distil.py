@@ -515,7 +515,7 @@ def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_cod
     again = nd.spiking(ann, TRAIN[0][:50], steps=4, repact=True, reset=reset, learn_threshold=True, evaluate_after=after)
     assert train(again, ann, tmp_path / "run", test=TEST, resume=True, **options).accuracy == result.accuracy
     assert same(weights(again), weights(twin))
-    with pytest.raises(UserError, match="source: a spiking twin's checkpoint holds its graph"):
+    with pytest.raises(UserError, match="source: the checkpoint of a SpikingTwin holds its graph"):
         train(twin, ann, tmp_path / "other", source="test_distil:Ann", **options)
 
 
