@@ -15,7 +15,7 @@ from pathlib import Path
 
 from checks.nir.cases import cases
 from checks.nir.measuring import made_by, ours_of_theirs, theirs_of_ours, versions
-from checks.nir.page import INSTALLED, page, unexplained
+from checks.nir.page import BY_NIRTORCH, INSTALLED, page, unexplained
 from neurodeploy_exporters.nir.readers import READERS
 
 WRITERS = ("spikingjelly", "snntorch", "norse", "sinabs", "spyx")
@@ -36,7 +36,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="nir.") as name:
         for reader in INSTALLED:
             python = Path(f"{options.environments}{reader}").absolute() / "bin" / "python"
-            environments[reader] = versions(python, [reader, "nir"])
+            environments[reader] = versions(python, [reader, "nir", *(["nirtorch"] if reader in BY_NIRTORCH else [])])
             for dialect in dict.fromkeys((READERS[reader].dialect, "nir")):
                 ours[reader, dialect] = theirs_of_ours(reader, dialect, python, networks, Path(name))
             if reader in WRITERS:

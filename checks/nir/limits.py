@@ -24,7 +24,11 @@ TOLD: dict[str, dict[str, tuple[str, str]]] = {
         "cuba": ("snntorch:reset_mechanism=zero,reset_delay=false", _RESET),
         "cuba-late": ("snntorch:reset_mechanism=zero", _RESET),
         "lif-subtract": ("snntorch:reset_delay=false", _RESET),
+        "recurrent-zero": ("snntorch:reset_mechanism=zero,reset_delay=false", _RESET),
+        "recurrent": ("snntorch", _RESET),
+        "recurrent-cuba": ("snntorch", "its numbers are those of SpikingJelly too"),
     },
+    "spyx": {"if": ("spyx", "its numbers are those of sinabs too")},
     "sinabs": {
         "lif": ("sinabs:norm_input=false,spike_fn=SingleSpike", _SCALED),
         "lif-zero": ("sinabs:norm_input=false,spike_fn=SingleSpike,reset_fn=MembraneReset", _SCALED),
@@ -41,7 +45,6 @@ READING_THEIRS: dict[str, dict[str, str]] = {
     "spikingjelly": {},
     "snntorch": {
         "lif-one-number": "snnTorch's writer: needs constants for each neuron",
-        "recurrent": "ours: no form for a reset that comes a step late and is not decayed",
     },
     "norse": {"conv": "Norse's writer: leaves out the size of a convolution's input, without which there is no file"},
     "sinabs": {},

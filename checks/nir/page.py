@@ -24,6 +24,8 @@ _NAMES = {
 }
 INSTALLED = ("spikingjelly", "snntorch", "norse", "sinabs", "rockpool", "snn-mlir", "spyx")
 """Readers that can be installed; their packages bear the same names."""
+BY_NIRTORCH = ("spikingjelly", "snntorch", "norse", "sinabs", "rockpool")
+"""Those that leave it to nirtorch to build a network of what they make of each node."""
 Ours = Mapping[tuple[str, str], Mapping[str, Found]]
 """Reader and dialect → our network → what the reader made of it."""
 
@@ -59,7 +61,9 @@ def page(
         "",
         "Each network is written in the tool's dialect, read by its own reader, and given the same spikes "
         f"({some.shape[0]} steps, {some.shape[1]} samples). Compared is the output of its last layer at every step: equal, or "
-        "the share of values that differ. snn-mlir's code needs its own LLVM: its check and generators run, for floats and "
+        "the share of values that differ. All of them open files with the `nir` package, whose checks of types they pass; "
+        f"{', '.join(_NAMES[name] for name in BY_NIRTORCH)} build their networks with nirtorch. "
+        "snn-mlir's code needs its own LLVM: its check and generators run, for floats and "
         "int8, and the constants that it parsed are stepped as its dialect is documented.",
         "",
         *_measured(cases, {reader: found for (reader, dialect), found in ours.items() if dialect == READERS[reader].dialect}),

@@ -221,12 +221,12 @@ def _firing(context: Context, shape: Shape, decay: Any, threshold: Any, metadata
         r = 1.0 if context.dialect.integrating == "1" else 1 / context.dt
         return Primitive("IF", context.constants(shape, r=r, v_threshold=context.threshold(threshold)), metadata)
     tau = context.tau(decay)
-    r = tau / context.dt
+    resistance = tau / context.dt
     if context.dialect.resistance == "1":
-        r = np.ones(())
+        resistance = np.ones(())
         if not context.dialect.exponential:  # whose readers do not scale their input
             threshold = (1 - np.asarray(decay, np.float64)) * threshold
-    fields = context.constants(shape, tau=tau, r=r, v_leak=0.0, v_threshold=context.threshold(threshold))
+    fields = context.constants(shape, tau=tau, r=resistance, v_leak=0.0, v_threshold=context.threshold(threshold))
     return Primitive("LIF", fields, metadata)
 
 
@@ -293,8 +293,8 @@ def _integrating(context: Context, shape: Shape, decay: Any, metadata: dict[str,
         r = 1.0 if context.dialect.integrating == "1" else 1 / context.dt
         return Primitive("I", context.constants(shape, r=r), metadata)
     tau = context.tau(decay)
-    r = np.ones(()) if context.dialect.exponential else tau / context.dt
-    return Primitive("LI", context.constants(shape, tau=tau, r=r, v_leak=0.0), metadata)
+    resistance = np.ones(()) if context.dialect.exponential else tau / context.dt
+    return Primitive("LI", context.constants(shape, tau=tau, r=resistance, v_leak=0.0), metadata)
 
 
 @OPERATIONS.rule(ops.DelayNode)

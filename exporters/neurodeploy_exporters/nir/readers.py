@@ -317,6 +317,12 @@ def _spikingjelly(wiring: Wiring) -> Iterator[Finding]:
             yield Finding("refused", name, f"R is {_numbers(node, 'r').flat[0]:g}, 1/dt expected")
 
 
+def _fires_at_the_threshold(wiring: Wiring) -> Iterator[Finding]:
+    if wiring.content.metadata.get("dialect") != "spikingjelly":  # which writes the next larger float32
+        for name, _ in wiring.of("IF", "LIF", "CubaLIF"):
+            yield Finding("differs", name, "fires where the potential equals the threshold, too")
+
+
 def _norse(wiring: Wiring) -> Iterator[Finding]:
     for name, node in wiring.of("LIF"):
         if not _equal(_numbers(node, "r", 1.0), 1):
@@ -332,13 +338,15 @@ def _sinabs(wiring: Wiring) -> Iterator[Finding]:
             yield Finding("refused", name, "constants with several axes: fails on them; one number for the layer expected")
         if node.kind == "LI" and not (_numbers(node, "r", 1.0) == 1).all():
             yield Finding("refused", name, "an LI whose R is not 1")
-        if (tau < 0.1).any():
+        if (tau < 0.1).any() and wiring.dt != 1:  # in steps, it stands for a decay of 0
             yield Finding("wrong", name, f"takes tau, {tau.flat[0]:g}, for a number of steps: exp(-1/tau) is 0")
 
 
 def _rockpool(wiring: Wiring) -> Iterator[Finding]:
     for name, _ in wiring.of("LIF"):
         yield Finding("refused", name, "LIF: asks it for tau_mem, which only CubaLIF has")
+    for name, _ in wiring.of("LI"):
+        yield Finding("wrong", name, "takes the whole part of tau for tau")
 
 
 def _own_neurons(text: str) -> Rule:
@@ -363,6 +371,7 @@ READERS: dict[str, NirReader] = {
                 _kinds(*_LAYERS, "AvgPool2d", "Flatten", "IF", "LIF", "CubaLIF"),
                 _uniform("refused", "one value expected", "IF", "LIF", "CubaLIF"),
                 _spikingjelly,
+                _fires_at_the_threshold,
                 _known_shapes,
             ),
             "fires at v >= threshold, resets to v_reset",

@@ -45,15 +45,32 @@ def _spikingjelly(node: Primitive) -> bool:
             leak = _value(node, "v_leak") == _value(node, "v_reset")
             return _double(node) and leak and tau > 1 and (_close(r, 1) or _close(r, tau))
         case "CubaLIF":
-            return _double(node) and _unit_gains(node, CONVENTIONS["spikingjelly"].dt)
+            return _double(node) and not _of_single(node) and _unit_gains(node, CONVENTIONS["spikingjelly"].dt)
     return False
 
 
 def _snntorch(node: Primitive) -> bool:
     dt = CONVENTIONS["snntorch"].dt
+    if _double(node) and not _of_single(node):
+        return False
     if node.kind == "LIF":
-        return not _double(node) and _close(_value(node, "r"), _value(node, "tau") / dt)
-    return node.kind == "CubaLIF" and not _double(node) and _unit_gains(node, dt)
+        return _close(_value(node, "r"), _value(node, "tau") / dt)
+    return node.kind == "CubaLIF" and _unit_gains(node, dt)
+
+
+def _of_single(node: Primitive) -> bool:
+    """Time constants of double precision whose decays are float32 numbers, and not all of a few digits.
+
+    Those are of snnTorch's recurrent layers; SpikingJelly's decays are Python's own numbers.
+    """
+    dt, long = CONVENTIONS["snntorch"].dt, False
+    for name in ("tau", "tau_mem", "tau_syn"):
+        if name in node.fields:
+            decay = 1 - dt / _value(node, name)
+            if not abs(decay - float(np.float32(decay))) < 1e-13:
+                return False
+            long |= abs(decay * 4096 - round(decay * 4096)) > 1e-6
+    return long
 
 
 def _unit_gains(node: Primitive, dt: float) -> bool:
@@ -92,7 +109,7 @@ _LOOKS: dict[str, tuple[str, Callable[[Primitive], bool]]] = {
         "neurons as SpikingJelly writes them: double precision, R = 1, tau/dt or 1/dt with dt = 0.0001 s",
         _spikingjelly,
     ),
-    "snntorch": ("neurons as snnTorch writes them: single precision, R = tau/dt with dt = 0.0001 s", _snntorch),
+    "snntorch": ("neurons as snnTorch writes them: decays of single precision, R = tau/dt with dt = 0.0001 s", _snntorch),
     "spyx": ("neurons as spyx writes them: R = 1 - 1/tau, time constants in steps", _spyx),
     "sinabs": ("neurons as sinabs writes them: R = 1, time constants in steps", _sinabs),
     "norse": ("neurons as Norse writes them: R = 1, time constants below one time step of 0.001 s", _norse),

@@ -16,18 +16,21 @@ from neurodeploy_exporters.nir.content import Primitive
 from neurodeploy_exporters.nir.conventions import Convention
 from neurodeploy_exporters.nir.stepping import FieldValues, Numbers
 
+_INPUT: Operand = ("input", 0)
+_FIRST: Operand = ("state", 0)
+_SECOND: Operand = ("state", 1)
 _UNIT = 1e-3  # how far from 1 a gain may be that its framework takes for 1
 
 
 class _Own:
     """One layer's update in the making."""
 
-    def __init__(self, name: str, node: Primitive, shape: Shape, convention: Convention, *, returning: bool) -> None:
-        self.returning = returning
+    def __init__(self, name: str, node: Primitive, shape: Shape, convention: Convention) -> None:
         self.constants = FieldValues(name, node, shape)
         self.name, self.node, self.convention = name, node, convention
         self.arrays: list[Weights] = []
         self.step = Program()
+        self.back = False
 
     def value(self, numbers: Any) -> Operand:
         """A constant: a number where all neurons have the same."""
@@ -67,7 +70,7 @@ class _Own:
 
 
 def own_update(
-    name: str, node: Primitive, shape: Shape, convention: Convention, *, returning: bool = False
+    name: str, node: Primitive, shape: Shape, convention: Convention, *, back: bool = False
 ) -> tuple[Update, list[Weights]]:
     """The update of a firing layer as its framework computes it, and its constants.
 
@@ -76,17 +79,18 @@ def own_update(
         node: an IF, LIF or CubaLIF.
         shape: of the layer.
         convention: whose `update` says which framework.
-        returning: its own spikes come back to it, as a second input.
+        back: what the layer fired in the step before comes back to it, as a second input.
 
     Raises:
         UserError: the framework has no such neurons.
     """
-    if returning and convention.update not in _RECURRENT:
+    if back and convention.update != "snntorch":
         raise UserError(
-            f"node {name}: its spikes come back to it, and {convention.name} writes no such layers; read the file by another "
-            "convention"
+            f"node {name}: its spikes come back to it, and how {convention.name} then updates it is not known here; read it "
+            "with another convention"
         )
-    layer = _Own(name, node, shape, convention, returning=returning)
+    layer = _Own(name, node, shape, convention)
+    layer.back = back
     layer.refuse_other_rest()
     update = _UPDATES[convention.update](layer)
     return update, layer.arrays
@@ -94,18 +98,18 @@ def own_update(
 
 def _sinabs(layer: _Own) -> Update:
     """`h = α v + x`, or `α v + (1 − α) x`; spikes; the reset; and then the lower bound."""
-    convention, step, v, x = layer.convention, layer.step, ("state", 0), ("input", 0)
+    convention, step, v, x = layer.convention, layer.step, _FIRST, _INPUT
     if layer.node.kind == "CubaLIF":
         raise UserError(f"node {layer.name}: a CubaLIF found, which sinabs does not write; read the file by another convention")
     decay, threshold = np.asarray(layer.decay("tau"), np.float32), layer.value(layer.threshold())
-    h: Operand = v  # type: ignore[assignment]
+    h: Operand = v
     if layer.node.kind == "LIF":
-        current: Operand = x  # type: ignore[assignment]
+        current: Operand = x
         if "LIF" not in convention.unscaled:
             current = step("mul", layer.value(np.float32(1) - decay), current)
         h = step("add", step("mul", layer.value(decay), h), current)
     else:
-        h = step("add", h, x)  # type: ignore[arg-type]
+        h = step("add", h, x)
     if convention.many:
         spikes = step("mul", step("gt", h, 0.0), step("trunc", step("div", h, threshold)))
     else:
@@ -120,8 +124,8 @@ def _sinabs(layer: _Own) -> Update:
 
 
 def _snntorch(layer: _Own) -> Update:
-    """Leaky and Synaptic, and RLeaky and RSynaptic: a reset that is due comes with the step, one that is not late after it."""
-    convention, step = layer.convention, layer.step
+    """Leaky and Synaptic, RLeaky and RSynaptic: the reset that is due comes with the step, one that is not late after it."""
+    convention, step, x = layer.convention, layer.step, _INPUT
     cuba = layer.node.kind == "CubaLIF"
     if layer.node.kind == "IF":
         raise UserError(f"node {layer.name}: an IF found, which snnTorch does not write; read the file by another convention")
@@ -129,12 +133,11 @@ def _snntorch(layer: _Own) -> Update:
     layer.refuse_other_gain(layer.constants.get("r") * (1 - decay))
     beta, threshold = layer.value(decay), layer.value(layer.threshold())
     states: list[tuple[Operand | float, Operand | float]] = []
-    charge: Operand = ("input", 0)
+    charge: Operand = x
 
     def charged(kept: Operand, charge: Operand) -> Operand:
-        """What is kept of a state, what enters, and last what comes back."""
         total = step("add", kept, charge)
-        return step("add", total, ("input", 1)) if layer.returning and charge == ("input", 0) else total
+        return step("add", total, ("input", 1)) if layer.back else total
 
     if cuba:
         current_decay = layer.decay("tau_syn")
@@ -143,39 +146,38 @@ def _snntorch(layer: _Own) -> Update:
         states.append((0.0, charge))
     v: Operand = ("state", len(states))
     due = step("gt", step("sub", v, threshold), 0.0)
+    kept = v
+    if convention.reset == "hard" and not cuba and not layer.back:
+        kept = step("mul", step("sub", 1.0, due), v)
+    kept = step("mul", beta, kept)
+    h = step("add", kept, charge) if cuba else charged(kept, charge)
     if convention.reset == "soft":
-        h = step("sub", charged(step("mul", beta, v), charge), step("mul", due, threshold))
-    elif cuba or layer.returning:
-        h = charged(step("mul", beta, v), charge)
+        h = step("sub", h, step("mul", due, threshold))
+    elif cuba or layer.back:
         h = step("sub", h, step("mul", h, due))
-    else:
-        h = step("add", step("mul", beta, step("mul", step("sub", 1.0, due), v)), charge)
     fired = step("gt", step("sub", h, threshold), 0.0)
     after = h
     if not convention.late_reset:
         rest = step("sub", fired, due)
         after = step("sub", h, step("mul", rest, threshold if convention.reset == "soft" else h))
     states.append((0.0, after))
-    return step.update(fired, *states, inputs=1 + layer.returning)
+    return step.update(fired, *states, inputs=1 + layer.back)
 
 
 def _spyx(layer: _Own) -> Update:
     """Spikes are those of the potential before the step; θ is taken from it then."""
-    step, x = layer.step, ("input", 0)
+    step, x, v, current = layer.step, _INPUT, _FIRST, _SECOND
     kind, threshold = layer.node.kind, layer.value(layer.threshold())
     if kind == "CubaLIF":
-        v, current = ("state", 0), ("state", 1)
         fired = step("gt", step("sub", v, threshold), 0.0)
         lower = step("sub", v, step("mul", fired, threshold))
         charge = step("add", step("mul", layer.value(layer.decay("tau_syn")), current), x)
         after = step("add", step("mul", layer.value(layer.decay("tau_mem")), lower), charge)
         return step.update(fired, (0.0, after), (0.0, charge))
-    v = ("state", 0)
     fired = step("gt", step("sub", v, threshold), 0.0)
     kept = v if kind == "IF" else step("mul", layer.value(layer.decay("tau")), v)
     after = step("sub", step("add", kept, x), step("mul", fired, threshold))
     return step.update(fired, (0.0, after))
 
 
-_RECURRENT = ("snntorch",)
 _UPDATES: dict[str, Callable[[_Own], Update]] = {"sinabs": _sinabs, "snntorch": _snntorch, "spyx": _spyx}

@@ -118,7 +118,7 @@ def cuba(*, r=4.0, w_in=2.0, v_leak=0.0):
 def test_cuba_lif_neurons_in_an_inner_graph_are_stepped_as_their_equations_say(tmp_path):
     bias = np.linspace(-0.25, 0.25, N, dtype=np.float32)
     theirs(tmp_path / "x.nir", cuba(w_in=1.0), bias=bias)
-    graph = read(tmp_path / "x.nir", convention=replace(CONVENTIONS["nir"], dt=1e-4))
+    graph = read(tmp_path / "x.nir", convention="nir")
     found = interpreter.run(graph, SPIKES)["layer.lif"]
     i = v = s = np.zeros((6, N))
     for t in range(20):
