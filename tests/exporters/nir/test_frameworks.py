@@ -74,7 +74,8 @@ def test_several_spikes_per_step_are_not_ours(theirs):
 def test_snntorchs_recurrent_layer_is_read_with_what_comes_back(theirs):
     """Its reset that subtracts a step late has no form here; with it in place of ours, every spike is its own."""
     path, inputs, outputs = theirs("snntorch-recurrent")
-    reading = read_with_conventions(path, convention="snntorch")
+    reading = read_with_conventions(path)
+    assert reading.convention == CONVENTIONS["snntorch"]
     assert "what 1.lif fires comes back to it in the next step, through 1.w_rec" in reading.statements
     cell, linear = reading.graph["1.lif"], reading.graph["0"]
     constants = leaky(cell)
