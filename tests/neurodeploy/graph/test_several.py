@@ -262,7 +262,7 @@ def test_a_wrong_number_of_inputs_is_refused_and_says_which_are_missing():
         def forward(self, image: Tensor, extra: Tensor) -> Any:  # type: ignore[override]
             return super().forward(image, extra)
 
-    with pytest.raises(UserError, match="takes a second input, extra, and samples of 1 are given; give nd.deploy a tuple"):
+    with pytest.raises(UserError, match=r"takes a second input, extra, and samples of 1 are given; give nd.deploy a tuple"):
         nd.deploy(Needs(), given()[0])
     with pytest.raises(UserError, match="takes 2 inputs, and samples of 3 are given"):
         nd.deploy(Needs(), (*given(), given()[1]))
