@@ -49,14 +49,13 @@ def deployed_with(
         model = model_with(source, choice, nir, say=say)
         if model.test_samples is None:
             raise UserError(f"{model.name}: brings no data of its own; give samples with --input samples.npy, or --data")
-        return (
-            model
-            if model.graph is not None or model.stays
-            else deploy(model.module, model.test_samples[:], name=model.title or source)
-        )
+        if model.graph is not None or model.stays:
+            return model
+        return _said(deploy(model.module, model.test_samples[:], name=model.title or source), source, say)
     data = data_named(choice.data)
     plain = stored(data)
     made = deploy(model.module, plain.test_samples[:samples], name=model.title or source, normalization=data.normalization)
+    _said(made, source, say)
     assert made.graph is not None
     if split_code(model.module)[1] is not None:  # a host makes its spikes: what follows takes the samples as they were deployed
         return made
@@ -69,3 +68,10 @@ def deployed_with(
         class_names=data.class_names,
         deployment=Deployment(made.graph, plain),
     )
+
+
+def _said(model: Model, source: str, say: Callable[[str], None]) -> Model:
+    """The model, once it has been said what of the network it leaves out."""
+    for statement in model.statements:
+        say(f"{source}: {statement}")
+    return model

@@ -164,8 +164,9 @@ def deploy(
     The network may be in plain torch, in layers of the toolkit, or of SpikingJelly, snnTorch, Norse, sinabs or SLAYER; it may
     take all time steps at once, loop over them itself, or compute one step in a call (`steps`). If it answers a sequence, the
     model answers its mean over time. If it answers several tensors, in a tuple, list or dictionary, the model answers all of
-    them; but of spikes and the states of their neurons, as snnTorch's give them, the spikes alone, and the first alone where
-    another has no form in a graph. What was left out is in `Model.statements`.
+    them, but for states: potentials beside spikes, as snnTorch's layers give them, and what is in a tuple behind one tensor,
+    as Norse's networks hand it back. Where another has no form in a graph it answers the first alone. What was left out is in
+    `Model.statements`.
 
     Args:
         network: subclasses, hooks and patched methods are followed, or refused by name. States that its layers keep from call
@@ -243,7 +244,7 @@ def _left_out(run: Recording, *, chosen_by_user: bool) -> tuple[str, ...]:
     others = f"leaves out {', '.join(run.left)} of what the network answers"
     if chosen_by_user:
         return (f"{others}, as was chosen",)
-    why = run.why or "they have the shape of the spikes and are taken for the states of their neurons"
+    why = run.why or "taken for states of its neurons"
     return (f"{others}: {why}; choose with nd.deploy(…, answer=…)",)
 
 

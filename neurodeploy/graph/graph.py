@@ -92,8 +92,8 @@ class Graph:
         if len(self.outputs) > 1:
             names = ", ".join(node.name for node in self.outputs)
             raise UserError(
-                f"graph: {len(self.outputs)} answers found ({names}), one expected here; "
-                f"deploy the network with answer={self.outputs[0].name!r}"
+                f"graph: {len(self.outputs)} answers found ({names}), one expected here; choose it with "
+                f"nd.deploy(…, answer={self.outputs[0].name!r}), or wrap the network in a module that answers it alone"
             )
         return self.outputs[0]
 

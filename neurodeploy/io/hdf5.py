@@ -243,7 +243,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 def _check_no_pointer(path: Path, expected: str) -> None:
     """Raises UserError for what Git leaves in place of a large file that has not been fetched."""
-    with path.open("rb") as file:
+    with contextlib.suppress(OSError), path.open("rb") as file:  # a file that cannot be read is refused by who reads it
         if file.read(len(_POINTER)) == _POINTER:
             raise UserError(f"{path}: a pointer of Git LFS, {expected} expected; fetch the file itself with git lfs pull")
 

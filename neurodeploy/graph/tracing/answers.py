@@ -1,7 +1,7 @@
 """Which of the tensors that a module answers are the answers of its graph."""
 
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
 AnswerChoice: TypeAlias = int | str | Sequence[int | str] | None
-"""Numbers or names of tensors that a module answers; None: all, but of spikes with the states of their neurons the spikes."""
+"""Numbers or names of tensors that a module answers; None: all, but no states: see `chosen_answers`."""
 
 LOGITS = "logits"
 _BEFORE = "answer."
@@ -32,10 +32,12 @@ class Leaf:
     Attributes:
         name: its key in a dictionary, its path in nested ones, or `answer0`, `answer1`, …
         tensor: it.
+        state: it is in a tuple or list beside one tensor, as in `output, (v, i)`, the states that recurrent layers hand back.
     """
 
     name: str
     tensor: Tensor
+    state: bool = False
 
 
 def leaves_of(network: nn.Module, answer: Any) -> list[Leaf]:
@@ -48,6 +50,8 @@ def leaves_of(network: nn.Module, answer: Any) -> list[Leaf]:
     if isinstance(found, dict) and LOGITS in found:
         found = found[LOGITS]
     leaves = [Leaf(LOGITS, found)] if isinstance(found, Tensor) else list(_leaves(found, ""))
+    if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], Tensor) and isinstance(found[1], tuple | list):
+        leaves = [leaves[0], *(replace(leaf, state=True) for leaf in leaves[1:])]
     if not leaves:
         raise UserError(
             f"{type(network).__name__}: its output is {type(found).__name__}, a tensor, several of them in a tuple, list or "
@@ -71,6 +75,9 @@ def _leaves(found: Any, path: str) -> Iterator[Leaf]:
 def chosen_answers(network: nn.Module, calls: Sequence[Sequence[Leaf]], choice: AnswerChoice) -> list[int]:
     """Numbers of the chosen ones among the tensors of each call's answer.
 
+    Without a choice all are, but for states: what is in a tuple or list behind one tensor, and tensors of the shape of spikes
+    before them that are none.
+
     Args:
         network: the module.
         calls: what it answered in each call.
@@ -84,7 +91,8 @@ def chosen_answers(network: nn.Module, calls: Sequence[Sequence[Leaf]], choice: 
     if any([leaf.name for leaf in call] != names for call in calls):
         raise UserError(f"{kind}: answers something else in every step, in no order that repeats")
     if choice is None:
-        return [0] if len(names) > 1 and _are_spikes_and_states(calls) else list(range(len(names)))
+        alone = len(names) > 1 and (calls[0][-1].state or _are_spikes_and_states(calls))
+        return [0] if alone else list(range(len(names)))
     wanted = [choice] if isinstance(choice, int | str) else list(choice)
     places = list[int]()
     for one in wanted:

@@ -367,3 +367,10 @@ def test_it_is_refused_by_the_field_that_says_so(tmp_path, kind):
     layers, message = REFUSED[kind]
     with pytest.raises(UserError, match=f"a.net: {message}" if message.startswith("/") else message):
         read(written(tmp_path / "a.net", layers))
+
+
+def test_a_file_that_git_has_not_fetched_is_named_as_such(tmp_path):
+    path = tmp_path / "a.net"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(UserError, match=r"a\.net: a pointer of Git LFS, a \.net file expected; fetch the file itself"):
+        read(path)

@@ -71,7 +71,7 @@ def test_every_answer_is_the_module_s_in_the_graph_in_torch_and_in_the_interpret
     assert model.statements == ()
 
 
-@pytest.mark.parametrize("form", [tuple, list, lambda both: (both[0], [both[1]])])
+@pytest.mark.parametrize("form", [tuple, list, lambda both: [both[0], [both[1]]]])
 def test_tuples_and_lists_of_any_depth_are_answers_by_number(form):
     graph = nd.deploy(TwoHeads(form), given()).graph
     assert graph is not None
@@ -130,7 +130,7 @@ def test_of_spikes_and_states_the_spikes_are_the_answer_and_that_is_said():
     assert [node.name for node in model.graph.outputs] == ["logits"]
     (statement,) = model.statements
     assert statement.startswith("leaves out answer1 of what the network answers")
-    assert "taken for the states" in statement
+    assert "taken for states" in statement
     assert "answer=" in str(model)
     torch.testing.assert_close(model.module(x), Pair()(x)[0].mean(0))
 
@@ -144,6 +144,23 @@ def test_a_state_that_is_asked_for_is_answered_and_never_replaced_by_the_spikes(
     if answer is None:
         torch.testing.assert_close(made[0], fired)
     torch.testing.assert_close(made if answer else made[1], potentials.mean(0))
+
+
+class HandsBack(Pair):
+    """As recurrent layers and Norse's networks answer: `output, states`."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Any]:  # type: ignore[override]
+        fired, potentials = super().forward(x)
+        return fired, [None, (potentials[-1], x)]
+
+
+def test_states_that_are_handed_back_are_no_answers():
+    x = torch.rand(5, 4)
+    model = nd.deploy(HandsBack(), x)
+    torch.testing.assert_close(model.module(x), Pair()(x)[0].mean(0))
+    (statement,) = model.statements
+    assert "leaves out answer1.1.0, answer1.1.1" in statement
+    assert "states of its neurons" in statement
 
 
 class Sorted(Pair):
@@ -262,7 +279,7 @@ def test_a_wrong_number_of_inputs_is_refused_and_says_which_are_missing():
         def forward(self, image: Tensor, extra: Tensor) -> Any:  # type: ignore[override]
             return super().forward(image, extra)
 
-    with pytest.raises(UserError, match=r"takes a second input, extra, and samples of 1 are given; give nd\.deploy a tuple"):
+    with pytest.raises(UserError, match=r"takes a second input, extra, and samples of 1 are given; give nd.deploy a tuple"):
         nd.deploy(Needs(), given()[0])
     with pytest.raises(UserError, match="takes 2 inputs, and samples of 3 are given"):
         nd.deploy(Needs(), (*given(), given()[1]))
