@@ -1,5 +1,6 @@
 """Bundles in programs beside ONNX Runtime (`engines.py`): as files that hold no local functions, with the spikes as outputs."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,10 +12,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, inliner
+from onnx.external_data_helper import uses_external_data
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Piece, StepModel
 from neurodeploy_exporters.onnx.engines import ENGINES, EngineKind, Signature, play
+from neurodeploy_exporters.onnx.external import WEIGHTS_FILE
 from neurodeploy_exporters.onnx.model import named_tensors, one_line, read
 from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.stepping import STEP, run_steps
@@ -32,7 +35,7 @@ def runtimes(own: Runtime, bundle: Bundle) -> tuple[Runtime, ...]:
     step = next((model for model in bundle.manifest.steps_alone if model.name == "whole"), None)
     if step is None:
         return (own, *others)
-    opened = [_open_own_steps, *(partial(_open_steps, kind) for kind in ENGINES)]
+    opened: list[Callable[..., Run]] = [_open_own_steps, *(partial(_open_steps, kind) for kind in ENGINES)]
     stepwise = [
         replace(one, name=f"{one.name}, step by step", open=partial(start, step), files=(step.file,))
         for one, start in zip((own, *others), opened, strict=True)
@@ -79,11 +82,13 @@ def _model_opened(
 ) -> Callable[[Mapping[str, NDArray[Any]], Sequence[int]], dict[str, NDArray[Any]]]:
     """Tensors by name, and the steps of each call → what a model makes."""
     read(path)  # which says what is wrong with a damaged file
-    model = readable(onnx.load(str(path)), wanted)
+    model = readable(onnx.load(str(path), load_external_data=False), wanted)
     signature = signature_of(model, str(path), timed=timed)
     folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")  # lives as long as what reads it
     file = Path(folder.name) / path.name
-    onnx.save(model, str(file))
+    file.write_bytes(model.SerializeToString())
+    if any(uses_external_data(tensor) for tensor in model.graph.initializer):
+        shutil.copyfile(path.with_name(WEIGHTS_FILE), file.with_name(WEIGHTS_FILE))  # ONNX's own reader takes no links
     try:
         engine = kind.open(file, signature, threads)
     except Exception as error:  # each program has errors of its own
