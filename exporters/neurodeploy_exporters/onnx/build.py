@@ -27,9 +27,11 @@ from neurodeploy_exporters.onnx.recurrence import DOMAIN
 from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.stepping import replay_steps
 from neurodeploy_exporters.onnx.writer import (
+    HALF,
     LARGEST,
     OPSET,
     OPSETS,
+    PRECISION,
     SKIPPED_STEPS,
     SPIKE_COUNTS,
     STATES,
@@ -52,6 +54,7 @@ def build(
     functions: bool = False,
     opset: int = OPSET,
     weights: WeightsFile | None = None,
+    half: bool = False,
 ) -> onnx.ModelProto:
     """The ONNX model of a graph, or of one part of it.
 
@@ -74,6 +77,7 @@ def build(
             more readers of ONNX files know. Both compute the same.
         opset: version of ONNX's operators, one of `OPSETS`.
         weights: takes the large weights; the model holds all of them if None.
+        half: in half precision, inputs and outputs too; not with `streaming`, `grids` or `functions`.
 
     Raises:
         UserError: a node has no form in ONNX, or the name of another tensor; the message names it. Or the opset is none of
@@ -88,7 +92,11 @@ def build(
     outputs = (graph.output.name,) if part is None else part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
     crossing = _crossing(graph) | {tensor for tensor in (*inputs, *outputs) if graph.timed(tensor)}
-    form: dict[str, Any] = {"functions": functions, "opset": opset, "weights": weights}
+    form: dict[str, Any] = {"functions": functions, "opset": opset, "weights": weights, "half": half}
+    if half and streaming:
+        raise UserError(
+            "half precision: states of a stream found, and a sum over time would not be kept; leave out one of both"
+        )
     writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids, **form)
     if sequences:
         writer.operator("Shape", [sequences[0]], STEPS, start=0, end=1)
@@ -119,6 +127,8 @@ def build(
     model.ir_version = helper.find_min_ir_version_for(imports)
     # of the whole network for its parts too: they then cut a batch at the same places as the whole
     facts = {LARGEST: str(max(prod(graph.shape(node.name)) for node in graph.nodes))}
+    if half:
+        facts[PRECISION] = HALF
     if graph.steps is not None:
         facts[TRAINED_STEPS] = str(graph.steps)
     if graph.skipped:
@@ -135,9 +145,10 @@ def build(
 def _count(writer: Writer, layer: str) -> str:
     """Spikes per step and sample. A sum of zeros and ones is exact in float32 up to 2²⁴, more neurons than a layer has."""
     axes = np.arange(2, 2 + len(writer.graph.shape(layer)), dtype=np.int64)
-    total = writer.operator(
-        "ReduceSum", [writer.timed(layer), writer.constant(f"{layer}.axes", axes)], f"{layer}.total", keepdims=0
-    )
+    spikes = writer.timed(layer)
+    if writer.half:  # which ends with sums of 2,048
+        spikes = writer.operator("Cast", [spikes], f"{layer}.single", to=TensorProto.FLOAT)
+    total = writer.operator("ReduceSum", [spikes, writer.constant(f"{layer}.axes", axes)], f"{layer}.total", keepdims=0)
     return writer.operator("Cast", [total], f"{layer}.spikes", to=TensorProto.INT64)
 
 
@@ -145,7 +156,7 @@ def _value(writer: Writer, tensor: str) -> onnx.ValueInfoProto:
     """The shape of a tensor in the form in which it bears its node's name."""
     timed = writer.graph.timed(tensor)
     leading = ["T", "B"] if writer.made_timed(tensor) else ["T*B"] if timed else ["B"]
-    return helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [*leading, *writer.graph.shape(tensor)])
+    return helper.make_tensor_value_info(tensor, writer.kind, [*leading, *writer.graph.shape(tensor)])
 
 
 def _crossing(graph: Graph) -> frozenset[str]:

@@ -22,6 +22,7 @@ _LONGEST_REASON = 400
 _LARGE = 4096
 _SIZES = {
     onnx.TensorProto.FLOAT: 4,
+    onnx.TensorProto.FLOAT16: 2,
     onnx.TensorProto.INT64: 8,
     onnx.TensorProto.INT32: 4,
     onnx.TensorProto.INT8: 1,
@@ -149,7 +150,7 @@ def joined(portions: list[dict[str, NDArray[Any]]], axes: Axes) -> dict[str, NDA
     }
 
 
-_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 _LARGEST_STATE = 1 << 31  # values: a file of a few bytes can ask for any number of zeros
 _LONGEST_NUMBER = 20  # digits; Python takes long to read a number of millions of them
 
@@ -222,7 +223,7 @@ class OnnxFile:
         feed: dict[str, NDArray[Any]] = {}
         for name in self.inputs:
             if name in tensors:
-                feed[name] = tensors[name]
+                feed[name] = self._fitting(name, tensors[name])
             elif name in self.states:
                 continue  # below, when the batch is known
             elif name != STEPS:
@@ -241,6 +242,10 @@ class OnnxFile:
         except Exception as error:  # ONNX Runtime's errors have no common type
             raise UserError(f"{self.origin}: cannot run: {one_line(error)}") from None
         return dict(zip(self.outputs, values, strict=True))
+
+    def _fitting(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
+        """Numbers as the model takes them: those in half precision are the only ones that are rounded."""
+        return value.astype(np.float16) if self.inputs[name].type == "tensor(float16)" else value
 
     def _check_steps(self, feed: Mapping[str, NDArray[Any]]) -> None:
         """The runtime's mean over no steps at all would be no number."""

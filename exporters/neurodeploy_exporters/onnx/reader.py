@@ -14,7 +14,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.external import Weights
 from neurodeploy_exporters.onnx.inlining import with_calls
 from neurodeploy_exporters.onnx.model import one_line
-from neurodeploy_exporters.onnx.writer import STEPS
+from neurodeploy_exporters.onnx.writer import HALF, PRECISION, STEPS
 
 _FORMS = (".sums", ".made")  # a node's tensor before it is rounded, and before it gets its time axis
 
@@ -36,6 +36,7 @@ class Reader:
 
     Attributes:
         metadata: key → text.
+        half: whether its float tensors have 16 bits.
         states: input → output of what a stream keeps.
         operators: in order of computation.
         dividends: tensors that are divided.
@@ -50,8 +51,9 @@ class Reader:
         self.path, self._model = path, model
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.states = states
+        self.half = self.metadata.get(PRECISION) == HALF
         try:
-            self.operators, written_out = with_calls(model.graph.node, self.metadata)
+            self.operators, written_out = with_calls(model.graph.node, self.metadata, half=self.half)
         except ValueError as error:
             raise UserError(f"{path}: {one_line(error)}; export the model again") from None
         self._functions = {(one.domain, one.name): one for one in (*model.functions, *written_out.values())}

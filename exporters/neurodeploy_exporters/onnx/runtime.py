@@ -179,7 +179,7 @@ class Session:
 
     def _answer(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> Answer:
         outputs = self.run(tensors, steps=steps)
-        logits = outputs[self._models[-1].outputs[0]]
+        logits = outputs[self._models[-1].outputs[0]].astype(np.float32, copy=False)
         return Answer(logits, {layer: outputs[output] for layer, output in self.counts.items()}, outputs)
 
 

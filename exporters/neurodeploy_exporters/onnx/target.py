@@ -127,6 +127,7 @@ class OnnxOptions(GridOptions):
         step: for every piece a model of one time step too: plain operators, sizes fixed, states as inputs and outputs.
         batch: samples of a call of such a model.
         external_data: large weights are in a file beside the models, `weights.data`, in any case; else from 2 GB on.
+        precision: "fp16": half precision throughout, with float weights alone. What that changes is counted as for "int8".
         opset: version of ONNX's operators; if None 18, and 19 of "int8", from which on ONNX's own reference runs it.
     """
 
@@ -149,6 +150,9 @@ class OnnxOptions(GridOptions):
         default=False,
         description="Large weights in a file beside the models, weights.data, as is done in any case from 2 GB on.",
     )
+    precision: Literal["fp32", "fp16"] = Field(
+        default="fp32", description="fp16: half precision throughout, for accelerators; not exact, and without streaming."
+    )
     opset: int | None = Field(
         default=None,
         ge=OPSETS.start,
@@ -161,12 +165,21 @@ class OnnxOptions(GridOptions):
     def _options_fit_together(self) -> "OnnxOptions":
         if self.batch != 1 and not self.step:
             raise ValueError(f"batch: {self.batch} found, and only models of one time step have a fixed batch; add step")
+        for name, value in (("quantize", self.quantize), ("streaming", self.streaming), ("functions", self.functions)):
+            if self.precision == "fp16" and value not in ("none", False):
+                raise ValueError(f"precision: fp16 found, which does not go with {name} = {value}; leave out one of both")
         return self
+
+    @property
+    def rounds(self) -> bool:
+        """Whether currents are rounded too, so that the float network is what it is compared with."""
+        return self.quantize == "int8" or self.precision == "fp16"
 
     @property
     def form(self) -> dict[str, Any]:
         """What `build` needs to know of how models are written."""
-        return {"functions": self.functions, "opset": self.opset or (_INT8_OPSET if self.quantize == "int8" else OPSET)}
+        opset = self.opset or (_INT8_OPSET if self.quantize == "int8" else OPSET)
+        return {"functions": self.functions, "opset": opset, "half": self.precision == "fp16"}
 
 
 class OnnxTarget(GridTarget):
@@ -180,9 +193,10 @@ class OnnxTarget(GridTarget):
         if options.quantize == "int8" and not calibrated:
             raise UserError(_NO_CALIBRATION)
         deployed = self.deployed(graph, options)
-        build(deployed, name="check", streaming=options.streaming)
+        half = options.precision == "fp16"
+        build(deployed, name="check", streaming=options.streaming, half=half)
         if options.step:
-            build_step(deployed, name="check")
+            build_step(deployed, name="check", half=half)
 
     def runtimes(self, bundle: Bundle) -> tuple[Runtime, ...]:
         (own,) = super().runtimes(bundle)
@@ -197,6 +211,8 @@ class OnnxTarget(GridTarget):
         )
 
     def notices(self, options: OnnxOptions) -> tuple[str, ...]:
+        if options.precision == "fp16":
+            return ("The exported artefact computes in half precision; counts are those of the network with float weights.",)
         if options.quantize != "int8":
             return super().notices(options)
         return ("The exported artefact computes in 8-bit integers; counts are those of the network with float weights.",)
@@ -220,10 +236,10 @@ class OnnxTarget(GridTarget):
         stepped = _stepped(deployed, parts, options, name=name, grids=grids, weights=weights)
         outside = None if weights is None else weights.arrays
         agreement, atol = _agreement(
-            _ways(models["whole"], outside, deployed, sample, stepped, streaming=options.streaming), graph, sample, quantize
+            _ways(models["whole"], outside, deployed, sample, stepped, streaming=options.streaming), graph, sample, options
         )
         answers = _answers(Session(models["whole"], weights=outside), subject, sample.steps)
-        if integers and answers is not None:
+        if options.rounds and answers is not None:
             changed = int((answers != _answers(Session(build(graph, name=name)), subject, sample.steps)).sum())
             agreement = agreement.model_copy(update={"answers_compared": len(answers), "changed_answers": changed})
         manifest = Manifest(
@@ -240,7 +256,7 @@ class OnnxTarget(GridTarget):
             agreement=agreement,
             module=subject.compared(sample),
             **self.inputs(subject, deployed, options),
-            notes=_notes(graph, quantize, agreement, subject.encoding),
+            notes=_notes(graph, options, agreement, subject.encoding),
         )
         files = {f"{key}.onnx": model for key, model in models.items()} | {entry.file: model for entry, model in stepped}
         writers: dict[str, Callable[[Path], None]] = {file: partial(save, model) for file, model in files.items()}
@@ -249,6 +265,8 @@ class OnnxTarget(GridTarget):
         return write_bundle(folder, manifest, writers, sample)
 
     def quantization(self, graph: Graph, deployed: Graph, options: OnnxOptions) -> dict[str, Any]:
+        if options.precision == "fp16":
+            return {"kind": "fp16", "weights": "float16", "currents": "float16"}
         if options.quantize == "int8":
             return {"kind": "int8", "weights": "8-bit integers, one scale per output", "currents": "8 bits, if made of spikes"}
         return super().quantization(graph, deployed, options)
@@ -264,7 +282,8 @@ def _stepped(
     weights: WeightsFile | None,
 ) -> list[tuple[StepModel, onnx.ModelProto]]:
     """The models of one step, by what the manifest says of them; none if the options do not ask for them."""
-    form: dict[str, Any] = {"opset": options.form["opset"], "grids": grids, "weights": weights}
+    form: dict[str, Any] = {**options.form, "grids": grids, "weights": weights}
+    del form["functions"]  # which models of one step have none of
     made = list[tuple[StepModel, onnx.ModelProto]]()
     for part in parts if options.step else ():
         called = f"{name}-{part.name}" if part else name
@@ -295,18 +314,25 @@ def _ways(
     return ways
 
 
-def _agreement(ways: Sequence[Tensors], graph: Graph, sample: Sample, quantize: str) -> tuple[Agreement, float]:
-    """How the ways of running a network agree with the sample, and how closely its logits do: the worst of them."""
-    counts, distances = zip(*(sample.disagreement(made, graph.output.name) for made in ways), strict=True)
+def _agreement(ways: Sequence[Tensors], graph: Graph, sample: Sample, options: OnnxOptions) -> tuple[Agreement, float]:
+    """How the ways of running a network agree with the sample, and how closely its logits do: the worst of them.
+
+    Raises:
+        UserError: logits in half precision are not finite.
+    """
+    answer = graph.output.name
+    if options.precision == "fp16" and not all(np.isfinite(made[answer]).all() for made in ways):
+        raise UserError(f"node {answer}: values beyond those of half precision found on the sample; export in fp32")
+    counts, distances = zip(*(sample.disagreement(made, answer) for made in ways), strict=True)
     compared, wrong = sum(spikes.size for spikes in sample.spikes.values()), max(counts)
     agreement = Agreement(
-        reference="float" if quantize == "int8" else "exported",
+        reference="float" if options.rounds else "exported",
         samples=len(sample.logits),
         spikes_compared=compared,
         mismatched_spikes=wrong,
         mismatch_rate=wrong / compared,
     )
-    return agreement, LOGITS_ATOL if quantize == "exact" else max(distances)
+    return agreement, LOGITS_ATOL if options.quantize == "exact" else max(distances)
 
 
 def _answers(session: Session, subject: Subject, steps: int) -> NDArray[np.int64] | None:
@@ -316,19 +342,24 @@ def _answers(session: Session, subject: Subject, steps: int) -> NDArray[np.int64
     return subject.answers(lambda samples: session.run({source: samples}, steps=steps)[answer])
 
 
-def _notes(graph: Graph, kind: str, agreement: Agreement, encoding: str | None) -> tuple[str, ...]:
+def _notes(graph: Graph, options: OnnxOptions, agreement: Agreement, encoding: str | None) -> tuple[str, ...]:
     notes = [] if encoding is None else [encoding]
     if graph.steps is not None:
         notes.append("Inputs of whole.onnx and encoder.onnx: input [B, ...] and steps int64 [1], any number of steps.")
-    if kind == "none":
+    rate = f"{100 * agreement.mismatch_rate:.2g} % of the sample's spikes differ from the float network's, and "
+    rate += f"{agreement.changed_answers} of {agreement.answers_compared} test samples get another answer"
+    if options.precision == "fp16":
+        notes.append(
+            f"Half precision: {rate}. Runtimes round it in different places, so elsewhere others may differ, and more."
+        )
+    elif options.quantize == "none":
         notes.append(
             f"Float weights: ONNX Runtime differed from the reference interpreter in {agreement.mismatched_spikes} spikes of "
             "the sample at export; export with --quantize exact for none."
         )
-    if kind == "int8":
+    if options.quantize == "int8":
         notes.append(
-            f"8-bit integers: {100 * agreement.mismatch_rate:.2g} % of the sample's spikes differ from the float network's, "
-            f"and {agreement.changed_answers} of {agreement.answers_compared} test samples get another answer. Integer "
-            "arithmetic differs between processors and runtimes, so a verification elsewhere may count a few more."
+            f"8-bit integers: {rate}. Integer arithmetic differs between processors and runtimes, so a verification elsewhere "
+            "may count a few more."
         )
     return tuple(notes)
