@@ -110,9 +110,7 @@ def readable(model: onnx.ModelProto, layers: Sequence[str]) -> onnx.ModelProto:
     made = {output for node in flat.graph.node for output in node.output} - {value.name for value in flat.graph.output}
     known = {value.name: value for value in flat.graph.value_info}
     flat.graph.output.extend(
-        known.get(layer) or helper.make_tensor_value_info(layer, onnx.TensorProto.FLOAT, None)
-        for layer in layers
-        if layer in made
+        known.get(layer) or helper.make_tensor_value_info(layer, _answer_type(flat), None) for layer in layers if layer in made
     )
     return flat
 
@@ -147,10 +145,18 @@ def signature_of(model: onnx.ModelProto, origin: str, *, timed: bool = False) ->
         steps=STEPS if STEPS in inputs else None,
         states=states,
         shapes={name: shapes[name] for name in states},
-        types={
-            name: str(np.dtype(helper.tensor_dtype_to_np_dtype(inputs[name].type.tensor_type.elem_type))) for name in states
-        },
+        types={name: _type(inputs[name]) for name in states},
+        entering=_type(inputs[entries[0]]),
     )
+
+
+def _answer_type(model: onnx.ModelProto) -> int:
+    """That of a model's answer, which spikes have too."""
+    return int(model.graph.output[0].type.tensor_type.elem_type)
+
+
+def _type(value: onnx.ValueInfoProto) -> str:
+    return str(np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)))
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:
