@@ -46,12 +46,14 @@ class Form:
         model: makes it.
         exact: whether every spike must be that of the reference interpreter; else that of ONNX Runtime is expected.
         chunks: steps of the calls.
+        beside: the form of whole sequences whose spikes in ONNX Runtime are expected of one of single steps.
     """
 
     what: str
     model: Callable[[Subjects], onnx.ModelProto]
     exact: bool = True
     chunks: tuple[int, ...] = (STEPS,)
+    beside: str = ""
 
 
 def _opset(number: int) -> Form:
@@ -71,6 +73,15 @@ FORMS = {
         lambda of: build_step(of.trained, name="n", batch=BATCH, grids=of.grids, opset=19),
         exact=False,
         chunks=(1,) * STEPS,
+        beside="int8",
+    ),
+    "half": Form("half precision", lambda of: build(of.trained, name="n", half=True), exact=False),
+    "halfstep": Form(
+        "half precision, one step a call",
+        lambda of: build_step(of.trained, name="n", batch=BATCH, half=True),
+        exact=False,
+        chunks=(1,) * STEPS,
+        beside="half",
     ),
 }
 """Name of the files → form; the default opset is 18."""
@@ -95,7 +106,7 @@ def _write(path: Path, form: Form, made: onnx.ModelProto, subjects: Subjects, sa
     if form.exact:
         expected = interpreter.run(graph, samples, steps=STEPS)
     else:
-        whole = build(subjects.trained, name="n", grids=subjects.grids, opset=19)
+        whole = FORMS[form.beside].model(subjects) if form.beside else made
         expected = Session(whole, also=layers).run({graph.input.name: samples}, steps=STEPS)
     model = _exposing(made, layers)
     path.with_suffix(".onnx").write_bytes(model.SerializeToString())

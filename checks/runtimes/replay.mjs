@@ -30,11 +30,24 @@ function tensorsOf(document, name) {
   );
 }
 
-function zeros(type, shape) {
-  return type === "int64"
-    ? new ort.Tensor("int64", new BigInt64Array(size(shape)), shape)
-    : new ort.Tensor("float32", new Float32Array(size(shape)), shape);
+// every half, by its bits: numbers here are 32 bits wide, and those that go in have no more than 11 of them
+const halves = Float32Array.from({ length: 1 << 16 }, (_, bits) => {
+  const [exponent, fraction, sign] = [(bits >> 10) & 31, bits & 1023, bits >> 15 ? -1 : 1];
+  if (exponent === 31) return fraction ? NaN : sign * Infinity;
+  return sign * (exponent ? (1 + fraction / 1024) * 2 ** (exponent - 15) : fraction * 2 ** -24);
+});
+const bitsOf = new Map(Array.from(halves, (value, bits) => [value, bits]).reverse());
+
+function tensor(type, data, shape) {
+  return new ort.Tensor(type, type === "float16" ? Uint16Array.from(data, (value) => bitsOf.get(value)) : data, shape);
 }
+
+function zeros(type, shape) {
+  return tensor(type, type === "int64" ? new BigInt64Array(size(shape)) : new Float32Array(size(shape)), shape);
+}
+
+const numbers = (made) =>
+  made.type === "float16" && made.data instanceof Uint16Array ? Array.from(made.data, (bits) => halves[bits]) : Array.from(made.data);
 
 // output → [{shape, data}] of every call
 async function play(session, signature, samples, chunks) {
@@ -54,7 +67,7 @@ async function play(session, signature, samples, chunks) {
       data = data.slice(first * stepSize, (first + count) * stepSize);
       shape = signature.each_step ? shape.slice(1) : [count, ...shape.slice(1)];
     }
-    const feed = { [signature.entry]: new ort.Tensor("float32", data, shape), ...states };
+    const feed = { [signature.entry]: tensor(signature.entering, data, shape), ...states };
     if (signature.steps) feed[signature.steps] = new ort.Tensor("int64", BigInt64Array.of(BigInt(count)), [1]);
     const made = await session.run(feed);
     for (const [before, after] of Object.entries(signature.states ?? {})) states[before] = made[after];
@@ -83,14 +96,14 @@ async function tried(name) {
     let compared = 0;
     for (const layer of document.layers) {
       const expected = known[`spikes/${layer}`];
-      const made = calls.flatMap((call) => Array.from(call[layer].data));
+      const made = calls.flatMap((call) => numbers(call[layer]));
       if (made.length !== expected.data.length) {
         throw new Error(`layer ${layer}: ${made.length} values made, ${expected.data.length} expected`);
       }
       wrong += made.reduce((count, value, index) => count + (value !== expected.data[index]), 0);
       compared += made.length;
     }
-    const logits = calls.at(-1)[document.logits].data;
+    const logits = numbers(calls.at(-1)[document.logits]);
     const apart = Math.max(...known[document.logits].data.map((value, index) => Math.abs(value - logits[index])));
     return { case: name, opens: true, wrong, compared, logits_apart: apart };
   } catch (error) {

@@ -88,10 +88,11 @@ def pieces_run(bundle: Bundle) -> tuple[Piece, ...]:
     return bundle.manifest.chain if whole is None else (whole,)
 
 
-def files_read(bundle: Bundle, runtime: Runtime) -> list[str]:
-    """The names of a bundle's files that a runtime reads, those of weights beside them, which are named after them, too."""
+def files_read(bundle: Bundle, runtime: Runtime) -> tuple[str, ...]:
+    """The names of a bundle's files that a runtime reads."""
     models = runtime.files or tuple(piece.file for piece in pieces_run(bundle))
-    return [name for name in bundle.manifest.files if any(name == file or name.startswith(f"{file}.") for file in models)]
+    weights = bundle.manifest.weights_file
+    return models if weights is None else (*models, weights)
 
 
 def layers_in(bundle: Bundle, piece: Piece, layers: Sequence[str]) -> list[str]:

@@ -31,7 +31,9 @@ from neurodeploy.cli.target_options import given
 if TYPE_CHECKING:
     from neurodeploy.app.benchmark.contestants import Watch
 
-EXAMPLE = "neurodeploy benchmark runs/demo/seed-0/student/checkpoint.safetensors --samples 64 --output runs/benchmark"
+EXAMPLE = (
+    "neurodeploy benchmark runs/demo/seed-0/student/checkpoint.safetensors --samples 32 --seconds 1 --output runs/benchmark"
+)
 
 
 def command(

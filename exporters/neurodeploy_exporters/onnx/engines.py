@@ -31,6 +31,7 @@ class Signature:
         shapes: state → its shape, "B" for the number of samples.
         types: state → numpy's name of its type.
         each_step: the model is of one step, and has no time axis at all.
+        entering: numpy's name of the type of samples.
     """
 
     entry: str
@@ -42,6 +43,7 @@ class Signature:
     shapes: Mapping[str, Sequence[int | str]] | None = None
     types: Mapping[str, str] | None = None
     each_step: bool = False
+    entering: str = "float32"
 
 
 def play(engine: Engine, signature: Signature, samples: NDArray[np.float32], chunks: Sequence[int]) -> dict[str, NDArray[Any]]:
@@ -62,6 +64,7 @@ def play(engine: Engine, signature: Signature, samples: NDArray[np.float32], chu
         name: np.zeros([batch if size == "B" else int(size) for size in shapes[name]], types[name])
         for name in signature.states or {}
     }
+    samples = np.asarray(samples, signature.entering)
     answers, first = list[dict[str, NDArray[Any]]](), 0
     for count in chunks:
         entering = samples[first : first + count] if signature.timed else samples
@@ -80,7 +83,7 @@ def play(engine: Engine, signature: Signature, samples: NDArray[np.float32], chu
             joined[name] = np.stack([answer[name] for answer in answers])
         else:
             joined[name] = np.concatenate([answer[name] for answer in answers])
-    return joined
+    return {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in joined.items()}
 
 
 def openvino(path: Path, signature: Signature, threads: int) -> Engine:

@@ -1,5 +1,6 @@
 """Bundles in programs beside ONNX Runtime (`engines.py`): as files that hold no local functions, with the spikes as outputs."""
 
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,10 +12,12 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, inliner
+from onnx.external_data_helper import uses_external_data
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Piece, StepModel
 from neurodeploy_exporters.onnx.engines import ENGINES, EngineKind, Signature, play
+from neurodeploy_exporters.onnx.external import WEIGHTS_FILE
 from neurodeploy_exporters.onnx.model import named_tensors, one_line, read
 from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.stepping import STEP, run_steps
@@ -32,7 +35,7 @@ def runtimes(own: Runtime, bundle: Bundle) -> tuple[Runtime, ...]:
     step = next((model for model in bundle.manifest.steps_alone if model.name == "whole"), None)
     if step is None:
         return (own, *others)
-    opened = [_open_own_steps, *(partial(_open_steps, kind) for kind in ENGINES)]
+    opened: list[Callable[..., Run]] = [_open_own_steps, *(partial(_open_steps, kind) for kind in ENGINES)]
     stepwise = [
         replace(one, name=f"{one.name}, step by step", open=partial(start, step), files=(step.file,))
         for one, start in zip((own, *others), opened, strict=True)
@@ -79,11 +82,13 @@ def _model_opened(
 ) -> Callable[[Mapping[str, NDArray[Any]], Sequence[int]], dict[str, NDArray[Any]]]:
     """Tensors by name, and the steps of each call → what a model makes."""
     read(path)  # which says what is wrong with a damaged file
-    model = readable(onnx.load(str(path)), wanted)
+    model = readable(onnx.load(str(path), load_external_data=False), wanted)
     signature = signature_of(model, str(path), timed=timed)
     folder = tempfile.TemporaryDirectory(prefix="neurodeploy-")  # lives as long as what reads it
     file = Path(folder.name) / path.name
-    onnx.save(model, str(file))
+    file.write_bytes(model.SerializeToString())
+    if any(uses_external_data(tensor) for tensor in model.graph.initializer):
+        shutil.copyfile(path.with_name(WEIGHTS_FILE), file.with_name(WEIGHTS_FILE))  # ONNX's own reader takes no links
     try:
         engine = kind.open(file, signature, threads)
     except Exception as error:  # each program has errors of its own
@@ -105,9 +110,7 @@ def readable(model: onnx.ModelProto, layers: Sequence[str]) -> onnx.ModelProto:
     made = {output for node in flat.graph.node for output in node.output} - {value.name for value in flat.graph.output}
     known = {value.name: value for value in flat.graph.value_info}
     flat.graph.output.extend(
-        known.get(layer) or helper.make_tensor_value_info(layer, onnx.TensorProto.FLOAT, None)
-        for layer in layers
-        if layer in made
+        known.get(layer) or helper.make_tensor_value_info(layer, _answer_type(flat), None) for layer in layers if layer in made
     )
     return flat
 
@@ -142,10 +145,18 @@ def signature_of(model: onnx.ModelProto, origin: str, *, timed: bool = False) ->
         steps=STEPS if STEPS in inputs else None,
         states=states,
         shapes={name: shapes[name] for name in states},
-        types={
-            name: str(np.dtype(helper.tensor_dtype_to_np_dtype(inputs[name].type.tensor_type.elem_type))) for name in states
-        },
+        types={name: _type(inputs[name]) for name in states},
+        entering=_type(inputs[entries[0]]),
     )
+
+
+def _answer_type(model: onnx.ModelProto) -> int:
+    """That of a model's answer, which spikes have too."""
+    return int(model.graph.output[0].type.tensor_type.elem_type)
+
+
+def _type(value: onnx.ValueInfoProto) -> str:
+    return str(np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)))
 
 
 def _shape(value: onnx.ValueInfoProto) -> list[int | str]:

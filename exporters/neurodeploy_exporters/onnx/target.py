@@ -210,6 +210,7 @@ class OnnxTarget(GridTarget):
             Variant("float32", further=step),
             Variant("exact", {"quantize": "exact"}, step),
             Variant("8-bit integers", {"quantize": "int8"}, step),
+            Variant("float16", {"precision": "fp16"}, step),
         )
 
     def notices(self, options: OnnxOptions) -> tuple[str, ...]:

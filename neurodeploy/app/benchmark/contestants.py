@@ -179,7 +179,7 @@ def _contestant(target: Target, variant: Variant, bundle: Bundle, runtime: Runti
         tuple(layer.name for layer in manifest.spiking_layers),
         manifest.output_name,
         bundle,
-        tuple(files_read(bundle, runtime)),
+        files_read(bundle, runtime),
         notices=notices,
         untimed=f"{runtime.name} reads the files again for every batch" if runtime.reopens else "",
     )
