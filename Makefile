@@ -16,12 +16,16 @@ endif
 VERSION := $(shell $(PYTHON) -c '$(WORKS); sys.version_info >= (3, 11) and print(*sys.version_info[:2], sep=".")' 2>/dev/null)
 READY   := $(VENV)/.ready-$(VERSION)
 
-.PHONY: help python setup demo test lint docs links notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills streaming fuzz \
-	onnx-versions onnx-exact nir-frameworks foreign joules lock lowest dist test-wheel clean
+# Hundreds of processes are started here: where bytecode is not written, each of them compiles the packages anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help python setup demo test coverage lint docs links notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills streaming fuzz \
+	onnx-versions onnx-exact nir-frameworks foreign runtimes joules lock lowest dist test-wheel clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
-	@echo "make test   static checks, the documentation, then the notebooks and the whole test suite with coverage"
+	@echo "make test   static checks, the documentation, then the notebooks and the whole test suite"
+	@echo "make coverage  the test suite once more, with the lines that it reaches; fails below the share in pyproject.toml"
 	@echo "make notebooks  run every notebook in its small setting; data that are missing are downloaded where their publishers allow it"
 	@echo "make setup  create $(VENV) with everything that the two need (PYTHON=python3.12 for one Python of your choice)"
 	@echo "make lint   ruff and mypy alone"
@@ -34,11 +38,12 @@ help:
 	@echo "make results  train the small recipes of docs/results.md (hours) and write that page again"
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
 	@echo "make streaming  train on 60,000 images from a folder, with workers and processes, killed and resumed; memory and time"
-	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too)"
+	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too), and 10,000 each of NIR and ONNX"
 	@echo "make onnx-versions  run every exported small network with ONNX Runtime 1.19.2, 1.20.1, 1.23.2 and the newest"
 	@echo "make onnx-exact  compare every spike of exact ONNX exports with torch's on 1,000 images of CIFAR-10 (hours)"
-	@echo "make nir-frameworks  pass NIR files to and from SpikingJelly, snnTorch, Norse and sinabs, and write docs/nir.md again"
+	@echo "make nir-frameworks  pass NIR files to and from the tools that read and write NIR, and write docs/nir.md again"
 	@echo "make foreign  bring networks built in SpikingJelly, snnTorch, Norse, sinabs, SLAYER and plain torch here, and write docs/foreign.md again"
+	@echo "make runtimes  run every form of ONNX export in ONNX Runtime, its WebAssembly, OpenVINO, OpenCV and others, and write docs/runtimes.md again"
 	@echo "make joules  read the energy counters of an NVIDIA GPU while a network runs on it (a minute; needs torch for CUDA)"
 	@echo "make lock   take the newest versions into constraints.txt (torch stays: TORCH=... for another one)"
 	@echo "make lowest  run the tests with the lower bounds of pyproject.toml, in an environment of their own (TESTS=...)"
@@ -119,9 +124,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The theme's notice that its own successor is another program is of no use to a reader of this log.
+# The theme's notice that its own successor is another program is of no use to a reader of this log. Not --quiet: mkdocs then counts
+# no warnings, and --strict has nothing to abort for.
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	$(BIN)/python -m checks.links site
 
 links: docs
@@ -167,11 +173,13 @@ fuzz: setup
 	for seed in 0 1; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m checks.fuzz_net --seed $$seed --files 10000 $(RECORDINGS:%=--recordings %) || exit; \
 	done
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.fuzz_nir --files 10000
+	OMP_NUM_THREADS=1 $(BIN)/python -m checks.fuzz_onnx --files 10000
 
 onnx-versions: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.onnx_versions --folder runs/onnx-versions 1.19.2 1.20.1 1.23.2 newest
 
-FRAMEWORKS := spikingjelly snntorch norse sinabs
+FRAMEWORKS := spikingjelly snntorch norse sinabs rockpool snn-mlir spyx
 
 $(VENV)-nir-%/.ready: checks/nir/requirements-%.txt checks/nir/requirements-imports.txt constraints.txt | python
 	$(PYTHON) -m venv $(VENV)-nir-$*
@@ -198,14 +206,39 @@ $(VENV)-foreign-%/.ready: checks/foreign/requirements-%.txt checks/nir/requireme
 foreign: setup $(SPIKING:%=$(VENV)-foreign-%/.ready)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.foreign_modules --environments $(VENV)-foreign- $(FOREIGN)
 
+READERS := onnxruntime reference openvino opencv mnn tract iree
+
+$(VENV)-runtimes-node/.ready: checks/runtimes/package.json
+	@command -v npm > /dev/null || { echo "error: node and npm are needed for ONNX Runtime's WebAssembly; install them"; exit 2; }
+	mkdir -p $(VENV)-runtimes-node
+	cp $< $(VENV)-runtimes-node/
+	npm install --prefix $(VENV)-runtimes-node --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+# Each has one program and numpy; what runs in them needs no more.
+$(VENV)-runtimes-%/.ready: checks/runtimes/requirements-%.txt | python
+	$(PYTHON) -m venv $(VENV)-runtimes-$*
+	$(VENV)-runtimes-$*/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# RUNTIMES="--program OpenVINO --only vgg" tries one program and some cases, and writes no page.
+runtimes: setup $(READERS:%=$(VENV)-runtimes-%/.ready) $(VENV)-runtimes-node/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.onnx_runtimes --environments $(VENV)-runtimes- $(RUNTIMES)
+
 onnx-exact: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m checks.exact_onnx
 
 joules:
 	$(BIN)/python -m checks.joules
 
-test: lint docs
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term notebooks tests --nbmake --nbmake-timeout=600
+# Types and pages take a minute each, on one core.
+test: setup
+	$(MAKE) --jobs=2 lint docs
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal notebooks tests --nbmake --nbmake-timeout=600
+
+# Apart from `make test`: noting every line makes the tests take half as long again and more.
+coverage: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term tests
 
 clean:
-	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* $(VENV)-foreign-* $(VENV)-lock $(VENV)-lowest $(VENV)-build runs site build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* $(VENV)-foreign-* $(VENV)-runtimes-* $(VENV)-lock $(VENV)-lowest $(VENV)-build runs site build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

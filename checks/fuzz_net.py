@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from checks.fuzzing.seeds import seeds as sound_files
-from checks.fuzzing.worker import Limits, Result, make, results
+from checks.fuzzing.worker import Limits, Result, Trial, make, results
 
 
 def arguments() -> argparse.Namespace:
@@ -51,7 +51,15 @@ def main() -> int:
 
 
 def fuzz(
-    seeds: list[bytes], seed: int, numbers: range, work: Path, limits: Limits, keep: Path, console: Console
+    seeds: list[bytes],
+    seed: int,
+    numbers: range,
+    work: Path,
+    limits: Limits,
+    keep: Path,
+    console: Console,
+    trial: Trial | None = None,
+    suffix: str = "net",
 ) -> list[Result]:
     """Try the files and say on the console which of them show defects.
 
@@ -63,6 +71,8 @@ def fuzz(
         limits: for each file.
         keep: folder for those that show a defect.
         console: for progress.
+        trial: what is done with a file; that of `.net` files if None.
+        suffix: of the files that are kept.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -75,19 +85,19 @@ def fuzz(
     found: list[Result] = []
     with Progress(*columns, console=console) as progress:
         task, defects = progress.add_task(f"seed {seed}", total=len(numbers), defects=0), 0
-        for result in results(seeds, seed, numbers, work, limits):
+        for result in results(seeds, seed, numbers, work, limits, trial):
             found.append(result)
             if result.outcome.kind == "defect":
                 defects += 1
-                console.print(_kept(seeds, seed, result, keep), markup=False, highlight=False)
+                console.print(_kept(seeds, seed, result, keep, suffix), markup=False, highlight=False)
             progress.update(task, advance=1, defects=defects)
     return found
 
 
-def _kept(seeds: list[bytes], seed: int, result: Result, keep: Path) -> str:
+def _kept(seeds: list[bytes], seed: int, result: Result, keep: Path, suffix: str) -> str:
     """Keep a file that shows a defect, and describe both."""
     data, damage = make(seeds, seed, result.number)
-    path = keep / f"{seed}-{result.number}.net"
+    path = keep / f"{seed}-{result.number}.{suffix}"
     keep.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return f"{path}: {damage}\n{result.outcome.detail!s}"

@@ -1,9 +1,10 @@
-"""Passes NIR files between this toolkit and SpikingJelly, snnTorch, Norse and sinabs, both ways, and compares every spike.
+"""Passes NIR files between this toolkit and the tools that read and write NIR, both ways, and compares every spike.
 
     python -m checks.nir_frameworks
 
-Writes `docs/nir.md`. Each framework has an environment of its own (`make nir-frameworks` makes them): they ask for different
-versions of NIR's package. Exit code 1 if a failure is not explained in `checks/nir/limits.py`, or an explanation is void.
+Writes `docs/nir.md`. Each tool has an environment of its own (`make nir-frameworks` makes them): they ask for different
+versions of NIR's package. Exit code 1 if a failure is explained neither by the rules of `neurodeploy_exporters.nir.readers` nor
+in `checks/nir/limits.py`, or a rule or explanation says that something fails which does not.
 """
 
 import argparse
@@ -14,9 +15,10 @@ from pathlib import Path
 
 from checks.nir.cases import cases
 from checks.nir.measuring import made_by, ours_of_theirs, theirs_of_ours, versions
-from checks.nir.page import page, unexplained
+from checks.nir.page import BY_NIRTORCH, INSTALLED, page, unexplained
+from neurodeploy_exporters.nir.readers import READERS
 
-FRAMEWORKS = ("spikingjelly", "snntorch", "norse", "sinabs")
+WRITERS = ("spikingjelly", "snntorch", "norse", "sinabs", "spyx")
 
 
 def arguments() -> argparse.Namespace:
@@ -32,16 +34,18 @@ def main() -> int:
     options, ours, theirs, environments = arguments(), {}, {}, {}
     networks = cases()
     with tempfile.TemporaryDirectory(prefix="nir.") as name:
-        for framework in FRAMEWORKS:
-            python = Path(f"{options.environments}{framework}").absolute() / "bin" / "python"
-            environments[framework] = versions(python, [framework, "nir", "nirtorch", "torch"])
-            ours[framework] = theirs_of_ours(framework, python, networks, Path(name))
-            folder = made_by(framework, python, Path(name))
-            theirs[framework] = ours_of_theirs(framework, folder)
-            if options.keep is not None:
-                _keep(folder, options.keep, framework)
+        for reader in INSTALLED:
+            python = Path(f"{options.environments}{reader}").absolute() / "bin" / "python"
+            environments[reader] = versions(python, [reader, "nir", *(["nirtorch"] if reader in BY_NIRTORCH else [])])
+            for dialect in dict.fromkeys((READERS[reader].dialect, "nir")):
+                ours[reader, dialect] = theirs_of_ours(reader, dialect, python, networks, Path(name))
+            if reader in WRITERS:
+                folder = made_by(reader, python, Path(name))
+                theirs[reader] = ours_of_theirs(reader, folder)
+                if options.keep is not None:
+                    _keep(folder, options.keep, reader)
     options.output.write_text(page(environments, networks, ours, theirs), encoding="utf-8")
-    faults = unexplained(ours, theirs)
+    faults = unexplained(networks, ours, theirs)
     for fault in faults:
         print(fault, file=sys.stderr)
     equal = sum(found.equal for results in (*ours.values(), *theirs.values()) for found in results.values())

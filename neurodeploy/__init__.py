@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from neurodeploy import distillation as losses
     from neurodeploy.app.distil import Distilled, distill
     from neurodeploy.app.model import Model
-    from neurodeploy.app.verbs import Run, compare, deploy, energy, export, load, train, verify
-    from neurodeploy.conversion import SpikingTwin, spiking
+    from neurodeploy.app.verbs import Run, compare, deploy, energy, export, load, train
+    from neurodeploy.conversion import SpikingTwin, qcfs, spiking
     from neurodeploy.dynamics.layers import IF, LIF, CubaLIF, ParametricLIF
     from neurodeploy.io.errors import Failure, UserError
     from neurodeploy.training.evaluation import evaluate
+    from neurodeploy_exporters.verify import verify
 
 __version__ = VERSION
 
@@ -50,9 +51,10 @@ _HOME = {
     "evaluate": "neurodeploy.training.evaluation",
     "export": "neurodeploy.app.verbs",
     "load": "neurodeploy.app.verbs",
+    "qcfs": "neurodeploy.conversion",
     "spiking": "neurodeploy.conversion",
     "train": "neurodeploy.app.verbs",
-    "verify": "neurodeploy.app.verbs",
+    "verify": "neurodeploy_exporters.verify",
 }
 _MODULES = {"losses": "neurodeploy.distillation"}
 _BEFORE = {  # names of version 0.1
@@ -84,6 +86,7 @@ __all__ = [
     "export",
     "load",
     "losses",
+    "qcfs",
     "spiking",
     "train",
     "verify",

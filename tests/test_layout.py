@@ -11,7 +11,10 @@ import pytest
 PACKAGES = ("neurodeploy", "neurodeploy_exporters", "neurodeploy_energy")
 TARGETS = ("onnx", "lava", "nir")
 # they are about one target: its simulator, its chips, its runtime, its files as a source of networks
-OF_ONE_TARGET = {"neurodeploy.cli.simulate", "neurodeploy.cli.map", "neurodeploy.cli.doctor", "neurodeploy.app.model"}
+OF_ONE_TARGET = {
+    *("neurodeploy.cli.simulate", "neurodeploy.cli.map", "neurodeploy.cli.doctor", "neurodeploy.cli.nir"),
+    *("neurodeploy.app.model", "neurodeploy.app.nir_file"),
+}
 
 
 def modules() -> dict[str, Path]:

@@ -55,7 +55,7 @@ def try_file(path: Path, random: Random) -> Outcome:
         stage = "read again"
         _ = read_circuit(again) if is_circuit(again) else read(again)
     except UserError as error:
-        fault = _fault(error, path if stage == "read" else None)
+        fault = fault_of(error, path if stage == "read" else None)
         if fault or stage == "read again":
             return Outcome("defect", f"{stage}: {fault or 'what was written is refused'}: {error!s:.2000}")
         return Outcome("refused" if stage == "read" else "refused later", str(error))
@@ -91,7 +91,7 @@ def _guessed_input(network: Network | Circuit) -> Shape | None:
     return shape if min(sizes) > 0 and prod(shape) <= MAX_NEURONS else None
 
 
-def _fault(error: UserError, path: Path | None) -> str | None:
+def fault_of(error: UserError, path: Path | None) -> str | None:
     """What is wrong with a message."""
     message, cause = str(error), error.__cause__ or error.__context__
     if path is not None and not message.startswith(f"{path}: "):

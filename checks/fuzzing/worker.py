@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
@@ -20,6 +20,8 @@ from checks.fuzzing.members import damage_members
 from checks.fuzzing.trial import Outcome, try_file
 
 CASE = "case.net"
+Trial = Callable[[Path, Random], Outcome]
+"""A file, and what is random about its trial → how it ended."""
 _BATCH = 1000  # files before a process makes room for a fresh one
 
 
@@ -51,7 +53,9 @@ class Result:
     megabytes: float = 0.0
 
 
-def results(seeds: list[bytes], seed: int, numbers: range, work: Path, limits: Limits) -> Iterator[Result]:
+def results(
+    seeds: list[bytes], seed: int, numbers: range, work: Path, limits: Limits, trial: Trial | None = None
+) -> Iterator[Result]:
     """Try the files `numbers`, one after the other, in a process that is replaced whenever it crashes or hangs.
 
     Args:
@@ -60,12 +64,13 @@ def results(seeds: list[bytes], seed: int, numbers: range, work: Path, limits: L
         numbers: of the files.
         work: an existing folder; after a file was tried it lies there as `CASE`.
         limits: for each file.
+        trial: what is done with a file; that of `.net` files if None.
     """
     context = multiprocessing.get_context("fork")
     while numbers:
         ours, theirs = context.Pipe(duplex=False)
         batch = numbers[:_BATCH]
-        worker = context.Process(target=_work, args=(theirs, seeds, seed, batch, work, limits), daemon=True)
+        worker = context.Process(target=_work, args=(theirs, seeds, seed, batch, work, limits, trial), daemon=True)
         worker.start()
         theirs.close()
         try:
@@ -94,7 +99,15 @@ def make(seeds: list[bytes], seed: int, number: int) -> tuple[bytes, str]:
     return data, " + ".join(names)
 
 
-def _work(results: Connection, seeds: list[bytes], seed: int, numbers: range, work: Path, limits: Limits) -> None:
+def _work(
+    results: Connection,
+    seeds: list[bytes],
+    seed: int,
+    numbers: range,
+    work: Path,
+    limits: Limits,
+    trial: Trial | None,
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not (work / "pipe").exists():
         os.mkfifo(work / "pipe")  # who opens it waits forever
@@ -106,7 +119,7 @@ def _work(results: Connection, seeds: list[bytes], seed: int, numbers: range, wo
         (work / CASE).write_bytes(make(seeds, seed, number)[0])
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
         before = _megabytes("VmRSS")
-        outcome = try_file(work / CASE, Random(f"{seed}/{number}/input"))
+        outcome = (trial or try_file)(work / CASE, Random(f"{seed}/{number}/input"))
         peak = _megabytes("VmHWM") - before
         if outcome.kind != "defect" and peak > limits.megabytes:
             outcome = Outcome("defect", f"{peak:.0f} MB of memory taken")

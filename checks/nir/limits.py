@@ -1,66 +1,42 @@
-"""Whose limit each failure is, written by hand; `checks.nir_frameworks` fails where one is not explained, or does not fail."""
+"""What a failure is explained by beside the rules of `neurodeploy_exporters.nir.readers`, written by hand.
 
-_SOFT = "NIR: it has no reset that subtracts (our metadata tell it)"
-_LEAK = (
-    "sinabs: decays by exp(-1/tau) with tau in steps, fires at v >= threshold, resets by subtraction; NIR leaves the step open"
-)
-_AXES = "sinabs' reader: fails on constants with several axes"
+`checks.nir_frameworks` fails where a failure is not explained by a rule or here, and where a rule or an explanation says of a
+network that it fails and it is equal.
+"""
 
-# framework → our network → why it does not compute the same there
+# our network → why no reader computes the same
+NO_FORM: dict[str, str] = {"lif-soft": "NIR: it has no reset that subtracts (our metadata say so)"}
+
+# reader → our network → why it does not compute the same there, where no rule says so
 READING_OURS: dict[str, dict[str, str]] = {
-    "spikingjelly": {
-        "lif-soft": _SOFT,
-        "lif-ties": "SpikingJelly: its neurons fire at v >= threshold, NIR's at v > threshold",
-        "li": "SpikingJelly's reader: no LI",
-        "delay": "SpikingJelly's reader: no Delay",
-        "max-pool": "SpikingJelly's reader: no SumPool2d, no Threshold (NIR has no max pool)",
-    },
-    "snntorch": {
-        "lif-soft": _SOFT,
-        "if": "snnTorch's reader: IF with R = 1 alone, which it then gives a leak of 0.9",
-        "li": "snnTorch's reader: no LI",
-        "delay": "snnTorch's reader: no Delay",
-        "max-pool": "snnTorch's reader: no Threshold (NIR has no max pool)",
-    },
-    "norse": {
-        "lif-soft": _SOFT,
-        "li": "Norse's reader: passes over LI without a word",
-        "delay": "Norse's reader: passes over Delay without a word",
-        "conv1d": "Norse's reader: passes over Conv1d without a word",
-        "avg-pool": "Norse's reader: passes over AvgPool2d without a word",
-        "max-pool": "Norse's reader: passes over Threshold without a word (NIR has no max pool)",
-        "residual-conv": "Norse's reader: passes over AvgPool2d without a word",
-    },
-    "sinabs": {
-        "lif": _LEAK,
-        "lif-slow": _LEAK,
-        "lif-soft": _LEAK,
-        "lif-ties": _LEAK,
-        "if": "sinabs: fires at v >= threshold, resets by subtraction, any number of spikes per step, v at least -threshold",
-        "cuba": "sinabs' reader: passes over CubaLIF without a word",
-        "li": "sinabs' reader: LI with R = 1 alone",
-        "delay": "sinabs' reader: passes over Delay without a word",
-        "conv": _AXES,
-        "conv-strided": _AXES,
-        "conv-grouped": _AXES,
-        "conv1d": "sinabs' reader: Conv1d of torch tensors alone, not of files",
-        "deep": _AXES,
-        "avg-pool": _AXES,
-        "max-pool": _AXES,
-        "residual": _LEAK,
-        "residual-conv": _AXES,
-    },
+    "norse": {"delay": "passes over Delay without a word"},
+    "sinabs": {"conv1d": "Conv1d of torch tensors alone, not of files"},
 }
 
-# framework → its network → what must be told beside the file (`read`), and why the file does not tell it
-TOLD: dict[str, dict[str, tuple[dict[str, str], str]]] = {
+# framework → its network → what must be said beside the file, and why the file does not say it
+_RESET = "snnTorch writes neither its reset nor when it comes"
+_SINGLE = "sinabs does not write how often a neuron fires in a step"
+_SCALED = "sinabs does not write norm_input"
+TOLD: dict[str, dict[str, tuple[str, str]]] = {
     "snntorch": {
-        "lif-subtract": ({"reset": "soft"}, "NIR has no such reset; snnTorch writes the reset to 0"),
-        "lif-subtract-late": ({"reset": "soft"}, "NIR has no such reset; snnTorch writes the reset to 0"),
+        "lif": ("snntorch:reset_mechanism=zero", _RESET),
+        "conv": ("snntorch:reset_mechanism=zero", _RESET),
+        "cuba": ("snntorch:reset_mechanism=zero,reset_delay=false", _RESET),
+        "cuba-late": ("snntorch:reset_mechanism=zero", _RESET),
+        "lif-subtract": ("snntorch:reset_delay=false", _RESET),
+        "recurrent-zero": ("snntorch:reset_mechanism=zero,reset_delay=false", _RESET),
+        "recurrent": ("snntorch", _RESET),
+        "recurrent-cuba": ("snntorch", "its numbers are those of SpikingJelly too"),
     },
+    "spyx": {"if": ("spyx", "its numbers are those of sinabs too")},
     "sinabs": {
-        "lif-zero": ({"reset": "hard"}, "sinabs does not write which reset it has"),
-        "lif-normalised": ({"convention": "sinabs-normalised"}, "sinabs does not write norm_input"),
+        "lif": ("sinabs:norm_input=false,spike_fn=SingleSpike", _SCALED),
+        "lif-zero": ("sinabs:norm_input=false,spike_fn=SingleSpike,reset_fn=MembraneReset", _SCALED),
+        "lif-multi": ("sinabs:norm_input=false", _SCALED),
+        "lif-normalised": ("sinabs:spike_fn=SingleSpike", _SINGLE),
+        "if": ("sinabs:spike_fn=SingleSpike", _SINGLE),
+        "conv-floor": ("sinabs:min_v_mem=-1", "sinabs does not write the floor of the potential"),
+        "conv": ("sinabs:norm_input=false,spike_fn=SingleSpike", _SCALED),
     },
 }
 
@@ -68,12 +44,9 @@ TOLD: dict[str, dict[str, tuple[dict[str, str], str]]] = {
 READING_THEIRS: dict[str, dict[str, str]] = {
     "spikingjelly": {},
     "snntorch": {
-        "lif-subtract": "ours: no form for a neuron that, still above the threshold after its reset, is not reset again",
-        "lif-subtract-late": "ours: no form for a reset that comes a step late and is not decayed",
-        "cuba-late": "snnTorch: its late reset takes away the input of that step too, which it does not write",
         "lif-one-number": "snnTorch's writer: needs constants for each neuron",
-        "recurrent": "ours: feed-forward networks alone, refused by name",
     },
     "norse": {"conv": "Norse's writer: leaves out the size of a convolution's input, without which there is no file"},
-    "sinabs": {"lif-multi": "ours: at most one spike per step; sinabs does not write that it may fire more often"},
+    "sinabs": {},
+    "spyx": {},
 }

@@ -52,11 +52,12 @@ def versions(python: Path, names: list[str]) -> dict[str, str]:
     return dict(zip(names, done.stdout.split(), strict=True))
 
 
-def theirs_of_ours(framework: str, python: Path, cases: Mapping[str, Case], folder: Path) -> dict[str, Found]:
-    """Case → what the framework's reader made of our file."""
+def theirs_of_ours(reader: str, dialect: str, python: Path, cases: Mapping[str, Case], folder: Path) -> dict[str, Found]:
+    """Case → what a reader made of our file in a dialect."""
+    framework = reader.replace("-", "_")
     folder = _fresh(folder / framework / "load")
     for name, case in cases.items():
-        write(case.graph, folder / f"{name}.nir")
+        write(case.graph, folder / f"{name}.nir", dialect=dialect)
         np.savez_compressed(folder / f"{name}.npz", inputs=case.inputs)
     _call(python, framework, "load", folder)
     found = {}
@@ -86,9 +87,8 @@ def ours_of_theirs(framework: str, folder: Path) -> dict[str, Found]:
             found[name] = Found(False, 0, 0, _reason(failed))
             continue
         recorded = np.load(path.with_suffix(".npz"))
-        options: dict[str, Any] = dict(TOLD.get(framework, {}).get(name, ({}, ""))[0])
         try:
-            reading = read_with_conventions(path, **options)
+            reading = read_with_conventions(path, convention=TOLD.get(framework, {}).get(name, (None, ""))[0])
         except UserError as error:
             found[name] = Found(False, 0, 0, str(error).removeprefix(f"{path}: "))
             continue

@@ -65,7 +65,7 @@ def _iaf(**options: Any) -> nn.Module:
 
 
 def makers() -> dict[str, Make]:
-    """Networks of its own, with at most one spike per step; its default is any number."""
+    """Networks of its own, most with at most one spike per step; its default is any number. `from_model` sets a floor."""
     torch.manual_seed(0)
     return {
         "lif": _made(nn.Sequential(_linear(20, 16), _lif(norm_input=False)), 20),
@@ -76,6 +76,19 @@ def makers() -> dict[str, Make]:
         ),
         "if": _made(nn.Sequential(_linear(20, 16, bias=False), _iaf()), 20),
         "li": _made(nn.Sequential(_linear(20, 16), layers.ExpLeakSqueeze(tau_mem=5.0, batch_size=BATCH)), 20),
+        "conv-floor": _made(
+            nn.Sequential(
+                _conv(2, 4, padding=1, bias=False),
+                layers.IAFSqueeze(batch_size=BATCH, min_v_mem=-1.0),
+                layers.SumPool2d(2, 2),
+                nn.Flatten(),
+                _linear(64, 10),
+                layers.IAFSqueeze(batch_size=BATCH, min_v_mem=-1.0),
+            ),
+            2,
+            8,
+            8,
+        ),
         "conv": _made(
             nn.Sequential(
                 _conv(2, 4, padding=1, bias=False),

@@ -95,6 +95,16 @@ def makers() -> dict[str, Make]:
             8,
             8,
         ),
+        "recurrent-zero": _made(
+            nn.Sequential(
+                _linear(20, 16),
+                snntorch.RLeaky(beta=0.75, linear_features=16, init_hidden=True, reset_mechanism="zero", reset_delay=False),
+            ),
+            20,
+        ),
+        "recurrent-cuba": _made(
+            nn.Sequential(_linear(20, 16), snntorch.RSynaptic(alpha=0.5, beta=0.75, linear_features=16, init_hidden=True)), 20
+        ),
         "recurrent": _made(nn.Sequential(_linear(20, 16), snntorch.RLeaky(beta=0.5, linear_features=16, init_hidden=True)), 20),
     }
 

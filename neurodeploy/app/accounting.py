@@ -1,6 +1,6 @@
 """A model's energy report as the toolkit makes it: counted on samples, with its accuracy, its parts and its ReLU twin."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.training.evaluation import Accuracy, evaluate
 from neurodeploy_energy import Report, account, account_onnx
 from neurodeploy_energy.count.recognition import neurons_of
+from neurodeploy_energy.count.running import Batches, Several
 from neurodeploy_energy.price.account import HOST, Account, compare, with_twin
 from neurodeploy_energy.price.deployment import DeploymentEnergy, deployment
 from neurodeploy_energy.price.profiles import load
@@ -31,7 +32,7 @@ _COMPARED = 16  # samples
 
 def energy_report(
     model: Model,
-    samples: Samples,
+    samples: Samples | Several,
     profiles: Sequence[str],
     *,
     host: str = HOST,
@@ -44,7 +45,7 @@ def energy_report(
 
     Args:
         model: what is counted; if the samples are its own test set, its accuracy is measured too.
-        samples: `[N, …]`.
+        samples: `[N, …]`, of each input.
         profiles: names or paths; the first is the headline.
         host: profile of the host that computes the encoder and the head.
         baseline: report of the model to compare with.
@@ -54,17 +55,20 @@ def energy_report(
     Raises:
         UserError: see `neurodeploy_energy.account`.
     """
-    if isinstance(samples, Tensor):
-        batches: Tensor | Iterable[Tensor] = samples if model.batch is None else samples.split(model.batch, batch_axis)
+    if isinstance(samples, Tensor | Several):
+        batches: Batches = samples if model.batch is None else samples.split(model.batch, batch_axis)
     else:
         batches = in_batches(samples, model.batch or BATCH, model.workers)
     if isinstance(model.module, OnnxFileModule):
-        report = account_onnx(model.module.network, batches, name=model.name, profiles=profiles, host=host)
+        if isinstance(samples, Several):
+            raise UserError(f"{model.name}: several inputs given, an ONNX file of one input is counted")
+        given = in_batches(samples, model.batch or BATCH, model.workers)
+        report = account_onnx(model.module.network, given, name=model.name, profiles=profiles, host=host)
     else:
         run = partial(account, model.module, batches, steps=steps, batch_axis=batch_axis)
         report = run(name=model.name, profiles=profiles, host=host)
     accuracy = None
-    if model.test_labels is not None and samples is model.test_samples:
+    if model.test_labels is not None and not isinstance(samples, Several) and samples is model.test_samples:
         accuracy = evaluate(model.module, samples, model.test_labels, workers=model.workers).accuracy
     report = replace(_cut(model, report, samples, batch_axis), host_alone=model.host_alone)
     return completed(report, accuracy=accuracy, baseline=baseline, twin=twin)
@@ -95,8 +99,10 @@ def deployed_energy(
     return found
 
 
-def _cut(model: Model, report: Report, samples: Samples, batch_axis: int) -> Report:
+def _cut(model: Model, report: Report, samples: Samples | Several, batch_axis: int) -> Report:
     """The report with its layers placed: where chip and host together cost least, if the model leaves the choice."""
+    if isinstance(samples, Several):  # read-out neurons are counted in networks of one input alone
+        return replace(report, places=dict(model.places))
     cuts = model.cuts or ({"": model.places} if model.places else {})
     module, given = model.module if isinstance(model.module, GraphModule) else None, samples
     if module is None and model.deployment is not None:
@@ -107,7 +113,7 @@ def _cut(model: Model, report: Report, samples: Samples, batch_axis: int) -> Rep
     return placed
 
 
-def with_neurons(model: Model, samples: Samples, batch_axis: int = 0) -> Model:
+def with_neurons(model: Model, samples: Samples | Several, batch_axis: int = 0) -> Model:
     """A torch module whose neurons are written out in a loop over time, with layers that can be counted in their place.
 
     Nothing in such a module says where its spikes are; its graph does, once that has been compared with the module on some of

@@ -6,11 +6,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from pydantic import BaseModel, TypeAdapter
 from torch import Tensor, nn
@@ -19,7 +18,6 @@ from torch.utils.data import DataLoader, Dataset
 from neurodeploy.app.model import Model, load_model
 from neurodeploy.app.progress import training_bar
 from neurodeploy.augmentation import AnyAugmentation
-from neurodeploy.conversion import SpikingTwin
 from neurodeploy.data import DataSet, DataSetSettings, as_data_set
 from neurodeploy.data.samples import chosen, on_device
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy, LossTerm, Response
@@ -41,7 +39,10 @@ from neurodeploy.training.parallel import fabric_on, leave
 from neurodeploy.training.plan import Plan
 from neurodeploy.training.stopping import split
 from neurodeploy.training.teacher import frozen
-from neurodeploy.training.twins import stored_twin, traced_teacher
+from neurodeploy.training.twins import Derived, stored_twin, traced_teacher
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Values: TypeAlias = Tensor | NDArray[Any]
 Data: TypeAlias = DataSet | DataSetSettings | Dataset[Any] | DataLoader[Any] | tuple[Values, Values]
@@ -140,8 +141,19 @@ def distill(
             their weights. None: a response term, if there is a teacher.
             Cross-entropy with weight 1 is added if none of them reads the labels; `CrossEntropy(weight=0)` says that none
             shall.
-        batch_size, optimizer, learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor, warmup_epochs,
-            accumulate, average, patience: as in recipes (see `neurodeploy.recipe.sections.TrainingSettings`).
+        batch_size: samples per batch; this and the next eleven are as in recipes, see
+            `neurodeploy.recipe.sections.TrainingSettings`.
+        optimizer: "sgd", "adam" or "adamw".
+        learning_rate: at the start of the schedule, after the warm-up.
+        momentum: of SGD.
+        weight_decay: of the optimiser.
+        schedule: "cosine" to zero, "step" or "constant".
+        step_epochs: between two steps of the schedule "step".
+        step_factor: of the learning rate at each of these steps.
+        warmup_epochs: with a learning rate that rises linearly from zero.
+        accumulate: pieces in which a batch is computed, one after another, to save memory.
+        average: decay of a moving average of the weights, which is then the result.
+        patience: epochs without a better validation before training stops early.
         validation: number of training samples held out, for `patience`.
         augmentation: of the training samples, such as `neurodeploy.augmentation.Crop(padding=1)`.
         known_teacher: ask the teacher once for its logits and features of the whole training set.
@@ -317,7 +329,7 @@ class _Distillation:
 
     @contextmanager
     def placed(
-        self, fabric: Fabric, data: DataSet, names: Sequence[Names], *, exactly: bool
+        self, fabric: "Fabric", data: DataSet, names: Sequence[Names], *, exactly: bool
     ) -> Iterator[tuple[Observed, Observed | None]]:
         """Student and teacher on the device, answering as terms need it, checked; afterwards where they were.
 
@@ -333,7 +345,7 @@ class _Distillation:
                 if self.teacher is not None:
                     stack.enter_context(frozen(self.teacher))
                     seen = observed(self.teacher.to(fabric.device), x, what="teacher", names=names[1])
-                    if self._compares_taps and isinstance(self.student, SpikingTwin) and not names[1].layers:
+                    if self._compares_taps and isinstance(self.student, Derived) and not names[1].layers:
                         with seen as master:
                             classes = master.classes
                         master = traced_teacher(self.teacher, x, classes=classes)
@@ -351,7 +363,7 @@ class _Distillation:
     def header(self, data: DataSet, settings: Any, *, source: str | None, teacher: AnyTeacher | None) -> ModuleProgress:
         """What the checkpoint says of itself."""
         named = isinstance(teacher, str | Path)
-        twin = stored_twin(self.student)[0] if isinstance(self.student, SpikingTwin) else None
+        twin = stored_twin(self.student)[0] if isinstance(self.student, Derived) else None
         return ModuleProgress(
             seed=self.seed,
             epoch=0,
@@ -383,7 +395,7 @@ class _Distillation:
             augmentation=self.augmentation,
             teacher=teacher,
             ask_once=self.known_teacher,
-            held=stored_twin(student)[1] if isinstance(student, SpikingTwin) else {},
+            held=stored_twin(student)[1] if isinstance(student, Derived) else {},
         )
 
 
@@ -421,9 +433,11 @@ def _source(student: nn.Module, source: str | None) -> str | None:
     Raises:
         UserError: the one that is given makes another.
     """
-    if isinstance(student, SpikingTwin):
+    if isinstance(student, Derived):
         if source is not None:
-            raise UserError("source: a spiking twin's checkpoint holds its graph, and needs no code; leave source out")
+            raise UserError(
+                f"source: the checkpoint of a {type(student).__name__} holds its graph, and needs no code; leave source out"
+            )
         return None
     if source is None:
         return reference_of(student)
@@ -432,7 +446,7 @@ def _source(student: nn.Module, source: str | None) -> str | None:
     return source
 
 
-def _agree(student: nn.Module, fabric: Fabric) -> None:
+def _agree(student: nn.Module, fabric: "Fabric") -> None:
     """Every process ends with the weights that are in the checkpoint; statistics of batch norm differ by their shares."""
     if fabric.world_size > 1:
         for tensor in student.state_dict().values():

@@ -10,17 +10,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from neurodeploy.app.model import (
-    Model,
-    NirChoices,
-    as_fed,
-    inputs_for,
-    is_chip_file,
-    is_nir,
-    is_onnx_file,
-    load_model,
-    of_checkpoint,
-)
+from neurodeploy.app.model import Model, NirChoices, as_fed, inputs_for, load_model, of_checkpoint
+from neurodeploy.app.origins import is_chip_file, is_nir, is_onnx_file
 from neurodeploy.data import AnyDataSet, DataSet, DataSetSettings, Normalization, Samples
 from neurodeploy.data.checking import checked_labels
 from neurodeploy.data.samples import Normalized, as_stored, joined, numbers_of
@@ -83,7 +74,7 @@ def model_with(
     if _is_checkpoint(source):
         return _checkpoint_with(Path(source), choice)
     model = load_model(source, nir)
-    for statement in model.statements:
+    for statement in (*model.statements, *(f"warning: {text}" for text in model.warnings)):
         say(f"{source}: {statement}")
     if choice.data is not None:
         model = _with_data(model, data_named(choice.data), choice)

@@ -4,10 +4,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from neurodeploy.app import summary
@@ -31,6 +30,9 @@ from neurodeploy_energy.report.tables import deployed_line
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import Verification, verify
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 SUMMARY = "summary.json"
 FINETUNING = "finetuning"
 
@@ -39,7 +41,7 @@ def run(
     recipe: Recipe,
     root: Path,
     *,
-    fabric: Fabric | None = None,
+    fabric: "Fabric | None" = None,
     watcher: Watcher = silent,
     say: Callable[[str], None] = lambda _: None,
     resume: bool = False,

@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from lightning_fabric import Fabric
 from torch import nn
 
 from neurodeploy.data import DataSet
@@ -36,6 +35,7 @@ from neurodeploy_energy import account
 from neurodeploy_energy.price.profiles import load
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
@@ -102,7 +102,7 @@ def sweep(
     *,
     storage: str | None = None,
     trials: int | None = None,
-    fabric: Fabric | None = None,
+    fabric: "Fabric | None" = None,
     watcher: Watcher = silent,
     say: Callable[[str], None] = lambda _: None,
     check: Callable[[], None] = lambda: None,
@@ -240,7 +240,7 @@ class _Work:
     """What a trial does."""
 
     def __init__(
-        self, space: Space, root: Path, total: int, fabric: Fabric | None, watcher: Watcher, say: Callable[[str], None]
+        self, space: Space, root: Path, total: int, fabric: "Fabric | None", watcher: Watcher, say: Callable[[str], None]
     ) -> None:
         self._space, self._root, self._total, self._fabric = space, root, total, fabric
         self._watcher, self._say = watcher, say

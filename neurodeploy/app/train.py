@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-
-from lightning_fabric import Fabric
+from typing import TYPE_CHECKING
 
 from neurodeploy.app.accounting import energy_of
 from neurodeploy.data.samples import on_device
@@ -14,12 +13,15 @@ from neurodeploy.training.experiment import Watcher, checkpoint_of, silent, trai
 from neurodeploy.training.own_teacher import teacher_facts
 from neurodeploy.training.results import RESULTS, NetworkResult, Results, write
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 def train_recipe(
     recipe: Recipe,
     root: Path,
     *,
-    fabric: Fabric,
+    fabric: "Fabric",
     watcher: Watcher = silent,
     say: Callable[[str], None] = lambda _: None,
     resume: bool = False,

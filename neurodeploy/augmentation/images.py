@@ -4,7 +4,6 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -108,6 +107,8 @@ class Mixup(LabelAugmentation):
     alpha: float = Field(default=1.0, ge=0.01, le=100)
 
     def __call__(self, x: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        from scipy.special import betaincinv
+
         share = float(betaincinv(self.alpha, self.alpha, uniform((), x, generator).item()))
         partner = permutation(x, generator)
         mixed = share * x + (1 - share) * x[partner]

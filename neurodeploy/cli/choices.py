@@ -46,7 +46,13 @@ Labels = Annotated[
 
 Convention = Annotated[
     str | None,
-    typer.Option("--convention", help="How a NIR file is stepped; recognised if not given (docs/nir.md).", show_default=False),
+    typer.Option(
+        "--written-by",
+        "--convention",
+        help="NIR: whose file it is, and so how it is stepped: nir, spikingjelly, snntorch, norse, sinabs or spyx, with what "
+        "the file leaves out, such as sinabs:norm_input=false,min_v_mem=-1. Guessed if not given (docs/nir.md).",
+        show_default=False,
+    ),
 ]
 TimeStep = Annotated[
     float | None, typer.Option("--dt", help="NIR: one time step, in the unit of its time constants.", show_default=False)

@@ -71,10 +71,11 @@ def command(
 
     import neurodeploy_energy as energy
     from neurodeploy.app.accounting import energy_report, with_neurons
-    from neurodeploy.app.model import is_chip_file, is_nir, load_model
+    from neurodeploy.app.model import load_model
+    from neurodeploy.app.origins import is_chip_file, is_nir
     from neurodeploy.app.own_data import DataChoice, model_with
     from neurodeploy.io.errors import UserError
-    from neurodeploy.training.parallel import fabric_on
+    from neurodeploy.training.parallel import device_on
     from neurodeploy_energy.price.joules import measured_on
     from neurodeploy_energy.report import as_json as document
     from neurodeploy_energy.report import energy_table, further_tables, layer_table, spike_line
@@ -84,13 +85,13 @@ def command(
         refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
     if not measure:
         refuse(ctx, ("device",), "counting needs no device; it belongs to --measure")
-    profiles, where = tuple(profile or PROFILES), fabric_on(device).device
+    profiles, where = tuple(profile or PROFILES), device_on(device)
     choices = nir_choices(convention, dt, reset, input_shape, steps)
     subject = model_with(model, DataChoice(data, part, samples, labels), choices, say=err.print)
     if measure and subject.deployed:
         raise UserError(f"{model}: --measure: a bundle's spikes are replayed here; measure its checkpoint instead")
     other = None if baseline is None else load_model(baseline, choices)
-    for statement in () if other is None else other.statements:
+    for statement in () if other is None else (*other.statements, *(f"warning: {text}" for text in other.warnings)):
         err.print(f"{baseline}: {statement}")
     x = subject.test_samples
     if x is None:
@@ -110,7 +111,9 @@ def command(
         facts |= {"Spikes": subject.statements[0]} if subject.deployed else {}
         spiking = any(row.kind == "neuron" for row in report.layers)
         spikes = energy.record(subject.module, x[:1]) if spiking else None
-        paths = energy.write_report(report, output, title=f"Energy of {report.name}", facts=facts, spikes=spikes)
+        assumed = [f"Assumed of the NIR file: {text}." for text in subject.warnings]
+        title = f"Energy of {report.name}"
+        paths = energy.write_report(report, output, title=title, facts=facts, notices=assumed, spikes=spikes)
     if as_json:
         typer.echo(document(report), nl=False)
         return

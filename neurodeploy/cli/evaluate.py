@@ -64,7 +64,7 @@ def command(
     from neurodeploy.data.samples import on_device
     from neurodeploy.training.confusion import check_ending, write_confusion
     from neurodeploy.training.evaluation import evaluate
-    from neurodeploy.training.parallel import fabric_on
+    from neurodeploy.training.parallel import device_on
 
     if not model.endswith(".nir"):
         refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
@@ -75,7 +75,7 @@ def command(
     if found.test_samples is None or found.test_labels is None:
         what = "no labels" if found.test_samples is not None else "no data of its own"
         raise UserError(f"{model}: {what}; give data with --data, or --input samples.npy and --labels labels.npy")
-    where = fabric_on("cpu" if found.deployed else device).device
+    where = device_on("cpu" if found.deployed else device)
     network = found.module.to(where)
     result = evaluate(
         network,

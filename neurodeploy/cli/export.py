@@ -90,7 +90,8 @@ def command(
     steps: Steps = None,
     as_json: AsJson = False,
 ) -> None:
-    from neurodeploy.app.model import is_chip_file, is_nir, knows_no_data
+    from neurodeploy.app.model import knows_no_data
+    from neurodeploy.app.origins import is_chip_file, is_nir
     from neurodeploy.app.own_data import DataChoice
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training.evaluation import Accuracy
@@ -181,7 +182,7 @@ def _export_checkpoint(
     from neurodeploy.io.kinds import kind_of
     from neurodeploy.training import checkpoint as checkpoints
     from neurodeploy.training.evaluation import evaluate
-    from neurodeploy.training.parallel import fabric_on
+    from neurodeploy.training.parallel import device_on
 
     loaded = checkpoints.load(checkpoint)
     progress, data = loaded.progress, loaded.progress.load_data()
@@ -215,7 +216,7 @@ def _export_checkpoint(
                 calibration=calibration,
                 resume=resume,
                 watcher=training_bar,
-                device=fabric_on(device).device,
+                device=device_on(device),
             )
         except KeyboardInterrupt:
             err.print("interrupted; continue with the same command and --resume")

@@ -2,12 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from neurodeploy.cli import (
+    benchmark,
     compare,
     doctor,
     energy,
@@ -15,6 +17,7 @@ from neurodeploy.cli import (
     export,
     map,
     new,
+    nir,
     profiles,
     recipes,
     run,
@@ -28,16 +31,19 @@ from neurodeploy.cli.target_options import with_target_options
 from neurodeploy.io.errors import Failure, UserError, printable
 from neurodeploy.io.version import VERSION
 
+EXPORTING: dict[str, Callable[..., None]] = {"export": export.command, "benchmark": benchmark.command}
+"""Commands that have the options of targets too."""
+
 
 class Commands(TyperGroup):
-    """The commands; `export` gets the options of the installed targets when it is called, since that imports all of them."""
+    """The commands; those that export get the targets' options when they are called, since that imports all targets."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        if name == "export":
+        if name in EXPORTING:
             whole = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
             described: Any = command
-            whole.command(name, help=described.help, epilog=described.epilog)(with_target_options(export.command))
+            whole.command(name, help=described.help, epilog=described.epilog)(with_target_options(EXPORTING[name]))
             command = typer.main.get_command(whole)
         return name, command, rest
 
@@ -53,7 +59,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
-for _module in (run, train, evaluate, export, verify, simulate, map, energy, compare, sweep, new, profiles, recipes, doctor):
+for _module in (
+    run,
+    train,
+    evaluate,
+    export,
+    verify,
+    benchmark,
+    simulate,
+    map,
+    energy,
+    compare,
+    sweep,
+    nir,
+    new,
+    profiles,
+    recipes,
+    doctor,
+):
     _name = _module.__name__.rpartition(".")[2]
     app.command(_name, help=_module.__doc__, epilog=f"\b\nExample:\n  {_module.EXAMPLE}")(_module.command)
 

@@ -35,7 +35,6 @@ def command(
 ) -> None:
     from neurodeploy.io.files import atomic_file, write_text
     from neurodeploy_exporters.lava.mapping import load, map_circuit
-    from neurodeploy_exporters.lava.mapping.picture import picture
     from neurodeploy_exporters.lava.mapping.result import WORDS, faults, percent, summary
     from neurodeploy_exporters.lava.mapping.result import as_json as document
     from neurodeploy_exporters.lava.reading import open_circuit
@@ -43,6 +42,8 @@ def command(
     circuit = open_circuit(network, input_shape=sample_shape(input_shape), num_layers=num_layers)
     mapping = map_circuit(circuit, load(chip), chips=chips)
     if output is not None:
+        from neurodeploy_exporters.lava.mapping.picture import picture  # matplotlib, which nothing else here needs
+
         write_text(output / "map.json", document(mapping, str(network)))
         memory = BytesIO()
         picture(mapping).savefig(memory, format="png", dpi=120, bbox_inches="tight")

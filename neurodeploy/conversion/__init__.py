@@ -3,7 +3,19 @@
 from neurodeploy.conversion.balancing import spiking
 from neurodeploy.conversion.convert import convert, initialise
 from neurodeploy.conversion.method import Method
+from neurodeploy.conversion.qcfs import Qcfs, QcfsNetwork, qcfs
 from neurodeploy.conversion.traced import TracedNetwork, traced_network
 from neurodeploy.conversion.twin import SpikingTwin
 
-__all__ = ["Method", "SpikingTwin", "TracedNetwork", "convert", "initialise", "spiking", "traced_network"]
+__all__ = [
+    "Method",
+    "Qcfs",
+    "QcfsNetwork",
+    "SpikingTwin",
+    "TracedNetwork",
+    "convert",
+    "initialise",
+    "qcfs",
+    "spiking",
+    "traced_network",
+]

@@ -1,6 +1,6 @@
 """Thresholds of a spiking twin, found on samples in one walk along its layers, and what corrects its rates and logits."""
 
-from collections.abc import Iterator
+from copy import deepcopy
 from math import log, prod
 from typing import Any
 
@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurodeploy.conversion.method import Method, usual_delay, usual_method, usual_reset
+from neurodeploy.conversion.method import OF_LEVELS, Method, usual_delay, usual_method, usual_reset
+from neurodeploy.conversion.qcfs import QcfsNetwork
 from neurodeploy.conversion.thresholds import positive_percentile, threshold_of_least_error
 from neurodeploy.conversion.traced import TracedNetwork, relu_graph
 from neurodeploy.conversion.twin import RateCode, SpikingTwin, pooled_first
@@ -42,7 +43,8 @@ def spiking(
 
     Args:
         ann: any torch module whose activations are ReLUs; left as it is. It is traced, and the graph compared with it on the
-            samples.
+            samples. Or a network with QCFS activations (`neurodeploy.qcfs`), whose thresholds the twin takes; it says itself
+            where RepAct is.
         samples: `[N, …]` as the module takes them, of the training data; a few hundred are usual.
         steps: T.
         method: how thresholds are found and what is corrected. None: thresholds of the least error of the rates; up to 16
@@ -52,7 +54,7 @@ def spiking(
         code: "direct" repeats the sample's current, "poisson" draws spikes (values from 0 to 1).
         reset: of the neurons. "soft" keeps what is above the threshold, so that rates become activations as T grows; "hard"
             goes to 0, as Loihi does, and wants a training. None: hard up to 16 steps, where a twin is trained before it is used
-            and every target takes it, and soft above.
+            and every target takes it, and soft above, and for a network with QCFS activations.
         surrogate: derivative of the spike in later training.
         learn_threshold: whether later training learns the thresholds too.
         classifier: layer that makes logits of features; the last linear one if None.
@@ -67,7 +69,11 @@ def spiking(
             sample excites; no step is left to evaluate.
     """
     samples = torch.as_tensor(samples, dtype=torch.float32).detach().cpu()
-    graph = relu_graph(ann, samples)
+    levels = ann if isinstance(ann, QcfsNetwork) else None
+    if levels is not None:
+        repact, classifier, reset = levels.repact, levels.classifier_name, reset or "soft"
+        evaluate_after = evaluate_after or 0
+    graph = relu_graph(ann if levels is None else levels.with_relus(), samples)
     reset = usual_reset(steps) if reset is None else reset
     twin = SpikingTwin(
         graph,
@@ -80,8 +86,10 @@ def spiking(
         classifier=classifier,
         evaluate_after=usual_delay(steps, reset) if evaluate_after is None else evaluate_after,
     ).eval()
-    method = usual_method(steps, reset) if method is None else method
-    balance(twin, TracedNetwork(pooled_first(graph)[0]).eval(), samples, method)
+    if method is None:
+        method = usual_method(steps, reset) if levels is None else OF_LEVELS
+    reference = TracedNetwork(pooled_first(graph)[0]).eval() if levels is None else deepcopy(levels).cpu().eval()
+    balance(twin, reference, samples, method)
     return twin
 
 
@@ -91,7 +99,7 @@ def balance(twin: SpikingTwin, reference: TracedNetwork, samples: Tensor, method
 
     Args:
         twin: with the weights of the ReLU network; changed in place.
-        reference: the ReLU network, with the twin's names.
+        reference: the ReLU network, with the twin's names; or that with QCFS activations.
         samples: `[N, …]`.
         method: see `spiking`.
 
@@ -102,8 +110,7 @@ def balance(twin: SpikingTwin, reference: TracedNetwork, samples: Tensor, method
     walk = _Walk(twin, reference, _walked(twin, samples)) if method.calibrate or method.thresholds == "spiking" else None
     for node in graph.nodes:
         if isinstance(node, ops.ReluNode) and node.name in twin.spiking:
-            activations = _Activations(reference, node.name, samples)
-            threshold = method.scale * _threshold(method, activations, walk, node, twin.steps)
+            threshold = method.scale * _threshold(method, reference, samples, walk, node, twin.steps)
             if node.ceiling is not None:
                 threshold = min(threshold, node.ceiling)
             layer = twin.in_thresholds(node.name)
@@ -125,37 +132,30 @@ def _walked(twin: SpikingTwin, samples: Tensor) -> Tensor:
     return samples[: max(1, min(len(samples), _MOST_VALUES // (largest * twin.steps)))]
 
 
-def _threshold(method: Method, activations: "_Activations", walk: "_Walk | None", node: ops.Node, steps: int) -> float:
+def _threshold(
+    method: Method, reference: TracedNetwork, samples: Tensor, walk: "_Walk | None", node: ops.Node, steps: int
+) -> float:
     if method.thresholds == "one":
         return 1.0
+    if method.thresholds == "levels":
+        if not isinstance(reference, QcfsNetwork):
+            raise UserError(
+                'conversion thresholds: "levels" found, but the network has no QCFS activations; see neurodeploy.qcfs'
+            )
+        return reference.thresholds[node.name]
     if method.thresholds == "error":
-        found = threshold_of_least_error(activations.batches, steps)
+        found = threshold_of_least_error(lambda: reference.answers_of(node.name, samples), steps)
     elif walk is not None and method.thresholds == "spiking":
         current = walk.read(node)
         found = positive_percentile([current], current.shape[1], method.percentile)
     else:
-        found = positive_percentile(activations.batches(), len(activations), method.percentile)
+        found = positive_percentile(reference.answers_of(node.name, samples), len(samples), method.percentile)
     if not found:
         raise UserError(
-            f"layer {node.name}: none of its neurons is ever driven above 0 by the {len(activations)} calibration samples; "
+            f"layer {node.name}: none of its neurons is ever driven above 0 by the {len(samples)} calibration samples; "
             "calibrate with more of the training data, or train the network again"
         )
     return found
-
-
-class _Activations:
-    """What a ReLU of the reference answers, batch after batch."""
-
-    def __init__(self, reference: TracedNetwork, layer: str, samples: Tensor) -> None:
-        self._reference, self._layer, self._samples = reference, layer, samples
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def batches(self) -> Iterator[Tensor]:
-        for batch in self._samples.split(50):
-            values, _ = self._reference.computed(batch, until=self._layer)
-            yield values[self._layer]
 
 
 class _Walk:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.io.errors import UserError
 
-Thresholds = Literal["spiking", "activations", "error", "one"]
+Thresholds = Literal["spiking", "activations", "error", "one", "levels"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Method:
     Attributes:
         thresholds: where each layer's θ comes from: "spiking", the pre-activations in the spiking network itself, layer by
             layer; "activations", those of the ReLU network; "error", the θ with the least error of the firing rate; "one",
-            θ = 1 everywhere, the unbalanced network. See `balancing`.
+            θ = 1 everywhere, the unbalanced network; "levels", those of a network's own QCFS activations (`qcfs`). See
+            `balancing`.
         percentile: of the positive pre-activations, above 0 and at most 100; 100 is their maximum. Of "spiking" and
             "activations".
         scale: factor on every threshold. Hybrid training scales by 0.7 for fewer steps (printed: Rathi et al. 2020, default
@@ -69,6 +70,10 @@ def usual_method(steps: int, reset: Reset) -> Method:
     if reset == "hard":  # the θ of least error is that of a soft reset, which gives back what is above it
         return Method("activations", 99.9, shift=True, calibrate=True)
     return Method("error", shift=True, calibrate=True)
+
+
+OF_LEVELS = Method("levels", shift=True, calibrate=True)
+"""The method of a twin of a network with QCFS activations: its thresholds, and θ/2 over the T steps (Bu et al. 2022)."""
 
 
 def usual_delay(steps: int, reset: Reset) -> int:

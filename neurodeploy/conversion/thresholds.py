@@ -129,29 +129,30 @@ def least_error(teacher: nn.Module, layer: str, probe: Probe, steps: int) -> flo
     return found
 
 
-def threshold_of_least_error(activations: Callable[[], Iterator[Tensor]], steps: int) -> float | None:
+def threshold_of_least_error(activations: Callable[[], Iterator[Tensor]], steps: int, *, nearest: bool = False) -> float | None:
     """The threshold with the least squared error of an IF neuron's rate against activations; None if none is above 0.
 
     Args:
         activations: gives them anew, batch after batch.
         steps: T.
+        nearest: the rate is rounded to the nearest multiple of 1/T instead of down.
     """
     largest = max(float(batch.max()) for batch in activations())
     if largest <= 0:
         return None
     candidates = [(1 - 0.01 * i) * largest for i in range(_CANDIDATES)]
-    return candidates[int(_errors(activations(), candidates, steps).argmin())]
+    return candidates[int(_errors(activations(), candidates, steps, 0.5 if nearest else 0.0).argmin())]
 
 
 def _activations(teacher: nn.Module, layer: str, probe: Probe) -> Iterator[Tensor]:
     return (batch.clamp_min(0) for batch in probe.inputs_of(teacher, layer))
 
 
-def _errors(batches: Iterable[Tensor], candidates: list[float], steps: int) -> Tensor:
+def _errors(batches: Iterable[Tensor], candidates: list[float], steps: int, offset: float) -> Tensor:
     errors = torch.zeros(len(candidates), dtype=torch.float64)
     for a in batches:
         for i, threshold in enumerate(candidates):
-            rate = (a * (steps / threshold)).clamp_max(steps).floor() * (threshold / steps)
+            rate = (a * (steps / threshold) + offset).floor().clamp_max(steps) * (threshold / steps)
             errors[i] += (a - rate).square().sum(dtype=torch.float64).cpu()
     return errors
 

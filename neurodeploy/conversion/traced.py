@@ -1,5 +1,7 @@
 """A ReLU network as its graph has it: in torch again, trainable, and answering with all that loss terms read."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -12,10 +14,11 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 
 _COMPARED = 64  # samples
+_BATCH = 50  # samples
 _ATTRIBUTES = frozenset(
     (
         *("graph", "activations", "classifier_name", "spiking", "steps", "repact", "code", "reset", "learn_threshold"),
-        *("encoding", "evaluate_after", "notes"),
+        *("encoding", "evaluate_after", "notes", "levels", "quantized"),
     )
 )
 """Of a traced network and its twin: no layer can have these names."""
@@ -86,6 +89,12 @@ class TracedNetwork(nn.Module):
             if node.name == until:
                 break
         return values, taps
+
+    def answers_of(self, layer: str, samples: Tensor) -> Iterator[Tensor]:
+        """What a layer answers to samples, `[T, b, …]` batch after batch."""
+        for batch in samples.split(_BATCH):
+            values, _ = self.computed(batch, until=layer)
+            yield values[layer]
 
     def entry(self, samples: Tensor) -> Tensor:
         """Samples as the first layer reads them, `[1, B, …]`."""

@@ -71,7 +71,7 @@ class SpikingTwin(TracedNetwork):
         classifier: str | None = None,
         evaluate_after: int = 0,
     ) -> None:
-        _check(graph, code)
+        check_rates(graph, code)
         if not 0 <= evaluate_after < steps:
             raise UserError(f"evaluate_after: {evaluate_after} found, from 0 to {steps - 1} of {steps} time steps expected")
         graph, _ = pooled_first(graph)
@@ -169,7 +169,12 @@ def _swapped(graph: Graph, relu: ops.Node, pool: ops.Node) -> Graph:
     return Graph(members)
 
 
-def _check(graph: Graph, code: str) -> None:
+def check_rates(graph: Graph, code: str = "direct") -> None:
+    """Refuse a network whose values firing rates cannot stand for.
+
+    Raises:
+        UserError: it has no ReLU, or a layer that rates cannot pass; or there is no such code.
+    """
     if code not in ("direct", "poisson"):
         raise UserError(f"code: {code!r} found, 'direct' or 'poisson' expected: only they carry a value as a rate")
     if not graph.of(ops.ReluNode):

@@ -4,8 +4,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from neurodeploy.data.dataset import DataSet, DataSetSettings
 
@@ -22,6 +20,9 @@ class Digits(DataSetSettings):
     kind: Literal["digits"] = "digits"
 
     def load(self) -> DataSet:
+        from sklearn.datasets import load_digits  # seconds of imports, for this data set alone
+        from sklearn.model_selection import train_test_split
+
         images, labels = load_digits(return_X_y=True)
         samples = (images / 16).astype(np.float32).reshape(-1, 1, 8, 8)
         train_x, test_x, train_y, test_y = train_test_split(

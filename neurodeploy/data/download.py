@@ -4,15 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import pooch
-import requests
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from typing import TYPE_CHECKING
 
 from neurodeploy.data.archive import extract
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import writing
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _RETRIES = 3
 _TIMEOUT = 60.0  # seconds without an answer
@@ -82,6 +81,9 @@ def fetch(resource: Resource, folder: Path, *, retries: int = _RETRIES) -> Path:
         Failure: no connection, or the content differs from the checksum after all tries.
         UserError: `folder` cannot be written.
     """
+    import pooch
+    import requests
+
     pooch.get_logger().setLevel("WARNING")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ def fetch(resource: Resource, folder: Path, *, retries: int = _RETRIES) -> Path:
 class _Bar:
     """pooch's progress, shown by rich."""
 
-    def __init__(self, progress: Progress, title: str) -> None:
+    def __init__(self, progress: "Progress", title: str) -> None:
         self._progress, self._task = progress, progress.add_task(title, total=None)
 
     @property
@@ -132,6 +134,9 @@ class _Bar:
 
 @contextmanager
 def _bar(title: str) -> Iterator[_Bar]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
         yield _Bar(progress, title)

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from neurodeploy.data.checking import check_same_classes
@@ -200,6 +198,9 @@ def _sizes(root: Path, files: Sequence[str], wanted: tuple[int, int] | None) -> 
     Raises:
         UserError: an image cannot be used, or has another size than the first one and none is wanted.
     """
+    from rich.console import Console
+    from rich.progress import track
+
     console = Console(stderr=True)
     shown = track(
         files,

@@ -10,8 +10,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
@@ -218,6 +216,9 @@ def _agree(labels: Any, dataset: Any, reading: ItemReader) -> bool:
 
 
 def _read_labels(dataset: Any, reading: ItemReader) -> Any:
+    from rich.console import Console
+    from rich.progress import track
+
     count, console = len(dataset), Console(stderr=True)
     hidden = count < _MANY or not console.is_terminal
     numbers = track(range(count), f"reading {count:,} labels", console=console, transient=True, disable=hidden)

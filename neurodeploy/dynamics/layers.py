@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from neurodeploy.dynamics.delays import delayed
 from neurodeploy.dynamics.kernels import convolution, fixed_point, low_pass, multi_step
-from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset, Whole
+from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset, Whole, cuba_step
 from neurodeploy.dynamics.normalization import CommonStatistics
 from neurodeploy.dynamics.surrogates import ArcTangent, Surrogate
 from neurodeploy.io.errors import UserError
@@ -551,11 +551,15 @@ class FixedPointNeuron(Neuron):
     Args:
         v_decay, threshold, i_decay: see `fixed_point.CubaParameters`; each a number, or an array `[C]` of one per channel.
         bias: likewise, or one per neuron.
+        recurrent: integers `[N, N]` through which the spikes of the step before, flattened, come back, or None; no gradient
+            flows through a layer that has them.
         surrogate, detach_reset: see `Neuron`; the surrogate sees potentials in units of the threshold.
 
     Raises:
         UserError: the threshold is not positive.
     """
+
+    recurrent: nn.Parameter | None
 
     def __init__(
         self,
@@ -565,15 +569,21 @@ class FixedPointNeuron(Neuron):
         surrogate: Surrogate | None = None,
         *,
         bias: int | Whole = 0,
+        recurrent: Whole | None = None,
         detach_reset: bool = False,
     ) -> None:
         decay, mean = 1 - float(np.mean(v_decay)) / 4096, threshold if isinstance(threshold, int) else float(np.mean(threshold))
         super().__init__(NeuronParameters(decay, mean, "hard"), surrogate, detach_reset=detach_reset)
         self.cuba = CubaParameters(i_decay, v_decay, threshold, bias)
+        # a weight, as other synapses have; a sum of its integers is exact in float32
+        held = None if recurrent is None else nn.Parameter(torch.from_numpy(recurrent.astype(np.float32)), requires_grad=False)
+        self.register_parameter("recurrent", held)
 
     def forward(self, sums: Tensor) -> Tensor:
         """Integer sums of synapses and bias `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
         c = self.cuba
+        if self.recurrent is not None:
+            return self._returning(sums, self.recurrent)
         if not any(map(np.ndim, (c.i_decay, c.v_decay, c.threshold, c.bias))):
             return self._fired(sums, c)
         # neurons of the same constants are run together; the kernel takes numbers
@@ -586,6 +596,20 @@ class FixedPointNeuron(Neuron):
             places = torch.from_numpy(np.flatnonzero(kind_of.ravel() == number)).to(sums.device)
             spikes = spikes.index_copy(2, places, self._fired(flat.index_select(2, places), CubaParameters(*kind)))
         return spikes.reshape(sums.shape)
+
+    @torch.no_grad()
+    def _returning(self, sums: Tensor, weight: Tensor) -> Tensor:
+        """Step by step, because the sums of a step depend on the spikes of the one before."""
+        axes, shape = sums.ndim - 3, tuple(sums.shape[2:])
+        table = [self.cuba.i_decay, self.cuba.v_decay, self.cuba.threshold, self.cuba.bias]
+        held = [torch.tensor(_per_neuron(value, shape, axes).reshape(shape)).to(sums.device) for value in table]
+        u = v = torch.zeros(sums.shape[1:], dtype=torch.int64, device=sums.device)
+        fired, spikes = torch.zeros_like(sums[0]), torch.empty_like(sums)
+        for t, arrived in enumerate(sums):
+            back = functional.linear(fired.flatten(1), weight.to(fired.dtype)).view_as(fired)
+            s, u, v = cuba_step(u, v, (arrived + back).round().to(torch.int64), CubaParameters(*held))
+            spikes[t] = fired = s.to(sums.dtype)
+        return spikes
 
     def _fired(self, sums: Tensor, parameters: CubaParameters) -> Tensor:
         return fixed_point.multi_step(sums, parameters, self.surrogate, detach_reset=self.detach_reset)

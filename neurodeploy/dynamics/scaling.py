@@ -8,15 +8,12 @@ import torch
 from torch import Tensor, nn
 
 
-class _PerChannel(nn.Module):
-    """Numbers that are one for all channels, `[1]`, or one for each, `[C]`, against `[T, B, C, …]`."""
-
-    @staticmethod
-    def spread(values: Tensor, x: Tensor) -> Tensor:
-        return values.reshape(-1, *(1,) * (x.ndim - 3))
+def spread(values: Tensor, x: Tensor) -> Tensor:
+    """Numbers that are one for all channels, `[1]`, or one for each, `[C]`, shaped to meet `x` `[T, B, C, …]`."""
+    return values.reshape(-1, *(1,) * (x.ndim - 3))
 
 
-class Affine(_PerChannel):
+class Affine(nn.Module):
     """`y = weight · x + bias` per channel: what a batch norm does at inference, without statistics.
 
     Args:
@@ -29,10 +26,10 @@ class Affine(_PerChannel):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, B, C, …]` → the same shape."""
-        return x * self.spread(self.weight, x) + self.spread(self.bias, x)
+        return x * spread(self.weight, x) + spread(self.bias, x)
 
 
-class InThresholds(_PerChannel):
+class InThresholds(nn.Module):
     """`y = x / θ + offset`: a current in units of the threshold.
 
     Args:
@@ -50,10 +47,10 @@ class InThresholds(_PerChannel):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, B, C, …]` → the same shape."""
-        return x * self.spread(self.factor, x) + self.spread(self.offset, x)
+        return x * spread(self.factor, x) + spread(self.offset, x)
 
 
-class OfThreshold(_PerChannel):
+class OfThreshold(nn.Module):
     """`y = θ x`: what spikes stand for.
 
     Args:
@@ -70,7 +67,7 @@ class OfThreshold(_PerChannel):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, B, C, …]` → the same shape."""
-        return x * self.spread(self.factor, x)
+        return x * spread(self.factor, x)
 
 
 @torch.no_grad()

@@ -7,14 +7,16 @@ another order and round otherwise, so that a spike in many may differ: whoever e
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from neurodeploy.dynamics.forms import Constant, NoForm, StandardForm, standard_form
 from neurodeploy.dynamics.neurons import RESETS, NeuronParameters, Reset
-from neurodeploy.dynamics.updates import Program, Update
+from neurodeploy.dynamics.updates import Operand, Program, Update
 from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Node, Shape
@@ -83,9 +85,29 @@ def _replaced(node: ops.Updated, shape: Shape, *, arrays: bool) -> list[Node]:
     return _LeakyReplacement(node, shape).nodes()
 
 
-def _program(reset: Reset | None) -> Update:
+Recurrence: TypeAlias = Literal["none", "direct", "current", "late current"]
+"""How spikes of the step before come back: not at all, to the potential, or through a synaptic current, which the membrane
+reads in the same step or a step later."""
+_RECURRENT: tuple[Recurrence, ...] = ("direct", "current", "late current")
+
+
+def leaky_update(reset: Reset | None, recurrence: Recurrence = "none") -> Update:
+    """Of standard neurons whose constants are arrays: decays, thresholds, and decays of the current where it has recurrence.
+
+    Args:
+        reset: None: of a filter, which has decays alone.
+        recurrence: see there.
+    """
     step = Program()
-    h = step("add", step("mul", ("array", 0), ("state", 0)), ("input", 0))
+    entering: Operand = ("input", 0)
+    states: list[tuple[float, Operand]] = []
+    if recurrence != "none":
+        entering = step("add", entering, ("input", 1))
+    if recurrence in ("current", "late current"):
+        current = step("add", step("mul", ("array", 2), ("state", 1)), entering)
+        states.append((0.0, current))
+        entering = current if recurrence == "current" else ("state", 1)
+    h = step("add", step("mul", ("array", 0), ("state", 0)), entering)
     if reset is None:
         return step.update(h, (0.0, h))
     fired = step("gt", h, ("array", 1))
@@ -94,33 +116,72 @@ def _program(reset: Reset | None) -> Update:
         after = step("where", fired, 0.0, h)
     elif reset == "soft":
         after = step("sub", h, step("mul", ("array", 1), fired))
-    return step.update(fired, (0.0, after))
+    return step.update(fired, (0.0, after), *states, inputs=1 if recurrence == "none" else 2)
 
 
 @dataclass(frozen=True, eq=False)
 class Leaky:
-    """Constants of standard neurons that differ within a layer: of `neuron_step`, or of `synapse_step` without threshold.
+    """Constants of standard neurons that are written as a cell, because they differ within a layer, or their spikes come back
+    through weights: of `neuron_step`, or of `synapse_step` without threshold.
+
+    ```
+    i[t] = α i[t−1] + x[t] + W s[t−1]      with recurrence through a current
+    h[t] = λ v[t−1] + i[t]                 or i[t−1]; without recurrence λ v[t−1] + x[t]
+    ```
 
     Attributes:
-        decay, threshold: numbers, or arrays of the shape of a sample.
+        decay, threshold: λ and θ, numbers, or arrays of the shape of a sample.
         reset: of a layer that fires.
+        current_decay: α, likewise; None of neurons without a current of their own.
+        late: the membrane reads the current of the step before.
     """
 
     decay: Any
     threshold: Any | None
     reset: Reset
+    current_decay: Any | None = None
+    late: bool = False
 
 
 def leaky(node: ops.Updated) -> Leaky | None:
-    """The constants of a cell whose update is that of a standard neuron as it stands; None of any other."""
-    if node.recurrent is not None or len(node.inputs) != 1:
+    """The constants of a cell whose update is that of a standard neuron as it stands, W being `node.recurrent` if there is
+    recurrence; None of any other cell."""
+    if len(node.inputs) != 1 or node.recurrent_bias is not None:
         return None
+    if node.recurrent is not None:
+        return _returning(node) if isinstance(node, ops.CellNode) else None
     if isinstance(node, ops.MembraneNode):
-        return Leaky(node.arrays[0], None, "none") if node.update == _program(None) else None
+        return Leaky(node.arrays[0], None, "none") if node.update == leaky_update(None) else None
     for reset in RESETS:
-        if node.update == _program(reset):
+        if node.update == leaky_update(reset):
             return Leaky(node.arrays[0], node.arrays[1], reset)
     return None
+
+
+def _returning(node: ops.CellNode) -> Leaky | None:
+    for reset, recurrence in product(RESETS, _RECURRENT):
+        if node.update == leaky_update(reset, recurrence):
+            current_decay = None if recurrence == "direct" else node.arrays[2]
+            return Leaky(node.arrays[0], node.arrays[1], reset, current_decay, late=recurrence == "late current")
+    return None
+
+
+def recurrent_cell(name: str, source: str, weight: ops.Weights, constants: Leaky, shape: Shape) -> ops.CellNode:
+    """Standard neurons whose spikes come back in the next step, as the cell that `leaky` knows.
+
+    Args:
+        name, source: of the node, and of what it reads.
+        weight: `[N, N]`, of the flattened layer.
+        constants: of its neurons, which fire.
+        shape: of a sample.
+    """
+    assert constants.threshold is not None
+    late: Recurrence = "late current" if constants.late else "current"
+    recurrence: Recurrence = "direct" if constants.current_decay is None else late
+    held = [constants.decay, constants.threshold, *([] if constants.current_decay is None else [constants.current_decay])]
+    arrays = tuple(np.ascontiguousarray(np.broadcast_to(np.asarray(one, np.float32), shape)) for one in held)
+    update = leaky_update(constants.reset, recurrence)
+    return ops.CellNode(name=name, inputs=(source,), update=update, arrays=arrays, recurrent=np.asarray(weight, np.float32))
 
 
 class _Replacement:
@@ -137,28 +198,72 @@ class _Replacement:
             _Stays: the cell is no standard neuron, or one whose constants the nodes cannot hold.
         """
         node = self.node
-        if node.recurrent is not None:
-            raise _Stays("its answers come back to it through weights")
         form = standard_form(node.update, node.arrays)
         if isinstance(form, NoForm):
             raise _Stays(f"its neurons {form.reason}")
         spiking = isinstance(node, ops.CellNode)
         if spiking == (form.threshold is None):
             raise _Stays("its neurons never fire" if spiking else "its answers are spikes")
+        if node.recurrent is not None and not spiking:
+            raise _Stays("other values than spikes come back to it through weights")
         return self._membrane(form) if form.threshold is None else self._neuron(form, form.threshold)
 
     def _neuron(self, form: StandardForm, threshold: Constant) -> list[Node]:
         above, bias = self._from_zero(form, threshold)
         threshold = self._channels(above)
+        form, back = self._apart(form)
         gains = [self._channels(gain) for gain in form.gains]
         unit = gains[0] if len(gains) == 1 and np.all(gains[0] > 0) and _uniform(threshold / gains[0]) else threshold
         unit = np.ones_like(unit) if len(gains) > 1 and _uniform(threshold) else unit
-        current = self._current(form, [gain / unit for gain in gains], self._channels(bias) / unit)
         level = np.float32((threshold / unit)[0])
         if not form.strict:
             level = np.nextafter(level, np.float32(0))
+        if back is not None:
+            constants = Leaky(self._decay(form.decay, "decay"), level, form.reset)
+            if form.current is not None:
+                decay = self._decay(form.current.decay, "decay of the current")
+                constants = replace(constants, current_decay=decay, late=form.current.late)
+            return self._recurrent(form, back, self._over_places(unit), bias, constants)
+        current = self._current(form, [gain / unit for gain in gains], self._channels(bias) / unit)
         parameters = NeuronParameters(self._decay(form.decay, "decay"), float(level), form.reset)
         self.made.append(ops.NeuronNode(name=self.node.name, inputs=(current,), parameters=parameters))
+        return self.made
+
+    def _apart(self, form: StandardForm) -> tuple[StandardForm, Constant | None]:
+        """The form without its last input, which comes back through weights, and the gain of that; None if there is none."""
+        if self.node.recurrent is None:
+            return form, None
+        if form.current is None:
+            return replace(form, gains=form.gains[:-1]), form.gains[-1]
+        *others, back = form.current.gains
+        return replace(form, current=replace(form.current, gains=tuple(others))), back
+
+    def _recurrent(self, form: StandardForm, back: Constant, unit: Constant, bias: Constant, constants: Leaky) -> list[Node]:
+        """Neurons whose spikes come back.
+
+        Args:
+            form: without what comes back.
+            back: the gain of that.
+            unit: of the potential, in that of the form; a number, or one per channel.
+            bias: of the membrane, in the unit of the form.
+            constants: in units of the potential.
+        """
+        assert self.node.recurrent is not None
+        gains, charge = [gain / unit for gain in form.gains], self._channels(bias / unit)
+        if form.current is None:
+            gains, shift, back = [self._channels(gain) for gain in gains], charge, self._channels(back / unit)
+        elif np.any(charge):
+            raise _Stays("have a bias beside the current through which their spikes come back")
+        else:  # the one gain of the current goes before it, with those of the inputs: both are linear
+            (gain,) = gains
+            gains = [self._channels(gain * entering) for entering in form.current.gains]
+            shift, back = self._channels(gain * form.current.bias), self._channels(gain * back)
+        rows = np.repeat(back, prod(self.shape[1:]))
+        if self.node.recurrent_bias is not None:
+            shift = shift + self._channels((rows * self.node.recurrent_bias).reshape(self.shape))
+        weight = (self.node.recurrent * rows[:, None]).astype(np.float32)
+        source = self._weighted("input", gains, shift)
+        self.made.append(recurrent_cell(self.node.name, source, weight, constants, self.shape))
         return self.made
 
     def _from_zero(self, form: StandardForm, threshold: Constant) -> tuple[Constant, Constant]:
@@ -228,6 +333,10 @@ class _Replacement:
         self.made.append(ops.BatchNormNode(name=f"{self.node.name}.{what}", inputs=(source,), scale=scale, shift=offset))
         return self.made[-1].name
 
+    def _over_places(self, channels: Constant) -> Constant:
+        """One number per channel, of a shape that is broadcast against one sample."""
+        return channels.reshape(-1, *(1,) * (len(self.shape) - 1))
+
     def _channels(self, value: Constant) -> Constant:
         """One number per channel.
 
@@ -253,22 +362,38 @@ class _LeakyReplacement(_Replacement):
 
     def _neuron(self, form: StandardForm, threshold: Constant) -> list[Node]:
         above, bias = self._from_zero(form, threshold)
+        form, back = self._apart(form)
         gains = list(form.gains)
         # one current, whatever its gains are, is charged as it is, in units of its gain
         unit = gains[0] if len(gains) == 1 and np.all(gains[0] > 0) else np.ones(())
+        if back is not None:
+            return self._each_recurrent(form, back, unit, above / unit, bias)
         channels = [self._channels(gain / unit) for gain in gains]
         current = self._current(form, channels, self._channels(bias / unit))
         level = self._each(above / unit)
         level = level if form.strict else np.nextafter(level, np.float32(0))
-        arrays, update = (self._each(form.decay), level), _program(form.reset)
+        arrays, update = (self._each(form.decay), level), leaky_update(form.reset)
         self._check_decays(arrays[0])
         self.made.append(ops.CellNode(name=self.node.name, inputs=(current,), update=update, arrays=arrays))
         return self.made
 
+    def _each_recurrent(
+        self, form: StandardForm, back: Constant, unit: Constant, threshold: Constant, bias: Constant
+    ) -> list[Node]:
+        level, decay = self._each(threshold), self._each(form.decay)
+        level = level if form.strict else np.nextafter(level, np.float32(0))
+        constants = Leaky(decay, level, form.reset)
+        if form.current is not None:
+            constants = replace(constants, current_decay=self._each(form.current.decay), late=form.current.late)
+        for decays in (decay, constants.current_decay):
+            if decays is not None:
+                self._check_decays(decays)
+        return self._recurrent(form, back, unit, bias, constants)
+
     def _filter(self, name: str, current: str, decay: Constant) -> Node:
         each = self._each(decay)
         self._check_decays(each)
-        return ops.MembraneNode(name=name, inputs=(current,), update=_program(None), arrays=(each,))
+        return ops.MembraneNode(name=name, inputs=(current,), update=leaky_update(None), arrays=(each,))
 
     def _each(self, value: Constant) -> ops.Weights:
         """One number per neuron."""

@@ -140,7 +140,7 @@ class Recipe(Section):
     teacher: TeacherSettings
     source: SourceSettings | None = None
     student: tuple[StudentSettings, ...] = Field(min_length=1)
-    export: ExportSettings = ExportSettings()
+    export: ExportSettings = Field(default_factory=ExportSettings)  # made when it is asked for: it imports the targets
     energy: EnergySettings = EnergySettings()
 
     @model_validator(mode="before")

@@ -4,13 +4,16 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import atomic_file, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MOST_NUMBERS = 20  # classes, up to which each cell says its number
 
@@ -50,8 +53,10 @@ def write_confusion(path: Path, confusion: NDArray[np.int64], names: Sequence[st
         temporary.write_bytes(content.getvalue())
 
 
-def drawn(confusion: NDArray[np.int64], names: Sequence[str]) -> Figure:
+def drawn(confusion: NDArray[np.int64], names: Sequence[str]) -> "Figure":
     """Shares of each class in shades, and the numbers where there are few classes."""
+    from matplotlib.figure import Figure
+
     classes = len(confusion)
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     side = min(12.0, 3.0 + 0.4 * classes)

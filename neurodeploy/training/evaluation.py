@@ -9,7 +9,6 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import t
 from torch import Tensor, nn
 
 from neurodeploy.data.feeding import in_batches
@@ -154,7 +153,11 @@ def mean_and_interval(values: Iterable[float]) -> tuple[float, float | None]:
     numbers = list(values)
     if len(numbers) < 2:
         return numbers[0], None
-    return mean(numbers), float(t.ppf(0.975, len(numbers) - 1)) * stdev(numbers) / sqrt(len(numbers))
+    from scipy.special import (
+        stdtrit,  # Student's quantile as scipy.stats has it, without the seconds which that takes to import
+    )
+
+    return mean(numbers), float(stdtrit(len(numbers) - 1, 0.975)) * stdev(numbers) / sqrt(len(numbers))
 
 
 def _counter(counts: dict[str, int], name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:

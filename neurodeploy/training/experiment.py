@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lightning_fabric import Fabric
 from torch import nn
 
 from neurodeploy.data import DataSet
@@ -16,6 +15,9 @@ from neurodeploy.recipe import Recipe, StudentSettings, parse_json
 from neurodeploy.training import CHECKPOINT, Watch, freeze, train
 from neurodeploy.training.own_teacher import as_taught_by, check_own_teacher
 from neurodeploy.training.parts import check_parts
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 RECIPE = "recipe.json"
 
@@ -43,7 +45,13 @@ def checkpoint_of(root: Path, seed: int, role: str) -> Path:
 
 
 def train_all(
-    recipe: Recipe, root: Path, data: DataSet, *, fabric: Fabric | None = None, watcher: Watcher = silent, resume: bool = False
+    recipe: Recipe,
+    root: Path,
+    data: DataSet,
+    *,
+    fabric: "Fabric | None" = None,
+    watcher: Watcher = silent,
+    resume: bool = False,
 ) -> Iterator[tuple[int, str, nn.Module]]:
     """Train (or, with `resume`, complete) every network of a recipe.
 

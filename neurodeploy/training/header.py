@@ -13,7 +13,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.io.modules import module_named
 from neurodeploy.recipe import Precision, Recipe
 from neurodeploy.recipe.sections import TrainingSettings
-from neurodeploy.training.twins import StoredTwin
+from neurodeploy.training.twins import StoredQcfs, StoredTwin
 from neurodeploy_exporters.target import Target, TargetOptions
 
 _FORMAT = 1
@@ -31,7 +31,7 @@ class Header(BaseModel):
         scaler: state of the loss scaling in float16.
         classes: K.
         class_names: of the data, in the order of the answers; empty if they have none.
-        twin: what it is built of, if it is the spiking twin of another network.
+        twin: what it is built of, if it is the spiking twin of another network, or that network with QCFS activations.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,7 +47,7 @@ class Header(BaseModel):
     scaler: dict[str, float] = Field(default_factory=dict)
     classes: int = Field(ge=2)
     class_names: tuple[str, ...] = ()
-    twin: StoredTwin | None = None
+    twin: StoredTwin | StoredQcfs | None = None
 
     @property
     def complete(self) -> bool:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from neurodeploy.augmentation import augment
@@ -32,6 +32,9 @@ from neurodeploy.training.plan import Plan, plan_of_role
 from neurodeploy.training.stopping import Best, split
 from neurodeploy.training.teacher import KnownAnswers, ask
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 CHECKPOINT = "checkpoint.safetensors"
 
 Watch = Callable[[int, int], None]
@@ -48,7 +51,7 @@ def train(
     teacher: nn.Module | Observed | None = None,
     source: nn.Module | None = None,
     resume: bool = False,
-    fabric: Fabric | None = None,
+    fabric: "Fabric | None" = None,
     watch: Watch | None = None,
 ) -> nn.Module:
     """Train one network of a recipe.
@@ -81,10 +84,13 @@ def train(
 
 
 def carry_out(
-    plan: Plan, folder: Path, *, resume: bool = False, fabric: Fabric | None = None, watch: Watch | None = None
+    plan: Plan, folder: Path, *, resume: bool = False, fabric: "Fabric | None" = None, watch: Watch | None = None
 ) -> nn.Module:
     """Do what a plan says; for arguments, answer and errors see `train`."""
-    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    if fabric is None:
+        from lightning_fabric import Fabric
+
+        fabric = Fabric(accelerator="cpu", devices=1)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with sole_writer(folder) if fabric.is_global_zero else nullcontext():
@@ -145,7 +151,7 @@ class _Run:
         fabric: where.
     """
 
-    def __init__(self, plan: Plan, kept: _Kept | None, fabric: Fabric) -> None:
+    def __init__(self, plan: Plan, kept: _Kept | None, fabric: "Fabric") -> None:
         self.plan, self.data, self.teacher, self.fabric = plan, plan.data, plan.teacher, fabric
         self.settings = plan.settings
         self.progress = plan.start if kept is None else kept.progress

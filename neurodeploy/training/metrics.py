@@ -4,12 +4,12 @@ import json
 import struct
 import time
 from pathlib import Path
-
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.record_writer import masked_crc32c
+from typing import TYPE_CHECKING
 
 from neurodeploy.io.files import atomic_file, write_text, writing
+
+if TYPE_CHECKING:
+    from tensorboardX.proto.event_pb2 import Event
 
 METRICS = "metrics.jsonl"
 CURVES = "events.out.tfevents.neurodeploy"
@@ -27,6 +27,8 @@ class Metrics:
     """
 
     def __init__(self, folder: Path, epochs: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
         self._lines, self._curves = folder / METRICS, folder / CURVES
         known = self._lines.read_text("utf-8").splitlines()[:epochs] if self._lines.exists() else []
         write_text(self._lines, "".join(f"{line}\n" for line in known))
@@ -44,6 +46,9 @@ class Metrics:
 
 def _curves(line: dict[str, object]) -> bytes:
     """One event of TensorBoard's record format with all numbers of an epoch."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.proto.summary_pb2 import Summary
+
     flat: dict[str, object] = {}
     for name, value in line.items():
         flat |= {f"{name}/{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
@@ -52,8 +57,10 @@ def _curves(line: dict[str, object]) -> bytes:
     return _record(Event(wall_time=time.time(), step=epoch, summary=Summary(value=numbers)))
 
 
-def _record(event: Event) -> bytes:
+def _record(event: "Event") -> bytes:
     """Length, its checksum, content, its checksum."""
+    from tensorboardX.record_writer import masked_crc32c
+
     content = event.SerializeToString()
     length = struct.pack("<Q", len(content))
     return length + struct.pack("<I", masked_crc32c(length)) + content + struct.pack("<I", masked_crc32c(content))

@@ -4,19 +4,20 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Precision
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-def share(piece: int, fabric: Fabric, batch: int) -> tuple[Tensor, float]:
+
+def share(piece: int, fabric: "Fabric", batch: int) -> tuple[Tensor, float]:
     """This process's part of a piece of a batch, as positions in the piece, and the factor of its mean loss.
 
     With these factors the gradients, summed over pieces and averaged over processes, are those of the mean loss over the whole
@@ -34,7 +35,7 @@ def share(piece: int, fabric: Fabric, batch: int) -> tuple[Tensor, float]:
     return mine, len(mine) * fabric.world_size / batch
 
 
-def total(values: Tensor, fabric: Fabric) -> Tensor:
+def total(values: Tensor, fabric: "Fabric") -> Tensor:
     """Sum over the processes."""
     if fabric.world_size == 1:
         return values
@@ -43,7 +44,7 @@ def total(values: Tensor, fabric: Fabric) -> Tensor:
     return summed
 
 
-def leave(fabric: Fabric) -> None:
+def leave(fabric: "Fabric") -> None:
     """End the group of processes that `fabric.launch()` joined: its threads, if left to the interpreter's end, may abort it."""
     if fabric.world_size > 1 and dist.is_initialized():
         dist.destroy_process_group()
@@ -66,16 +67,29 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def fabric_on(device: str, precision: Precision = "float32") -> Fabric:
-    """Lightning Fabric on one device, or on one for each process of `torchrun`.
+def device_on(device: str) -> torch.device:
+    """The device of this process: "cpu", "cuda", or the GPU if there is one ("auto").
 
     Raises:
-        UserError: "cuda" was asked for and there is no usable GPU, or float16 without one.
+        UserError: "cuda" was asked for and there is no usable GPU.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("device cuda: no usable GPU found; use the device cpu")
+    return torch.device(device, int(os.environ.get("LOCAL_RANK", "0"))) if device == "cuda" else torch.device(device)
+
+
+def fabric_on(device: str, precision: Precision = "float32") -> "Fabric":
+    """Lightning Fabric on one device, or on one for each process of `torchrun`.
+
+    Raises:
+        UserError: "cuda" was asked for and there is no usable GPU, or float16 without one.
+    """
+    from lightning_fabric import Fabric  # seconds of imports, which commands that train nothing never pay
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    device = device_on(device).type
     if precision == "float16" and device == "cpu":
         raise UserError('precision = "float16": needs a GPU; use "bfloat16" or "float32" on a CPU')
     if processes() == 1:

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from math import floor, log10
 from pathlib import Path
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neurodeploy.data import DataSet
@@ -17,6 +15,10 @@ from neurodeploy.io.imports import looking_in
 from neurodeploy.io.version import VERSION
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy, Evaluation, mean_and_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 RESULTS = "results.json"
 
@@ -204,7 +206,7 @@ COLOURS = ("#7A7A7A", "#E69F00", "#CC79A7", "#0072B2", "#009E73", "#D55E00", "#5
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 
-def front(results: Sequence[Results], roles: Sequence[Sequence[str]], titles: Sequence[str]) -> Figure:
+def front(results: Sequence[Results], roles: Sequence[Sequence[str]], titles: Sequence[str]) -> "Figure":
     """Accuracy against spikes, a panel for each run; bars are 95 % intervals over the seeds.
 
     A line joins the networks that none beats in both.
@@ -214,6 +216,8 @@ def front(results: Sequence[Results], roles: Sequence[Sequence[str]], titles: Se
         roles: of each panel; the first is the baseline, which percentages refer to.
         titles: of each panel.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5.6 * len(results), 5.2), layout="constrained")
     known = list(dict.fromkeys(role for shown in roles for role in shown))  # a role looks alike in every panel
     for axes, run, shown, title in zip(figure.subplots(1, len(results), squeeze=False)[0], results, roles, titles, strict=True):
@@ -222,7 +226,9 @@ def front(results: Sequence[Results], roles: Sequence[Sequence[str]], titles: Se
     return figure
 
 
-def _panel(axes: Axes, results: Results, roles: Sequence[str], known: Sequence[str]) -> None:
+def _panel(axes: "Axes", results: Results, roles: Sequence[str], known: Sequence[str]) -> None:
+    from matplotlib.ticker import FuncFormatter
+
     best = pareto_front({role: (results.spikes(role)[0], results.accuracy(role)[0]) for role in roles})
     axes.plot(*zip(*best, strict=True), color="#B0B0B0", linewidth=1.5, zorder=1, label="none is better in both")
     full = results.spikes(roles[0])[0]

@@ -1,6 +1,7 @@
 """Spiking twins in trainings: made of a recipe's teacher, taught by its traced network, and made again from a checkpoint."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -8,13 +9,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from neurodeploy.conversion import Method, SpikingTwin, TracedNetwork
+from neurodeploy.conversion import Method, QcfsNetwork, SpikingTwin, TracedNetwork
 from neurodeploy.conversion.balancing import balance
 from neurodeploy.conversion.method import usual_delay, usual_reset
 from neurodeploy.conversion.traced import relu_graph
 from neurodeploy.conversion.twin import RateCode, pooled_first
 from neurodeploy.data import DataSet
 from neurodeploy.dynamics.neurons import Reset
+from neurodeploy.graph import Graph
 from neurodeploy.graph.stored import StoredNode, restored, stored
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.kinds import kind_of
@@ -23,33 +25,26 @@ from neurodeploy.recipe import Recipe
 from neurodeploy.training.observed import Observed
 
 
-class StoredTwin(BaseModel):
-    """A spiking twin in a checkpoint's header: its graph without weights, and how it is built of it.
+class _Derived(BaseModel):
+    """A network that is made of another's graph: that graph without weights.
 
     Attributes:
-        steps, repact, code, reset, learn_threshold, evaluate_after: as `neurodeploy.conversion.SpikingTwin` was given them.
         classifier: name of the node that makes logits of features; None without one.
         nodes: of the ReLU network's graph.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    steps: int
-    repact: bool
-    code: RateCode
-    reset: Reset = "soft"
-    learn_threshold: bool
-    evaluate_after: int = 0
     classifier: str | None
     nodes: tuple[StoredNode, ...]
 
-    def build(self, arrays: Mapping[str, Tensor]) -> SpikingTwin:
-        """The twin, with whatever thresholds.
+    def graph(self, arrays: Mapping[str, Tensor]) -> Graph:
+        """The ReLU network's graph.
 
         Args:
-            arrays: of the nodes: `node/field`, or `node.field` where its state dict holds them.
+            arrays: of the nodes: `node/field`, or `node.field` where the network's state dict holds them.
 
         Raises:
-            UserError: an array is missing, or the nodes are those of no twin.
+            UserError: an array is missing.
         """
         found: dict[str, NDArray[np.float32]] = {}
         for node in self.nodes:
@@ -58,8 +53,36 @@ class StoredTwin(BaseModel):
                 if array is None:
                     raise UserError(f"node {node.name}: its {field} is missing")
                 found[f"{node.name}/{field}"] = array.numpy()
+        return restored(self.nodes, found)
+
+    def checked(self, graph: Graph) -> None:
+        """Refuse a derived network whose nodes are not in the order that was stored, as its weights would not be."""
+        if [node.name for node in graph.nodes] != [node.name for node in self.nodes]:
+            raise UserError("nodes: not in the order of the network's; written by another version?")
+
+
+class StoredTwin(_Derived):
+    """A spiking twin in a checkpoint's header: its graph without weights, and how it is built of it.
+
+    Attributes:
+        steps, repact, code, reset, learn_threshold, evaluate_after: as `neurodeploy.conversion.SpikingTwin` was given them.
+    """
+
+    steps: int
+    repact: bool
+    code: RateCode
+    reset: Reset = "soft"
+    learn_threshold: bool
+    evaluate_after: int = 0
+
+    def build(self, arrays: Mapping[str, Tensor]) -> SpikingTwin:
+        """The twin, with whatever thresholds.
+
+        Raises:
+            UserError: an array is missing, or the nodes are those of no twin.
+        """
         twin = SpikingTwin(
-            restored(self.nodes, found),
+            self.graph(arrays),
             steps=self.steps,
             repact=self.repact,
             code=self.code,
@@ -68,9 +91,33 @@ class StoredTwin(BaseModel):
             classifier=self.classifier,
             evaluate_after=self.evaluate_after,
         )
-        if [node.name for node in twin.graph.nodes] != [node.name for node in self.nodes]:
-            raise UserError("nodes: not in the order of a twin's; written by another version?")
+        self.checked(twin.graph)
         return twin
+
+
+class StoredQcfs(_Derived):
+    """A network with QCFS activations in a checkpoint's header.
+
+    Attributes:
+        levels, repact: as `neurodeploy.conversion.QcfsNetwork` was given them.
+    """
+
+    levels: int
+    repact: bool
+
+    def build(self, arrays: Mapping[str, Tensor]) -> QcfsNetwork:
+        """The network, with whatever thresholds.
+
+        Raises:
+            UserError: see `StoredTwin.build`.
+        """
+        network = QcfsNetwork(self.graph(arrays), levels=self.levels, repact=self.repact, classifier=self.classifier)
+        self.checked(network.graph)
+        return network
+
+
+Derived: TypeAlias = SpikingTwin | QcfsNetwork
+"""Networks that a checkpoint makes again without code of the user's: of the graph that it holds."""
 
 
 def twin_of_role(recipe: Recipe, role: str, teacher: nn.Module, samples: Tensor) -> SpikingTwin:
@@ -127,8 +174,8 @@ def untrained(recipe: Recipe, role: str, data: DataSet) -> nn.Module:
 _FEW = 3  # samples
 
 
-def stored_twin(twin: SpikingTwin) -> tuple[StoredTwin, dict[str, Tensor]]:
-    """What a header says of a twin, and the arrays of its nodes that are not in its state dict."""
+def stored_twin(twin: Derived) -> tuple[StoredTwin | StoredQcfs, dict[str, Tensor]]:
+    """What a header says of a derived network, and the arrays of its nodes that are not in its state dict."""
     nodes, arrays = stored(twin.graph)
     state = twin.state_dict()
     held = {
@@ -136,6 +183,9 @@ def stored_twin(twin: SpikingTwin) -> tuple[StoredTwin, dict[str, Tensor]]:
         for name, array in arrays.items()
         if (own := state.get(".".join(name.rsplit("/", 1)))) is None or own.shape != array.shape
     }
+    if isinstance(twin, QcfsNetwork):
+        own = StoredQcfs(levels=twin.levels, repact=twin.repact, classifier=twin.classifier_name, nodes=nodes)
+        return own, held
     header = StoredTwin(
         steps=twin.steps,
         repact=twin.repact,

@@ -114,7 +114,8 @@ def test_neurons_that_differ_within_a_layer_are_arrays_in_a_nir_file_which_gives
     decays = graph["second"].arrays[0].astype(np.float64)
     assert neurons.kind == "LIF"
     assert np.allclose(neurons.fields["tau"], 1e-4 / (1 - decays))
-    assert np.allclose(neurons.fields["v_threshold"], graph["second"].arrays[1] * (1 - decays))
+    assert np.allclose(neurons.fields["r"], 1 / (1 - decays))
+    assert np.allclose(neurons.fields["v_threshold"], graph["second"].arrays[1])
     before, after = interpreter.run(graph, events()), interpreter.run(deployed, events())
     assert np.count_nonzero(before["second"] != after["second"]) <= 1e-3 * before["second"].size
 

@@ -20,6 +20,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import nir
 from neurodeploy_exporters.onnx import Session, build
 from neurodeploy_exporters.onnx.graph import read_graph
+from neurodeploy_exporters.onnx.stepping import build_step, run_steps, step_model
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -283,6 +284,22 @@ def test_a_random_network_may_be_fed_in_chunks_of_any_length(data):
         assert np.array_equal(np.concatenate(found[name]), expected[name]), name
     largest = max(1.0, float(np.abs(expected["logits"]).max()))
     np.testing.assert_allclose(answer.logits, expected["logits"], atol=1e-5 * largest)
+
+
+@MANY
+@given(data=st.data())
+def test_a_model_of_one_step_called_step_after_step_fires_the_same_spikes(data):
+    graph = data.draw(exact_graphs())
+    x, batch = data.draw(samples(graph)), data.draw(st.integers(1, 3))
+    expected = interpreter.run(graph, x)
+    model = build_step(graph, name="random", batch=batch)
+    onnx.checker.check_model(model, full_check=True)
+    session = Session(model, also=graph.spiking)
+    found = run_steps(session, step_model(graph, None, model), {"input": x}, graph.steps or len(x), graph.spiking)
+    for name in graph.spiking:
+        assert np.array_equal(found[name], expected[name]), name
+    largest = max(1.0, float(np.abs(expected["logits"]).max()))
+    np.testing.assert_allclose(found["logits"], expected["logits"], atol=1e-5 * largest)
 
 
 @MANY

@@ -68,6 +68,47 @@ def test_importing_the_toolkit_does_not_load_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+HEAVY = {
+    "lightning_fabric",
+    "matplotlib",
+    "onnxruntime",
+    "pandas",
+    "pooch",
+    "requests",
+    "scipy",
+    "sklearn",
+    "sympy",
+    "tensorboardX",
+}
+"""Packages that take seconds to import together; training, figures, downloads and runtimes need them."""
+BEFORE_THE_WORK = f"""
+import sys
+import neurodeploy as nd
+from neurodeploy.cli.main import main
+
+def check(what):
+    if loaded := {HEAVY} & sys.modules.keys():
+        sys.exit(f"{{what}} imports {{sorted(loaded)}}")
+
+for verb in ("verify", "deploy", "export", "energy", "load"):
+    getattr(nd, verb)
+    check(f"nd.{{verb}}")
+for command in ("verify", "map", "simulate", "evaluate", "energy", "export --target onnx --output away"):
+    sys.argv = ["neurodeploy", *command.split(), "missing.safetensors"]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == 2, (command, end.code)
+    check(f"neurodeploy {{command}}")
+"""
+
+
+def test_verbs_and_commands_import_only_what_they_need(tmp_path):
+
+    done = subprocess.run([sys.executable, "-c", BEFORE_THE_WORK], check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
 def test_a_type_checker_knows_every_name_and_its_type(tmp_path):
     source = tmp_path / "user.py"
     lines = [f"reveal_type(nd.{name})" for name in nd.__all__ if name not in ("losses", "__version__")]

@@ -22,15 +22,15 @@ def quantised_layers(model: nn.Module) -> dict[str, int]:
     return {name: bits for name, module in model.named_modules() if (bits := _weight_bits(module))}
 
 
-def integer_widths(model: nn.Module, batch: Tensor) -> Widths:
+def integer_widths(model: nn.Module, *inputs: Tensor) -> Widths:
     """Layer → bits of its weights and of its inputs; 0 for inputs that are not known to be integers.
 
     Args:
         model: in evaluation mode.
-        batch: `[B, …]`, run once, if there are quantisers at all.
+        inputs: of one batch, run once, if there are quantisers at all.
     """
     layers = quantised_layers(model)
-    if not layers:
+    if not layers or not inputs:
         return {}
     found: Widths = {name: (bits, 0) for name, bits in layers.items()}
     marks = _Marks()
@@ -44,7 +44,7 @@ def integer_widths(model: nn.Module, batch: Tensor) -> Widths:
             handles.append(module.register_forward_pre_hook(marks.reading(found, name)))
     try:
         with torch.no_grad():
-            model(batch)
+            model(*inputs)
     finally:
         for handle in handles:
             handle.remove()

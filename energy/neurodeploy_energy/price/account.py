@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy.count.layer import InputKinds, LayerRow, MemoryAccesses, Series, exact_sum
-from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict, estimate, judge
+from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict, are_graded, estimate, judge
 from neurodeploy_energy.price.joules import Measurement, Unmeasured
 from neurodeploy_energy.price.placement import Place, Placement, ReadoutNeurons
 from neurodeploy_energy.price.profiles import Profile
@@ -203,5 +203,5 @@ def verdicts(report: Account) -> tuple[Verdict, ...]:
 
 
 def has_twins(report: Account) -> bool:
-    """Whether there is anything to judge: a network without spikes is its own twin."""
-    return any(row.kind == "neuron" or row.sops for row in report.layers)
+    """Whether there is anything to judge: a network without spikes is its own twin, and one of graded messages has none."""
+    return any(row.kind == "neuron" or row.sops for row in report.layers) and not are_graded(report.layers)

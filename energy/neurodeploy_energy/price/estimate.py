@@ -7,7 +7,7 @@ activations.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from neurodeploy_energy.count.layer import InputKinds, LayerRow, exact_sum
+from neurodeploy_energy.count.layer import GRADED, InputKinds, LayerRow, exact_sum
 from neurodeploy_energy.price.memory import accesses_of, dense_accesses
 from neurodeploy_energy.price.placement import Placement
 from neurodeploy_energy.price.profiles import Profile
@@ -85,6 +85,11 @@ class EnergyBreakdown:
         """What is priced by `host`, µJ per sample."""
         return exact_sum(layer.host for layer in self.layers) * 1e-6
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the profile prices nothing that was counted."""
+        return bool(self.lacking) and not any(layer.total for layer in self.layers)
+
 
 def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int, placement: Placement | None = None) -> EnergyBreakdown:
     """Counts times constants.
@@ -94,6 +99,9 @@ def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int, placement: 
       + active · active updates + idle · idle updates + spike · spikes
     ```
 
+    A synaptic operation of a graded message multiplies, and costs a MAC. A profile without a MAC cost is that of a chip without
+    graded messages: nothing of a network that sends them has a cost there, its neurons' updates neither.
+
     With a memory model: + its accesses, + MAC and AC · the operations on addresses and in the neurons' updates.
 
     Args:
@@ -102,6 +110,9 @@ def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int, placement: 
         steps: T, for the static energy.
         placement: the profile is a chip's, and a host does the rest; None: the profile prices all.
     """
+    if are_graded(rows) and profile.mac is None:
+        lacking, _ = _left_out(rows, profile)
+        return EnergyBreakdown(profile, tuple(_without_cost(row) for row in rows), lacking, None, lacking=lacking)
     leak_free = {row.drives for row in rows if row.geometry is not None and row.geometry.leaky is False}
     static = None
     if profile.static_mw is not None and profile.step_us is not None:
@@ -122,6 +133,20 @@ def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int, placement: 
     return EnergyBreakdown(profile, tuple(both), left, static, placement.host, lacking, placement.readout_pj(profile))
 
 
+def are_graded(rows: Sequence[LayerRow]) -> bool:
+    """Whether the layers are of a network that sends graded messages."""
+    return any(row.kind == GRADED for row in rows)
+
+
+def _without_cost(row: LayerRow) -> LayerEnergy:
+    return LayerEnergy(row.name, 0.0, 0.0, 0.0, 0.0)
+
+
+def sop_cost(row: LayerRow, profile: Profile) -> float | None:
+    """Of one synaptic operation of a layer, pJ; None if the profile gives none."""
+    return profile.mac if row.kind == GRADED else profile.ac
+
+
 def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
     ac, mac = profile.ac or 0.0, profile.mac or 0.0
     updates = (profile.neuron_update_active or 0.0) * row.updates_active + (
@@ -135,7 +160,7 @@ def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
             updates += mac * accesses.macs + ac * accesses.acs
     return LayerEnergy(
         row.name,
-        ac * (row.sops + row.adds),
+        (sop_cost(row, profile) or 0.0) * row.sops + ac * row.adds,
         0.0 if profile.mac is None else _mac_pj(row, profile) * row.macs + ac * row.analog_adds,
         updates,
         (profile.spike or 0.0) * row.spikes,
@@ -160,6 +185,8 @@ def _left_out(rows: Sequence[LayerRow], profile: Profile) -> tuple[tuple[str, ..
 
     An all-in cost per synaptic event has the chip's own updates and spikes in it.
     """
+    if are_graded(rows) and profile.mac is None:
+        return _without_graded(rows), ()
     synapses = [
         (profile.ac, ("sops", "adds"), "synaptic operations"),
         (profile.mac, ("macs",), "multiply-accumulates on analog values, which run on a host"),
@@ -181,6 +208,16 @@ def _left_out(rows: Sequence[LayerRow], profile: Profile) -> tuple[tuple[str, ..
 def _without_price(rows: Sequence[LayerRow], lines: Sequence[tuple[float | None, tuple[str, ...], str]]) -> tuple[str, ...]:
     amounts = ((cost, exact_sum(getattr(row, field) for row in rows for field in fields), what) for cost, fields, what in lines)
     return tuple(f"{amount:,.0f} {what}" for cost, amount, what in amounts if cost is None and amount)
+
+
+def _without_graded(rows: Sequence[LayerRow]) -> tuple[str, ...]:
+    """What a network that sends graded messages does, for a profile that knows none of it."""
+    named = {
+        "synaptic operations of graded messages": exact_sum(row.sops for row in rows),
+        "neuron updates": exact_sum(row.updates_active + row.updates_idle for row in rows),
+        "messages sent": exact_sum(row.spikes for row in rows),
+    }
+    return tuple(f"{amount:,.0f} {what}" for what, amount in named.items() if amount)
 
 
 @dataclass(frozen=True)
@@ -250,7 +287,7 @@ def judge(
     twin: Sequence[LayerRow] | None = None,
     placement: Placement | None = None,
 ) -> Verdict:
-    """A spiking model against its twins, under one profile.
+    """A spiking model against its twins, under one profile. A network that sends graded messages has none.
 
     Args:
         layers: of the model.
@@ -259,9 +296,11 @@ def judge(
         twin: layers of the measured ReLU twin; None: the model's own, evaluated densely, stand for it.
         placement: where the profile is a chip's: the twins then run on the host, the model on both.
     """
+    bits = activation_bits(steps)
+    if are_graded(layers):  # the ReLU network that it stands for answers every step, not once
+        return Verdict(profile, estimate(layers, profile, steps).total_uj, None, None, bits, 0.0, None)
     gamma = 0.0 if twin is None else _sparsity(twin)
     dense_layers = layers if twin is None else twin
-    bits = activation_bits(steps)
     processor = profile if placement is None else placement.host
     mac = processor.mac
     full = None if mac is None else _dense_uj(dense_layers, processor, mac, gamma, processor.bits)

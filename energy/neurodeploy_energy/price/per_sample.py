@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neurodeploy_energy.count.layer import LayerRow, Series, exact_sum
 from neurodeploy_energy.price.account import Account
-from neurodeploy_energy.price.estimate import estimate
+from neurodeploy_energy.price.estimate import are_graded, estimate
 from neurodeploy_energy.price.profiles import Profile
 
 
@@ -59,7 +59,8 @@ def energy_per_sample(report: Account, profile: Profile) -> NDArray[np.float64] 
     memory = exact_sum(layer.memory + layer.addresses for layer in breakdown.layers if layer.name in driven)
     sops = _around_mean(kept.sops_per_sample)
     mean = float(kept.sops_per_sample.double().mean())
-    picojoules = (profile.ac or 0.0) * sops + (memory / mean * sops if mean else 0.0)
+    cost = profile.mac if are_graded(report.layers) else profile.ac
+    picojoules = (cost or 0.0) * sops + (memory / mean * sops if mean else 0.0)
     picojoules += (profile.mac or 0.0) * _around_mean(kept.macs_per_sample)
     picojoules += (profile.spike or 0.0) * _around_mean(kept.spikes_per_sample)
     return np.asarray(breakdown.total_uj + picojoules * 1e-6)

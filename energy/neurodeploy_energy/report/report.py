@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from neurodeploy.io.files import write_text
 from neurodeploy_energy.count.layer import LayerRow
 from neurodeploy_energy.count.onnx_file import OnnxNetwork
-from neurodeploy_energy.count.running import Batches, count, evaluating
+from neurodeploy_energy.count.running import Batches, Several, count, evaluating
 from neurodeploy_energy.count.widths import Widths, integer_widths, quantised_layers
 from neurodeploy_energy.price.account import HOST, Account, compare, has_twins, verdicts
 from neurodeploy_energy.price.profiles import Profile, load
-from neurodeploy_energy.report.tables import COLUMNS, READOUT, deployed_line, energies, maybe_microjoule, microjoule
+from neurodeploy_energy.report.tables import COLUMNS, READOUT, deployed_line, energies, microjoule
 
 PROFILES = ("loihi1", "cmos45-fp32", "cmos45-int8")
 _WIDTH, _ROWS, _MENTIONED, _NAME = 80, 10, 4, 20
@@ -99,7 +99,7 @@ def account(
     if steps is None and quantised_layers(model):
         first, batches = _peeked(batches)
         with torch.no_grad(), evaluating(model):
-            widths = integer_widths(model, first)
+            widths = integer_widths(model, *first)
     counted = count(model, batches, steps=steps, name=name, batch_axis=batch_axis)
     layers = tuple(_with_widths(row, widths) for row in counted.layers)
     report = Report(
@@ -108,16 +108,18 @@ def account(
     return report if baseline is None else replace(report, comparison=compare(report, baseline))
 
 
-def _peeked(batches: Batches) -> tuple[Tensor, Batches]:
-    """The first batch, and all of them."""
+def _peeked(batches: Batches) -> tuple[tuple[Tensor, ...], Batches]:
+    """The tensors of the first batch, and all of the batches."""
     if isinstance(batches, Tensor):
-        return batches, batches
+        return (batches,), batches
+    if isinstance(batches, Several):
+        return batches.tensors, batches
     rest = iter(batches)
     first = next(rest, None)
     if first is None:
-        return torch.empty(0), batches
-    tensor = first if isinstance(first, Tensor) else first[0]
-    return tensor, chain([first], rest) if rest is batches else batches
+        return (), batches
+    tensors = first.tensors if isinstance(first, Several) else (first if isinstance(first, Tensor) else first[0],)
+    return tensors, chain([first], rest) if rest is batches else batches
 
 
 def _with_widths(row: LayerRow, widths: Widths) -> LayerRow:
@@ -247,10 +249,15 @@ def summary(report: Account) -> list[str]:
 
 def _energies(report: Account) -> str:
     if report.comparison is None:
-        return _some([f"{maybe_microjoule(report.energy(p.name).total_uj)} µJ under {p.name}" for p in report.profiles])
+        return _some([f"{_total(report, p.name)} under {p.name}" for p in report.profiles])
     pairs = ((p, "" if p.change_percent is None else f" ({p.change_percent:+.1f} %)") for p in report.comparison.energies)
-    under = _some([f"{maybe_microjoule(pair.model)} µJ{change} under {pair.profile.name}" for pair, change in pairs])
+    under = _some([f"{_total(report, pair.profile.name)}{change} under {pair.profile.name}" for pair, change in pairs])
     return f"{under}; changes are against {report.comparison.baseline.name}"
+
+
+def _total(report: Account, profile: str) -> str:
+    total = report.energy(profile).total_uj
+    return "no cost" if total is None else f"{microjoule(total)} µJ"
 
 
 def _some(texts: Sequence[str]) -> str:
@@ -265,19 +272,20 @@ def _filled(sentence: str) -> str:
 def _layer_lines(report: Account) -> list[str]:
     """Of a deep model the layers that cost most, and the rest as one line."""
     profile = report.profiles[0].name if report.profiles else ""
-    per_layer = energies(report, profile) if profile else {}
+    known = bool(profile) and not report.energy(profile).says_nothing
+    per_layer = energies(report, profile) if known else {}
     by_cost = sorted(report.layers, key=lambda row: (-per_layer.get(row.name, 0.0), -row.spikes, -row.sops, -row.macs))
     most = {row.name for row in (by_cost if len(by_cost) <= _ROWS + 1 else by_cost[:_ROWS])}
     cells = [_cells(row, row.name, per_layer.get(row.name)) for row in report.layers if row.name in most]
     rest = replace(report, layers=tuple(row for row in report.layers if row.name not in most))
     if rest.layers:
-        other = sum(per_layer[row.name] for row in rest.layers) if profile else None
+        other = sum(per_layer[row.name] for row in rest.layers) if known else None
         cells.append(_cells(rest.total, f"{len(rest.layers)} other layers", other))
     readout = report.energy(profile).readout_pj * 1e-6 if profile else 0.0
     if readout:
         cells.append([READOUT, *[""] * len(_SHOWN), microjoule(readout)])
     head = ["layer", *(column.heading for column in _SHOWN), f"µJ ({profile})" if 0 < len(profile) <= _NAME else "µJ"]
-    foot = _cells(report.total, "total", report.energy(profile).total_uj if profile else None)
+    foot = _cells(report.total, "total", report.energy(profile).total_uj if known else None)
     widths = [max(map(len, column)) for column in zip(head, foot, *cells, strict=True)]
     widths[0] = max(8, min(widths[0], _WIDTH - sum(widths[1:]) - 2 * len(_SHOWN) - 2))
     rule = "-" * (sum(widths) + 2 * len(widths) - 2)

@@ -95,8 +95,8 @@ def microjoule(value: float) -> str:
 
 
 def maybe_microjoule(value: float | None) -> str:
-    """The same, or a dash where there is no price."""
-    return "–" if value is None else microjoule(value)
+    """The same, if there is a price."""
+    return "no cost" if value is None else microjoule(value)
 
 
 COLUMNS = (
@@ -120,15 +120,15 @@ def energies(report: Account, profile: str) -> dict[str, float]:
 
 def layers(report: Account, profile: str, *, against: bool = True) -> ReportTable:
     """Layers and their total, with the estimated energy under one profile; beside the baseline's spikes if `against` one."""
-    per_layer = energies(report, profile)
+    per_layer: dict[str, float] = {} if report.energy(profile).says_nothing else energies(report, profile)
     baseline = {row.name: row for row in report.comparison.baseline.layers} if report.comparison and against else {}
-    rows = [_layer(row, baseline, per_layer[row.name]) for row in report.layers]
+    rows = [_layer(row, baseline, per_layer.get(row.name)) for row in report.layers]
     if report.readout is not None:
         readout = report.energy(profile).readout_pj
         rows.append((TableCell(READOUT), *(NOTHING,) * (len(COLUMNS) + bool(baseline)), energy_cell(readout * 1e-6)))
     ours = {row.name for row in report.layers}
     rows += [_baseline_only(row) for row in baseline.values() if row.name not in ours and row.kind == "neuron"]
-    total = _layer(report.total, {}, report.energy(profile).total_uj)
+    total = (*_layer(report.total, {}, None)[:-1], energy_cell(report.energy(profile).total_uj))
     headings = ["layer", *(column.heading for column in COLUMNS)]
     if baseline:
         headings.insert(_AFTER_SPIKES, "baseline spikes")
@@ -150,7 +150,7 @@ def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float | None) -
         other = baseline.get(row.name)
         spiking = other is not None and other.kind == "neuron"
         cells.insert(_AFTER_SPIKES, TableCell(number(other.spikes), other.spikes) if other and spiking else NOTHING)
-    return (*cells, energy_cell(energy))
+    return (*cells, NOTHING if energy is None else energy_cell(energy))
 
 
 def _baseline_only(row: LayerRow) -> Row:

@@ -17,6 +17,7 @@ from neurodeploy_exporters.bundle.manifest import (
     Piece,
     SampleEntry,
     SpikingLayer,
+    StepModel,
 )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Sample",
     "SampleEntry",
     "SpikingLayer",
+    "StepModel",
     "describe",
     "read_bundle",
     "sample_of",

@@ -53,6 +53,30 @@ class Piece(_Entry):
     graded: tuple[GradedTensor, ...] = ()
 
 
+class StepModel(_Entry):
+    """A piece once more, as a model of one time step that is called step after step.
+
+    Attributes:
+        name: of the piece.
+        file: in the bundle's folder.
+        format: "onnx".
+        batch: samples of a call; sizes are fixed.
+        inputs, outputs: tensor names, without the states.
+        sequences: those of them that have a value for each step; others have one for a sample, and as an output that of the
+            steps so far.
+        states: input → output of what is handed on from step to step; all begin with zeros.
+    """
+
+    name: Literal["whole", "encoder", "body", "head"]
+    file: FileName
+    format: str
+    batch: int = Field(ge=1)
+    inputs: tuple[str, ...] = Field(min_length=1)
+    outputs: tuple[str, ...] = Field(min_length=1)
+    sequences: tuple[str, ...] = ()
+    states: dict[str, str] = Field(default_factory=dict)
+
+
 class SpikingLayer(_Entry):
     """A spiking layer.
 
@@ -214,6 +238,25 @@ class InputNormalization(_Entry):
     folded: bool = False
 
 
+class FurtherInput(_Entry):
+    """An input beside the first.
+
+    Attributes:
+        name: of the tensor.
+        shape: of one sample; a sequence of such where the first input is one.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class FurtherAnswer(_Entry):
+    """An answer beside the first: its name, and the number of its values per sample."""
+
+    name: str
+    size: int = Field(ge=1)
+
+
 class SampleEntry(_Entry):
     """The sample file and how closely a replay must agree with it.
 
@@ -238,7 +281,8 @@ class Manifest(_Entry):
         model: name of the network.
         created_by: toolkit and version.
         input_shape: of one sample; `timed_input` is True if it is a sequence `[T, B, …]`.
-        classes: K.
+        classes: K, of the first answer.
+        further_inputs, further_answers: of a network that has several.
         steps: T that the network was trained with.
         latency_steps: steps from an input to the last answer of the body on the chip; 0 where it answers in the same step.
         quantization: kind ("none", "exact", "int8" or "loihi8") and its details by layer.
@@ -249,6 +293,8 @@ class Manifest(_Entry):
         normalization: of the samples, where one is known.
         streaming: the ONNX pieces take and give the state of every layer, so that a sequence may be cut into chunks.
         spike_counts: the ONNX pieces count the spikes of every layer.
+        steps_alone: the pieces as models of one time step, where the export was asked for them.
+        weights_file: with the large weights of the ONNX pieces, where these do not hold them themselves.
         head_cut: of a target with a chip.
         notes: what a user of the artefacts must know.
         files: file → SHA-256.
@@ -261,6 +307,8 @@ class Manifest(_Entry):
     input_shape: tuple[int, ...]
     timed_input: bool
     classes: int = Field(ge=1)
+    further_inputs: tuple[FurtherInput, ...] = ()
+    further_answers: tuple[FurtherAnswer, ...] = ()
     steps: int = Field(ge=1)
     latency_steps: int = Field(ge=0)
     pieces: tuple[Piece, ...] = Field(min_length=1)
@@ -274,6 +322,8 @@ class Manifest(_Entry):
     normalization: InputNormalization | None = None
     streaming: bool = False
     spike_counts: bool = False
+    steps_alone: tuple[StepModel, ...] = ()
+    weights_file: FileName | None = None
     head_cut: HeadCut | None = None
     notes: tuple[str, ...] = ()
     files: dict[FileName, str] = Field(default_factory=dict)
@@ -289,14 +339,37 @@ class Manifest(_Entry):
         return tuple(piece for name in _CHAIN for piece in self.pieces if piece.name == name)
 
     @property
+    def artefacts(self) -> tuple[str, ...]:
+        """The files of all pieces, and the one with their weights."""
+        files = (*(piece.file for piece in self.pieces), *(model.file for model in self.steps_alone))
+        return files if self.weights_file is None else (*files, self.weights_file)
+
+    @property
+    def step_ways(self) -> tuple[tuple[StepModel, ...], ...]:
+        """The models of one step that make the whole network, in order: it in one piece, and its parts."""
+        found = {model.name: model for model in self.steps_alone}
+        whole = (found["whole"],) if "whole" in found else ()
+        return tuple(way for way in (whole, tuple(found[name] for name in _CHAIN if name in found)) if way)
+
+    @property
     def input_name(self) -> str:
-        """The tensor that samples enter as."""
+        """The tensor that samples enter as; the first of several."""
         return (self.whole or self.chain[0]).inputs[0]
 
     @property
+    def input_names(self) -> tuple[str, ...]:
+        """Of all inputs."""
+        return (self.input_name, *(one.name for one in self.further_inputs))
+
+    @property
     def output_name(self) -> str:
-        """The tensor of the logits."""
+        """The tensor of the logits; the first of several answers."""
         return (self.whole or self.chain[-1]).outputs[0]
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Of all answers."""
+        return (self.output_name, *(one.name for one in self.further_answers))
 
     @model_validator(mode="after")
     def _pieces_fit_together(self) -> "Manifest":
@@ -307,16 +380,33 @@ class Manifest(_Entry):
             lacking = [tensor.name for tensor in piece.graded if tensor.name not in piece.outputs]
             if lacking:
                 raise ValueError(f"pieces: {piece.name}: graded: {lacking[0]} found, one of its outputs expected")
-        made = {self.input_name}
+        self._check_steps()
+        for crossing in (self.input_names, self.output_names):
+            if len(set(crossing)) != len(crossing):
+                raise ValueError(f"further_inputs, further_answers: {', '.join(crossing)} found, each once expected")
+        made = set(self.input_names)
         for piece in (*((self.whole,) if self.whole else ()), *self.chain):
             absent = [tensor for tensor in piece.inputs if tensor not in made]
             if absent:
                 raise ValueError(f"pieces: {piece.name} reads {absent[0]}, which no piece before it makes")
             if piece.name != "whole":
                 made |= set(piece.outputs)
+        if self.whole is not None and self.whole.inputs != self.input_names:
+            raise ValueError(f"pieces: whole reads {', '.join(self.whole.inputs)}, {', '.join(self.input_names)} expected")
         for last in (self.whole, self.chain[-1] if self.chain else None):
-            if last is not None and (last.name not in ("whole", "head") or last.outputs != (self.output_name,)):
+            if last is not None and (last.name not in ("whole", "head") or last.outputs != self.output_names):
                 raise ValueError(
                     f"pieces: {last.name} ends with {', '.join(last.outputs)}, a head that makes the logits expected"
                 )
         return self
+
+    def _check_steps(self) -> None:
+        """Models of one step are of pieces, each at most once, and make what those make."""
+        pieces = {piece.name: piece for piece in self.pieces}
+        for model in self.steps_alone:
+            piece = pieces.get(model.name)
+            if piece is None or (model.inputs, model.outputs) != (piece.inputs, piece.outputs):
+                raise ValueError(f"steps_alone: {model.name}: inputs and outputs of the piece of this name expected")
+        names = [model.name for model in self.steps_alone]
+        if names and sorted(names) != sorted(pieces):
+            raise ValueError(f"steps_alone: {', '.join(names)} found, one model for each of {', '.join(pieces)} expected")

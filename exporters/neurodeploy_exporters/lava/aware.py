@@ -308,6 +308,15 @@ class _OnGrid:
 def _check_learns(graph: Graph) -> None:
     body = partition(graph).body
     for stage in () if body is None else stages(graph, body):
+        if stage.integers is not None:
+            raise UserError(
+                f"node {stage.name}: it is in the chip's integers already, as SLAYER trained it; leave out --finetune"
+            )
+        if stage.returning is not None:
+            raise UserError(
+                f"node {stage.name}: its own spikes come back to it, with which fine-tuning does not compute; export the "
+                "network without it"
+            )
         if stage.current_decay:
             raise UserError(
                 f"node {stage.name}: its synaptic current has a memory, with which fine-tuning does not compute; export the "

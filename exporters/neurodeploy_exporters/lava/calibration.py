@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from neurodeploy.dynamics.delays import delayed
 from neurodeploy.dynamics.neurons import CubaParameters, cuba_step, neuron_step, synapse_step
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
@@ -27,6 +28,7 @@ def delivered(afferent: Afferent, spikes: Tensor, weight: Any) -> Tensor:
         weight: in place of that of the afferent, of the same shape.
     """
     steps, batch = spikes.shape[:2]
+    spikes = spikes if afferent.each is None else delayed(spikes, afferent.each)
     x = spikes.flatten(0, 1).to(torch.float32)
     w = torch.from_numpy(np.asarray(weight, np.float32))
     node = afferent.node
@@ -69,7 +71,7 @@ class Calibration:
         At most nine are tried, spread evenly, with the first one among them; so the search costs ten runs of each layer on the
         calibration data.
         """
-        trained = _fired(stage, self._current(stage, target.weights), stage.bias)
+        trained = _fired(stage, self._current(stage, target.weights))
         self._spikes[stage.name] = trained
 
         def wrong(scale: float) -> int:
@@ -78,10 +80,14 @@ class Calibration:
 
         return min(_spread(scales), key=wrong)
 
+    def follow(self, stage: Stage, rounded: Rounded) -> None:
+        """Run a population that is in integers already, for those after it."""
+        self._spikes[stage.name] = _fired_by_integers(stage, self._current(stage, rounded.weights), rounded)
+
     def _current(self, stage: Stage, weights: Sequence[Any]) -> Tensor:
         total: Any = sum(
             delivered(afferent, self._spikes[afferent.source], weight)
-            for afferent, weight in zip(stage.afferents, weights, strict=True)
+            for afferent, weight in zip(stage.afferents, weights, strict=False)  # without what comes back
         )
         return total
 
@@ -92,27 +98,40 @@ def _spread(scales: Sequence[float]) -> list[float]:
     return [scales[0], *(ranked[index] for index in indices)]
 
 
-def _fired(stage: Stage, current: Tensor, bias: Any) -> Tensor:
+def _fired(stage: Stage, current: Tensor) -> Tensor:
     i: Any = torch.zeros_like(current[0])
     v: Any = torch.zeros_like(current[0])
     fired = torch.empty(current.shape, dtype=torch.uint8)
-    constant = _over_places(stage, bias, torch.float32)
+    constant = _over_places(stage, stage.bias, torch.float32)
+    weight = None if stage.returning is None else stage.returning.node.weight
     for step, now in enumerate(current):
-        i = synapse_step(i, now + constant, stage.current_decay)
+        i = synapse_step(i, now + constant + _back(weight, fired, step), stage.current_decay)
         fired[step], v = neuron_step(v, i, stage.neuron.parameters, lambda h, theta: (h > theta).to(torch.float32))
     return fired
 
 
+def _back(weight: Any, fired: Tensor, step: int) -> Any:
+    """What the spikes of the step before bring; 0 for none."""
+    if weight is None or not step:
+        return 0
+    return functional.linear(fired[step - 1].to(torch.float32), torch.from_numpy(np.asarray(weight, np.float32)))
+
+
 def _over_places(stage: Stage, bias: Any, dtype: torch.dtype) -> Any:
     """A bias `[C]` that broadcasts against the stage's currents; 0 for none."""
-    return 0 if bias is None else torch.from_numpy(np.asarray(bias)).to(dtype).reshape(-1, *(1,) * (len(stage.shape) - 1))
+    return 0 if bias is None else torch.tensor(np.asarray(bias)).to(dtype).reshape(-1, *(1,) * (len(stage.shape) - 1))
 
 
 def _fired_by_integers(stage: Stage, current: Tensor, rounded: Rounded) -> Tensor:
-    i_decay, v_decay = decays(stage)
-    parameters = CubaParameters(i_decay, v_decay, rounded.threshold, _over_places(stage, rounded.bias, torch.int64))
+    constants = (*decays(stage), rounded.threshold, rounded.bias)
+    parameters = CubaParameters(*(_of_channels(stage, value) for value in constants))
+    weight = None if stage.returning is None else rounded.weights[-1]
     u = v = torch.zeros(current.shape[1:], dtype=torch.int64)
     fired = torch.empty(current.shape, dtype=torch.uint8)
     for step, now in enumerate(current):
-        fired[step], u, v = cuba_step(u, v, now.to(torch.int64), parameters)
+        fired[step], u, v = cuba_step(u, v, (now + _back(weight, fired, step)).to(torch.int64), parameters)
     return fired
+
+
+def _of_channels(stage: Stage, value: Any) -> Any:
+    return _over_places(stage, value, torch.int64) if value is None or np.ndim(value) else value

@@ -27,12 +27,13 @@ from neurodeploy_exporters.lava.rounding import (
     candidates,
     decays,
     given,
+    in_integers,
     readout_target,
     response,
     spiking_target,
     split,
 )
-from neurodeploy_exporters.lava.wiring import Readout, Stage, stages
+from neurodeploy_exporters.lava.wiring import Afferent, Readout, Stage, stages
 
 NO_SPIKES_LEFT = "body: only the first layer spikes, so nothing would run on the chip; export to ONNX instead"
 
@@ -45,7 +46,8 @@ class QuantizedSynapse:
         name: of the afferent (`wiring.Afferent`); in a chain that of the Conv or Linear node.
         source: the spiking layer that it reads, or the tensor that enters the body.
         parallel: number of synapses that share its weight.
-        delay: steps that its spikes wait: for those of the longest way, and as the network delays them.
+        delay: steps that its spikes wait: for those of the longest way, and as the network delays them; of neurons that wait
+            differently, the longest.
         weight_error: ‖w_int / scale − w‖ / ‖w‖; of a readout's pooled weights, of their sums over each window.
     """
 
@@ -70,8 +72,9 @@ class QuantizedLayer:
             the bias makes of it, and grows from step to step.
         threshold_error: largest |θ_int / scale − θ|, as a share of the trained threshold.
         decay_errors: |1 − iDecay / 4096 − α| and |1 − vDecay / 4096 − λ|.
-        i_decay, v_decay, threshold: of the neurons, as in the file; the threshold one number, or one per channel.
+        i_decay, v_decay, threshold: of the neurons, as in the file; one number, or one per channel.
         latency: steps from an input to its answer on the chip.
+        recurrent_error: as the weight error of a synapse, of that through which its own spikes come back; None without one.
     """
 
     name: str
@@ -82,10 +85,11 @@ class QuantizedLayer:
     bias_error: float
     threshold_error: float
     decay_errors: tuple[float, float]
-    i_decay: int
-    v_decay: int
+    i_decay: int | list[int]
+    v_decay: int | list[int]
     threshold: int | list[int]
     latency: int
+    recurrent_error: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +100,7 @@ class QuantizedBody:
         network: what the chip runs: a chain, as a `.net` file holds it, or a circuit where the body branches.
         layers: its spiking layers, in order.
         delayed: whether the network itself lets spikes wait.
+        recurrent: whether spikes of a layer come back to it.
         readouts: the neurons behind them that never fire, whose graded values leave the chip; none where it ends with spikes.
         graph: the whole graph with the same integers in the body's synapses (float32, exact) and FixedPointNeuron nodes; every
             afferent is a node of its own. Encoder and head are unchanged, but for the head's synapses that are readouts: their
@@ -105,6 +110,7 @@ class QuantizedBody:
     network: Network | Circuit
     layers: tuple[QuantizedLayer, ...]
     delayed: bool
+    recurrent: bool
     readouts: tuple[QuantizedLayer, ...]
     graph: Graph
 
@@ -143,6 +149,14 @@ def quantize_body(
     populations: tuple[Stage | Readout, ...] = (*fired, *readouts)
     for index, stage in enumerate(populations):
         depth, delays = _timing(stage, depths)
+        if isinstance(stage, Stage) and stage.integers is not None:
+            i_decay, v_decay = decays(stage)
+            rounded = in_integers(stage)
+            if chosen is not None:
+                chosen.follow(stage, rounded)
+            placed.append(Placed(stage, rounded, CubaConstants(i_decay, v_decay, rounded.threshold), depth, delays, index))
+            depths[stage.name] = depth
+            continue
         if isinstance(stage, Stage):
             target = spiking_target(stage, steps)
             if scales is not None:
@@ -164,7 +178,8 @@ def quantize_body(
     return QuantizedBody(
         network=arranged(entry, placed),
         layers=tuple(_describe(each, steps) for each in spiking),
-        delayed=any(afferent.delay for each in spiking for afferent in each.stage.afferents),
+        delayed=any(afferent.longest for each in spiking for afferent in each.stage.afferents),
+        recurrent=any(each.recurrent is not None for each in spiking),
         readouts=tuple(_describe(each, steps) for each in graded),
         graph=integer_graph(graph, placed),
     )
@@ -175,11 +190,12 @@ def _timing(stage: Stage | Readout, depths: dict[str, int]) -> tuple[int, tuple[
     before = [depths[afferent.source] for afferent in stage.afferents]
     delays = tuple(max(before) - each + afferent.delay for each, afferent in zip(before, stage.afferents, strict=True))
     for afferent, delay in zip(stage.afferents, delays, strict=True):
-        if delay > MAX_DELAY:
+        longest = delay - afferent.delay + afferent.longest
+        if longest > MAX_DELAY:
             raise UserError(
-                f"node {stage.name}: the spikes of {afferent.source} have to wait {delay} steps, {afferent.delay} of their own "
-                f"and {delay - afferent.delay} for those of the longest way, {MAX_DELAY} at most expected on Loihi; shorten "
-                "them, or export to ONNX"
+                f"node {stage.name}: the spikes of {afferent.source} have to wait {longest} steps, {afferent.longest} of their "
+                f"own and {delay - afferent.delay} for those of the longest way, {MAX_DELAY} at most expected on Loihi; "
+                "shorten them, or export to ONNX"
             )
     return 1 + max(before), delays
 
@@ -187,7 +203,7 @@ def _timing(stage: Stage | Readout, depths: dict[str, int]) -> tuple[int, tuple[
 def _describe(placed: Placed, steps: int) -> QuantizedLayer:
     stage, rounded = placed.stage, placed.rounded
     threshold, bias_error, decay_errors = None, 0.0, (0.0, 0.0)
-    if isinstance(stage, Stage):
+    if isinstance(stage, Stage) and stage.integers is None:
         threshold = stage.neuron.parameters.threshold
         i_decay, v_decay = decays(stage)
         decay_errors = (
@@ -203,18 +219,25 @@ def _describe(placed: Placed, steps: int) -> QuantizedLayer:
         shape=stage.shape,
         scale=rounded.scale if np.ndim(rounded.scale) == 0 else rounded.scale.tolist(),
         synapses=tuple(
-            QuantizedSynapse(afferent.node.name, afferent.source, parallel, delay, error)
-            for (afferent, _, parallel, delay), error in zip(placed.afferents, rounded.weight_errors, strict=True)
+            QuantizedSynapse(
+                afferent.node.name,
+                afferent.source,
+                parallel,
+                delay - afferent.delay + afferent.longest,
+                rounded.weight_errors[n],
+            )
+            for n, (afferent, _, parallel, delay) in enumerate(placed.afferents)
         ),
         bias_error=bias_error / (threshold or 1.0),
         threshold_error=0.0
         if threshold is None
         else float(np.abs(rounded.threshold / rounded.scale - threshold).max()) / threshold,
         decay_errors=decay_errors,
-        i_decay=int(placed.neuron.i_decay),
-        v_decay=int(placed.neuron.v_decay),
+        i_decay=np.asarray(placed.neuron.i_decay).tolist(),
+        v_decay=np.asarray(placed.neuron.v_decay).tolist(),
         threshold=np.asarray(placed.neuron.threshold).tolist(),
         latency=placed.depth,
+        recurrent_error=None if placed.recurrent is None else rounded.weight_errors[-1],
     )
 
 
@@ -230,10 +253,13 @@ def arranged(entry: str, placed: Sequence[Placed]) -> Network | Circuit:
 
 
 def _follows(placed: Placed, before: str) -> bool:
-    """Whether a population reads the one before it alone, as in a `.net` file, where a convolution has no delay."""
+    """Whether a population reads the one before it alone, as in a `.net` file, where neither a convolution nor a synapse on
+    neurons whose own spikes come back has a delay."""
     afferents = placed.stage.afferents
-    alone = [afferent.source for afferent in afferents] == [before] and placed.rounded.parallel == (1,)
-    return alone and (not afferents[0].delay or isinstance(afferents[0].node, ops.LinearNode))
+    alone = [afferent.source for afferent in afferents] == [before] and set(placed.rounded.parallel) == {1}
+    delays = isinstance(afferents[0].node, ops.LinearNode) and placed.recurrent is None
+    biased = placed.rounded.bias is not None and placed.rounded.bias.ndim > 1 and len(placed.stage.shape) < 3
+    return alone and not biased and (delays or not afferents[0].longest)
 
 
 def _in_plane(shape: Shape) -> Shape:
@@ -241,13 +267,19 @@ def _in_plane(shape: Shape) -> Shape:
     return (*shape, 1) if len(shape) == 2 else shape
 
 
-def _connection(node: ops.ConvNode | ops.LinearNode, weight: Any) -> Convolution | Matrix:
+def _connection(afferent: Afferent, weight: Any) -> Convolution | Matrix:
+    node = afferent.node
     if isinstance(node, ops.LinearNode):
-        return Matrix(weight=weight)
+        return Matrix(weight=weight, delay=0 if afferent.each is None else _by_synapse(afferent.each, weight))
     stride, padding, dilation = node.stride, node.padding, node.dilation
     if weight.ndim == 3:
         weight, stride, padding, dilation = weight[..., None], (*stride, 1), (*padding, 0), (*dilation, 1)
     return Convolution(weight=weight, stride=stride, padding=padding, dilation=dilation, groups=node.groups)
+
+
+def _by_synapse(each: Any, weight: Any) -> Any:
+    """Delays of the neurons before a synapse as those of each weight."""
+    return np.broadcast_to(each.ravel(), weight.shape).astype(np.int64)
 
 
 def _chain(placed: Sequence[Placed]) -> Network:
@@ -259,9 +291,10 @@ def _chain(placed: Sequence[Placed]) -> Network:
         ((afferent, weight, _, delay),) = each.afferents
         if afferent.flatten and each.index:
             layers.append(FlattenLayer())
-        connection, constants = _connection(afferent.node, weight), {"bias": each.rounded.bias, "neuron": each.neuron}
+        connection, constants = _connection(afferent, weight), {"bias": each.rounded.bias, "neuron": each.neuron}
         if isinstance(connection, Matrix):
-            layers.append(DenseLayer(shape=each.stage.shape, weight=weight, delay=delay, **constants))
+            late: Any = delay if afferent.each is None else delay + connection.delay
+            layers.append(DenseLayer(shape=each.stage.shape, weight=weight, delay=late, weight_rec=each.recurrent, **constants))
         else:
             shape, geometry = _in_plane(each.stage.shape), connection.geometry
             layers.append(ConvLayer(shape=shape, weight=connection.weight, **geometry, **constants))
@@ -274,11 +307,17 @@ def _circuit(entry: str, placed: Sequence[Placed]) -> Circuit:
     return Circuit(
         input_shape=_in_plane(read),
         populations=tuple(
-            Population(key=each.key, shape=_in_plane(each.stage.shape), neuron=each.neuron, bias=each.rounded.bias)
+            Population(
+                key=each.key,
+                shape=_in_plane(each.stage.shape),
+                neuron=each.neuron,
+                bias=each.rounded.bias,
+                recurrent=each.recurrent,
+            )
             for each in placed
         ),
         synapses=tuple(
-            Synapse(source=index[afferent.source], target=each.index, connection=_connection(afferent.node, part), delay=delay)
+            Synapse(source=index[afferent.source], target=each.index, connection=_connection(afferent, part), delay=delay)
             for each in placed
             for afferent, weight, parallel, delay in each.afferents
             for part in split(weight, parallel)
@@ -308,12 +347,14 @@ def _population_nodes(placed: Placed) -> Iterator[Node]:
     """Synapses, the sum of their currents, and the neurons, or the way back to the trained unit."""
     stage, rounded, last = placed.stage, placed.rounded, len(placed.stage.afferents) - 1
     total, whole = "", "" if isinstance(stage, Stage) or stage.integrates else stage.graded
-    beside = placed.neuron.i_decay != 4096 and rounded.bias is not None  # the current of the chip does not hold the bias
+    # the current of the chip does not hold the bias
+    beside = rounded.bias is not None and (np.any(np.not_equal(placed.neuron.i_decay, 4096)) or rounded.bias.ndim > 1)
     for number, (afferent, weight, _, _) in enumerate(placed.afferents):
         name = whole if whole and not last else afferent.node.name
         source = afferent.source
-        if afferent.delay:
-            yield ops.DelayNode(name=f"{name}.late", inputs=(source,), steps=afferent.delay)
+        if afferent.longest:
+            each = None if afferent.each is None else afferent.delay + afferent.each
+            yield ops.DelayNode(name=f"{name}.late", inputs=(source,), steps=afferent.longest, each=each)
             source = f"{name}.late"
         if afferent.flatten:
             yield ops.FlattenNode(name=f"{name}.flat", inputs=(source,))
@@ -332,6 +373,7 @@ def _population_nodes(placed: Placed) -> Iterator[Node]:
             v_decay=placed.neuron.v_decay,
             threshold=placed.neuron.threshold,
             bias=rounded.bias if beside else 0,
+            recurrent=placed.recurrent,
         )
         return
     if stage.integrates:

@@ -1,6 +1,6 @@
 """A `.net` or circuit file: run as a piece of a bundle, and read back as nodes under the names of the trained network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,30 @@ from neurodeploy_exporters.target import Format, Tensors
 
 
 def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    return _on_chip(bundle, piece, _network(bundle, piece), tensors, layers)
+
+
+def _network(bundle: Bundle, piece: Piece) -> Network | Circuit:
+    path = bundle.path(piece.file)
+    return read_circuit(path) if piece.format == "circuit" else read(path)
+
+
+def _open(
+    bundle: Bundle,
+    piece: Piece,
+    layers: Sequence[str],  # noqa: ARG001 - the head reads spikes, so all of them are made
+    threads: int,  # noqa: ARG001 - the simulator takes torch's
+) -> Callable[[Mapping[str, NDArray[Any]]], Tensors]:
+    network = _network(bundle, piece)
+    own = [layer.name for layer in bundle.manifest.spiking_layers if layer.part == piece.name]
+    return lambda tensors: _on_chip(bundle, piece, network, tensors, own)
+
+
+def _on_chip(
+    bundle: Bundle, piece: Piece, network: Network | Circuit, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]
+) -> Tensors:
     """Run a body on the simulated chip, and hold its latencies against the manifest's."""
     path, manifest = bundle.path(piece.file), bundle.manifest
-    network = read_circuit(path) if piece.format == "circuit" else read(path)
     replay = run_sequence(network, tensors[piece.inputs[0]], graded=[tensor.population for tensor in piece.graded])
     if replay.latency_steps != manifest.latency_steps:
         raise UserError(f"{path}: answers {replay.latency_steps} steps late, the manifest says {manifest.latency_steps}")
@@ -59,7 +80,7 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[
     return nodes if before else (entry, *nodes)
 
 
-FORMAT = Format(runtime="the fixed-point simulator", replay=_replay, members=_members, late=True)
+FORMAT = Format(runtime="the fixed-point simulator", replay=_replay, members=_members, late=True, open=_open)
 """Of `.net` and circuit files alike."""
 
 
@@ -97,7 +118,7 @@ def circuit_nodes(circuit: Circuit, manifest: Manifest, piece: Piece, entry: Sha
 def _population(
     layer: SpikingLayer | GradedTensor,
     population: Population,
-    synapses: Sequence[tuple[Synapse, int]],
+    synapses: Sequence[tuple[Synapse, Any]],
     manifest: Manifest,
     names: dict[int, str],
     shapes: dict[str, Shape],
@@ -111,8 +132,9 @@ def _population(
         source, made = names[synapse.source], whole if whole and not last else synapse_name
         weight: Any = synapse.connection.weight.astype(np.float32)
         bias = None if number or beside or population.bias is None else population.bias.astype(np.float32)
-        if delay:
-            yield ops.DelayNode(name=f"{made}.late", inputs=(source,), steps=delay)
+        if np.any(delay):
+            each = delay.reshape(shapes[source]) if np.ndim(delay) else None
+            yield ops.DelayNode(name=f"{made}.late", inputs=(source,), steps=int(np.max(delay)), each=each)
             shapes[f"{made}.late"], source = shapes[source], f"{made}.late"
         if isinstance(synapse.connection, Convolution):
             axes = len(layer.shape) - 1  # one axis is two, of which the second has one value
@@ -131,19 +153,28 @@ def _population(
             yield ops.AddNode(name=total, inputs=(before, made))
     if isinstance(layer, SpikingLayer):
         own: Any = population.bias if beside else 0
-        yield ops.FixedPointNeuronNode(name=layer.name, inputs=(total,), bias=own, **vars(population.cuba))
+        yield ops.FixedPointNeuronNode(
+            name=layer.name, inputs=(total,), bias=own, recurrent=population.recurrent, **vars(population.cuba)
+        )
     elif not whole:
         yield ops.TimeMeanNode(name=layer.name, inputs=(total,))
 
 
-def _delay_of(synapse: Synapse) -> int:
-    """Of a connection whose synapses have one in common."""
+def _delay_of(synapse: Synapse) -> Any:
+    """A number, or one for each neuron of the source, in C order.
+
+    Raises:
+        UserError: the synapses of one neuron differ.
+    """
     delay = np.asarray(getattr(synapse.connection, "delay", 0))
-    if delay.min() != delay.max():
+    if delay.min() == delay.max():
+        return synapse.delay + int(delay.max())
+    if not (delay == delay[:1]).all():
         raise UserError(
-            f"synapse on population {synapse.target}: delays from {delay.min()} to {delay.max()} found, one expected"
+            f"synapse on population {synapse.target}: delays from {delay.min()} to {delay.max()} found, one for each neuron "
+            "that sends expected"
         )
-    return synapse.delay + int(delay.max())
+    return synapse.delay + delay[0]
 
 
 def _synapse_names(manifest: Manifest, layer: str, count: int) -> list[str]:

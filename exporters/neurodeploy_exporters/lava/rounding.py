@@ -38,6 +38,7 @@ class Unrounded:
         bias: float64 `[C_out]` or None.
         threshold: in units of the weights; None of neurons that never fire.
         steps: how many of the largest sums of a step the current can grow to; 1 of neurons that keep none of it.
+        returns: the last afferent brings back their own spikes; one synapse alone can carry that.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Unrounded:
     bias: Any
     threshold: float | None
     steps: float = 1
+    returns: bool = False
 
     @property
     def weights(self) -> tuple[Any, ...]:
@@ -87,11 +89,15 @@ def spiking_target(stage: Stage, steps: int = 1) -> Unrounded:
     """
     grown = response(stage.current_decay, steps)
     bias = None if stage.bias is None else stage.bias * grown.mean()
-    return Unrounded(stage.name, stage.afferents, bias, stage.neuron.parameters.threshold, float(grown[-1]))
+    back = () if stage.returning is None else (stage.returning,)
+    threshold = stage.neuron.parameters.threshold
+    return Unrounded(stage.name, (*stage.afferents, *back), bias, threshold, float(grown[-1]), bool(back))
 
 
-def decays(stage: Stage) -> tuple[int, int]:
-    """`iDecay` and `vDecay` of a population that fires: what is lost per step, in 1/4096."""
+def decays(stage: Stage) -> tuple[Any, Any]:
+    """`iDecay` and `vDecay` of a population that fires: what is lost per step, in 1/4096; arrays where channels differ."""
+    if stage.integers is not None:
+        return stage.integers.i_decay, stage.integers.v_decay
     return round(4096 * (1 - stage.current_decay)), round(4096 * (1 - stage.neuron.parameters.decay))
 
 
@@ -195,6 +201,35 @@ def at_scale(target: Unrounded, scale: float) -> Rounded:
     )
 
 
+def in_integers(stage: Stage) -> Rounded:
+    """A population that is in a chip's integers already, as it is.
+
+    Raises:
+        UserError: a bias or the threshold is beyond what the chip holds, or what comes back is.
+    """
+    node, whole = stage.integers, spiking_target(stage)
+    assert node is not None
+    weights = tuple(np.rint(weight).astype(np.int64) for weight in whole.weights)
+    _check(whole)
+    parallel = tuple(_synapses_for(weight) for weight in weights)
+    bias = np.broadcast_to(node.bias, stage.shape[:1]) if np.ndim(node.bias) == 0 and node.bias else node.bias
+    most = 0 if not np.any(node.bias) else np.abs(node.bias).max()
+    if np.max(node.threshold) > THRESHOLD_MAX or most > BIAS_MAX or (whole.returns and parallel[-1] > 1):
+        raise UserError(
+            f"node {stage.name}: a threshold of {np.max(node.threshold)}, a bias of {most} or recurrent weights up to "
+            f"{max(np.abs(weight).max() for weight in weights)} found, at most {THRESHOLD_MAX}, {BIAS_MAX} and {WEIGHT_MAX} "
+            "expected on Loihi; export to ONNX"
+        )
+    return Rounded(
+        scale=1.0,
+        weights=weights,
+        parallel=parallel,
+        weight_errors=(0.0,) * len(weights),
+        bias=np.asarray(bias, np.int64) if most else None,
+        threshold=node.threshold,
+    )
+
+
 def by_channel(target: Unrounded, scale: float) -> Rounded:
     """Every channel at the scale of its own with the least rounding error, in no more synapses than at one scale for all.
 
@@ -291,7 +326,10 @@ def _synapses_for(weight: Any) -> int:
 
 def _largest_scale(target: Unrounded, parallel: int) -> float:
     whole = [_largest_scale_of(weight) for weight in target.weights]
-    return _limited(target, min(parallel * min(whole), max(whole)))
+    if target.returns and len(whole) == 2:  # one synapse each, as a `.net` file holds them
+        return _limited(target, min(whole))
+    largest = min(parallel * min(whole), max(whole))
+    return _limited(target, min(largest, whole[-1]) if target.returns else largest)
 
 
 def _limited(target: Unrounded, largest: float) -> float:
@@ -361,9 +399,18 @@ class Placed:
 
     @property
     def key(self) -> str:
-        return f"L{self.index}_{'Dense' if len(self.stage.shape) == 1 else 'Conv'}"
+        dense = "Dense" if self.recurrent is None else "RecurrentDense"
+        return f"L{self.index}_{dense if len(self.stage.shape) == 1 else 'Conv'}"
 
     @property
     def afferents(self) -> Iterator[tuple[Afferent, Any, int, int]]:
-        """Afferent, integer weight, parallel synapses, delay."""
-        return zip(self.stage.afferents, self.rounded.weights, self.rounded.parallel, self.delays, strict=True)
+        """Afferent, integer weight, parallel synapses, delay; without what comes back."""
+        count = len(self.stage.afferents)
+        rounded = self.rounded.weights[:count], self.rounded.parallel[:count]
+        return zip(self.stage.afferents, *rounded, self.delays, strict=True)
+
+    @property
+    def recurrent(self) -> Any:
+        """Integers `[N, N]` of the synapse through which its own spikes come back, or None."""
+        returns = isinstance(self.stage, Stage) and self.stage.returning is not None
+        return self.rounded.weights[-1] if returns else None

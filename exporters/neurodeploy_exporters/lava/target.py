@@ -9,22 +9,37 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, Partition, ops, partition
-from neurodeploy.graph.standard import standardized, why_not
+from neurodeploy.graph.integers import in_floats, in_integers
+from neurodeploy.graph.standard import Standardized, leaky, standardized, why_not
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import GradedTensor, Manifest, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle import Bundle, GradedTensor, Manifest, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.lava.aware import LoihiTuning, entering_spikes, hard_reset
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.circuitfile import write_circuit
 from neurodeploy_exporters.lava.headcut import Choice, cut, head_costs, moved
+from neurodeploy_exporters.lava.mapping import load, map_circuit
+from neurodeploy_exporters.lava.mapping.result import faults
 from neurodeploy_exporters.lava.netfile import write
 from neurodeploy_exporters.lava.pipeline import run_sequence
 from neurodeploy_exporters.lava.quantize import NO_SPIKES_LEFT, QuantizedBody, QuantizedLayer, quantize_body
-from neurodeploy_exporters.lava.reading import FORMAT
+from neurodeploy_exporters.lava.reading import FORMAT, open_circuit
 from neurodeploy_exporters.lava.wiring import Readout, readouts, stages
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
+from neurodeploy_exporters.runtime import Fit, Variant
 from neurodeploy_exporters.target import GridOptions, GridTarget, Place, Subject, Tensors, Tuning, TuningSettings
+
+_CHIP = "loihi1"
+
+
+def _on_loihi(graph: Graph) -> Standardized:
+    """With the neurons that a chip has: those of SLAYER in whole numbers, and standard ones."""
+    whole = in_integers(graph)
+    floats = in_floats(whole.graph)
+    made = standardized(floats.graph)
+    return Standardized(made.graph, (*whole.replaced, *floats.replaced, *made.replaced))
+
 
 _NO_BODY = "body: nothing is left to run on the chip; export to ONNX instead"
 
@@ -60,6 +75,11 @@ def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, st
         yield (
             f"Delays: spikes wait up to {max(delays)} steps in synapses, as the network has it, and a reset clears no spike "
             "that waits. Run every sample on a chip that has seen nothing before."
+        )
+    if body.recurrent:
+        yield (
+            "Recurrent layers: what a layer fires comes back to it in the next step, and a reset clears no spike on its way. "
+            "Run every sample on a chip that has seen nothing before."
         )
     if not graded:
         yield "encoder.onnx and head.onnx run on the host; the head reads the body's spikes of every step."
@@ -134,7 +154,7 @@ class LavaTarget(GridTarget):
     tunable = True
 
     def check(self, graph: Graph, options: LavaOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
-        graph = standardized(graph).graph
+        graph = _on_loihi(graph).graph
         graph = hard_reset(graph) if reset else graph
         trained = _parts(graph)
         if trained.body is None:
@@ -144,10 +164,10 @@ class LavaTarget(GridTarget):
 
     def deployed(self, graph: Graph, options: LavaOptions) -> Graph:
         """With cells as standard neurons: the chip has no others."""
-        return super().deployed(standardized(graph).graph, options)
+        return super().deployed(_on_loihi(graph).graph, options)
 
     def places(self, graph: Graph, options: LavaOptions) -> dict[str, Place]:
-        made = standardized(graph)
+        made = _on_loihi(graph)
         if made.replaced:  # the layers of both: a report may count either
             return self.places(made.graph, options) | super().places(graph, options)
         parts = partition(graph)
@@ -157,15 +177,30 @@ class LavaTarget(GridTarget):
     def cuts(self, graph: Graph, options: LavaOptions) -> Mapping[str, LavaOptions]:
         if options.head_cut != "cheapest":
             return {options.head_cut: options}
-        graph = standardized(graph).graph
+        graph = _on_loihi(graph).graph
         possible: list[Choice] = ["last-spike", "last-synapse"] if _readouts(graph, partition(graph), "last-spike") else []
         return {name: self.settled(name, options) for name in possible or ["last-spike"]}
 
     def settled(self, name: str, options: LavaOptions) -> LavaOptions:
         return options.model_copy(update={"head_cut": name}) if name else options
 
+    def variants(self) -> tuple[Variant, ...]:
+        return (Variant("8-bit"), Variant("8-bit, exact", {"quantize": "exact"}))
+
+    def fit(self, bundle: Bundle) -> Fit:
+        """On Loihi 1, whose limits are known; `neurodeploy map` shows the whole map, and other chips."""
+        mapping = map_circuit(open_circuit(bundle.folder), load(_CHIP))
+        wrong = faults(mapping)
+        cores = (
+            f"{mapping.cores:,}"
+            if mapping.cores_at_most == mapping.cores
+            else f"{mapping.cores:,} to {mapping.cores_at_most:,}"
+        )
+        taken = f"{cores} cores of {mapping.chips_allowed * mapping.chip.cores.value:,}"
+        return Fit(mapping.chip.title, mapping.verdict, wrong[0] if wrong else taken)
+
     def tuning(self, graph: Graph, settings: TuningSettings) -> Tuning:
-        return LoihiTuning(standardized(graph).graph, settings)
+        return LoihiTuning(_on_loihi(graph).graph, settings)
 
     def export(self, subject: Subject, folder: Path, options: LavaOptions) -> Path:
         """See `Target.export`. `Subject.calibration` is unused with quantize "exact", where the scales follow from the grid.
@@ -177,7 +212,7 @@ class LavaTarget(GridTarget):
             UserError: the body or the last synapse has no form on the chip, or the sample's events are not 0 or 1; the message
                 names the layer and says what to do.
         """
-        subject, rewritten = subject.standard(standardized(subject.graph))
+        subject, rewritten = subject.standard(_on_loihi(subject.graph))
         graph, exact, scales = subject.graph, options.quantize == "exact", subject.tuned
         head_cut: Choice = "last-synapse" if options.head_cut == "last-synapse" else "last-spike"
         if options.scales == "channel" and (exact or scales is not None):
@@ -219,7 +254,7 @@ class LavaTarget(GridTarget):
             piece_of(body.graph, part, kind, graded) if part.name == "body" else piece_of(body.graph, part, "onnx")
             for part in parts.parts
         ]
-        encoding = () if subject.encoding is None else (subject.encoding,)
+        known = (*subject.assumed, *(() if subject.encoding is None else (subject.encoding,)))
         manifest = Manifest(
             **described,
             steps=steps,
@@ -231,7 +266,7 @@ class LavaTarget(GridTarget):
             head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, head_cut, subject.cut),
             module=subject.compared(sample),
             **self.inputs(subject, graph, options),
-            notes=(*encoding, *rewritten, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
+            notes=(*known, *rewritten, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
         )
         writers: dict[str, Callable[[Path], None]] = {f"{name}.onnx": partial(save, model) for name, model in host.items()}
         return write_bundle(folder, manifest, writers | {f"body.{kind}": partial(_write_body, body)}, sample)
@@ -246,7 +281,8 @@ def _parts(graph: Graph) -> Partition:
     parts = partition(graph)
     for name in parts.body.members if parts.body is not None else ():
         node = graph[name]
-        if isinstance(node, ops.Updated):
+        returning = isinstance(node, ops.CellNode) and node.recurrent is not None and leaky(node) is not None
+        if isinstance(node, ops.Updated) and not returning:
             raise UserError(
                 f"node {name} ({node.kind}): has no form on Loihi, whose neurons are LIF neurons of one decay and threshold in "
                 f"a layer: {why_not(node, graph.shape(name))}; train those, or export to ONNX"
@@ -302,6 +338,8 @@ def _quantization(body: QuantizedBody, exact: bool, scales: str) -> dict[str, An
         synapses = {made.pop("name"): made for made in map(asdict, layer.synapses)}
         errors = {"bias_error": layer.bias_error, "threshold_error": layer.threshold_error}
         errors |= dict(zip(("iDecay_error", "vDecay_error"), layer.decay_errors, strict=True))
+        if layer.recurrent_error is not None:
+            errors["recurrent_weight_error"] = layer.recurrent_error
         neuron = {"iDecay": layer.i_decay, "vDecay": layer.v_decay, "vThMant": layer.threshold}
         layers[layer.name] = {"scale": layer.scale, "synapses": synapses, **errors, **neuron}
     return {

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, Part, ops
 from neurodeploy.graph.ops import Shape
+from neurodeploy.graph.standard import leaky, why_not
 from neurodeploy.graph.table import Table
 from neurodeploy.graph.transforms import ungrouped
 from neurodeploy.io.errors import UserError
@@ -33,6 +35,7 @@ class Afferent:
             the spikes have one axis). Its name is that of the node in the graph where no other afferent comes from it, else
             `source>node`; for a way without a synapse `source>neurons`.
         delay: steps that its spikes wait in the network; what lines up the ways on the chip comes on top.
+        each: further steps of each neuron of the source, in its shape, where they differ; of Linear nodes alone.
         flatten: the source is flattened first.
         input_shape: of the source, per sample and step.
         windows: of every input of a Linear node into which pooling over windows that do not overlap is folded, the number of
@@ -45,6 +48,12 @@ class Afferent:
     input_shape: Shape
     windows: NDArray[np.int64] | None = None
     delay: int = 0
+    each: NDArray[np.int64] | None = None
+
+    @property
+    def longest(self) -> int:
+        """The most steps that a spike waits."""
+        return self.delay + (0 if self.each is None else int(self.each.max()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +61,14 @@ class Stage:
     """A population and what flows into it.
 
     Attributes:
-        neuron: its node in the graph.
+        neuron: its node in the graph; of neurons that are another kind of node there, what that is for reports.
         afferents: one in a chain, more where branches meet.
         bias: float64 `[C_out]`, the sum over its synapses, or None.
         shape: of its spikes, per sample and step.
         current_decay: α, the share of the synaptic current, bias included, that is kept from one step to the next; 0 of
             neurons whose current is that of the step.
+        returning: the synapse through which its own spikes come back in the next step, a Linear node; or None.
+        integers: its node in the graph, if that is in a chip's integers already, and so are its synapses.
     """
 
     neuron: ops.NeuronNode
@@ -65,6 +76,8 @@ class Stage:
     bias: NDArray[np.float64] | None
     shape: Shape
     current_decay: float = 0.0
+    returning: Afferent | None = None
+    integers: ops.FixedPointNeuronNode | None = None
 
     @property
     def name(self) -> str:
@@ -98,12 +111,16 @@ class Readout:
 
 @dataclass(frozen=True, eq=False)
 class _Way:
-    """From the spikes of `source`, `delay` steps late, to some node; `synapse` has the steps before it folded in."""
+    """From the spikes of `source`, `delay` steps late, to some node; `synapse` has the steps before it folded in.
+
+    `each`, in the shape of the source, is how much later each of its neurons is.
+    """
 
     source: str
     steps: tuple[Step, ...] = ()
     synapse: ops.ConvNode | ops.LinearNode | None = None
     delay: int = 0
+    each: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +149,7 @@ def stages(graph: Graph, body: Part) -> tuple[Stage, ...]:
     for name in body.members:
         node = graph[name]
         inputs = [values[source] for source in node.inputs]
-        if isinstance(node, ops.NeuronNode):
+        if isinstance(node, ops.Spiking):
             found.append(_stage(graph, node, inputs[0]))
         elif any(value.low_pass for value in inputs):
             filtered = next(value.low_pass for value in inputs if value.low_pass)
@@ -193,7 +210,6 @@ _REFUSALS: dict[type[ops.Node], str] = {
     ops.MatMulNode: "a product of two signals, as in attention, cannot be done on Loihi; export to ONNX",
     ops.ReluNode: "a ReLU among spiking layers cannot be done on Loihi; replace it by spiking neurons",
     ops.BatchNormNode: "batch norm has to be folded into the synapse before it first; put it right after a Conv or Linear",
-    ops.FixedPointNeuronNode: "the network is quantised already; quantise the floating-point network",
     ops.InputNode: "samples enter the chip's body; encode before the first spiking layer",
     ops.EncodeNode: "direct coding inside the body; encode before the first spiking layer",
     ops.TimeMeanNode: "a mean over time inside the body; leave it to the head",
@@ -203,14 +219,13 @@ _REFUSALS: dict[type[ops.Node], str] = {
 }
 for _operation, _reason in _REFUSALS.items():
     OPERATIONS.refuse(_operation, _reason)
-OPERATIONS.lack(
-    ops.Updated, "its neurons are LIF neurons of one decay and threshold in a layer: train those, or export to ONNX"
-)
+_OTHER = "its neurons are LIF neurons of one decay and threshold in a layer: train those, or export to ONNX"
+OPERATIONS.lack(ops.Updated, _OTHER)
 OPERATIONS.lack(ops.Spiking, "its neurons are LIF neurons: train those, or export to ONNX")
 
 
-@OPERATIONS.rule(ops.NeuronNode)
-def _fired(_: Graph, node: ops.NeuronNode, __: _Current) -> _Current:
+@OPERATIONS.rule(ops.NeuronNode, ops.CellNode, ops.FixedPointNeuronNode)
+def _fired(_: Graph, node: ops.Spiking, __: _Current) -> _Current:
     return _Current((_Way(node.name),))
 
 
@@ -220,12 +235,17 @@ def _filtered(_: Graph, node: ops.LowPassNode, value: _Current) -> _Current:
 
 
 @OPERATIONS.rule(ops.DelayNode)
-def _delayed(_: Graph, node: ops.DelayNode, value: _Current) -> _Current:
+def _delayed(graph: Graph, node: ops.DelayNode, value: _Current) -> _Current:
     if node.each is not None:
-        raise UserError(
-            f"node {node.name}: delays of {node.each.min()} to {node.steps} steps in one layer found, the same for all of it "
-            "expected; train one delay for each layer, or export to ONNX"
-        )
+        (way, *others) = value.ways
+        if others or way.synapse is not None or any(not isinstance(step, ops.FlattenNode) for step, _ in way.steps):
+            raise UserError(
+                f"node {node.name}: delays of {node.each.min()} to {node.steps} steps in one layer, behind something else than "
+                "its neurons, found; put them right behind the neurons, train one delay for each layer, or export to ONNX"
+            )
+        shape = graph.shape(way.source)
+        own = np.broadcast_to(node.each, graph.shape(node.inputs[0])).reshape(shape)
+        return replace(value, ways=(replace(way, each=own if way.each is None else own + way.each),))
     if value.bias is not None and np.any(value.bias):
         raise UserError(
             f"node {node.name}: a delay after a bias, which on Loihi acts from the first step on; move it before the synapse"
@@ -364,19 +384,90 @@ def _windows(way: _Way, synapse: ops.ConvNode | ops.LinearNode) -> NDArray[np.in
     return np.asarray(np.rint(spread), np.int64) - 1
 
 
-def _stage(graph: Graph, node: ops.NeuronNode, current: _Current) -> Stage:
-    if node.parameters.reset != "hard":
-        raise UserError(
-            f'node {node.name}: reset "{node.parameters.reset}" found; Loihi\'s neurons reset to 0, so retrain the network '
-            'with reset = "hard", or let it learn that: --finetune EPOCHS --finetune-reset'
-        )
+def _stage(graph: Graph, node: ops.Spiking, current: _Current) -> Stage:
     shape, kept = graph.shape(node.name), 0.0
     _check_axes(node.name, shape)
     if current.low_pass:
         filtered = graph[current.low_pass]
         assert isinstance(filtered, ops.LowPassNode)
         kept = filtered.decay
-    return Stage(node, _afferents(graph, current, node.name, shape), current.bias, shape, kept)
+        if not isinstance(node, ops.NeuronNode):
+            raise UserError(
+                f"node {current.low_pass}: a synaptic current with a memory found before the neurons {node.name}, which have "
+                "one of their own, that what comes back goes through too; export to ONNX"
+            )
+    afferents = _afferents(graph, current, node.name, shape)
+    if isinstance(node, ops.FixedPointNeuronNode):
+        return _whole_stage(node, afferents, current.bias, shape)
+    if isinstance(node, ops.CellNode):
+        return _recurrent_stage(node, afferents, current.bias, shape)
+    assert isinstance(node, ops.NeuronNode)
+    _check_reset(node)
+    return Stage(node, afferents, current.bias, shape, kept)
+
+
+def _check_reset(node: ops.Spiking) -> None:
+    if node.constants.reset != "hard":
+        raise UserError(
+            f'node {node.name}: reset "{node.constants.reset}" found; Loihi\'s neurons reset to 0, so retrain the network '
+            'with reset = "hard", or let it learn that: --finetune EPOCHS --finetune-reset'
+        )
+
+
+def _recurrent_stage(node: ops.CellNode, afferents: tuple[Afferent, ...], bias: Any, shape: Shape) -> Stage:
+    """Of standard neurons whose spikes come back."""
+    constants = leaky(node)
+    if constants is None or node.recurrent is None or constants.threshold is None:
+        raise UserError(f"node {node.name} ({node.kind}): has no form on Loihi; {why_not(node, shape) or _OTHER}")
+    if constants.late:
+        raise UserError(
+            f"node {node.name}: its membrane reads the current of the step before, so that its spikes come back after two "
+            "steps; a recurrent layer of Loihi's brings them back after one: train neurons whose current acts in its own step, "
+            "or export to ONNX"
+        )
+    _check_reset(node)
+    current_decay = 0.0 if constants.current_decay is None else constants.current_decay
+    numbers = []
+    for what, values in (("decay", constants.decay), ("threshold", constants.threshold), ("current's decay", current_decay)):
+        if np.min(values) != np.max(values):
+            raise UserError(f"node {node.name}: its {what} differs between neurons, one for the layer expected; {_OTHER}")
+        numbers.append(float(np.max(values)))
+    decay, threshold, kept = numbers
+    neuron = ops.NeuronNode(name=node.name, inputs=node.inputs, parameters=NeuronParameters(decay, threshold, "hard"))
+    return Stage(neuron, afferents, bias, shape, kept, _returning(node.name, node.recurrent, shape))
+
+
+def _whole_stage(node: ops.FixedPointNeuronNode, afferents: tuple[Afferent, ...], bias: Any, shape: Shape) -> Stage:
+    """Of neurons in a chip's integers."""
+    if bias is not None and np.any(bias):
+        if np.any(np.not_equal(node.i_decay, 4096)) or np.any(bias != np.rint(bias)):
+            raise UserError(
+                f"node {node.name}: a bias in the synaptic current of neurons in whole numbers found; a chip's goes past the "
+                "current: train without it, or export to ONNX"
+            )
+        places = (-1, *(1,) * (max(1, np.ndim(node.bias)) - 1))  # without a memory the current is where a chip's bias goes
+        node = replace(node, bias=node.bias + bias.astype(np.int64).reshape(places))
+    for afferent in afferents:
+        odd = afferent.node.weight[afferent.node.weight % 2 != 0]
+        if odd.size:
+            raise UserError(
+                f"node {afferent.node.name}: the weight {odd.flat[0]:g} of neurons in whole numbers found, even numbers "
+                "expected; let SLAYER round its weights (pre_hook_fx), or export to ONNX"
+            )
+    neuron = ops.NeuronNode(name=node.name, inputs=node.inputs, parameters=node.constants)
+    returning = None if node.recurrent is None else _returning(node.name, node.recurrent, shape)
+    return Stage(neuron, afferents, None, shape, 1 - float(np.mean(node.i_decay)) / 4096, returning, node)
+
+
+def _returning(name: str, weight: NDArray[Any], shape: Shape) -> Afferent:
+    """The synapse of a layer's own spikes, which takes a step."""
+    if len(shape) > 1:
+        raise UserError(
+            f"node {name}: spikes of neurons {shape} come back through weights; Loihi's recurrent layers have one axis: "
+            "flatten what the layer reads, or export to ONNX"
+        )
+    exact: Any = np.asarray(weight, np.float64)
+    return Afferent(name, ops.LinearNode(name=f"{name}.recurrent", inputs=(name,), weight=exact), False, shape)
 
 
 def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tuple[Afferent, ...]:
@@ -388,7 +479,15 @@ def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tupl
         source = graph.shape(way.source)
         _check_axes(way.source, source)
         flatten = isinstance(whole.synapse, ops.LinearNode) and len(source) > 1
-        one = Afferent(way.source, whole.synapse, flatten, source, _windows(way, whole.synapse), way.delay)
+        early, latest = (0, 0) if way.each is None else (int(way.each.min()), int(way.each.max()))
+        each = None if way.each is None or early == latest else way.each - early
+        if each is not None and isinstance(whole.synapse, ops.ConvNode):
+            raise UserError(
+                f"node {whole.synapse.name}: reads spikes of {way.source} that are {early} to {latest} steps late, each "
+                "neuron's own; a convolution has one delay on Loihi: train one delay for that layer, or export to ONNX"
+            )
+        delay = way.delay + early
+        one = Afferent(way.source, whole.synapse, flatten, source, _windows(way, whole.synapse), delay, each)
         same = next((i for i, other in enumerate(found) if _alike(one, other)), None)
         if same is None:
             found.append(one)
@@ -417,7 +516,8 @@ def _alike(one: Afferent, other: Afferent) -> bool:
     def geometry(afferent: Afferent) -> tuple[Any, ...]:
         node = afferent.node
         plan = (node.stride, node.padding, node.dilation, node.groups) if isinstance(node, ops.ConvNode) else ()
-        return (afferent.source, afferent.delay, type(node), afferent.flatten, node.weight.shape, plan)
+        late = None if afferent.each is None else afferent.each.tobytes()
+        return (afferent.source, afferent.delay, late, type(node), afferent.flatten, node.weight.shape, plan)
 
     return geometry(one) == geometry(other)
 

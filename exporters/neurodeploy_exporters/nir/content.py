@@ -6,7 +6,7 @@ NIR (Pedersen et al. 2024, "Neuromorphic intermediate representation", neuroir.o
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -51,11 +51,13 @@ class Content:
         nodes: name → node, or a graph inside this one.
         edges: from → to; several edges into one node add up.
         metadata: of the graph.
+        package: version of the `nir` package that wrote the file, if it is one and says so.
     """
 
     nodes: Mapping[str, "Primitive | Content"]
     edges: Edges
     metadata: Mapping[str, Value] = field(default_factory=dict)
+    package: str = ""
 
 
 # kind → fields that it must have, fields that it may have; Input and Output call theirs `shape` in a file
@@ -76,8 +78,8 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "IF": (("r", "v_threshold"), ("v_reset",)),
     "LI": (("tau", "r", "v_leak"), ()),
     "LIF": (("tau", "r", "v_leak", "v_threshold"), ("v_reset",)),
-    "CubaLI": (("tau_syn", "tau_mem", "r", "v_leak", "w_in"), ()),
-    "CubaLIF": (("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "w_in"), ("v_reset",)),
+    "CubaLI": (("tau_syn", "tau_mem", "r", "v_leak"), ("w_in",)),
+    "CubaLIF": (("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"), ("v_reset", "w_in")),
 }
 NEURONS = ("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF")
 TEXTS = {"padding"}  # fields that may hold a text
@@ -127,7 +129,10 @@ def load(path: Path) -> Content:
         top = root.folder("node")
         if top.text("type") != "NIRGraph":
             raise top.error(f"type: {top.text('type')!r} found, 'NIRGraph' expected")
-        return _graph(top, [0], 0)
+        package = (
+            root.text("version") if "version" in root and not root.is_folder("version") and root.holds_text("version") else ""
+        )
+        return replace(_graph(top, [0], 0), package=package)
 
 
 def _graph(folder: Folder, seen: list[int], depth: int) -> Content:

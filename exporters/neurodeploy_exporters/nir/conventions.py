@@ -1,22 +1,18 @@
 """How a file's differential equations are stepped through time. NIR does not say; those who write it have ways of their own.
 
-`nir` is the standard as it is printed, by Euler's method. The others are what the four frameworks' own code does (spikingjelly
-2.0.0, snntorch 1.0.0, norse 1.1.0, sinabs 3.1.3), read and measured; `docs/nir.md` has the table.
+`nir` is the standard as it is printed, by Euler's method. The others are what the frameworks' own code does (spikingjelly
+2.0.0, snntorch 1.0.0, norse 1.1.0, sinabs 3.1.3, spyx 1.0.0), read and measured; `docs/nir.md` has the table. What their
+constructors take and their writers leave out are settings of a convention: `sinabs:norm_input=false,min_v_mem=-1`.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.nir.content import NEURONS, Primitive
 
 Reset = Literal["hard", "soft"]
+Writer = Literal["", "sinabs", "snntorch", "spyx"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,11 @@ class Convention:
         strict: fires at v > θ; else at v ≥ θ.
         reset: "hard" sets v to v_reset, "soft" subtracts θ.
         late_current: the membrane sees the synaptic current of the step before.
+        update: whose own neurons these are (`updates`); "" for those of NIR's equations.
+        many: as many spikes in a step as θ goes into v; else one at most.
+        floor: below which no potential stays, in the unit of θ; None if there is no such bound.
+        late_reset: the reset comes in the next step.
+        told: settings that are known, by name; the others of `SETTINGS` are assumed.
     """
 
     name: str
@@ -42,6 +43,11 @@ class Convention:
     strict: bool = True
     reset: Reset = "hard"
     late_current: bool = False
+    update: Writer = ""
+    many: bool = False
+    floor: float | None = None
+    late_reset: bool = False
+    told: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not 0 < self.dt < float("inf"):
@@ -52,7 +58,7 @@ class Convention:
         """What one time step is beside a τ of the file."""
         return self.dt**2 if self.scaled_time else self.dt
 
-    def statements(self, kinds: Collection[str]) -> Iterator[str]:
+    def statements(self, kinds: Set[str]) -> Iterator[str]:
         """What is assumed of nodes of these kinds, a sentence each."""
         unit = "" if self.dt == 1 else " s"
         rule = "1 - dt/tau" if self.decay == "Euler" else "exp(-dt/tau)"
@@ -64,247 +70,180 @@ class Convention:
             yield "fires at v > threshold"
         else:
             yield "fires at v >= threshold: here at v > the next smaller float32, which says the same"
-        yield "reset to v_reset" if self.reset == "hard" else "reset subtracts the threshold"
+        if self.many:
+            yield "fires as often in a step as the threshold goes into the potential"
+        if self.reset == "hard":
+            yield "reset to v_reset" + (", in the next step" if self.late_reset else "")
+        else:
+            yield "reset subtracts the threshold" + (", in the next step" if self.late_reset else "")
+        if self.floor is not None:
+            yield f"no potential stays below {self.floor:g}"
+        if self.update == "spyx":
+            yield "a spike comes a step after the potential that fires it"
         if "CubaLIF" in kinds or "CubaLI" in kinds:
             yield f"the membrane sees the synaptic current of the {'step before' if self.late_current else 'same step'}"
 
+    def warnings(self, kinds: Set[str], *, known: bool) -> Iterator[str]:
+        """What the file does not carry and nobody has said, a sentence each, with the option that says it.
 
-_SINABS = Convention("sinabs", 1.0, "exponential", unscaled=frozenset({"IF", "LI", "LIF"}), strict=False, reset="soft")
+        Args:
+            kinds: of the nodes.
+            known: whether somebody said who wrote the file.
+        """
+        if not kinds & NEURON_KINDS:
+            return
+        if not known and self.name == "nir":
+            yield (
+                "nothing in it says who wrote it, and NIR says neither dt nor how a step is taken: its own equations by "
+                f"Euler's method with dt = {self.dt:g} s are assumed, a spike at v > threshold, a reset to v_reset; say it "
+                f"with --written-by {'|'.join(WRITERS)}, --dt and --reset"
+            )
+            return
+        open_settings = [one for one in SETTINGS.get(self.name, ()) if one.name not in self.told and kinds & one.kinds]
+        if not known:
+            yield (
+                f"its numbers look like those that {self.name} writes, which is a guess; say it with --written-by {self.name}, "
+                f"or another of {', '.join(WRITERS)}"
+            )
+        if open_settings:
+            assumed = ", ".join(f"{one.name} = {one.shown(self)}" for one in open_settings)
+            example = ",".join(f"{one.name}={one.other}" for one in open_settings)
+            yield (
+                f"{self.name} writes nothing of {', '.join(one.name for one in open_settings)}: its defaults are assumed, "
+                f"{assumed}; where the network was built otherwise, say so, such as --written-by {self.name}:{example}"
+            )
+        if "dt" not in self.told and kinds & TIMED and self.name not in _COUNTING:
+            yield f"dt = {self.dt:g} s is assumed, as {self.name} writes no other by default; say it with --dt"
+
+
+NEURON_KINDS = frozenset(("I", "IF", "LI", "LIF", "CubaLI", "CubaLIF"))
+FIRING = frozenset(("IF", "LIF", "CubaLIF"))
+TIMED = frozenset(("LI", "LIF", "CubaLI", "CubaLIF"))
+_COUNTING = ("sinabs", "spyx")  # frameworks that count time in steps
+
+_SINABS = Convention(
+    "sinabs", 1.0, "exponential", unscaled=frozenset({"IF", "LI"}), strict=False, reset="soft", update="sinabs", many=True
+)
 CONVENTIONS: dict[str, Convention] = {
     convention.name: convention
     for convention in (
         Convention("nir", 1e-4),
         Convention("spikingjelly", 1e-4, strict=False),
-        Convention("snntorch", 1e-4),
+        Convention("snntorch", 1e-4, reset="soft", update="snntorch", late_reset=True),
         Convention("norse", 1e-3, scaled_time=True, unscaled=frozenset({"IF", "current"})),
         _SINABS,
-        replace(_SINABS, name="sinabs-normalised", unscaled=frozenset({"IF"})),
+        Convention(
+            "spyx", 1.0, unscaled=frozenset({"IF", "LIF", "CubaLIF", "current"}), reset="soft", update="spyx", late_reset=True
+        ),
     )
 }
+WRITERS = tuple(CONVENTIONS)
+_OLD = {"sinabs-normalised": "sinabs:norm_input=true,spike_fn=SingleSpike"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An argument of a framework's neurons that its writer leaves out.
+
+    Attributes:
+        name: of the argument.
+        values: what it can be → fields of the convention; "" stands for any number, which becomes the field of that name.
+        other: a value that is not the default, for an example.
+        kinds: nodes that it matters for.
+        field: where a number goes.
+    """
+
+    name: str
+    values: Mapping[str, Mapping[str, object]]
+    other: str
+    kinds: frozenset[str] = FIRING
+    field: str = ""
+
+    def shown(self, convention: Convention) -> str:
+        """The value that a convention has."""
+        for value, fields in self.values.items():
+            if all(getattr(convention, name) == wanted for name, wanted in fields.items()):
+                return value
+        return f"{getattr(convention, self.field):g}" if self.field else "another"
+
+    def applied(self, convention: Convention, value: str) -> Convention:
+        """A convention with a value of this setting.
+
+        Raises:
+            UserError: there is no such value.
+        """
+        found: Mapping[str, object] | None = {key.lower(): one for key, one in self.values.items()}.get(value.lower())
+        number = _number(value) if self.field else None
+        if found is None and number is None:
+            raise UserError(f"{self.name}={value}: {self._expected()} expected")
+        found = {self.field: number} if found is None else found
+        changed: dict[str, object] = {**found, "told": convention.told | {self.name}}
+        return replace(convention, **changed)  # type: ignore[arg-type]
+
+    def _expected(self) -> str:
+        return " or ".join([*self.values, *(["a number"] if self.field else [])])
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if abs(value) < float("inf") else None
+
+
+SETTINGS: dict[str, tuple[Setting, ...]] = {
+    "sinabs": (
+        Setting(
+            "norm_input",
+            {"true": {"unscaled": frozenset({"IF", "LI"})}, "false": {"unscaled": frozenset({"IF", "LI", "LIF"})}},
+            "false",
+            frozenset({"LIF"}),
+        ),
+        Setting("spike_fn", {"MultiSpike": {"many": True}, "SingleSpike": {"many": False}}, "SingleSpike"),
+        Setting("min_v_mem", {"none": {"floor": None}}, "-1", field="floor"),
+        Setting("reset_fn", {"MembraneSubtract": {"reset": "soft"}, "MembraneReset": {"reset": "hard"}}, "MembraneReset"),
+    ),
+    "norse": (Setting("scaled_tau", {"true": {"scaled_time": True}, "false": {"scaled_time": False}}, "false", TIMED),),
+    "snntorch": (
+        Setting("reset_mechanism", {"subtract": {"reset": "soft"}, "zero": {"reset": "hard"}}, "zero"),
+        Setting("reset_delay", {"true": {"late_reset": True}, "false": {"late_reset": False}}, "false"),
+    ),
+}
+"""Framework → what its writer leaves out; the defaults are those of its constructors.
+
+Norse's `scaled_tau` is no argument of it: 1.1.0 writes time constants times dt, versions before wrote them as they are."""
 
 
 def chosen(name: str | Convention, *, dt: float | None = None, reset: Reset | None = None) -> Convention:
     """A convention, by its name or as it is, with another time step or reset if they are given.
 
-    Raises:
-        UserError: no such convention, or no such time step.
-    """
-    if isinstance(name, str) and name not in CONVENTIONS:
-        raise UserError(f"convention {name!r}: not known; there are: {', '.join(CONVENTIONS)}")
-    convention = CONVENTIONS[name] if isinstance(name, str) else name
-    convention = convention if dt is None else replace(convention, dt=dt)
-    return convention if reset is None else replace(convention, reset=reset)
-
-
-def recognised(nodes: list[Primitive]) -> tuple[str, str]:
-    """The name of the convention that all neurons of a file look like, and how it was recognised."""
-    neurons = [node for node in nodes if node.kind in NEURONS]
-    if neurons:
-        for name, (look, test) in _LOOKS.items():
-            if all(test(node) for node in neurons):
-                return name, look
-    return "nir", "no framework recognised in it: the standard, by Euler's method, is assumed"
-
-
-def _value(node: Primitive, name: str) -> float:
-    """A field, if it is the same number everywhere; NaN otherwise."""
-    array = node.fields.get(name)
-    if not isinstance(array, np.ndarray) or not array.size or array.min() != array.max():
-        return float("nan")
-    return float(array.flat[0])
-
-
-def _close(a: float, b: float) -> bool:
-    return bool(np.isclose(a, b, rtol=1e-4, atol=0))
-
-
-def _double(node: Primitive) -> bool:
-    """SpikingJelly fills arrays by numpy, in double precision and of the layer's shape; the others keep torch's float32."""
-    array = node.fields["r"]
-    return isinstance(array, np.ndarray) and array.dtype == np.float64 and array.ndim > 0
-
-
-def _spikingjelly(node: Primitive) -> bool:
-    r, tau = _value(node, "r"), _value(node, "tau") / CONVENTIONS["spikingjelly"].dt
-    match node.kind:
-        case "IF":
-            return _double(node) and _close(r, 1 / CONVENTIONS["spikingjelly"].dt)
-        case "LIF":
-            leak = _value(node, "v_leak") == _value(node, "v_reset")
-            return _double(node) and leak and tau > 1 and (_close(r, 1) or _close(r, tau))
-        case "CubaLIF":
-            return _double(node) and _unit_gains(node, CONVENTIONS["spikingjelly"].dt)
-    return False
-
-
-def _snntorch(node: Primitive) -> bool:
-    dt = CONVENTIONS["snntorch"].dt
-    if node.kind == "LIF":
-        return not _double(node) and _close(_value(node, "r"), _value(node, "tau") / dt)
-    return node.kind == "CubaLIF" and not _double(node) and _unit_gains(node, dt)
-
-
-def _unit_gains(node: Primitive, dt: float) -> bool:
-    r, w = _value(node, "r"), _value(node, "w_in")
-    return _close(r, _value(node, "tau_mem") / dt) and _close(w, _value(node, "tau_syn") / dt)
-
-
-def _norse(node: Primitive) -> bool:
-    """R is 1, and a time constant shorter than the time step itself, which only Norse's scaling makes."""
-    if _double(node) or not _close(_value(node, "r"), 1):
-        return False
-    dt = CONVENTIONS["norse"].dt
-    taus = [_value(node, name) for name in ("tau", "tau_mem", "tau_syn") if name in node.fields]
-    return all(dt**2 <= tau < dt for tau in taus)
-
-
-def _sinabs(node: Primitive) -> bool:
-    """R is 1, and time constants count steps."""
-    if _double(node) or not _close(_value(node, "r"), 1):
-        return False
-    if node.kind == "IF":
-        return np.ndim(node.fields["r"]) > 0  # Norse's are single numbers
-    return node.kind in ("LI", "LIF") and _value(node, "tau") >= 0.1
-
-
-_LOOKS: dict[str, tuple[str, Callable[[Primitive], bool]]] = {
-    "spikingjelly": (
-        "neurons as SpikingJelly writes them: double precision, R = 1, tau/dt or 1/dt with dt = 0.0001 s",
-        _spikingjelly,
-    ),
-    "snntorch": ("neurons as snnTorch writes them: single precision, R = tau/dt with dt = 0.0001 s", _snntorch),
-    "sinabs": ("neurons as sinabs writes them: R = 1, time constants in steps", _sinabs),
-    "norse": ("neurons as Norse writes them: R = 1, time constants below one time step of 0.001 s", _norse),
-}
-
-
-@dataclass(frozen=True)
-class Discrete:
-    """`i ← α i + x`, then `v ← λ v + g i + c`, and firing; what comes before the update is `scale · x + shift`.
-
-    Attributes:
-        neuron: λ, θ and the reset; None where it never fires.
-        decay: λ.
-        current_decay: α; None without a synaptic current.
-        scale, shift: per channel, one number or `[C]`; 1 and 0 where all of it is in θ.
-        late: whether the membrane sees the current of the step before.
-    """
-
-    neuron: NeuronParameters | None
-    decay: float
-    current_decay: float | None
-    scale: NDArray[np.float64]
-    shift: NDArray[np.float64]
-    late: bool
-
-
-def discrete(name: str, node: Primitive, shape: Shape, convention: Convention) -> Discrete:
-    """The update of a layer of neurons.
-
-    The gain of the input goes into θ, which changes the unit of the potential and no spike. So do v_reset and v_leak, as far as
-    they shift the potential; what v_leak drives beyond that is a constant input.
-
     Args:
-        name: of the node, for messages.
-        node: an I, IF, LI, LIF, CubaLI or CubaLIF.
-        shape: of the layer.
-        convention: how to step.
+        name: "sinabs", or with settings: "sinabs:norm_input=false,min_v_mem=-1".
+        dt, reset: instead of the convention's.
 
     Raises:
-        UserError: constants that differ within a channel, time constants that differ at all or are too short for dt, or a
-            threshold that the potential reaches without input.
+        UserError: no such convention, setting or time step.
     """
-    constants = _Constants(name, node, shape)
-    cuba = node.kind in ("CubaLI", "CubaLIF")
-    tau = constants.number("tau_mem" if cuba else "tau", float("inf"))
-    decay, share = _decay(name, tau, convention)
-    resistance, v_leak = constants.get("r"), constants.get("v_leak")
-    share = convention.dt if node.kind in ("I", "IF") else share  # without a leak nothing of the input is lost
-    gain = np.ones(1) if node.kind in convention.unscaled else resistance * share
-    current_decay = None
-    if cuba:
-        current_decay, current_share = _decay(name, constants.number("tau_syn", float("inf")), convention)
-        gain = gain * (1.0 if "current" in convention.unscaled else constants.get("w_in") * current_share)
-    if not (gain > 0).all():
-        raise UserError(f"node {name}: an input gain of {gain.min():g} found, a positive one expected")
-    late = cuba and convention.late_current
-    if "v_threshold" not in node.fields:
-        drive = (1 - decay) * v_leak
-        return Discrete(None, decay, current_decay, gain, drive, late)
-    v_reset = constants.get("v_reset", 0.0) if convention.reset == "hard" else v_leak
-    threshold = constants.get("v_threshold")
-    if convention.reset == "soft" and v_leak.any():
-        raise UserError(f"node {name}: v_leak of {v_leak.flat[0]:g} found beside a reset that subtracts, 0 expected")
-    height = threshold - v_reset
-    if not (height > 0).all():
-        raise UserError(f"node {name}: v_threshold of {threshold.min():g} found, one above v_reset expected")
-    drive = (1 - decay) * (v_leak - v_reset) if node.kind != "IF" else np.zeros(1)
-    unit = height / gain
-    if not ((unit.astype(np.float32) > 0) & np.isfinite(unit.astype(np.float32))).all():
-        raise UserError(f"node {name}: v_threshold of {threshold.max():g} beside an input gain of {gain.max():g} found: absurd")
-    if unit.size > 1 and unit.min() != unit.max():
-        parameters = NeuronParameters(decay, _threshold(1.0, convention), convention.reset)
-        return Discrete(parameters, decay, current_decay, gain / height, drive / height, late)
-    parameters = NeuronParameters(decay, _threshold(float(unit.flat[0]), convention), convention.reset)
-    return Discrete(parameters, decay, current_decay, np.ones(1), drive / gain, late)
+    convention = _parsed(name) if isinstance(name, str) else name
+    if dt is not None:
+        convention = replace(convention, dt=dt, told=convention.told | {"dt"})
+    if reset is not None:
+        settings = {"reset", "reset_fn", "reset_mechanism"}
+        convention = replace(convention, reset=reset, told=convention.told | settings)
+    return convention
 
 
-def _threshold(value: float, convention: Convention) -> float:
-    """`v > θ` with our θ says what the convention's comparison says, in float32."""
-    return value if convention.strict else float(np.nextafter(np.float32(value), np.float32(0)))
-
-
-def _decay(name: str, tau: float, convention: Convention) -> tuple[float, float]:
-    """λ, and what of a constant input becomes the potential."""
-    if not tau > 0:
-        raise UserError(f"node {name}: a time constant of {tau:g} found, a positive one expected")
-    decay = 1 - convention.step / tau if convention.decay == "Euler" else float(np.exp(-convention.step / tau))
-    if -1e-6 < decay < 0:  # tau = dt, but for rounding
-        decay = 0.0
-    if decay < 0:
-        raise UserError(
-            f"node {name}: a time constant of {tau:g} found, shorter than dt = {convention.dt:g}; give another dt, or another "
-            "convention"
-        )
-    return decay, 1 - decay
-
-
-class _Constants:
-    """Fields of a node, one number or one per channel."""
-
-    def __init__(self, name: str, node: Primitive, shape: Shape) -> None:
-        self.name, self.node, self.shape = name, node, shape
-
-    def get(self, field: str, default: float = 0.0) -> NDArray[np.float64]:
-        """`[1]`, or `[C]`."""
-        array: Any = self.node.fields.get(field, np.float64(default))
-        return per_channel(f"node {self.name}: {field}", np.asarray(array), self.shape)
-
-    def number(self, field: str, default: float) -> float:
-        values = self.get(field, default)
-        if values.size > 1:
-            raise UserError(
-                f"node {self.name}: {field} from {values.min():g} to {values.max():g} found, one value for the layer expected"
-            )
-        return float(values[0])
-
-
-def per_channel(what: str, array: NDArray[Any], shape: Shape) -> NDArray[np.float64]:
-    """The numbers of a layer, as `[1]` if they are all equal, else as `[C]`.
-
-    Raises:
-        UserError: they do not fit the layer, or differ within a channel; `what` begins the message.
-    """
-    if not array.size:
-        raise UserError(f"{what}: no number found")
-    if array.min() == array.max():
-        return np.array([array.flat[0]], np.float64)
-    trimmed = (
-        array.reshape(array.shape[array.ndim - len(shape) :]) if array.size == np.prod(array.shape[-len(shape) :]) else array
-    )
-    if trimmed.shape != shape and trimmed.shape != (shape[0],) + (1,) * (len(shape) - 1):
-        raise UserError(f"{what}: shape {array.shape} found, {shape} expected")
-    rows = trimmed.reshape(shape[0], -1)
-    if (rows.min(1) != rows.max(1)).any():
-        raise UserError(f"{what}: differs within a channel, which has no form here; one value per channel or layer expected")
-    return rows[:, 0].astype(np.float64)
+def _parsed(text: str) -> Convention:
+    name, _, settings = _OLD.get(text, text).partition(":")
+    if name not in CONVENTIONS:
+        raise UserError(f"convention {name!r}: not known; there are: {', '.join(CONVENTIONS)}")
+    convention = CONVENTIONS[name]
+    known = {one.name: one for one in SETTINGS.get(name, ())}
+    for setting in filter(None, settings.split(",")):
+        key, _, value = setting.partition("=")
+        if key not in known:
+            there = f"there are: {', '.join(known)}" if known else "it has none"
+            raise UserError(f"convention {name}: setting {key!r}: not known; {there}")
+        convention = known[key].applied(convention, value)
+    return convention

@@ -10,6 +10,7 @@ import numpy as np
 from neurodeploy.graph.ops import Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Content, Primitive, Value
+from neurodeploy_exporters.nir.recurrence import returning
 
 _SHOWN = 6
 _MOST_EDGES = 1 << 16  # bridging inner graphs multiplies edges, so a small file could ask for millions
@@ -17,24 +18,26 @@ _MOST_EDGES = 1 << 16  # bridging inner graphs multiplies edges, so a small file
 
 @dataclass(frozen=True, eq=False)
 class Flat:
-    """A graph without inner graphs and cycles.
+    """A graph without inner graphs, and without cycles but those of single layers.
 
     Attributes:
         nodes: name → node, each after those that it reads; one Input without sources, one Output that nobody reads.
         sources: name → names of the nodes whose sum it reads, in the file's order.
         notes: what was left out.
+        returning: neuron → name and node of the synapses through which its own spikes come back.
     """
 
     nodes: dict[str, Primitive]
     sources: dict[str, tuple[str, ...]]
     notes: tuple[str, ...] = field(default=())
+    returning: dict[str, dict[str, Primitive]] = field(default_factory=dict)
 
 
 def flat(content: Content, path: Path) -> Flat:
     """One graph, from the input to the output.
 
     Raises:
-        UserError: recurrent connections, or not exactly one input and one output; names what was found.
+        UserError: recurrent connections through several layers, or not exactly one input and one output; names what was found.
     """
     nodes = dict(_nodes(content, ""))
     edges = list(dict.fromkeys(_edges(content, "")))
@@ -58,11 +61,19 @@ def flat(content: Content, path: Path) -> Flat:
     if not living:
         raise UserError(f"{path}: no way leads from {first} to {last}")
     edges = [(a, b) for a, b in edges if a in living and b in living]
-    order = _ordered(path, living, edges)
+    back = returning({name: nodes[name] for name in nodes if name in living}, edges)
+    apart = {name for synapses in back.values() for name in synapses}
+    edges = [(a, b) for a, b in edges if a not in apart and b not in apart]
+    notes += [
+        f"what {neuron} fires comes back to it in the next step, through {_shown([*names])}" for neuron, names in back.items()
+    ]
+    order = _ordered(path, living - apart, edges)
     sources: dict[str, list[str]] = {name: [] for name in order}
     for a, b in edges:
         sources[b].append(a)
-    return Flat({name: nodes[name] for name in order}, {name: tuple(read) for name, read in sources.items()}, tuple(notes))
+    read = {name: tuple(found) for name, found in sources.items()}
+    synapses = {neuron: {name: nodes[name] for name in names} for neuron, names in back.items()}
+    return Flat({name: nodes[name] for name in order}, read, tuple(notes), synapses)
 
 
 def _nodes(content: Content, prefix: str) -> Iterator[tuple[str, Primitive]]:
@@ -139,8 +150,8 @@ def _ordered(path: Path, names: set[str], edges: list[tuple[str, str]]) -> list[
     if len(order) < len(names):
         circle = sorted(_circle(names - set(order), edges))
         raise UserError(
-            f"{path}: recurrent connections found between {_shown(circle)}, a feed-forward network expected; there is no form "
-            "for recurrence here"
+            f"{path}: recurrent connections found between {_shown(circle)}; what a layer of neurons fires can come back to "
+            "that layer, through Affine or Linear nodes that nothing else reads"
         )
     return order
 

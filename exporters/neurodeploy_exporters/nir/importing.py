@@ -1,7 +1,7 @@
 """From the NIR nodes of a file to a graph: one rule per kind of node, shapes worked out on the way."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,11 +12,15 @@ from torch import nn
 
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, fold_batch_norm, ops
-from neurodeploy.graph.ops import Shape
+from neurodeploy.graph.ops import Shape, Weights
+from neurodeploy.graph.standard import leaky_update
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import NEURONS, Primitive
-from neurodeploy_exporters.nir.conventions import Convention, discrete, per_channel
+from neurodeploy_exporters.nir.conventions import FIRING, Convention
 from neurodeploy_exporters.nir.flattening import Flat, input_shape
+from neurodeploy_exporters.nir.recurrence import read_back, recurrent_neurons
+from neurodeploy_exporters.nir.stepping import Discrete, Numbers, discrete, per_channel
+from neurodeploy_exporters.nir.updates import own_update
 
 _MOST_VALUES = 1 << 26  # of one tensor, per sample and step
 _LONGEST_NAME = 120
@@ -61,7 +65,9 @@ class _Importer:
             sources = [self.add(ops.InputNode(name=entry, shape=entered, timed=True))]
             plain = plain if node.kind != "Input" else name
         tensor = self.summed(plain, sources)
-        if node.kind not in ("Input", "Output"):
+        if name in self.content.returning:
+            tensor = _recurrent(self, plain, node, tensor, self.content.returning[name])
+        elif node.kind not in ("Input", "Output"):
             tensor = _RULES[node.kind](self, plain, node, tensor)
         self.tensors[name] = tensor
         if name == next(reversed(self.content.nodes)):
@@ -201,21 +207,67 @@ def _threshold(builder: _Importer, name: str, node: Primitive, source: str) -> s
 
 @_rule(*NEURONS)
 def _neuron(builder: _Importer, name: str, node: Primitive, source: str) -> str:
+    convention, shape = builder.convention, builder.shapes[source]
     with np.errstate(all="ignore"):  # absurd constants are refused by what they make
-        update = discrete(name, node, builder.shapes[source], builder.convention)
+        if convention.update and node.kind in FIRING:
+            own, arrays = own_update(name, node, shape, convention)
+            largest = None if convention.many else 1
+            return builder.add(ops.CellNode(name=name, inputs=(source,), update=own, arrays=tuple(arrays), largest=largest))
+        update = discrete(name, node, shape, convention)
+    return _standard(builder, name, update, source)
+
+
+def _standard(builder: _Importer, name: str, update: Discrete, source: str) -> str:
     nothing, tensor = np.zeros(1), source
     if update.current_decay is not None:  # the scale is applied before the current leaks, the shift after it
         tensor = builder.scaled(name, tensor, update.scale, nothing)
-        current = builder.unused(f"{name}.current")
-        tensor = builder.add(ops.LowPassNode(name=current, inputs=(tensor,), decay=update.current_decay))
+        tensor = _filter(builder, builder.unused(f"{name}.current"), tensor, update.current_decay)
         if update.late:
             tensor = builder.add(ops.DelayNode(name=builder.unused(f"{name}.late"), inputs=(tensor,), steps=1))
         tensor = builder.scaled(name, tensor, np.ones(1), update.shift)
     else:
         tensor = builder.scaled(name, tensor, update.scale, update.shift)
-    if update.neuron is None:
-        return builder.add(ops.LowPassNode(name=name, inputs=(tensor,), decay=update.decay))
-    return builder.add(ops.NeuronNode(name=name, inputs=(tensor,), parameters=update.neuron))
+    if update.threshold is None:
+        return _filter(builder, name, tensor, update.decay)
+    if update.uniform is not None:
+        return builder.add(ops.NeuronNode(name=name, inputs=(tensor,), parameters=update.uniform))
+    shape = builder.shapes[tensor]
+    arrays = _each(update.decay, shape), _each(update.threshold, shape)
+    return builder.add(ops.CellNode(name=name, inputs=(tensor,), update=leaky_update(update.reset), arrays=arrays))
+
+
+def _filter(builder: _Importer, name: str, tensor: str, decay: Numbers) -> str:
+    if decay.size == 1:
+        return builder.add(ops.LowPassNode(name=name, inputs=(tensor,), decay=float(decay.flat[0])))
+    each = _each(decay, builder.shapes[tensor])
+    return builder.add(ops.MembraneNode(name=name, inputs=(tensor,), update=leaky_update(None), arrays=(each,)))
+
+
+def _each(values: Numbers, shape: Shape) -> Weights:
+    """One number for each neuron."""
+    return np.ascontiguousarray(np.broadcast_to(values, shape), np.float32)
+
+
+def _recurrent(builder: _Importer, name: str, node: Primitive, source: str, synapses: Mapping[str, Primitive]) -> str:
+    """Neurons whose own spikes come back to them through synapses."""
+    shape, convention = builder.shapes[source], builder.convention
+    weight, bias = read_back(name, synapses, shape)
+    with np.errstate(all="ignore"):
+        if convention.update:
+            own, arrays = own_update(name, node, shape, convention, back=True)
+            cell = ops.CellNode(
+                name=name,
+                inputs=(source,),
+                update=own,
+                arrays=tuple(arrays),
+                recurrent=weight.astype(np.float32),
+                recurrent_bias=bias.astype(np.float32) if bias.any() else None,
+            )
+            return builder.add(cell)
+        update = discrete(name, node, shape, convention)
+    shift = bias * update.scale + (0 if update.current_decay is not None else update.shift)
+    tensor = builder.scaled(name, source, update.scale, shift)
+    return builder.add(recurrent_neurons(name, tensor, weight, update, shape))
 
 
 def _array(name: str, node: Primitive, field: str) -> NDArray[Any]:

@@ -1,9 +1,8 @@
 """One rule per node of a graph: the NIR nodes that compute it.
 
 Neurons are written for a reader that steps NIR's equations forward by Euler's method with the step `dt`: `τ v̇ = −v + R I` then
-is `v ← λ v + (1 − λ) R I` with `τ = dt / (1 − λ)`. LIF nodes have R = 1 and the threshold `(1 − λ) θ`: our update, with
-potentials in a unit of their own. (Norse's reader takes R for 1 whatever is written.) Where there is no threshold, or a
-synaptic current, `R = τ / dt` makes the gain 1; without leak it is `v̇ = R I` with `R = 1 / dt`.
+is `v ← λ v + (1 − λ) R I` with `τ = dt / (1 − λ)`, and `R = τ / dt` makes the gain of the input 1: our update as it is. Without
+leak it is `v̇ = R I` with `R = 1 / dt`. Readers that need another form of the same have a dialect (`dialects`).
 """
 
 from collections.abc import Callable
@@ -21,8 +20,10 @@ from neurodeploy.graph.table import Table
 from neurodeploy.graph.transforms import ungrouped
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Primitive, Value
+from neurodeploy_exporters.nir.dialects import DIALECTS, Dialect
 
 _MOST_WEIGHTS = 1 << 26  # that readers take of one node
+_NOTHING = np.exp(-100.0)  # stands for a decay of 0, of which no time constant has the exponential
 
 
 class NoNirForm(UserError):
@@ -35,15 +36,47 @@ class Context:
 
     Attributes:
         graph: that is written.
-        dt: seconds of one time step.
+        dt: one time step in the unit of the time constants.
+        dialect: of the reader.
         currents: neuron → decay of the synaptic current that is written in one node with it.
         binary: tensors of which every value is 0 or 1.
     """
 
     graph: Graph
     dt: float
+    dialect: Dialect = DIALECTS["nir"]
     currents: dict[str, float] = field(default_factory=dict)
     binary: frozenset[str] = frozenset()
+
+    def tau(self, decay: Any) -> NDArray[np.float64]:
+        """The time constants that the reader turns into these decays."""
+        decay = np.asarray(decay, np.float64)
+        if not self.dialect.exponential:
+            return np.asarray(self.dt / (1 - decay))
+        return np.asarray(-self.dt / np.log(np.maximum(decay, _NOTHING)))
+
+    def threshold(self, value: Any) -> NDArray[np.float64]:
+        """What the reader compares with to decide whether a potential is above a value."""
+        value = np.asarray(value, np.float64)
+        return (
+            np.nextafter(value.astype(np.float32), np.float32(np.inf)).astype(np.float64) if self.dialect.inclusive else value
+        )
+
+    def constants(self, shape: Shape, **values: Any) -> dict[str, Value]:
+        """The numbers of a layer: one for each neuron, or one alone where all are equal and the reader wants that."""
+
+        def spread(value: Any) -> NDArray[np.float64]:
+            value = np.asarray(value, np.float64)
+            if self.dialect.single and value.min() == value.max():
+                return np.array([value.flat[0]])
+            return np.broadcast_to(value, shape).astype(np.float64)
+
+        return {name: spread(value) for name, value in values.items()}
+
+    def stepping(self) -> dict[str, Value]:
+        """How the reader of a neuron steps through time."""
+        rule = "decay by exp(-dt/tau)" if self.dialect.exponential else "forward Euler"
+        return {"dt": np.array(self.dt), "discretisation": rule}
 
 
 OPERATIONS: Table[Callable[[Context, Any], list[Primitive]]] = Table("in NIR", "export to ONNX instead", NoNirForm)
@@ -157,37 +190,50 @@ def _convolution(
 
 @OPERATIONS.rule(ops.NeuronNode)
 def _neuron(context: Context, node: ops.NeuronNode) -> list[Primitive]:
-    p, dt, shape = node.parameters, context.dt, context.graph.shape(node.name)
+    p, shape = node.parameters, context.graph.shape(node.name)
     if p.reset == "none":
         raise NoNirForm(f"node {node.name}: neurons without reset found, which NIR does not have; export to ONNX instead")
-    metadata = _stepping(dt) | {
+    metadata = context.stepping() | {
         "decay": np.array(p.decay),
         "threshold": np.array(p.threshold),
         "comparison": "v > threshold",
         "reset": "to zero" if p.reset == "hard" else "subtracts threshold",
     }
-
-    def full(value: float) -> NDArray[np.float64]:
-        return np.full(shape, value, np.float64)
-
-    firing: dict[str, Value] = {"v_threshold": full(p.threshold)}  # v_reset is 0 where it is not told
-    if p.decay == 1:
-        return [Primitive("IF", {"r": full(1 / dt), **firing}, metadata)]
-    tau = dt / (1 - p.decay)
     if node.name not in context.currents:
-        firing = {"v_threshold": full((1 - p.decay) * p.threshold)}
-        return [Primitive("LIF", {"tau": full(tau), "r": full(1.0), "v_leak": full(0.0), **firing}, metadata)]
-    leaking: dict[str, Value] = {"r": full(tau / dt), "v_leak": full(0.0), **firing}
-    decay = context.currents[node.name]
-    tau_syn = dt / (1 - decay)
-    synapse: dict[str, Value] = {"tau_syn": full(tau_syn), "tau_mem": full(tau), "w_in": full(tau_syn / dt)}
-    return [Primitive("CubaLIF", {**synapse, **leaking}, metadata | {"current_decay": np.array(decay)})]
+        return [_firing(context, shape, p.decay, p.threshold, metadata)]
+    decay, tau = context.currents[node.name], context.tau(p.decay)
+    tau_syn = context.tau(decay)
+    fields = context.constants(
+        shape,
+        tau_syn=tau_syn,
+        tau_mem=tau,
+        w_in=tau_syn / context.dt,
+        r=tau / context.dt,
+        v_leak=0.0,
+        v_threshold=context.threshold(p.threshold),
+    )
+    return [Primitive("CubaLIF", fields, metadata | {"current_decay": np.array(decay)})]
+
+
+def _firing(context: Context, shape: Shape, decay: Any, threshold: Any, metadata: dict[str, Value]) -> Primitive:
+    """Neurons with or without a leak; v_reset is 0 where it is not said."""
+    if np.all(np.asarray(decay) == 1):
+        r = 1.0 if context.dialect.integrating == "1" else 1 / context.dt
+        return Primitive("IF", context.constants(shape, r=r, v_threshold=context.threshold(threshold)), metadata)
+    tau = context.tau(decay)
+    resistance = tau / context.dt
+    if context.dialect.resistance == "1":
+        resistance = np.ones(())
+        if not context.dialect.exponential:  # whose readers do not scale their input
+            threshold = (1 - np.asarray(decay, np.float64)) * threshold
+    fields = context.constants(shape, tau=tau, r=resistance, v_leak=0.0, v_threshold=context.threshold(threshold))
+    return Primitive("LIF", fields, metadata)
 
 
 @OPERATIONS.rule(ops.CellNode, ops.MembraneNode)
 def _cell(context: Context, node: ops.Updated) -> list[Primitive]:
     """Of standard neurons that differ within a layer: NIR has a number for each neuron."""
-    constants, dt, shape = leaky(node), context.dt, context.graph.shape(node.name)
+    constants, shape = leaky(node), context.graph.shape(node.name)
     if constants is None:
         reason = why_not(node, shape, arrays=True) or "it is written by an update of its own"
         raise NoNirForm(
@@ -196,37 +242,59 @@ def _cell(context: Context, node: ops.Updated) -> list[Primitive]:
         )
     if constants.reset == "none" and constants.threshold is not None:
         raise NoNirForm(f"node {node.name}: neurons without reset found, which NIR does not have; export to ONNX instead")
-    decay, metadata = np.broadcast_to(constants.decay, shape).astype(np.float64), _stepping(dt)
+    decay = np.broadcast_to(constants.decay, shape).astype(np.float64)
     leaking = decay < 1
     if leaking.any() != leaking.all():
         raise NoNirForm(f"node {node.name}: neurons with and without leak found, which are two layers in NIR; export to ONNX")
-    without = not leaking.any()
     if constants.threshold is None:
-        if without:
-            return [Primitive("I", {"r": np.full(shape, 1 / dt)}, metadata)]
-        tau = dt / (1 - decay)
-        return [Primitive("LI", {"tau": tau, "r": tau / dt, "v_leak": np.zeros(shape)}, metadata)]
+        return [_integrating(context, shape, decay, context.stepping())]
     threshold = np.broadcast_to(constants.threshold, shape).astype(np.float64)
+    if constants.late:
+        raise NoNirForm(
+            f"node {node.name}: neurons that read their current a step late found, which NIR does not tell from others; export "
+            "to ONNX instead"
+        )
     reset = "to zero" if constants.reset == "hard" else "subtracts threshold"
-    metadata |= {"comparison": "v > threshold", "reset": reset}
-    if without:
-        return [Primitive("IF", {"r": np.full(shape, 1 / dt), "v_threshold": threshold}, metadata)]
-    fields = {"tau": dt / (1 - decay), "r": np.ones(shape), "v_leak": np.zeros(shape), "v_threshold": (1 - decay) * threshold}
-    return [Primitive("LIF", fields, metadata)]
+    metadata = context.stepping() | {"comparison": "v > threshold", "reset": reset}
+    if constants.current_decay is not None:
+        return [_with_current(context, node.name, decay, threshold, np.broadcast_to(constants.current_decay, shape), metadata)]
+    return [_firing(context, shape, decay, threshold, metadata)]
+
+
+def _with_current(
+    context: Context, name: str, decay: Any, threshold: Any, current_decay: Any, metadata: dict[str, Value]
+) -> Primitive:
+    if decay.max() >= 1 or current_decay.max() >= 1:
+        raise NoNirForm(
+            f"node {name}: a current, or a potential behind one, without leak found, which NIR's CubaLIF do not have"
+        )
+    shape, tau, tau_syn = decay.shape, context.tau(decay), context.tau(current_decay.astype(np.float64))
+    fields = context.constants(
+        shape,
+        tau_syn=tau_syn,
+        tau_mem=tau,
+        w_in=tau_syn / context.dt,
+        r=tau / context.dt,
+        v_leak=0.0,
+        v_threshold=context.threshold(threshold),
+    )
+    return Primitive("CubaLIF", fields, metadata)
 
 
 @OPERATIONS.rule(ops.LowPassNode)
 def _low_pass(context: Context, node: ops.LowPassNode) -> list[Primitive]:
-    dt, shape = context.dt, context.graph.shape(node.name)
-    metadata = _stepping(dt) | {"decay": np.array(node.decay)}
-    if node.decay == 1:
-        return [Primitive("I", {"r": np.full(shape, 1 / dt)}, metadata)]
-    tau = dt / (1 - node.decay)
-    return [Primitive("LI", {"tau": np.full(shape, tau), "r": np.full(shape, tau / dt), "v_leak": np.zeros(shape)}, metadata)]
+    metadata = context.stepping() | {"decay": np.array(node.decay)}
+    return [_integrating(context, context.graph.shape(node.name), node.decay, metadata)]
 
 
-def _stepping(dt: float) -> dict[str, Value]:
-    return {"dt": np.array(dt), "discretisation": "forward Euler"}
+def _integrating(context: Context, shape: Shape, decay: Any, metadata: dict[str, Value]) -> Primitive:
+    """A membrane that is read out, with a gain of 1."""
+    if np.all(np.asarray(decay) == 1):
+        r = 1.0 if context.dialect.integrating == "1" else 1 / context.dt
+        return Primitive("I", context.constants(shape, r=r), metadata)
+    tau = context.tau(decay)
+    resistance = np.ones(()) if context.dialect.exponential else tau / context.dt
+    return Primitive("LI", context.constants(shape, tau=tau, r=resistance, v_leak=0.0), metadata)
 
 
 @OPERATIONS.rule(ops.DelayNode)
@@ -249,7 +317,7 @@ def _avg_pool(context: Context, node: ops.AvgPoolNode) -> list[Primitive]:
             f"node {node.name}: an average that leaves out its padding found, which NIR does not have; count it "
             "(count_include_pad=True), or export to ONNX instead"
         )
-    if len(node.kernel) == 2:
+    if len(node.kernel) == 2 and context.dialect.average == "AvgPool2d":
         return [_pool("AvgPool2d", node)]
     return [_as_convolution(context, node, 1 / prod(node.kernel))]
 
@@ -262,8 +330,12 @@ def _max_pool(context: Context, node: ops.MaxPoolNode) -> list[Primitive]:
             f"node {node.name}: the largest of values other than 0 and 1 found, which NIR cannot express; pool spikes of one "
             "layer, or average"
         )
-    summed = _pool("SumPool2d", node) if len(node.kernel) == 2 else _as_convolution(context, node, 1.0)
-    return [summed, Primitive("Threshold", {"threshold": np.full(context.graph.shape(node.name), 0.5)})]
+    total, shape = context.dialect.total, context.graph.shape(node.name)
+    pooled = len(node.kernel) == 2 and (total == "SumPool2d" or (total == "unpadded" and not any(_symmetric(node))))
+    summed = _pool("SumPool2d", node) if pooled else _as_convolution(context, node, 1.0)
+    if context.dialect.above == "Threshold":
+        return [summed, Primitive("Threshold", {"threshold": np.full(shape, 0.5)})]
+    return [summed, _firing(context, shape, context.dialect.forgetting, 0.5, context.stepping())]
 
 
 def _pool(kind: str, node: ops.AvgPoolNode | ops.MaxPoolNode) -> Primitive:

@@ -16,6 +16,7 @@ from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.nir.content import Content, Primitive, grouped
 from neurodeploy_exporters.nir.primitives import OPERATIONS
+from neurodeploy_exporters.nir.recurrence import stored_back
 
 KEY = "neurodeploy"
 _ARRAYS = {"weight", "bias", "scale", "shift", "arrays", "recurrent", "recurrent_bias", "each"}
@@ -44,16 +45,19 @@ class Structure(BaseModel):
     """The metadata.
 
     Attributes:
+        version: 1 had terminals named after their tensors, and one dialect; 2 says which.
         created_by: toolkit and version.
-        dt: seconds of one time step.
+        dialect: that the NIR nodes are written in; a name of `dialects.DIALECTS`.
+        dt: one time step in the unit of the time constants.
         outputs: tensors that leave, beside the graph's own output.
         exponents: layer → k, of those whose weights are 8-bit integers times 2⁻ᵏ.
         members: the graph's nodes, in order.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    version: int = Field(default=1, ge=1, le=1)
+    version: int = Field(default=1, ge=1, le=2)
     created_by: str
+    dialect: str = "nir"
     dt: float = Field(gt=0, allow_inf_nan=False)
     outputs: tuple[str, ...] = ()
     exponents: dict[str, int] = Field(default_factory=dict)
@@ -127,7 +131,9 @@ def _arrays(one: Member, content: Content, wanted: set[str]) -> dict[str, Any]:
             found[name] = steps.astype(np.int64) if isinstance(steps, np.ndarray) else None
             continue
         array = stored.get({"scale": "weight", "shift": "bias"}.get(name, name))
-        if name in ("recurrent", "recurrent_bias") or (name == "bias" and not one.has_bias):
+        if name == "recurrent":
+            found[name] = stored_back(content, one.written or "")
+        elif name == "recurrent_bias" or (name == "bias" and not one.has_bias):
             found[name] = None
         elif not isinstance(array, np.ndarray) or array.dtype != np.float32:
             raise UserError(f"node {one.name}: its {name} is missing, or not float32")

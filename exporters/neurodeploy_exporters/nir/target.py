@@ -14,16 +14,19 @@ from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, fold_padding, interpreter, ops, partition
 from neurodeploy.graph.grid import grid_layers, grid_node
+from neurodeploy.graph.integers import in_floats
 from neurodeploy.graph.module import torch_run
-from neurodeploy.graph.standard import standardized
+from neurodeploy.graph.standard import Standardized, standardized
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.nir.content import Content, store
-from neurodeploy_exporters.nir.files import DT, content_of, read
+from neurodeploy_exporters.nir.dialects import DIALECTS, Dialect
+from neurodeploy_exporters.nir.files import content_of, read
 from neurodeploy_exporters.nir.primitives import NoNirForm
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
+from neurodeploy_exporters.runtime import Variant
 from neurodeploy_exporters.target import Format, GridOptions, GridTarget, Place, Subject, Tensors
 
 
@@ -33,10 +36,16 @@ class NirOptions(GridOptions):
     Attributes:
         quantize: "exact": the weights of the spiking layers are 8-bit integers times a power of two, which are in the graph's
             metadata; "none": they stay float32.
+        nir_dialect: for which readers the files are written (`nir.dialects`).
     """
 
     quantize: Literal["none", "exact"] = Field(
         default="none", description="exact: floats that are 8-bit integers times a power of two; none: as they were trained."
+    )
+
+    nir_dialect: Literal["nir", "norse", "spikingjelly", "snn-mlir", "spyx", "nir2fpga", "sinabs"] = Field(
+        default="nir",
+        description="the reader whose form the files have, where readers differ (docs/nir.md); nir: that of most.",
     )
 
     @field_validator("quantize", mode="before")
@@ -63,15 +72,35 @@ def graph_of(graph: Graph, part: Part) -> Graph:
 
 
 def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    return _open(bundle, piece, layers, 1)(tensors)
+
+
+def _open(
+    bundle: Bundle,
+    piece: Piece,
+    layers: Sequence[str],
+    threads: int,  # noqa: ARG001 - numpy takes what it was started with
+) -> Callable[[Mapping[str, NDArray[Any]]], Tensors]:
     graph = read(bundle.path(piece.file))
-    made = interpreter.run(graph, tensors[piece.inputs[0]], steps=bundle.manifest.steps)
-    return {name: made[name] for name in (*piece.outputs, *layers) if name in made}
+
+    def run(tensors: Mapping[str, NDArray[Any]]) -> Tensors:
+        made = interpreter.run(graph, tensors[piece.inputs[0]], steps=bundle.manifest.steps)
+        return {name: made[name] for name in (*piece.outputs, *layers) if name in made}
+
+    return run
 
 
 def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tuple[ops.Node, ...]:
     """A file of a body has an Input and an Output of its own, which are none of the network's."""
     foreign = (*((ops.InputNode,) if before else ()), *((ops.OutputNode,) if piece.name == "body" else ()))
     return tuple(node for node in read(bundle.path(piece.file)).nodes if not isinstance(node, foreign))
+
+
+def _in_nir(graph: Graph) -> Standardized:
+    """With the neurons that NIR has, those of SLAYER in floats."""
+    floats = in_floats(graph)
+    made = standardized(floats.graph, arrays=True)
+    return Standardized(made.graph, (*floats.replaced, *made.replaced))
 
 
 class NirTarget(GridTarget):
@@ -84,19 +113,22 @@ class NirTarget(GridTarget):
     name = "nir"
     Options = NirOptions
     formats: ClassVar = {
-        "nir": Format(runtime="the reference interpreter", replay=_replay, members=_members),
+        "nir": Format(runtime="the reference interpreter", replay=_replay, members=_members, open=_open),
         "onnx": ONNX_FORMAT,
     }
 
     def deployed(self, graph: Graph, options: NirOptions) -> Graph:
         """With cells as standard neurons, and zeros around an image in the convolution that reads them: NIR has no others."""
-        return super().deployed(fold_padding(standardized(graph, arrays=True).graph), options)
+        return super().deployed(fold_padding(_in_nir(graph).graph), options)
 
     def places(self, graph: Graph, options: NirOptions) -> dict[str, Place]:
-        return super().places(graph, options) | super().places(standardized(graph, arrays=True).graph, options)
+        return super().places(graph, options) | super().places(_in_nir(graph).graph, options)
+
+    def variants(self) -> tuple[Variant, ...]:
+        return (Variant("float32"), Variant("exact", {"quantize": "exact"}))
 
     def check(self, graph: Graph, options: NirOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
-        _contents(self.deployed(graph, options), {})
+        _contents(self.deployed(graph, options), {}, options.nir_dialect)
 
     def export(self, subject: Subject, folder: Path, options: NirOptions) -> Path:
         """See `Target.export`.
@@ -104,11 +136,12 @@ class NirTarget(GridTarget):
         Raises:
             UserError: neither the network nor its body has a form in NIR, or no exact one; the message names the node.
         """
-        subject, rewritten = subject.standard(standardized(subject.graph, arrays=True))
+        subject, rewritten = subject.standard(_in_nir(subject.graph))
         graph, name, exact = fold_padding(subject.graph), subject.name, options.quantize == "exact"
         deployed = self.on_grid(subject, options)
         sample = sample_of(deployed, subject.sample_inputs)
-        contents, reason = _contents(deployed, {layer.name: layer.exponent for layer in grid_layers(graph, deployed)})
+        exponents = {layer.name: layer.exponent for layer in grid_layers(graph, deployed)}
+        contents, reason = _contents(deployed, exponents, options.nir_dialect)
         parts = partition(deployed)
         chain = parts.parts if parts.body is not None else ()
         host = checked(deployed, [part for part in chain if part.name != "body"], name=name)
@@ -138,14 +171,18 @@ class NirTarget(GridTarget):
             sample=sample.entry(allowed, atol),
             module=subject.compared(sample),
             **self.inputs(subject, deployed, options),
-            notes=(*rewritten, *_notes(deployed, reason, subject.encoding, differing)),
+            notes=(
+                *subject.assumed,
+                *rewritten,
+                *_notes(deployed, reason, subject.encoding, differing, DIALECTS[options.nir_dialect]),
+            ),
         )
         writers = {f"{key}.nir": partial(store, content) for key, content in contents.items()}
         writers |= {f"{key}.onnx": partial(save, model) for key, model in host.items()}
         return write_bundle(folder, manifest, writers, sample)
 
 
-def _contents(graph: Graph, exponents: Mapping[str, int]) -> tuple[dict[str, Content], str | None]:
+def _contents(graph: Graph, exponents: Mapping[str, int], dialect: str) -> tuple[dict[str, Content], str | None]:
     """Piece → its file, and why there is none of the whole network, if there is none.
 
     Raises:
@@ -153,21 +190,23 @@ def _contents(graph: Graph, exponents: Mapping[str, int]) -> tuple[dict[str, Con
     """
     contents, reason, body = dict[str, Content](), None, partition(graph).body
     try:
-        contents["whole"] = content_of(graph, exponents=exponents)
+        contents["whole"] = content_of(graph, dialect=dialect, exponents=exponents)
     except NoNirForm as error:
         if body is None:
             raise UserError(f"{error}; and there is no spiking body to write without it") from None
         reason = str(error)
     if body is not None:
         within = {name: k for name, k in exponents.items() if name in body.members}
-        contents["body"] = content_of(graph_of(graph, body), outputs=body.outputs[:-1], exponents=within)
+        contents["body"] = content_of(graph_of(graph, body), dialect=dialect, outputs=body.outputs[:-1], exponents=within)
     return contents, reason
 
 
-def _notes(graph: Graph, reason: str | None, encoding: str | None, allowed: int | None) -> tuple[str, ...]:
+def _notes(graph: Graph, reason: str | None, encoding: str | None, allowed: int | None, dialect: Dialect) -> tuple[str, ...]:
+    rule = "decay = exp(-dt / tau)" if dialect.exponential else "tau = dt / (1 - decay)"
+    fires = ">=" if dialect.inclusive else ">"
     notes = [
-        f"Neurons are written for forward Euler with dt = {DT:g} s: tau = dt / (1 - decay), R = 1; they fire at "
-        "v > v_threshold. The metadata of each neuron tell dt, decay and reset, those of the graph give it back exactly."
+        f"Neurons are written for {dialect.readers}, with dt = {dialect.dt:g}: {rule}, R = {dialect.resistance}; they fire at "
+        f"v {fires} v_threshold. The metadata of each neuron tell dt, decay and reset, those of the graph give it back exactly."
     ]
     if any(node.parameters.reset == "soft" for node in graph.of(ops.NeuronNode)):
         notes.append("NIR has no reset that subtracts: other readers reset these neurons to 0, unless they read the metadata.")

@@ -17,6 +17,7 @@ from neurodeploy.graph.table import Table
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.cells import cell_function, described, initial_number, most_spikes
 from neurodeploy_exporters.onnx.entering import normalize_function, quantize_attributes, quantize_fields, quantize_function
+from neurodeploy_exporters.onnx.half import half_parameters, plain_neuron_function
 from neurodeploy_exporters.onnx.reader import Reader
 from neurodeploy_exporters.onnx.recurrence import (
     Step,
@@ -31,6 +32,11 @@ from neurodeploy_exporters.onnx.writer import TRAINED_STEPS, Writer, on_grid, sy
 OPERATIONS: Table[Callable[[Writer, Any], None]] = Table(
     "in the ONNX export", "replace the layer, or register a rule in neurodeploy_exporters.onnx.operators"
 )
+STEP_OPERATIONS: Table[Callable[[Any, Any], None]] = Table(
+    "in an ONNX model of one time step",
+    "export without --step, or register a rule in neurodeploy_exporters.onnx.operators.STEP_OPERATIONS",
+)
+"""The rules of sequential operations for models of one step, see `stepping`; others have one form."""
 _Read = Callable[[Reader, onnx.NodeProto], ops.Node | None]
 READ: dict[str, _Read] = dict.fromkeys(("Shape", "ConstantOfShape", "Cast", "ReduceSum", "Neg"), lambda _reader, _op: None)
 """ONNX operator, or local function without its rank, → the node that it is; None of what makes no node."""
@@ -59,7 +65,8 @@ def recurrent(
         read: `(variant, constants)` of such a step → the fields of the node beside name and inputs.
     """
     kind = operation.__name__.removesuffix("Node")
-    OPERATIONS.rule(operation)(partial(_over_time, states, write))
+    for table in (OPERATIONS, STEP_OPERATIONS):
+        table.rule(operation)(partial(_over_time, states, write))
 
     def node(reader: Reader, op: onnx.NodeProto) -> ops.Node:
         variant = "_".join(op.op_type.split("_")[1:-1])
@@ -76,7 +83,8 @@ def _over_time(states: tuple[str, ...], write: Callable[[Any], Step], writer: Wr
     writer.call(function, [x, *before], node.name, *after, **step.constants)
 
 
-OPERATIONS.lack(ops.FixedPointNeuronNode, "its neurons are a chip's, in integers: export the network in float")
+for _table in (OPERATIONS, STEP_OPERATIONS):
+    _table.lack(ops.FixedPointNeuronNode, "its neurons are a chip's, in integers: export the network in float")
 
 
 @OPERATIONS.rule(ops.InputNode)
@@ -288,12 +296,17 @@ def _read_matmul(reader: Reader, op: onnx.NodeProto) -> ops.Node:
 
 @OPERATIONS.rule(ops.NeuronNode)
 def _neuron(writer: Writer, node: ops.NeuronNode) -> None:
+    current, reset, rank = writer.timed(node.inputs[0]), node.parameters.reset, 2 + len(writer.graph.shape(node.name))
+    if writer.half:
+        before, after = writer.initial(f"{node.name}.v0", f"{node.name}.v", current, node.name), f"{node.name}.v"
+        numbers = half_parameters(node.name, node.parameters)
+        writer.call(plain_neuron_function(reset, rank), [current, before], node.name, after, **numbers)
+        return
     try:
         attributes = neuron_attributes(node.parameters)
     except ValueError as error:
         raise UserError(f"node {node.name}: {error}; scale the weights and the threshold") from None
-    current, reset = writer.timed(node.inputs[0]), node.parameters.reset
-    function = neuron_function(reset, 2 + len(writer.graph.shape(node.name)))
+    function = neuron_function(reset, rank)
     v0, v = f"{node.name}.v0", f"{node.name}.v"
     before, after = writer.initial(v0, v, current, node.name), v
     negative = reset == "hard" and writer.streaming  # zeros and a potential that nobody asks for may have either sign
@@ -309,11 +322,12 @@ def _read_neuron(reader: Reader, op: onnx.NodeProto) -> ops.Node:
     reset = next(reset for reset in RESETS if reset == op.op_type.split("_")[1])
     constants = _attributes(op)
     parameters = NeuronParameters(constants["decay"], constants["threshold"], reset)
-    if constants != neuron_attributes(parameters):
+    if constants != (half_parameters(op.name, parameters) if reader.half else neuron_attributes(parameters)):
         raise ValueError("constants that do not belong together")
     return ops.NeuronNode(name=reader.named(op), inputs=reader.source(op), parameters=parameters)
 
 
+@STEP_OPERATIONS.rule(ops.LowPassNode)
 @OPERATIONS.rule(ops.LowPassNode)
 def _low_pass(writer: Writer, node: ops.LowPassNode) -> None:
     x = writer.timed(node.inputs[0])
@@ -340,7 +354,7 @@ def _delay(writer: Writer, node: ops.DelayNode) -> None:
         sample = writer.operator("Shape", [x], f"{node.name}.sample_shape", start=1)
         steps = writer.constant(f"{node.name}.steps", np.array([node.steps], np.int64))
         shape = writer.operator("Concat", [steps, sample], f"{before}.shape", axis=0)
-        writer.operator("ConstantOfShape", [shape], before)
+        writer.zeros(shape, before)
     both = writer.operator("Concat", [before, x], f"{node.name}.both", axis=0)
     first, end, cut = (
         writer.constant(f"{node.name}.{name}", np.array([value], np.int64))
@@ -361,6 +375,7 @@ def _read_delays(reader: Reader, op: onnx.NodeProto) -> ops.DelayNode:
     return ops.DelayNode(name=reader.named(op), inputs=(reader.padded[op.input[0]],), steps=int(each.max()), each=each)
 
 
+@STEP_OPERATIONS.rule(ops.CellNode, ops.MembraneNode)
 @OPERATIONS.rule(ops.CellNode, ops.MembraneNode)
 def _cell(writer: Writer, node: ops.Updated) -> None:
     """States that begin with other values than zeros do so inside the model: all that enter it begin with zeros."""
@@ -373,10 +388,10 @@ def _cell(writer: Writer, node: ops.Updated) -> None:
         names = f"{node.name}.before.{number}", f"{node.name}.after.{number}"
         value = initial_number(operand)
         if operand[0] == "array":
-            before.append(_begun(writer, node, *names, sequences[0], constants[int(operand[1])]))
+            before.append(writer.beginning(*names, sequences[0], node.name, constants[int(operand[1])]))
         elif value is not None:
             constant = writer.constant(f"{node.name}.initial.{number}", value)
-            before.append(_begun(writer, node, *names, sequences[0], constant))
+            before.append(writer.beginning(*names, sequences[0], node.name, constant))
         else:
             before.append(writer.initial(*names, sequences[0], node.name))
         after.append(names[1])
@@ -385,23 +400,6 @@ def _cell(writer: Writer, node: ops.Updated) -> None:
         after.append(f"{node.name}.after.answer")
     function = cell_function(node, 2 + len(writer.graph.shape(node.name)))
     writer.call(function, [*sequences, *constants, *held, *before], node.name, *after)
-
-
-def _begun(writer: Writer, node: ops.Updated, before: str, after: str, sequence: str, value: str) -> str:
-    """A state that begins with a value: of a stream that has not begun yet, whatever enters as the state."""
-    shape = writer.graph.shape(node.name)
-    if not writer.streaming:
-        sample = f"{node.name}.sample_shape"
-        if writer.first(sample):
-            writer.operator("Shape", [sequence], sample, start=1)
-        return writer.operator("Expand", [value, sample], f"{before}.begun")
-    steps, begun = f"{node.name}.steps", f"{node.name}.begun"
-    if writer.first(begun):
-        steps0 = writer.state(f"{steps}0", steps, [1], kind=TensorProto.INT64)
-        writer.operator("Add", [steps0, writer.steps], steps)
-        writer.operator("Cast", [steps0], begun, to=TensorProto.BOOL)
-    state = writer.state(before, after, ["B", *shape])
-    return writer.operator("Where", [begun, state, value], f"{before}.begun")
 
 
 @_reads("Where")
@@ -429,11 +427,15 @@ def _read_cell(reader: Reader, op: onnx.NodeProto) -> ops.Node:
     }
     is_cell = op.op_type.split("_")[0] == "Cell"
     node = ops.CellNode(**fields, largest=most_spikes(op.op_type)) if is_cell else ops.MembraneNode(**fields)
-    if function != cell_function(node, int(op.op_type.rpartition("_r")[2])):
+    expected = cell_function(node, int(op.op_type.rpartition("_r")[2]))
+    expected.opset_import[0].version = function.opset_import[0].version
+    if function != expected:
         raise ValueError("operators that do not belong to the update")
     for operand, state in zip(update.initial, taken, strict=False):
         value: Any = node.arrays[int(operand[1])] if operand[0] == "array" else initial_number(operand)
         begins: Any = reader.begins.get(state)
+        if reader.half and operand[0] == "number" and value is not None:
+            value = np.float16(value)
         if (value is None) != (begins is None) or (value is not None and not np.array_equal(value, begins)):
             raise ValueError("states that begin with other values")
     return node

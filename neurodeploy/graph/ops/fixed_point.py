@@ -1,12 +1,16 @@
 """The neurons of a Loihi chip, in integers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neurodeploy.dynamics.neurons import CubaParameters, NeuronParameters, Whole, cuba_step
-from neurodeploy.graph.ops.operation import Array, Call, Nodes, Spiking, over_steps, traced
+from neurodeploy.graph.ops.operation import Array, Call, Nodes, Shape, Spiking, over_steps, traced
+from neurodeploy.graph.ops.synapse import array
+from neurodeploy.io.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,12 +31,24 @@ class FixedPointNeuronNode(Spiking):
         i_decay: the same for the synaptic current; 4096 is no synaptic memory, the plain LIF neuron.
         bias: added to the membrane potential in every step, in units of the threshold, past the synaptic current; one per
             channel `[C]`, or one per neuron.
+        recurrent: `[N, N]`, in units of the threshold: the spikes of the step before, flattened, come back through these
+            weights and add to the sum; None if there are none.
+
+    Raises:
+        UserError: the recurrent weights do not fit the layer.
     """
 
     v_decay: int | Whole
     threshold: int | Whole
     i_decay: int | Whole = 4096
     bias: int | Whole = 0
+    recurrent: Whole | None = None
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        size = prod(inputs[0])
+        if self.recurrent is not None and self.recurrent.shape != (size, size):
+            raise UserError(f"node {self.name}: recurrent weights {self.recurrent.shape} found, {(size, size)} expected")
+        return inputs[0]
 
     @property
     def constants(self) -> NeuronParameters:
@@ -47,12 +63,22 @@ class FixedPointNeuronNode(Spiking):
         def step(sums: Array, u: Any, v: Any) -> tuple[Any, ...]:
             return cuba_step(u, v, sums.astype(np.int64), parameters)
 
+        weight = self.recurrent
+
+        def returning(sums: Array, u: Any, v: Any, s: Any) -> tuple[Any, ...]:
+            assert weight is not None
+            back = s.reshape(len(s), -1) @ weight.T
+            s, u, v = cuba_step(u, v, sums.astype(np.int64) + back.reshape(s.shape), parameters)
+            return s, u, v, s.astype(np.int64)
+
+        if weight is not None:
+            return over_steps(returning, inputs[0], states=3, dtype=np.int64)
         return over_steps(step, inputs[0], states=2, dtype=np.int64)
 
     def layer(self) -> "nn.Module":
         from neurodeploy.dynamics import layers
 
-        return layers.FixedPointNeuron(self.v_decay, self.threshold, self.i_decay, bias=self.bias)
+        return layers.FixedPointNeuron(self.v_decay, self.threshold, self.i_decay, bias=self.bias, recurrent=self.recurrent)
 
 
 def _over_places(value: Any, axes: int) -> Any:
@@ -64,4 +90,5 @@ def _over_places(value: Any, axes: int) -> Any:
 def _from_torch(layer: "layers.FixedPointNeuron", call: Call) -> Nodes:
     c = layer.cuba
     constants = {"v_decay": c.v_decay, "threshold": c.threshold, "i_decay": c.i_decay, "bias": c.bias}
-    return [FixedPointNeuronNode(name=call.name, inputs=call.inputs, **constants)]
+    weight = None if layer.recurrent is None else array(layer.recurrent).astype(np.int64)
+    return [FixedPointNeuronNode(name=call.name, inputs=call.inputs, recurrent=weight, **constants)]

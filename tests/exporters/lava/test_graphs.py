@@ -97,10 +97,6 @@ def circuit(*synapses: Synapse, first: Population = FIRST, second: Population = 
     ("made", "message"),
     [
         (
-            circuit(ENTRY, ON, first=replace(FIRST, recurrent=EYE.weight)),
-            "population a: recurrent synapses, which a graph cannot hold",
-        ),
-        (
             circuit(ENTRY, ON, Synapse(source=INPUT, target=1, connection=EYE)),
             "population b: spikes 1 steps before those of the longest",
         ),
@@ -120,6 +116,10 @@ def test_what_a_graph_cannot_hold_is_refused_by_its_population(made, message):
             "population a: vDecay from 1 to 3, one for all channels",
         ),
         (replace(FIRST, neuron=CubaConstants(4096, 4096, 0)), "population a: a threshold of 0"),
+        (
+            replace(FIRST, neuron=CubaConstants(2048, 4096, 5), bias=np.array([1, 0, 0]), recurrent=EYE.weight),
+            "population a: a bias beside a current with a memory, which recurrent synapses feed too",
+        ),
     ],
 )
 def test_what_has_no_form_in_floats_is_refused_by_its_population(first, message):
@@ -167,7 +167,7 @@ def test_the_energy_of_a_net_file_is_counted_from_its_spikes(path):
 def test_conventions_of_nir_files_are_refused_for_a_net_file(path):
     result = CliRunner().invoke(app, ["energy", str(path), "--input", str(path.parent / "x.npy"), "--dt", "1"])
     assert result.exit_code != 0
-    assert "leave out --convention, --dt and --reset" in str(result.exception)
+    assert "leave out --written-by, --dt and --reset" in str(result.exception)
 
 
 def test_a_net_file_is_verified_by_the_chips_ranges_and_two_simulations(path):

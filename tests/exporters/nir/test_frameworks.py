@@ -9,9 +9,31 @@ from neurodeploy_exporters.nir import CONVENTIONS, read_with_conventions
 
 EQUAL = {
     "spikingjelly": ("lif", "lif-undecayed", "lif-reset", "plif", "if", "cuba", "residual", "conv"),
-    "snntorch": ("lif", "cuba", "conv"),
+    "snntorch": ("lif-subtract-late",),
     "norse": ("lif", "lif-deep", "cuba", "if", "li"),
-    "sinabs": ("lif", "if", "li", "conv"),
+    "sinabs": ("li",),
+    "spyx": ("lif", "cuba", "deep"),
+}
+TOLD = {
+    "snntorch-lif": ("snntorch:reset_mechanism=zero", 0.13),
+    "snntorch-conv": ("snntorch:reset_mechanism=zero", 0.17),
+    "snntorch-cuba": ("snntorch:reset_mechanism=zero,reset_delay=false", 0.07),
+    "snntorch-cuba-late": ("snntorch:reset_mechanism=zero", 0.32),
+    "snntorch-lif-subtract": ("snntorch:reset_delay=False", 0.06),
+    "sinabs-lif": ("sinabs:norm_input=false,spike_fn=SingleSpike", 0.40),
+    "sinabs-if": ("sinabs:spike_fn=singlespike", 0.01),
+    "sinabs-conv": ("sinabs:norm_input=false,spike_fn=SingleSpike", 0.44),
+    "sinabs-lif-zero": ("sinabs:norm_input=false,spike_fn=SingleSpike,reset_fn=MembraneReset", 0.20),
+    "sinabs-lif-multi": ("sinabs:norm_input=false", 0.19),
+    "sinabs-lif-normalised": ("sinabs:norm_input=true,spike_fn=SingleSpike", 0.0),
+    "sinabs-conv-floor": ("sinabs:min_v_mem=-1", 0.05),
+}
+
+
+RECURRENT = {
+    "recurrent": "snntorch",
+    "recurrent-zero": "snntorch:reset_mechanism=zero,reset_delay=false",
+    "recurrent-cuba": "snntorch",
 }
 
 
@@ -37,51 +59,108 @@ def test_a_file_is_recognised_and_every_spike_is_the_frameworks(theirs, name):
         np.testing.assert_allclose(found, outputs, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", TOLD)
+def test_what_a_file_does_not_carry_is_warned_about_and_can_be_said(theirs, name):
+    """Settings bear the names that the framework's own constructors have; with them every spike is the framework's."""
+    path, inputs, outputs = theirs(name)
+    told, without = TOLD[name]
+    framework, _, settings = told.partition(":")
+
+    def differing(reading):
+        return (interpreter.run(reading.graph, inputs)[last(reading.graph)] != outputs).mean()
+
+    said, guessed = read_with_conventions(path, convention=told), read_with_conventions(path)
+    assert differing(said) == 0
+    assert differing(guessed) == pytest.approx(without, abs=0.01)
+    assert guessed.warnings[0].startswith(f"its numbers look like those that {framework} writes, which is a guess")
+    for setting in settings.split(","):
+        key = setting.partition("=")[0]
+        assert key in guessed.warnings[1]
+        assert not any(key in warning for warning in said.warnings)
+
+
+def test_an_if_neuron_of_spyx_looks_like_one_of_sinabs_and_has_to_be_said(theirs):
+    path, inputs, outputs = theirs("spyx-if")
+    guessed, said = read_with_conventions(path), read_with_conventions(path, convention="spyx")
+    assert guessed.convention == CONVENTIONS["sinabs"]
+    assert "its numbers look like those that sinabs writes, which is a guess" in guessed.warnings[0]
+    assert said.warnings == ()
+    assert np.array_equal(interpreter.run(said.graph, inputs)[last(said.graph)], outputs)
+
+
+def test_one_spike_per_step_at_most_or_several(theirs):
+    path, _, outputs = theirs("sinabs-lif-multi")
+    assert outputs.max() == 2
+    for spike_fn, largest in (("MultiSpike", None), ("SingleSpike", 1)):
+        (cell,) = read_with_conventions(path, convention=f"sinabs:spike_fn={spike_fn}").graph.of(ops.CellNode)
+        assert cell.largest == largest
+
+
 @pytest.mark.parametrize(
-    ("name", "options", "without"),
+    ("told", "message"),
     [
-        ("sinabs-lif-zero", {"reset": "hard"}, 0.10),
-        ("sinabs-lif-normalised", {"convention": "sinabs-normalised"}, 0.14),
+        ("brian", r"convention 'brian': not known; there are: nir, spikingjelly, snntorch, norse, sinabs, spyx"),
+        (
+            "sinabs:floor=1",
+            r"convention sinabs: setting 'floor': not known; there are: norm_input, spike_fn, min_v_mem, reset_fn",
+        ),
+        ("sinabs:min_v_mem=low", r"min_v_mem=low: none or a number expected"),
+        ("snntorch:reset_delay=1", r"reset_delay=1: true or false expected"),
+        ("nir:dt=1", r"convention nir: setting 'dt': not known; it has none"),
     ],
 )
-def test_what_a_file_does_not_tell_can_be_told(theirs, name, options, without):
-    path, inputs, outputs = theirs(name)
-
-    def differing(**chosen):
-        graph = read_with_conventions(path, **chosen).graph
-        return (interpreter.run(graph, inputs)[last(graph)] != outputs).mean()
-
-    assert differing(**options) == 0
-    assert differing() == pytest.approx(without, abs=0.01)
+def test_a_writer_or_setting_that_there_is_not_is_refused(theirs, told, message):
+    with pytest.raises(UserError, match=message):
+        read_with_conventions(theirs("sinabs-if")[0], convention=told)
 
 
-def test_the_reset_that_snntorch_does_not_write_is_nearly_ours_when_told(theirs):
-    """Its default subtracts, one step late: the file says 0, and our reset that subtracts is not quite the same."""
-    path, inputs, outputs = theirs("snntorch-lif-subtract-late")
-    for reset, most in (("soft", 0.03), ("hard", 0.12)):
-        graph = read_with_conventions(path, reset=reset).graph
-        assert most - 0.02 < (interpreter.run(graph, inputs)[last(graph)] != outputs).mean() < most
+def test_the_single_neuron_of_nirs_paper_gives_the_thousand_steps_that_norse_recorded(theirs):
+    path, inputs, outputs = theirs("paper-lif_norse")
+    reading = read_with_conventions(path)
+    assert reading.convention == CONVENTIONS["nir"]
+    assert "nothing in it says who wrote it" in reading.warnings[0]
+    assert len(inputs) == 1000
+    assert outputs.sum() == 4
+    assert np.array_equal(interpreter.run(reading.graph, inputs)["1"], outputs)
 
 
-def test_several_spikes_per_step_are_not_ours(theirs):
-    path, inputs, outputs = theirs("sinabs-lif-multi")
-    graph = read_with_conventions(path).graph
-    found = interpreter.run(graph, inputs)[last(graph)]
-    assert outputs.max() == 2
-    assert 0 < (found != outputs).mean() < 0.02
+def test_the_convolutional_network_of_nirs_paper_gives_every_spike_of_sinabs_in_every_layer(theirs, recorded):
+    """As `from_model` makes it: several spikes per step, and no potential below -1, neither of which is in the file."""
+    path, inputs, _ = theirs("paper-cnn_sinabs")
+    recorded = recorded("paper-cnn_sinabs")
+    layers = {"1": recorded["1"], "3": recorded["3"], "6": recorded["6"], "10": recorded["10"], "12": recorded["outputs"]}
+    said, guessed = (
+        interpreter.run(read_with_conventions(path, convention=convention).graph, inputs)
+        for convention in ("sinabs:min_v_mem=-1", None)
+    )
+    assert recorded["10"].max() > 5
+    for name, spikes in layers.items():
+        assert np.array_equal(said[name], spikes), name
+        assert not np.array_equal(guessed[name], spikes), name
 
 
-def test_recurrent_networks_are_refused_by_name(theirs):
-    path, _, _ = theirs("snntorch-recurrent")
-    with pytest.raises(
-        UserError, match=r"recurrent connections found between 1\.lif, 1\.w_rec, a feed-forward network expected"
-    ):
-        read_with_conventions(path)
+@pytest.mark.parametrize("name", ["recurrent", "recurrent-zero", "recurrent-cuba"])
+def test_snntorchs_recurrent_layers_are_read_with_what_comes_back(theirs, name):
+    path, inputs, outputs = theirs(f"snntorch-{name}")
+    reading = read_with_conventions(path, convention=RECURRENT[name])
+    assert "what 1.lif fires comes back to it in the next step, through 1.w_rec" in reading.statements
+    assert 0.02 < outputs.mean() < 0.9
+    found = interpreter.run(reading.graph, inputs)[last(reading.graph)]
+    assert (found != outputs).mean() < 1e-3  # of sums in another order
+
+
+def test_recurrent_neurons_of_which_a_framework_has_no_known_update_are_refused(theirs):
+    with pytest.raises(UserError, match=r"node 1\.lif: its spikes come back to it, and how spyx then updates it is not known"):
+        read_with_conventions(theirs("snntorch-recurrent")[0], convention="spyx")
 
 
 def test_what_was_assumed_is_stated(theirs):
     statements = read_with_conventions(theirs("norse-cuba")[0]).statements
     text = "\n".join(statements)
+    assert "dt = 0.001 s is assumed" in read_with_conventions(theirs("norse-cuba")[0]).warnings[2]
+    assert "dt" not in "".join(
+        read_with_conventions(theirs("norse-cuba")[0], convention="norse:scaled_tau=true", dt=0.001).warnings
+    )
     for part in (
         "convention norse: neurons as Norse writes them",
         "decay per step 1 - dt/tau (Euler), dt = 0.001 s, tau being what the file says divided by dt",
@@ -100,6 +179,6 @@ def test_what_was_assumed_is_stated(theirs):
 
 
 def test_a_threshold_of_at_least_becomes_the_float32_below_it(theirs):
-    graph = read_with_conventions(theirs("sinabs-if")[0]).graph
+    graph = read_with_conventions(theirs("spikingjelly-if")[0]).graph
     (neuron,) = graph.of(ops.NeuronNode)
     assert neuron.parameters.threshold == float(np.nextafter(np.float32(1), np.float32(0)))

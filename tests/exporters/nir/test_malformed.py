@@ -170,7 +170,7 @@ LIF = "node/nodes/lif/"
         (put("node/edges", np.zeros((3, 2))), "a string expected"),
         (put("node/edges", np.array(["input", "conv"], "S8")), "pairs of strings expected"),
         (put("node/edges", np.array([["input", "conv"]] * 20000, "S8")), "pairs of strings expected, 8192 at most"),
-        (put("node/edges", np.zeros(0)), "no way leads from input to logits"),
+        (put("node/edges", np.zeros(0)), "no way leads from input to output"),
         (put("node/nodes/input/type", "Output"), "0 Input nodes found|2 Output nodes found"),
         (loop, "more than 8 deep|at most 2048 nodes"),
         (many, "at most 2048 nodes|more than 8 deep|members found, at most"),
@@ -273,4 +273,4 @@ def test_a_hostile_file_harms_neither_the_command_line_nor_the_terminal(sound):
 
 
 def test_nirs_own_reader_accepts_what_we_write(sound):
-    assert set(nir.read(sound).nodes) >= {"input", "conv", "lif", "pool", "flatten", "fc", "cuba", "logits"}
+    assert set(nir.read(sound).nodes) >= {"input", "conv", "lif", "pool", "flatten", "fc", "cuba", "output"}

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import h5py
 import nir
 import numpy as np
 import pytest
@@ -162,7 +163,6 @@ def test_a_shape_that_a_file_does_not_tell_comes_from_what_reads_the_input_or_is
 @pytest.mark.parametrize(
     ("members", "options", "message"),
     [
-        ({"n": lif(3, decay=[0.5, 0.6, 0.7])}, {}, r"node n: tau from 0\.0002 to 0\.000333\d* found, one value for the layer"),
         ({"n": lif(3, threshold=[0.5, 1.0, -1.0])}, {}, "node n: v_threshold of -1 found, one above v_reset expected"),
         ({"n": lif(3, r=-2.0)}, {}, "node n: an input gain of -1 found, a positive one expected"),
         ({"n": lif(3)}, {"dt": 1.0}, r"node n: a time constant of 0\.0002 found, shorter than dt = 1; give another dt"),
@@ -186,10 +186,45 @@ def test_what_has_no_form_here_is_refused_with_the_node_and_what_to_do(saved, me
     assert "\n" not in str(caught.value)
 
 
-def test_thresholds_that_differ_within_a_channel_are_refused(saved):
-    node = lif(2, 3, 3, threshold=np.arange(1.0, 10.0).reshape(1, 3, 3))
-    with pytest.raises(UserError, match="node n: v_threshold: differs within a channel"):
+@pytest.mark.parametrize(
+    "constants",
+    [
+        {"threshold": np.arange(1.0, 10.0).reshape(1, 3, 3) / 8},
+        {"decay": np.linspace(0.1, 0.9, 18).reshape(2, 3, 3), "r": np.linspace(1, 4, 18).reshape(2, 3, 3)},
+        {"decay": np.array([0.25, 0.75])[:, None, None], "threshold": np.array([0.5, 0.25])[:, None, None]},
+        {"decay": np.array([0.25, 0.75])[:, None, None], "v_leak": 0.5, "v_reset": 0.25},
+    ],
+)
+def test_neurons_of_a_layer_may_differ_in_time_constant_resistance_and_threshold(saved, constants):
+    node = lif(2, 3, 3, **constants)
+    x = spikes(16, 4, 2, 3, 3)
+    graph = read(saved({"n": node}, shape=(2, 3, 3)), convention="nir")
+    found, expected = interpreter.run(graph, x)["n"], euler(node, x.astype(np.float64))
+    assert 0.02 < expected.mean() < 0.98
+    assert (found != expected).mean() < 1e-3  # of another order of operations
+
+
+def test_a_constant_input_that_differs_within_a_channel_is_refused(saved):
+    node = lif(2, 3, 3, v_leak=np.arange(9.0).reshape(1, 3, 3) / 16)
+    with pytest.raises(UserError, match="node n: v_leak: differs within a channel"):
         read(saved({"n": node}, shape=(2, 3, 3)), convention="nir")
+
+
+def test_synaptic_currents_may_differ_within_a_layer_and_w_in_is_1_where_it_is_left_out(saved):
+    tau_syn, tau_mem = DT / (1 - np.array([0.25, 0.5, 0.75])), DT / (1 - np.array([0.5, 0.75, 0.9]))
+    node = nir.CubaLIF(tau_syn, tau_mem, tau_mem / DT, np.zeros(3), np.full(3, 0.4), np.zeros(3), np.ones(3))
+    path = saved({"n": node})
+    with h5py.File(path, "r+") as file:
+        del file["node/nodes/n/w_in"]
+    x, i, v, expected = spikes(16, 4, 3), 0.0, 0.0, []
+    for current in x.astype(np.float64):
+        i = i + DT / tau_syn * (current - i)
+        v = v + DT / tau_mem * (tau_mem / DT * i - v)
+        expected.append(v > 0.4)
+        v = np.where(expected[-1], 0.0, v)
+    found = interpreter.run(read(path, convention="nir"), x)["n"]
+    assert 0.05 < np.mean(expected) < 0.95
+    assert (found != np.array(expected)).mean() < 1e-2
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def test_every_model_passes_the_full_checker_and_holds_all_its_weights(graph, ki
         onnx.checker.check_model(model, full_check=True)
         assert not any(uses_external_data(tensor) for tensor in model.graph.initializer)
         assert all(tensor.raw_data for tensor in model.graph.initializer)
-        assert {o.domain: o.version for o in model.opset_import} == {"": 18, "ai.neurodeploy": 1}
+        assert {o.domain: o.version for o in model.opset_import} == {"": 18}
+        assert not model.functions
         assert model.ir_version == 8
 
 
@@ -97,8 +98,29 @@ def test_layers_keep_their_names_and_the_model_says_how_many_steps_it_was_traine
     model = build(graph("resnet"), name="n")
     made = {output for node in model.graph.node for output in node.output}
     assert set(graph("resnet").spiking) <= made
-    assert {p.key: p.value for p in model.metadata_props} == {"trained_steps": "4", "largest_tensor": "256"}
+    facts = {p.key: p.value for p in model.metadata_props}
+    assert {key: facts[key] for key in facts if key not in ("calls", "functions")} == {
+        "trained_steps": "4",
+        "largest_tensor": "256",
+    }
     assert [d.dim_param for d in model.graph.input[0].type.tensor_type.shape.dim][:1] == ["B"]
+
+
+@pytest.mark.parametrize("opset", [17, 27, 0, -1])
+def test_another_opset_than_the_stated_ones_is_refused(graph, opset):
+    with pytest.raises(UserError, match=f"opset: {opset} found, 18 to 26 expected"):
+        build(graph("conv"), name="n", opset=opset)
+
+
+@pytest.mark.parametrize("opset", [18, 19, 21, 26])
+def test_every_opset_gives_the_same_spikes(graph, digits, opset):
+    network = graph("resnet")
+    model = build(network, name="n", opset=opset)
+    onnx.checker.check_model(model, full_check=True)
+    assert [one.version for one in model.opset_import] == [opset]
+    made = Session(model, also=network.spiking).run({"input": digits[0][:3]}, steps=4)
+    expected = Session(build(network, name="n"), also=network.spiking).run({"input": digits[0][:3]}, steps=4)
+    assert all(np.array_equal(made[layer], expected[layer]) for layer in network.spiking)
 
 
 def events(*members: ops.Node, shape: tuple[int, ...] = (2, 6, 5), head: int = 3) -> Graph:

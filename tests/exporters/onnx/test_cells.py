@@ -24,6 +24,7 @@ from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build
 from neurodeploy_exporters.onnx.graph import read_graph
+from neurodeploy_exporters.onnx.stepping import build_step, run_steps, step_model
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 STEPS, BATCH = 4, 2
@@ -116,6 +117,10 @@ def test_any_update_is_the_same_in_numpy_torch_and_onnx_runtime_and_comes_back_f
         assert differences(read_graph(path), graph) == ()
         if session.states:
             assert equal(session.stream().each_step(x, STEPS)["logits"], expected)
+    model = build_step(graph, name="cells", batch=BATCH)
+    onnx.checker.check_model(model, full_check=True)
+    assert equal(run_steps(Session(model), step_model(graph, None, model), {"input": x}, STEPS, ())["logits"], expected)
+    assert not {node.op_type for node in model.graph.node} & {"Scan", "Shape", "Constant"}
 
 
 def result(number: int) -> Operand:
@@ -216,13 +221,22 @@ def test_every_state_of_a_stream_is_named_and_begins_with_zeros_outside_whatever
     assert np.array_equal(stream.step(x[:1]).tensors["logits"], expected[0])
 
 
+def test_in_a_model_of_one_step_too_every_state_begins_with_zeros_outside():
+    graph, x = network(soft()), events()
+    model = build_step(graph, name="n", batch=x.shape[1])
+    assert json.loads(next(entry.value for entry in model.metadata_props if entry.key == "states"))["op.begun0"] == "op.begun"
+    found = run_steps(Session(model, also=graph.spiking), step_model(graph, None, model), {"input": x}, len(x), graph.spiking)
+    expected = interpreter.run(graph, x)
+    assert all(np.array_equal(found[layer], expected[layer]) for layer in graph.spiking)
+
+
 def test_layers_of_one_update_share_a_function_and_keep_their_constants():
     first, second = soft(), soft(arrays=(np.float32([0.5]), np.ones(5, np.float32)))
     graph = network(first)
     graph = Graph([*graph.nodes[:3], replace(second, name="op2", inputs=("op",)), *(
         replace(node, inputs=("op2",)) if node.name == "out" else node for node in graph.nodes[3:]
     )])  # fmt: skip
-    model = build(graph, name="n")
+    model = build(graph, name="n", functions=True)
     assert [one.name.split("_")[0] for one in model.functions].count("Cell") == 1
     assert np.array_equal(Session(model, also=["op2"]).run({"input": events()})["op2"].shape, (16, 4, 5))
 
@@ -251,7 +265,7 @@ def _other_beginning(model: onnx.ModelProto) -> None:
 
 @pytest.mark.parametrize("damage", [_other_operator, _other_description, _no_description, _other_beginning])
 def test_a_file_whose_operators_are_not_those_of_its_update_is_refused(tmp_path, damage):
-    model = build(network(soft()), name="n")
+    model = build(network(soft()), name="n", functions=True)
     damage(model)
     with pytest.raises(UserError, match=r"model.onnx: operator op \(Cell_1_\w+_r3\): not as neurodeploy writes it; export"):
         read_graph(saved(model, tmp_path))

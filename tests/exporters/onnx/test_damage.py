@@ -135,7 +135,7 @@ CASES = {
 
 @pytest.fixture
 def sound(graph) -> onnx.ModelProto:
-    return build(graph("conv"), name="n", streaming=True, spike_counts=True)
+    return build(graph("conv"), name="n", streaming=True, spike_counts=True, functions=True)
 
 
 def refusal(path: Path) -> str:
@@ -159,7 +159,7 @@ def test_a_strange_model_is_refused_in_one_line_that_names_the_file(sound, tmp_p
 @pytest.mark.parametrize("case", ["a cycle", "no functions", "a weight that claims 2^40 rows", "opset 1000", "text"])
 def test_a_bundle_with_a_strange_model_is_not_verified_and_the_file_is_named(bundle, graph, case):
     folder = bundle("onnx")
-    content = CASES[case](build(graph("conv"), name="n"))
+    content = CASES[case](build(graph("conv"), name="n", functions=True))
     (folder / "whole.onnx").write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
     findings = verify(folder).findings
     assert any(finding.startswith(f"{folder / 'whole.onnx'}: ") and "SHA" not in finding for finding in findings), findings

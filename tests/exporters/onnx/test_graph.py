@@ -73,7 +73,7 @@ def test_a_changed_model_is_refused_by_the_name_of_the_operator(zoo, small_named
     path = tmp_path / "n.onnx"
 
     def changed(change) -> onnx.ModelProto:
-        model = build(graph, name="n")
+        model = build(graph, name="n", functions=True)
         change(model)
         return saved(model, path)
 

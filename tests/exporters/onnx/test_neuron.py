@@ -65,7 +65,7 @@ def test_a_potential_at_the_threshold_does_not_fire_and_the_next_float_above_doe
 
 
 def test_a_hard_reset_takes_three_operators_a_step_and_no_more():
-    (function,) = build(neurons(NeuronParameters(0.5, 0.3), 2), name="n").functions
+    (function,) = build(neurons(NeuronParameters(0.5, 0.3), 2), name="n", functions=True).functions
     (scan,) = [node for node in function.node if node.op_type == "Scan"]
     body = next(onnx.helper.get_attribute_value(one) for one in scan.attribute if one.name == "body")
     assert [node.op_type for node in body.node] == ["Mul", "Sub", "ThresholdedRelu"]

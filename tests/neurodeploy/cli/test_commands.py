@@ -21,6 +21,7 @@ COMMANDS = (
     "evaluate",
     "export",
     "verify",
+    "benchmark",
     "simulate",
     "map",
     "energy",

@@ -38,7 +38,7 @@ def module(tmp_path, monkeypatch) -> str:
 @pytest.mark.parametrize(
     ("option", "why"),
     [
-        (("--convention", "sinabs"), "says how a NIR file is understood"),
+        (("--written-by", "sinabs"), "says how a NIR file is understood"),
         (("--dt", "0.1"), "says how a NIR file is understood"),
         (("--reset", "hard"), "says how a NIR file is understood"),
         (("--input-shape", "1,8,8"), "says how a NIR file is understood"),

@@ -307,12 +307,6 @@ def test_membranes_are_filters(function, initial):
     assert np.allclose(before, after, atol=1e-4)
 
 
-def test_recurrent_cells_stay():
-    update = update_of(two_inputs, 0, inputs=2)
-    node = ops.CellNode(name="op", inputs=("fc",), update=update, recurrent=np.eye(3, dtype=np.float32))
-    assert why_not(node, (3,)) == "its answers come back to it through weights"
-
-
 def test_a_cell_that_answers_no_spikes_and_a_membrane_that_does_are_neither():
     cell = ops.CellNode(name="op", inputs=("fc",), update=update_of(read_out, 0))
     membrane = ops.MembraneNode(name="op", inputs=("fc",), update=update_of(subtract, 0))
