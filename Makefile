@@ -20,7 +20,7 @@ READY   := $(VENV)/.ready-$(VERSION)
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help python setup demo test coverage lint docs links notebooks benchmarks benchmarks-energy benchmarks-loihi benchmarks-onnx results kills streaming fuzz \
-	onnx-versions onnx-exact nir-frameworks foreign joules lock lowest dist test-wheel clean
+	onnx-versions onnx-exact nir-frameworks foreign runtimes joules lock lowest dist test-wheel clean
 
 help:
 	@echo "make demo   train, distil, export, verify and report on real digits (results in runs/demo)"
@@ -38,11 +38,12 @@ help:
 	@echo "make results  train the small recipes of docs/results.md (hours) and write that page again"
 	@echo "make kills  kill trainings at random moments and compare what becomes of them, alone and with two processes"
 	@echo "make streaming  train on 60,000 images from a folder, with workers and processes, killed and resumed; memory and time"
-	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too), and 10,000 of NIR"
+	@echo "make fuzz   read 20,000 damaged .net and circuit files (RECORDINGS=folder damages the .net files in it too), and 10,000 each of NIR and ONNX"
 	@echo "make onnx-versions  run every exported small network with ONNX Runtime 1.19.2, 1.20.1, 1.23.2 and the newest"
 	@echo "make onnx-exact  compare every spike of exact ONNX exports with torch's on 1,000 images of CIFAR-10 (hours)"
 	@echo "make nir-frameworks  pass NIR files to and from the tools that read and write NIR, and write docs/nir.md again"
 	@echo "make foreign  bring networks built in SpikingJelly, snnTorch, Norse, sinabs, SLAYER and plain torch here, and write docs/foreign.md again"
+	@echo "make runtimes  run every form of ONNX export in ONNX Runtime, its WebAssembly, OpenVINO, OpenCV and others, and write docs/runtimes.md again"
 	@echo "make joules  read the energy counters of an NVIDIA GPU while a network runs on it (a minute; needs torch for CUDA)"
 	@echo "make lock   take the newest versions into constraints.txt (torch stays: TORCH=... for another one)"
 	@echo "make lowest  run the tests with the lower bounds of pyproject.toml, in an environment of their own (TESTS=...)"
@@ -173,6 +174,7 @@ fuzz: setup
 		OMP_NUM_THREADS=1 $(BIN)/python -m checks.fuzz_net --seed $$seed --files 10000 $(RECORDINGS:%=--recordings %) || exit; \
 	done
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.fuzz_nir --files 10000
+	OMP_NUM_THREADS=1 $(BIN)/python -m checks.fuzz_onnx --files 10000
 
 onnx-versions: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.onnx_versions --folder runs/onnx-versions 1.19.2 1.20.1 1.23.2 newest
@@ -204,6 +206,25 @@ $(VENV)-foreign-%/.ready: checks/foreign/requirements-%.txt checks/nir/requireme
 foreign: setup $(SPIKING:%=$(VENV)-foreign-%/.ready)
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.foreign_modules --environments $(VENV)-foreign- $(FOREIGN)
 
+READERS := onnxruntime reference openvino opencv mnn tract iree
+
+$(VENV)-runtimes-node/.ready: checks/runtimes/package.json
+	@command -v npm > /dev/null || { echo "error: node and npm are needed for ONNX Runtime's WebAssembly; install them"; exit 2; }
+	mkdir -p $(VENV)-runtimes-node
+	cp $< $(VENV)-runtimes-node/
+	npm install --prefix $(VENV)-runtimes-node --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
+# Each has one program and numpy; what runs in them needs no more.
+$(VENV)-runtimes-%/.ready: checks/runtimes/requirements-%.txt | python
+	$(PYTHON) -m venv $(VENV)-runtimes-$*
+	$(VENV)-runtimes-$*/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+# RUNTIMES="--program OpenVINO --only vgg" tries one program and some cases, and writes no page.
+runtimes: setup $(READERS:%=$(VENV)-runtimes-%/.ready) $(VENV)-runtimes-node/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m checks.onnx_runtimes --environments $(VENV)-runtimes- $(RUNTIMES)
+
 onnx-exact: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m checks.exact_onnx
 
@@ -220,4 +241,4 @@ coverage: setup
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --cov --cov-report=term tests
 
 clean:
-	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* $(VENV)-foreign-* $(VENV)-lock $(VENV)-lowest $(VENV)-build runs site build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-benchmarks $(VENV)-nir-* $(VENV)-foreign-* $(VENV)-runtimes-* $(VENV)-lock $(VENV)-lowest $(VENV)-build runs site build dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

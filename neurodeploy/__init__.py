@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from neurodeploy import distillation as losses
     from neurodeploy.app.distil import Distilled, distill
     from neurodeploy.app.model import Model
-    from neurodeploy.app.verbs import Run, compare, deploy, energy, export, load, train, verify
+    from neurodeploy.app.verbs import Run, compare, deploy, energy, export, load, train
     from neurodeploy.conversion import SpikingTwin, qcfs, spiking
     from neurodeploy.dynamics.layers import IF, LIF, CubaLIF, ParametricLIF
     from neurodeploy.io.errors import Failure, UserError
     from neurodeploy.training.evaluation import evaluate
+    from neurodeploy_exporters.verify import verify
 
 __version__ = VERSION
 
@@ -53,7 +54,7 @@ _HOME = {
     "qcfs": "neurodeploy.conversion",
     "spiking": "neurodeploy.conversion",
     "train": "neurodeploy.app.verbs",
-    "verify": "neurodeploy.app.verbs",
+    "verify": "neurodeploy_exporters.verify",
 }
 _MODULES = {"losses": "neurodeploy.distillation"}
 _BEFORE = {  # names of version 0.1

@@ -1,6 +1,7 @@
 """The examples of CONTRIBUTING.md and docs/add-a-method.md: one file and one line each, in a copy of the package, and a recipe
 trains with it."""
 
+import json
 import os
 import re
 import shutil
@@ -73,30 +74,30 @@ def test_a_neuron_of_five_files_is_trained_exported_verified_refused_by_name_and
     setting = EXAMPLE.search(section)["setting"]
     network = 'network = { kind = "conv", channels = [4, 6, 6], strides = [2, 2, 1] }'
     (tmp_path / "example.toml").write_text(RECIPE.format(**SETTINGS | {"neuron": setting, "network": network}))
-    cli = (sys.executable, "-m", "neurodeploy")
-    trained = run(tmp_path, *cli, "train", "example.toml", "--device", "cpu", "--output", "run")
-    assert trained.returncode == 0, trained.stderr
     student = "run/seed-0/student/checkpoint.safetensors"
-    for quantize in ("none", "exact"):
-        exported = run(tmp_path, *cli, "export", student, "--target", "onnx", "--quantize", quantize, "--output", quantize)
-        assert exported.returncode == 0, exported.stderr
-    verified = run(tmp_path, *cli, "verify", "exact/onnx")
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert '"allowed_mismatched_spikes": 0' in (tmp_path / "exact/onnx/manifest.json").read_text()
-    for target, reason in (
-        ("nir", "has no form in NIR, which knows standard neurons alone: its neurons carry values from step to step"),
-        (
-            "lava",
-            "has no form on Loihi, whose neurons are LIF neurons of one decay and threshold in a layer: its neurons carry",
+    refusals = {
+        "nir": "has no form in NIR, which knows standard neurons alone: its neurons carry values from step to step",
+        "lava": "has no form on Loihi, whose neurons are LIF neurons of one decay and threshold in a layer: its neurons carry",
+    }
+    outcomes = commands(
+        tmp_path,
+        ["train", "example.toml", "--device", "cpu", "--output", "run"],
+        *(
+            ["export", student, "--target", "onnx", "--quantize", quantize, "--output", quantize]
+            for quantize in ("none", "exact")
         ),
-    ):
-        refused = run(tmp_path, *cli, "export", student, "--target", target, "--output", "refused")
-        assert refused.returncode == 2
-        assert f"node act2 (Cell): {reason}" in refused.stderr
+        ["verify", "exact/onnx"],
+        ["energy", student, "--output", "report"],
+        *(["export", student, "--target", target, "--output", "refused"] for target in refusals),
+    )
+    for code, out, err in outcomes[:5]:
+        assert code == 0, out + err
+    assert '"allowed_mismatched_spikes": 0' in (tmp_path / "exact/onnx/manifest.json").read_text()
+    for (target, reason), (code, _, err) in zip(refusals.items(), outcomes[5:], strict=True):
+        assert code == 2
+        assert f"node act2 (Cell): {reason}" in err
         assert not (tmp_path / "refused" / target).exists()
-    energy = run(tmp_path, *cli, "energy", student, "--output", "report")
-    assert energy.returncode == 0, energy.stderr
-    assert all(layer in energy.stdout for layer in ("act1", "act2", "act3"))
+    assert all(layer in outcomes[4][1] for layer in ("act1", "act2", "act3"))
 
 
 def test_there_is_one_example_for_each():
@@ -148,8 +149,33 @@ def add_line(registry: Path, line: str) -> None:
 def copy_of_the_package(folder: Path) -> None:
     for name in ("neurodeploy", "neurodeploy_energy", "neurodeploy_exporters"):
         source = Path(import_module(name).__file__).parent
-        shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source, folder / name)  # and what is compiled; what an example changes is compiled anew
     shutil.copy(ROOT / "pyproject.toml", folder)
+
+
+COMMANDS = """
+import io, json, sys
+from contextlib import redirect_stderr, redirect_stdout
+from neurodeploy.cli.main import main
+
+outcomes = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv, code = ["neurodeploy", *arguments], 0
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code or 0
+    outcomes.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(outcomes))
+"""
+
+
+def commands(folder: Path, *each: list[str]) -> list[tuple[int, str, str]]:
+    """Exit code, output and error of commands, one after the other in one process: every process imports torch anew."""
+    done = run(folder, sys.executable, "-c", COMMANDS, json.dumps(each))
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,7 @@ from typer import Context
 from typer.models import OptionInfo, ParameterInfo
 
 from docs.hooks.tables import table
-from neurodeploy.cli import export
-from neurodeploy.cli.main import app
+from neurodeploy.cli.main import EXPORTING, app
 from neurodeploy.cli.target_options import with_target_options
 
 MARKER = "<!-- commands -->"
@@ -31,7 +30,7 @@ def text() -> str:
 
 
 def _section(name: str, told: str, epilog: str, command: Callable[..., Any]) -> str:
-    command = with_target_options(command) if command is export.command else command
+    command = with_target_options(command) if name in EXPORTING else command
     hints, signature = get_type_hints(command, include_extras=True), inspect.signature(command)
     options, arguments = [], []
     for parameter in signature.parameters.values():

@@ -72,12 +72,16 @@ def read_artefact(folder: Path) -> Artefact:
             line, which names the file.
     """
     bundle = read_bundle(folder)
+    if len(bundle.manifest.input_names) > 1:
+        taken = ", ".join(bundle.manifest.input_names)
+        raise UserError(f"{folder}: a bundle of several inputs ({taken}), which is verified alone; count the model itself")
     manifest, target = bundle.manifest, find(bundle.manifest.target)
     pieces = manifest.chain if manifest.whole is None else (manifest.whole,)
     for layer in manifest.spiking_layers:
         if not {piece.name for piece in pieces} & {"whole", layer.part}:
             raise UserError(f"{bundle.path(MANIFEST)}: layer {layer.name}: part: {layer.part} found, which is no piece")
-    for file in (*(piece.file for piece in pieces), manifest.sample.file):
+    weights = () if manifest.weights_file is None else (manifest.weights_file,)
+    for file in (*(piece.file for piece in pieces), *weights, manifest.sample.file):
         _check_unchanged(bundle, file)
     members: dict[str, Node] = {}
     places: dict[str, Place] = {}
@@ -138,6 +142,9 @@ def _check_layers(bundle: Bundle, graph: Graph) -> None:
     if listed != held:
         odd = next(name for name in listed | held if listed.get(name) != held.get(name))
         raise UserError(f"{path}: layer {odd}: shape {listed.get(odd)} found, {held.get(odd)} as in the artefacts expected")
+    answers = bundle.manifest.output_names
+    if len(graph.outputs) != len(answers):
+        raise UserError(f"{path}: {', '.join(answers)} found, the {len(graph.outputs)} answers of the artefacts expected")
     if entry != (graph.input.shape, graph.input.timed):
         raise UserError(f"{path}: input_shape: {entry[0]} found, {graph.input.shape} as in the artefacts expected")
     if graph.steps not in (None, bundle.manifest.steps):

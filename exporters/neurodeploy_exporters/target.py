@@ -27,6 +27,7 @@ from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, ModuleAgreeme
 from neurodeploy_exporters.bundle.bundle import Inputs, RightAnswers, most_likely
 from neurodeploy_exporters.inputs import HostNormalization as HostNormalization
 from neurodeploy_exporters.inputs import grid_entry, normalization_entry
+from neurodeploy_exporters.runtime import Fit, Run, Runtime, Variant, in_sequence, pieces_run
 
 GROUP = "neurodeploy.exporters"
 
@@ -51,10 +52,12 @@ class ModuleAnswers:
     Attributes:
         spikes: spiking layer → `[T, B, …]`.
         logits: `[B, K]`.
+        further: of several answers those beside the first, by name.
     """
 
     spikes: Mapping[str, NDArray[np.float32]]
     logits: NDArray[np.float32]
+    further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,6 +77,7 @@ class Subject:
         tuned: what `Tuning.result` gave, where the network was fine-tuned for the target.
         module: what the module that the graph was traced from answers to `sample_inputs`, where it is at hand.
         assumed: what was assumed of the file that the graph was read from, a sentence each, for the manifest's notes.
+        further: of a network with several inputs those beside the first, by name, as `sample_inputs`.
     """
 
     graph: Graph
@@ -87,6 +91,7 @@ class Subject:
     tuned: Any = None
     module: ModuleAnswers | None = None
     assumed: tuple[str, ...] = ()
+    further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def standard(self, made: Standardized) -> tuple["Subject", tuple[str, ...]]:
         """The subject with its cells as standard neurons, and a sentence on the spikes in which these round otherwise.
@@ -100,8 +105,8 @@ class Subject:
         compared = sum(values.size for values in spikes.values())
         differing = sum(int(np.count_nonzero(values != after[layer])) for layer, values in spikes.items())
         note = (
-            f"Layers {', '.join(made.replaced)}: their own updates are those of standard neurons, and are written as such; by "
-            f"the other order of their operations {differing:,} of {compared:,} spikes of the sample differ."
+            f"Layers {', '.join(made.replaced)}: their own updates are those of neurons that the target knows, and are written "
+            f"as such; because these round otherwise, {differing:,} of {compared:,} spikes of the sample differ."
         )
         own = ModuleAnswers(spikes, before[self.graph.output.name])
         return replace(self, graph=made.graph, module=self.module or own), (note,)
@@ -113,14 +118,15 @@ class Subject:
             layer not in module.spikes or module.spikes[layer].shape != spikes.shape for layer, spikes in sample.spikes.items()
         ):
             return None
+        answers = [(module.logits, sample.logits), *((own, sample.answers[name]) for name, own in module.further.items())]
         return ModuleAgreement(
             samples=len(sample.logits),
             spikes_compared=sum(spikes.size for spikes in sample.spikes.values()),
             differing_spikes=sum(
                 int(np.count_nonzero(module.spikes[layer] != spikes)) for layer, spikes in sample.spikes.items()
             ),
-            changed_answers=int(np.count_nonzero(module.logits.argmax(-1) != sample.logits.argmax(-1))),
-            logits_apart=float(np.abs(module.logits - sample.logits).max()),
+            changed_answers=int(np.any([own.argmax(-1) != made.argmax(-1) for own, made in answers], axis=0).sum()),
+            logits_apart=max(float(np.abs(own - made).max()) for own, made in answers),
         )
 
     def answers(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[np.int64] | None:
@@ -192,6 +198,8 @@ class Format:
         late: whether a piece may answer later than in the step of its input, as a chip does.
         replay_each_step: as `replay` with the inputs alone, step after step with the states passed on, where a bundle streams.
         replay_steps: as `replay`, of a model of one time step.
+        open: as `replay` in two steps: bundle, piece, layers and threads → what takes the tensors and returns those that it
+            makes, without reading the file again. `replay` itself if None.
 
     All raise a UserError in one line that names the file, where it cannot be read or run, or does not fit the manifest.
     """
@@ -202,6 +210,7 @@ class Format:
     late: bool = False
     replay_each_step: Callable[[Bundle, Piece, NDArray[Any], Sequence[str]], Tensors] | None = None
     replay_steps: Callable[[Bundle, StepModel, Mapping[str, NDArray[Any]], Sequence[str]], Tensors] | None = None
+    open: Callable[[Bundle, Piece, Sequence[str], int], Callable[[Mapping[str, NDArray[Any]]], Tensors]] | None = None
 
 
 class Target(ABC):
@@ -213,12 +222,14 @@ class Target(ABC):
         formats: format of a piece, as the manifest has it → what is known of it. Parts that run on a host as ONNX files have
             `neurodeploy_exporters.onnx.FORMAT`.
         tunable: whether networks can be fine-tuned for it (`tuning`).
+        several: whether it takes networks with several inputs or answers.
     """
 
     name: ClassVar[str]
     Options: ClassVar[type[TargetOptions]] = TargetOptions
     formats: ClassVar[Mapping[str, Format]]
     tunable: ClassVar[bool] = False
+    several: ClassVar[bool] = False
 
     @property
     def chip(self) -> bool:
@@ -349,6 +360,35 @@ class Target(ABC):
             UserError: the file cannot be read, or is of another network than the manifest says.
         """
         return self.format_of(bundle, piece).members(bundle, piece, before)
+
+    def runtimes(self, bundle: Bundle) -> tuple[Runtime, ...]:
+        """What runs a bundle, installed or not: first what it is verified with, which is all that a target must have."""
+        kinds = [self.format_of(bundle, piece) for piece in pieces_run(bundle)]
+        name = " and ".join(dict.fromkeys(kind.runtime for kind in kinds))
+        return (Runtime(name, self.open, reopens=any(kind.open is None for kind in kinds)),)
+
+    def open(self, bundle: Bundle, layers: Sequence[str], threads: int) -> Run:
+        """A bundle, ready to be run by what it is verified with; see `Runtime.open`."""
+
+        def piece_opened(piece: Piece, wanted: Sequence[str]) -> Callable[[Mapping[str, NDArray[Any]]], Tensors]:
+            kind = self.format_of(bundle, piece)
+            if kind.open is not None:
+                return kind.open(bundle, piece, wanted, threads)
+            return lambda tensors: kind.replay(bundle, piece, tensors, wanted)
+
+        return in_sequence(bundle, layers, piece_opened)
+
+    def variants(self) -> tuple[Variant, ...]:
+        """The ways of exporting that a comparison of them shows, the default first."""
+        return (Variant(),)
+
+    def fit(self, bundle: Bundle) -> Fit | None:  # noqa: ARG002
+        """Whether a bundle fits on the device that the target is for; None where that has no limit that is known.
+
+        Raises:
+            UserError: the bundle cannot be read.
+        """
+        return None
 
     def deployed(self, graph: Graph, options: Any) -> Graph:  # noqa: ARG002
         """The network that the artefact computes, as far as it can be counted in torch: its weights as they are rounded."""

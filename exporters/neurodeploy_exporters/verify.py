@@ -76,17 +76,20 @@ class Verification:
         return f"<pre>{escape(str(self))}</pre>"
 
 
-def verify(folder: Path) -> Verification:
-    """Check a bundle's files against their hashes, then its artefacts against its sample.
+def verify(bundle: Bundle | str | Path) -> Verification:
+    """Check a bundle's files against their hashes, then replay them, and compare every spike and logit with its sample.
 
     Every way of running it is replayed by its target's own runtimes: as a whole and in pieces, which must agree bit for bit
     where one runtime runs both, and if it streams once more whole, step by step. The artefacts are replayed even if a hash
     differs, so that the report says what the change does.
 
+    Args:
+        bundle: its folder, or a bundle, which is read from its folder again.
+
     Raises:
-        UserError: there is no readable manifest, or ONNX Runtime is not installed.
+        UserError: there is no readable manifest, or a runtime is not installed.
     """
-    bundle = read_bundle(folder)
+    bundle = read_bundle(bundle.folder if isinstance(bundle, Bundle) else Path(bundle))
     target, findings = find(bundle.manifest.target), list(_changed_files(bundle))
     mismatches: dict[str, int | None] = {layer.name: None for layer in bundle.manifest.spiking_layers}
     compared, gaps = 0, list[float]()
@@ -136,7 +139,8 @@ class _Comparison:
 
 
 def _compare(tensors: Tensors, sample: Sample, logits: str) -> _Comparison:
-    expected: Tensors = {**sample.spikes, logits: sample.logits}
+    answers: Tensors = {logits: sample.logits, **sample.answers}
+    expected: Tensors = {**sample.spikes, **answers}
     fitting = {name for name, value in expected.items() if tensors[name].shape == value.shape}
     return _Comparison(
         misshapen=tuple(
@@ -149,7 +153,9 @@ def _compare(tensors: Tensors, sample: Sample, logits: str) -> _Comparison:
             for layer, spikes in sample.spikes.items()
             if layer in fitting
         },
-        gap=float(np.abs(tensors[logits] - sample.logits).max()) if logits in fitting else float("nan"),
+        gap=float(np.max([np.abs(tensors[name] - value).max() for name, value in answers.items()]))
+        if fitting >= answers.keys()
+        else float("nan"),
     )
 
 
@@ -163,7 +169,7 @@ def _changed_files(bundle: Bundle) -> Iterator[str]:
                 yield f"{path}: changed, its SHA-256 is not the manifest's"
         except OSError as error:
             yield f"{path}: cannot be read ({error.strerror})"
-    used = {*bundle.manifest.models, bundle.manifest.sample.file}
+    used = {*bundle.manifest.artefacts, bundle.manifest.sample.file}
     for name in sorted(bundle.manifest.files.keys() - used):
         yield f"{bundle.path(name)}: listed in the manifest, but no piece of the bundle"
     known = {MANIFEST, *bundle.manifest.files}
@@ -177,8 +183,12 @@ def _unfit(manifest: Manifest, sample: Sample) -> list[str]:
     batch, steps = manifest.sample.samples, manifest.steps
     leading = (steps, batch) if manifest.timed_input else (batch,)
     expected = {"inputs": (*leading, *manifest.input_shape), "logits": (batch, manifest.classes)}
+    expected |= {f"inputs {one.name}": (*leading, *one.shape) for one in manifest.further_inputs}
+    expected |= {f"answer {one.name}": (batch, one.size) for one in manifest.further_answers}
     expected |= {f"spikes of {layer.name}": (steps, batch, *layer.shape) for layer in manifest.spiking_layers}
     actual: dict[str, tuple[int, ...]] = {"inputs": sample.inputs.shape, "logits": sample.logits.shape}
+    actual |= {f"inputs {name}": values.shape for name, values in sample.further.items()}
+    actual |= {f"answer {name}": values.shape for name, values in sample.answers.items()}
     actual |= {f"spikes of {name}": spikes.shape for name, spikes in sample.spikes.items()}
     return [
         f"{manifest.sample.file}: {name}: {_shown(actual.get(name))} found, {_shown(expected.get(name))} expected"
@@ -224,7 +234,7 @@ def _shown(shape: tuple[int, ...] | None) -> str:
 def _runs(bundle: Bundle, target: Target, sample: Sample) -> Iterator[tuple[str, Tensors]]:
     """Every way in which the bundle can be run, with all spikes and the logits."""
     manifest = bundle.manifest
-    tensors: Tensors = {manifest.input_name: sample.inputs}
+    tensors: Tensors = {manifest.input_name: sample.inputs, **sample.further}
     layers = [layer.name for layer in manifest.spiking_layers]
     if manifest.whole is not None:
         yield manifest.whole.file, target.replay(bundle, manifest.whole, tensors, layers)

@@ -18,7 +18,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.training.evaluation import Accuracy, evaluate
 from neurodeploy_energy import Report, account
 from neurodeploy_energy.count.recognition import neurons_of
-from neurodeploy_energy.count.running import Batches
+from neurodeploy_energy.count.running import Batches, Several
 from neurodeploy_energy.price.account import HOST, Account, Place, compare, with_twin
 from neurodeploy_energy.price.profiles import load
 
@@ -27,7 +27,7 @@ _COMPARED = 16  # samples
 
 def energy_report(
     model: Model,
-    samples: Samples,
+    samples: Samples | Several,
     profiles: Sequence[str],
     *,
     host: str = HOST,
@@ -40,7 +40,7 @@ def energy_report(
 
     Args:
         model: what is counted; if the samples are its own test set, its accuracy is measured too.
-        samples: `[N, …]`.
+        samples: `[N, …]`, of each input.
         profiles: names or paths; the first is the headline.
         host: profile of the host that computes the encoder and the head.
         baseline: report of the model to compare with.
@@ -50,18 +50,18 @@ def energy_report(
     Raises:
         UserError: see `neurodeploy_energy.account`.
     """
-    if isinstance(samples, Tensor):
+    if isinstance(samples, Tensor | Several):
         batches: Batches = samples if model.batch is None else samples.split(model.batch, batch_axis)
     else:
         batches = in_batches(samples, model.batch or BATCH, model.workers)
     report = account(model.module, batches, name=model.name, profiles=profiles, steps=steps, batch_axis=batch_axis)
     accuracy = None
-    if model.test_labels is not None and samples is model.test_samples:
+    if model.test_labels is not None and not isinstance(samples, Several) and samples is model.test_samples:
         accuracy = evaluate(model.module, samples, model.test_labels, workers=model.workers).accuracy
     return completed(report, places=model.places, accuracy=accuracy, host=host, baseline=baseline, twin=twin)
 
 
-def with_neurons(model: Model, samples: Samples, batch_axis: int = 0) -> Model:
+def with_neurons(model: Model, samples: Samples | Several, batch_axis: int = 0) -> Model:
     """A torch module whose neurons are written out in a loop over time, with layers that can be counted in their place.
 
     Nothing in such a module says where its spikes are; its graph does, once that has been compared with the module on some of

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from textwrap import wrap
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodeploy.app.deployment import Deployment, deploy, deployed_places
+from neurodeploy.app.origins import is_chip_file, is_nir
 from neurodeploy.data import DataSet, Normalization, Samples
 from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics import layers
@@ -28,8 +29,11 @@ from neurodeploy.io.modules import module_named
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_exporters.artefact import Artefact, read_artefact
+from neurodeploy_exporters.lava.circuit import Circuit
+from neurodeploy_exporters.lava.graded import SigmaDeltaNetwork
 from neurodeploy_exporters.lava.graphs import Check, check, chip_graph, differing, float_graph
 from neurodeploy_exporters.lava.reading import open_circuit
+from neurodeploy_exporters.lava.sigmadelta import are_graded
 from neurodeploy_exporters.nir import Reading, read_with_conventions
 from neurodeploy_exporters.target import ModuleAnswers, Place, Subject, places_of
 
@@ -61,16 +65,6 @@ class NirChoices:
         if self.steps is not None and reading.graph.steps is not None:
             raise UserError(f"{path}: tells its own number of steps, {reading.graph.steps}; leave out --steps")
         return reading
-
-
-def is_nir(source: str | Path) -> bool:
-    """Whether a model's place is that of a NIR file."""
-    return str(source).endswith(".nir")
-
-
-def is_chip_file(source: str | Path) -> bool:
-    """Whether a model's place is that of a `.net` or circuit file for Loihi."""
-    return str(source).endswith((".net", ".circuit"))
 
 
 def as_fed(graph: Graph, samples: Tensor, steps: int | None, origin: Path) -> Tensor:
@@ -124,12 +118,13 @@ class ArtefactModule(GraphModule):
         each = steps * sum(torch.Size(graph.shape(name)).numel() for name in graph.spiking)
         return max(1, _VALUES // each)
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """`[B, *shape]`, or `[B, T, *shape]` of a network that takes sequences → logits `[B, K]`.
+    def forward(self, *inputs: Tensor) -> Any:
+        """`[B, *shape]`, or `[B, T, *shape]` of a network that takes sequences → logits `[B, K]`; a tuple of several answers.
 
         Raises:
             UserError: the samples have another shape, or an artefact cannot be run.
         """
+        (samples,) = inputs
         shape, timed = self.graph.input.shape, self.graph.input.timed
         if samples.ndim != 1 + timed + len(shape) or tuple(samples.shape[1 + timed :]) != shape:
             folder, found = self.artefact.bundle.folder, tuple(samples.shape)
@@ -207,6 +202,8 @@ class Model:
             always takes them as they are stored.
         original: the user's module that `graph` was traced from; it takes normalised samples.
         entrance: how `original` takes its samples, if not as `entrance_of` says.
+        further_samples: of the inputs beside the first, where the network takes several, as `test_samples`.
+        stays: why it cannot be exported; empty if nothing is known against it.
     """
 
     name: str
@@ -229,6 +226,8 @@ class Model:
     normalizes: bool = False
     original: nn.Module | None = None
     entrance: Entrance | None = None
+    stays: str = ""
+    further_samples: tuple[Tensor, ...] = ()
 
     def taking(self, samples: Samples, of: "Model") -> Samples:
         """The samples of another model as `module` takes them.
@@ -265,6 +264,8 @@ class Model:
         Raises:
             UserError: it has no form as a graph, or no samples, or is an exported artefact already.
         """
+        if self.stays:
+            raise UserError(f"{self.name}: {self.stays}")
         if self.deployed or self.graph is None:
             what = "an exported artefact already" if self.deployed else "a torch module; call neurodeploy.deploy on it first"
             raise UserError(f"{self.name}: cannot be exported, it is {what}")
@@ -276,29 +277,34 @@ class Model:
         if self.test_samples is None:
             raise UserError(f"{self.name}: brings no samples of its own; give some")
         parts = (self.test_samples[:samples], self.test_samples[samples : samples + calibration])
-        carried, rest = (
-            part.transpose(0, 1).contiguous().numpy() if self.graph.input.timed else part.numpy() for part in parts
-        )
+        timed = self.graph.inputs[0].timed
+        carried, rest = (part.transpose(0, 1).contiguous().numpy() if timed else part.numpy() for part in parts)
+        beside = tuple(x[:samples] for x in self.further_samples)
+        names = [node.name for node in self.graph.inputs[1:]]
         return Subject(
             graph=self.graph,
             sample_inputs=carried,
             name=self.title or self.name,
             calibration=rest if len(parts[1]) else None,
-            module=self._answered(parts[0]),
+            module=self._answered((parts[0], *beside)),
             assumed=tuple(f"Assumed of the NIR file: {text}." for text in self.warnings),
+            further={
+                name: (x.transpose(0, 1) if timed else x).contiguous().numpy() for name, x in zip(names, beside, strict=True)
+            },
         )
 
-    def _answered(self, samples: Tensor) -> ModuleAnswers | None:
-        """What the user's own module answers to samples."""
+    def _answered(self, samples: tuple[Tensor, ...]) -> ModuleAnswers | None:
+        """What the user's own module answers to samples, of each input."""
         if self.original is None or self.graph is None:
             return None
-        timed = self.graph.input.timed
+        timed, count = self.graph.inputs[0].timed, len(samples[0])
         if self.normalizes and self.normalization is not None:
-            samples = self.normalization(samples, axis=2 if timed else 1)
+            samples = tuple(self.normalization(x, axis=2 if timed else 1) for x in samples)
         entrance = entrance_of(self.original, timed=timed) if self.entrance is None else self.entrance
-        run = follow(self.original, samples.transpose(0, 1) if timed else samples, entrance, keep=True)
+        run = follow(self.original, tuple(x.transpose(0, 1) if timed else x for x in samples), entrance, keep=True)
         spikes = {name: run.values[name].cpu().numpy() for name in self.graph.spiking if name in run.values}
-        return ModuleAnswers(spikes, run.answer.detach().cpu().numpy().reshape(len(samples), -1))
+        logits, *others = (one.detach().cpu().numpy().reshape(count, -1) for one in run.answers.values())
+        return ModuleAnswers(spikes, logits, dict(zip(list(run.answers)[1:], others, strict=True)))
 
     @property
     def _said(self) -> tuple[str, ...]:
@@ -401,6 +407,8 @@ def _of_chip_file(path: Path, choices: NirChoices) -> Model:
     if (choices.convention, choices.dt, choices.reset) != (None, None, None):
         raise UserError(f"{path}: a file for Loihi, whose integers say how it runs; leave out --written-by, --dt and --reset")
     circuit = open_circuit(path, input_shape=choices.input_shape)
+    if are_graded(circuit.populations):
+        return _of_sigma_delta_file(path, circuit, choices)
     try:
         chip = chip_graph(circuit)
     except UserError as error:
@@ -422,6 +430,28 @@ def _of_chip_file(path: Path, choices: NirChoices) -> Model:
         statements=tuple(statements),
         graph=graph,
         steps=choices.steps,
+    )
+
+
+def _of_sigma_delta_file(path: Path, circuit: Circuit, choices: NirChoices) -> Model:
+    """It sends graded messages, which no graph holds: it can be run and counted."""
+    module = SigmaDeltaNetwork(circuit, steps=choices.steps, origin=str(path))
+    late = f"{module.late} step{'s' if module.late > 1 else ''}"
+    held = "reading its last frame" if circuit.has_input_neurons else "without further messages"
+    return Model(
+        path.stem,
+        module,
+        None,
+        "no samples of its own",
+        statements=(
+            f"sends graded messages; every sample runs alone, and {late} longer, {held}, until its last change has arrived",
+        ),
+        steps=choices.steps,
+        batch=module.batch,
+        stays=(
+            "sigma-delta neurons (SDNN), whose graded messages and running sums no target but Loihi's own file has; run the "
+            "file itself, with neurodeploy simulate, map, verify or energy"
+        ),
     )
 
 

@@ -10,7 +10,8 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from neurodeploy.app.model import Model, NirChoices, as_fed, inputs_for, is_chip_file, is_nir, load_model, of_checkpoint
+from neurodeploy.app.model import Model, NirChoices, as_fed, inputs_for, load_model, of_checkpoint
+from neurodeploy.app.origins import is_chip_file, is_nir
 from neurodeploy.data import AnyDataSet, DataSet, DataSetSettings, Normalization, Samples
 from neurodeploy.data.checking import checked_labels
 from neurodeploy.data.samples import Normalized, as_stored, joined, numbers_of

@@ -20,11 +20,11 @@ from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
 from neurodeploy.data import Normalization
 from neurodeploy.dynamics.encodings import OwnEncoding
-from neurodeploy.graph import fold_scales
+from neurodeploy.graph import Graph, fold_scales
 from neurodeploy.graph.agreement import check_agreement
 from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.module import GraphModule
-from neurodeploy.graph.tracing import canonical, chosen, trace
+from neurodeploy.graph.tracing import FIRST, AnswerChoice, Recording, canonical, chosen, traced
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe, with_seeds
 from neurodeploy.recipe import load as load_recipe
@@ -32,16 +32,17 @@ from neurodeploy.training.experiment import checkpoint_of, silent
 from neurodeploy.training.parallel import fabric_on
 from neurodeploy.training.results import Results
 from neurodeploy_energy import Report
+from neurodeploy_energy.count.running import Several
 from neurodeploy_energy.price.account import HOST
 from neurodeploy_energy.price.contest import contest
 from neurodeploy_energy.report.report import PROFILES
 from neurodeploy_energy.report.versus import ContestReport
 from neurodeploy_exporters.bundle import Bundle, read_bundle
-from neurodeploy_exporters.target import find, places_of
-from neurodeploy_exporters.verify import Verification
-from neurodeploy_exporters.verify import verify as verify_folder
+from neurodeploy_exporters.target import Target, find, places_of
 
 Samples: TypeAlias = Tensor | NDArray[Any]
+Inputs: TypeAlias = Samples | tuple[Samples, ...]
+"""A tuple of a network that takes several tensors, one for each of its inputs."""
 AnyModel: TypeAlias = nn.Module | Model | Bundle | str | Path
 
 
@@ -149,25 +150,29 @@ def load(source: str | Path, *, module: nn.Module | None = None) -> Model:
 
 def deploy(
     network: nn.Module,
-    samples: Samples,
+    samples: Inputs,
     *,
     name: str | None = None,
     batch_axis: int = 0,
     time_axis: int | None = None,
     steps: int | None = None,
     normalization: Normalization | tuple[Sequence[float], Sequence[float]] | None = None,
+    answer: AnswerChoice = None,
 ) -> Model:
     """Trace a network, and compare the graph with it on the samples: layer by layer, neuron by neuron, step by step.
 
     The network may be in plain torch, in layers of the toolkit, or of SpikingJelly, snnTorch, Norse, sinabs or SLAYER; it may
     take all time steps at once, loop over them itself, or compute one step in a call (`steps`). If it answers a sequence, the
-    model answers its mean over time; of several tensors it answers the first.
+    model answers its mean over time. If it answers several tensors, in a tuple, list or dictionary, the model answers all of
+    them, but for states: potentials beside spikes, as snnTorch's layers give them, and what is in a tuple behind one tensor,
+    as Norse's networks hand it back. Where another has no form in a graph it answers the first alone. What was left out is in
+    `Model.statements`.
 
     Args:
         network: subclasses, hooks and patched methods are followed, or refused by name. States that its layers keep from call
             to call begin anew.
         samples: as the network takes them, `[N, …]`; sequences as `batch_axis` and `time_axis` say. A bundle's sample is taken
-            from them.
+            from them. Of a network that takes several tensors a tuple with one for each, all of them sequences or none.
         name: for reports and manifests; the network's class if None.
         batch_axis: axis of the samples in `samples`; 1 for sequences `[T, N, …]`.
         time_axis: axis of time: 1 for sequences `[N, T, …]`, -1 for `[N, …, T]`; None for static samples, or with
@@ -176,20 +181,25 @@ def deploy(
             the same samples every time; one that takes a `state` as its second argument gets the one that it answered.
         normalization: mean and std of each channel. `samples` are then as they are stored, and so are those that the model and
             its bundles take: they normalise them before they compute what the network computes of normalised ones.
+        answer: which of several tensors that the network answers are the model's answers: numbers or names, one or several.
 
     Raises:
         UserError: an operation has no form in a graph, or the graph does not compute what the network computes; the message
             names the layer.
     """
     without, code = split_code(network)
-    entrance = chosen(without, batch_axis=batch_axis, time_axis=time_axis, steps=steps)
-    values = _tensor(samples, batch_axis)
+    entrance = replace(chosen(without, batch_axis=batch_axis, time_axis=time_axis, steps=steps), answers=answer)
+    values, *others = (_tensor(one, batch_axis) for one in (samples if isinstance(samples, tuple) else (samples,)))
     sequences = entrance.timed and code is None
-    if values.ndim < 2 + sequences or not values.numel():
-        raise UserError(f"samples: shape {tuple(values.shape)} found, at least one sample with its axes expected")
+    for one in (values, *others):
+        if one.ndim < 2 + sequences or not one.numel():
+            raise UserError(f"samples: shape {tuple(one.shape)} found, at least one sample with its axes expected")
+    if others and (code is not None or normalization is not None):
+        what = "a layer that makes spikes of samples" if code is not None else "normalization"
+        raise UserError(f"samples: {1 + len(others)} inputs found with {what}, which is for one; give what enters the network")
     if isinstance(code, OwnEncoding):
         code.check(values[:2])
-    given = canonical(values, batch_axis=batch_axis, time_axis=time_axis, timed=sequences)
+    given, *beside = (canonical(one, batch_axis=batch_axis, time_axis=time_axis, timed=sequences) for one in (values, *others))
     stored = given if code is None else code(values)
     timed = entrance.timed
     normal = None if normalization is None else _normalization(normalization, stored.shape[2 if timed else 1])
@@ -198,12 +208,14 @@ def deploy(
             f"normalization: {type(network).__name__} makes spikes of its samples, which a host does; give normalised ones"
         )
     entering = stored if normal is None else normal(stored, axis=2 if timed else 1)
-    shape, length = tuple(entering.shape[2 if timed else 1 :]), len(entering) if timed else 1
-    graph = trace(without, shape, timed=timed, entrance=entrance, length=length)
-    check_agreement(without, graph, entering, entrance)
+    shapes = [tuple(one.shape[2 if timed else 1 :]) for one in (entering, *beside)]
+    run = traced(without, shapes, timed=timed, entrance=entrance, length=len(entering) if timed else 1)
+    graph = run.graph
+    entrance = replace(entrance, answers=FIRST) if run.left and answer is None else entrance
+    check_agreement(without, graph, (entering, *beside), entrance)
     folded = fold_scales(graph) if normal is None else normalising(fold_scales(graph), normal)
-    held = stored.transpose(0, 1) if timed else stored
-    folded = with_peak(folded, [stored.numpy()])
+    held, *further = (one.transpose(0, 1) if timed else one for one in (stored, *beside))
+    folded = folded if beside else with_peak(folded, [stored.numpy()])
     title = name or type(network).__name__
     try:
         places = places_of(folded)
@@ -220,7 +232,20 @@ def deploy(
         normalizes=normal is not None,
         original=without,
         entrance=entrance,
+        statements=_left_out(run, chosen_by_user=answer is not None),
+        further_samples=tuple(further),
     )
+
+
+def _left_out(run: Recording, *, chosen_by_user: bool) -> tuple[str, ...]:
+    """What is to be said of the tensors that a network answers and its model does not."""
+    if not run.left:
+        return ()
+    others = f"leaves out {', '.join(run.left)} of what the network answers"
+    if chosen_by_user:
+        return (f"{others}, as was chosen",)
+    why = run.why or "taken for states of its neurons"
+    return (f"{others}: {why}; choose with nd.deploy(…, answer=…)",)
 
 
 def _normalization(given: Normalization | tuple[Sequence[float], Sequence[float]], channels: int) -> Normalization:
@@ -262,6 +287,8 @@ def export(
     chosen = chosen_target.options(options)
     source = model if isinstance(model, Model) else load_model(model)
     if source.graph is not None:
+        _check_several(source.graph, chosen_target)
+    if source.graph is not None:
         chosen_target.check(source.graph, chosen, calibrated=calibration > 0)  # before an accuracy is measured
     if inputs is not None:
         source = replace(source, test_samples=_tensor(inputs), deployment=None)
@@ -269,18 +296,21 @@ def export(
     return read_bundle(chosen_target.export(subject, Path(folder), chosen))
 
 
-def verify(bundle: Bundle | str | Path) -> Verification:
-    """Replay the files of a bundle, and compare every spike and logit with its sample.
-
-    Raises:
-        UserError: there is no readable manifest, or a runtime is not installed.
-    """
-    return verify_folder(bundle.folder if isinstance(bundle, Bundle) else Path(bundle))
+def _check_several(graph: Graph, target: Target) -> None:
+    """Raises UserError where a graph has several inputs or answers, and a target's bundles have one."""
+    taken, given = ([node.name for node in nodes] for nodes in (graph.inputs, graph.outputs))
+    if target.several or len(taken) == len(given) == 1:
+        return
+    if len(given) > 1:
+        what = f"{len(given)} answers found ({', '.join(given)}); choose one with nd.deploy(…, answer={given[0]!r})"
+    else:
+        what = f"{len(taken)} inputs found ({', '.join(taken)}); give the network one that holds them all"
+    raise UserError(f"target {target.name}: its bundles have one input and one answer, {what}, or export to onnx")
 
 
 def energy(
     model: AnyModel,
-    samples: Samples | None = None,
+    samples: Inputs | None = None,
     *,
     baseline: AnyModel | None = None,
     twin: AnyModel | None = None,
@@ -293,7 +323,8 @@ def energy(
 
     Args:
         model: a torch module, a `Model`, a bundle, or the path of a checkpoint, bundle or NIR file.
-        samples: `[N, …]`; a checkpoint's test set or a bundle's sample if None. They are run in batches of 250.
+        samples: `[N, …]`; a checkpoint's test set or a bundle's sample if None. They are run in batches of 250. A tuple of a
+            model that takes several tensors, one for each of its inputs.
         baseline: a model to compare with, counted on the same samples: normalised where it takes them so, or is a torch
             module, and `model` normalises them itself.
         twin: the trained ReLU network that stands for the model, such as its teacher.
@@ -307,7 +338,11 @@ def energy(
     """
     subject, *others = (None if one is None else _model(one) for one in (model, baseline, twin))
     assert subject is not None
-    values = subject.test_samples if samples is None else _tensor(samples, batch_axis)
+    values: Any = subject.test_samples
+    if samples is not None:
+        values = _several(samples, batch_axis) if isinstance(samples, tuple) else _tensor(samples, batch_axis)
+    elif subject.further_samples:
+        values = Several((values, *subject.further_samples))
     if values is None:
         raise UserError(f"{subject.name}: brings no data of its own; give samples")
     run: dict[str, Any] = {}
@@ -350,6 +385,14 @@ def _model(model: AnyModel) -> Model:
     if isinstance(model, nn.Module):
         return Model(type(model).__name__, model, None, "samples of the caller", batch=None)
     return load_model(model)
+
+
+def _several(samples: tuple[Samples, ...], batch_axis: int) -> Several:
+    tensors = tuple(_tensor(one, batch_axis) for one in samples)
+    if len({one.shape[batch_axis] for one in tensors}) != 1:
+        counts = ", ".join(str(one.shape[batch_axis]) for one in tensors)
+        raise UserError(f"samples: {counts} found for the inputs, as many of each expected")
+    return Several(tensors)
 
 
 def _tensor(samples: Samples, batch_axis: int = 0) -> Tensor:

@@ -68,7 +68,8 @@ def command(
 
     import neurodeploy_energy as energy
     from neurodeploy.app.accounting import energy_report, with_neurons
-    from neurodeploy.app.model import is_chip_file, is_nir, load_model
+    from neurodeploy.app.model import load_model
+    from neurodeploy.app.origins import is_chip_file, is_nir
     from neurodeploy.app.own_data import DataChoice, model_with
     from neurodeploy.io.errors import UserError
     from neurodeploy.training.parallel import device_on

@@ -86,7 +86,8 @@ def command(
     steps: Steps = None,
     as_json: AsJson = False,
 ) -> None:
-    from neurodeploy.app.model import is_chip_file, is_nir, knows_no_data
+    from neurodeploy.app.model import knows_no_data
+    from neurodeploy.app.origins import is_chip_file, is_nir
     from neurodeploy.app.own_data import DataChoice
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training.evaluation import Accuracy

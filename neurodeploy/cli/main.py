@@ -2,12 +2,14 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from neurodeploy.cli import (
+    benchmark,
     compare,
     doctor,
     energy,
@@ -29,16 +31,19 @@ from neurodeploy.cli.target_options import with_target_options
 from neurodeploy.io.errors import Failure, UserError, printable
 from neurodeploy.io.version import VERSION
 
+EXPORTING: dict[str, Callable[..., None]] = {"export": export.command, "benchmark": benchmark.command}
+"""Commands that have the options of targets too."""
+
 
 class Commands(TyperGroup):
-    """The commands; `export` gets the options of the installed targets when it is called, since that imports all of them."""
+    """The commands; those that export get the targets' options when they are called, since that imports all targets."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
-        if name == "export":
+        if name in EXPORTING:
             whole = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
             described: Any = command
-            whole.command(name, help=described.help, epilog=described.epilog)(with_target_options(export.command))
+            whole.command(name, help=described.help, epilog=described.epilog)(with_target_options(EXPORTING[name]))
             command = typer.main.get_command(whole)
         return name, command, rest
 
@@ -60,6 +65,7 @@ for _module in (
     evaluate,
     export,
     verify,
+    benchmark,
     simulate,
     map,
     energy,

@@ -19,7 +19,7 @@ def command(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder, or a Loihi .net or .circuit file.", show_default=False)],
     as_json: AsJson = False,
 ) -> None:
-    from neurodeploy.app.model import is_chip_file
+    from neurodeploy.app.origins import is_chip_file
     from neurodeploy_exporters.verify import verify
 
     if is_chip_file(bundle) and not bundle.is_dir():
@@ -45,7 +45,9 @@ def _check_file(path: Path, *, as_json: bool) -> None:
     else:
         out.print(f"{found.neurons:,} neurons, {found.synapses:,} synapses")
         if found.compared:
-            out.print(f"{found.compared:,} spike values ({found.spikes:,} spikes) of random inputs: simulator and interpreter")
+            values = f"{found.compared:,} {'message' if found.graded else 'spike'} values"
+            sent, second = ("messages", "torch") if found.graded else ("spikes", "interpreter")
+            out.print(f"{values} ({found.spikes:,} {sent}) of random inputs: simulator and {second}")
         for note in found.notes:
             out.print(note)
         for finding in found.findings:

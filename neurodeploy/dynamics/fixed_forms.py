@@ -7,8 +7,8 @@ S[t] = 1 if v[t] ≥ θ,   v[t] = 0 where it fires
 ```
 
 Floats hold the integers, and a leak is written in two parts, so that no product is rounded
-(`neurodeploy.graph.tracing.slayer`). That is one way of writing it, and the only one that is known here: a truncation in another
-place is another neuron.
+(`neurodeploy.graph.tracing.slayer`). That is one way of writing it, and the only one that is known here: a truncation in
+another place is another neuron.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,7 +109,7 @@ def fixed_neuron(update: Update, arrays: Sequence[NDArray[Any]]) -> tuple[FixedC
     """Neurons with their current in one update, of one input, or of one and of what comes back; None of another update."""
     if update.inputs not in (1, 2) or update.initial != (("number", 0.0),) * 2:
         return None
-    inputs = {f"x{number}": ("input", number) for number in range(update.inputs)}
+    inputs: dict[str, Operand] = {f"x{number}": ("input", number) for number in range(update.inputs)}
     current = _entering(*inputs)
     for u, v in ((0, 1), (1, 0)):
         wanted = [
@@ -119,7 +119,8 @@ def fixed_neuron(update: Update, arrays: Sequence[NDArray[Any]]) -> tuple[FixedC
         ]
         found = _matched(update, wanted, {"u": ("state", u), "v": ("state", v), **inputs})
         if found is not None:
-            return _current(found, arrays), _of_potential(found, arrays)
+            entering, potential = _current(found, arrays), _of_potential(found, arrays)
+            return None if entering is None or potential is None else (entering, potential)
     return None
 
 

@@ -559,6 +559,8 @@ class FixedPointNeuron(Neuron):
         UserError: the threshold is not positive.
     """
 
+    recurrent: nn.Parameter | None
+
     def __init__(
         self,
         v_decay: int | Whole,

@@ -16,6 +16,7 @@ from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Node
 from neurodeploy.graph.tracing import Entrance, entrance_of, follow
+from neurodeploy.graph.tracing.traced_tensor import Inputs, each_of
 from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 
@@ -27,13 +28,13 @@ _ROUNDING = 2e-5
 """Of a sum in float32, relative to the sum of the sizes of its terms: some hundred roundings, however they are ordered."""
 
 
-def check_agreement(network: nn.Module, graph: Graph, samples: Tensor, entrance: Entrance | None = None) -> int:
+def check_agreement(network: nn.Module, graph: Graph, samples: Inputs, entrance: Entrance | None = None) -> int:
     """Hold a graph against the module that it was traced from.
 
     Args:
         network: the user's module, left as it was.
         graph: traced from it, before batch norm is folded or a weight rounded.
-        samples: `[B, …]`, or `[T, B, …]` if they are sequences.
+        samples: `[B, …]`, or `[T, B, …]` if they are sequences; of each input.
         entrance: how the module takes them, if it is otherwise than `entrance_of` says.
 
     Returns:
@@ -43,18 +44,19 @@ def check_agreement(network: nn.Module, graph: Graph, samples: Tensor, entrance:
         UserError: the module does not run on the samples, does something else for them than the graph says, or a layer's
             values differ: the first layer, step and neuron.
     """
-    entrance = entrance_of(network, timed=graph.input.timed) if entrance is None else entrance
+    entrance = entrance_of(network, timed=graph.inputs[0].timed) if entrance is None else entrance
+    given = each_of(samples)
     axis = 1 if entrance.timed else 0
     spikes, layers = 0, {node.name: node.layer().eval() for node in graph.nodes}
-    steps = graph.steps or (len(samples) if entrance.timed else 1)
+    steps = graph.steps or (len(given[0]) if entrance.timed else 1)
     size = max(1, min(_BATCH, _STEPS_AT_ONCE // steps))
-    for start in range(0, samples.shape[axis], size):
-        batch = samples.narrow(axis, start, min(size, samples.shape[axis] - start))
+    for start in range(0, given[0].shape[axis], size):
+        batch = tuple(x.narrow(axis, start, min(size, x.shape[axis] - start)) for x in given)
         run = follow(network, batch, entrance, keep=True)
         other = differences(graph, run.graph)
         if other:
             raise UserError(
-                f"{type(network).__name__}: does something else on samples {start} to {start + batch.shape[axis] - 1} than "
+                f"{type(network).__name__}: does something else on samples {start} to {start + batch[0].shape[axis] - 1} than "
                 f"when it was traced ({other[0]}): its forward depends on the samples' values, or on a state that stays"
             )
         spikes += _compare(graph, layers, run.values, start)

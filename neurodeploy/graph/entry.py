@@ -45,10 +45,13 @@ def as_normalization(graph: Graph) -> Graph:
     """A factor and an offset that samples get before all else, as where a module normalises them itself, as a normalisation.
 
     Its values are off the grid of the samples, so an exact export rounds inputs after it, as it does after any normalisation.
+    Of several inputs none is known to be the one that is normalised: then it stays what it is.
     """
-    readers = graph.consumers(graph.input.name)
+    readers = [] if len(graph.inputs) > 1 else graph.consumers(graph.input.name)
+    if len(readers) != 1:
+        return graph
     norm = readers[0]
-    if len(readers) > 1 or not isinstance(norm, ops.BatchNormNode) or not (norm.scale > 0).all():
+    if not isinstance(norm, ops.BatchNormNode) or not (norm.scale > 0).all():
         return graph
     inverse = 1 / norm.scale.astype(np.float64)
     with np.errstate(over="ignore"):

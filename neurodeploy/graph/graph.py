@@ -11,7 +11,7 @@ Kind = TypeVar("Kind", bound=Node)
 
 
 class Graph:
-    """An immutable network with one input and one output.
+    """An immutable network with one input or more, and one answer or more.
 
     Tensors are named by the node that makes them. At run time a timed tensor has the shape `[T, B, *shape]`, a static one
     `[B, *shape]`.
@@ -21,7 +21,7 @@ class Graph:
 
     Raises:
         UserError: a name occurs twice, an input is missing or comes later, shapes do not fit, a mean over time skips all
-            steps, or there is not exactly one Input and one Output.
+            steps, or there is no Input or no Output.
     """
 
     def __init__(self, members: Iterable[Node]) -> None:
@@ -32,9 +32,8 @@ class Graph:
         for node in self.nodes:
             self._admit(node)
         for kind in (ops.InputNode, ops.OutputNode):
-            if len(self.of(kind)) != 1:
-                name = kind.__name__.removesuffix("Node")
-                raise UserError(f"graph: {len(self.of(kind))} {name} nodes found, exactly one expected")
+            if not self.of(kind):
+                raise UserError(f"graph: 0 {kind.__name__.removesuffix('Node')} nodes found, at least one expected")
         if self.steps is not None:  # else the mean looks when it is computed
             for mean in self.of(ops.TimeMeanNode):
                 mean.check_steps(self.steps)
@@ -60,12 +59,43 @@ class Graph:
         return tuple(node for node in self.nodes if isinstance(node, kind))
 
     @property
+    def inputs(self) -> tuple[ops.InputNode, ...]:
+        """In the order in which the network takes them."""
+        return self.of(ops.InputNode)
+
+    @property
+    def outputs(self) -> tuple[ops.OutputNode, ...]:
+        """The answers, in the order in which the network gives them."""
+        return self.of(ops.OutputNode)
+
+    @property
     def input(self) -> ops.InputNode:
-        return self.of(ops.InputNode)[0]
+        """The one input.
+
+        Raises:
+            UserError: there are several, and whoever asks is made for one.
+        """
+        if len(self.inputs) > 1:
+            names = ", ".join(node.name for node in self.inputs)
+            raise UserError(
+                f"graph: {len(self.inputs)} inputs found ({names}), one expected here; wrap the rest into the network"
+            )
+        return self.inputs[0]
 
     @property
     def output(self) -> ops.OutputNode:
-        return self.of(ops.OutputNode)[0]
+        """The one answer.
+
+        Raises:
+            UserError: there are several, and whoever asks is made for one.
+        """
+        if len(self.outputs) > 1:
+            names = ", ".join(node.name for node in self.outputs)
+            raise UserError(
+                f"graph: {len(self.outputs)} answers found ({names}), one expected here; choose it with "
+                f"nd.deploy(…, answer={self.outputs[0].name!r}), or wrap the network in a module that answers it alone"
+            )
+        return self.outputs[0]
 
     @property
     def spiking(self) -> tuple[str, ...]:

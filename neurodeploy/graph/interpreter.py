@@ -9,12 +9,12 @@ from neurodeploy.graph.ops import Array as Array
 from neurodeploy.io.errors import UserError
 
 
-def run(graph: Graph, samples: Array, *, steps: int | None = None) -> dict[str, Array]:
+def run(graph: Graph, samples: Array | Mapping[str, Array], *, steps: int | None = None) -> dict[str, Array]:
     """Compute every tensor of the graph.
 
     Args:
         graph: the network.
-        samples: `[B, *shape]`, or `[T, B, *shape]` for a timed input; see `graph.input`.
+        samples: `[B, *shape]`, or `[T, B, *shape]` for a timed input; of a graph with several inputs, by their names.
         steps: T for a static input; the one that the network was trained with if None.
 
     Returns:
@@ -23,17 +23,25 @@ def run(graph: Graph, samples: Array, *, steps: int | None = None) -> dict[str, 
     Raises:
         UserError: the samples do not have the shape that the graph expects.
     """
-    leading = 2 if graph.input.timed else 1
-    if samples.ndim != leading + len(graph.input.shape) or samples.shape[leading:] != graph.input.shape:
-        expected = ", ".join([*["T", "B"][2 - leading :], *map(str, graph.input.shape)])
-        raise UserError(f"input: shape {samples.shape} found, [{expected}] expected")
+    given = samples if isinstance(samples, Mapping) else {graph.input.name: samples}
+    for entry in graph.inputs:
+        if entry.name not in given:
+            raise UserError(f"{entry.name}: missing, an input of the graph")
+        _check_shape(entry, given[entry.name], alone=len(graph.inputs) == 1)
     tensors: dict[str, Array] = {}
     for node in graph.nodes:
         asked = replace(node, steps=steps) if isinstance(node, ops.EncodeNode) and steps else node
-        inputs = [tensors[source] for source in node.inputs] or [samples]
+        inputs = [tensors[source] for source in node.inputs] or [given[node.name]]
         folded = not node.sequential and graph.timed(node.name)
         tensors[node.name] = _in_one_batch(asked, inputs) if folded else asked.compute(*inputs)
     return tensors
+
+
+def _check_shape(entry: ops.InputNode, samples: Array, *, alone: bool) -> None:
+    leading = 2 if entry.timed else 1
+    if samples.ndim != leading + len(entry.shape) or samples.shape[leading:] != entry.shape:
+        expected = ", ".join([*["T", "B"][2 - leading :], *map(str, entry.shape)])
+        raise UserError(f"{'input' if alone else entry.name}: shape {samples.shape} found, [{expected}] expected")
 
 
 def spikes(graph: Graph, tensors: Mapping[str, Array]) -> dict[str, Array]:

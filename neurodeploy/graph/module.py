@@ -38,24 +38,35 @@ class GraphModule(nn.Module):
                     raise UserError(f"node {node.name}: its name cannot be that of a torch layer; rename it") from None
         self.eval()
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """`[B, *shape]` (for a timed input `[T, B, *shape]`, or `[B, T, *shape]` if `batch_first`) → logits `[B, K]`."""
-        tensors: dict[str, Tensor] = {}
+    def forward(self, *samples: Tensor) -> Any:
+        """`[B, *shape]` (for a timed input `[T, B, *shape]`, or `[B, T, *shape]` if `batch_first`) → logits `[B, K]`.
+
+        A graph with several inputs takes a tensor for each, in their order; one with several answers gives a tuple of them.
+
+        Raises:
+            UserError: there are more or fewer tensors than inputs.
+        """
+        if len(samples) != len(self.graph.inputs):
+            names = ", ".join(node.name for node in self.graph.inputs)
+            raise UserError(f"{len(samples)} inputs found, {len(self.graph.inputs)} expected: {names}")
         if self.host_encoding is not None:
-            samples = self.host_encoding(samples)
+            samples = (self.host_encoding(*samples),)
+        entering, answers = dict(zip((node.name for node in self.graph.inputs), samples, strict=True)), list[Tensor]()
+        tensors: dict[str, Tensor] = {}
         for node in self.graph.nodes:
             if isinstance(node, ops.InputNode):
-                sequence = samples.transpose(0, 1) if self.batch_first else samples
-                tensors[node.name] = sequence if node.timed else samples.unsqueeze(0)
+                given = entering[node.name]
+                sequence = given.transpose(0, 1) if self.batch_first else given
+                tensors[node.name] = sequence if node.timed else given.unsqueeze(0)
             elif isinstance(node, ops.OutputNode):
                 answer = tensors[node.inputs[0]]
-                return answer.squeeze(0) if answer.ndim > 1 + len(self.graph.shape(node.name)) else answer
+                answers.append(answer.squeeze(0) if answer.ndim > 1 + len(self.graph.shape(node.name)) else answer)
             else:
                 layer = self.get_submodule(node.name)
                 made = layer(*(tensors[source] for source in node.inputs))
                 # static values have a time axis of one step, as the input has, for the layers after them
                 tensors[node.name] = made.unsqueeze(0) if isinstance(node, ops.TimeMeanNode) else made
-        raise AssertionError("a graph has exactly one output")
+        return answers[0] if len(answers) == 1 else tuple(answers)
 
 
 def place(root: nn.Module, name: str, layer: nn.Module) -> None:

@@ -17,7 +17,7 @@ class Part:
             earlier part computes for itself and this one needs too is a member of both, so that spikes cross, as they were
             fired.
         inputs: tensors that enter, made by the network's Input or by an earlier part.
-        outputs: tensors that leave, read by a later part; for the head the network's answer.
+        outputs: tensors that leave, read by a later part; for the head the network's answers.
     """
 
     name: str
@@ -64,19 +64,24 @@ def partition(graph: Graph, *, spikes_only: bool = True) -> Partition:
             "graph: no spiking layer found, and what is exported is spiking; make its twin with neurodeploy.spiking"
         )
     upstream = {node.name: graph.ancestors(node.name) for node in graph.nodes}
+    sequences = {node.name for node in graph.inputs if node.timed}
     before_last = {name for neuron in spiking for name in upstream[neuron]} | spiking
     where = {}
     for node in graph.nodes:
         if isinstance(node, ops.InputNode):
             continue
-        if not graph.input.timed and not upstream[node.name] & spiking:
+        if not upstream[node.name] & (spiking | sequences):
             where[node.name] = "encoder"
         elif node.name in before_last:
             where[node.name] = "body"
         else:
             where[node.name] = "head"
-    if where.get(graph.output.name) != "head":
+    answers = tuple(node.name for node in graph.outputs)
+    if len(answers) == 1 and where.get(answers[0]) != "head":
         raise UserError("graph: nothing comes after the last spiking layer; end the network with a mean over time")
+    for answer in answers:
+        if where[answer] == "encoder":
+            raise UserError(f"node {answer}: an answer that no spiking layer has a part in; leave it out with answer=")
     members = {name: _members(graph, name, where, spiking) for name in ("encoder", "body", "head")}
     read = {name: {source for member in found for source in graph[member].inputs} for name, found in members.items()}
     parts: dict[str, Part | None] = {}
@@ -91,8 +96,8 @@ def partition(graph: Graph, *, spikes_only: bool = True) -> Partition:
                     f"node {tensor}: its values are not spikes and leave the {name} for {reader}; "
                     "put a spiking layer between them, so that only spikes cross"
                 )
-        answer = (graph.output.name,) if name == "head" else ()
-        parts[name] = Part(name, _in_order(graph, found), inputs, outputs or answer) if found else None
+        leaving = outputs or (answers if name == "head" else ())
+        parts[name] = Part(name, _in_order(graph, found), inputs, leaving) if found else None
     head = parts["head"]
     assert head is not None
     return Partition(parts["encoder"], parts["body"], head)

@@ -238,6 +238,16 @@ class Folder:
             raise LocatedError(message) from error
 
 
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
+def _check_no_pointer(path: Path, expected: str) -> None:
+    """Raises UserError for what Git leaves in place of a large file that has not been fetched."""
+    with contextlib.suppress(OSError), path.open("rb") as file:  # a file that cannot be read is refused by who reads it
+        if file.read(len(_POINTER)) == _POINTER:
+            raise UserError(f"{path}: a pointer of Git LFS, {expected} expected; fetch the file itself with git lfs pull")
+
+
 @contextlib.contextmanager
 def opened(path: Path, *, expected: str = "a .net file") -> Iterator[Folder]:
     """The root group of the HDF5 file `path`, for reading; `expected` says in messages what it should be.
@@ -253,6 +263,7 @@ def opened(path: Path, *, expected: str = "a .net file") -> Iterator[Folder]:
         raise UserError(f"{path}: not a file; {expected} expected")
     if size > MAX_FILE_BYTES:
         raise UserError(f"{path}: {size} bytes found, a file of at most {MAX_FILE_BYTES} expected")
+    _check_no_pointer(path, expected)
     try:
         check_heaps(path)
         file = h5py.File(path, "r")

@@ -5,11 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from neurodeploy.cli import console as console_module
+from neurodeploy.cli.main import main
 from neurodeploy.recipe import text_of
+
+Call = Callable[..., tuple[int, str, str]]
+"""Arguments → exit code, output and error."""
 
 MODULE = Path(__file__).with_name("foreign") / "coarse_target.py"
 SMALL = (
@@ -37,17 +43,34 @@ def site(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(site) -> Path:
+    """A run's folder, made by a process that has the package on its path from the start."""
     (site / "small.toml").write_text(SMALL + TABLE)
-    done = call(site, "run", "small.toml", "--output", "run", "--device", "cpu")
+    paths = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "neurodeploy", "run", "small.toml", "--output", "run", "--device", "cpu"]
+    done = subprocess.run(command, cwd=site, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return site / "run"
 
 
-def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "neurodeploy", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+@pytest.fixture
+def call(site, capsys, monkeypatch) -> Iterator[Call]:
+    """A command in the folder, with the package on this process's path while a test lasts."""
+    monkeypatch.chdir(site)
+    monkeypatch.syspath_prepend(str(site))
+    for console in (console_module.out, console_module.err):
+        monkeypatch.setattr(console, "width", 200)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["neurodeploy", *arguments])
+        monkeypatch.setenv("COLUMNS", "200")
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return (int(end.value.code or 0), *capsys.readouterr())
+
+    yield run
+    sys.modules.pop("coarse_target", None)
 
 
 def test_a_run_exports_to_it_with_the_options_of_its_table_and_counts_what_it_fires(finished):
@@ -57,29 +80,30 @@ def test_a_run_exports_to_it_with_the_options_of_its_table_and_counts_what_it_fi
     assert summary["coarse_mismatched_spikes"] == 0 < summary["coarse_spikes_compared"]
 
 
-def test_its_bundle_verifies_and_a_damaged_weight_is_found(finished, tmp_path):
+def test_its_bundle_verifies_and_a_damaged_weight_is_found(call, finished, tmp_path):
     folder = shutil.copytree(finished / "seed-0/bundles/coarse", tmp_path / "b")
-    assert call(finished.parent, "verify", str(folder)).returncode == 0
+    assert call("verify", str(folder))[0] == 0
     shutil.copy(finished / "seed-0/bundles/onnx/whole.onnx", folder / "whole.npz")
-    assert call(finished.parent, "verify", str(folder)).returncode == 1
+    assert call("verify", str(folder))[0] == 1
 
 
-def test_energy_is_counted_on_its_bundle(finished):
-    done = call(finished.parent, "energy", "run/seed-0/bundles/coarse", "--json")
-    assert done.returncode == 0, done.stderr
-    assert "spikes fired by the coarse runtime (whole.npz)" in done.stderr
-    with_onnx = call(finished.parent, "energy", "run/seed-0/bundles/onnx", "--json")
-    assert json.loads(done.stdout)["samples"] == json.loads(with_onnx.stdout)["samples"]
+@pytest.mark.usefixtures("finished")
+def test_energy_is_counted_on_its_bundle(call):
+    code, out, err = call("energy", "run/seed-0/bundles/coarse", "--json")
+    assert code == 0, err
+    assert "spikes fired by the coarse runtime (whole.npz)" in err
+    with_onnx = call("energy", "run/seed-0/bundles/onnx", "--json")[1]
+    assert json.loads(out)["samples"] == json.loads(with_onnx)["samples"]
 
 
-def test_the_command_line_has_its_options_and_passes_them_on(finished):
-    student, site = "run/seed-0/student/checkpoint.safetensors", finished.parent
-    text = call(site, "export", "--help").stdout
+def test_the_command_line_has_its_options_and_passes_them_on(call, finished):
+    text = call("export", "--help")[1]
     assert "--steps-per-unit" in text
     assert "For coarse: Weights are multiples of 1/N." in text
-    done = call(site, "export", student, "--target", "coarse", "--steps-per-unit", "8", "--output", "out")
-    assert done.returncode == 0, done.stderr
-    assert json.loads((site / "out/coarse/manifest.json").read_text())["quantization"]["steps_per_unit"] == 8
+    student = "run/seed-0/student/checkpoint.safetensors"
+    code, _, err = call("export", student, "--target", "coarse", "--steps-per-unit", "8", "--output", "out")
+    assert code == 0, err
+    assert json.loads((finished.parent / "out/coarse/manifest.json").read_text())["quantization"]["steps_per_unit"] == 8
 
 
 @pytest.mark.parametrize(
@@ -93,27 +117,27 @@ def test_the_command_line_has_its_options_and_passes_them_on(finished):
         (("--target", "onnx", "--order", "backwards"), "order: no option of onnx; add the target coarse, or leave it out"),
     ],
 )
-def test_options_that_do_not_fit_are_refused_in_one_line(finished, arguments, message):
-    done = call(finished.parent, "export", "run/seed-0/student/checkpoint.safetensors", "--output", "no", *arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_options_that_do_not_fit_are_refused_in_one_line(call, finished, arguments, message):
+    code, _, err = call("export", "run/seed-0/student/checkpoint.safetensors", "--output", "no", *arguments)
+    assert code == 2
+    assert message in err
     assert not (finished.parent / "no").exists()
 
 
-def test_what_it_cannot_export_is_refused_before_any_training(site):
+def test_what_it_cannot_export_is_refused_before_any_training(call, site):
     (site / "soft.toml").write_text(SMALL.replace('reset = "hard"', 'reset = "soft"') + TABLE)
-    done = call(site, "run", "soft.toml", "--output", "soft")
-    assert done.returncode == 2
-    assert "node act1: a soft reset has no coarse form" in done.stderr
+    code, _, err = call("run", "soft.toml", "--output", "soft")
+    assert code == 2
+    assert "node act1: a soft reset has no coarse form" in err
     assert not (site / "soft").exists()
 
 
-def test_a_recipe_with_a_wrong_option_of_it_is_refused_by_the_options_name(site):
+def test_a_recipe_with_a_wrong_option_of_it_is_refused_by_the_options_name(call, site):
     (site / "wrong.toml").write_text(SMALL + TABLE.replace("backwards", "sideways"))
-    done = call(site, "train", "wrong.toml", "--output", "wrong")
-    assert done.returncode == 2
-    assert "export: order: 'sideways' found" in done.stderr
+    code, _, err = call("train", "wrong.toml", "--output", "wrong")
+    assert code == 2
+    assert "export: order: 'sideways' found" in err
 
 
-def test_doctor_lists_it(site):
-    assert "coarse, lava, nir, onnx" in call(site, "doctor").stdout
+def test_doctor_lists_it(call):
+    assert "coarse, lava, nir, onnx" in call("doctor")[1]

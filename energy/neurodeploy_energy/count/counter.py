@@ -88,7 +88,7 @@ class Counter(Rules):
                 self.uncounted[name] = f"{type(module).__module__}.{type(module).__qualname__} is not known to the counter"
             elif any(True for _ in module.parameters(recurse=False)):
                 self.uncounted[name] = "has weights of its own, outside of its layers"
-        elif kind not in ("free", "activation", "seen inside"):
+        elif kind not in ("free", "activation", "messages", "seen inside"):
             self.tallies[name] = Tally(kind)
             self._order[name] = float(len(self._order) + 1)
 

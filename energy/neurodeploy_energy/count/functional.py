@@ -98,7 +98,7 @@ def _carry(counter: Counter, func: Any, args: Arguments, output: Any) -> None:
         layers = tuple(layer for origin in known for layer in origin.layers)
         counter.provenance.mark(made, "currents", tuple(dict.fromkeys(layers)), changes=int(changed))
     elif copies and len(known) == len(origins):
-        counter.provenance.mark(made, "spikes", changes=int(changed))
+        counter.provenance.mark(made, "messages" if "messages" in roles else "spikes", changes=int(changed))
 
 
 def _convolution(counter: Counter, args: Arguments, _named: dict[str, Any], output: Tensor) -> None:

@@ -111,18 +111,22 @@ class SynapseGeometry(Declared):
         return self.in_channels * self.out_channels * prod(self.kernel) // self.groups
 
 
+GRADED = "graded synapse"
+"""Kind of a row of synapses that graded messages reach: each operation multiplies a weight by a message."""
+
+
 @dataclass(frozen=True)
 class LayerRow(Declared):
     """One layer, per sample: the mean over the data set.
 
     Attributes:
         name: of the layer in the model.
-        kind: "synapse", "neuron", "average pool", "max pool" or "sum".
+        kind: "synapse", "graded synapse" (which graded messages reach), "neuron", "average pool", "max pool" or "sum".
         neurons: of a spiking layer.
         steps: time steps in which the layer is evaluated; 1 for a direct-coded first layer, computed once per sample.
         spikes: non-zero outputs of a spiking layer, summed over the steps.
         rate: firing rate, spikes / (neurons · steps), of a spiking layer; of a synapse layer the share of non-zero inputs.
-        sops: synaptic operations: Σ over input spikes of their true fan-out.
+        sops: synaptic operations: Σ over input spikes, or graded messages, of their true fan-out.
         sops_nonzero_weights: the same, weights of zero not counted.
         sops_by_rate: rate · steps · dense MACs, the formula of most papers; over-counts at borders.
         dense_macs: multiply-accumulates of dense evaluations in every step.

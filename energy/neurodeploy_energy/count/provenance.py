@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from neurodeploy_energy.count.signals import Signal, rows_of, signal_of
 
-Role = Literal["spikes", "currents", "dense"]
+Role = Literal["spikes", "messages", "currents", "dense"]
 
 
 @dataclass(eq=False)
@@ -24,8 +24,9 @@ class Origin:
     """What is known of one storage.
 
     Attributes:
-        role: "spikes" of neurons (or a sum or maximum of such), "currents" of synapses, or "dense": analog values of an
-            ordinary network, all of them, even if one happens to be a whole number.
+        role: "spikes" of neurons (or a sum or maximum of such), graded "messages", each of them one event whatever its value,
+            "currents" of synapses, or "dense": analog values of an ordinary network, all of them, even if one happens to be a
+            whole number.
         layers: synapse layers whose currents meet in it.
         version: of the values.
         alive: keeps the address from being given to another storage, not the memory itself.

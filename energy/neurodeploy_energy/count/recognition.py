@@ -30,6 +30,7 @@ class NeuronConvention:
         axes: of input and output, or how to tell from a module.
         silent: names of those that integrate and never fire.
         perfect: names of those that do not leak.
+        graded: names of those that send graded messages: each is one event, whatever its value.
     """
 
     package: str
@@ -37,6 +38,7 @@ class NeuronConvention:
     axes: Axes | Callable[[nn.Module], Axes]
     silent: frozenset[str] = frozenset()
     perfect: frozenset[str] = frozenset()
+    graded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class NeuronLayer:
         leaky: whether its potential decays.
         states: values that each neuron keeps from step to step.
         operations: of one update, in words, where they are known; empty else.
+        graded: whether it sends graded messages, each of which is one event, rather than spikes.
     """
 
     axes: Axes
@@ -56,6 +59,7 @@ class NeuronLayer:
     leaky: bool
     states: int = 1
     operations: str = ""
+    graded: bool = False
 
     def by_row(self, x: Tensor) -> tuple[Tensor, int, bool]:
         """`x` as `[R, C, …]`, the number of time steps in it (0: unknown, R is batch times steps), and whether time runs
@@ -98,6 +102,13 @@ _CONVENTIONS = [
         "time first",
         silent=_names("Integrator"),
         perfect=_names("Integrator"),
+    ),
+    NeuronConvention(
+        "neurodeploy_exporters.lava.graded",
+        _names("SigmaDelta"),
+        "time first",
+        perfect=_names("SigmaDelta"),
+        graded=_names("SigmaDelta"),
     ),
     NeuronConvention("spikingjelly", _ALWAYS_SEVERAL, "time first", silent=_names("NoisyNonSpikingBaseNode")),
     NeuronConvention(
@@ -168,7 +179,8 @@ def neurons_of(module: nn.Module) -> NeuronLayer | None:
     if update is not None:  # its operations are data
         leaky, states = update.cost.multiplications > 0, len(update.initial)
         return NeuronLayer(axes, getattr(module, "spiking", True), leaky, states, str(update.cost))
-    return NeuronLayer(axes, fires, _leaks(module, names, convention))
+    states = getattr(module, "states", 1) if convention.graded else 1
+    return NeuronLayer(axes, fires, _leaks(module, names, convention), states, graded=bool(names & convention.graded))
 
 
 def _leaks(module: nn.Module, names: set[str], convention: NeuronConvention) -> bool:
@@ -212,8 +224,11 @@ def reset_states(model: nn.Module) -> None:
             reset()
 
 
-Kind = Literal["synapse", "neuron", "average pool", "max pool", "sum", "recurrent", "activation", "seen inside", "free"]
-"""`seen inside`: its operations are counted one by one where they run (see `functional.py`), not by the module."""
+Kind = Literal[
+    "synapse", "neuron", "average pool", "max pool", "sum", "recurrent", "activation", "messages", "seen inside", "free"
+]
+"""`messages`: graded messages of neurons elsewhere enter here. `seen inside`: its operations are counted one by one where they
+run (see `functional.py`), not by the module."""
 
 _SUMS = {"neurodeploy.Add", "sinabs.layers.merge.Merge"}
 _GLOBAL_POOLS = {"neurodeploy.GlobalAvgPool1d": 1, "neurodeploy.GlobalAvgPool2d": 2}
@@ -259,6 +274,8 @@ def kind_of(module: nn.Module) -> Kind | None:
         return "sum"
     if isinstance(module, nn.RNNBase):
         return "recurrent"
+    if "neurodeploy_exporters.lava.graded.GradedInput" in names:
+        return "messages"
     if isinstance(module, nn.ReLU | nn.Hardtanh):  # ReLU6 is one of these
         return "activation"
     if isinstance(module, _SEEN_INSIDE):

@@ -94,6 +94,7 @@ class Rules(SynapseRules):
             "sum": self._sum,
             "recurrent": self._recurrent,
             "activation": self._activation,
+            "messages": self._messages,
         }
         return rules.get(kind or "")
 
@@ -112,13 +113,15 @@ class Rules(SynapseRules):
         currents = tensors if neurons.operations else tensors[:1]  # others are handed their states too
         tally.updates_active += self._active(tally, _together(currents), output, signal)
         spikes = whole_numbers(signal.present.sum(1))
+        if neurons.graded:
+            tally.notes.add("sends graded messages: each that is not 0 is one, whatever its value")
         if neurons.fires:
             tally.spikes += signal.nonzero
             tally.spikes_value += int(signal.magnitude.sum())
             if signal.analog:
                 tally.spikes_value += float(output.detach().double().abs().sum()) - int(signal.magnitude.sum())
                 tally.notes.add("emits values that are no whole numbers")
-            self.provenance.mark(output, "spikes", signal=signal)
+            self.provenance.mark(output, "messages" if neurons.graded else "spikes", signal=signal)
         else:
             spikes = np.zeros_like(spikes)
             tally.notes.add("integrates and never fires")
@@ -158,6 +161,10 @@ class Rules(SynapseRules):
 
     def _activation(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
         self.provenance.mark(output, "dense")
+        self.fires()
+
+    def _messages(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.provenance.mark(output, "messages")
         self.fires()
 
     def _sum(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:

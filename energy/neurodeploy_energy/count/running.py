@@ -19,8 +19,30 @@ from neurodeploy_energy.count.layer import LayerRow, Series
 from neurodeploy_energy.count.recognition import NeuronLayer, neurons_of, reset_states
 from neurodeploy_energy.count.tally import layer_rows
 
-Batches = Tensor | Iterable[Tensor | tuple[Tensor, ...]]
 _EACH = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Several:
+    """Inputs of a model that takes more than one tensor.
+
+    Attributes:
+        tensors: one for each input, in the order of the model's; samples along the same axis in all.
+    """
+
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of the first."""
+        return self.tensors[0].shape
+
+    def split(self, size: int, axis: int = 0) -> "list[Several]":
+        """So many samples at a time."""
+        return [Several(parts) for parts in zip(*(x.split(size, axis) for x in self.tensors), strict=True)]
+
+
+Batches = Tensor | Several | Iterable[Tensor | Several | tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -53,7 +75,7 @@ def count(model: nn.Module, batches: Batches, *, steps: int | None, name: str, b
         raise UserError(f"{name}: steps: {steps} found, a number of at least 1 expected")
     counter, samples = Counter(model), 0
     with _evaluating(model), _eager(model), _attached(counter), torch.no_grad():
-        for batch in [batches] if isinstance(batches, Tensor) else batches:
+        for batch in [batches] if isinstance(batches, Tensor | Several) else batches:
             x = _input_of(batch, name)
             counter.begin_batch(x.shape[batch_axis])
             reset_states(model)
@@ -71,7 +93,9 @@ def count(model: nn.Module, batches: Batches, *, steps: int | None, name: str, b
     return Counted(samples, steps_seen, layer_rows(tallies, samples, steps_seen), series, dict(counter.uncounted))
 
 
-def _input_of(batch: object, name: str) -> Tensor:
+def _input_of(batch: object, name: str) -> Tensor | Several:
+    if isinstance(batch, Several):
+        return batch
     x = batch[0] if isinstance(batch, tuple | list) and batch else batch
     if not isinstance(x, Tensor) or x.dim() == 0:
         kind = "number" if isinstance(x, Tensor) else type(x).__name__
@@ -145,7 +169,7 @@ def _eager(model: nn.Module) -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
-def _run(model: nn.Module, x: Tensor, steps: int | None, counter: Counter, name: str) -> None:
+def _run(model: nn.Module, x: Tensor | Several, steps: int | None, counter: Counter, name: str) -> None:
     _forward(model, x, counter, name)
     if steps is None:
         return
@@ -156,9 +180,9 @@ def _run(model: nn.Module, x: Tensor, steps: int | None, counter: Counter, name:
         raise UserError(f"{name}: its neurons run for {counter.steps} time steps, steps={steps} given")
 
 
-def _forward(model: nn.Module, x: Tensor, counter: Counter, name: str) -> None:
+def _forward(model: nn.Module, x: Tensor | Several, counter: Counter, name: str) -> None:
     try:
-        model(x)
+        model(*(x.tensors if isinstance(x, Several) else (x,)))
     except (UserError, Failure):
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:

@@ -109,11 +109,13 @@ class SynapseRules:
         self._used.add(weight.untyped_storage()._cdata)
         origin = self.provenance.of(x)
         tally.dense |= not self._fired_now or (origin is not None and origin.role == "dense")
+        messages = origin is not None and origin.role == "messages"
+        tally.messages |= messages
         pooled = self._pool_read_as(x)
         if pooled is not None:
             counts = self._folded(name, fan, pooled, x, tally)
         else:
-            counts = self._values(tally, fan, self.provenance.signal(x, shape), x)
+            counts = self._values(tally, fan, self.provenance.signal(x, shape), x, messages=messages)
         if hidden:
             counts["hidden"] = np.full_like(counts["sops"], hidden)
         tally.add_rows(counts, time_runs_faster=faster)
@@ -123,15 +125,16 @@ class SynapseRules:
         tally.outputs += rows * fan.geometry.output_positions
         self._pending.append((name, fan.geometry.output_positions))
 
-    def _values(self, tally: Tally, fan: FanOut, signal: Signal, x: Tensor) -> dict[str, Counts]:
-        """Count what a layer reads, value by value; what it counted of each row."""
+    def _values(self, tally: Tally, fan: FanOut, signal: Signal, x: Tensor, *, messages: bool = False) -> dict[str, Counts]:
+        """Count what a layer reads, value by value; what it counted of each row. A graded message counts once."""
         tally.spikes += signal.nonzero
         tally.whole_spikes += signal.spikes
         tally.graded += signal.graded
         tally.analog += signal.analog
-        sops = per_row(signal.magnitude, fan.all)
+        events = signal.present if messages else signal.magnitude
+        sops = per_row(events, fan.all)
         macs = np.zeros_like(sops) if signal.fractions is None else per_row(signal.fractions, fan.all)
-        present = sops if signal.present is signal.magnitude else per_row(signal.present, fan.all)
+        present = sops if signal.present is events else per_row(signal.present, fan.all)
         tally.sops += int(sops.sum())
         tally.analog_macs += int(macs.sum())
         tally.sops_nonzero_weights += int(sops.sum())
@@ -141,7 +144,7 @@ class SynapseRules:
             # Counted with every weight, less the zeros: few channels have any, so that the map of all is seldom needed.
             channels, missing = fan.zeros
             magnitude, here, fractions = signal.in_channels(x, channels)
-            tally.sops_nonzero_weights -= dot(magnitude, missing)
+            tally.sops_nonzero_weights -= dot(here if messages else magnitude, missing)
             tally.effective_macs -= dot(here, missing)
             tally.analog_effective_macs -= 0 if fractions is None else dot(fractions, missing)
         spikes = whole_numbers(signal.present.sum(1))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy_energy.count.layer import InputKinds, LayerRow, MemoryAccesses, Series, SynapseGeometry
+from neurodeploy_energy.count.layer import GRADED, InputKinds, LayerRow, MemoryAccesses, Series, SynapseGeometry
 from neurodeploy_energy.count.signals import Counts
 
 
@@ -60,6 +60,7 @@ class Tally:
         spikes: non-zero outputs of a spiking layer; `spikes_value` their Σ|value|.
         elements: number of input values of a synapse layer or a pool; of those `whole_spikes` are ±1, `graded` other whole
             numbers and `analog` no whole numbers.
+        messages: whether it reads graded messages, each of which is one event whatever its value.
         dense: whether the layer reads one dense signal (see `counter.Counter`), so that a whole number in it is no spike.
         sops: synaptic operations, every synapse counted; `sops_nonzero_weights` without weights of zero.
         analog_macs: multiply-accumulates of the analog values alone; `analog_effective_macs` without weights of zero.
@@ -97,6 +98,7 @@ class Tally:
     whole_spikes: int = 0
     graded: int = 0
     analog: int = 0
+    messages: bool = False
     dense: bool = False
     sops: int = 0
     sops_nonzero_weights: int = 0
@@ -194,7 +196,7 @@ def _row(name: str, tally: Tally, tallies: dict[str, Tally], samples: int, steps
     zeros = max(0, tally.elements - tally.nonzero)
     return LayerRow(
         name=name,
-        kind=tally.kind,
+        kind=GRADED if tally.messages else tally.kind,
         neurons=tally.neurons,
         steps=own_steps,
         spikes=tally.spikes / samples if spiking else 0.0,
@@ -247,7 +249,9 @@ def _notes(tally: Tally, own_steps: float, steps: int) -> list[str]:
         elif tally.analog:
             share = tally.analog / tally.nonzero
             first.append(f"mixed input: {share:.1%} of the non-zero values are analog, and cost multiply-accumulates")
-        if tally.graded and not tally.all_analog:
+        if tally.messages:
+            notes.add("graded messages: each is one operation at every synapse that it reaches, and multiplies its weight")
+        elif tally.graded and not tally.all_analog:
             notes.add("graded spikes: a value of k costs k synaptic operations")
     if tally.analog_operands:
         notes.add("currents meet in the neuron: no operation of their own")

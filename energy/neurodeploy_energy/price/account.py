@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy.count.layer import InputKinds, LayerRow, MemoryAccesses, Series, exact_sum
-from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict, estimate, judge
+from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict, are_graded, estimate, judge
 from neurodeploy_energy.price.joules import Measurement, Unmeasured
 from neurodeploy_energy.price.profiles import Profile
 
@@ -125,12 +125,15 @@ class EnergyPair:
     Attributes:
         model, baseline: the two spiking models.
         verdict: the model against its twins without spikes.
+        model_known, baseline_known: whether the profile gives a cost for anything of them; else their 0 is no estimate.
     """
 
     profile: Profile
     model: float
     baseline: float
     verdict: Verdict
+    model_known: bool = True
+    baseline_known: bool = True
 
     @property
     def twin(self) -> float | None:
@@ -145,7 +148,7 @@ class EnergyPair:
     @property
     def change_percent(self) -> float | None:
         """Of the model against the baseline; negative is less."""
-        return 100 * (self.model / self.baseline - 1) if self.baseline else None
+        return 100 * (self.model / self.baseline - 1) if self.baseline and self.model_known else None
 
 
 @dataclass(frozen=True)
@@ -170,11 +173,12 @@ def compare(report: Account, baseline: Account) -> Comparison:
     names = [*ours, *(name for name in theirs if name not in ours)]
     pairs = tuple(LayerPair(name, ours.get(name), theirs.get(name)) for name in names)
     known = replace(baseline, profiles=report.profiles, comparison=None)
-    energies = tuple(
-        EnergyPair(verdict.profile, verdict.model_uj, known.energy(verdict.profile.name).total_uj, verdict)
-        for verdict in verdicts(report)
-    )
-    return Comparison(known, pairs, energies)
+    return Comparison(known, pairs, tuple(_energy_pair(report, known, verdict) for verdict in verdicts(report)))
+
+
+def _energy_pair(report: Account, baseline: Account, verdict: Verdict) -> EnergyPair:
+    ours, theirs = (one.energy(verdict.profile.name) for one in (report, baseline))
+    return EnergyPair(verdict.profile, ours.total_uj, theirs.total_uj, verdict, not ours.says_nothing, not theirs.says_nothing)
 
 
 def with_twin(report: AnyAccount, twin: Account) -> AnyAccount:
@@ -190,8 +194,8 @@ def verdicts(report: Account) -> tuple[Verdict, ...]:
 
 
 def has_twins(report: Account) -> bool:
-    """Whether there is anything to judge: a network without spikes is its own twin."""
-    return any(row.kind == "neuron" or row.sops for row in report.layers)
+    """Whether there is anything to judge: a network without spikes is its own twin, and one of graded messages has none."""
+    return any(row.kind == "neuron" or row.sops for row in report.layers) and not are_graded(report.layers)
 
 
 @dataclass(frozen=True)
@@ -283,7 +287,8 @@ def energy_per_sample(report: Account, profile: Profile) -> NDArray[np.float64]:
     memory = exact_sum(layer.memory + layer.addresses for layer in breakdown.layers if layer.name in driven)
     sops = _around_mean(kept.sops_per_sample)
     mean = float(kept.sops_per_sample.double().mean())
-    picojoules = (profile.ac or 0.0) * sops + (memory / mean * sops if mean else 0.0)
+    cost = profile.mac if are_graded(report.layers) else profile.ac
+    picojoules = (cost or 0.0) * sops + (memory / mean * sops if mean else 0.0)
     picojoules += (profile.mac or 0.0) * _around_mean(kept.macs_per_sample)
     picojoules += (profile.spike or 0.0) * _around_mean(kept.spikes_per_sample)
     return np.asarray(breakdown.total_uj + picojoules * 1e-6)

@@ -7,7 +7,7 @@ activations.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neurodeploy_energy.count.layer import LayerRow, exact_sum
+from neurodeploy_energy.count.layer import GRADED, LayerRow, exact_sum
 from neurodeploy_energy.price.memory import accesses_of, dense_accesses
 from neurodeploy_energy.price.profiles import Profile
 
@@ -61,6 +61,11 @@ class EnergyBreakdown:
         """µJ per sample, static energy aside."""
         return exact_sum(layer.total for layer in self.layers) * 1e-6
 
+    @property
+    def says_nothing(self) -> bool:
+        """Whether the profile gives no cost for anything that was counted: then the total of 0 is no estimate."""
+        return bool(self.left_out) and not any(layer.total for layer in self.layers)
+
 
 def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int) -> EnergyBreakdown:
     """Counts times constants.
@@ -70,6 +75,9 @@ def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int) -> EnergyBr
       + active · active updates + idle · idle updates + spike · spikes
     ```
 
+    A synaptic operation of a graded message multiplies, and costs a MAC. A profile without a MAC cost is that of a chip without
+    graded messages: nothing of a network that sends them has a cost there, its neurons' updates neither.
+
     With a memory model: + its accesses, + MAC and AC · the operations on addresses and in the neurons' updates.
 
     Args:
@@ -77,12 +85,28 @@ def estimate(rows: Sequence[LayerRow], profile: Profile, steps: int) -> EnergyBr
         profile: whose constants.
         steps: T, for the static energy.
     """
+    if are_graded(rows) and profile.mac is None:
+        return EnergyBreakdown(profile, tuple(_without_cost(row) for row in rows), _left_out(rows, profile), None)
     leak_free = {row.drives for row in rows if row.geometry is not None and row.geometry.leaky is False}
     layers = tuple(_layer(row, profile, leaky=row.name not in leak_free) for row in rows)
     static = None
     if profile.static_mw is not None and profile.step_us is not None:
         static = profile.static_mw * profile.step_us * steps * 1e-3
     return EnergyBreakdown(profile, layers, _left_out(rows, profile), static)
+
+
+def are_graded(rows: Sequence[LayerRow]) -> bool:
+    """Whether the layers are of a network that sends graded messages."""
+    return any(row.kind == GRADED for row in rows)
+
+
+def _without_cost(row: LayerRow) -> LayerEnergy:
+    return LayerEnergy(row.name, 0.0, 0.0, 0.0, 0.0)
+
+
+def sop_cost(row: LayerRow, profile: Profile) -> float | None:
+    """Of one synaptic operation of a layer, pJ; None if the profile gives none."""
+    return profile.mac if row.kind == GRADED else profile.ac
 
 
 def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
@@ -98,7 +122,7 @@ def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
             updates += mac * accesses.macs + ac * accesses.acs
     return LayerEnergy(
         row.name,
-        ac * (row.sops + row.adds),
+        (sop_cost(row, profile) or 0.0) * row.sops + ac * row.adds,
         0.0 if profile.mac is None else mac * row.macs + ac * row.analog_adds,
         updates,
         (profile.spike or 0.0) * row.spikes,
@@ -109,6 +133,8 @@ def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
 
 def _left_out(rows: Sequence[LayerRow], profile: Profile) -> tuple[str, ...]:
     """What has no cost, with its amount. An all-in cost per synaptic event has the chip's own updates and spikes in it."""
+    if are_graded(rows) and profile.mac is None:
+        return _without_graded(rows)
     lines = [
         (profile.ac, ("sops", "adds"), "synaptic operations"),
         (profile.mac, ("macs",), "multiply-accumulates on analog values, which run on a host"),
@@ -126,6 +152,16 @@ def _left_out(rows: Sequence[LayerRow], profile: Profile) -> tuple[str, ...]:
     amounts = ((cost, exact_sum(getattr(row, field) for row in rows for field in fields), what) for cost, fields, what in lines)
     known = (f"{amount:,.0f} {what}" for cost, amount, what in amounts if cost is None and amount)
     return (*known, *unknown)
+
+
+def _without_graded(rows: Sequence[LayerRow]) -> tuple[str, ...]:
+    """What a network that sends graded messages does, for a profile that knows none of it."""
+    named = {
+        "synaptic operations of graded messages": exact_sum(row.sops for row in rows),
+        "neuron updates": exact_sum(row.updates_active + row.updates_idle for row in rows),
+        "messages sent": exact_sum(row.spikes for row in rows),
+    }
+    return tuple(f"{amount:,.0f} {what}" for what, amount in named.items() if amount)
 
 
 @dataclass(frozen=True)
@@ -184,7 +220,7 @@ def activation_bits(steps: int) -> int:
 
 
 def judge(layers: Sequence[LayerRow], profile: Profile, steps: int, twin: Sequence[LayerRow] | None = None) -> Verdict:
-    """A spiking model against its twins, under one profile.
+    """A spiking model against its twins, under one profile. A network that sends graded messages has none.
 
     Args:
         layers: of the model.
@@ -192,9 +228,11 @@ def judge(layers: Sequence[LayerRow], profile: Profile, steps: int, twin: Sequen
         steps: T.
         twin: layers of the measured ReLU twin; None: the model's own, evaluated densely, stand for it.
     """
+    bits = activation_bits(steps)
+    if are_graded(layers):  # the ReLU network that it stands for answers every step, not once
+        return Verdict(profile, estimate(layers, profile, steps).total_uj, None, None, bits, 0.0, None)
     gamma = 0.0 if twin is None else _sparsity(twin)
     dense_layers = layers if twin is None else twin
-    bits = activation_bits(steps)
     full = None if profile.mac is None else _dense_uj(dense_layers, profile, profile.mac, gamma, profile.bits)
     quantised = None
     if profile.numbers == "integer" and profile.multiply is not None and profile.bits is not None and profile.ac is not None:

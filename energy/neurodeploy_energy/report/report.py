@@ -184,10 +184,15 @@ def summary(report: Account) -> list[str]:
 
 def _energies(report: Account) -> str:
     if report.comparison is None:
-        return _some([f"{microjoule(report.energy(p.name).total_uj)} µJ under {p.name}" for p in report.profiles])
+        return _some([f"{_total(report, p.name)} under {p.name}" for p in report.profiles])
     pairs = ((p, "" if p.change_percent is None else f" ({p.change_percent:+.1f} %)") for p in report.comparison.energies)
-    under = _some([f"{microjoule(pair.model)} µJ{change} under {pair.profile.name}" for pair, change in pairs])
+    under = _some([f"{_total(report, pair.profile.name)}{change} under {pair.profile.name}" for pair, change in pairs])
     return f"{under}; changes are against {report.comparison.baseline.name}"
+
+
+def _total(report: Account, profile: str) -> str:
+    breakdown = report.energy(profile)
+    return "no cost" if breakdown.says_nothing else f"{microjoule(breakdown.total_uj)} µJ"
 
 
 def _some(texts: Sequence[str]) -> str:
@@ -202,16 +207,17 @@ def _filled(sentence: str) -> str:
 def _layer_lines(report: Account) -> list[str]:
     """Of a deep model the layers that cost most, and the rest as one line."""
     profile = report.profiles[0].name if report.profiles else ""
-    per_layer = energies(report, profile) if profile else {}
+    known = bool(profile) and not report.energy(profile).says_nothing
+    per_layer = energies(report, profile) if known else {}
     by_cost = sorted(report.layers, key=lambda row: (-per_layer.get(row.name, 0.0), -row.spikes, -row.sops, -row.macs))
     most = {row.name for row in (by_cost if len(by_cost) <= _ROWS + 1 else by_cost[:_ROWS])}
     cells = [_cells(row, row.name, per_layer.get(row.name)) for row in report.layers if row.name in most]
     rest = replace(report, layers=tuple(row for row in report.layers if row.name not in most))
     if rest.layers:
-        other = sum(per_layer[row.name] for row in rest.layers) if profile else None
+        other = sum(per_layer[row.name] for row in rest.layers) if known else None
         cells.append(_cells(rest.total, f"{len(rest.layers)} other layers", other))
     head = ["layer", *(column.heading for column in _SHOWN), f"µJ ({profile})" if 0 < len(profile) <= _NAME else "µJ"]
-    foot = _cells(report.total, "total", report.energy(profile).total_uj if profile else None)
+    foot = _cells(report.total, "total", report.energy(profile).total_uj if known else None)
     widths = [max(map(len, column)) for column in zip(head, foot, *cells, strict=True)]
     widths[0] = max(8, min(widths[0], _WIDTH - sum(widths[1:]) - 2 * len(_SHOWN) - 2))
     rule = "-" * (sum(widths) + 2 * len(widths) - 2)

@@ -34,6 +34,8 @@ Row = tuple[TableCell, ...]
 
 
 NOTHING = TableCell("")
+NO_COST = TableCell("no cost")
+"""Of a model for which a profile gives none."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,12 @@ def energies(report: Account, profile: str) -> dict[str, float]:
 
 def layers(report: Account, profile: str, *, against: bool = True) -> ReportTable:
     """Layers and their total, with the estimated energy under one profile; beside the baseline's spikes if `against` one."""
-    per_layer = energies(report, profile)
+    per_layer: dict[str, float] = {} if report.energy(profile).says_nothing else energies(report, profile)
     baseline = {row.name: row for row in report.comparison.baseline.layers} if report.comparison and against else {}
-    rows = [_layer(row, baseline, per_layer[row.name]) for row in report.layers]
+    rows = [_layer(row, baseline, per_layer.get(row.name)) for row in report.layers]
     ours = {row.name for row in report.layers}
     rows += [_baseline_only(row) for row in baseline.values() if row.name not in ours and row.kind == "neuron"]
-    total = _layer(report.total, {}, report.energy(profile).total_uj)
+    total = (*_layer(report.total, {}, None)[:-1], _total(report, profile))
     headings = ["layer", *(column.heading for column in COLUMNS)]
     if baseline:
         headings.insert(_AFTER_SPIKES, "baseline spikes")
@@ -123,7 +125,7 @@ def layers(report: Account, profile: str, *, against: bool = True) -> ReportTabl
 _AFTER_SPIKES = 1 + next(i for i, column in enumerate(COLUMNS) if column.heading == "spikes") + 1
 
 
-def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float) -> Row:
+def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float | None) -> Row:
     cells = [TableCell(row.name)]
     for column in COLUMNS:
         value = column.value(row)
@@ -132,7 +134,7 @@ def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float) -> Row:
         other = baseline.get(row.name)
         spiking = other is not None and other.kind == "neuron"
         cells.insert(_AFTER_SPIKES, TableCell(number(other.spikes), other.spikes) if other and spiking else NOTHING)
-    return (*cells, TableCell(microjoule(energy), energy))
+    return (*cells, NOTHING if energy is None else energy_cell(energy))
 
 
 def _baseline_only(row: LayerRow) -> Row:
@@ -146,10 +148,15 @@ def profiles(report: Account) -> ReportTable:
     """Estimated energy under every profile, against the baseline if there is one."""
     title = "estimated energy per sample, µJ"
     if report.comparison is None:
-        alone = tuple((TableCell(p.name), energy_cell(report.energy(p.name).total_uj)) for p in report.profiles)
+        alone = tuple((TableCell(p.name), _total(report, p.name)) for p in report.profiles)
         return ReportTable(title, ("profile", report.name), alone)
     rows = tuple(
-        (TableCell(pair.profile.name), energy_cell(pair.model), energy_cell(pair.baseline), change_cell(pair.change_percent))
+        (
+            TableCell(pair.profile.name),
+            energy_cell(pair.model) if pair.model_known else NO_COST,
+            energy_cell(pair.baseline) if pair.baseline_known else NO_COST,
+            change_cell(pair.change_percent),
+        )
         for pair in report.comparison.energies
     )
     return ReportTable(title, ("profile", report.name, report.comparison.baseline.name, "change"), rows)
@@ -260,6 +267,11 @@ def all_tables(report: Account, profile: str) -> list[ReportTable]:
     """Every table of a report, the layers under one profile."""
     every = [layers(report, profile), profiles(report), twins(report), deployments(report), measurements(report)]
     return [table for table in every if table is not None]
+
+
+def _total(report: Account, profile: str) -> TableCell:
+    breakdown = report.energy(profile)
+    return NO_COST if breakdown.says_nothing else energy_cell(breakdown.total_uj)
 
 
 def energy_cell(value: float) -> TableCell:

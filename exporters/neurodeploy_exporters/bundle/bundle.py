@@ -3,7 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Protocol
@@ -17,10 +17,20 @@ from neurodeploy.io.arrays import read_arrays
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import atomic_folder, sha256
 from neurodeploy.io.version import VERSION
-from neurodeploy_exporters.bundle.manifest import MANIFEST, SAMPLE, GradedTensor, Manifest, Piece, SampleEntry, SpikingLayer
+from neurodeploy_exporters.bundle.manifest import (
+    MANIFEST,
+    SAMPLE,
+    FurtherAnswer,
+    FurtherInput,
+    GradedTensor,
+    Manifest,
+    Piece,
+    SampleEntry,
+    SpikingLayer,
+)
 
 LOGITS_ATOL = 1e-4
-_SPIKES = "spikes/"
+_SPIKES, _INPUTS, _ANSWERS = "spikes/", "inputs/", "answers/"
 _BATCH = 250
 
 
@@ -48,11 +58,15 @@ class Sample:
         inputs: float32 `[B, …]` (or `[T, B, …]`).
         spikes: spiking layer → uint8 `[T, B, …]`.
         logits: float32 `[B, K]`.
+        further: of a network with several inputs, those beside the first, by name.
+        answers: of one with several answers, those beside the logits, by name.
     """
 
     inputs: NDArray[np.float32]
     spikes: dict[str, NDArray[np.uint8]]
     logits: NDArray[np.float32]
+    further: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    answers: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -67,7 +81,8 @@ class Sample:
             logits: name of that tensor.
         """
         wrong = sum(int(np.count_nonzero(made[layer] != spikes)) for layer, spikes in self.spikes.items())
-        return wrong, max(LOGITS_ATOL, float(np.abs(made[logits] - self.logits).max()))
+        apart = (float(np.abs(made[name] - value).max()) for name, value in {logits: self.logits, **self.answers}.items())
+        return wrong, max(LOGITS_ATOL, *apart)
 
     def entry(self, allowed: int, atol: float = LOGITS_ATOL) -> SampleEntry:
         """The manifest's, with the number of spikes and the difference of a logit by which a replay may differ."""
@@ -89,7 +104,7 @@ class Bundle:
         manifest = self.manifest
         lines = [
             f"{self.folder}: {manifest.target} bundle of {manifest.model}",
-            f"files: {', '.join(manifest.models)}; quantization: {manifest.quantization.get('kind')}; "
+            f"files: {', '.join(manifest.artefacts)}; quantization: {manifest.quantization.get('kind')}; "
             f"T = {manifest.steps}; {manifest.sample.samples} samples",
             *(f"{label}: {found.correct} of {found.samples} test samples right" for label, found in manifest.accuracy.items()),
             *([] if manifest.module is None else [str(manifest.module)]),
@@ -109,17 +124,31 @@ class Bundle:
         return _read_sample(self.path(self.manifest.sample.file))
 
 
-def sample_of(graph: Graph, inputs: NDArray[np.float32], *, steps: int | None = None) -> Sample:
+def sample_of(
+    graph: Graph,
+    inputs: NDArray[np.float32],
+    *,
+    steps: int | None = None,
+    further: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Sample:
     """What the reference interpreter computes for `inputs`: the answer that every artefact must reproduce.
+
+    Args:
+        graph: the network.
+        inputs: of the sample; of several those of the first.
+        steps: T, if it is another one than the network was trained with.
+        further: the other inputs, by name.
 
     Raises:
         UserError: there is no sample or no step in `inputs`, or they do not have the shape that the graph expects.
     """
     if 0 in inputs.shape:
         raise UserError(f"sample: inputs of shape {inputs.shape} found, at least one sample and one step expected")
-    tensors = interpreter.run(graph, inputs, steps=steps)
+    beside = {name: values.astype(np.float32) for name, values in (further or {}).items()}
+    tensors = interpreter.run(graph, {graph.inputs[0].name: inputs, **beside}, steps=steps)
     spikes = {name: tensors[name].astype(np.uint8) for name in graph.spiking}
-    return Sample(inputs.astype(np.float32), spikes, tensors[graph.output.name])
+    first, *others = (node.name for node in graph.outputs)
+    return Sample(inputs.astype(np.float32), spikes, tensors[first], beside, {name: tensors[name] for name in others})
 
 
 def most_likely(
@@ -140,7 +169,9 @@ def most_likely(
 def piece_of(graph: Graph, part: Part | None, format: str, graded: tuple[GradedTensor, ...] = ()) -> Piece:
     """The manifest's entry of one part, or of the whole network: a file of the part's name and of the format's ending."""
     name = "whole" if part is None else part.name
-    inputs, outputs = ((graph.input.name,), (graph.output.name,)) if part is None else (part.inputs, part.outputs)
+    inputs, outputs = (tuple(node.name for node in nodes) for nodes in (graph.inputs, graph.outputs))
+    if part is not None:
+        inputs, outputs = part.inputs, part.outputs
     values = {"name": name, "file": f"{name}.{format}", "format": format, "inputs": inputs, "outputs": outputs}
     return Piece.model_validate(values | {"graded": graded})
 
@@ -157,21 +188,28 @@ def describe(graph: Graph, *, target: str, name: str, latencies: Mapping[str, in
     Raises:
         UserError: the network does not end with one logit per class.
     """
-    answer = graph.shape(graph.output.name)
-    if len(answer) != 1:
-        raise UserError(
-            f"node {graph.output.name}: an answer of shape {answer} found, one logit per class expected; "
-            "end the network with a Flatten or Linear layer"
-        )
+    for node in graph.outputs:
+        answer = graph.shape(node.name)
+        if len(answer) != 1:
+            raise UserError(
+                f"node {node.name}: an answer of shape {answer} found, one logit per class expected; "
+                "end the network with a Flatten or Linear layer"
+            )
+    entry, *inputs = graph.inputs
+    first, *answers = (graph.shape(node.name)[0] for node in graph.outputs)
     where = {member: part.name for part in partition(graph, spikes_only=False).parts for member in part.members}
     late = latencies or {}
     return {
         "target": target,
         "model": name,
         "created_by": f"neurodeploy {VERSION}",
-        "input_shape": graph.input.shape,
-        "timed_input": graph.input.timed,
-        "classes": answer[0],
+        "input_shape": entry.shape,
+        "timed_input": entry.timed,
+        "classes": first,
+        "further_inputs": tuple(FurtherInput(name=node.name, shape=node.shape) for node in inputs),
+        "further_answers": tuple(
+            FurtherAnswer(name=node.name, size=size) for node, size in zip(graph.outputs[1:], answers, strict=True)
+        ),
         "spiking_layers": tuple(
             SpikingLayer.model_validate(
                 {"name": layer, "shape": graph.shape(layer), "part": where[layer], "latency_steps": late.get(layer, 0)}
@@ -199,7 +237,9 @@ def write_bundle(folder: Path, manifest: Manifest, writers: Mapping[str, Callabl
         _write_sample(temporary / SAMPLE, sample)
         hashes = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
         complete = manifest.model_copy(update={"files": hashes})
-        (temporary / MANIFEST).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        unused = {name for name in ("further_inputs", "further_answers") if not getattr(complete, name)}
+        text = complete.model_dump_json(indent=2, exclude=unused)  # of one input and one answer it is what it was before
+        (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return folder
 
 
@@ -216,7 +256,7 @@ def read_bundle(folder: Path) -> Bundle:
         manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"{path}: not a valid manifest: {_fault(error)}") from None
-    named = {*manifest.models, manifest.sample.file}
+    named = {*manifest.artefacts, manifest.sample.file}
     unlisted = sorted(named - manifest.files.keys())
     if unlisted:
         raise UserError(f"{path}: field files: {unlisted[0]} is used by the bundle but not listed")
@@ -234,6 +274,8 @@ def _fault(error: ValidationError | UnicodeDecodeError | OSError) -> str:
 def _write_sample(path: Path, sample: Sample) -> None:
     arrays: dict[str, NDArray[Any]] = {"inputs": sample.inputs, "logits": sample.logits}
     arrays |= {f"{_SPIKES}{layer}": spikes for layer, spikes in sample.spikes.items()}
+    arrays |= {f"{_INPUTS}{name}": values for name, values in sample.further.items()}
+    arrays |= {f"{_ANSWERS}{name}": values for name, values in sample.answers.items()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             memory = io.BytesIO()
@@ -252,4 +294,8 @@ def _read_sample(path: Path) -> Sample:
         if array.dtype.kind not in "fiub":
             raise UserError(f"{path}: array {name}: {array.dtype} found, numbers expected")
     spikes = {name.removeprefix(_SPIKES): array for name, array in arrays.items() if name.startswith(_SPIKES)}
-    return Sample(arrays["inputs"].astype(np.float32), spikes, arrays["logits"].astype(np.float32))
+    further, answers = (
+        {name.removeprefix(head): array.astype(np.float32) for name, array in arrays.items() if name.startswith(head)}
+        for head in (_INPUTS, _ANSWERS)
+    )
+    return Sample(arrays["inputs"].astype(np.float32), spikes, arrays["logits"].astype(np.float32), further, answers)

@@ -236,6 +236,25 @@ class InputNormalization(_Entry):
     folded: bool = False
 
 
+class FurtherInput(_Entry):
+    """An input beside the first.
+
+    Attributes:
+        name: of the tensor.
+        shape: of one sample; a sequence of such where the first input is one.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class FurtherAnswer(_Entry):
+    """An answer beside the first: its name, and the number of its values per sample."""
+
+    name: str
+    size: int = Field(ge=1)
+
+
 class SampleEntry(_Entry):
     """The sample file and how closely a replay must agree with it.
 
@@ -260,7 +279,8 @@ class Manifest(_Entry):
         model: name of the network.
         created_by: toolkit and version.
         input_shape: of one sample; `timed_input` is True if it is a sequence `[T, B, …]`.
-        classes: K.
+        classes: K, of the first answer.
+        further_inputs, further_answers: of a network that has several.
         steps: T that the network was trained with.
         latency_steps: steps from an input to the last answer of the body on the chip; 0 where it answers in the same step.
         quantization: kind ("none", "exact", "int8" or "loihi8") and its details by layer.
@@ -272,6 +292,7 @@ class Manifest(_Entry):
         streaming: the ONNX pieces take and give the state of every layer, so that a sequence may be cut into chunks.
         spike_counts: the ONNX pieces count the spikes of every layer.
         steps_alone: the pieces as models of one time step, where the export was asked for them.
+        weights_file: with the large weights of the ONNX pieces, where these do not hold them themselves.
         head_cut: of a target with a chip.
         notes: what a user of the artefacts must know.
         files: file → SHA-256.
@@ -284,6 +305,8 @@ class Manifest(_Entry):
     input_shape: tuple[int, ...]
     timed_input: bool
     classes: int = Field(ge=1)
+    further_inputs: tuple[FurtherInput, ...] = ()
+    further_answers: tuple[FurtherAnswer, ...] = ()
     steps: int = Field(ge=1)
     latency_steps: int = Field(ge=0)
     pieces: tuple[Piece, ...] = Field(min_length=1)
@@ -298,6 +321,7 @@ class Manifest(_Entry):
     streaming: bool = False
     spike_counts: bool = False
     steps_alone: tuple[StepModel, ...] = ()
+    weights_file: FileName | None = None
     head_cut: HeadCut | None = None
     notes: tuple[str, ...] = ()
     files: dict[FileName, str] = Field(default_factory=dict)
@@ -313,9 +337,10 @@ class Manifest(_Entry):
         return tuple(piece for name in _CHAIN for piece in self.pieces if piece.name == name)
 
     @property
-    def models(self) -> tuple[str, ...]:
-        """The files of all pieces."""
-        return (*(piece.file for piece in self.pieces), *(model.file for model in self.steps_alone))
+    def artefacts(self) -> tuple[str, ...]:
+        """The files of all pieces, and the one with their weights."""
+        files = (*(piece.file for piece in self.pieces), *(model.file for model in self.steps_alone))
+        return files if self.weights_file is None else (*files, self.weights_file)
 
     @property
     def step_ways(self) -> tuple[tuple[StepModel, ...], ...]:
@@ -326,13 +351,23 @@ class Manifest(_Entry):
 
     @property
     def input_name(self) -> str:
-        """The tensor that samples enter as."""
+        """The tensor that samples enter as; the first of several."""
         return (self.whole or self.chain[0]).inputs[0]
 
     @property
+    def input_names(self) -> tuple[str, ...]:
+        """Of all inputs."""
+        return (self.input_name, *(one.name for one in self.further_inputs))
+
+    @property
     def output_name(self) -> str:
-        """The tensor of the logits."""
+        """The tensor of the logits; the first of several answers."""
         return (self.whole or self.chain[-1]).outputs[0]
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Of all answers."""
+        return (self.output_name, *(one.name for one in self.further_answers))
 
     @model_validator(mode="after")
     def _pieces_fit_together(self) -> "Manifest":
@@ -344,15 +379,20 @@ class Manifest(_Entry):
             if lacking:
                 raise ValueError(f"pieces: {piece.name}: graded: {lacking[0]} found, one of its outputs expected")
         self._check_steps()
-        made = {self.input_name}
+        for crossing in (self.input_names, self.output_names):
+            if len(set(crossing)) != len(crossing):
+                raise ValueError(f"further_inputs, further_answers: {', '.join(crossing)} found, each once expected")
+        made = set(self.input_names)
         for piece in (*((self.whole,) if self.whole else ()), *self.chain):
             absent = [tensor for tensor in piece.inputs if tensor not in made]
             if absent:
                 raise ValueError(f"pieces: {piece.name} reads {absent[0]}, which no piece before it makes")
             if piece.name != "whole":
                 made |= set(piece.outputs)
+        if self.whole is not None and self.whole.inputs != self.input_names:
+            raise ValueError(f"pieces: whole reads {', '.join(self.whole.inputs)}, {', '.join(self.input_names)} expected")
         for last in (self.whole, self.chain[-1] if self.chain else None):
-            if last is not None and (last.name not in ("whole", "head") or last.outputs != (self.output_name,)):
+            if last is not None and (last.name not in ("whole", "head") or last.outputs != self.output_names):
                 raise ValueError(
                     f"pieces: {last.name} ends with {', '.join(last.outputs)}, a head that makes the logits expected"
                 )

@@ -18,7 +18,13 @@ from neurodeploy.io.hdf5 import Folder, LocatedError
 from neurodeploy_exporters.lava.connection import Integers, Shape
 from neurodeploy_exporters.lava.layers import MAX_NEURONS, CubaConstants, Neuron, Role, SigmaDeltaConstants
 
-_NEURON_TYPES = ("CUBA", "LOIHI")
+_NEURON_TYPES, _SIGMA_DELTA = ("CUBA", "LOIHI"), "SDNN"
+_OTHERS = {
+    "RF": "resonate-and-fire neurons",
+    "ADRF": "adaptive resonate-and-fire neurons",
+    "ALIF": "adaptive LIF neurons",
+}
+"""What SLAYER writes too, by the beginning of the type."""
 _PLAIN = {"refDelay": 1, "gradedSpike": 0, "wgtExp": 0, "weight_exp": 0, "messageBits": 0}
 """What netx computes as if it had these values, or fails at, whatever the file says."""
 _TRAINING = {"scaleRho", "tauRho", "theta"}
@@ -75,11 +81,21 @@ def read_layer_neuron(layer: Folder, *, entry: bool = False) -> Neuron:
         entry: of the input.
     """
     folder = layer.folder("neuron")
-    return _read_sigma_delta(folder, entry=entry) if folder.text("type") == "SDNN" else read_neuron(layer)
+    return _read_sigma_delta(folder, entry=entry) if folder.text("type") == _SIGMA_DELTA else read_neuron(layer)
+
+
+def check_kind(neuron: Folder) -> None:
+    """Refuse the group of neurons that are neither CUBA-LIF nor sigma-delta ones, and say what they are."""
+    kind = neuron.text("type")
+    if kind in (*_NEURON_TYPES, _SIGMA_DELTA):
+        return
+    what = next((f"; these are {words}, which are not read" for start, words in _OTHERS.items() if kind.startswith(start)), "")
+    raise neuron.error(f"type: {kind!r} found, {', '.join(_NEURON_TYPES)} or {_SIGMA_DELTA} expected{what}")
 
 
 def _read_sigma_delta(folder: Folder, *, entry: bool) -> SigmaDeltaConstants:
-    only(folder, {"type", "activation", "vThMant", "sigma_output", "messageBits"}, UNREAD)
+    only(folder, {"type", "activation", "vThMant", "sigma_output", "messageBits", "weight_exp"}, UNREAD)
+    _check_plain(folder, "weight_exp")
     if "activation" in folder and (found := folder.text("activation")) != "relu":
         raise folder.error(f"activation: {found!r} found, 'relu' expected; netx computes that for any other")
     if "messageBits" in folder and (bits := read_number(folder, "messageBits")) != MESSAGE_BITS:
@@ -102,14 +118,19 @@ def read_neuron(layer: Folder) -> CubaConstants:
     if kind not in _NEURON_TYPES:
         raise folder.error(f"type: {kind!r} found, {' or '.join(_NEURON_TYPES)} expected")
     only(folder, {"type", "iDecay", "vDecay", "vThMant", *_PLAIN, *_TRAINING}, UNREAD)
-    for name, plain in _PLAIN.items():
-        values = folder.integers(name) if name in folder else np.asarray(plain)
-        if (wrong := values[values != plain]).size:
-            raise folder.error(f"{name}: {wrong.flat[0]} found, {plain} expected; Lava ignores any other value")
+    for name in _PLAIN:
+        _check_plain(folder, name)
     if folder.unsigned("iDecay") and not folder.integers("iDecay").all():
         raise folder.error("iDecay: 0 stored without a sign found, of which netx makes 65535; store signed integers")
     with located(folder):
         return CubaConstants(*(read_one_or_many(folder, name) for name in ("iDecay", "vDecay", "vThMant")))
+
+
+def _check_plain(folder: Folder, name: str) -> None:
+    plain = _PLAIN[name]
+    values = folder.integers(name) if name in folder else np.asarray(plain)
+    if (wrong := values[values != plain]).size:
+        raise folder.error(f"{name}: {wrong.flat[0]} found, {plain} expected; Lava ignores any other value")
 
 
 UNREAD = " (Lava reads no other, and what it means to the network is unknown; remove it if that is nothing)"

@@ -4,13 +4,14 @@ Time is that of the network: on the chip every synapse takes a step, and delays 
 has neither. A delay that goes beyond that is the network's own, and becomes a node.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from neurodeploy.dynamics.neurons import NeuronParameters
@@ -19,9 +20,13 @@ from neurodeploy.graph.ops import Node
 from neurodeploy.graph.standard import Leaky, recurrent_cell
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
+from neurodeploy_exporters.lava.fields import MESSAGE_BITS
+from neurodeploy_exporters.lava.graded import SigmaDeltaNetwork
 from neurodeploy_exporters.lava.network import check_hardware
 from neurodeploy_exporters.lava.pipeline import run_sequence
 from neurodeploy_exporters.lava.reading import open_circuit
+from neurodeploy_exporters.lava.sigmadelta import are_graded
+from neurodeploy_exporters.lava.simulate import simulate_circuit
 
 _INPUT = "input"
 
@@ -176,10 +181,12 @@ class Check:
 
     Attributes:
         neurons, synapses: of the network.
-        compared: spike values that simulator and reference interpreter were compared on; 0 where they could not be.
+        compared: spike values that simulator and reference interpreter were compared on; 0 where they could not be. Of
+            sigma-delta neurons, messages that simulator and torch were.
         spikes: of them, fired.
         findings: what is wrong, a sentence each.
         notes: what could not be looked at.
+        graded: the neurons send graded messages.
     """
 
     neurons: int
@@ -188,6 +195,7 @@ class Check:
     spikes: int
     findings: tuple[str, ...]
     notes: tuple[str, ...]
+    graded: bool = False
 
     @property
     def passed(self) -> bool:
@@ -206,18 +214,40 @@ def check(path: Path) -> Check:
         check_hardware(circuit)
     except UserError as error:
         findings.append(str(error))
+    graded = are_graded(circuit.populations)
     try:
-        graph = chip_graph(circuit)
-        if circuit.has_input_neurons:
+        graph = None if graded else chip_graph(circuit)
+        if not graded and circuit.has_input_neurons:
             raise UserError("input neurons, which are driven by biases")
-        x = (np.random.default_rng(0).random((_STEPS, _SAMPLES, *circuit.input_shape)) < 0.3).astype(np.float32)
-        replay, run = run_sequence(circuit, x), interpreter.run(graph, x)
+        one, other = _messages_twice(circuit) if graph is None else _spikes_twice(circuit, graph)
     except UserError as error:
         notes.append(f"not run twice: {error}")
     else:
-        for key, fired in replay.spikes.items():
-            compared, spikes = compared + fired.size, spikes + int(fired.sum())
-            if wrong := int((fired != run[key]).sum()):
-                findings.append(f"population {key}: simulator and interpreter differ in {wrong} of {fired.size} spikes")
+        what, second = ("messages", "torch") if graded else ("spikes", "interpreter")
+        for key, fired in one.items():
+            compared, spikes = compared + fired.size, spikes + int(np.count_nonzero(fired))
+            if wrong := int((fired != other[key]).sum()):
+                findings.append(f"population {key}: simulator and {second} differ in {wrong} of {fired.size} {what}")
     synapses = sum(int(np.count_nonzero(s.connection.weight)) for s in circuit.synapses)
-    return Check(sum(prod(p.shape) for p in circuit.populations), synapses, compared, spikes, tuple(findings), tuple(notes))
+    neurons = sum(prod(p.shape) for p in circuit.populations)
+    return Check(neurons, synapses, compared, spikes, tuple(findings), tuple(notes), graded)
+
+
+def _spikes_twice(circuit: Circuit, graph: Graph) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]:
+    """What simulator and interpreter make of random spikes."""
+    x = (np.random.default_rng(0).random((_STEPS, _SAMPLES, *circuit.input_shape)) < 0.3).astype(np.float32)
+    return run_sequence(circuit, x).spikes, interpreter.run(graph, x)
+
+
+def _messages_twice(circuit: Circuit) -> tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]:
+    """What simulator and torch make of random values, of which a third changes in a step."""
+    rng, network = np.random.default_rng(0), SigmaDeltaNetwork(circuit)
+    sizes = (_STEPS, _SAMPLES, *circuit.input_shape)
+    x = rng.integers(-64, 65, sizes) * (rng.random(sizes) < 1 / 3)
+    encoded = circuit.has_input_neurons
+    x = x.cumsum(0) if encoded else x * 64
+    whole = np.concatenate([x, *[x[-1:] if encoded else np.zeros_like(x[-1:])] * network.late])
+    driven: dict[str, Any] = {"mode": "ain"} if encoded else {"mode": "spikes", "input_message_bits": MESSAGE_BITS}
+    found = simulate_circuit(circuit, whole, len(whole), record=["s"], **driven)
+    sent = network.messages(torch.from_numpy(x).transpose(0, 1))
+    return {key.removesuffix("_s"): made for key, made in found.items()}, {key: made.numpy() for key, made in sent.items()}

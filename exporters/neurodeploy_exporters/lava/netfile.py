@@ -15,12 +15,12 @@ from neurodeploy.io.hdf5 import Folder, opened
 from neurodeploy_exporters.lava.connection import Integers, Shape
 from neurodeploy_exporters.lava.fields import (
     UNREAD,
+    check_kind,
     checked_product,
     located,
     only,
     read_geometry,
     read_layer_neuron,
-    read_neuron,
     read_number,
     read_numbered,
     read_pairs,
@@ -131,6 +131,8 @@ def _read_layer(folder: Folder, shape: Shape | None) -> Layer:
     for name in folder.names():
         if (kind, name) in _REFUSED:
             raise folder.error(f"{name}: found {_REFUSED[kind, name]}; remove it")
+    if "neuron" in folder:
+        check_kind(folder.folder("neuron"))  # others have other weights too
     only(folder, _COMMON | _FIELDS[kind], UNREAD)
     with located(folder):
         return _READERS[kind](folder, shape)
@@ -158,7 +160,7 @@ def _read_pool(folder: Folder, shape: Shape | None) -> ConvLayer:
     if kernel.ndim != 4 or kernel.shape[:2] != (1, 1):
         raise folder.error(f"weight: shape {kernel.shape} found, one kernel (1, 1, kH, kW) for all channels expected")
     _check_stated(folder, kernelSize=kernel.shape[2:])
-    return pooling(read_shape(folder), kernel[0, 0], before=shape, neuron=read_neuron(folder), **read_pairs(folder))
+    return pooling(read_shape(folder), kernel[0, 0], before=shape, neuron=read_layer_neuron(folder), **read_pairs(folder))
 
 
 def _kernel(folder: Folder) -> Integers:

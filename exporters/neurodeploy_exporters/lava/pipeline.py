@@ -210,7 +210,7 @@ def _check_apart(circuit: Circuit) -> None:
 
 _LOUD = (
     "its bias makes it fire before the first spike of a sample arrives, and {} would bring that into the sample; run the "
-    "network with simulate, or take out the bias or the delay"
+    "network with simulate, or train it without that bias, or without what brings its spikes later"
 )
 
 

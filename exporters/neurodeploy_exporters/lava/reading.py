@@ -1,6 +1,6 @@
 """A `.net` or circuit file: run as a piece of a bundle, and read back as nodes under the names of the trained network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,30 @@ from neurodeploy_exporters.target import Format, Tensors
 
 
 def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    return _on_chip(bundle, piece, _network(bundle, piece), tensors, layers)
+
+
+def _network(bundle: Bundle, piece: Piece) -> Network | Circuit:
+    path = bundle.path(piece.file)
+    return read_circuit(path) if piece.format == "circuit" else read(path)
+
+
+def _open(
+    bundle: Bundle,
+    piece: Piece,
+    layers: Sequence[str],  # noqa: ARG001 - the head reads spikes, so all of them are made
+    threads: int,  # noqa: ARG001 - the simulator takes torch's
+) -> Callable[[Mapping[str, NDArray[Any]]], Tensors]:
+    network = _network(bundle, piece)
+    own = [layer.name for layer in bundle.manifest.spiking_layers if layer.part == piece.name]
+    return lambda tensors: _on_chip(bundle, piece, network, tensors, own)
+
+
+def _on_chip(
+    bundle: Bundle, piece: Piece, network: Network | Circuit, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]
+) -> Tensors:
     """Run a body on the simulated chip, and hold its latencies against the manifest's."""
     path, manifest = bundle.path(piece.file), bundle.manifest
-    network = read_circuit(path) if piece.format == "circuit" else read(path)
     replay = run_sequence(network, tensors[piece.inputs[0]], graded=[tensor.population for tensor in piece.graded])
     if replay.latency_steps != manifest.latency_steps:
         raise UserError(f"{path}: answers {replay.latency_steps} steps late, the manifest says {manifest.latency_steps}")
@@ -59,7 +80,7 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[
     return nodes if before else (entry, *nodes)
 
 
-FORMAT = Format(runtime="the fixed-point simulator", replay=_replay, members=_members, late=True)
+FORMAT = Format(runtime="the fixed-point simulator", replay=_replay, members=_members, late=True, open=_open)
 """Of `.net` and circuit files alike."""
 
 

@@ -23,7 +23,8 @@ State: TypeAlias = tuple[Integers, Integers, Integers]
 
 _SPIKE_EXP, _STATE_EXP = 6, 6  # netx's own; a state has both, a message the first
 _UNIT = 1 << _SPIKE_EXP + _STATE_EXP
-_INT32 = (1 << 31) - 1
+INT32 = (1 << 31) - 1
+"""The largest number that Lava's states hold."""
 
 
 def sigma_delta_step(state: State, a: Integers, constants: SigmaDeltaConstants, bias: Integers | int) -> tuple[Integers, State]:
@@ -108,7 +109,7 @@ def _traces(circuit: Circuit, index: int, fired: Mapping[int, Integers], steps: 
     for step in range(steps):
         traces["s"][step], state = sigma_delta_step(state, total[step], constants, bias)
         traces["u"][step], traces["v"][step] = state[:2]
-        if max(int(np.abs(each).max()) for each in state) > _INT32:
+        if max(int(np.abs(each).max()) for each in state) > INT32:
             raise UserError(f"step {step + 1}: a state left Lava's 32 bits; use smaller inputs or weights")
     return traces
 
@@ -124,9 +125,14 @@ def _sums(synapse: Synapse, circuit: Circuit, messages: Integers) -> Integers:
         weight = weight.reshape(-1, *source).transpose(0, 2, 3, 1).reshape(weight.shape)
     # float64 products are whole as long as they stay within 53 bits, and far faster than those of integers
     sums = messages.reshape(*messages.shape[:2], -1).astype(np.float64) @ weight.T.astype(np.float64)
-    if np.abs(sums).max() * _packed(weight) > _INT32:
-        raise UserError(f"sums up to {np.abs(sums).max():.0f} found, which leave Lava's 32 bits; use smaller inputs or weights")
+    check_sums(float(np.abs(sums).max()), weight)
     return np.rint(sums).astype(np.int64)
+
+
+def check_sums(largest: float, weight: Integers) -> None:
+    """Raises UserError where Lava's integers do not hold the sums of a matrix; `largest` of their sizes."""
+    if largest * _packed(weight) > INT32:
+        raise UserError(f"sums up to {largest:.0f} found, which leave Lava's 32 bits; use smaller inputs or weights")
 
 
 def _packed(weight: Integers) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.connection import Convolution, Integers, Shape, check_shape
-from neurodeploy_exporters.lava.layers import AverageLayer, ConvLayer, CubaConstants, DenseLayer, FlattenLayer, Layer
+from neurodeploy_exporters.lava.layers import AverageLayer, ConvLayer, DenseLayer, FlattenLayer, Layer, Neuron
 
 
 def pooling(
@@ -23,7 +23,7 @@ def pooling(
     stride: Shape,
     padding: Shape,
     dilation: Shape,
-    neuron: CubaConstants,
+    neuron: Neuron,
 ) -> ConvLayer:
     """A pooling layer of SLAYER: neurons that sum windows of one channel, as the convolution of one group per channel.
 

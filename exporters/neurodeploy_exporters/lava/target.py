@@ -12,20 +12,25 @@ from neurodeploy.graph import Graph, Part, Partition, ops, partition
 from neurodeploy.graph.integers import in_floats, in_integers
 from neurodeploy.graph.standard import Standardized, leaky, standardized, why_not
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import GradedTensor, Manifest, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle import Bundle, GradedTensor, Manifest, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.lava.aware import LoihiTuning, entering_spikes, hard_reset
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.circuitfile import write_circuit
 from neurodeploy_exporters.lava.headcut import Choice, cut, head_costs, moved
+from neurodeploy_exporters.lava.mapping import load, map_circuit
+from neurodeploy_exporters.lava.mapping.result import faults
 from neurodeploy_exporters.lava.netfile import write
 from neurodeploy_exporters.lava.pipeline import run_sequence
 from neurodeploy_exporters.lava.quantize import NO_SPIKES_LEFT, QuantizedBody, QuantizedLayer, quantize_body
-from neurodeploy_exporters.lava.reading import FORMAT
+from neurodeploy_exporters.lava.reading import FORMAT, open_circuit
 from neurodeploy_exporters.lava.wiring import Readout, readouts, stages
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
+from neurodeploy_exporters.runtime import Fit, Variant
 from neurodeploy_exporters.target import GridOptions, GridTarget, Place, Subject, Tensors, Tuning, TuningSettings
+
+_CHIP = "loihi1"
 
 
 def _on_loihi(graph: Graph) -> Standardized:
@@ -164,6 +169,21 @@ class LavaTarget(GridTarget):
         parts = partition(graph)
         taken = moved(graph, parts.head, readouts(graph, parts.head)) if options.head_cut == "last-synapse" else frozenset()
         return {name: place if name not in taken else "body" for name, place in super().places(graph, options).items()}
+
+    def variants(self) -> tuple[Variant, ...]:
+        return (Variant("8-bit"), Variant("8-bit, exact", {"quantize": "exact"}))
+
+    def fit(self, bundle: Bundle) -> Fit:
+        """On Loihi 1, whose limits are known; `neurodeploy map` shows the whole map, and other chips."""
+        mapping = map_circuit(open_circuit(bundle.folder), load(_CHIP))
+        wrong = faults(mapping)
+        cores = (
+            f"{mapping.cores:,}"
+            if mapping.cores_at_most == mapping.cores
+            else f"{mapping.cores:,} to {mapping.cores_at_most:,}"
+        )
+        taken = f"{cores} cores of {mapping.chips_allowed * mapping.chip.cores.value:,}"
+        return Fit(mapping.chip.title, mapping.verdict, wrong[0] if wrong else taken)
 
     def tuning(self, graph: Graph, settings: TuningSettings) -> Tuning:
         return LoihiTuning(_on_loihi(graph).graph, settings)

@@ -440,10 +440,13 @@ def _recurrent_stage(node: ops.CellNode, afferents: tuple[Afferent, ...], bias: 
 def _whole_stage(node: ops.FixedPointNeuronNode, afferents: tuple[Afferent, ...], bias: Any, shape: Shape) -> Stage:
     """Of neurons in a chip's integers."""
     if bias is not None and np.any(bias):
-        raise UserError(
-            f"node {node.name}: a bias in the synaptic current of neurons in whole numbers found; a chip's goes past the "
-            "current: train without it, or export to ONNX"
-        )
+        if np.any(np.not_equal(node.i_decay, 4096)) or np.any(bias != np.rint(bias)):
+            raise UserError(
+                f"node {node.name}: a bias in the synaptic current of neurons in whole numbers found; a chip's goes past the "
+                "current: train without it, or export to ONNX"
+            )
+        places = (-1, *(1,) * (max(1, np.ndim(node.bias)) - 1))  # without a memory the current is where a chip's bias goes
+        node = replace(node, bias=node.bias + bias.astype(np.int64).reshape(places))
     for afferent in afferents:
         odd = afferent.node.weight[afferent.node.weight % 2 != 0]
         if odd.size:
@@ -476,12 +479,12 @@ def _afferents(graph: Graph, current: _Current, name: str, shape: Shape) -> tupl
         source = graph.shape(way.source)
         _check_axes(way.source, source)
         flatten = isinstance(whole.synapse, ops.LinearNode) and len(source) > 1
-        early = 0 if way.each is None else int(way.each.min())
-        each = None if way.each is None or way.each.max() == early else way.each - early
+        early, latest = (0, 0) if way.each is None else (int(way.each.min()), int(way.each.max()))
+        each = None if way.each is None or early == latest else way.each - early
         if each is not None and isinstance(whole.synapse, ops.ConvNode):
             raise UserError(
-                f"node {whole.synapse.name}: reads spikes of {way.source} that are {early} to {way.each.max()} steps late, "
-                "each neuron's own; a convolution has one delay on Loihi: train one delay for that layer, or export to ONNX"
+                f"node {whole.synapse.name}: reads spikes of {way.source} that are {early} to {latest} steps late, each "
+                "neuron's own; a convolution has one delay on Loihi: train one delay for that layer, or export to ONNX"
             )
         delay = way.delay + early
         one = Afferent(way.source, whole.synapse, flatten, source, _windows(way, whole.synapse), delay, each)

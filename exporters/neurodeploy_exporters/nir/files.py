@@ -294,6 +294,11 @@ def understood(
     network = flat(content, path)
     nodes = list(network.nodes.values())
     name, look = (convention, "convention as asked for") if convention is not None else recognised(nodes)
+    if convention is None and name == "spikingjelly" and network.returning:
+        name, look = (
+            "snntorch",
+            "neurons as SpikingJelly and snnTorch write them, and of these snnTorch alone writes recurrence",
+        )
     stepping = chosen(name, dt=dt, reset=reset)
     graph, notes = imported(network, stepping, path, shape=input_shape)
     kinds = {node.kind for node in nodes}

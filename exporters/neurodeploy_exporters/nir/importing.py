@@ -255,12 +255,15 @@ def _recurrent(builder: _Importer, name: str, node: Primitive, source: str, syna
     with np.errstate(all="ignore"):
         if convention.update:
             own, arrays = own_update(name, node, shape, convention, back=True)
-            back, offset = weight.astype(np.float32), bias.astype(np.float32) if bias.any() else None
-            return builder.add(
-                ops.CellNode(
-                    name=name, inputs=(source,), update=own, arrays=tuple(arrays), recurrent=back, recurrent_bias=offset
-                )
+            cell = ops.CellNode(
+                name=name,
+                inputs=(source,),
+                update=own,
+                arrays=tuple(arrays),
+                recurrent=weight.astype(np.float32),
+                recurrent_bias=bias.astype(np.float32) if bias.any() else None,
             )
+            return builder.add(cell)
         update = discrete(name, node, shape, convention)
     shift = bias * update.scale + (0 if update.current_decay is not None else update.shift)
     tensor = builder.scaled(name, source, update.scale, shift)

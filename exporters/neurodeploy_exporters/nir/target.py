@@ -14,8 +14,9 @@ from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, fold_padding, interpreter, ops, partition
 from neurodeploy.graph.grid import grid_layers, grid_node
+from neurodeploy.graph.integers import in_floats
 from neurodeploy.graph.module import torch_run
-from neurodeploy.graph.standard import standardized
+from neurodeploy.graph.standard import Standardized, standardized
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe, sample_of, write_bundle
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
@@ -25,6 +26,7 @@ from neurodeploy_exporters.nir.files import content_of, read
 from neurodeploy_exporters.nir.primitives import NoNirForm
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
+from neurodeploy_exporters.runtime import Variant
 from neurodeploy_exporters.target import Format, GridOptions, GridTarget, Place, Subject, Tensors
 
 
@@ -70,15 +72,35 @@ def graph_of(graph: Graph, part: Part) -> Graph:
 
 
 def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
+    return _open(bundle, piece, layers, 1)(tensors)
+
+
+def _open(
+    bundle: Bundle,
+    piece: Piece,
+    layers: Sequence[str],
+    threads: int,  # noqa: ARG001 - numpy takes what it was started with
+) -> Callable[[Mapping[str, NDArray[Any]]], Tensors]:
     graph = read(bundle.path(piece.file))
-    made = interpreter.run(graph, tensors[piece.inputs[0]], steps=bundle.manifest.steps)
-    return {name: made[name] for name in (*piece.outputs, *layers) if name in made}
+
+    def run(tensors: Mapping[str, NDArray[Any]]) -> Tensors:
+        made = interpreter.run(graph, tensors[piece.inputs[0]], steps=bundle.manifest.steps)
+        return {name: made[name] for name in (*piece.outputs, *layers) if name in made}
+
+    return run
 
 
 def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tuple[ops.Node, ...]:
     """A file of a body has an Input and an Output of its own, which are none of the network's."""
     foreign = (*((ops.InputNode,) if before else ()), *((ops.OutputNode,) if piece.name == "body" else ()))
     return tuple(node for node in read(bundle.path(piece.file)).nodes if not isinstance(node, foreign))
+
+
+def _in_nir(graph: Graph) -> Standardized:
+    """With the neurons that NIR has, those of SLAYER in floats."""
+    floats = in_floats(graph)
+    made = standardized(floats.graph, arrays=True)
+    return Standardized(made.graph, (*floats.replaced, *made.replaced))
 
 
 class NirTarget(GridTarget):
@@ -91,16 +113,19 @@ class NirTarget(GridTarget):
     name = "nir"
     Options = NirOptions
     formats: ClassVar = {
-        "nir": Format(runtime="the reference interpreter", replay=_replay, members=_members),
+        "nir": Format(runtime="the reference interpreter", replay=_replay, members=_members, open=_open),
         "onnx": ONNX_FORMAT,
     }
 
     def deployed(self, graph: Graph, options: NirOptions) -> Graph:
         """With cells as standard neurons, and zeros around an image in the convolution that reads them: NIR has no others."""
-        return super().deployed(fold_padding(standardized(graph, arrays=True).graph), options)
+        return super().deployed(fold_padding(_in_nir(graph).graph), options)
 
     def places(self, graph: Graph, options: NirOptions) -> dict[str, Place]:
-        return super().places(graph, options) | super().places(standardized(graph, arrays=True).graph, options)
+        return super().places(graph, options) | super().places(_in_nir(graph).graph, options)
+
+    def variants(self) -> tuple[Variant, ...]:
+        return (Variant("float32"), Variant("exact", {"quantize": "exact"}))
 
     def check(self, graph: Graph, options: NirOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         _contents(self.deployed(graph, options), {}, options.nir_dialect)
@@ -111,7 +136,7 @@ class NirTarget(GridTarget):
         Raises:
             UserError: neither the network nor its body has a form in NIR, or no exact one; the message names the node.
         """
-        subject, rewritten = subject.standard(standardized(subject.graph, arrays=True))
+        subject, rewritten = subject.standard(_in_nir(subject.graph))
         graph, name, exact = fold_padding(subject.graph), subject.name, options.quantize == "exact"
         deployed = self.on_grid(subject, options)
         sample = sample_of(deployed, subject.sample_inputs)

@@ -18,16 +18,20 @@ from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.bundle import Bundle, Piece
+from neurodeploy_exporters.onnx.external import WeightsFile
 from neurodeploy_exporters.onnx.graph import read_members
 from neurodeploy_exporters.onnx.inlining import described
+from neurodeploy_exporters.onnx.model import check
 from neurodeploy_exporters.onnx.operators import OPERATIONS
 from neurodeploy_exporters.onnx.recurrence import DOMAIN
 from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.stepping import replay_steps
 from neurodeploy_exporters.onnx.writer import (
+    HALF,
     LARGEST,
     OPSET,
     OPSETS,
+    PRECISION,
     SKIPPED_STEPS,
     SPIKE_COUNTS,
     STATES,
@@ -49,12 +53,15 @@ def build(
     grids: Mapping[str, Grid] | None = None,
     functions: bool = False,
     opset: int = OPSET,
+    weights: WeightsFile | None = None,
+    half: bool = False,
 ) -> onnx.ModelProto:
     """The ONNX model of a graph, or of one part of it.
 
     Dynamic in T and B. Inputs: `input`, `[B, …]` for a static sample (then `steps`, int64 `[1]`, gives T) or `[T, B, …]`; of a
     later part the tensors that it reads, under the names of their layers: sequences `[T, B, …]`, or means over time `[B, …]`.
-    Outputs: `logits` `[B, K]`, or the tensors that leave the part: spikes, and other values where shortcuts cross a cut.
+    Outputs: `logits` `[B, K]`, several answers each under its name, or the tensors that leave the part: spikes, and others
+    where shortcuts cross a cut.
 
     Args:
         graph: the network.
@@ -70,6 +77,8 @@ def build(
         functions: what goes through time is a call of a local function; if not, the function's operators in its place, which
             more readers of ONNX files know. Both compute the same.
         opset: version of ONNX's operators, one of `OPSETS`.
+        weights: takes the large weights; the model holds all of them if None.
+        half: in half precision, inputs and outputs too; not with `streaming`, `grids` or `functions`.
 
     Raises:
         UserError: a node has no form in ONNX, or the name of another tensor; the message names it. Or the opset is none of
@@ -80,11 +89,17 @@ def build(
     if opset not in OPSETS:
         raise UserError(f"opset: {opset} found, {OPSETS.start} to {OPSETS.stop - 1} expected")
     members = tuple(node.name for node in graph.nodes if not isinstance(node, ops.InputNode)) if part is None else part.members
-    inputs = (graph.input.name,) if part is None else part.inputs
-    outputs = (graph.output.name,) if part is None else part.outputs
+    inputs, outputs = (tuple(node.name for node in nodes) for nodes in (graph.inputs, graph.outputs))
+    if part is not None:
+        inputs, outputs = part.inputs, part.outputs
     sequences = [tensor for tensor in inputs if graph.timed(tensor)]
     crossing = _crossing(graph) | {tensor for tensor in (*inputs, *outputs) if graph.timed(tensor)}
-    writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids, functions=functions, opset=opset)
+    form: dict[str, Any] = {"functions": functions, "opset": opset, "weights": weights, "half": half}
+    if half and streaming:
+        raise UserError(
+            "half precision: states of a stream found, and a sum over time would not be kept; leave out one of both"
+        )
+    writer = Writer(graph, inputs, crossing, streaming=streaming, grids=grids, **form)
     if sequences:
         writer.operator("Shape", [sequences[0]], STEPS, start=0, end=1)
     for member in members:
@@ -114,6 +129,8 @@ def build(
     model.ir_version = helper.find_min_ir_version_for(imports)
     # of the whole network for its parts too: they then cut a batch at the same places as the whole
     facts = {LARGEST: str(max(prod(graph.shape(node.name)) for node in graph.nodes))}
+    if half:
+        facts[PRECISION] = HALF
     if graph.steps is not None:
         facts[TRAINED_STEPS] = str(graph.steps)
     if graph.skipped:
@@ -130,9 +147,10 @@ def build(
 def _count(writer: Writer, layer: str) -> str:
     """Spikes per step and sample. A sum of zeros and ones is exact in float32 up to 2²⁴, more neurons than a layer has."""
     axes = np.arange(2, 2 + len(writer.graph.shape(layer)), dtype=np.int64)
-    total = writer.operator(
-        "ReduceSum", [writer.timed(layer), writer.constant(f"{layer}.axes", axes)], f"{layer}.total", keepdims=0
-    )
+    spikes = writer.timed(layer)
+    if writer.half:  # which ends with sums of 2,048
+        spikes = writer.operator("Cast", [spikes], f"{layer}.single", to=TensorProto.FLOAT)
+    total = writer.operator("ReduceSum", [spikes, writer.constant(f"{layer}.axes", axes)], f"{layer}.total", keepdims=0)
     return writer.operator("Cast", [total], f"{layer}.spikes", to=TensorProto.INT64)
 
 
@@ -140,7 +158,7 @@ def _value(writer: Writer, tensor: str) -> onnx.ValueInfoProto:
     """The shape of a tensor in the form in which it bears its node's name."""
     timed = writer.graph.timed(tensor)
     leading = ["T", "B"] if writer.made_timed(tensor) else ["T*B"] if timed else ["B"]
-    return helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [*leading, *writer.graph.shape(tensor)])
+    return helper.make_tensor_value_info(tensor, writer.kind, [*leading, *writer.graph.shape(tensor)])
 
 
 def _crossing(graph: Graph) -> frozenset[str]:
@@ -153,13 +171,17 @@ def _crossing(graph: Graph) -> frozenset[str]:
 
 
 def checked(graph: Graph, parts: Sequence[Part | None], *, name: str, **options: Any) -> dict[str, onnx.ModelProto]:
-    """Part → its model, which has passed ONNX's checker; "whole" for None. `options` as of `build`."""
+    """Part → its model, which has passed ONNX's checker; "whole" for None. `options` as of `build`.
+
+    Raises:
+        UserError: as `build`, or a model is too large for a file.
+    """
     models = {
         "whole" if part is None else part.name: build(graph, part, name=f"{name}-{part.name}" if part else name, **options)
         for part in parts
     }
     for model in models.values():
-        onnx.checker.check_model(model, full_check=True)
+        check(model)
     return models
 
 
@@ -208,6 +230,11 @@ def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], l
     return made
 
 
+def _open(bundle: Bundle, piece: Piece, layers: Sequence[str], threads: int) -> Callable[[Mapping[str, NDArray[Any]]], Tensors]:
+    session = Session(bundle.path(piece.file), also=layers, threads=threads)
+    return lambda tensors: session.run(tensors, steps=bundle.manifest.steps)
+
+
 def _replay_each_step(bundle: Bundle, piece: Piece, inputs: NDArray[Any], layers: Sequence[str]) -> Tensors:
     session = Session(bundle.path(piece.file), also=layers)
     return session.stream().each_step(inputs, bundle.manifest.steps)
@@ -219,5 +246,10 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tu
 
 
 FORMAT = Format(
-    runtime="ONNX Runtime", replay=_replay, members=_members, replay_each_step=_replay_each_step, replay_steps=replay_steps
+    runtime="ONNX Runtime",
+    replay=_replay,
+    members=_members,
+    replay_each_step=_replay_each_step,
+    replay_steps=replay_steps,
+    open=_open,
 )

@@ -46,8 +46,9 @@ def read_members(path: Path) -> Members:
     Raises:
         UserError: the file is damaged, or was not written by this toolkit; the message names the operator.
     """
-    model = onnx.ModelProto.FromString(read(path)[0])
-    reader = Reader(path, model, named_tensors(str(path), model, STATES))
+    data, _, weights = read(path)
+    model = onnx.ModelProto.FromString(data)
+    reader = Reader(path, model, named_tensors(str(path), model, STATES), weights)
     found = [node for op in reader.operators if (node := _node(reader, op, model.producer_name)) is not None]
     return Members(tuple(reader.inputs()), tuple(found))
 

@@ -14,6 +14,8 @@ import onnx
 from google.protobuf import json_format
 from onnx import helper
 
+from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.half import halved
 from neurodeploy_exporters.onnx.recurrence import DOMAIN
 
 CALLS, FUNCTIONS = "calls", "functions"  # keys of a model's metadata
@@ -148,9 +150,14 @@ def described(functions: Mapping[str, onnx.FunctionProto], calls: Sequence[Funct
 
 
 def with_calls(
-    operators: Sequence[onnx.NodeProto], metadata: Mapping[str, str]
+    operators: Sequence[onnx.NodeProto], metadata: Mapping[str, str], *, half: bool = False
 ) -> tuple[list[onnx.NodeProto], dict[str, onnx.FunctionProto]]:
     """The operators with the calls of the metadata in place of what these were written out to, and the functions by name.
+
+    Args:
+        operators: of a model.
+        metadata: of the model.
+        half: the model is in half precision, its functions are not.
 
     Raises:
         ValueError: the metadata are of another form, or the operators are not those of a call that they list.
@@ -161,7 +168,7 @@ def with_calls(
     for call in calls:
         if call.function not in functions:
             raise ValueError(f"layer {call.outputs[0]}: a call of {call.function}, which is no function of the model")
-        expected = _expected(call, functions[call.function])
+        expected = _expected(call, functions[call.function], half=half)
         start = first.get(expected[0].output[0], -1) if expected else -1
         if start < 0 or list(operators[start : start + len(expected)]) != expected:
             raise ValueError(f"layer {call.outputs[0]}: its operators are not those of the function {call.function}")
@@ -174,11 +181,17 @@ def with_calls(
     return made, functions
 
 
-def _expected(call: FunctionCall, function: onnx.FunctionProto) -> list[onnx.NodeProto]:
+def _expected(call: FunctionCall, function: onnx.FunctionProto, *, half: bool) -> list[onnx.NodeProto]:
     """What a call of a file is written out to; nothing if it cannot be."""
     try:
-        return inlined(call, function)
-    except (KeyError, ValueError, TypeError):  # attributes that the function does not find, sizes that protobuf does not take
+        made = inlined(call, function)
+        return halved(made, call.outputs[0]) if half else made
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        UserError,
+    ):  # attributes that the function does not find, sizes that protobuf does not take
         return []
 
 

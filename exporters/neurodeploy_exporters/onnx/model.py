@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.external import LARGEST_FILE, Weights, external_weights
 from neurodeploy_exporters.onnx.providers import check_started, chosen, onnxruntime
 from neurodeploy_exporters.onnx.writer import LARGEST, SKIPPED_STEPS, SPIKE_COUNTS, STATES, STEPS
 
@@ -21,6 +22,7 @@ _LONGEST_REASON = 400
 _LARGE = 4096
 _SIZES = {
     onnx.TensorProto.FLOAT: 4,
+    onnx.TensorProto.FLOAT16: 2,
     onnx.TensorProto.INT64: 8,
     onnx.TensorProto.INT32: 4,
     onnx.TensorProto.INT8: 1,
@@ -28,23 +30,26 @@ _SIZES = {
 }
 
 
-def read(path: Path) -> tuple[bytes, onnx.ModelProto]:
-    """A model's bytes, and the model without its large weights, which has passed ONNX's checker and shape inference.
+def read(path: Path) -> tuple[bytes, onnx.ModelProto, dict[str, NDArray[Any]]]:
+    """A model's bytes, the model without its large weights, which has passed ONNX's checker and shape inference, and weights.
+
+    These are the ones that are in a file beside the model.
 
     The checker copies a model several times, so weights take part in it as inputs of their shape: their sizes are checked here.
 
     Raises:
-        UserError: there is no such file, it is not a sound model, or weights of it are in other files.
+        UserError: there is no such file, it is not a sound model, or files with its weights are not there.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file, an ONNX model expected")
     try:
         data = path.read_bytes()
         model = onnx.ModelProto.FromString(data)
-        outside = [tensor.name for tensor in _tensors(model) if uses_external_data(tensor)]
+        weights = external_weights(path, model)
+        outside = [tensor.name for tensor in _tensors(model) if uses_external_data(tensor) and tensor.name not in weights]
         if outside:
             raise UserError(
-                f"{path}: the weights {outside[0]} are in another file; a model that holds all its weights expected"
+                f"{path}: the constant {outside[0]} is in another file; that is understood of a graph's own weights alone"
             )
         _lighten(model.graph)
         onnx.checker.check_model(model, full_check=True)
@@ -52,7 +57,26 @@ def read(path: Path) -> tuple[bytes, onnx.ModelProto]:
         raise
     except Exception as error:  # protobuf, checker and shape inference have their own types each
         raise UserError(f"{path}: not a readable ONNX model: {one_line(error)}") from None
-    return data, model
+    return data, model, weights
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Hold a model in memory against ONNX's checker and shape inference, and against the size of a file.
+
+    Raises:
+        UserError: its weights are too large for a file.
+        onnx.checker.ValidationError: it is no sound model.
+    """
+    size = model.ByteSize()
+    if size > LARGEST_FILE:
+        raise UserError(
+            f"{model.graph.name}: {size / 1e9:.2f} GB of weights found, and an ONNX file holds {LARGEST_FILE / 1e9:.2f} GB; "
+            "export for the target onnx with --external-data"
+        )
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    _lighten(light.graph)
+    onnx.checker.check_model(light, full_check=True)
 
 
 def one_line(error: Exception) -> str:
@@ -72,12 +96,13 @@ def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
 
 
 def _lighten(graph: onnx.GraphProto) -> None:
-    """Make inputs of the large weights whose bytes are as many as their shape asks for."""
+    """Make inputs of the large weights whose bytes are as many as their shape asks for, and of those in another file."""
     declared = {value.name for value in graph.input}
     for index in reversed(range(len(graph.initializer))):  # backwards: the ones before a deleted one keep their places
         tensor = graph.initializer[index]
         size = _SIZES.get(tensor.data_type, 0) * prod(tensor.dims)
-        if size == len(tensor.raw_data) > _LARGE and tensor.name and min(tensor.dims) > 0:
+        outside = uses_external_data(tensor)
+        if (outside or size == len(tensor.raw_data) > _LARGE) and tensor.name and min(tensor.dims) > 0:
             if tensor.name not in declared:
                 graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
                 declared.add(tensor.name)
@@ -125,7 +150,7 @@ def joined(portions: list[dict[str, NDArray[Any]]], axes: Axes) -> dict[str, NDA
     }
 
 
-_DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 _LARGEST_STATE = 1 << 31  # values: a file of a few bytes can ask for any number of zeros
 _LONGEST_NUMBER = 20  # digits; Python takes long to read a number of millions of them
 
@@ -146,12 +171,17 @@ class OnnxFile:
     """
 
     def __init__(
-        self, model: Path | onnx.ModelProto, also: Sequence[str], providers: Sequence[str], threads: int | None
+        self,
+        model: Path | onnx.ModelProto,
+        also: Sequence[str],
+        providers: Sequence[str],
+        threads: int | None,
+        weights: Weights | None = None,
     ) -> None:
         runtime = onnxruntime()
         self.origin = str(model) if isinstance(model, Path) else model.graph.name
         if isinstance(model, Path):
-            data, self._content = read(model)
+            data, self._content, weights = read(model)
         else:
             data, self._content = model.SerializeToString(), model
         made = {output for node in self._content.graph.node for output in node.output}
@@ -161,6 +191,10 @@ class OnnxFile:
         options.enable_mem_reuse = False  # the arena hands out again what was freed last, and is still in the cache
         if threads is not None:
             options.intra_op_num_threads = threads
+        outside = {} if weights is None else dict(weights)  # what is mapped stays so, as long as this session lives
+        self._weights = {name: runtime.OrtValue.ortvalue_from_numpy(values) for name, values in outside.items()}
+        if outside:
+            options.add_external_initializers([*self._weights], [*self._weights.values()])
         try:
             self._session = runtime.InferenceSession(
                 data + self._further_outputs([name for name in also if name in made]),
@@ -189,7 +223,7 @@ class OnnxFile:
         feed: dict[str, NDArray[Any]] = {}
         for name in self.inputs:
             if name in tensors:
-                feed[name] = tensors[name]
+                feed[name] = self._fitting(name, tensors[name])
             elif name in self.states:
                 continue  # below, when the batch is known
             elif name != STEPS:
@@ -208,6 +242,10 @@ class OnnxFile:
         except Exception as error:  # ONNX Runtime's errors have no common type
             raise UserError(f"{self.origin}: cannot run: {one_line(error)}") from None
         return dict(zip(self.outputs, values, strict=True))
+
+    def _fitting(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
+        """Numbers as the model takes them: those in half precision are the only ones that are rounded."""
+        return value.astype(np.float16) if self.inputs[name].type == "tensor(float16)" else value
 
     def _check_steps(self, feed: Mapping[str, NDArray[Any]]) -> None:
         """The runtime's mean over no steps at all would be no number."""

@@ -17,6 +17,7 @@ from neurodeploy.graph.table import Table
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx.cells import cell_function, described, initial_number, most_spikes
 from neurodeploy_exporters.onnx.entering import normalize_function, quantize_attributes, quantize_fields, quantize_function
+from neurodeploy_exporters.onnx.half import half_parameters, plain_neuron_function
 from neurodeploy_exporters.onnx.reader import Reader
 from neurodeploy_exporters.onnx.recurrence import (
     Step,
@@ -295,12 +296,17 @@ def _read_matmul(reader: Reader, op: onnx.NodeProto) -> ops.Node:
 
 @OPERATIONS.rule(ops.NeuronNode)
 def _neuron(writer: Writer, node: ops.NeuronNode) -> None:
+    current, reset, rank = writer.timed(node.inputs[0]), node.parameters.reset, 2 + len(writer.graph.shape(node.name))
+    if writer.half:
+        before, after = writer.initial(f"{node.name}.v0", f"{node.name}.v", current, node.name), f"{node.name}.v"
+        numbers = half_parameters(node.name, node.parameters)
+        writer.call(plain_neuron_function(reset, rank), [current, before], node.name, after, **numbers)
+        return
     try:
         attributes = neuron_attributes(node.parameters)
     except ValueError as error:
         raise UserError(f"node {node.name}: {error}; scale the weights and the threshold") from None
-    current, reset = writer.timed(node.inputs[0]), node.parameters.reset
-    function = neuron_function(reset, 2 + len(writer.graph.shape(node.name)))
+    function = neuron_function(reset, rank)
     v0, v = f"{node.name}.v0", f"{node.name}.v"
     before, after = writer.initial(v0, v, current, node.name), v
     negative = reset == "hard" and writer.streaming  # zeros and a potential that nobody asks for may have either sign
@@ -316,7 +322,7 @@ def _read_neuron(reader: Reader, op: onnx.NodeProto) -> ops.Node:
     reset = next(reset for reset in RESETS if reset == op.op_type.split("_")[1])
     constants = _attributes(op)
     parameters = NeuronParameters(constants["decay"], constants["threshold"], reset)
-    if constants != neuron_attributes(parameters):
+    if constants != (half_parameters(op.name, parameters) if reader.half else neuron_attributes(parameters)):
         raise ValueError("constants that do not belong together")
     return ops.NeuronNode(name=reader.named(op), inputs=reader.source(op), parameters=parameters)
 
@@ -348,7 +354,7 @@ def _delay(writer: Writer, node: ops.DelayNode) -> None:
         sample = writer.operator("Shape", [x], f"{node.name}.sample_shape", start=1)
         steps = writer.constant(f"{node.name}.steps", np.array([node.steps], np.int64))
         shape = writer.operator("Concat", [steps, sample], f"{before}.shape", axis=0)
-        writer.operator("ConstantOfShape", [shape], before)
+        writer.zeros(shape, before)
     both = writer.operator("Concat", [before, x], f"{node.name}.both", axis=0)
     first, end, cut = (
         writer.constant(f"{node.name}.{name}", np.array([value], np.int64))
@@ -428,6 +434,8 @@ def _read_cell(reader: Reader, op: onnx.NodeProto) -> ops.Node:
     for operand, state in zip(update.initial, taken, strict=False):
         value: Any = node.arrays[int(operand[1])] if operand[0] == "array" else initial_number(operand)
         begins: Any = reader.begins.get(state)
+        if reader.half and operand[0] == "number" and value is not None:
+            value = np.float16(value)
         if (value is None) != (begins is None) or (value is not None and not np.array_equal(value, begins)):
             raise ValueError("states that begin with other values")
     return node

@@ -11,9 +11,10 @@ from onnx import numpy_helper
 
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.external import Weights
 from neurodeploy_exporters.onnx.inlining import with_calls
 from neurodeploy_exporters.onnx.model import one_line
-from neurodeploy_exporters.onnx.writer import STEPS
+from neurodeploy_exporters.onnx.writer import HALF, PRECISION, STEPS
 
 _FORMS = (".sums", ".made")  # a node's tensor before it is rounded, and before it gets its time axis
 
@@ -28,12 +29,14 @@ class Reader:
         path: of the model, for messages.
         model: read and checked.
         states: see below.
+        weights: those that are in another file.
 
     Raises:
         UserError: the operators are not those of the functions that the metadata list.
 
     Attributes:
         metadata: key → text.
+        half: whether its float tensors have 16 bits.
         states: input → output of what a stream keeps.
         operators: in order of computation.
         dividends: tensors that are divided.
@@ -44,12 +47,13 @@ class Reader:
         begins: state → the value that it begins with, if that is not zero.
     """
 
-    def __init__(self, path: Path, model: onnx.ModelProto, states: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, model: onnx.ModelProto, states: Mapping[str, str], weights: Weights) -> None:
         self.path, self._model = path, model
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.states = states
+        self.half = self.metadata.get(PRECISION) == HALF
         try:
-            self.operators, written_out = with_calls(model.graph.node, self.metadata)
+            self.operators, written_out = with_calls(model.graph.node, self.metadata, half=self.half)
         except ValueError as error:
             raise UserError(f"{path}: {one_line(error)}; export the model again") from None
         self._functions = {(one.domain, one.name): one for one in (*model.functions, *written_out.values())}
@@ -59,7 +63,7 @@ class Reader:
         self.skipped: dict[str, int] = {}
         self.padded: dict[str, str] = {}
         self.begins: dict[str, NDArray[Any]] = {}
-        self.constants: dict[str, NDArray[Any]] = {}
+        self.constants: dict[str, NDArray[Any]] = dict(weights)
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._same: dict[str, str] = {}
         self._names: dict[str, str] = {}
@@ -114,4 +118,4 @@ class Reader:
         return self.constants[tensor]
 
     def weights(self, tensor: str) -> NDArray[np.float32]:
-        return self.constant(tensor).astype(np.float32)
+        return self.constant(tensor).astype(np.float32, copy=False)

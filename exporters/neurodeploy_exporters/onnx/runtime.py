@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.onnx.external import Weights
 from neurodeploy_exporters.onnx.model import OnnxFile, joined, portion, split
 from neurodeploy_exporters.onnx.writer import STEPS
 
@@ -52,6 +53,7 @@ class Session:
         providers: where to compute, in order of preference: "cpu", "cuda", or names of ONNX Runtime's execution providers.
         threads: of one operator; ONNX Runtime's choice, all cores, if None.
         portion: samples computed at a time; if None, on a CPU, so few that the tensors stay in its cache, else all at once.
+        weights: of models in memory those that are in none of them; models in files find theirs beside them.
 
     Raises:
         UserError: ONNX Runtime is not installed or has no such provider, or a model cannot be read or has no such tensor.
@@ -65,6 +67,7 @@ class Session:
         providers: Sequence[str] = _CPU,
         threads: int | None = None,
         portion: int | None = None,
+        weights: Weights | None = None,
     ) -> None:
         models = [model] if isinstance(model, Path | onnx.ModelProto) else list(model)
         if not models:
@@ -73,7 +76,7 @@ class Session:
             raise UserError(f"session: {threads} threads found, at least 1 expected")
         if portion is not None and portion < 1:
             raise UserError(f"session: a portion of {portion} samples found, at least 1 expected")
-        self._models = files = [OnnxFile(each, also, providers, threads) for each in models]
+        self._models = files = [OnnxFile(each, also, providers, threads, weights) for each in models]
         self.origin = ", ".join(file.origin for file in files)
         self.outputs = tuple(dict.fromkeys(name for file in files for name in file.outputs))
         lacking = [name for name in also if name not in self.outputs]
@@ -176,7 +179,7 @@ class Session:
 
     def _answer(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> Answer:
         outputs = self.run(tensors, steps=steps)
-        logits = outputs[self._models[-1].outputs[0]]
+        logits = outputs[self._models[-1].outputs[0]].astype(np.float32, copy=False)
         return Answer(logits, {layer: outputs[output] for layer, output in self.counts.items()}, outputs)
 
 

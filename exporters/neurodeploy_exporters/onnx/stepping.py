@@ -17,6 +17,8 @@ from neurodeploy.graph import Graph, Part, ops
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.bundle import Bundle, StepModel
+from neurodeploy_exporters.onnx.external import WeightsFile
+from neurodeploy_exporters.onnx.half import half_parameters, halved
 from neurodeploy_exporters.onnx.inlining import FunctionCall, inlined, inner_names, unrolled
 from neurodeploy_exporters.onnx.operators import OPERATIONS, STEP_OPERATIONS
 from neurodeploy_exporters.onnx.runtime import Session
@@ -31,13 +33,22 @@ class StepWriter(Writer):
 
     Args:
         batch: B, the number of samples.
-        graph, inputs, grids, opset: of `Writer`.
+        graph, inputs, grids, opset, weights, half: of `Writer`.
     """
 
     def __init__(
-        self, graph: Graph, inputs: tuple[str, ...], batch: int, *, grids: Mapping[str, Grid] | None, opset: int
+        self,
+        graph: Graph,
+        inputs: tuple[str, ...],
+        batch: int,
+        *,
+        grids: Mapping[str, Grid] | None,
+        opset: int,
+        weights: WeightsFile | None,
+        half: bool,
     ) -> None:
-        super().__init__(graph, inputs, frozenset(), streaming=True, grids=grids, opset=opset)
+        form: dict[str, Any] = {"grids": grids, "opset": opset, "weights": weights, "half": half}
+        super().__init__(graph, inputs, frozenset(), streaming=True, **form)
         self.batch = batch
 
     def made_timed(self, name: str) -> bool:  # noqa: ARG002
@@ -63,6 +74,7 @@ class StepWriter(Writer):
         sizes = (self.batch, *self.graph.shape(output))
         call = FunctionCall(function.name, tuple(inputs), (output, *states), attributes, sizes)
         members = unrolled(inlined(call, function))
+        members = halved(members, output) if self.half else members
         for name in (output, *states, *inner_names(members, (output, *states))):
             self._take(name)
         for member in members:
@@ -81,6 +93,12 @@ class StepWriter(Writer):
         """A number that several layers may share."""
         return self.constant(name, np.float32(value)) if self.first(f"number {name}") else name
 
+    def single(self, name: str, value: float) -> str:
+        """A number in float32, in half precision too."""
+        self._take(name)
+        self.constants[name] = numpy_helper.from_array(np.asarray(value, np.float32), name)
+        return name
+
     def write(self, node: ops.Node) -> None:
         """Add the operators of a node."""
         rules = STEP_OPERATIONS if node.sequential else OPERATIONS
@@ -96,6 +114,8 @@ def build_step(
     spike_counts: bool = False,
     grids: Mapping[str, Grid] | None = None,
     opset: int = OPSET,
+    weights: WeightsFile | None = None,
+    half: bool = False,
 ) -> onnx.ModelProto:
     """The ONNX model of one time step of a graph, or of one part of it.
 
@@ -112,7 +132,7 @@ def build_step(
         batch: B, the number of samples.
         spike_counts: for every spiking layer an output `<layer>.spikes` more, float32 `[B]`: spikes of the step.
         grids: of `build`.
-        opset: of `build`.
+        opset, weights, half: of `build`.
 
     Raises:
         UserError: a node has no form in ONNX, or none in a model of one step; the message names it.
@@ -120,13 +140,13 @@ def build_step(
     members = tuple(node.name for node in graph.nodes if not isinstance(node, ops.InputNode)) if part is None else part.members
     inputs = (graph.input.name,) if part is None else part.inputs
     outputs = (graph.output.name,) if part is None else part.outputs
-    writer = StepWriter(graph, inputs, batch, grids=grids, opset=opset)
+    writer = StepWriter(graph, inputs, batch, grids=grids, opset=opset, weights=weights, half=half)
     for member in members:
         writer.write(graph[member])
     counts = {layer: _count(writer, layer) for layer in graph.spiking if layer in members} if spike_counts else {}
 
     def value(tensor: str) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(tensor, TensorProto.FLOAT, [batch, *graph.shape(tensor)])
+        return helper.make_tensor_value_info(tensor, writer.kind, [batch, *graph.shape(tensor)])
 
     counted = [helper.make_tensor_value_info(count, TensorProto.FLOAT, [batch]) for count in counts.values()]
     body = helper.make_graph(
@@ -147,7 +167,8 @@ def build_step(
 
 def _count(writer: StepWriter, layer: str) -> str:
     axes = np.arange(1, 1 + len(writer.graph.shape(layer)), dtype=np.int64)
-    return writer.operator("ReduceSum", [layer, writer.constant(f"{layer}.axes", axes)], f"{layer}.spikes", keepdims=0)
+    spikes = writer.operator("Cast", [layer], f"{layer}.single", to=TensorProto.FLOAT) if writer.half else layer
+    return writer.operator("ReduceSum", [spikes, writer.constant(f"{layer}.axes", axes)], f"{layer}.spikes", keepdims=0)
 
 
 @STEP_OPERATIONS.rule(ops.EncodeNode)
@@ -167,11 +188,13 @@ def _neuron(writer: StepWriter, node: ops.NeuronNode) -> None:
     """`dynamics.neurons.neuron_step`, operation by operation."""
     name, parameters = node.name, node.parameters
     v0 = writer.initial(f"{name}.v0", f"{name}.v", node.inputs[0], name)
+    if writer.half:
+        half_parameters(name, parameters)
     kept = writer.operator("Mul", [v0, writer.constant(f"{name}.decay", np.float32(parameters.decay))], f"{name}.kept")
     threshold = writer.constant(f"{name}.threshold", np.float32(parameters.threshold))
     h = writer.operator("Add", [kept, node.inputs[0]], f"{name}.h")
     fires = writer.operator("Greater", [h, threshold], f"{name}.fires")
-    writer.operator("Cast", [fires], name, to=TensorProto.FLOAT)
+    writer.operator("Cast", [fires], name, to=writer.kind)
     match parameters.reset:
         case "hard":
             silent = writer.operator("Sub", [writer.number("one", 1.0), name], f"{name}.silent")
@@ -212,19 +235,23 @@ def _time_mean(writer: StepWriter, node: ops.TimeMeanNode) -> None:
     if node.skip < 0:
         _last_mean(writer, node)
         return
-    total, count, one = f"{name}.sum", f"{name}.steps", writer.number("one", 1.0)
-    total0 = writer.state(f"{total}0", total, sizes)
-    writer.operator("Add", [writer.state(f"{count}0", count, [1]), one], count)
+    total, count, single = f"{name}.sum", f"{name}.steps", TensorProto.FLOAT  # in half precision steps end at 2,048
+    one, zero = (writer.single(f"{name}.{key}", value) for key, value in (("one", 1.0), ("zero", 0.0)))
+    source = writer.operator("Cast", [source], f"{name}.single", to=single) if writer.half else source
+    total0 = writer.state(f"{total}0", total, sizes, kind=single)
+    writer.operator("Add", [writer.state(f"{count}0", count, [1], kind=single), one], count)
     divisor = count
     if node.skip:  # the first steps count as nothing
-        skip = writer.constant(f"{name}.skip", np.float32(node.skip))
+        skip = writer.single(f"{name}.skip", node.skip)
         behind = writer.operator("Sub", [count, skip], f"{name}.behind")
-        counts = writer.operator("Greater", [behind, writer.number("zero", 0.0)], f"{name}.is_behind")
-        share = writer.operator("Cast", [counts], f"{name}.counts", to=TensorProto.FLOAT)
+        counts = writer.operator("Greater", [behind, zero], f"{name}.is_behind")
+        share = writer.operator("Cast", [counts], f"{name}.counts", to=single)
         source = writer.operator("Mul", [source, share], f"{name}.counted")
         divisor = writer.operator("Max", [behind, one], f"{name}.divisor")
     writer.operator("Add", [total0, source], total)
-    writer.operator("Div", [total, divisor], name)
+    mean = writer.operator("Div", [total, divisor], f"{name}.so_far" if writer.half else name)
+    if writer.half:
+        writer.operator("Cast", [mean], name, to=writer.kind)
 
 
 def _last_mean(writer: StepWriter, node: ops.TimeMeanNode) -> None:

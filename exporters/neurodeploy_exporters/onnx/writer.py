@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.onnx.external import WeightsFile
+from neurodeploy_exporters.onnx.half import as_half, halved
 from neurodeploy_exporters.onnx.inlining import FunctionCall, inlined, inner_names
 
 OPSET = 18
@@ -21,7 +23,9 @@ STEPS = "steps"
 """The input that tells T."""
 # keys of a model's metadata
 STATES, SPIKE_COUNTS, LARGEST, TRAINED_STEPS = "states", "spike_counts", "largest_tensor", "trained_steps"
-SKIPPED_STEPS = "skipped_steps"
+SKIPPED_STEPS, PRECISION = "skipped_steps", "precision"
+HALF = "fp16"
+"""Value of the metadata's `precision`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Writer:
         grids: tensors that are rounded to 8-bit integers, as all weights are then; no rounding at all if None.
         functions: calls of local functions stay calls; else the functions' operators are written in their place.
         opset: version of ONNX's operators.
+        weights: takes the large weights; the model holds all of them if None.
+        half: every float tensor has 16 bits; without local functions and states that stream.
 
     Attributes:
         functions: local functions that were called, by name.
@@ -68,8 +74,14 @@ class Writer:
         grids: Mapping[str, Grid] | None = None,
         functions: bool = False,
         opset: int = OPSET,
+        weights: WeightsFile | None = None,
+        half: bool = False,
     ) -> None:
+        if half and (functions or grids is not None):
+            raise UserError("half precision: local functions or 8-bit integers found; leave out one of both")
+        self.half, self.kind = half, TensorProto.FLOAT16 if half else TensorProto.FLOAT
         self.graph = graph
+        self.weights = weights
         self.crossing = crossing
         self.grids = grids
         self.steps = STEPS
@@ -113,6 +125,7 @@ class Writer:
         sizes: tuple[int | str, ...] = ("B", *self.graph.shape(layer)) if layer in self.graph else ()
         call = FunctionCall(node.op_type, tuple(node.input), tuple(node.output), attributes, sizes)
         members = inlined(call, self.functions[node.op_type])
+        members = halved(members, layer) if self.half else members
         for name in inner_names(members, node.output):
             self._take(name)
         self.calls.append(call)
@@ -129,13 +142,16 @@ class Writer:
         """Add weights."""
         if name not in self.constants:
             self._take(name)
-        self.constants[name] = numpy_helper.from_array(np.asarray(values), name)
+        array = as_half(name, np.asarray(values)) if self.half else np.asarray(values)
+        outside = None if self.weights is None else self.weights.tensor(name, array)
+        self.constants[name] = numpy_helper.from_array(array, name) if outside is None else outside
         return name
 
-    def state(self, before: str, after: str, shape: list[int | str], *, kind: int = TensorProto.FLOAT) -> str:
+    def state(self, before: str, after: str, shape: list[int | str], *, kind: int | None = None) -> str:
         """Declare a state: the input `before` the first step and the output `after` the last one, which an operator makes."""
         self._take(before)
         self.states[before] = after
+        kind = self.kind if kind is None else kind
         self.state_inputs.append(helper.make_tensor_value_info(before, kind, shape))
         self.state_outputs.append(helper.make_tensor_value_info(after, kind, shape))
         return before
@@ -147,8 +163,13 @@ class Writer:
         zeros = f"zeros.{_label(self.graph.shape(of))}"
         if self.first(zeros):
             shape = self.operator("Shape", [sequence], f"{zeros}.shape", start=1)
-            self.operator("ConstantOfShape", [shape], zeros)
+            self.zeros(shape, zeros)
         return zeros
+
+    def zeros(self, shape: str, name: str) -> str:
+        """Add a tensor of zeros, of a shape that a tensor says."""
+        value = {"value": helper.make_tensor("", self.kind, [1], [0.0])} if self.half else {}
+        return self.operator("ConstantOfShape", [shape], name, **value)
 
     def beginning(self, before: str, after: str, sequence: str, of: str, value: str) -> str:
         """A state of the node `of` that begins with a constant, in a stream too: there zeros enter before the first step."""

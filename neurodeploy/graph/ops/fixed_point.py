@@ -63,12 +63,15 @@ class FixedPointNeuronNode(Spiking):
         def step(sums: Array, u: Any, v: Any) -> tuple[Any, ...]:
             return cuba_step(u, v, sums.astype(np.int64), parameters)
 
+        weight = self.recurrent
+
         def returning(sums: Array, u: Any, v: Any, s: Any) -> tuple[Any, ...]:
-            back = s.reshape(len(s), -1) @ np.transpose(self.recurrent)
+            assert weight is not None
+            back = s.reshape(len(s), -1) @ weight.T
             s, u, v = cuba_step(u, v, sums.astype(np.int64) + back.reshape(s.shape), parameters)
             return s, u, v, s.astype(np.int64)
 
-        if self.recurrent is not None:
+        if weight is not None:
             return over_steps(returning, inputs[0], states=3, dtype=np.int64)
         return over_steps(step, inputs[0], states=2, dtype=np.int64)
 

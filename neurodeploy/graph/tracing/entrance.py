@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from neurodeploy.dynamics.encodings import EventInput
+from neurodeploy.graph.tracing.answers import AnswerChoice
 from neurodeploy.graph.tracing.opening import folded
-from neurodeploy.graph.tracing.traced_tensor import TIME_LAST, Lead
+from neurodeploy.graph.tracing.traced_tensor import TIME_LAST, Inputs, Lead, each_of
 from neurodeploy.io.errors import UserError
 
 
@@ -20,21 +21,26 @@ class Entrance:
         timed: the samples are sequences.
         steps: it computes one time step in a call, and is called so many times: with each step of a sequence, or with the same
             samples every time. None: it is called once.
+        answers: which of several tensors that it answers are the graph's; see `answers.AnswerChoice`.
     """
 
     lead: Lead
     timed: bool = False
     steps: int | None = None
+    answers: AnswerChoice = None
 
-    def calls(self, samples: Tensor) -> list[Tensor]:
+    def calls(self, samples: Inputs) -> list[tuple[Tensor, ...]]:
         """What the module gets in each call.
 
         Args:
-            samples: `[B, …]`, or `[T, B, …]` if `timed`.
+            samples: `[B, …]`, or `[T, B, …]` if `timed`; of each input.
 
         Raises:
             UserError: the sequences have another number of steps.
         """
+        return list(zip(*map(self._calls_of, each_of(samples)), strict=True))
+
+    def _calls_of(self, samples: Tensor) -> list[Tensor]:
         if self.steps is not None:
             if self.timed and len(samples) != self.steps:
                 raise UserError(f"steps: {self.steps} found, {len(samples)} expected, the steps of the samples")

@@ -24,6 +24,7 @@ from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.ops import Call
 from neurodeploy.graph.ops.operation import LAYERS, REFUSED_LAYERS
 from neurodeploy.graph.tracing import arithmetic, pooling, shapes, synapses  # noqa: F401 - registers their rules
+from neurodeploy.graph.tracing.answers import Leaf, SeveralAnswersError, chosen_answers, leaves_of, node_names
 from neurodeploy.graph.tracing.entrance import Entrance
 from neurodeploy.graph.tracing.rules import FUNCTIONS, OF_A_PART, REFUSED, Calling, Draft, takes_name
 from neurodeploy.graph.tracing.running import (
@@ -39,9 +40,8 @@ from neurodeploy.graph.tracing.running import (
     restored,
     tensors_of,
 )
-from neurodeploy.graph.tracing.traced_tensor import TracedTensor, arranged
+from neurodeploy.graph.tracing.traced_tensor import Inputs, TracedTensor, arranged, each_of
 from neurodeploy.io.errors import UserError
-from neurodeploy.networks import NetworkOutput
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,29 @@ class Recording:
         graph: what the module did.
         values: node → what it was in the run, `[T, B, *shape]`, or `[1, B, *shape]` without time; of those nodes alone that
             are a tensor of the module, and only where they were to be kept.
-        answer: the module's logits.
+        answers: what the module answered, under the names of the graph's outputs.
+        left: names of the tensors that the module answered beside them.
+        why: they have no form in a graph; empty if they were not chosen.
     """
 
     graph: Graph
     values: dict[str, Tensor]
-    answer: Tensor
+    answers: dict[str, Tensor]
+    left: tuple[str, ...] = ()
+    why: str = ""
+
+    @property
+    def answer(self) -> Tensor:
+        """The first of them."""
+        return next(iter(self.answers.values()))
 
 
-def record(network: nn.Module, samples: Tensor, entrance: Entrance, *, keep: bool = False) -> Recording:
+def record(network: nn.Module, samples: Inputs, entrance: Entrance, *, keep: bool = False) -> Recording:
     """Run a module in evaluation mode, and write down what it does; it is left as it was.
 
     Args:
-        network: takes `samples` and answers one tensor or a `NetworkOutput`.
-        samples: `[B, …]`, or `[T, B, …]` if they are sequences.
+        network: takes `samples` and answers a tensor, several of them, or a `NetworkOutput`.
+        samples: `[B, …]`, or `[T, B, …]` if they are sequences; of each input.
         entrance: how the module takes them, in one call.
         keep: also keep what every layer answered.
 
@@ -73,41 +82,83 @@ def record(network: nn.Module, samples: Tensor, entrance: Entrance, *, keep: boo
         UserError: the module does not run, or does something that has no form in a graph; the message names layer and
             operation.
     """
-    check_callable(network)
-    lead, timed = entrance.lead, entrance.timed
-    batch, shape = samples.shape[1 if timed else 0], tuple(samples.shape[2 if timed else 1 :])
-    reserved = frozenset(name for name, _ in network.named_modules())
-    steps = len(samples) if timed else 1
-    draft = Draft(batch, reserved, steps, samples.dtype)
-    draft.add(ops.InputNode(name="input", shape=shape, timed=timed))
+    draft = drafted(network, samples, entrance)
     recorder = _Recorder(network, draft, keep=keep)
-    entering = TracedTensor("input", lead, draft.shapes["input"])
-    (samples,) = entrance.calls(samples)
-    samples = samples.detach().clone()  # another tensor than the caller's, which the module may change
-    recorder.follow(samples, entering)
+    (entering,) = entrance.calls(samples)
+    entering = tuple(x.detach().clone() for x in entering)  # other tensors than the caller's, which the module may change
+    for name, x in zip(draft.entries, entering, strict=True):
+        recorder.follow(x, TracedTensor(name, entrance.lead, draft.shapes[name]))
     with evaluating(network), torch.no_grad(), recorder.patched(), recorder:
         try:
-            answer = network(samples)
+            answer = network(*entering)
         except UserError:
             raise
         except Exception as error:  # the user's forward may raise anything
             where = recorder.state.failed or type(network).__name__
-            hint = precision_of(network, samples)
-            raise UserError(f"{where}: does not run on samples {tuple(samples.shape)}: {hint or first_line(error)}") from None
-    answer = _logits(network, answer)
-    signal = recorder.signal_of(answer)
-    if signal is None:
-        raise UserError(
-            f"{type(network).__name__}: its answer cannot be followed back to the samples: something compiled, or outside "
-            "torch, computes it, or it does not depend on them"
-        )
-    if signal.skip:
-        raise UserError(
-            f"{type(network).__name__}: answers a part of the time steps; a graph answers for all of them: take the mean over "
-            "time of the part, as in x[k:].mean(0)"
-        )
-    draft.add(ops.OutputNode(name=draft.free_name("logits"), inputs=(signal.node,)))
-    return Recording(needed(draft), recorder.values, answer)
+            raise UserError(f"{where}: {not_running(network, entering, error)}") from None
+    leaves = leaves_of(network, answer)
+    places = chosen_answers(network, [leaves], entrance.answers)
+    refusal = SeveralAnswersError if len(places) > 1 and entrance.answers is None else UserError
+    answers = dict[str, Tensor]()
+    for name, place in zip(node_names([leaves[place].name for place in places], draft.nodes), places, strict=True):
+        signal = recorder.signal_of(leaves[place].tensor)
+        which = "its answer" if len(leaves) == 1 else f"its answer {place} ({leaves[place].name})"
+        if signal is None:
+            raise refusal(
+                f"{type(network).__name__}: {which} cannot be followed back to the samples: something compiled, or outside "
+                "torch, computes it, or it does not depend on them"
+            )
+        if signal.skip:
+            raise refusal(
+                f"{type(network).__name__}: {which}: answers a part of the time steps; a graph answers for all of them: take "
+                "the mean over time of the part, as in x[k:].mean(0)"
+            )
+        output = draft.add(ops.OutputNode(name=draft.free_name(name), inputs=(signal.node,)))
+        answers[output.name] = leaves[place].tensor
+    return Recording(needed(draft), recorder.values, answers, left_out(leaves, places))
+
+
+def drafted(network: nn.Module, samples: Inputs, entrance: Entrance) -> Draft:
+    """A draft with the nodes of a module's inputs, by the names that its forward has for them if there are several.
+
+    Raises:
+        UserError: the module does not take so many, or has no weights to write down.
+    """
+    given, timed = each_of(samples), entrance.timed
+    check_callable(network, len(given))
+    steps, batch = len(given[0]) if timed else 1, given[0].shape[1 if timed else 0]
+    draft = Draft(batch, frozenset(name for name, _ in network.named_modules()), steps, given[0].dtype)
+    for name, x in zip(_input_names(network, len(given)), given, strict=True):
+        leading = tuple(x.shape[: 2 if timed else 1])
+        if leading != ((steps, batch) if timed else (batch,)):
+            raise UserError(f"samples: {name} has {leading} first, {draft.batch} samples as in the others expected")
+        shape = tuple(x.shape[2 if timed else 1 :])
+        draft.entries.append(draft.add(ops.InputNode(name=name, shape=shape, timed=timed)).name)
+    return draft
+
+
+def _input_names(network: nn.Module, count: int) -> list[str]:
+    if count == 1:
+        return ["input"]
+    try:
+        named = [one.name for one in signature(network.forward).parameters.values() if one.kind in _POSITIONAL]
+    except (TypeError, ValueError):
+        named = []
+    return named[:count] if len(named) >= count else [f"input{number}" for number in range(count)]
+
+
+_POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+
+
+def not_running(network: nn.Module, entering: Sequence[Tensor], error: Exception) -> str:
+    """Why a module does not run on what it was given."""
+    found = " and ".join(str(tuple(x.shape)) for x in entering)
+    return f"does not run on samples {found}: {precision_of(network, entering[0]) or first_line(error)}"
+
+
+def left_out(leaves: Sequence[Leaf], places: Sequence[int]) -> tuple[str, ...]:
+    """Names of the tensors of an answer that are not chosen."""
+    return tuple(leaf.name for place, leaf in enumerate(leaves) if place not in places)
 
 
 @dataclass
@@ -327,25 +378,30 @@ class _Recorder(TorchFunctionMode):
         return layer if kind.startswith("torch.nn.modules") or not operation else f"operation {operation} in {layer}"
 
 
-def check_callable(network: nn.Module) -> None:
-    """Whether a module can be called with samples alone, and has weights to write down."""
-    _check_arguments(network)
+def check_callable(network: nn.Module, inputs: int = 1) -> None:
+    """Whether a module can be called with so many samples alone, and has weights to write down."""
+    _check_arguments(network, inputs)
     _check_weights(network)
 
 
-def _check_arguments(network: nn.Module) -> None:
-    """Whether the module can be called with samples alone."""
+def _check_arguments(network: nn.Module, inputs: int) -> None:
+    """Whether the module can be called with so many samples alone."""
     try:
         parameters = list(signature(network.forward).parameters.values())
     except (TypeError, ValueError):
         return
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     needed = [one.name for one in parameters if one.kind in kinds and one.default is Parameter.empty]
-    if len(needed) > 1:
+    several = any(one.kind is Parameter.VAR_POSITIONAL for one in parameters)
+    taken = sum(one.kind in _POSITIONAL for one in parameters)
+    if len(needed) > inputs:
+        which = "a second input" if len(needed) == 2 else f"{len(needed)} inputs"
         raise UserError(
-            f"{type(network).__name__}: takes a second input, {needed[1]}; one is expected: wrap it in a module that gives the "
-            "rest"
+            f"{type(network).__name__}: takes {which}, {', '.join(needed[inputs:])}, and samples of {inputs} are given; give "
+            "nd.deploy a tuple with one tensor for each, or wrap it in a module that gives the rest"
         )
+    if not several and taken < inputs:
+        raise UserError(f"{type(network).__name__}: takes {taken} inputs, and samples of {inputs} are given")
 
 
 def _check_weights(network: nn.Module) -> None:
@@ -358,19 +414,10 @@ def _check_weights(network: nn.Module) -> None:
             raise UserError(f'tensor {name}: on the device "meta", which holds no values; load the weights first')
 
 
-def _logits(network: nn.Module, answer: Any) -> Tensor:
-    found = answer.logits if isinstance(answer, NetworkOutput) else getattr(answer, "logits", answer)
-    if not isinstance(found, Tensor):
-        raise UserError(
-            f"{type(network).__name__}: its output is {type(found).__name__}, one tensor or a NetworkOutput expected; wrap it "
-            "in a module that returns its logits"
-        )
-    return found
-
-
 def needed(draft: Draft) -> Graph:
-    """The graph, without what its answer does not depend on."""
-    needed, pending = set(), [list(draft.nodes)[-1], "input"]
+    """The graph, without what its answers do not depend on."""
+    needed, pending = set(), [name for name, node in draft.nodes.items() if isinstance(node, ops.OutputNode)]
+    pending += draft.entries
     while pending:
         name = pending.pop()
         if name not in needed:

@@ -61,6 +61,7 @@ class Draft:
         steps: T, once it is known.
         dtype: of the samples.
         reserved: names that nodes must not take unless they are that layer: the module's layers.
+        entries: names of the inputs.
     """
 
     batch: int
@@ -70,6 +71,7 @@ class Draft:
     nodes: dict[str, Node] = field(default_factory=dict)
     shapes: dict[str, Shape] = field(default_factory=dict)
     timed: dict[str, bool] = field(default_factory=dict)
+    entries: list[str] = field(default_factory=list)
 
     def add(self, node: Node) -> Node:
         self.shapes[node.name] = node.checked_shape([self.shapes[source] for source in node.inputs])
@@ -88,7 +90,7 @@ class Draft:
     @property
     def takes_sequences(self) -> bool:
         """Whether samples are sequences, of which nobody knows how long others will be."""
-        return self.timed["input"]
+        return self.timed[self.entries[0]]
 
     def total(self, signal: TracedTensor, name: str) -> TracedTensor:
         """The sum over all time steps of a signal, `[B, …]`.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from neurodeploy.graph.ops.operation import LAYERS
+from neurodeploy.graph.tracing.answers import AnswerChoice, Leaf, chosen_answers, leaves_of
 from neurodeploy.graph.tracing.opening import Memory, Refusal, RefusedLayerError, opened
 from neurodeploy.graph.tracing.running import (
     FACTS,
@@ -84,24 +85,31 @@ class Tape:
 
     Attributes:
         events: in order.
-        entering: what the module was called with; one for each step if it was called step by step.
-        answers: what it answered, each call: the first of several tensors.
+        entering: what the module was called with, one value for each input; again in each step if it was called step by step.
+        answers: what it answered, each call: the chosen tensors.
+        left: names of the tensors that it answered beside them.
+        names: of the chosen ones.
         layers: path → what each call of an opened layer answered.
     """
 
     events: list[Event] = field(default_factory=list)
     entering: list[Value] = field(default_factory=list)
-    answers: list[Value] = field(default_factory=list)
+    answers: list[tuple[Value, ...]] = field(default_factory=list)
+    left: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     layers: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
-def record_tape(network: nn.Module, samples: Sequence[Tensor], *, hands_on: bool = False) -> Tape:
+def record_tape(
+    network: nn.Module, samples: Sequence[tuple[Tensor, ...]], *, hands_on: bool = False, choice: AnswerChoice = None
+) -> Tape:
     """Run a module in evaluation mode on each of the samples, in order, and write down all that it does.
 
     Args:
         network: left as it was but for states that its layers keep: give a copy of it.
-        samples: what each call gets.
+        samples: what each call gets, a tensor for each input.
         hands_on: each call answers a state too, which the next one gets.
+        choice: which of several tensors it answers are kept.
 
     Raises:
         UserError: the module does not run.
@@ -109,23 +117,27 @@ def record_tape(network: nn.Module, samples: Sequence[Tensor], *, hands_on: bool
     recorder = _Taping(network)
     state: tuple[Any, ...] = ()
     with evaluating(network), torch.no_grad(), recorder.patched():
-        for x in samples:
-            entering = x.detach().clone()
-            recorder.tape.entering.append(recorder.value_of(entering))
+        calls = list[list[Leaf]]()
+        for given in samples:
+            entering = tuple(x.detach().clone() for x in given)
+            recorder.tape.entering += [recorder.value_of(x) for x in entering]
             try:
                 with recorder:
-                    answer = network(entering, *state)
+                    answer = network(*entering, *state)
             except UserError:
                 raise
             except Exception as error:  # the user's forward may raise anything
-                hint = precision_of(network, entering)
-                where = recorder.failed or type(network).__name__
-                raise UserError(
-                    f"{where}: does not run on samples {tuple(entering.shape)}: {hint or first_line(error)}"
-                ) from None
+                shapes = " and ".join(str(tuple(x.shape)) for x in entering)
+                hint, where = precision_of(network, entering[0]), recorder.failed or type(network).__name__
+                raise UserError(f"{where}: does not run on samples {shapes}: {hint or first_line(error)}") from None
             if hands_on and isinstance(answer, tuple) and len(answer) > 1:
-                state = (answer[1],)
-            recorder.tape.answers.append(recorder.value_of(_logits(network, answer)))
+                state, answer = (answer[1],), answer[0]
+            calls.append(leaves_of(network, answer))
+            recorder.keep(calls[-1])
+    places = chosen_answers(network, calls, choice)
+    recorder.tape.answers = [tuple(recorder.answered[id(call[place])] for place in places) for call in calls]
+    recorder.tape.names = tuple(calls[0][place].name for place in places)
+    recorder.tape.left = tuple(leaf.name for place, leaf in enumerate(calls[0]) if place not in places)
     return recorder.tape
 
 
@@ -137,19 +149,6 @@ def check_values_unread(tape: Tape) -> None:
             if event.name in _VALUES_READ:
                 raise UserError(f"{event.where}: the forward reads values of its samples, and may do something else for others")
             depends |= {id(value) for value in event.results}
-
-
-def _logits(network: nn.Module, answer: Any) -> Tensor:
-    """The tensor of an answer that is the module's; the first of several, as of spikes and potentials."""
-    found = answer.get("logits", answer) if isinstance(answer, dict) else getattr(answer, "logits", answer)
-    while isinstance(found, tuple | list) and found:
-        found = found[0]
-    if not isinstance(found, Tensor):
-        raise UserError(
-            f"{type(network).__name__}: its output is {type(found).__name__}, one tensor, or a tuple that begins with one, "
-            "expected; wrap it in a module that returns its logits"
-        )
-    return found
 
 
 def needed_events(tape: Tape) -> list[Event]:
@@ -178,6 +177,7 @@ class _Taping(TorchFunctionMode):
         self.tape = Tape()
         self.failed = ""
         self.memory = Memory()
+        self.answered: dict[int, Value] = {}
         self._values: dict[int, Value] = {}
         self._kept: list[Tensor] = []
         self._entered: list[tuple[str, nn.Module]] = [("", network)]
@@ -190,6 +190,10 @@ class _Taping(TorchFunctionMode):
             found = self._values[id(tensor)] = Value(tensor)
             self._kept.append(tensor)  # so that nothing else gets its id
         return found
+
+    def keep(self, leaves: Sequence[Leaf]) -> None:
+        """What the tensors of an answer hold now; a later call may change them."""
+        self.answered |= {id(leaf): self.value_of(leaf.tensor) for leaf in leaves}
 
     def valued(self, given: Any) -> Any:
         """With values in place of tensors."""

@@ -15,6 +15,15 @@ Lead: TypeAlias = tuple[str, ...]
 `("B", TIME_LAST)` alone has an axis behind those of the sample.
 """
 TIME_LAST = "…T"
+Inputs: TypeAlias = Tensor | tuple[Tensor, ...]
+"""What a module takes: a tensor, or one for each of its inputs."""
+
+
+def each_of(inputs: Inputs) -> tuple[Tensor, ...]:
+    """The tensors of all inputs."""
+    return inputs if isinstance(inputs, tuple) else (inputs,)
+
+
 One = TypeVar("One")
 
 

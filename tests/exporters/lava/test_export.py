@@ -385,10 +385,16 @@ def test_the_networks_above_can_be_exported_once_they_are_changed_as_the_message
         assert verify(lava.export(network, x, tmp_path / str(index), name="n")).passed
 
 
-def test_a_quantised_network_is_not_exported_twice(graph, digits, tmp_path):
+def test_a_quantised_network_keeps_its_integers(graph, digits, tmp_path):
     body = lava.quantize_body(graph("conv"), partition(graph("conv")).body)
-    with pytest.raises(UserError, match="node act2: the network is quantised already"):
-        lava.export(body.graph, digits[0][:2], tmp_path / "b", name="n")
+    bundle = lava.export(body.graph, digits[0][:2], tmp_path / "b", name="n")
+    assert verify(bundle).passed
+    sample = np.load(tmp_path / "b" / "sample.npz")
+    run = interpreter.run(body.graph, sample["inputs"])
+    for layer in body.layers:
+        assert np.array_equal(sample[f"spikes/{layer.name}"], run[layer.name])
+    entries = json.loads((tmp_path / "b" / "manifest.json").read_text())["quantization"]["layers"]
+    assert {entry["scale"] for entry in entries.values()} == {1.0}
 
 
 def test_a_refused_export_leaves_the_older_bundle_as_it_was(bundle, graph, digits):

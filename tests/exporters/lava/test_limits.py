@@ -338,7 +338,10 @@ STORED: dict[str, tuple[Bug, str]] = {
     "spikes are not graded": (stored("layer/1/neuron/gradedSpike", True), "/layer/1/neuron/gradedSpike: 1 found, 0 expected"),
     "weights have no exponent": (stored("layer/1/neuron/wgtExp", 2), "/layer/1/neuron/wgtExp: 2 found, 0 expected"),
     **{
-        f"neurons of type {kind} are not written": (stored("layer/1/neuron/type", kind), f"type: '{kind}' found, CUBA or LOIHI")
+        f"neurons of type {kind} are not written": (
+            stored("layer/1/neuron/type", kind),
+            f"type: '{kind}' found, CUBA, LOIHI or SDNN",
+        )
         for kind in ("ALIF", "RF", "RF_PHASE", "cuba")
     },
     # netx hdf5.get_neuron_params subtracts 1 from the decay of the current in the type in which it is stored

@@ -333,7 +333,10 @@ def long_text(file: h5py.File) -> None:
         (replaced("layer/0/shape", [[2, 6, 5]]), r"/layer/0/shape: an array of shape \(1, 3\)"),
         (replaced("layer/0/shape", [1 << 40, 1, 1]), r"/layer/0/shape: \[1099511627776, 1, 1\]"),
         (replaced("layer/1/neuron", None), "/layer/1/neuron: missing; a group"),
-        (replaced("layer/1/neuron/type", b"ALIF"), "/layer/1/neuron/type: 'ALIF' found, CUBA or LOIHI"),
+        (
+            replaced("layer/1/neuron/type", b"ALIF"),
+            "/layer/1/neuron/type: 'ALIF' found, CUBA, LOIHI or SDNN expected; these are adaptive LIF",
+        ),
         (replaced("layer/1/neuron/type", b"SDNN"), "/layer/1/neuron/gradedSpike: found; only activation, .* expected"),
         (replaced("layer/1/neuron/vThMant", [1, 2]), r"/layer/1/vThMant: shape \(2,\) found, one number or \(4,\) expected"),
         (replaced("layer/1/neuron/vDecay", 4097), "/layer/1/neuron/vDecay: 4097 found"),

@@ -91,9 +91,7 @@ def chain(seed: int = 0, current_decay: float | None = None) -> Graph:
 
 
 @settings(max_examples=20, deadline=None)
-@given(
-    current_decay=st.none() | st.floats(0, 1), per_channel=st.booleans(), calibrated=st.booleans(), seed=st.integers(0, 99)
-)
+@given(current_decay=st.none() | st.floats(0, 1), per_channel=st.booleans(), calibrated=st.booleans(), seed=st.integers(0, 99))
 def test_recurrent_layers_fire_alike_on_the_chip_in_the_interpreter_and_in_torch(current_decay, per_channel, calibrated, seed):
     x = spikes(seed, 6)
     body = quantised(chain(seed, current_decay), per_channel=per_channel, calibration=x if calibrated else None)
@@ -175,7 +173,7 @@ def test_what_lava_has_no_form_for_is_refused_by_name_with_what_to_change():
     filtered = ops.LowPassNode(name="i", inputs=("fc",), decay=0.5)
     refused("node i: a synaptic current with a memory found before the neurons n", entry, filtered, looped("n", "i", 0))
     with pytest.raises(UserError, match="node n1: its own spikes come back to it, with which fine-tuning does not compute"):
-        LoihiTuning(chain(), TuningSettings(neuron=nd.LIF(), exact=False, reset=False, calibration=None))
+        LoihiTuning(chain(), TuningSettings(neuron=nd.LIF(), exact=False, reset=False, calibration=None, batch_first=True))
 
 
 def test_a_bias_that_fires_before_the_sample_is_refused_beside_recurrence():
@@ -251,12 +249,13 @@ def test_integers_that_a_chip_does_not_hold_are_refused_by_name():
     with pytest.raises(UserError, match="node n: a threshold of 200000, a bias of 0 or recurrent weights up to"):
         quantised(whole(EVEN, threshold=200_000))
     biased = closed(
-        linear("fc", "x", EVEN, np.ones(7, np.float32)), ops.FixedPointNeuronNode(name="n", inputs=("fc",), v_decay=0, threshold=9)
+        linear("fc", "x", EVEN, np.ones(7, np.float32)),
+        ops.FixedPointNeuronNode(name="n", inputs=("fc",), v_decay=0, threshold=9, i_decay=9),
     )
     with pytest.raises(UserError, match="node n: a bias in the synaptic current of neurons in whole numbers"):
         quantised(biased)
     with pytest.raises(UserError, match="node n: it is in the chip's integers already, as SLAYER trained it"):
-        LoihiTuning(whole(EVEN), TuningSettings(neuron=nd.LIF(), exact=False, reset=False, calibration=None))
+        LoihiTuning(whole(EVEN), TuningSettings(neuron=nd.LIF(), exact=False, reset=False, calibration=None, batch_first=True))
 
 
 def test_a_recurrent_file_is_a_graph_in_integers_and_one_in_floats():
@@ -324,5 +323,5 @@ def test_a_network_of_slayers_fires_on_the_chip_what_slayer_fired(name, tmp_path
         report = nd.energy(bundle)
         first = fired[0][:-1].sum() * 10 / fired[0].shape[1]
         (back,) = [layer for layer in report.layers if layer.name.endswith("linear recurrent")]
-        assert back.synaptic_operations == pytest.approx(first)
+        assert back.sops == pytest.approx(first)
         assert not any("matmul" in layer.name for layer in report.layers)

@@ -519,16 +519,23 @@ def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_cod
         train(twin, ann, tmp_path / "other", source="test_distil:Ann", **options)
 
 
+OWN = Path(__file__).parents[2] / "own"
 SCRIPT = """
 import os
 import sys
 
 import torch
 
-sys.path.insert(0, "{here}")
+sys.path[:0] = ["{here}", "{own}"]
+import lightning_fabric
+from ranks import ended_well, start
 from test_distil import shared
 
-torch.save(shared("{folder}").state_dict(), "{folder}-" + os.environ["RANK"] + ".pt")
+def train():
+    torch.save(shared("{folder}").state_dict(), "{folder}-" + os.environ["RANK"] + ".pt")
+
+
+sys.exit(not ended_well(start(2, train)))
 """
 
 
@@ -542,10 +549,9 @@ def shared(folder: str | Path) -> nn.Module:
 
 def test_two_processes_end_with_the_weights_of_one_within_rounding(tmp_path):
     script = tmp_path / "shared.py"
-    script.write_text(SCRIPT.format(here=Path(__file__).parent, folder=tmp_path / "two"))
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script.write_text(SCRIPT.format(here=Path(__file__).parent, own=OWN, folder=tmp_path / "two"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([sys.executable, *launcher, script], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (torch.load(tmp_path / f"two-{rank}.pt", weights_only=True) for rank in (0, 1))
     assert same(first, second)

@@ -20,6 +20,7 @@ COMMANDS = (
     "evaluate",
     "export",
     "verify",
+    "benchmark",
     "simulate",
     "map",
     "energy",

@@ -90,14 +90,16 @@ def test_nir_holds_a_delay_for_each_neuron(shape, each, tmp_path):
     assert np.array_equal(interpreter.run(foreign, x)["late"], interpreter.run(graph, x)["late"])
 
 
-def test_loihi_refuses_them_by_name():
+def test_loihi_refuses_them_by_name_behind_a_sum():
     weight = np.eye(3, dtype=np.float32)
     graph = Graph(
         [
             ops.InputNode(name="input", shape=(3,), timed=True),
             ops.LinearNode(name="fc1", inputs=("input",), weight=weight),
             ops.NeuronNode(name="lif1", inputs=("fc1",), parameters=NeuronParameters(0.5, 0.5)),
-            ops.DelayNode(name="late", inputs=("lif1",), steps=2, each=np.array([0, 2, 1])),
+            ops.DelayNode(name="fired", inputs=("lif1",), steps=1),
+            ops.AddNode(name="both", inputs=("fired", "lif1")),
+            ops.DelayNode(name="late", inputs=("both",), steps=2, each=np.array([0, 2, 1])),
             ops.LinearNode(name="fc2", inputs=("late",), weight=weight),
             ops.NeuronNode(name="lif2", inputs=("fc2",), parameters=NeuronParameters(0.5, 0.5)),
             ops.TimeMeanNode(name="mean", inputs=("lif2",)),
@@ -105,7 +107,7 @@ def test_loihi_refuses_them_by_name():
         ]
     )
     lava = find("lava")
-    with pytest.raises(UserError, match=r"node late: delays of 0 to 2 steps in one layer found, the same for all of it"):
+    with pytest.raises(UserError, match=r"node late: delays of 0 to 2 steps in one layer, behind something else"):
         lava.check(graph, lava.options({}))
 
 

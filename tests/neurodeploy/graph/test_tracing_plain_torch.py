@@ -363,7 +363,10 @@ REFUSED = {
         r"layer 0 .*: does not run on samples \(2, 3, 8, 8\)",
     ),
     "a value that is set": (lambda: Given(lambda _m, x: x.clone().index_fill_(1, torch.tensor([0]), 0.0)), "index_fill"),
-    "two answers": (lambda: Given(lambda _m, x: (x, x)), "its output is tuple, .* wrap it in a module that returns its logits"),
+    "no tensor": (
+        lambda: Given(lambda _m, _x: (1, None)),
+        "its output is tuple, .* wrap it in a module that returns its logits",
+    ),
     "an answer that is constant": (
         lambda: Given(lambda _m, x: torch.zeros(len(x), 3)),
         "cannot be followed back",

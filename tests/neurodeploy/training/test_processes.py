@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from checks.launch import alive, family, kill
+from checks.launch import alive, kill
 from neurodeploy.training import METRICS, checkpoint
 from neurodeploy.training.experiment import checkpoint_of, folder_of
 from neurodeploy.training.parallel import share
@@ -49,25 +49,58 @@ def run(*command) -> subprocess.CompletedProcess:
     return done
 
 
+class Trainer:
+    """Trainings in float64, whose processes are forked from one that has imported everything."""
+
+    def __init__(self, recipe: Path, log: Path) -> None:
+        self._log = log
+        command = [sys.executable, str(SCRIPT), str(recipe)]
+        with log.open("wb") as said:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True, env=ENVIRONMENT
+            )
+
+    def __enter__(self) -> "Trainer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def start(self, processes: int, folder: Path) -> list[int]:
+        """Train in a folder, or go on there; the numbers of the processes."""
+        self._process.stdin.write(f"{processes} {folder}\n")
+        self._process.stdin.flush()
+        pids = [int(pid) for pid in self._process.stdout.readline().split()]
+        assert len(pids) == processes, self.said()
+        return pids
+
+    def ended_well(self) -> bool:
+        return self._process.stdout.readline() == "well\n"
+
+    def said(self) -> str:
+        return self._log.read_text()[-3000:]
+
+
 def weights(root, role) -> dict[str, torch.Tensor]:
     return checkpoint.load(checkpoint_of(root, 0, role)).network.state_dict()
 
 
 def test_two_processes_end_with_the_weights_of_one_within_rounding_also_after_a_kill(tmp_path, recipe):
     """In float64: in float32, one spike that rounding moves changes all later ones."""
-    run(sys.executable, SCRIPT, recipe, tmp_path / "one")
-    run(*TORCHRUN, SCRIPT, recipe, tmp_path / "two")
-    process = subprocess.Popen([*TORCHRUN, SCRIPT, recipe, tmp_path / "cut"], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
     victim = folder_of(tmp_path / "cut", 0, "student") / METRICS
-    while process.poll() is None and not (victim.exists() and victim.read_text().count("\n") >= 1):
-        time.sleep(0.01)
-    processes = family(process.pid)  # the workers are sessions of their own
-    kill(processes)
-    process.wait()
-    while alive(processes):
-        time.sleep(0.01)
-    assert not checkpoint.load(checkpoint_of(tmp_path / "cut", 0, "teacher")).progress.epoch < 2
-    run(*TORCHRUN, SCRIPT, recipe, tmp_path / "cut")
+    with Trainer(recipe, tmp_path / "said") as trainer:
+        trainer.start(1, tmp_path / "one")
+        assert trainer.ended_well(), trainer.said()
+        trainer.start(2, tmp_path / "two")
+        assert trainer.ended_well(), trainer.said()
+        processes = trainer.start(2, tmp_path / "cut")
+        while alive(processes) and not (victim.exists() and victim.read_text().count("\n") >= 1):
+            time.sleep(0.01)
+        kill(processes)
+        assert not trainer.ended_well()
+        assert not checkpoint.load(checkpoint_of(tmp_path / "cut", 0, "teacher")).progress.epoch < 2
+        trainer.start(2, tmp_path / "cut")
+        assert trainer.ended_well(), trainer.said()
     for role in ("teacher", "student"):
         one = weights(tmp_path / "one", role)
         two, cut = weights(tmp_path / "two", role), weights(tmp_path / "cut", role)
@@ -77,6 +110,7 @@ def test_two_processes_end_with_the_weights_of_one_within_rounding_also_after_a_
 
 
 def test_the_command_trains_under_torchrun_and_says_everything_once(tmp_path, recipe):
+    recipe.write_text(re.sub(r"epochs = \d", "epochs = 1", RECIPE))
     done = run(*TORCHRUN, "-m", "neurodeploy", "train", recipe, "--device", "cpu", "--output", tmp_path / "run")
     assert len(re.findall(r"test accuracy \d", done.stdout)) == 2
     assert checkpoint.load(checkpoint_of(tmp_path / "run", 0, "student")).progress.complete

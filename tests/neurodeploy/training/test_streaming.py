@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,6 +111,7 @@ def test_answers_that_take_too_much_memory_are_refused(pictures, tmp_path, monke
         KnownAnswers(teacher, data.train_samples, torch.device("cpu"))
 
 
+RANKS = Path(__file__).parents[2] / "own" / "ranks.py"
 LOGGING = """
 import os
 import torch
@@ -141,20 +143,9 @@ def test_each_process_reads_its_own_samples_only(tmp_path):
         "batch_size = 33, accumulate = 2, patience = 5, validation_samples = 40, stratified = true", "batch_size = 8"
     )
     (tmp_path / "logged.toml").write_text(text.replace("epochs = 2", "epochs = 1"))
-    command = [
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "neurodeploy",
-        "train",
-        "logged.toml",
-    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, *command, "--device", "cpu", "--output", "run"],
+        [sys.executable, str(RANKS), "2", "train", "logged.toml", "--device", "cpu", "--output", "run"],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 
+from neurodeploy.cli.main import main
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.recipe import parse, text_of
 from neurodeploy.training import CHECKPOINT, METRICS, checkpoint, freeze, train
@@ -107,14 +108,16 @@ def test_a_stop_in_mid_epoch_and_resume_give_the_weights_of_an_uninterrupted_run
     assert epochs == [1, 2, 3]
 
 
-def test_kill_9_in_mid_training_and_resume_give_the_same_final_weights_bit_for_bit(tmp_path):
+def test_kill_9_in_mid_training_and_resume_give_the_same_final_weights_bit_for_bit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     recipe = tmp_path / "small.toml"
     recipe.write_text(SMALL.replace("epochs = 3", "epochs = 8"))
-    command = [sys.executable, "-m", "neurodeploy", "train", str(recipe), "--device", "cpu", "--output"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True, env=environment)
+    command = ["train", str(recipe), "--device", "cpu", "--output"]
     process = subprocess.Popen(
-        [*command, tmp_path / "cut"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        [sys.executable, "-m", "neurodeploy", *command, tmp_path / "cut"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     victim = folder_of(tmp_path / "cut", 0, "baseline") / METRICS
     while process.poll() is None and not (victim.exists() and len(victim.read_text().splitlines()) >= 3):
@@ -122,7 +125,11 @@ def test_kill_9_in_mid_training_and_resume_give_the_same_final_weights_bit_for_b
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not checkpoint.load(checkpoint_of(tmp_path / "cut", 0, "baseline")).progress.complete
-    subprocess.run([*command, tmp_path / "cut", "--resume"], check=True, capture_output=True, env=environment)
+    for rest in (["whole"], ["cut", "--resume"]):  # in this process, which has imported everything
+        monkeypatch.setattr(sys, "argv", ["neurodeploy", *command, *rest])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert not end.value.code
     for role in ("teacher", "baseline", "student"):
         whole, cut = (weights(checkpoint_of(tmp_path / run, 0, role)) for run in ("whole", "cut"))
         assert all(torch.equal(whole[name], cut[name]) for name in whole)
