@@ -39,7 +39,9 @@ def _on_loihi(graph: Graph) -> Standardized:
 _NO_BODY = "body: nothing is left to run on the chip; export to ONNX instead"
 
 
-def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, steps: int, allowed: int | None) -> Iterator[str]:
+def _notes(
+    body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, steps: int, allowed: int | None, *, exact: bool
+) -> Iterator[str]:
     """Sentences on time, on what leaves the chip and on what differs.
 
     Args:
@@ -48,6 +50,7 @@ def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, st
         latency: steps from an input to its last answer.
         steps: T.
         allowed: spikes of the sample in which a float encoder may differ; None where it cannot.
+        exact: the weights are on the power-of-two grid.
     """
     if isinstance(body.network, Circuit):
         yield (
@@ -75,6 +78,12 @@ def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, st
         yield (
             "Recurrent layers: what a layer fires comes back to it in the next step, and a reset clears no spike on its way. "
             "Run every sample on a chip that has seen nothing before."
+        )
+    again = [layer.name for layer in body.layers if layer.recurrent_error] if exact else []
+    if again:
+        yield (
+            f"Rounded again: the weights that enter {', '.join(again)} and those that bring its spikes back are on grids of "
+            "their own, and share one scale on the chip; weight_error and recurrent_weight_error say how far they moved."
         )
     if not graded:
         yield "encoder.onnx and head.onnx run on the host; the head reads the body's spikes of every step."
@@ -104,10 +113,10 @@ class LavaOptions(GridOptions):
     Attributes:
         quantize: "exact": the weights are put on the power-of-two grid first, encoder included: then the body's integers are
             those weights, the host computes the encoder's spikes exactly, and the bundle fires what an exact ONNX bundle of the
-            same network fires, as long as the decays round nothing away and no bias is out of the chip's range. "none": the
-            host's encoder stays float32; the few spikes in which ONNX Runtime differs from the reference interpreter on the
-            sample, and what follows from them, are counted and written into the manifest; the scale of every layer is chosen
-            on the calibration inputs, if there are any.
+            same network fires, as long as the decays round nothing away, no bias is out of the chip's range, and no layer is
+            recurrent. "none": the host's encoder stays float32; the few spikes in which ONNX Runtime differs from the reference
+            interpreter on the sample, and what follows from them, are counted and written into the manifest; the scale of every
+            layer is chosen on the calibration inputs, if there are any.
         scales: "layer": all channels of a layer have one scale and one threshold; "channel": each has its own, for less
             rounding error, and its own `vThMant`.
         head_cut: "last-spike": spikes leave the chip; "last-synapse": it computes the last synapse too, whose currents leave
@@ -231,7 +240,11 @@ class LavaTarget(GridTarget):
             head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, options.head_cut),
             module=subject.compared(sample),
             **self.inputs(subject, graph, options),
-            notes=(*encoding, *rewritten, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
+            notes=(
+                *encoding,
+                *rewritten,
+                *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong, exact=exact),
+            ),
         )
         writers: dict[str, Callable[[Path], None]] = {f"{name}.onnx": partial(save, model) for name, model in host.items()}
         return write_bundle(folder, manifest, writers | {f"body.{kind}": partial(_write_body, body)}, sample)
