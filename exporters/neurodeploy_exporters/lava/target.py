@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, Partition, ops, partition
@@ -200,6 +201,7 @@ class LavaTarget(GridTarget):
         trained = _parts(graph)
         if trained.body is None:
             raise UserError(NO_SPIKES_LEFT)
+        _check_kept(subject.graph, graph, trained.body)
         steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
         possible = _readouts(graph, trained, options.head_cut)  # even if unused: the manifest tells what each cut would cost
         body = quantize_body(
@@ -266,6 +268,22 @@ def _parts(graph: Graph) -> Partition:
                 f"a layer: {why_not(node, graph.shape(name))}; train those, or export to ONNX"
             )
     return parts
+
+
+def _check_kept(trained: Graph, deployed: Graph, body: Part) -> None:
+    """Refuse a grid that moves weights which are a chip's integers already."""
+    pending = [source for neuron in deployed.of(ops.FixedPointNeuronNode) for source in neuron.inputs]
+    while pending:
+        name = pending.pop()
+        before, after = trained[name], deployed[name]
+        if isinstance(after, ops.Spiking) or name not in body.members:
+            continue
+        pending += after.inputs
+        weighted = isinstance(before, ops.Weighted) and isinstance(after, ops.Weighted)
+        if weighted and not np.array_equal(before.weight, after.weight):
+            raise UserError(
+                f'node {name}: its weights are the chip\'s integers already, which quantize "exact" would round again; leave it out'
+            )
 
 
 def _readouts(graph: Graph, parts: Partition, head_cut: Choice) -> tuple[Readout, ...]:
