@@ -279,10 +279,12 @@ def _check_kept(trained: Graph, deployed: Graph, body: Part) -> None:
         if isinstance(after, ops.Spiking) or name not in body.members:
             continue
         pending += after.inputs
-        weighted = isinstance(before, ops.Weighted) and isinstance(after, ops.Weighted)
-        if weighted and not np.array_equal(before.weight, after.weight):
+        if not isinstance(before, ops.Weighted) or not isinstance(after, ops.Weighted):
+            continue
+        if not np.array_equal(before.weight, after.weight):
             raise UserError(
-                f'node {name}: its weights are the chip\'s integers already, which quantize "exact" would round again; leave it out'
+                f'node {name}: its weights are the chip\'s integers already, which quantize "exact" would round again; leave '
+                "it out"
             )
 
 
