@@ -103,7 +103,7 @@ def unequal(content: Content, other: Content) -> str | None:
 def _same(a: Value | None, b: Value | None) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-    return isinstance(a, str) and a == b
+    return isinstance(a, str) and isinstance(b, str) and a == b
 
 
 def grouped(weight: NDArray[np.float32], groups: int) -> NDArray[np.float32]:

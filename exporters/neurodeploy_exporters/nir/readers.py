@@ -318,7 +318,8 @@ def _spikingjelly(wiring: Wiring) -> Iterator[Finding]:
 
 
 def _fires_at_the_threshold(wiring: Wiring) -> Iterator[Finding]:
-    if wiring.content.metadata.get("dialect") != "spikingjelly":  # which writes the next larger float32
+    dialect = wiring.content.metadata.get("dialect")  # a file may hold numbers there
+    if not isinstance(dialect, str) or dialect != "spikingjelly":  # which writes the next larger float32
         for name, _ in wiring.of("IF", "LIF", "CubaLIF"):
             yield Finding("differs", name, "fires where the potential equals the threshold, too")
 
