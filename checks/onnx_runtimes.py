@@ -102,9 +102,9 @@ def run(program: Program, environments: str, folder: Path, names: Sequence[str])
 
 def _started(program: Program, environments: str, folder: Path, names: Sequence[str], outcome: Outcome) -> bool:
     """Run the program until it ends, or says nothing for too long; whether it began a case."""
-    process = subprocess.Popen(
-        _command(program, environments, folder, names), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    command = _command(program, environments, folder, names)
+    quiet: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    process = subprocess.Popen(command, cwd=folder, **quiet)  # where converters leave files of their own
     assert process.stdout is not None
     lines: Queue[str] = Queue()
     reading = Thread(target=_read, args=(process.stdout, lines), daemon=True)
@@ -144,7 +144,7 @@ def _told(line: str) -> dict[str, Any]:
 
 
 def _command(program: Program, environments: str, folder: Path, names: Sequence[str]) -> list[str]:
-    place = Path(f"{environments}{program.environment}")
+    place = Path(f"{environments}{program.environment}").absolute()
     if program.on_node:
         script = Path(replay.__file__).with_suffix(".mjs")
         return ["node", *map(str, (script, program.name, place, folder)), *names]
