@@ -121,4 +121,4 @@ def test_what_must_be_equal_is_a_fault_and_the_page_says_what_was_measured():
     text = page.page([outcome], NETWORKS[:1])
     assert "| one step a call | 3 differ |" in text
     assert "| whole sequences | not opened (1) |" in text
-    assert "1. Scan \\* is \\[not\\] known" in text
+    assert "1. a/program: Scan \\* is \\[not\\] known" in text
