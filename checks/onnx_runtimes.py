@@ -16,14 +16,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from queue import Empty, Queue
+from threading import Thread
+from typing import IO, Any
 
 from checks.runtimes import page, replay
 from checks.runtimes.cases import FORMS, write_cases
 from checks.runtimes.networks import NETWORKS
 from neurodeploy_exporters.onnx import engines
 
-_SECONDS = 300  # without a word of a program
+_SECONDS = 180  # without a word of a program
 
 
 @dataclass(frozen=True)
@@ -99,36 +101,50 @@ def run(program: Program, environments: str, folder: Path, names: Sequence[str])
 
 
 def _started(program: Program, environments: str, folder: Path, names: Sequence[str], outcome: Outcome) -> bool:
-    """Run the program until it ends; whether it began a case."""
-    process = subprocess.Popen(
-        _command(program, environments, folder, names), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    """Run the program until it ends, or says nothing for too long; whether it began a case."""
+    command = _command(program, environments, folder, names)
+    quiet: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+    process = subprocess.Popen(command, cwd=folder, **quiet)  # where converters leave files of their own
+    assert process.stdout is not None
+    lines: Queue[str] = Queue()
+    reading = Thread(target=_read, args=(process.stdout, lines), daemon=True)
+    reading.start()
+    begun, ended = "", ""
     try:
-        printed, _ = process.communicate(timeout=_SECONDS * len(names))
-        ended = f"ends with code {process.returncode}"
-    except subprocess.TimeoutExpired:
+        while line := lines.get(timeout=_SECONDS):
+            told = _told(line)
+            outcome.version = told.get("version", outcome.version)
+            begun = told.get("begin", begun)
+            if "case" in told:
+                outcome.cases[told["case"]] = told
+        ended = f"ends with code {process.wait()}"
+    except Empty:
         process.kill()
-        printed, _ = process.communicate()
-        ended = f"no answer in {_SECONDS * len(names)} s"
-    begun = ""
-    for line in printed.splitlines():
-        try:
-            told = json.loads(line)
-        except ValueError:  # a library's own words
-            continue
-        if not isinstance(told, dict):
-            continue
-        outcome.version = told.get("version", outcome.version)
-        begun = told.get("begin", begun)
-        if "case" in told:
-            outcome.cases[told["case"]] = told
+        process.wait()
+        ended = f"says nothing for {_SECONDS} s"
     if begun and begun not in outcome.cases:
         outcome.cases[begun] = {"case": begun, "opens": False, "why": f"the program {ended}"}
     return bool(begun)
 
 
+def _read(stream: IO[str], lines: "Queue[str]") -> None:
+    """Every line, and nothing at the end."""
+    for line in stream:
+        lines.put(line)
+    lines.put("")
+
+
+def _told(line: str) -> dict[str, Any]:
+    """What a line says, if it is not a library's own words."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
 def _command(program: Program, environments: str, folder: Path, names: Sequence[str]) -> list[str]:
-    place = Path(f"{environments}{program.environment}")
+    place = Path(f"{environments}{program.environment}").absolute()
     if program.on_node:
         script = Path(replay.__file__).with_suffix(".mjs")
         return ["node", *map(str, (script, program.name, place, folder)), *names]

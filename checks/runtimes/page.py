@@ -10,7 +10,7 @@ from checks.runtimes.cases import FORMS
 from checks.runtimes.networks import BATCH, STEPS, Exported
 
 _HEAD = Path(__file__).with_name("head.md")
-_LONGEST = 180
+_LONGEST, _ALIKE = 180, 30
 
 
 class _Program(Protocol):
@@ -67,23 +67,37 @@ def _compared(outcomes: Sequence[Told], network: str) -> int:
 
 
 def _cell(outcome: Told, form: str, networks: Sequence[str], reasons: dict[str, int]) -> str:
-    """What a program made of one form of all networks: those of one outcome together."""
+    """What a program made of one form of all networks: those of one outcome together, with the reason of the first of them."""
     found: dict[str, list[str]] = {}
+    numbers: dict[str, int] = {}
     for network in networks:
         case = outcome.cases.get(f"{network}-{form}")
-        if case is not None:
-            found.setdefault(_verdict(case, reasons), []).append(network)
+        if case is None:
+            continue
+        verdict = _verdict(case)
+        found.setdefault(verdict, []).append(network)
+        if "wrong" not in case and verdict not in numbers:
+            numbers[verdict] = _number(outcome.program.name, case["why"], reasons)
+    said = {verdict: verdict if verdict not in numbers else f"{verdict} ({numbers[verdict]})" for verdict in found}
     if len(found) == 1:
-        return next(iter(found))
-    return "; ".join(f"{', '.join(names)}: {verdict}" for verdict, names in found.items())
+        return next(iter(said.values()))
+    return "; ".join(f"{', '.join(names)}: {said[verdict]}" for verdict, names in found.items())
 
 
-def _verdict(case: dict[str, Any], reasons: dict[str, int]) -> str:
+def _verdict(case: dict[str, Any]) -> str:
     if "wrong" in case:
         return "equal" if not case["wrong"] else f"{case['wrong']:,} differ"
-    reason = case["why"] if len(case["why"]) <= _LONGEST else f"{case['why'][:_LONGEST]} …"
-    number = reasons.setdefault(reason, len(reasons) + 1)
-    return f"{'not run' if case['opens'] else 'not opened'} ({number})"
+    return "not run" if case["opens"] else "not opened"
+
+
+def _number(program: str, reason: str, reasons: dict[str, int]) -> int:
+    """That of a reason; of those of a program that begin alike, the first stands for all."""
+    alike = f"{program}: {reason[:_ALIKE]}"
+    for known, number in reasons.items():
+        if known.startswith(alike):
+            return number
+    text = reason if len(reason) <= _LONGEST else f"{reason[:_LONGEST]} …"
+    return reasons.setdefault(f"{program}: {text}", len(reasons) + 1)
 
 
 def _plain(text: str) -> str:

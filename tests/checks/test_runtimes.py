@@ -89,6 +89,22 @@ def test_a_program_that_crashes_costs_one_case(monkeypatch, tmp_path):
     assert list(outcome.faults()) == [f"a program: vgg-int8: {outcome.cases['vgg-int8']['why']}"]
 
 
+def test_a_program_that_hangs_costs_one_case(monkeypatch, tmp_path):
+    script = (
+        "import json, sys, time\n"
+        "for name in sys.argv[1:]:\n"
+        "    print(json.dumps({'begin': name}), flush=True)\n"
+        "    if name.endswith('int8'): time.sleep(600)\n"
+        "    print(json.dumps({'case': name, 'opens': True, 'wrong': 0, 'compared': 8}), flush=True)\n"
+    )
+    (tmp_path / "program.py").write_text(script)
+    monkeypatch.setattr(onnx_runtimes, "_command", lambda *given: [sys.executable, str(tmp_path / "program.py"), *given[-1]])
+    monkeypatch.setattr(onnx_runtimes, "_SECONDS", 3)
+    outcome = run(Program("a program", "none"), "", tmp_path, ["vgg-int8", "vgg-step"])
+    assert outcome.cases["vgg-int8"]["why"] == "the program says nothing for 3 s"
+    assert outcome.cases["vgg-step"]["wrong"] == 0
+
+
 def test_what_must_be_equal_is_a_fault_and_the_page_says_what_was_measured():
     must = Program("a|program", "none", frozenset(FORMS))
     outcome = Outcome(must, "1.0")
@@ -105,4 +121,4 @@ def test_what_must_be_equal_is_a_fault_and_the_page_says_what_was_measured():
     text = page.page([outcome], NETWORKS[:1])
     assert "| one step a call | 3 differ |" in text
     assert "| whole sequences | not opened (1) |" in text
-    assert "1. Scan \\* is \\[not\\] known" in text
+    assert "1. a/program: Scan \\* is \\[not\\] known" in text
