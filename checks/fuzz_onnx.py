@@ -72,10 +72,11 @@ def sound_files(folder: Path) -> list[bytes]:
     """Contents of sound files; the weights of those that have them elsewhere are written into `folder`."""
     graph, weights = network(), WeightsFile()
     models = [build_step(graph, name="n", batch=2), build_step(graph, name="n", batch=2, spike_counts=True, weights=weights)]
+    models += [build_step(graph, name="n", batch=2, half=True), build(graph, name="n", half=True)]
     models += [build(graph, name="n", streaming=True), build(graph, name="n", functions=True, weights=weights)]
     weights.write(folder / WEIGHTS_FILE)
-    # of one step as many as of all others together, which are tried elsewhere too
-    return [model.SerializeToString() for model in (*models[:2], *models[:2], *models)]
+    # those of one step twice: others are tried elsewhere too
+    return [model.SerializeToString() for model in (*models[:3], *models)]
 
 
 def make(seeds: list[bytes], seed: int, number: int) -> bytes:
@@ -281,7 +282,7 @@ def main() -> int:
                 path.write_bytes(make(seeds, options.seed, number))
                 print(f"{path}: {outcome}", flush=True)
     parts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
-    print(f"{sum(counts.values()):,} files from {len(seeds) - 2} sound ones, seed {options.seed}: {parts}")
+    print(f"{sum(counts.values()):,} files from {len(set(seeds))} sound ones, seed {options.seed}: {parts}")
     return 1 if counts["defect"] else 0
 
 

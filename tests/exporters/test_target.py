@@ -77,7 +77,8 @@ def test_an_option_that_no_target_has_is_refused_with_those_that_do(targets, giv
 
 def test_a_recipe_gives_options_to_all_targets_or_to_one():
     chosen = options('targets = ["onnx", "lava"]\nquantize = "none"\n[export.onnx]\nstreaming = true\nquantize = "exact"')
-    assert chosen["onnx"] == {"quantize": "exact", "input_bits": 8, "streaming": True, "spike_counts": False}
+    given = {"quantize": "exact", "input_bits": 8, "streaming": True, "spike_counts": False}
+    assert {name: chosen["onnx"][name] for name in given} == given
     assert chosen["lava"] == {"quantize": "none", "input_bits": 8, "head_cut": "cheapest", "scales": "layer"}
 
 

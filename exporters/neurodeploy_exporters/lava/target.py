@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, Partition, ops, partition
@@ -44,7 +45,9 @@ def _on_loihi(graph: Graph) -> Standardized:
 _NO_BODY = "body: nothing is left to run on the chip; export to ONNX instead"
 
 
-def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, steps: int, allowed: int | None) -> Iterator[str]:
+def _notes(
+    body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, steps: int, allowed: int | None, *, exact: bool
+) -> Iterator[str]:
     """Sentences on time, on what leaves the chip and on what differs.
 
     Args:
@@ -53,6 +56,7 @@ def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, st
         latency: steps from an input to its last answer.
         steps: T.
         allowed: spikes of the sample in which a float encoder may differ; None where it cannot.
+        exact: the weights are on the power-of-two grid.
     """
     if isinstance(body.network, Circuit):
         yield (
@@ -80,6 +84,12 @@ def _notes(body: QuantizedBody, graded: Sequence[GradedTensor], latency: int, st
         yield (
             "Recurrent layers: what a layer fires comes back to it in the next step, and a reset clears no spike on its way. "
             "Run every sample on a chip that has seen nothing before."
+        )
+    again = [layer.name for layer in body.layers if layer.recurrent_error] if exact else []
+    if again:
+        yield (
+            f"Rounded again: the weights that enter {', '.join(again)} and those that bring its spikes back are on grids of "
+            "their own, and share one scale on the chip; weight_error and recurrent_weight_error say how far they moved."
         )
     if not graded:
         yield "encoder.onnx and head.onnx run on the host; the head reads the body's spikes of every step."
@@ -109,10 +119,10 @@ class LavaOptions(GridOptions):
     Attributes:
         quantize: "exact": the weights are put on the power-of-two grid first, encoder included: then the body's integers are
             those weights, the host computes the encoder's spikes exactly, and the bundle fires what an exact ONNX bundle of the
-            same network fires, as long as the decays round nothing away and no bias is out of the chip's range. "none": the
-            host's encoder stays float32; the few spikes in which ONNX Runtime differs from the reference interpreter on the
-            sample, and what follows from them, are counted and written into the manifest; the scale of every layer is chosen
-            on the calibration inputs, if there are any.
+            same network fires, as long as the decays round nothing away, no bias is out of the chip's range, and no layer is
+            recurrent. "none": the host's encoder stays float32; the few spikes in which ONNX Runtime differs from the reference
+            interpreter on the sample, and what follows from them, are counted and written into the manifest; the scale of every
+            layer is chosen on the calibration inputs, if there are any.
         scales: "layer": all channels of a layer have one scale and one threshold; "channel": each has its own, for less
             rounding error, and its own `vThMant`.
         head_cut: "last-spike": spikes leave the chip; "last-synapse": it computes the last synapse too, whose currents leave
@@ -226,6 +236,7 @@ class LavaTarget(GridTarget):
         trained = _parts(graph)
         if trained.body is None:
             raise UserError(NO_SPIKES_LEFT)
+        _check_kept(subject.graph, graph, trained.body)
         steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
         possible = _readouts(graph, trained, head_cut)  # even if unused: the manifest tells what each cut would cost
         body = quantize_body(
@@ -266,7 +277,11 @@ class LavaTarget(GridTarget):
             head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, head_cut, subject.cut),
             module=subject.compared(sample),
             **self.inputs(subject, graph, options),
-            notes=(*known, *rewritten, *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong)),
+            notes=(
+                *known,
+                *rewritten,
+                *_notes(body, graded, latency, steps, None if exact or not parts.encoder else wrong, exact=exact),
+            ),
         )
         writers: dict[str, Callable[[Path], None]] = {f"{name}.onnx": partial(save, model) for name, model in host.items()}
         return write_bundle(folder, manifest, writers | {f"body.{kind}": partial(_write_body, body)}, sample)
@@ -288,6 +303,24 @@ def _parts(graph: Graph) -> Partition:
                 f"a layer: {why_not(node, graph.shape(name))}; train those, or export to ONNX"
             )
     return parts
+
+
+def _check_kept(trained: Graph, deployed: Graph, body: Part) -> None:
+    """Refuse a grid that moves weights which are a chip's integers already."""
+    pending = [source for neuron in deployed.of(ops.FixedPointNeuronNode) for source in neuron.inputs]
+    while pending:
+        name = pending.pop()
+        before, after = trained[name], deployed[name]
+        if isinstance(after, ops.Spiking) or name not in body.members:
+            continue
+        pending += after.inputs
+        if not isinstance(before, ops.Weighted) or not isinstance(after, ops.Weighted):
+            continue
+        if not np.array_equal(before.weight, after.weight):
+            raise UserError(
+                f'node {name}: its weights are the chip\'s integers already, which quantize "exact" would round again; leave '
+                "it out"
+            )
 
 
 def _readouts(graph: Graph, parts: Partition, head_cut: Choice) -> tuple[Readout, ...]:

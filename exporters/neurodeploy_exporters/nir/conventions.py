@@ -65,9 +65,16 @@ class Convention:
         scaled = ", tau being what the file says divided by dt" if self.scaled_time else ""
         yield f"decay per step {rule} ({self.decay}), dt = {self.dt:g}{unit}{scaled}"
         plain = " and ".join(sorted(self.unscaled))
-        yield "input times R dt/tau" + (f", but unscaled into {plain}" if plain else "")
+        if not self.update:
+            yield "input times R dt/tau" + (f", but unscaled into {plain}" if plain else "")
+        elif self.update == "sinabs" and "LIF" not in self.unscaled:
+            yield "input times 1 - decay into LIF, and as it is into others"
+        else:
+            yield "input as it is"
         if self.strict:
             yield "fires at v > threshold"
+        elif self.update:
+            yield "fires at v >= threshold"
         else:
             yield "fires at v >= threshold: here at v > the next smaller float32, which says the same"
         if self.many:

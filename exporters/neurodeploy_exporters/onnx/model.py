@@ -52,6 +52,7 @@ def read(path: Path) -> tuple[bytes, onnx.ModelProto, dict[str, NDArray[Any]]]:
                 f"{path}: the constant {outside[0]} is in another file; that is understood of a graph's own weights alone"
             )
         _lighten(model.graph)
+        _check_texts(model)
         onnx.checker.check_model(model, full_check=True)
     except UserError:
         raise
@@ -93,6 +94,21 @@ def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
         if field.message_type is not None:
             for member in [value] if isinstance(value, Message) else value:
                 yield from _tensors(member)
+
+
+def _check_texts(message: Message) -> None:
+    """Refuse names that are no text: protobuf gives them as bytes.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for field, value in message.ListFields():
+        members = value if field.is_repeated else [value]
+        if field.type == field.TYPE_STRING and any(isinstance(member, bytes) for member in members):
+            raise ValueError(f"field {field.name}: text in UTF-8 expected")
+        if field.message_type is not None:
+            for member in members:
+                _check_texts(member)
 
 
 def _lighten(graph: onnx.GraphProto) -> None:

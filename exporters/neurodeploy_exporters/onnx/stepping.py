@@ -148,13 +148,14 @@ def build_step(
     def value(tensor: str) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(tensor, writer.kind, [batch, *graph.shape(tensor)])
 
+    read = {name for op in writer.operators for name in op.input}
     counted = [helper.make_tensor_value_info(count, TensorProto.FLOAT, [batch]) for count in counts.values()]
     body = helper.make_graph(
         writer.operators,
         name,
         [*map(value, inputs), *writer.state_inputs],
         [*map(value, outputs), *counted, *writer.state_outputs],
-        list(writer.constants.values()),
+        [tensor for name, tensor in writer.constants.items() if name in read],  # an update need not read all its arrays
         value_info=[value(member) for member in members if member not in outputs],
     )
     imports = [helper.make_opsetid("", opset)]
@@ -236,7 +237,7 @@ def _time_mean(writer: StepWriter, node: ops.TimeMeanNode) -> None:
         _last_mean(writer, node)
         return
     total, count, single = f"{name}.sum", f"{name}.steps", TensorProto.FLOAT  # in half precision steps end at 2,048
-    one, zero = (writer.single(f"{name}.{key}", value) for key, value in (("one", 1.0), ("zero", 0.0)))
+    one = writer.single(f"{name}.one", 1.0)
     source = writer.operator("Cast", [source], f"{name}.single", to=single) if writer.half else source
     total0 = writer.state(f"{total}0", total, sizes, kind=single)
     writer.operator("Add", [writer.state(f"{count}0", count, [1], kind=single), one], count)
@@ -244,7 +245,7 @@ def _time_mean(writer: StepWriter, node: ops.TimeMeanNode) -> None:
     if node.skip:  # the first steps count as nothing
         skip = writer.single(f"{name}.skip", node.skip)
         behind = writer.operator("Sub", [count, skip], f"{name}.behind")
-        counts = writer.operator("Greater", [behind, zero], f"{name}.is_behind")
+        counts = writer.operator("Greater", [behind, writer.single(f"{name}.zero", 0.0)], f"{name}.is_behind")
         share = writer.operator("Cast", [counts], f"{name}.counts", to=single)
         source = writer.operator("Mul", [source, share], f"{name}.counted")
         divisor = writer.operator("Max", [behind, one], f"{name}.divisor")

@@ -156,7 +156,7 @@ class OnnxOptions(GridOptions):
     opset: int | None = Field(
         default=None,
         ge=OPSETS.start,
-        lt=OPSETS.stop,
+        le=OPSETS.stop - 1,
         description=f"Version of ONNX's operators, {OPSETS.start} to {OPSETS.stop - 1}; if not given {OPSET}, and of int8 "
         f"{_INT8_OPSET}.",
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurodeploy.app.benchmark.rows import Unknown
-from neurodeploy.app.model import ArtefactModule, Model
+from neurodeploy.app.model import ArtefactModule, Model, lost_in_floats
 from neurodeploy.data.samples import as_stored
 from neurodeploy.graph import Graph, interpreter
 from neurodeploy.io.errors import UserError
@@ -88,6 +88,8 @@ def compared(model: Model, samples: int, *, given: bool = False) -> Compared:
         return interpreter.spikes(graph, interpreter.run(graph, inputs[:, numbers] if timed else inputs[numbers]))
 
     subject, notes = _subject(model, graph, inputs, count)
+    if lost := lost_in_floats(model, inputs if timed else inputs[None]):
+        notes = (*notes, f"Of the file, {lost}; what is exported and compared here is in floats.")
     return Compared(model.name, inputs, timed, labels, model.data, fired, subject=subject, notes=notes)
 
 

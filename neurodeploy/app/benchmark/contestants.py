@@ -89,8 +89,8 @@ def entered(asked: Compared, settings: Settings, root: Path, watch: Watch) -> tu
         for runtime in target.runtimes(bundle):
             if runtime.installed:
                 contestants.append(_contestant(target, variant, bundle, runtime, settings.threads, reason))
-            elif runtime.name not in absent:
-                absent.append(runtime.name)
+            elif (name := runtime.name.partition(",")[0]) not in absent:  # without the way in which it runs
+                absent.append(name)
     return contestants, tuple(absent)
 
 

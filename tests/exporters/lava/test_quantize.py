@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, ops, partition
+from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer
 from neurodeploy_exporters.lava.netfile import read, write
@@ -351,10 +352,11 @@ def test_a_network_without_a_body_is_refused():
         quantized(graph)
 
 
-def test_a_quantised_body_is_not_quantised_again():
-    body = quantized(closed(events((2,)), linear("fc", "x", np.eye(2)), lif("n", "fc")))
-    with pytest.raises(UserError, match="node n: the network is quantised already"):
-        quantized(body.graph)
+def test_a_quantised_body_is_quantised_to_itself():
+    body = quantized(closed(events((2,)), linear("fc", "x", np.array([[1.0, 0.3], [0.0, 1.0]])), lif("n", "fc")))
+    again = quantized(body.graph)
+    assert differences(body.graph, again.graph) == ()
+    assert [layer.scale for layer in again.layers] == [1.0]
 
 
 def test_a_body_that_reads_two_tensors_is_refused():

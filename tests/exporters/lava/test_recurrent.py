@@ -22,6 +22,7 @@ from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.standard import Leaky, recurrent_cell
 from neurodeploy.graph.tracing.slayer import Constants, spike_step
 from neurodeploy.io.errors import UserError
+from neurodeploy_exporters.lava import export
 from neurodeploy_exporters.lava.aware import LoihiTuning
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.graphs import chip_graph, differing, float_graph
@@ -256,6 +257,15 @@ def test_integers_that_a_chip_does_not_hold_are_refused_by_name():
         quantised(biased)
     with pytest.raises(UserError, match="node n: it is in the chip's integers already, as SLAYER trained it"):
         LoihiTuning(whole(EVEN), TuningSettings(neuron=nd.LIF(), exact=False, reset=False, calibration=None, batch_first=True))
+
+
+def test_a_grid_that_would_move_a_chips_integers_is_refused(tmp_path):
+    weight = EVEN.copy()
+    weight[0, 0] = -256  # of steps of 4 on the grid of 8 bits
+    weight[1, 1] = 2
+    with pytest.raises(UserError, match='node fc: its weights are the chip\'s integers already, which quantize "exact" would'):
+        export(whole(weight), spikes(0, 6), tmp_path / "b", name="n", quantize="exact")
+    export(whole(weight), spikes(0, 6), tmp_path / "b", name="n")
 
 
 def test_a_recurrent_file_is_a_graph_in_integers_and_one_in_floats():

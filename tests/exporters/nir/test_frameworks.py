@@ -174,8 +174,11 @@ def test_what_was_assumed_is_stated(theirs):
         assert part in text
     text = "\n".join(read_with_conventions(theirs("sinabs-lif")[0]).statements)
     assert "exp(-dt/tau) (exponential), dt = 1\n" in text
-    assert "fires at v >= threshold: here at v > the next smaller float32" in text
+    assert "input times 1 - decay into LIF, and as it is into others" in text
+    assert "fires at v >= threshold\nfires as often in a step as the threshold goes into the potential" in text
     assert "reset subtracts the threshold" in text
+    text = "\n".join(read_with_conventions(theirs("spikingjelly-if")[0]).statements)
+    assert "fires at v >= threshold: here at v > the next smaller float32" in text
 
 
 def test_a_threshold_of_at_least_becomes_the_float32_below_it(theirs):

@@ -110,7 +110,12 @@ def varint(number: int) -> bytes:
     return bytes([*parts, number])
 
 
+def with_a_name_that_is_no_text(sound: onnx.ModelProto) -> bytes:
+    return sound.SerializeToString().replace(b"conv2.weight", b"conv2\xb8weight")
+
+
 CASES = {
+    "a name that is no text": with_a_name_that_is_no_text,
     "an input that nothing makes": lambda _: model([helper.make_node("Add", ["x", "absent"], ["y"])]),
     "a cycle": lambda _: cyclic(),
     "a function that calls itself": lambda _: recursive(),

@@ -119,6 +119,8 @@ def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
         "streaming": False,
         "spike_counts": False,
         "head_cut": None,
+        "steps_alone": [],
+        "weights_file": None,
     }
 
 

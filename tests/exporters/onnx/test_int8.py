@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
+from onnx.reference import ReferenceEvaluator
 
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, ops
@@ -190,3 +191,16 @@ def test_weights_that_are_not_finite_are_refused_by_name(digits):
     network["second"].weight[0, 0, 0, 0] = np.inf
     with pytest.raises(UserError, match="node second: currents that are not finite found"):
         calibrate(network, digits[0][:4], 4)
+
+
+def test_it_has_operators_that_onnxs_own_reference_runs(tmp_path):
+    graph, x = wide(4), np.random.default_rng(0).random((3, 1, 8, 8), dtype=np.float32)
+    folder = export(graph, x, tmp_path / "b", name="n", quantize="int8", calibration=x, spike_counts=True)
+    model = onnx.load(folder / "whole.onnx")
+    assert [one.version for one in model.opset_import] == [19]
+    names = [value.name for value in model.graph.output]
+    theirs = dict(zip(names, ReferenceEvaluator(model).run(None, {"input": x, "steps": np.array([4])}), strict=True))
+    ours = Session(model).run({"input": x}, steps=4)
+    assert np.array_equal(theirs["a.spikes"], ours["a.spikes"])
+    asked = export(graph, x, tmp_path / "c", name="n", quantize="int8", calibration=x, opset=18)
+    assert [one.version for one in onnx.load(asked / "whole.onnx").opset_import] == [18]

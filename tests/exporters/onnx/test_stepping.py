@@ -125,6 +125,7 @@ def test_it_holds_plain_operators_of_fixed_sizes(case):
     assert not {node.op_type for node in model.graph.node} & NOT_PLAIN
     assert {node.domain for node in model.graph.node} == {""}
     assert not model.functions
+    assert {tensor.name for tensor in model.graph.initializer} <= {name for node in model.graph.node for name in node.input}
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     for value in (*inferred.input, *inferred.output, *inferred.value_info):
         assert all(dim.HasField("dim_value") for dim in value.type.tensor_type.shape.dim), value.name

@@ -43,6 +43,9 @@ def test_a_file_is_exported_to_every_target_and_verified(cli, given, tmp_path, t
     assert "verified" in checked.out
     manifest = json.loads((tmp_path / "b" / target / "manifest.json").read_text())
     assert (manifest["model"], manifest["sample"]["samples"], manifest["steps"]) == ("net", 3, 12)
+    guessed = "its numbers look like those that spikingjelly writes, which is a guess"
+    assert f"{network}: warning: {guessed}" in outcome.err
+    assert any(note.startswith(f"Assumed of the NIR file: {guessed}") for note in manifest["notes"])
 
 
 def test_static_samples_are_fed_as_often_as_asked_for(cli, given, tmp_path):
