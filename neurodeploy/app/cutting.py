@@ -122,8 +122,9 @@ class CutExport:
 
 
 def weighed_for(target: Target, options: TargetOptions, subject: Subject, chip: Profile, host: Profile) -> CutExport:
-    """The export with the cheapest cut that its options allow, on the samples of its bundle; a fine-tuned network keeps its head
-    on the host, where it was tuned.
+    """The export with the cheapest cut that its options allow, on the samples of its bundle.
+
+    A fine-tuned network keeps its head on the host, where it was tuned.
     """
     if not target.chip:
         return CutExport(subject, options)
