@@ -122,11 +122,16 @@ class CutExport:
 
 
 def weighed_for(target: Target, options: TargetOptions, subject: Subject, chip: Profile, host: Profile) -> CutExport:
-    """The export with the cheapest cut that its options allow, on the samples of its bundle."""
+    """The export with the cheapest cut that its options allow, on the samples of its bundle.
+
+    A fine-tuned network keeps its head on the host, where it was tuned.
+    """
     if not target.chip:
         return CutExport(subject, options)
     graph = target.deployed(subject.graph, options)
     allowed = target.cuts(graph, options)
+    if subject.tuned is not None:  # its last synapse was not tuned in the chip's integers
+        allowed = dict(list(allowed.items())[:1])
     cuts = {name: target.places(graph, settled) for name, settled in allowed.items()}
     module, inputs = GraphModule(graph), torch.from_numpy(np.ascontiguousarray(subject.sample_inputs))
     axis = 1 if graph.input.timed else 0

@@ -155,7 +155,10 @@ def _reports(
 
     def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
         report = account(deployed.module, as_deployed, name=name, profiles=profiles, host=recipe.energy.host)
-        report, why[name] = cut_best(report, deployed.module, lambda: as_deployed, deployed_cuts(deployed.graph, targets))
+        cuts = deployed_cuts(deployed.graph, targets)
+        if deployed.tuned is not None:  # its last synapse was not tuned in the chip's integers
+            cuts = dict(list(cuts.items())[:1])
+        report, why[name] = cut_best(report, deployed.module, lambda: as_deployed, cuts)
         counted = headline(targets)
         report = replace(report, host_alone=counted is not None and counted[0].host_alone)
         twin = dense if recipe.is_spiking_teacher(name) else None

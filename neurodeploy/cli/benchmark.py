@@ -54,7 +54,7 @@ def command(
         typer.Option(min=0.1, help="For one program to answer the samples, and again to be timed on one size of batches."),
     ] = 20.0,
     chip_profile: Annotated[str, typer.Option(help="Energy profile of chips, by name or TOML path.")] = "loihi1",
-    host_profile: Annotated[str, typer.Option(help="Energy profile of hosts, by name or TOML path.")] = "cmos45-fp32",
+    host_profile: Annotated[str, typer.Option(help="Energy profile of hosts, by name or TOML path.")] = ("cmos45-fp32+lemaire"),
     data: Data = None,
     part: DataPart = "test",
     inputs: Inputs = None,

@@ -48,7 +48,7 @@ _FREE = {
 
 
 @dataclass
-class _Layer:
+class _OnnxLayer:
     """One operator with weights, a pool or a sum; counts are summed over the samples."""
 
     name: str
@@ -238,20 +238,20 @@ class OnnxNetwork:
             return 8
         return self._quantised(node.input[0]) if node.op_type in _GRID_KEPT else 0
 
-    def _layer(self, node: "onnx.NodeProto") -> _Layer:
+    def _layer(self, node: "onnx.NodeProto") -> _OnnxLayer:
         name = node.name or node.output[0]
         if node.op_type in _POOLS:
-            return _Layer(name, "average pool")
+            return _OnnxLayer(name, "average pool")
         if node.op_type in _SUMS:
-            return _Layer(name, "sum")
+            return _OnnxLayer(name, "sum")
         if node.op_type in (*_QUANTISED, *_INTEGER):
-            return _Layer(name, "synapse", 8, 8)
+            return _OnnxLayer(name, "synapse", 8, 8)
         widths = [self._bits(source) for source in node.input[:2]]
         constant = 0 if self._constant(node.input[0]) is not None else 1
         weight, activation = widths[constant], widths[1 - constant]
-        return _Layer(name, "synapse", weight, activation) if weight and activation else _Layer(name, "synapse")
+        return _OnnxLayer(name, "synapse", weight, activation) if weight and activation else _OnnxLayer(name, "synapse")
 
-    def _add(self, layer: _Layer, node: "onnx.NodeProto", values: Mapping[str, Value]) -> None:
+    def _add(self, layer: _OnnxLayer, node: "onnx.NodeProto", values: Mapping[str, Value]) -> None:
         """Count one batch."""
         out = values[node.output[0]]
         if layer.kind == "sum":
@@ -334,7 +334,7 @@ def _brief(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _row(layer: _Layer, samples: int) -> LayerRow:
+def _row(layer: _OnnxLayer, samples: int) -> LayerRow:
     if layer.kind != "synapse":
         return LayerRow(layer.name, layer.kind, steps=1.0, analog_adds=layer.adds / samples)
     macs, outputs = layer.macs / samples, layer.outputs / samples

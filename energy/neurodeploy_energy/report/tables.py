@@ -304,9 +304,13 @@ def deployments(report: Account) -> ReportTable | None:
         pair = f"{parts[0].chip.name} + {name}"
         rows.append(_part("together, were the host event-driven (no file is)", pair, events, maybe_microjoule))
     if any(one.graded_values for one in parts):
-        rows.append(_part("graded values that leave the chip", "", [one.graded_values for one in parts], number))
+        values = [TableCell(number(one.graded_values), one.graded_values) for one in parts]
+        rows.append((TableCell("graded values that leave the chip"), NOTHING, *values, *(NOTHING,) * (len(both) - 1)))
     if all(model.answers for model in both):
-        rows.append(_part("accuracy, %", "", [100 * a / n for a, n in (m.answers for m in both if m.answers)], "{:.2f}".format))
+        known = [100 * right / asked for right, asked in (model.answers for model in both if model.answers)]
+        points = [TableCell(f"{known[0] - known[1]:+.2f} points", known[0] - known[1])] if len(known) > 1 else []
+        cells = (TableCell(f"{value:.2f}", value) for value in known)
+        rows.append((TableCell("accuracy, %"), NOTHING, *cells, *points))
     headings = ("part", "profile", *(one.name for one in both), *(("change",) if len(both) > 1 else ()))
     where = (
         "the layers between encoder and head on the chip, those two as dense work on a host, zeros computed too"

@@ -36,7 +36,7 @@ class Settings:
     threads: int = 1
     seconds: float = 20.0
     chip: str = "loihi1"
-    host: str = "cmos45-fp32"
+    host: str = "cmos45-fp32+lemaire"
 
 
 @dataclass(eq=False)

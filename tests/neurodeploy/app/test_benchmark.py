@@ -83,7 +83,7 @@ def test_spikes_are_counted_against_the_network_and_answers_against_labels(asked
     assert reference.difference.first == "ONNX Runtime"
     assert all(isinstance(ours.durations[size], Duration) and ours.durations[size].ms_per_sample > 0 for size in (1, 64))
     assert ours.size == (tmp_path / "0-onnx" / "whole.onnx").stat().st_size
-    assert ours.energy.profiles == ("cmos45-fp32",)
+    assert ours.energy.profiles == ("cmos45-fp32+lemaire",)
     assert isinstance(ours.fit, Unknown)
 
 
@@ -183,7 +183,7 @@ def test_a_bundle_is_run_as_it_is_against_the_spikes_of_its_sample(model, tmp_pa
     found = benchmark(asked, Settings(seconds=30.0), tmp_path / "work")
     (row,) = found.rows
     assert (asked.samples, row.difference.count, row.difference.samples) == (6, 0, 6)
-    assert row.energy.profiles == ("loihi1", "cmos45-fp32")
+    assert row.energy.profiles == ("loihi1", "cmos45-fp32+lemaire")
     assert row.fit.verdict == "fits"
     with pytest.raises(UserError, match="run as it was exported"):
         benchmark(asked, Settings(targets=("onnx",)), tmp_path / "work")

@@ -45,7 +45,7 @@ def test_a_checkpoint_in_every_format_as_table_page_and_json(cli, student, tmp_p
     assert all(row["spikes"]["from_first"] == 0 for row in exact)
     lava = next(row for row in document["rows"] if row["target"] == "lava")
     assert lava["fit"]["verdict"] == "fits"
-    assert lava["energy"]["profiles"] == ["loihi1", "cmos45-fp32"]
+    assert lava["energy"]["profiles"] == ["loihi1", "cmos45-fp32+lemaire"]
     for row in document["rows"]:
         empty = [key for key in ("accuracy", "spikes", "bytes", "energy", "fit") if row[key] is None]
         assert {*empty} <= row["why"].keys()
