@@ -140,6 +140,8 @@ def _threshold(
     method: Method, student: nn.Module, teacher: nn.Module, layer: str, unit: float, probe: Probe, steps: int
 ) -> float:
     """θ of a layer whose current has the given unit."""
+    if method.thresholds == "levels":
+        raise UserError('conversion thresholds: "levels" found, which are for nd.spiking of a network of neurodeploy.qcfs')
     if method.thresholds == "one":
         return 1.0
     if method.thresholds == "spiking":

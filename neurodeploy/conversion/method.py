@@ -6,7 +6,8 @@ from typing import Literal, get_args
 from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.io.errors import UserError
 
-Thresholds = Literal["spiking", "activations", "error", "one", "levels"]
+Thresholds = Literal["spiking", "activations", "error", "one"]
+LEVELS: Literal["levels"] = "levels"
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,16 @@ class Method:
         UserError: a setting is outside its range.
     """
 
-    thresholds: Thresholds = "spiking"
+    thresholds: Thresholds | Literal["levels"] = "spiking"
     percentile: float = 100.0
     scale: float = 1.0
     shift: bool = False
     calibrate: bool = False
 
     def __post_init__(self) -> None:
-        if self.thresholds not in get_args(Thresholds):
-            names = ", ".join(map(repr, get_args(Thresholds)))
+        choices = (*get_args(Thresholds), LEVELS)
+        if self.thresholds not in choices:
+            names = ", ".join(map(repr, choices))
             raise UserError(f"conversion thresholds: {self.thresholds!r} found, {names} expected")
         if not 0 < self.percentile <= 100:
             raise UserError(f"conversion percentile: {self.percentile} found, a number above 0 and at most 100 expected")
@@ -72,7 +74,7 @@ def usual_method(steps: int, reset: Reset) -> Method:
     return Method("error", shift=True, calibrate=True)
 
 
-OF_LEVELS = Method("levels", shift=True, calibrate=True)
+OF_LEVELS = Method(LEVELS, shift=True, calibrate=True)
 """The method of a twin of a network with QCFS activations: its thresholds, and θ/2 over the T steps (Bu et al. 2022)."""
 
 

@@ -2,7 +2,8 @@
 
 `python -m checks.nir_frameworks --keep tests/exporters/nir/files` writes them again. Those called `paper-` are of NIR's paper
 (Pedersen et al. 2024; github.com/neuromorphs/NIR, folder `paper`, Copyright (c) 2023, NIR Team, BSD 3-Clause): the spikes
-of `lif_norse` are those that Norse recorded there, those of `cnn_sinabs` were computed by sinabs 3.1.3's own reader.
+of `lif_norse` are those that Norse recorded there, those of `cnn_sinabs` were computed by sinabs 3.1.3's own reader, those of
+the Braille networks by snnTorch 1.0.0's RSynaptic and Synaptic with the files' constants, on random spikes.
 """
 
 import gzip

@@ -154,6 +154,17 @@ def test_recurrent_neurons_of_which_a_framework_has_no_known_update_are_refused(
         read_with_conventions(theirs("snntorch-recurrent")[0], convention="spyx")
 
 
+@pytest.mark.parametrize("reset", ["zero", "subtract"])
+def test_the_braille_networks_of_nirs_paper_give_every_spike_of_snntorch(theirs, recorded, reset):
+    """A recurrent layer and a readout of current-based neurons, reset in the next step, as snnTorch does by default."""
+    path, inputs, outputs = theirs(f"paper-braille-{reset}")
+    reading = read_with_conventions(path, convention=f"snntorch:reset_mechanism={reset}")
+    found = interpreter.run(reading.graph, inputs)
+    assert np.array_equal(found["lif1.lif"], recorded(f"paper-braille-{reset}")["hidden"])
+    assert np.array_equal(found["lif2"], outputs)
+    assert outputs.any()
+
+
 def test_what_was_assumed_is_stated(theirs):
     statements = read_with_conventions(theirs("norse-cuba")[0]).statements
     text = "\n".join(statements)

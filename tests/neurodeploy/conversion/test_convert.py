@@ -247,7 +247,7 @@ def test_corrections_need_a_bias(method):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"thresholds": "maximum"}, "thresholds: 'maximum' found, 'spiking', 'activations', 'error', 'one' expected"),
+        ({"thresholds": "maximum"}, "thresholds: 'maximum' found, 'spiking', 'activations', 'error', 'one', 'levels' expected"),
         ({"percentile": 0.0}, "percentile: 0.0 found, a number above 0 and at most 100 expected"),
         ({"percentile": 100.1}, "percentile: 100.1 found"),
         ({"percentile": float("nan")}, "percentile: nan found"),
