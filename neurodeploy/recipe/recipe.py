@@ -291,6 +291,11 @@ class Recipe(Section):
             return self.teacher.make()
         return definition.build(in_channels, classes, self.activations(role))
 
+    def trains_like(self, other: "Recipe") -> bool:
+        """Whether two recipes train the same networks. What they say counts, not their letters, so a run of an earlier version
+        goes on; how networks are exported and priced afterwards is no part of it."""
+        return self.model_copy(update={"export": other.export, "energy": other.energy}) == other
+
     def is_spiking_teacher(self, role: str) -> bool:
         """Whether a student is the teacher with spiking neurons instead of ReLU, so that the teacher is its dense twin."""
         own = self.network_of(role)

@@ -108,17 +108,6 @@ def _beginning_of(student: StudentSettings | None, trained: Mapping[str, nn.Modu
     return trained["teacher"] if student.spiking is not None else trained[list(trained)[-1]]
 
 
-def _trains_alike(kept: Recipe, recipe: Recipe) -> bool:
-    """Whether two recipes train the same networks: what they say counts, not their letters, so a run of an earlier version goes
-    on; how networks are exported and priced afterwards may differ, and follows the recipe that is given."""
-    tunes = (
-        one.export.finetune and (one.export.targets, one.export.calibration, one.export.finetune) for one in (kept, recipe)
-    )
-    return (
-        kept.model_copy(update={"export": recipe.export, "energy": recipe.energy}) == recipe and len({*map(repr, tunes)}) == 1
-    )
-
-
 def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:
     """Mark `root` as belonging to this recipe."""
     mark, text = root / RECIPE, recipe.model_dump_json(indent=2) + "\n"
@@ -127,6 +116,6 @@ def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:
             raise UserError(f"{root}: holds a run already; add --resume to continue it, or choose another --output")
         with looking_in(root.resolve()):
             kept = parse_json(mark.read_text("utf-8"), origin=str(mark))
-        if not _trains_alike(kept, recipe):
+        if not kept.trains_like(recipe):
             raise UserError(f"{root}: holds a run of another recipe; choose another --output")
     write_text(mark, text)
