@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy.count.layer import InputKinds, LayerRow, MemoryAccesses, Series, exact_sum
+from neurodeploy_energy.count.layer import NEVER_CALLED, InputKinds, LayerRow, MemoryAccesses, Series, exact_sum
 from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict, estimate, judge
 from neurodeploy_energy.price.joules import Measurement, Unmeasured
 from neurodeploy_energy.price.profiles import Profile
@@ -190,8 +190,9 @@ def verdicts(report: Account) -> tuple[Verdict, ...]:
 
 
 def has_twins(report: Account) -> bool:
-    """Whether there is anything to judge: a network without spikes is its own twin."""
-    return any(row.kind == "neuron" or row.sops for row in report.layers)
+    """Whether there is anything to judge: a network without spikes is its own twin; one that is not known whole has none."""
+    known = all(reason == NEVER_CALLED for reason in report.uncounted.values())
+    return known and any(row.kind == "neuron" or row.sops for row in report.layers)
 
 
 @dataclass(frozen=True)

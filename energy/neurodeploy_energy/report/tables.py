@@ -13,8 +13,8 @@ CONVENTIONS = (
     "counts times the constants of a profile.",
     "A synaptic operation (SOP) is one accumulation caused by one spike at one synapse: the exact fan-out of the neuron, with "
     "borders, strides and groups, weights of zero included.",
-    "An input value that is no whole number costs multiply-accumulates (MACs); a layer all of whose non-zero inputs are "
-    "analog, or that reads the sample or a ReLU, costs dense ones. A direct-coded first layer is computed once per sample.",
+    "What a value is follows from what made it. A layer that reads analog values costs dense multiply-accumulates (MACs), "
+    "those on padding aside; products of activations have rows of their own. What is the same in every step is computed once.",
     "Static power, memory accesses and host work are in a total only where its profile says so; memory accesses are added by "
     "the profiles that end in the name of a memory model.",
     "Batch norm is folded. Average pools of spikes are folded into the next synapse layer. Biases, ReLU, max pooling and the "
