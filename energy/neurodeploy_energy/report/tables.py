@@ -16,8 +16,8 @@ CONVENTIONS = (
     "counts times the constants of a profile.",
     "A synaptic operation (SOP) is one accumulation caused by one spike at one synapse: the exact fan-out of the neuron, with "
     "borders, strides and groups, weights of zero included.",
-    "An input value that is no whole number costs multiply-accumulates (MACs); a layer all of whose non-zero inputs are "
-    "analog, or that reads the sample or a ReLU, costs dense ones. A direct-coded first layer is computed once per sample.",
+    "What a value is follows from what made it. A layer that reads analog values costs dense multiply-accumulates (MACs), "
+    "those on padding aside; products of activations have rows of their own. What is the same in every step is computed once.",
     "Under a chip's profile, one without a cost of multiply-accumulates, the energy is that of chip and host together: the "
     "host computes its layers densely, zeros too, under a profile of its own. Any other profile prices the whole network as if "
     "one processor computed it. What cannot be priced has no number.",
