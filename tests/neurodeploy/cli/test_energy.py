@@ -17,9 +17,9 @@ def test_repact_s_work_on_the_host_is_a_line_of_its_own(cli, finished, student, 
     assert (tmp_path / "figures" / "raster.png").is_file()
     ours, theirs = (one["deployment"][0] for one in _both(tmp_path))
     assert ours["host_profile"] == "cmos45-fp32"
-    # the last synapse, its ReLU layer's classifier and mean over time run on the host: T times 8·6·16 on 2 × 2 positions, of
-    # which each meets 4 taps, and 8·10
-    assert ours["head_macs"] == 4 * (8 * 6 * 16 + 80)
+    # the last synapse, its ReLU layer's classifier and mean over time run on the host: T times 8·6·25, of the 36
+    # taps of 2 × 2 outputs those that meet no padding, and 8·10
+    assert ours["head_macs"] == 4 * (8 * 6 * 25 + 80)
     assert theirs["head_macs"] == 4 * 80
     assert ours["head_uj"] > 10 * theirs["head_uj"]
     assert ours["chip_uj"] < json.loads((tmp_path / "report.json").read_text())["energy"][0]["total_uj"]
