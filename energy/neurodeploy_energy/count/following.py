@@ -252,7 +252,7 @@ def _chosen(counter: Any, name: str, reads: list[Tensor], made: Tensor) -> Origi
 def _compared(counter: Any, operands: list[tuple[Tensor, Origin]], made: Tensor) -> Origin:
     data = [(x, origin) for x, origin in operands if origin.is_data]
     analog = [one for one in data if one[1].is_analog and one[0].numel() == made.numel()]
-    if not analog:
+    if not analog or made.dim() == 0:  # one answer for a whole batch, such as whether any value is large, is no neuron's
         if all(origin.role == "spikes" for _, origin in data):
             return Origin("spikes", reads_of(o for _, o in data), True, single=True)
         return _dense([origin for _, origin in data])

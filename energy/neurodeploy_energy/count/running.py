@@ -83,7 +83,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Setting:
+class RunSetting:
     """How a model is run and counted; see `account` for what each means."""
 
     steps: int | None = None
@@ -94,7 +94,7 @@ class Setting:
     padded: bool = False
 
 
-def count(model: nn.Module, batches: Batches, setting: Setting, *, name: str) -> Counted:
+def count(model: nn.Module, batches: Batches, setting: RunSetting, *, name: str) -> Counted:
     """Count everything that a model computes on data; see `account` for the arguments, and for what is counted as what.
 
     Raises:
@@ -131,7 +131,7 @@ def count(model: nn.Module, batches: Batches, setting: Setting, *, name: str) ->
     return Counted(samples, steps, layer_rows(tallies, samples, steps), series, dict(counter.uncounted))
 
 
-def _run_batch(model: nn.Module, x: Tensor | Several, setting: Setting, counter: Counter, name: str, before: int = 0) -> Any:
+def _run_batch(model: nn.Module, x: Tensor | Several, setting: RunSetting, counter: Counter, name: str, before: int = 0) -> Any:
     axis = setting.batch_axis or 0
     counter.begin_batch(x.shape[axis])
     try:
@@ -145,7 +145,7 @@ def _run_batch(model: nn.Module, x: Tensor | Several, setting: Setting, counter:
     return answer
 
 
-def _check_axes(x: Tensor | Several, setting: Setting, counter: Counter, name: str) -> None:
+def _check_axes(x: Tensor | Several, setting: RunSetting, counter: Counter, name: str) -> None:
     axis = setting.batch_axis or 0
     if counter.misread:
         layer, seen = next(iter(counter.misread.items()))
@@ -161,7 +161,7 @@ def _check_axes(x: Tensor | Several, setting: Setting, counter: Counter, name: s
         )
 
 
-def _check_rest(model: nn.Module, x: Tensor | Several, setting: Setting, states: States, name: str) -> None:
+def _check_rest(model: nn.Module, x: Tensor | Several, setting: RunSetting, states: States, name: str) -> None:
     """Refuse a model that begins with a state of an earlier run, which changes what it counts."""
     changed = [(module, key) for module, key in states.changed() if reset_of(module) is None]
     if not changed:
@@ -201,12 +201,12 @@ def samples_axis(
         rest(model)
         states = States(model)
         try:
-            return batch_axis_of(model, x, Setting(steps, batch_axis, time_axis), name, states)
+            return batch_axis_of(model, x, RunSetting(steps, batch_axis, time_axis), name, states)
         finally:
             states.restore()
 
 
-def batch_axis_of(model: nn.Module, x: Tensor | Several, setting: Setting, name: str, states: States | None = None) -> int:
+def batch_axis_of(model: nn.Module, x: Tensor | Several, setting: RunSetting, name: str, states: States | None = None) -> int:
     """The axis of the samples: that along which one sample alone counts what it counts among others.
 
     Args:
@@ -244,7 +244,7 @@ def batch_axis_of(model: nn.Module, x: Tensor | Several, setting: Setting, name:
 _FEW = 3
 
 
-def _stands_alone(model: nn.Module, x: Tensor | Several, setting: Setting, name: str, states: States) -> bool | None:
+def _stands_alone(model: nn.Module, x: Tensor | Several, setting: RunSetting, name: str, states: States) -> bool | None:
     """Whether one sample alone counts what it counts among a few; None if that cannot be tried."""
     axis = setting.batch_axis or 0
     few = x.narrow(axis, 0, min(_FEW, x.shape[axis]))
@@ -374,7 +374,7 @@ def _eager(model: nn.Module) -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
-def _run(model: nn.Module, x: Tensor | Several, setting: Setting, counter: Counter, name: str) -> Any:
+def _run(model: nn.Module, x: Tensor | Several, setting: RunSetting, counter: Counter, name: str) -> Any:
     steps = setting.steps
     if steps is not None and setting.time_axis is not None:
         if x.shape[setting.time_axis] != steps:

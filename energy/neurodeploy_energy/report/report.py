@@ -15,7 +15,7 @@ from neurodeploy.io.files import write_text
 from neurodeploy_energy.count.layer import LayerRow
 from neurodeploy_energy.count.onnx_file import OnnxNetwork
 from neurodeploy_energy.count.recognition import Axes, declared
-from neurodeploy_energy.count.running import Batches, Setting, Several, count, evaluating
+from neurodeploy_energy.count.running import Batches, RunSetting, Several, count, evaluating
 from neurodeploy_energy.count.widths import Widths, integer_widths, quantised_layers
 from neurodeploy_energy.price.account import HOST, Account, compare, has_twins, verdicts
 from neurodeploy_energy.price.profiles import Profile, load
@@ -111,7 +111,7 @@ def account(
     processor = host if isinstance(host, Profile) else load(host)
     if inputs not in (None, "events", "analog"):
         raise UserError(f"{name}: inputs: {inputs!r} found, 'events', 'analog' or None expected")
-    setting = Setting(
+    setting = RunSetting(
         steps,
         batch_axis,
         time_axis,
