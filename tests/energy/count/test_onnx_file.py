@@ -36,9 +36,10 @@ def sparse(*shape) -> np.ndarray:
 
 
 def by_hand(x, weight, *, stride, pads, groups=1) -> tuple[int, int]:
-    """Multiplications of a convolution, padding included, and those of two values that are not zero; one at a time."""
+    """Multiplications of a convolution, but for those on padding, and those of two values that are not zero; one at a time."""
     top, left, bottom, right = pads
-    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    sides = ((top, bottom), (left, right))
+    padded, real = np.pad(x, ((0, 0), (0, 0), *sides)), np.pad(np.ones(x.shape[2:], int), sides)
     count = effective = 0
     inside = weight.shape[1]
     for sample in padded:
@@ -47,7 +48,7 @@ def by_hand(x, weight, *, stride, pads, groups=1) -> tuple[int, int]:
             for i in range(0, sample.shape[1] - kernel.shape[1] + 1, stride[0]):
                 for j in range(0, sample.shape[2] - kernel.shape[2] + 1, stride[1]):
                     window = sample[first : first + inside, i : i + kernel.shape[1], j : j + kernel.shape[2]]
-                    count += kernel.size
+                    count += inside * int(real[i : i + kernel.shape[1], j : j + kernel.shape[2]].sum())
                     effective += int(((window != 0) & (kernel != 0)).sum())
     return count, effective
 
