@@ -157,7 +157,8 @@ def _snntorch(layer: _Own) -> Update:
         h = step("sub", h, step("mul", h, due))
     fired = step("gt", step("sub", h, threshold), 0.0)
     after = h
-    if not convention.late_reset:
+    # RSynaptic computes a reset at once, and keeps it for itself: it takes it from a variable that it does not answer with
+    if not convention.late_reset and not (cuba and layer.back):
         rest = step("sub", fired, due)
         after = step("sub", h, step("mul", rest, threshold if convention.reset == "soft" else h))
     states.append((0.0, after))

@@ -110,5 +110,5 @@ def test_a_changed_model_is_refused_by_the_name_of_the_operator(zoo, small_named
 def test_a_part_alone_is_no_network(zoo, small_named, tmp_path):
     graph = zoo(small_named("conv"))
     path = saved(build(graph, partition(graph).encoder, name="n"), tmp_path / "encoder.onnx")
-    with pytest.raises(UserError, match=r"encoder.onnx: graph: 0 Output nodes found, exactly one expected"):
+    with pytest.raises(UserError, match=r"encoder.onnx: graph: 0 Output nodes found, at least one expected"):
         read_graph(path)
