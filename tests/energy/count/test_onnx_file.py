@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy import LayerRow, Report, account_onnx
+from neurodeploy_energy import LayerRow, Report, account, account_onnx
 from neurodeploy_energy.count.onnx_file import OnnxNetwork
 from neurodeploy_energy.price.profiles import load
 
@@ -171,3 +171,14 @@ def test_damaged_files_and_samples_that_do_not_fit_are_refused_in_one_line(tmp_p
         network.count([torch.full((1, 2, 6, 6), torch.nan)])
     with pytest.raises(UserError, match="no samples given"):
         network.count([])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kind", [torch.nn.Conv2d, torch.nn.ConvTranspose2d])
+def test_a_padded_convolution_costs_what_the_same_torch_module_does(tmp_path, kind, groups):
+    layer, x = kind(2, 4, 3, stride=2, padding=1, groups=groups, bias=False), torch.rand(3, 2, 6, 6)
+    operator = "Conv" if kind is torch.nn.Conv2d else "ConvTranspose"
+    node = helper.make_node(operator, ["x", "w"], ["y"], "conv", strides=(2, 2), pads=(1, 1, 1, 1), group=groups)
+    (row,) = saved(tmp_path / "m.onnx", [node], {"w": layer.weight.detach().numpy()}).count([x]).layers
+    (theirs,) = account(layer, x).layers
+    assert (row.macs, row.effective_macs, row.geometry) == (theirs.macs, theirs.effective_macs, theirs.geometry)

@@ -317,3 +317,11 @@ def test_padding_counts_for_neither_kind_or_for_multiply_accumulates_as_in_paper
     assert counted(layer, images).total.macs == 2 * 10 * 10
     assert counted(layer, images, padding=True).total.macs == 2 * 16 * 9
     assert counted(layer, torch.ones(2, 1, 4, 4)).total.sops == counted(layer, images).total.macs
+
+
+def test_one_answer_for_a_whole_batch_is_no_neuron():
+    def run(self, x):
+        return self.fc(x) if x.max() > 0.5 else self.fc(2 * x)
+
+    report = counted(Model(run, fc=linear(8, 3)))
+    assert [(row.name, row.macs) for row in report.layers] == [("fc", 24)]
