@@ -385,7 +385,8 @@ class Counter(Rules):
 
     def column_sum(self, x: Tensor, origin: Origin, axes: tuple[int, ...], made: Tensor) -> None:
         """Count a sum over axes that are no time: of spikes each is one accumulation, of analog values each value is."""
-        if self.inside_neurons or x.numel() == made.numel() or 0 in axes or origin.role not in ("spikes", "dense"):
+        counts = origin.is_events or origin.role == "dense"
+        if self.inside_neurons or x.numel() == made.numel() or 0 in axes or not counts:
             return
         if origin.is_product:
             return  # the sum of a product is in its multiply-accumulates

@@ -380,8 +380,8 @@ def _counted(counter: Any, name: str, one: tuple[Tensor, Origin], args: Sequence
     over_time = counter.is_time(x, summed)
     if name != "cumsum" and not over_time:
         counter.column_sum(x, origin, summed, made)
-    if origin.role == "spikes":
+    if origin.is_events:
         items = max(1, x.numel() // max(1, made.numel()))
         height = origin.height if name != "mean" or origin.height is None else origin.height / items
-        return Origin("spikes", origin.reads, origin.fired, height=height)
+        return Origin(origin.role, origin.reads, origin.fired, height=height)
     return _analog([origin])

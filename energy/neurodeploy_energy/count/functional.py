@@ -173,7 +173,7 @@ def _attention(counter: Counter, args: Arguments, _named: dict[str, Any], output
 def _pool(counter: Counter, args: Arguments, _named: dict[str, Any], output: Any) -> None:
     """A pool by average over windows, other than by a layer: counted, and not folded."""
     origin = counter.provenance.of(args[0])
-    if origin is not None and origin.role in ("spikes", "dense") and not counter.inside_neurons:
+    if origin is not None and (origin.is_events or origin.role == "dense") and not counter.inside_neurons:
         name, tally = counter.operation("average pool", "average pool")
         counter.pool(name, tally, args[0], output, None)
     elif origin is not None and origin.is_data:

@@ -67,6 +67,15 @@ def test_messages_through_a_pool_are_counted_before_it_and_once_each():
     assert 2 * account(model, X[:, None]).layer("2").sops == 3 * EVENTS
 
 
+def test_messages_that_are_summed_over_tokens_cost_one_accumulation_each():
+    model = Receiver(lambda x: x.reshape(-1, 4, 2).sum(1).repeat(1, 4))
+    report = account(model, X)
+    (summed,) = (row for row in report.layers if row.kind == "average pool")
+    assert 2 * summed.adds == EVENTS
+    assert report.layer("synapse").kind == "graded synapse"
+    assert 2 * report.layer("synapse").sops == 3 * 4 * int(torch.count_nonzero(X.reshape(-1, 4, 2).sum(1)))
+
+
 def test_an_activation_on_messages_is_an_ordinary_network():
     row = account(Receiver(lambda x: f.gelu(x)), X).layer("synapse")
     assert (row.kind, row.sops, row.macs) == ("synapse", 0, 24)
