@@ -14,20 +14,14 @@ from neurodeploy.app.model import Model, OnnxFileModule, of_bundle
 from neurodeploy.data import Samples
 from neurodeploy.data.feeding import in_batches
 from neurodeploy.data.samples import as_stored
-from neurodeploy.graph import fold_scales
-from neurodeploy.graph.agreement import check_agreement
 from neurodeploy.graph.module import GraphModule
-from neurodeploy.graph.tracing import chosen, trace
 from neurodeploy.io.errors import UserError
 from neurodeploy.training.evaluation import Accuracy, evaluate
 from neurodeploy_energy import Report, account, account_onnx
-from neurodeploy_energy.count.recognition import neurons_of
-from neurodeploy_energy.count.running import Batches, Several
+from neurodeploy_energy.count.running import Batches, Several, samples_axis
 from neurodeploy_energy.price.account import HOST, Account, compare, with_twin
 from neurodeploy_energy.price.deployment import DeploymentEnergy, deployment
 from neurodeploy_energy.price.profiles import load
-
-_COMPARED = 16  # samples
 
 
 def energy_report(
@@ -39,7 +33,8 @@ def energy_report(
     baseline: Account | None = None,
     twin: Account | None = None,
     steps: int | None = None,
-    batch_axis: int = 0,
+    batch_axis: int | None = None,
+    time_axis: int | None = None,
 ) -> Report:
     """Count a model.
 
@@ -50,27 +45,30 @@ def energy_report(
         host: profile of the host that computes the encoder and the head.
         baseline: report of the model to compare with.
         twin: report of the trained ReLU network that stands for this one.
-        steps, batch_axis: see `neurodeploy_energy.account`.
+        steps, batch_axis, time_axis: of a torch module; see `neurodeploy_energy.account`.
 
     Raises:
         UserError: see `neurodeploy_energy.account`.
     """
     if isinstance(samples, Tensor | Several):
-        batches: Batches = samples if model.batch is None else samples.split(model.batch, batch_axis)
+        axis = batch_axis if model.is_module else 0
+        if model.is_module and model.batch is not None:  # before the samples are cut along it
+            axis = samples_axis(model.module, samples, steps=steps, batch_axis=batch_axis, time_axis=time_axis, name=model.name)
+        batches: Batches = samples if model.batch is None else samples.split(model.batch, axis or 0)
     else:
-        batches = in_batches(samples, model.batch or BATCH, model.workers)
+        axis, batches = batch_axis or 0, in_batches(samples, model.batch or BATCH, model.workers)
     if isinstance(model.module, OnnxFileModule):
         if isinstance(samples, Several):
             raise UserError(f"{model.name}: several inputs given, an ONNX file of one input is counted")
         given = in_batches(samples, model.batch or BATCH, model.workers)
         report = account_onnx(model.module.network, given, name=model.name, profiles=profiles, host=host)
     else:
-        run = partial(account, model.module, batches, steps=steps, batch_axis=batch_axis)
+        run = partial(account, model.module, batches, steps=steps, batch_axis=axis, time_axis=time_axis)
         report = run(name=model.name, profiles=profiles, host=host)
     accuracy = None
     if model.test_labels is not None and not isinstance(samples, Several) and samples is model.test_samples:
         accuracy = evaluate(model.module, samples, model.test_labels, workers=model.workers).accuracy
-    report = replace(_cut(model, report, samples, batch_axis), host_alone=model.host_alone)
+    report = replace(_cut(model, report, samples, axis or 0), host_alone=model.host_alone)
     return completed(report, accuracy=accuracy, baseline=baseline, twin=twin)
 
 
@@ -111,27 +109,6 @@ def _cut(model: Model, report: Report, samples: Samples | Several, batch_axis: i
         module, given = (model.deployment.module(), stored) if known and batch_axis == 0 else (None, samples)
     placed, _ = cut_best(report, module, lambda: in_batches(given, model.batch or BATCH, model.workers), cuts)
     return placed
-
-
-def with_neurons(model: Model, samples: Samples | Several, batch_axis: int = 0) -> Model:
-    """A torch module whose neurons are written out in a loop over time, with layers that can be counted in their place.
-
-    Nothing in such a module says where its spikes are; its graph does, once that has been compared with the module on some of
-    the samples. Any other model, and one that no graph can hold, is answered as it is.
-    """
-    known = (
-        model.graph is not None or model.deployed or any(neurons_of(module) is not None for module in model.module.modules())
-    )
-    if known or not isinstance(samples, Tensor) or samples.ndim < 2 + batch_axis or not samples.numel():
-        return model
-    entrance = chosen(model.module, batch_axis=batch_axis, time_axis=None, steps=None)
-    few = samples.narrow(batch_axis, 0, min(_COMPARED, samples.shape[batch_axis])).detach().float()
-    try:
-        graph = trace(model.module, tuple(few.shape[1 + batch_axis :]), entrance=entrance, length=len(few))
-        check_agreement(model.module, graph, few, entrance)
-    except UserError:
-        return model
-    return replace(model, module=GraphModule(fold_scales(graph))) if graph.spiking else model
 
 
 def energy_of(

@@ -193,6 +193,7 @@ class Model:
         graph: batch norm folded; None for a torch module that was not deployed, and for a ReLU network.
         steps: how often a NIR file's network is fed a static sample; None if samples are sequences.
         batch: samples to run at a time, at most; None for all that are given.
+        is_module: whether it is a torch module of the caller's, of which it is not known how it takes its samples.
         deployed: an artefact, whose runtimes compute on the CPU and not on the machine's accelerators.
         deployment: of a checkpoint.
         title: of its bundles, where `name` says more.
@@ -220,6 +221,7 @@ class Model:
     graph: Graph | None = None
     steps: int | None = None
     batch: int | None = BATCH
+    is_module: bool = False
     deployed: bool = False
     deployment: Deployment | None = None
     title: str = ""
@@ -370,7 +372,7 @@ def load_model(source: str | Path, nir: NirChoices | None = None, *, module: nn.
     if ":" not in source or source.endswith(".safetensors"):
         return of_checkpoint(checkpoint.load(Path(source)))
     module = module_named(source, what="model", anything=True)
-    return Model(source, module.eval(), None, "no samples of its own")
+    return Model(source, module.eval(), None, "no samples of its own", is_module=True)
 
 
 class OnnxFileModule(nn.Module):

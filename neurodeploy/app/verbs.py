@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from neurodeploy.app.accounting import energy_report, with_neurons
+from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.compare import Gathering
 from neurodeploy.app.cutting import CHIP, weighed_for
 from neurodeploy.app.deployment import normalising, split_code
@@ -324,7 +324,8 @@ def energy(
     profiles: Sequence[str] = PROFILES,
     host: str = HOST,
     steps: int | None = None,
-    batch_axis: int = 0,
+    batch_axis: int | None = None,
+    time_axis: int | None = None,
 ) -> Report:
     """Spikes and operations, counted layer by layer, and estimated energy; `print` it, look at it in a notebook, `save` it.
 
@@ -338,26 +339,31 @@ def energy(
         profiles: energy profiles by name or path; the first is the headline.
         host: profile of the host that computes what is before and after a chip.
         steps: T of a torch module whose neurons take one step at a time and that has no loop over time of its own.
-        batch_axis: axis of the samples: 1 for a torch module that takes `[T, B, …]`.
+        batch_axis: axis of the samples of a torch module: 0, or 1 for `[T, B, …]`; None: that along which a sample alone counts
+            what it counts among others.
+        time_axis: axis of the time steps of a torch module; with `steps` it is called with one of them at a time.
 
     Raises:
-        UserError: there are no samples, the model does not run on them, or a profile is unknown.
+        UserError: there are no samples, the model does not run on them, the axis of the samples is not clear, or a profile is
+            unknown.
     """
     subject, *others = (None if one is None else _model(one) for one in (model, baseline, twin))
     assert subject is not None
     values: Any = subject.test_samples
     if samples is not None:
-        values = _several(samples, batch_axis) if isinstance(samples, tuple) else _tensor(samples, batch_axis)
+        along = batch_axis or 0
+        values = _several(samples, along) if isinstance(samples, tuple) else _tensor(samples, along)
     elif subject.further_samples:
         values = Several((values, *subject.further_samples))
     if values is None:
         raise UserError(f"{subject.name}: brings no data of its own; give samples")
     run: dict[str, Any] = {}
-    if (steps, batch_axis) != (None, 0):
-        if subject.batch is not None or (others[0] is not None and others[0].batch is not None):
-            raise UserError("steps, batch_axis: for torch modules; a model, bundle or path takes samples [N, …] and has its T")
-        run = {"steps": steps, "batch_axis": batch_axis}
-    subject = subject if steps is not None else with_neurons(subject, values, batch_axis)
+    if (steps, batch_axis, time_axis) != (None, None, None):
+        if not subject.is_module or (others[0] is not None and not others[0].is_module):
+            raise UserError(
+                "steps, batch_axis, time_axis: for torch modules; a model, bundle or path takes samples [N, …] and has its T"
+            )
+        run = {"steps": steps, "batch_axis": batch_axis, "time_axis": time_axis}
     relu, reference = None, None
     if others[1] is not None:
         relu = energy_report(others[1], others[1].taking(values, subject), profiles)
@@ -390,7 +396,7 @@ def _model(model: AnyModel) -> Model:
     if isinstance(model, Bundle):
         return of_bundle(model.folder)
     if isinstance(model, nn.Module):
-        return Model(type(model).__name__, model, None, "samples of the caller", batch=None)
+        return Model(type(model).__name__, model, None, "samples of the caller", batch=None, is_module=True)
     return load_model(model)
 
 

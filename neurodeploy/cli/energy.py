@@ -1,6 +1,6 @@
 """Spikes and estimated energy, layer by layer, of a checkpoint, a bundle or any torch module, optionally against a baseline."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +16,6 @@ from neurodeploy.cli.choices import (
     Labels,
     NirReset,
     Output,
-    Steps,
     TimeStep,
     nir_choices,
     refuse,
@@ -59,7 +58,31 @@ def command(
     dt: TimeStep = None,
     reset: NirReset = None,
     input_shape: InputShape = None,
-    steps: Steps = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps",
+            min=1,
+            help="NIR: feed static samples so many times; a module that takes one time step in a call: call it so often.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_axis: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-axis",
+            help="Module: axis of the samples in its input, 0, or 1 for T,B,…; found out and checked if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    time_axis: Annotated[
+        int | None,
+        typer.Option(
+            "--time-axis",
+            help="Module: axis of the time steps in its input; with --steps it is called with one of them at a time.",
+            show_default=False,
+        ),
+    ] = None,
     output: Output = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Also read the machine's energy counters (NVML, RAPL) while the model runs.")
@@ -70,7 +93,7 @@ def command(
     from dataclasses import replace
 
     import neurodeploy_energy as energy
-    from neurodeploy.app.accounting import energy_report, with_neurons
+    from neurodeploy.app.accounting import energy_report
     from neurodeploy.app.model import load_model
     from neurodeploy.app.origins import is_chip_file, is_nir
     from neurodeploy.app.own_data import DataChoice, model_with
@@ -81,35 +104,41 @@ def command(
     from neurodeploy_energy.report import energy_table, further_tables, layer_table, spike_line
     from neurodeploy_energy.report.report import PROFILES
 
-    if not any(one is not None and (is_nir(one) or is_chip_file(one)) for one in (model, baseline)):
-        refuse(ctx, NIR_OPTIONS, f"says how a NIR file is understood, {model} is none")
+    files = any(one is not None and (is_nir(one) or is_chip_file(one)) for one in (model, baseline))
+    if not files:
+        refuse(ctx, [one for one in NIR_OPTIONS if one != "steps"], f"says how a NIR file is understood, {model} is none")
     if not measure:
         refuse(ctx, ("device",), "counting needs no device; it belongs to --measure")
     profiles, where = tuple(profile or PROFILES), device_on(device)
-    choices = nir_choices(convention, dt, reset, input_shape, steps)
+    choices = nir_choices(convention, dt, reset, input_shape, steps if files else None)
     subject = model_with(model, DataChoice(data, part, samples, labels), choices, say=err.print)
     if measure and subject.deployed:
         raise UserError(f"{model}: --measure: a bundle's spikes are replayed here; measure its checkpoint instead")
     other = None if baseline is None else load_model(baseline, choices)
     for statement in () if other is None else (*other.statements, *(f"warning: {text}" for text in other.warnings)):
         err.print(f"{baseline}: {statement}")
+    axes = ("batch_axis", "time_axis") if files else ("steps", "batch_axis", "time_axis")
+    if files or not subject.is_module or (other is not None and not other.is_module):
+        refuse(ctx, axes, "says how a torch module is called; models, bundles and files take samples [N, …] and have their T")
+    run: dict[str, Any] = {} if files else {"steps": steps, "batch_axis": batch_axis, "time_axis": time_axis}
     x = subject.test_samples
     if x is None:
         raise UserError(f"{subject.name}: brings no data of its own; give samples with --input samples.npy, or --data")
-    subject = with_neurons(subject, x)
     relu, reference = None, None
     if twin is not None:
         ann = load_model(twin)
         relu = energy_report(ann, ann.taking(x, subject), profiles)
     if other is not None:
-        reference = energy_report(other, other.taking(x, subject), profiles, host=host_profile, twin=relu)
-    report = energy_report(subject, x, profiles, host=host_profile, baseline=reference, twin=relu)
+        reference = energy_report(other, other.taking(x, subject), profiles, host=host_profile, twin=relu, **run)
+    report = energy_report(subject, x, profiles, host=host_profile, baseline=reference, twin=relu, **run)
     if measure:
         report = replace(report, measured=measured_on(subject.module, x[: subject.batch], where))
     if output is not None:
         facts = {"Model": model, "Data": subject.data}
         facts |= {"Spikes": subject.statements[0]} if subject.deployed else {}
-        spiking = any(row.kind == "neuron" for row in report.layers)
+        modules = {name for name, _ in subject.module.named_modules()}
+        # Neurons in the code are no layer that could be recorded, and samples on another axis no first one.
+        spiking = any(row.kind == "neuron" and row.name in modules for row in report.layers) and report.samples == len(x)
         spikes = energy.record(subject.module, x[:1]) if spiking else None
         assumed = [f"Assumed of the NIR file: {text}." for text in subject.warnings]
         title = f"Energy of {report.name}"

@@ -381,7 +381,7 @@ def test_a_tensor_is_one_batch_for_a_module():
     own = network()
     own.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
     nd.energy(own, IMAGES.repeat(5, 1, 1, 1))
-    assert seen == [300]
+    assert seen == [3, 1, 300]  # a few, and one of them alone, tell the axis of the samples
 
 
 def test_a_bundle_prints_what_it_holds(model, tmp_path):
@@ -412,7 +412,7 @@ def test_values_that_are_not_finite_are_refused_with_their_sample(model, tmp_pat
 
 def test_axes_and_steps_of_a_module_are_refused_for_what_has_its_own(model):
     for options in ({"batch_axis": 1}, {"steps": 9}):
-        with pytest.raises(nd.UserError, match="steps, batch_axis: for torch modules"):
+        with pytest.raises(nd.UserError, match="steps, batch_axis, time_axis: for torch modules"):
             nd.energy(model, IMAGES, **options)
-        with pytest.raises(nd.UserError, match="steps, batch_axis: for torch modules"):
+        with pytest.raises(nd.UserError, match="steps, batch_axis, time_axis: for torch modules"):
             nd.energy(network(), IMAGES, baseline=model, **options)

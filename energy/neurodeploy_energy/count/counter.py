@@ -1,17 +1,24 @@
 """Where in a model a pass is, and which tally an operation there belongs to."""
 
 import sys
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
-from neurodeploy_energy.count.recognition import Kind, kind_of, neurons_of
+from neurodeploy_energy.count.fanout import Windows, synapses_of
+from neurodeploy_energy.count.layer import NEVER_CALLED
+from neurodeploy_energy.count.membranes import Membrane
+from neurodeploy_energy.count.provenance import INPUT, Origin, in_spikes
+from neurodeploy_energy.count.recognition import Kind, NeuronLayer, kind_of, neurons_of
 from neurodeploy_energy.count.rules import Rule, Rules
+from neurodeploy_energy.count.signals import count_nonzero, is_nonzero
 from neurodeploy_energy.count.tally import Tally
 
-_COUNTED = {"synapse", "average pool", "max pool", "sum", "recurrent", "activation"}
+_COUNTED = {"synapse", "average pool", "max pool", "sum", "recurrent"}
 """Modules whose own operations are known, so that what runs inside is no operation of its own."""
 
 
@@ -38,23 +45,28 @@ class Counter(Rules):
     Attributes:
         uncounted: layer name → why its operations are not counted.
         modules: of the model, each once, with its name.
+        misread: layer of neurons → samples that it gets, where those are not the batch's.
+        draws: whether the model uses random numbers.
         raised_in: innermost layer that has raised an error in this batch.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+    def __init__(self, model: nn.Module, *, neurons: Mapping[str, NeuronLayer] | None = None, padded: bool = False) -> None:
+        super().__init__(padded=padded)
+        self._declared = dict(neurons or {})
         self.uncounted: dict[str, str] = {}
+        self._by_name: dict[str, nn.Module] = {}
         self.modules: list[tuple[str, nn.Module]] = []
+        self.draws = False
         self.raised_in: str | None = None
         self._root = type(model).__name__
         self._frames: list[_Frame] = []
         self._quiet = self._firing = 0
+        self._samples = 0
         self._started: dict[str, int] = {}
         self._finished: dict[str, int] = {}
         self._kinds: dict[str, Kind | None] = {}
         self._neurons: list[str] = []
         self._sites: dict[tuple[str, str, tuple[tuple[CodeType, int], ...]], str] = {}
-        self._order: dict[str, float] = {}
         self._latest = 0.0
         self._shared: dict[str, list[str]] = {}
         seen: dict[int, str] = {}
@@ -64,13 +76,14 @@ class Counter(Rules):
                 self._shared.setdefault(seen[id(module)], []).append(name)
                 continue
             seen[id(module)] = name
+            self._by_name[name] = module
             self._plan(raw, name, module)
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             if not nn.parameter.is_lazy(tensor):
-                self._parameters[tensor.untyped_storage()._cdata] = name
+                self.provenance.parameters[tensor.untyped_storage()._cdata] = name
 
     def _plan(self, raw: str, name: str, module: nn.Module) -> None:
-        kind = kind_of(module)
+        kind: Kind | None = "neuron" if name in self._declared else kind_of(module)
         inside_neurons = any(raw.startswith(f"{neurons}.") for neurons in self._neurons)
         if kind is None and (inside_neurons or "parametrizations" in raw.split(".")):
             kind = "free"  # such as a surrogate gradient, or what makes a weight
@@ -78,17 +91,11 @@ class Counter(Rules):
         self.modules.append((name, module))
         if kind == "neuron":
             self._neurons.append(raw)
-            neurons = neurons_of(module)
+            neurons = self._declared.get(name) or neurons_of(module)
             assert neurons is not None
-            self._batch_major |= neurons.axes in ("batch first", "flat")
-            self._time_last |= neurons.axes == "time last"
-        if kind is None:
-            empty = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)  # such as the shortcut of a plain block
-            if next(module.children(), None) is None and raw and not empty:
-                self.uncounted[name] = f"{type(module).__module__}.{type(module).__qualname__} is not known to the counter"
-            elif any(True for _ in module.parameters(recurse=False)):
-                self.uncounted[name] = "has weights of its own, outside of its layers"
-        elif kind not in ("free", "activation", "messages", "seen inside"):
+            self._layers[module] = neurons
+            self._axes.add(neurons.axes)
+        if kind is not None and kind not in ("free", "activation", "messages", "seen inside"):
             self.tallies[name] = Tally(kind)
             self._order[name] = float(len(self._order) + 1)
 
@@ -97,17 +104,56 @@ class Counter(Rules):
         self._batch = batch
         self._frames.clear()
         self._quiet = self._firing = 0
-        self._fired_now = False
+        self._samples += batch
+        self.membranes.begin_batch(batch)
         self.raised_in = None
         for tally in self.tallies.values():
             tally.begin_batch(batch)
 
-    def finish(self) -> None:
-        """What can only be said once all data have run: what was never called, what raised, what shares its weights."""
+    def end_of_batch(self) -> None:
+        """Neurons that are no modules get their rows, now that it is known which are some."""
+        for membrane in self.membranes:
+            if membrane.rows_are_clear:
+                self._add_membrane(membrane)
+            else:
+                self.uncounted[membrane.name] = (
+                    f"emits spikes of shape {membrane.shape}, in which steps and samples cannot be told apart: call it with "
+                    f"one step at a time, or register a module (register_neuron)"
+                )
+        super().end_of_batch()
+
+    def _add_membrane(self, membrane: Membrane) -> None:
+        if membrane.name not in self.tallies:
+            self.tallies[membrane.name] = Tally("neuron", samples=self._samples - self._batch, batch=self._batch)
+            last = max((self._order.get(driver, 0.0) for driver in membrane.drivers), default=0.0)
+            self._order[membrane.name] = last + 1e-4
+        tally = self.tallies[membrane.name]
+        tally.neurons, tally.leaky = membrane.neurons, membrane.leaky
+        tally.updates += membrane.updates
+        tally.updates_active += membrane.active
+        for rows in membrane.spikes:
+            spikes = rows.numpy().astype(np.int64)
+            tally.spikes += int(spikes.sum())
+            tally.spikes_value += int(spikes.sum())
+            tally.add_rows({"spikes": spikes}, time_runs_faster=False)
+        tally.notes.add("neurons in the code, no module")
+        drivers = [name for name in self._order if name in membrane.drivers and name in self.tallies]
+        for name in sorted(drivers, key=self._order.__getitem__):
+            driver = self.tallies[name]
+            if driver.drives in ("", membrane.name):
+                driver.drives, driver.leaky = membrane.name, membrane.leaky
+                driver.drives_last = name == max(drivers, key=self._order.__getitem__)
+
+    def finish(self, events: bool | None) -> int:
+        """What can only be said once all data have run: T, what is constant in it, what was never called, what raised.
+
+        Args:
+            events: whether data are spikes; see `Tally.settle`.
+        """
+        samples = max(1, self._samples)
+        steps = max((tally.rows // samples for tally in self.tallies.values() if tally.kind == "neuron"), default=1)
         for tally in self.tallies.values():
-            # What a layer reads before any neuron has fired is the sample, and dense. Where none ever fires, the data may be
-            # spikes themselves: each value is then taken for what it is.
-            tally.dense = tally.dense and self._fired
+            tally.settle(steps, events)
         self.tallies = {name: self.tallies[name] for name in sorted(self.tallies, key=self._order.__getitem__)}
         by_weight: dict[int, str] = {}
         for name, module in self.modules:
@@ -120,20 +166,16 @@ class Counter(Rules):
         for name, others in self._shared.items():
             if name in self.tallies:
                 self.tallies[name].notes.add(f"also known as {', '.join(others)}")
+        for name, reason in self.unknown.items():
+            self.uncounted.setdefault(name, reason)
+        return steps
 
     def _finish_module(self, name: str, module: nn.Module) -> None:
-        own = {weight.untyped_storage()._cdata for weight in module.parameters(recurse=False) if weight.dim() > 1}
-        inside = any(key.startswith(f"{name}: ") for key in self.tallies)
         if name in self.tallies and not self.tallies[name].calls:
             del self.tallies[name]
-            if not (own and own <= self._used):
-                self.uncounted.setdefault(name, "was never called")
-        elif name in self.uncounted and inside:
-            if self.uncounted[name].startswith("has weights"):
-                if own <= self._used:
-                    del self.uncounted[name]
-            else:
-                self.uncounted[name] = "its matrix products and convolutions are counted, its other operations are not"
+            own = {weight.untyped_storage()._cdata for weight in module.parameters(recurse=False) if weight.dim() > 1}
+            if not (own and own <= self.provenance.used):
+                self.uncounted.setdefault(name, NEVER_CALLED)
         failed = self._started.get(name, 0) - self._finished.get(name, 0)
         if failed:
             self.uncounted[name] = f"raised an error in {failed} of {self._started[name]} calls, which the model went on from"
@@ -145,13 +187,13 @@ class Counter(Rules):
         self._quiet += self._frames[-1].counted
         self._firing += self._frames[-1].neuron
         self._started[name] = self._started.get(name, 0) + 1
-        if name in self.uncounted and not self._fired_now:
-            self.fires()
 
     def is_known_whole(self, name: str, module: nn.Module) -> bool:
         """Whether the kind of a module says all of what it computes, so that no operation inside needs a look."""
         kind = self._kinds[name]
-        return kind in _COUNTED or (kind == "neuron" and all(weight.dim() < 2 for weight in module.parameters()))
+        if kind == "neuron":
+            return not self._layers[module].is_own and all(weight.dim() < 2 for weight in module.parameters())
+        return kind in _COUNTED
 
     def ran(self, name: str, output: Any) -> Rule | None:
         """A module has run, or raised an error if its `output` is None; what counts it, if anything does."""
@@ -194,31 +236,174 @@ class Counter(Rules):
     @property
     def steps(self) -> int:
         """Time steps of this batch that the neurons have seen; 0 if none have run."""
-        return max((tally.steps_now for tally in self.tallies.values() if tally.kind == "neuron"), default=0)
+        modules = (tally.steps_now for tally in self.tallies.values() if tally.kind == "neuron")
+        return max((*modules, *(membrane.steps_seen for membrane in self.membranes)), default=0)
 
     def operation(self, what: str, kind: str, weight: Tensor | None = None) -> tuple[str, Tally]:
         """Name and tally of an operation outside of any known layer: one for each place in the code of the module that runs it.
 
         An operation in a loop over time is one layer, as a module would be. One with a parameter has its name too.
         """
-        module = self._frames[-1].name if self._frames else self._root
-        parameter = "" if weight is None else self._parameters.get(weight.untyped_storage()._cdata, "")
+        module = self.running
+        if kind == "synapse" and self._kinds.get(module) == "seen inside" and synapses_of(self._by_name[module]) is not None:
+            if module not in self.tallies:
+                self._open(module, kind)
+            return module, self.tallies[module]  # the layer itself, with the weight that ran
+        parameter = "" if weight is None else self.provenance.parameters.get(weight.untyped_storage()._cdata, "")
         what = f"{what} {parameter.removeprefix(f'{module}.')}".strip()
         key = module, what, _call_site()
         if key not in self._sites:
             nth = 1 + sum(site[:2] == key[:2] for site in self._sites)
             name = self._sites[key] = f"{module}: {what}" + (f" ({nth})" if nth > 1 else "")
-            done = max((one.samples for one in self.tallies.values()), default=0)
-            self.tallies[name] = Tally(kind, samples=done, batch=self._batch)
-            self._latest += 1e-6  # its row stands behind that of the last module that ran, and before the next module's
-            self._order[name] = self._latest
+            self._open(name, kind)
         name = self._sites[key]
         return name, self.tallies[name]
 
+    def _open(self, name: str, kind: str) -> None:
+        """A new row, behind that of the last module that ran, and before the next module's."""
+        self.tallies[name] = Tally(kind, samples=self._samples - self._batch, batch=self._batch)
+        self._latest += 1e-6
+        self._order[name] = self._latest
+
+    @property
+    def running(self) -> str:
+        """The innermost module that runs."""
+        return self._frames[-1].name if self._frames else self._root
+
+    def reads_data(self, x: Tensor) -> None:
+        """The model is called with some data."""
+        self.provenance.mark(x, Origin("input", frozenset({INPUT})))
+
+    def also_made(self, output: Any) -> None:
+        """What a known layer returns beside its output, such as its state, is analog, and belongs to it."""
+        if not isinstance(output, tuple | list) or len(output) < 2:
+            return
+        first = self.provenance.of(output[0]) if isinstance(output[0], Tensor) else None
+        for x in output[1:]:
+            for one in x if isinstance(x, tuple | list) else (x,):
+                if isinstance(one, Tensor):
+                    self.provenance.mark(one, Origin("dense", frozenset() if first is None else first.reads, fired=True))
+
+    def is_weight(self, x: Tensor) -> bool:
+        """Whether a tensor is a parameter or buffer of the model, also one that a hook has put there, or made of such alone."""
+        if self.provenance.of(x) is not None or not self._frames:
+            return super().is_weight(x)
+        key = x.untyped_storage()._cdata
+        for name, own in self._by_name[self.running].named_parameters(recurse=False):
+            if own.untyped_storage()._cdata == key:
+                self.provenance.mark(x, Origin("weight", size=own.numel()))
+                self.provenance.used.update(
+                    kept for kept, known in self.provenance.parameters.items() if known == f"{self.running}.{name}"
+                )
+                return True
+        return False
+
+    def threshold(self, x: Tensor, origin: Origin, fired: Tensor) -> Origin:
+        """A potential is compared with a threshold."""
+        return self.membranes.compare(x, origin, fired, self.running, _call_site())
+
+    def answered(self, output: Any) -> None:
+        """Spikes that are the model's answer are spikes of neurons."""
+        for x in output if isinstance(output, tuple | list) else [output]:
+            origin = self.provenance.of(x) if isinstance(x, Tensor) else None
+            if origin is not None and origin.role in ("spikes", "mixed"):
+                self.membranes.read(origin.reads)
+
+    def residual(self, operands: list[Tensor]) -> None:
+        """Count a residual sum that no layer computes."""
+        if self.inside_neurons:
+            return
+        _, tally = self.operation("sum", "sum")
+        self.sum(tally, operands)
+
+    def before_change(self, x: Tensor) -> None:
+        """Spikes that are about to be added to, in place, are counted while they are there."""
+        origin = self.provenance.of(x)
+        if origin is not None and origin.role == "spikes" and origin.signal is None and in_spikes(x, origin) is x:
+            self.provenance.signal(x, tuple(x.shape[1:]) or (1,))
+
+    def elementwise(self, operands: list[Tensor], origins: list[Origin], made: Tensor) -> None:
+        """Count a product of activations value by value: of two analog values a MAC, of a spike and others an accumulation."""
+        if self.inside_neurons:
+            return
+        _, tally = self.operation("elementwise product", "matmul")
+        tally.calls += 1
+        tally.apart = False
+        tally.rows += self._batch
+        values = made.numel()
+        events = [x for x, origin in zip(operands, origins, strict=True) if origin.is_events]
+        for origin in origins:
+            self.membranes.read(origin.reads if origin.role == "spikes" else ())
+        tally.elements += sum(x.numel() for x in operands)
+        tally.dense_macs += values
+        tally.outputs += values
+        tally.notes.add("a product of activations, value by value")
+        if events:
+            pairs = is_nonzero(events[0]).expand(made.shape)
+            for other in events[1:]:
+                pairs = pairs & is_nonzero(other).expand(made.shape)
+            met = int(pairs.sum())
+            counts = [count_nonzero(x) for x in events]
+            tally.sops += met
+            tally.sops_nonzero_weights += met
+            tally.effective_macs += met
+            tally.spikes += sum(counts)
+            tally.whole_spikes += sum(counts)
+        else:
+            tally.analog_macs += values
+            tally.analog_effective_macs += values
+            tally.effective_macs += values
+            analog = sum(count_nonzero(x) for x in operands)
+            tally.spikes += analog
+            tally.analog += analog
+
+    def scan(self, made: Tensor) -> None:
+        """Count a state that is scaled and added to in every step, and is no neuron's: a multiply-accumulate for each value."""
+        if self.inside_neurons:
+            return
+        _, tally = self.operation("scan", "matmul")
+        tally.calls += 1
+        tally.apart = False
+        tally.rows += self._batch
+        values = made.numel()
+        for field in (
+            "elements",
+            "spikes",
+            "analog",
+            "dense_macs",
+            "analog_macs",
+            "analog_effective_macs",
+            "effective_macs",
+            "outputs",
+        ):
+            setattr(tally, field, getattr(tally, field) + values)
+        tally.notes.add("a state that is carried from step to step, and no neuron's")
+
+    def sum_site(self) -> Hashable:
+        """The place in the code of the sum that runs."""
+        return _call_site()
+
+    def column_sum(self, x: Tensor, origin: Origin, axes: tuple[int, ...], made: Tensor) -> None:
+        """Count a sum over axes that are no time: of spikes each is one accumulation, of analog values each value is."""
+        counts = origin.is_events or origin.role == "dense"
+        if self.inside_neurons or x.numel() == made.numel() or 0 in axes or not counts:
+            return
+        if origin.is_product:
+            return  # the sum of a product is in its multiply-accumulates
+        name, tally = self.operation("sum over axes", "average pool")
+        last = axes == tuple(range(x.dim() - len(axes), x.dim()))
+        self.pool(name, tally, x, made, (1 + len(axes), Windows()) if last and len(axes) < x.dim() - 1 else None)
+
+    def is_time(self, x: Tensor, axes: tuple[int, ...]) -> bool:
+        """Whether some axes of a tensor are its time steps, whose sum is the answer and no operation."""
+        if len(axes) != 1 or self.steps < 2 or x.shape[axes[0]] != self.steps:
+            return False
+        rest = x.shape[1] if axes[0] == 0 and x.dim() > 1 else x.shape[0]
+        return self._batch in (rest, 1) or x.dim() == 1
+
     def not_known(self, operation: str) -> None:
         """List an operation that multiplies and accumulates in a way that is not counted."""
-        name = self._frames[-1].name if self._frames else self._root
-        self.uncounted[f"{name}: {operation}"] = "an operation that is not known to the counter"
+        self.uncounted[f"{self.running}: {operation}"] = "an operation that is not known to the counter"
 
 
 def _call_site() -> tuple[tuple[CodeType, int], ...]:

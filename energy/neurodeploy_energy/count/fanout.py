@@ -5,7 +5,6 @@ is 0 or 1 with zeros for padding, and more where padding repeats a position. The
 axes, times the outputs of its group; it is the same in every channel, unless weights of zero are left out.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -55,13 +54,15 @@ class FanOut:
         all: `[S]`, float64: synapses of each of the S spatial positions, in any channel, weights of zero included.
         zeros: input channels with weights of zero, in order, and of each the synapses of each position that have one:
             `[Z]` and `[Z, S]`, float64; None if no weight is zero.
-        dense: multiply-accumulates of one dense evaluation, padding included, as is usual.
+        dense: multiply-accumulates of one dense evaluation: as many as the same inputs would have as spikes, every one of them.
+        padded: the same with those that meet the padding, as papers count them.
         geometry: of the layer at that shape.
     """
 
     all: Tensor
     zeros: tuple[Tensor, Tensor] | None
     dense: int
+    padded: int
     geometry: SynapseGeometry
 
     def by_position(self) -> Tensor:
@@ -126,7 +127,7 @@ def fan_out(
     if synapses.kind == "linear":
         every = torch.full((1,), float(weight.shape[0]), dtype=torch.float64, device=device)
         geometry = SynapseGeometry("linear", weight.shape[1], weight.shape[0], bias=bias)
-        return FanOut(every, _zeros(weight, 0, 1, []), weight.numel(), geometry)
+        return FanOut(every, _zeros(weight, 0, 1, []), weight.numel(), weight.numel(), geometry)
     transposed, kernel = synapses.kind == "transposed", tuple(weight.shape[2:])
     axes = _transposed_taps(synapses, sizes, kernel, output) if transposed else _taps(synapses, sizes, kernel)
     met = [torch.from_numpy(taps).double().to(device) for taps, _ in axes]
@@ -149,8 +150,8 @@ def fan_out(
         bias,
     )
     zeros = _zeros(weight, 1 if transposed else 0, 1 if transposed else synapses.groups, met)
-    dense = (prod(shape) if transposed else out_channels * prod(out_sizes)) * prod(weight.shape[1:])
-    return FanOut(every, zeros, dense, geometry)
+    padded = (prod(shape) if transposed else out_channels * prod(out_sizes)) * prod(weight.shape[1:])
+    return FanOut(every, zeros, shape[0] * int(every.sum()), padded, geometry)
 
 
 def _zeros(weight: Tensor, out_axis: int, groups: int, met: list[Tensor]) -> tuple[Tensor, Tensor] | None:
@@ -206,16 +207,31 @@ def _transposed_taps(
     return axes
 
 
-def through_pool(pool: Callable[[Tensor], Tensor], shape: tuple[int, ...], after: Tensor) -> Tensor:
-    """Fan-out before a pooling layer, from the fan-out after it: each position has the synapses of the windows that it is in.
+@dataclass(frozen=True)
+class Windows:
+    """Windows of a pool that do not overlap; one for all positions if there is no kernel.
 
-    Args:
-        pool: a sum over windows, on `[1, *shape]`.
-        shape: of one sample before the pool.
-        after: fan-out of each pooled position, in any shape.
+    Attributes:
+        kernel, stride: one entry per spatial axis.
     """
-    x = torch.zeros(shape, dtype=torch.float64, device=after.device, requires_grad=True)
-    with torch.enable_grad():
-        pooled = pool(x[None])[0]
-        (gradient,) = torch.autograd.grad((pooled * after.reshape(pooled.shape)).sum(), x)
-    return gradient.round()
+
+    kernel: tuple[int, ...] = ()
+    stride: tuple[int, ...] = ()
+
+    def before(self, shape: tuple[int, ...], after: Tensor) -> Tensor:
+        """Fan-out before the pool, from that after it: each position has the synapses of the window that it is in.
+
+        Args:
+            shape: of one sample before the pool, channels first.
+            after: fan-out of each pooled position, `[C, …]`.
+        """
+        if not self.kernel:
+            return after.reshape(shape[0], *[1] * (len(shape) - 1)).expand(shape)
+        sizes = [(n - k) // s + 1 for n, k, s in zip(shape[1:], self.kernel, self.stride, strict=True)]
+        spread = after.reshape(shape[0], *sizes)
+        for axis, (n, k, s, windows) in enumerate(zip(shape[1:], self.kernel, self.stride, sizes, strict=True), start=1):
+            position = torch.arange(n, device=after.device)
+            inside = (position % s < k) & (position // s < windows)
+            spread = spread.index_select(axis, (position // s).clamp(max=windows - 1))
+            spread = spread * inside.reshape(-1, *[1] * (len(shape) - 1 - axis))
+        return spread

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from neurodeploy_energy.declared import Count, Declared, Natural, Positive
 
+NEVER_CALLED = "was never called"
+"""Why a layer is not counted that does nothing: all else that is not counted leaves a report without a verdict."""
+
 
 def exact_sum(values: Iterable[float]) -> float:
     """The sum, rounded once: `sum` of floats gives other last digits from Python 3.12 on. Whole numbers stay whole."""

@@ -1,10 +1,10 @@
 """What single operators of an ONNX file compute: which multiplications meet a zero, how wide integers are, and shapes."""
 
 from collections.abc import Sequence
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -57,9 +57,9 @@ def _settings(node: "onnx.NodeProto", axes: int) -> tuple[list[int], list[int], 
 
 
 def convolution_macs(node: "onnx.NodeProto", x: Tensor, weight: Tensor, out: Value) -> float:
-    if node.op_type == "ConvTranspose":
-        return float(x.numel() * prod(weight.shape[1:]))
-    return float(out.size * prod(weight.shape[1:]))
+    """Multiplications, zeros too, but for those on padding, as a torch module's are counted."""
+    every = convolved(node, torch.ones_like(x[:1]), torch.ones_like(weight), out)
+    return len(x) * float(every.sum(dtype=torch.float64))
 
 
 def convolved(node: "onnx.NodeProto", x: Tensor, weight: Tensor, out: Value) -> Tensor:

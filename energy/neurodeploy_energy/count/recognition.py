@@ -8,13 +8,12 @@ derives from.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import prod
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
 
 from torch import Tensor, nn
-from torch.nn import functional as f
 
-from neurodeploy_energy.count.fanout import synapses_of
+from neurodeploy.io.errors import UserError
+from neurodeploy_energy.count.fanout import Windows, synapses_of
 
 Axes = Literal["step", "time first", "batch first", "flat", "time last"]
 """What a layer of neurons is called with: `[B, …]` once per time step, `[T, B, …]`, `[B, T, …]`, `[B·T, …]` or `[B, …, T]`."""
@@ -52,6 +51,8 @@ class NeuronLayer:
         states: values that each neuron keeps from step to step.
         operations: of one update, in words, where they are known; empty else.
         graded: whether it sends graded messages, each of which is one event, rather than spikes.
+        height: of one spike, where it is declared; else it is seen.
+        is_own: whether the class is of no known framework, so that what runs inside is looked at.
     """
 
     axes: Axes
@@ -60,6 +61,8 @@ class NeuronLayer:
     states: int = 1
     operations: str = ""
     graded: bool = False
+    height: float | None = None
+    is_own: bool = False
 
     def by_row(self, x: Tensor) -> tuple[Tensor, int, bool]:
         """`x` as `[R, C, …]`, the number of time steps in it (0: unknown, R is batch times steps), and whether time runs
@@ -147,20 +150,52 @@ _CONVENTIONS = [
     ),
     NeuronConvention("lava.lib.dl.slayer.neuron", _names("Neuron"), "time last"),
 ]
-_REGISTERED: dict[str, Axes] = {}
+_AXES: tuple[Axes, ...] = ("step", "time first", "batch first", "flat", "time last")
+_REGISTERED: dict[str, NeuronLayer] = {}
+_Class = TypeVar("_Class", bound=type)
 
 
-def register_neuron(qualified_name: str, axes: Axes = "time first") -> None:
-    """Teach the counter a class of spiking neurons, such as `my_package.neurons.LIF`.
+def declared(axes: str, height: float | None = None) -> NeuronLayer:
+    """A layer of neurons as its user says.
+
+    Raises:
+        UserError: there are no such axes, or no such height.
+    """
+    if axes not in _AXES:
+        raise UserError(f"axes: {axes!r} found, one of {', '.join(map(repr, _AXES))} expected")
+    if height is not None and not 0 < height < float("inf"):
+        raise UserError(f"height: {height} found, a positive number expected")
+    return NeuronLayer(axes, True, True, height=height, is_own=True)
+
+
+@overload
+def register_neuron(neurons: str, axes: Axes = ..., *, height: float | None = ...) -> None: ...
+@overload
+def register_neuron(neurons: _Class, axes: Axes = ..., *, height: float | None = ...) -> _Class: ...
+@overload
+def register_neuron(neurons: None = ..., axes: Axes = ..., *, height: float | None = ...) -> Callable[[_Class], _Class]: ...
+def register_neuron(neurons: Any = None, axes: Axes = "time first", *, height: float | None = None) -> Any:
+    """Teach the counter a class of spiking neurons: by name, `my_package.neurons.LIF`, or as `@register_neuron(axes="step")`.
 
     The module is called with currents and returns spikes of the same shape, or a tuple that begins with them.
 
     Args:
-        qualified_name: module and class.
+        neurons: module and class as text, or the class itself; None: a decorator of the class.
         axes: of currents and spikes: "step" `[B, …]` (one call per time step), "time first" `[T, B, …]`, "batch first"
             `[B, T, …]`, "flat" `[B·T, …]` or "time last" `[B, …, T]`.
+        height: value of one spike, where it is not 1 and what runs in the module does not tell it.
+
+    Raises:
+        UserError: there are no such axes, or no such height.
     """
-    _REGISTERED[qualified_name] = axes
+    layer = declared(axes, height)
+    if neurons is None:
+        return partial(register_neuron, axes=axes, height=height)
+    if isinstance(neurons, str):
+        _REGISTERED[neurons] = layer
+        return None
+    _REGISTERED[f"{neurons.__module__}.{neurons.__qualname__}"] = layer
+    return neurons
 
 
 def neurons_of(module: nn.Module) -> NeuronLayer | None:
@@ -168,7 +203,7 @@ def neurons_of(module: nn.Module) -> NeuronLayer | None:
     kinds = [(kind.__module__, kind.__qualname__) for kind in type(module).__mro__]
     for package, name in kinds:
         if f"{package}.{name}" in _REGISTERED:
-            return NeuronLayer(_REGISTERED[f"{package}.{name}"], True, True)
+            return _REGISTERED[f"{package}.{name}"]
     convention = _convention(type(module))
     if convention is None:
         return None
@@ -254,6 +289,11 @@ _FREE = _torch(
     "Identity Flatten Unflatten Dropout Dropout1d Dropout2d Dropout3d AlphaDropout BatchNorm1d BatchNorm2d BatchNorm3d "
     "SyncBatchNorm ZeroPad1d ZeroPad2d ZeroPad3d ChannelShuffle PixelShuffle Embedding"
 )
+_ACTIVATIONS = _torch(
+    "ReLU Hardtanh GELU SiLU Mish Sigmoid Tanh ELU CELU SELU LeakyReLU PReLU RReLU Softplus Softsign Hardswish Hardsigmoid "
+    "Softmax LogSoftmax Softmin LogSigmoid Softshrink Hardshrink Tanhshrink Threshold GLU LayerNorm GroupNorm RMSNorm "
+    "InstanceNorm1d InstanceNorm2d InstanceNorm3d LocalResponseNorm"
+)
 _MAX_POOLS = _torch("MaxPool1d MaxPool2d MaxPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d")
 _AVERAGE_POOLS = _torch("AvgPool1d AvgPool2d AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d")
 _SEEN_INSIDE = _torch("MultiheadAttention RNNCellBase Bilinear")
@@ -265,7 +305,7 @@ def kind_of(module: nn.Module) -> Kind | None:
     if neurons_of(module) is not None:
         return "neuron"
     if synapses_of(module) is not None:
-        return "synapse"
+        return "synapse" if _runs_as_torch(module) else "seen inside"
     if names & _OWN_AVERAGE_POOLS or isinstance(module, _AVERAGE_POOLS):
         return "average pool"
     if isinstance(module, _MAX_POOLS) or names & _OWN_MAX_POOLS:
@@ -276,7 +316,7 @@ def kind_of(module: nn.Module) -> Kind | None:
         return "recurrent"
     if "neurodeploy_exporters.lava.graded.GradedInput" in names:
         return "messages"
-    if isinstance(module, nn.ReLU | nn.Hardtanh):  # ReLU6 is one of these
+    if isinstance(module, _ACTIVATIONS):
         return "activation"
     if isinstance(module, _SEEN_INSIDE):
         return "seen inside"
@@ -285,22 +325,30 @@ def kind_of(module: nn.Module) -> Kind | None:
     return None
 
 
-def summing_windows(module: nn.Module) -> tuple[int, Callable[[Tensor], Tensor]] | None:
+def _runs_as_torch(module: nn.Module) -> bool:
+    """Whether a layer of synapses computes with its own weight what torch's class does, and nothing changes it on the way."""
+    theirs: Any = next(kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules"))
+    hooks = (module._forward_pre_hooks, module._forward_hooks)
+    known = type(module).__module__.split(".")[0] in ("neurodeploy", "spikingjelly")  # they fold time into the batch
+    return (type(module).forward is theirs.forward or known) and "forward" not in vars(module) and not any(hooks)
+
+
+def summing_windows(module: nn.Module) -> tuple[int, Windows] | None:
     """An average pool as a sum over windows that do not overlap, and its sample's number of axes.
 
     Such a pool folds into the next synapse layer. None if windows overlap or are padded: then it does not.
     """
     for name in _qualified_names(module) & _GLOBAL_POOLS.keys():
-        return 1 + _GLOBAL_POOLS[name], partial(sum_over_last, axes=_GLOBAL_POOLS[name])
+        return 1 + _GLOBAL_POOLS[name], Windows()
     for axes, (pool, adaptive) in enumerate(_POOLS, start=1):
         if isinstance(module, adaptive) and _each(module.output_size, axes) == (1,) * axes:
-            return 1 + axes, partial(sum_keeping_axes, axes=axes)
+            return 1 + axes, Windows()
         if isinstance(module, pool):
             kernel = _each(module.kernel_size, axes)
             stride = _each(module.stride, axes)
             padded = any(_each(module.padding, axes)) or module.ceil_mode
             if not padded and all(s >= k for k, s in zip(kernel, stride, strict=True)):
-                return 1 + axes, partial(_sum_windows, average=_FUNCTIONS[axes - 1], kernel=kernel, stride=stride)
+                return 1 + axes, Windows(kernel, stride)
     return None
 
 
@@ -309,21 +357,6 @@ _POOLS: tuple[tuple[type, type], ...] = (
     (nn.AvgPool2d, nn.AdaptiveAvgPool2d),
     (nn.AvgPool3d, nn.AdaptiveAvgPool3d),
 )
-_FUNCTIONS: tuple[Callable[..., Tensor], ...] = (f.avg_pool1d, f.avg_pool2d, f.avg_pool3d)
-
-
-def _sum_windows(x: Tensor, average: Callable[..., Tensor], kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
-    return average(x, kernel, stride) * prod(kernel)
-
-
-def sum_over_last(x: Tensor, axes: int) -> Tensor:
-    """Sum over the last axes."""
-    return x.flatten(-axes).sum(-1)
-
-
-def sum_keeping_axes(x: Tensor, axes: int) -> Tensor:
-    """The same, the axes kept with one entry each."""
-    return sum_over_last(x, axes)[(..., *(None,) * axes)]
 
 
 def _each(value: Any, axes: int) -> tuple[int, ...]:

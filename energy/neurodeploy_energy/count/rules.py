@@ -1,7 +1,7 @@
 """What each kind of layer costs, counted from its inputs and outputs as it runs: neurons, sums, products, recurrent layers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy_energy.count.fanout import Synapses
-from neurodeploy_energy.count.provenance import Role
-from neurodeploy_energy.count.recognition import Kind, NeuronLayer, neurons_of
+from neurodeploy_energy.count.provenance import INPUT, Origin, height_of, in_spikes, reads_of
+from neurodeploy_energy.count.recognition import Kind, NeuronLayer
 from neurodeploy_energy.count.signals import Signal, count_either, count_nonzero, signal_of, whole_numbers
-from neurodeploy_energy.count.synapses import SynapseRules
+from neurodeploy_energy.count.synapses import Read, SynapseRules
 from neurodeploy_energy.count.tally import Tally
 
 Rule = Callable[[str, nn.Module, tuple[Any, ...], Any], None]
@@ -44,25 +44,35 @@ class Product:
     values: int
 
 
-def product_of(one: Tensor, other: Tensor) -> Product:
-    """Count `[P, M, K]` times `[P, K, N]`, exactly."""
+def product_of(one: Tensor, other: Tensor, dense: tuple[bool, bool] = (False, False)) -> Product:
+    """Count `[P, M, K]` times `[P, K, N]`, exactly; `dense`: which of them is analog in every value."""
     other = other.transpose(1, 2)
     left, right = signal_of(one, tuple(one.shape[1:])), signal_of(other, tuple(other.shape[1:]))
+    left, right = (_analog(signal) if is_dense else signal for signal, is_dense in zip((left, right), dense, strict=True))
     return _paired(left, right, one.shape[0] * one.shape[1] * one.shape[2] * other.shape[1])
 
 
-def weighted_sum(values: Tensor, queries: int) -> Product:
+def weighted_sum(values: Tensor, queries: int, *, dense: bool = False) -> Product:
     """Count attention weights `[P, L, K]`, all of them analog, times `values` `[P, K, N]`, exactly.
 
     Args:
+        values: spikes, or analog values if `dense`.
         queries: L.
+        dense: see there.
     """
     values = values.transpose(1, 2)
     right = signal_of(values, tuple(values.shape[1:]))
+    right = _analog(right) if dense else right
     every = torch.full_like(right.present, queries)
     none = torch.zeros_like(every)
     left = Signal(right.rows, queries, right.places, 0, 0, int(every.sum()), none, every, every)
     return _paired(left, right, queries * values.numel())
+
+
+def _analog(signal: Signal) -> Signal:
+    """All values analog: whole numbers and zeros too."""
+    every = torch.full_like(signal.present, signal.channels)
+    return replace(signal, spikes=0, graded=0, analog=signal.nonzero, magnitude=torch.zeros_like(every), fractions=every)
 
 
 def _paired(left: Signal, right: Signal, dense: int) -> Product:
@@ -84,6 +94,12 @@ def _paired(left: Signal, right: Signal, dense: int) -> Product:
 class Rules(SynapseRules):
     """One rule for each kind of layer; `Counter` calls them as a model runs."""
 
+    def __init__(self, *, padded: bool = False) -> None:
+        super().__init__(padded=padded)
+        self._layers: dict[nn.Module, NeuronLayer] = {}
+        self._heights: dict[str, float | None] = {}
+        self.misread: dict[str, int] = {}
+
     def rule(self, kind: Kind | None) -> Rule | None:
         """What counts a module of a kind when it has run; None if nothing does."""
         rules: dict[str, Rule] = {
@@ -93,15 +109,21 @@ class Rules(SynapseRules):
             "max pool": self._max_pool,
             "sum": self._sum,
             "recurrent": self._recurrent,
-            "activation": self._activation,
             "messages": self._messages,
         }
         return rules.get(kind or "")
 
     def _neuron(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        neurons, tally = neurons_of(module), self.tallies[name]
-        assert neurons is not None
-        rows, _steps, time_runs_faster = neurons.by_row(output.detach())
+        neurons = self._layers[module]
+        tensors = [one for one in inputs if isinstance(one, Tensor)]
+        currents = tensors if neurons.operations else tensors[:1]  # others are handed their states too
+        origins = [origin for one in currents if (origin := self.provenance.of(one)) is not None]
+        label, tally = self.place(name, reads_of(origins))
+        self.membranes.read(reads_of(origin for origin in origins if origin.role == "spikes"))
+        emitted = self.emitted(label, output, neurons, origins)
+        rows, steps, time_runs_faster = neurons.by_row(in_spikes(output.detach(), emitted))
+        if neurons.axes in ("time first", "batch first", "time last") and len(rows) != steps * self._batch:
+            self.misread.setdefault(label, len(rows) // max(1, steps))
         shape = tuple(rows.shape[1:])
         signal = signal_of(rows, shape)
         tally.neurons, tally.leaky = prod(shape), neurons.leaky
@@ -109,8 +131,6 @@ class Rules(SynapseRules):
         if neurons.operations:
             tally.notes.add(f"one update of a neuron: {neurons.operations}")
         tally.updates += output.numel()
-        tensors = [one for one in inputs if isinstance(one, Tensor)]
-        currents = tensors if neurons.operations else tensors[:1]  # others are handed their states too
         tally.updates_active += self._active(tally, _together(currents), output, signal)
         spikes = whole_numbers(signal.present.sum(1))
         if neurons.graded:
@@ -119,15 +139,50 @@ class Rules(SynapseRules):
             tally.spikes += signal.nonzero
             tally.spikes_value += int(signal.magnitude.sum())
             if signal.analog:
-                tally.spikes_value += float(output.detach().double().abs().sum()) - int(signal.magnitude.sum())
-                tally.notes.add("emits values that are no whole numbers")
-            self.provenance.mark(output, "messages" if neurons.graded else "spikes", signal=signal)
+                tally.spikes_value += float(rows.double().abs().sum()) - int(signal.magnitude.sum())
+                tally.notes.add("emits values that are no multiples of one height")
+            emitted.signal = signal if emitted.height == 1 else None
         else:
             spikes = np.zeros_like(spikes)
             tally.notes.add("integrates and never fires")
+        self.provenance.mark(output, emitted)
         tally.add_rows({"spikes": spikes}, time_runs_faster=time_runs_faster)
-        self._link(name, neurons, currents, prod(shape))
-        self.fires()
+        self._link(label, neurons, currents, prod(shape))
+
+    def emitted(self, label: str, output: Tensor, neurons: NeuronLayer, currents: list[Origin]) -> Origin:
+        """What neurons have emitted: spikes of a height that their own code tells, or else their values."""
+        if not neurons.fires:
+            return Origin("currents", reads_of(currents), True)
+        if neurons.graded:
+            return Origin("messages", frozenset({label}), True)
+        known = self.provenance.of(output)
+        made = Origin("spikes", frozenset({label}), True)
+        if neurons.height is not None:
+            made.height = neurons.height
+        elif known is not None and known.role == "spikes" and (known.single or known.height is not None):
+            made.height, made.single = known.height, known.single
+        else:
+            values = output.detach().abs()
+            least = values[values > 0].min() if bool(values.any()) else None
+            if least is None or bool(((values == 0) | (values == least)).all()):
+                made.single, made.height = True, 1.0 if least is None else float(least)
+            else:
+                made.height = height_of(output)
+        self._note_height(label, made)
+        return made
+
+    def _note_height(self, label: str, made: Origin) -> None:
+        if made.single or made.height == 1:
+            return
+        before = self._heights.setdefault(label, made.height)
+        if made.height is None:
+            self.unknown[label] = "emits values that are no multiples of one height: register_neuron(…, height=…) says it"
+        elif before is not None and abs(made.height - before) > 1e-4 * before:
+            self.unknown[label] = (
+                f"emits multiples of {before:.4g} and of {made.height:.4g}: register_neuron(…, height=…) says what one spike is"
+            )
+        else:
+            self.tallies[label].notes.add(f"graded spikes, multiples of {made.height:.4g}")
 
     def _active(self, tally: Tally, current: Tensor | None, output: Tensor, signal: Signal) -> int:
         """Updates with a non-zero current or a spike."""
@@ -141,7 +196,7 @@ class Rules(SynapseRules):
     def _link(self, name: str, neurons: NeuronLayer, currents: list[Tensor], size: int) -> None:
         """Note which synapses drive these neurons: by where the currents came from, or else by their size."""
         origins = [self.provenance.of(current) for current in currents]
-        layers = [layer for one in origins if one is not None and one.role == "currents" for layer in one.layers]
+        layers = [layer for one in origins if one is not None and one.role == "currents" for layer in one.reads]
         pending = [layer for layer, positions in self._pending if layer in layers or (not layers and positions == size)]
         drivers = list(dict.fromkeys(pending))
         for layer in drivers:
@@ -157,68 +212,72 @@ class Rules(SynapseRules):
         self.tallies[name].notes.add("comparisons are not counted")
         origin = self.provenance.of(inputs[0])
         if origin is not None:
-            self.provenance.mark(output, origin.role, origin.layers)
-
-    def _activation(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
-        self.provenance.mark(output, "dense")
-        self.fires()
+            kept = Origin(origin.role, origin.reads, origin.fired, height=origin.height, single=origin.single)
+            self.provenance.mark(output, kept)
 
     def _messages(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
-        self.provenance.mark(output, "messages")
-        self.fires()
+        self.provenance.mark(output, Origin("messages", frozenset({INPUT}), True))  # each is sent anew, equal ones too
 
     def _sum(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        self.sum(self.tallies[name], [one for one in inputs if isinstance(one, Tensor)], output)
+        operands = [one for one in inputs if isinstance(one, Tensor)]
+        self.sum(self.tallies[name], operands)
+        origins = [origin for one in operands if (origin := self.provenance.of(one)) is not None]
+        roles = {origin.role for origin in origins}
+        if len(origins) < len(operands) or not origins:
+            return
+        order = ("dense", "mixed", "currents", "input", "messages", "spikes", "weight", "constant")
+        role = next(role for role in order if role in roles)
+        heights = {origin.height for origin in origins if origin.role == "spikes"}
+        height = heights.pop() if len(heights) == 1 else None
+        self.provenance.mark(output, Origin(role, reads_of(origins), any(one.fired for one in origins), height=height))
 
-    def sum(self, tally: Tally, operands: list[Tensor], output: Tensor, *, changes: int = 0) -> None:
+    def sum(self, tally: Tally, operands: list[Tensor]) -> None:
         """Count a residual sum: an accumulation for each spike; currents meet in the neuron."""
         tally.calls += 1
-        roles: list[Role | None] = []
-        layers: list[str] = []
         for position, x in enumerate(operands):
             origin = self.provenance.of(x)
-            roles.append(None if origin is None else origin.role)
-            layers += [] if origin is None else origin.layers
-            signal = None
-            if roles[-1] not in ("currents", "dense"):
-                known = None if origin is None else origin.signal
-                signal = known if known is not None and known.values == x.numel() else signal_of(x, _row_shape(x))
-            if signal is None or not signal.is_whole:
+            if origin is not None and not origin.is_data:
+                continue
+            if origin is not None and origin.role in ("currents", "dense"):
+                tally.analog_operands.add(position)
+                continue
+            spikes = in_spikes(x, origin)
+            known = None if origin is None or spikes is not x or origin.signal_at != x.storage_offset() else origin.signal
+            signal = known if known is not None and known.values == x.numel() else signal_of(spikes, _row_shape(x))
+            if origin is not None:
+                self.membranes.read(origin.reads)
+            if not signal.is_whole:
                 tally.analog_operands.add(position)
             else:
-                tally.operand_adds[position] = tally.operand_adds.get(position, 0) + int(signal.magnitude.sum())
-        if "dense" in roles:
-            self.provenance.mark(output, "dense", changes=changes)
-        elif "currents" in roles:
-            self.provenance.mark(output, "currents", tuple(layers), changes=changes)
-        elif set(roles) == {"spikes"}:
-            self.provenance.mark(output, "spikes", changes=changes)
+                events = signal.present if origin is not None and origin.role == "messages" else signal.magnitude
+                tally.operand_adds[position] = tally.operand_adds.get(position, 0) + int(events.sum())
 
-    def _recurrent(self, name: str, module: nn.Module, inputs: tuple[Any, ...], _output: Any) -> None:
+    def _recurrent(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         """A recurrent layer of torch: its inputs value by value; what it keeps inside is analog in every step."""
         assert isinstance(module, nn.RNNBase)
-        tally, x = self.tallies[name], inputs[0]
+        x = inputs[0]
         if isinstance(x, nn.utils.rnn.PackedSequence):
             x = x.data  # the steps that there are, one after the other
         weights = {key: weight.detach() for key, weight in module.named_parameters() if key.startswith("weight")}
         first = [weight for key, weight in weights.items() if key.startswith("weight_ih_l0")]
         inside = [weight for key, weight in weights.items() if not key.startswith("weight_ih_l0")]
-        rows = x.numel() // max(1, x.shape[-1])
         hidden = sum(weight.numel() for weight in inside)
-        tally.hidden_macs += rows * hidden
-        tally.hidden_effective_macs += rows * sum(int(torch.count_nonzero(weight)) for weight in inside)
         faster = bool(module.batch_first) or x.dim() == 2
         linear, weight = Synapses("linear"), torch.cat(first)
-        self.synapses(name, tally, linear, x, weight, bias=module.bias, time_runs_faster=faster, hidden=hidden)
+        tally = self.synapses(name, Read(linear, x, weight, bias=module.bias, time_runs_faster=faster, hidden=hidden))
+        for part in tally.parts.values():
+            effective = sum(int(torch.count_nonzero(weight)) for weight in inside)
+            part.hidden_effective_macs = part.hidden_macs // max(1, hidden) * effective
         tally.notes.add("what the layer keeps inside counts as analog in every step")
-        self._used.update(weight.untyped_storage()._cdata for weight in weights.values())
+        self.provenance.used.update(weight.untyped_storage()._cdata for weight in weights.values())
+        if isinstance(output, Tensor):
+            self.provenance.mark(output, Origin("dense", frozenset({name}), True))
 
-    def product(self, tally: Tally, counted: Product, outputs: int, *, dense: bool) -> None:
-        """Count a product of activations; `dense`: of an ordinary network, where a whole number is no spike."""
+    def product(self, tally: Tally, counted: Product, outputs: int) -> None:
+        """Count a product of activations."""
         tally.calls += 1
         tally.apart = False
         tally.rows += self._batch
-        tally.dense |= dense
         tally.elements += counted.values
         tally.spikes += counted.spikes + counted.graded + counted.analog
         tally.whole_spikes += counted.spikes
@@ -228,7 +287,7 @@ class Rules(SynapseRules):
         tally.sops += counted.sops
         tally.sops_nonzero_weights += counted.sops
         tally.analog_macs += counted.macs
-        tally.analog_effective_macs += counted.macs
+        tally.analog_effective_macs += counted.effective if not counted.sops else counted.macs
         tally.effective_macs += counted.effective
         tally.outputs += outputs
         tally.notes.add("a product of two activations")

@@ -1,12 +1,13 @@
-"""The running counts of one layer, as whole numbers over all samples, and the row of means per sample that comes of them."""
+"""The running counts of one layer, as whole numbers over all samples."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neurodeploy_energy.count.layer import GRADED, InputKinds, LayerRow, MemoryAccesses, Series, SynapseGeometry
+from neurodeploy_energy.count.layer import Series, SynapseGeometry
 from neurodeploy_energy.count.signals import Counts
 
 
@@ -46,6 +47,43 @@ class Along:
         """`[N]`, int64."""
         return torch.from_numpy(np.concatenate(self.samples))
 
+    def __add__(self, other: "Along") -> "Along":
+        both = Along(0)
+        steps = max(len(self.steps), len(other.steps))
+        both.steps = sum((np.pad(one.steps, (0, steps - len(one.steps))) for one in (self, other)), np.zeros(steps, np.int64))
+        both.samples = [np.concatenate(self.samples) + np.concatenate(other.samples)]
+        return both
+
+    def nothing(self) -> "Along":
+        """As many steps and samples, all 0."""
+        none = Along(0)
+        none.steps, none.samples = np.zeros_like(self.steps), [np.zeros_like(one) for one in self.samples]
+        return none
+
+
+Reads = Literal["spikes", "messages", "mixed", "analog", "data", "constant", "unknown"]
+Part = tuple[Reads, Literal["fired", "each", "once"]]
+"""What a call reads; and whether that depends on neurons, or else can be the same in every step: of such each call is counted,
+and those that differ."""
+_SUMMED = [
+    "calls",
+    "rows",
+    "elements",
+    "spikes",
+    "whole_spikes",
+    "graded",
+    "analog",
+    "sops",
+    "sops_nonzero_weights",
+    "analog_macs",
+    "analog_effective_macs",
+    "dense_macs",
+    "effective_macs",
+    "hidden_macs",
+    "hidden_effective_macs",
+    "outputs",
+]
+
 
 @dataclass
 class Tally:
@@ -61,7 +99,7 @@ class Tally:
         elements: number of input values of a synapse layer or a pool; of those `whole_spikes` are ±1, `graded` other whole
             numbers and `analog` no whole numbers.
         messages: whether it reads graded messages, each of which is one event whatever its value.
-        dense: whether the layer reads one dense signal (see `counter.Counter`), so that a whole number in it is no spike.
+        parts: counts of the calls by what they read: see `Part`; `settle` makes one of them.
         sops: synaptic operations, every synapse counted; `sops_nonzero_weights` without weights of zero.
         analog_macs: multiply-accumulates of the analog values alone; `analog_effective_macs` without weights of zero.
         dense_macs: multiply-accumulates if every input were analog, zeros and padding too.
@@ -99,7 +137,7 @@ class Tally:
     graded: int = 0
     analog: int = 0
     messages: bool = False
-    dense: bool = False
+    parts: dict["Part", "Tally"] = field(default_factory=dict)
     sops: int = 0
     sops_nonzero_weights: int = 0
     analog_macs: int = 0
@@ -131,23 +169,92 @@ class Tally:
         self.batch, self.calls_now, self.steps_now = batch, 0, 0
         for along in self.along.values():
             along.begin_batch(batch)
+        for part in self.parts.values():
+            part.begin_batch(batch)
 
-    def add_rows(self, counts: dict[str, Counts], *, time_runs_faster: bool) -> None:
-        """Add what one call counted, row by row; see `Along.add`."""
+    def add_rows(
+        self, counts: dict[str, Counts], *, time_runs_faster: bool, positions: int = 1, first_step: int | None = None
+    ) -> None:
+        """Add what one call counted, row by row; see `Along.add`.
+
+        Args:
+            counts: of the rows, by what was counted.
+            time_runs_faster: whether a sample's rows follow each other.
+            positions: rows of one sample and step, such as tokens, which follow each other.
+            first_step: of the rows; that after the last call's if None.
+        """
         self.calls += 1
         self.calls_now += 1
         self.calls_most = max(self.calls_most, self.calls_now)
         rows = len(next(iter(counts.values())))
         self.rows += rows
-        if self.batch == 0 or rows % self.batch:
+        if self.batch == 0 or rows % (self.batch * positions):
             self.apart = False
             return
+        first, rows = self.steps_now if first_step is None else first_step, rows // positions
         for key, values in counts.items():
             if key not in self.along:
                 self.along[key] = Along(self.samples)
                 self.along[key].begin_batch(self.batch)
-            self.along[key].add(values, self.steps_now, time_runs_faster=time_runs_faster and rows > self.batch)
-        self.steps_now += rows // self.batch
+            values = values.reshape(-1, positions).sum(1) if positions > 1 else values
+            self.along[key].add(values, first, time_runs_faster=time_runs_faster and rows > self.batch)
+        self.steps_now = first + rows // self.batch
+
+    def part(self, part: "Part") -> "Tally":
+        """The counts of the calls that read one kind of values."""
+        if part not in self.parts:
+            self.parts[part] = Tally(self.kind, samples=self.samples, batch=self.batch)
+        return self.parts[part]
+
+    def settle(self, steps: int, events: bool | None) -> None:
+        """One row of counts from those by what the calls read.
+
+        Args:
+            steps: T of the model.
+            events: whether data are spikes; None: if all of a layer's data are 0, 1 or −1, they are.
+        """
+        chosen: list[Tally] = []
+        parts, self.parts = self.parts, {}
+        for (reads, constant), tally in parts.items():
+            if constant == "once":
+                continue
+            once = parts.get((reads, "once")) if constant == "each" else None
+            repeated = once is not None and steps > 1 and tally.rows == steps * once.rows
+            used = once if repeated and once is not None else tally
+            used.calls_most = tally.calls_most if not repeated else used.calls_most
+            whole = used.whole_spikes + used.graded
+            kinds = {kind for kind, _ in parts}
+            alone = not kinds & {"spikes", "messages", "mixed"}
+            state = reads == "constant" and "analog" in kinds and alone  # of zeros, in the first step
+            dense = reads == "analog" or state or (used.analog > 0 and not whole and reads != "mixed")
+            if reads == "data" and events is not True:
+                dense |= events is False or used.graded + used.analog > 0
+            if dense:
+                used.make_dense()
+            chosen.append(used)
+        for one in chosen:
+            self._absorb(one)
+        if self.kind == "matmul" and self.all_analog:
+            self.analog_macs = self.dense_macs
+        if len(chosen) > 1:
+            self.calls_most = max(self.calls_most, 2)
+
+    def make_dense(self) -> None:
+        """Every value that was read is analog, whole numbers and zeros too."""
+        self.analog += self.whole_spikes + self.graded
+        self.whole_spikes = self.graded = self.sops = self.sops_nonzero_weights = 0
+        self.analog_macs, self.analog_effective_macs = self.dense_macs, self.effective_macs
+        if "dense_macs" in self.along:
+            self.along["macs"] = self.along["dense_macs"]
+            self.along["sops"] = self.along["sops"].nothing()
+
+    def _absorb(self, other: "Tally") -> None:
+        for name in _SUMMED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.calls_most = max(self.calls_most, other.calls_most)
+        self.apart &= other.apart
+        for key, along in other.along.items():
+            self.along[key] = self.along[key] + along if key in self.along else along
 
     @property
     def nonzero(self) -> int:
@@ -156,8 +263,8 @@ class Tally:
 
     @property
     def all_analog(self) -> bool:
-        """Whether the layer's work is that of a dense layer: it reads a dense signal, or not one value of it is a spike."""
-        return self.analog > 0 and (self.dense or self.whole_spikes + self.graded == 0)
+        """Whether the layer's work is that of a dense layer: not one value that it reads is a spike."""
+        return self.analog > 0 and self.whole_spikes + self.graded == 0
 
     def series(self) -> Series | None:
         """By step and by sample; None if this layer's rows could not be told apart."""
@@ -166,102 +273,5 @@ class Tally:
         samples = {key: along.by_sample() for key, along in self.along.items()}
         nothing = torch.zeros_like(samples["spikes"])
         sops, macs = samples.get("sops", nothing), samples.get("macs", nothing)
-        if self.all_analog:
-            sops, macs = nothing, samples["dense_macs"]
         macs = macs + samples.get("hidden", nothing)
         return Series(torch.from_numpy(self.along["spikes"].steps), samples["spikes"], sops, macs)
-
-
-_READS = ("synapse", "matmul", "recurrent")
-
-
-def layer_rows(tallies: dict[str, Tally], samples: int, steps: int) -> tuple[LayerRow, ...]:
-    """One row for each layer; `steps`: T of the model."""
-    return tuple(_row(name, tally, tallies, samples, steps) for name, tally in tallies.items())
-
-
-def _row(name: str, tally: Tally, tallies: dict[str, Tally], samples: int, steps: int) -> LayerRow:
-    own_steps = tally.rows / samples
-    spiking, reads = tally.kind == "neuron", tally.kind in _READS
-    dense = reads and tally.all_analog
-    sops = 0 if dense else tally.sops
-    macs = (tally.dense_macs if dense else tally.analog_macs) + tally.hidden_macs
-    effective = (tally.effective_macs if dense else tally.analog_effective_macs) + tally.hidden_effective_macs
-    slots = tally.elements if reads else tally.neurons * tally.rows
-    rate = tally.spikes / slots if slots else 0.0
-    adds = tally.adds + _operand_adds(tally)
-    drives = tally.drives if reads else ""
-    geometry = None if tally.geometry is None else replace(tally.geometry, leaky=tally.leaky if drives else None)
-    whole = tally.whole_spikes + tally.graded
-    zeros = max(0, tally.elements - tally.nonzero)
-    return LayerRow(
-        name=name,
-        kind=GRADED if tally.messages else tally.kind,
-        neurons=tally.neurons,
-        steps=own_steps,
-        spikes=tally.spikes / samples if spiking else 0.0,
-        rate=rate,
-        sops=sops / samples,
-        sops_nonzero_weights=0.0 if dense else tally.sops_nonzero_weights / samples,
-        sops_by_rate=rate * tally.dense_macs / samples if reads and whole and not dense else 0.0,
-        dense_macs=(tally.dense_macs + tally.hidden_macs) / samples,
-        macs=macs / samples,
-        effective_macs=effective / samples,
-        adds=adds / samples,
-        analog_adds=tally.analog_adds / samples,
-        updates_active=tally.updates_active / samples,
-        updates_idle=(tally.updates - tally.updates_active) / samples,
-        note="; ".join(_notes(tally, own_steps, steps)),
-        spikes_in=tally.nonzero / samples if reads else 0.0,
-        spikes_out=tallies[drives].spikes / samples if drives and tally.drives_last else 0.0,
-        spikes_value=tally.spikes_value / samples,
-        drives=drives,
-        inputs=InputKinds(zeros / samples, tally.whole_spikes / samples, tally.graded / samples, tally.analog / samples),
-        memory=_accesses(tally, sops / samples, macs / samples, (adds + tally.analog_adds) / samples, samples),
-        geometry=geometry,
-    )
-
-
-def _operand_adds(tally: Tally) -> int:
-    return sum(count for at, count in tally.operand_adds.items() if at not in tally.analog_operands)
-
-
-def _accesses(tally: Tally, sops: float, macs: float, adds: float, samples: int) -> MemoryAccesses:
-    """See `MemoryAccesses`; means per sample."""
-    if tally.kind == "neuron":
-        updates = tally.states * tally.updates / samples
-        return MemoryAccesses(potential_reads=updates, potential_writes=updates, output_writes=tally.spikes / samples)
-    if tally.kind in _READS:
-        events = 0.0 if tally.all_analog else (tally.whole_spikes + tally.graded) / samples
-        outputs = tally.outputs / samples if macs else 0.0
-        return MemoryAccesses(events + macs, sops + macs, sops, sops, outputs)
-    return MemoryAccesses(input_reads=adds, potential_reads=adds, potential_writes=adds)
-
-
-def _notes(tally: Tally, own_steps: float, steps: int) -> list[str]:
-    notes = set(tally.notes)
-    if tally.analog_adds:
-        notes.add("analog input: one accumulation per value")
-    first: list[str] = []
-    if tally.kind in _READS:
-        if tally.all_analog:
-            first.append("analog input: multiply-accumulates")
-        elif tally.analog:
-            share = tally.analog / tally.nonzero
-            first.append(f"mixed input: {share:.1%} of the non-zero values are analog, and cost multiply-accumulates")
-        if tally.messages:
-            notes.add("graded messages: each is one operation at every synapse that it reaches, and multiplies its weight")
-        elif tally.graded and not tally.all_analog:
-            notes.add("graded spikes: a value of k costs k synaptic operations")
-    if tally.analog_operands:
-        notes.add("currents meet in the neuron: no operation of their own")
-    if tally.operand_adds.keys() - tally.analog_operands:
-        notes.add("each spike of the shortcut is one accumulation")
-    last: list[str] = []
-    if tally.kind == "synapse":
-        if own_steps == 1 < steps:
-            last.append(f"computed once per sample; every step would cost {steps} times as much")
-        elif own_steps > steps:
-            often = f"runs {own_steps:g} times per sample"
-            last.append(f"{often}, in several calls" if tally.calls_most > 1 else f"{often}, once for each position")
-    return [*first, *sorted(notes), *last]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy.count.layer import InputKinds, LayerRow, MemoryAccesses, Series, exact_sum
+from neurodeploy_energy.count.layer import NEVER_CALLED, InputKinds, LayerRow, MemoryAccesses, Series, exact_sum
 from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict, are_graded, estimate, judge
 from neurodeploy_energy.price.joules import Measurement, Unmeasured
 from neurodeploy_energy.price.placement import Place, Placement, ReadoutNeurons
@@ -203,5 +203,7 @@ def verdicts(report: Account) -> tuple[Verdict, ...]:
 
 
 def has_twins(report: Account) -> bool:
-    """Whether there is anything to judge: a network without spikes is its own twin, and one of graded messages has none."""
-    return any(row.kind == "neuron" or row.sops for row in report.layers) and not are_graded(report.layers)
+    """Whether there is anything to judge: a network without spikes is its own twin; one of graded messages, or one that is not
+    known whole, has none."""
+    known = all(reason == NEVER_CALLED for reason in report.uncounted.values())
+    return known and any(row.kind == "neuron" or row.sops for row in report.layers) and not are_graded(report.layers)

@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from textwrap import fill
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import write_text
 from neurodeploy_energy.count.layer import LayerRow
 from neurodeploy_energy.count.onnx_file import OnnxNetwork
-from neurodeploy_energy.count.running import Batches, Several, count, evaluating
+from neurodeploy_energy.count.recognition import Axes, declared
+from neurodeploy_energy.count.running import Batches, RunSetting, Several, count, evaluating
 from neurodeploy_energy.count.widths import Widths, integer_widths, quantised_layers
 from neurodeploy_energy.price.account import HOST, Account, compare, has_twins, verdicts
 from neurodeploy_energy.price.profiles import Profile, load
@@ -60,17 +63,23 @@ def account(
     name: str = "model",
     baseline: Account | None = None,
     profiles: Sequence[str | Path | Profile] = PROFILES,
-    batch_axis: int = 0,
+    batch_axis: int | None = None,
+    time_axis: int | None = None,
+    inputs: Literal["events", "analog"] | None = None,
+    neurons: Mapping[str, Axes] | None = None,
+    padding: bool = False,
     host: str | Path | Profile = HOST,
 ) -> Report:
     """Run a model over data and count its spikes and operations, layer by layer.
 
-    Conventions: every input value of a synapse layer is looked at. A whole number is a spike, which costs its true fan-out in
-    synaptic operations (a value of k costs k times as much); an analog value costs as many multiply-accumulates. A layer whose
-    non-zero inputs are all analog costs dense multiply-accumulates; so does one that reads what comes into the network before
-    any neuron has fired, or an ordinary activation such as ReLU, if any value of it is analog. Average pooling of spikes is
-    folded into the next synapse layer if its windows do not overlap. Batch norm is folded: no operations. Biases, activations,
-    max pooling and the mean over time are not counted.
+    Conventions: what a tensor is follows from what made it, and values only confirm it. A spike, of any height, costs its true
+    fan-out in synaptic operations, and a graded one of k heights k times as much; a layer that reads analog values costs dense
+    multiply-accumulates. The data are spikes if all of a layer's are 0, 1 or -1, else analog. Neurons are modules of a known
+    class, or potentials in the code that are carried from step to step and compared with a threshold. What a layer reads in
+    every step alike is computed once, and a note says what every step would cost. A module that is used in several places has a
+    row for each. Average pooling of spikes is folded into the next synapse layer if its windows do not overlap. Batch norm is
+    folded: no operations. Biases, activations, max pooling and the mean over time are not counted, products of activations are.
+    What is not known is listed in `uncounted`.
 
     Memory beside the model's own does not grow with the data, but for 32 bytes a layer and sample (see `Series`): fan-out maps
     take 8 bytes a spatial position of a layer's input, and as much for each value of one step in channels with weights of zero;
@@ -78,29 +87,44 @@ def account(
     that is counted, or some three times it where it is analog, and the activations around average pools are kept to its end.
 
     Args:
-        model: any torch module; called in evaluation mode, without gradients, and left as it was. Neurons that keep a state
-            between calls (SpikingJelly, sinabs, snnTorch) are reset before each batch.
+        model: any torch module; called in evaluation mode, without gradients, and left as it was. What keeps a state between
+            calls is set back before each batch, and random numbers are drawn from the same seed.
         batches: inputs, or tuples whose first element is the input; one tensor is one batch.
         steps: T. A model whose neurons take one step at a time and that has no loop over time of its own is called that often
             on each batch; any other must come to as many steps. None: once, and T is what its neurons saw.
         name: of the model in the report.
         baseline: a report to compare with.
         profiles: names of embedded profiles, paths of TOML files, or profiles; the first is the headline.
-        batch_axis: axis of the input that holds the samples: 0 for `[B, …]`, 1 for `[T, B, …]`.
+        batch_axis: axis of the input that holds the samples: 0 for `[B, …]`, 1 for `[T, B, …]`; None: that of the two along
+            which a sample alone counts what it counts among others. One that is given is checked so.
+        time_axis: axis of the input that holds the time steps; with `steps`, the model is called with one of them at a time.
+        inputs: whether whole numbers of the data are events, or all data analog; None: see above.
+        neurons: layer → its axes (see `register_neuron`), for layers of neurons that are not recognised.
+        padding: whether multiply-accumulates on zeros of the padding count, as papers count them. Spikes never meet any.
         host: profile of the host, which computes what is on analog values where a profile is a chip's.
 
     Raises:
-        UserError: there are no samples, the model does not run on them, no layer can be counted, the neurons see another
-            number of steps, or a profile is not known.
+        UserError: there are no samples, one is not finite, the model does not run on them, no layer can be counted, the neurons
+            see another number of steps or of samples, the axis of the samples is not clear, or a profile is not known.
     """
     costs = tuple(one if isinstance(one, Profile) else load(one) for one in profiles)
     processor = host if isinstance(host, Profile) else load(host)
+    if inputs not in (None, "events", "analog"):
+        raise UserError(f"{name}: inputs: {inputs!r} found, 'events', 'analog' or None expected")
+    setting = RunSetting(
+        steps,
+        batch_axis,
+        time_axis,
+        None if inputs is None else inputs == "events",
+        {layer: declared(axes) for layer, axes in (neurons or {}).items()},
+        padding,
+    )
     widths: Widths = {}
     if steps is None and quantised_layers(model):
         first, batches = _peeked(batches)
         with torch.no_grad(), evaluating(model):
             widths = integer_widths(model, *first)
-    counted = count(model, batches, steps=steps, name=name, batch_axis=batch_axis)
+    counted = count(model, batches, setting, name=name)
     layers = tuple(_with_widths(row, widths) for row in counted.layers)
     report = Report(
         name, counted.samples, counted.steps, layers, counted.uncounted, costs, series=counted.series, host=processor

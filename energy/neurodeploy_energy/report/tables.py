@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isclose
 from typing import Any
 
 from neurodeploy_energy.count.layer import LayerRow
@@ -16,8 +17,8 @@ CONVENTIONS = (
     "counts times the constants of a profile.",
     "A synaptic operation (SOP) is one accumulation caused by one spike at one synapse: the exact fan-out of the neuron, with "
     "borders, strides and groups, weights of zero included.",
-    "An input value that is no whole number costs multiply-accumulates (MACs); a layer all of whose non-zero inputs are "
-    "analog, or that reads the sample or a ReLU, costs dense ones. A direct-coded first layer is computed once per sample.",
+    "What a value is follows from what made it. A layer that reads analog values costs dense multiply-accumulates (MACs), "
+    "those on padding aside; products of activations have rows of their own. What is the same in every step is computed once.",
     "Under a chip's profile, one without a cost of multiply-accumulates, the energy is that of chip and host together: the "
     "host computes its layers densely, zeros too, under a profile of its own. Any other profile prices the whole network as if "
     "one processor computed it. What cannot be priced has no number.",
@@ -300,7 +301,7 @@ def deployments(report: Account) -> ReportTable | None:
     rows += [_part("encoder on the host, MACs", "", [one.encoder_macs for one in parts], number)]
     rows += [_part("head on the host, MACs", "", [one.head_macs for one in parts], number)]
     events = [one.event_driven_uj for one in parts]
-    if any(one.total_uj != event and event is not None for one, event in zip(parts, events, strict=True)):
+    if any(_differ(one.total_uj, event) for one, event in zip(parts, events, strict=True)):
         pair = f"{parts[0].chip.name} + {name}"
         rows.append(_part("together, were the host event-driven (no file is)", pair, events, maybe_microjoule))
     if any(one.graded_values for one in parts):
@@ -322,6 +323,11 @@ def deployments(report: Account) -> ReportTable | None:
         "each line names; what passes between chip and host, and static power, are in no profile's constants.",
     )
     return ReportTable("estimated energy per sample as deployed, µJ", headings, tuple(rows), text=2, notes=notes)
+
+
+def _differ(total: float | None, events: float | None) -> bool:
+    """By more than the order in which the same terms were added up."""
+    return events is not None and (total is None or not isclose(total, events, rel_tol=1e-9))
 
 
 def _part(part: str, profile: str, values: Sequence[float | None], form: Callable[[Any], str]) -> Row:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neurodeploy.io.errors import UserError
-from neurodeploy_energy import LayerRow, Report, account_onnx
+from neurodeploy_energy import LayerRow, Report, account, account_onnx
 from neurodeploy_energy.count.onnx_file import OnnxNetwork
 from neurodeploy_energy.price.profiles import load
 
@@ -36,9 +36,10 @@ def sparse(*shape) -> np.ndarray:
 
 
 def by_hand(x, weight, *, stride, pads, groups=1) -> tuple[int, int]:
-    """Multiplications of a convolution, padding included, and those of two values that are not zero; one at a time."""
+    """Multiplications of a convolution, but for those on padding, and those of two values that are not zero; one at a time."""
     top, left, bottom, right = pads
-    padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    sides = ((top, bottom), (left, right))
+    padded, real = np.pad(x, ((0, 0), (0, 0), *sides)), np.pad(np.ones(x.shape[2:], int), sides)
     count = effective = 0
     inside = weight.shape[1]
     for sample in padded:
@@ -47,7 +48,7 @@ def by_hand(x, weight, *, stride, pads, groups=1) -> tuple[int, int]:
             for i in range(0, sample.shape[1] - kernel.shape[1] + 1, stride[0]):
                 for j in range(0, sample.shape[2] - kernel.shape[2] + 1, stride[1]):
                     window = sample[first : first + inside, i : i + kernel.shape[1], j : j + kernel.shape[2]]
-                    count += kernel.size
+                    count += inside * int(real[i : i + kernel.shape[1], j : j + kernel.shape[2]].sum())
                     effective += int(((window != 0) & (kernel != 0)).sum())
     return count, effective
 
@@ -170,3 +171,14 @@ def test_damaged_files_and_samples_that_do_not_fit_are_refused_in_one_line(tmp_p
         network.count([torch.full((1, 2, 6, 6), torch.nan)])
     with pytest.raises(UserError, match="no samples given"):
         network.count([])
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kind", [torch.nn.Conv2d, torch.nn.ConvTranspose2d])
+def test_a_padded_convolution_costs_what_the_same_torch_module_does(tmp_path, kind, groups):
+    layer, x = kind(2, 4, 3, stride=2, padding=1, groups=groups, bias=False), torch.rand(3, 2, 6, 6)
+    operator = "Conv" if kind is torch.nn.Conv2d else "ConvTranspose"
+    node = helper.make_node(operator, ["x", "w"], ["y"], "conv", strides=(2, 2), pads=(1, 1, 1, 1), group=groups)
+    (row,) = saved(tmp_path / "m.onnx", [node], {"w": layer.weight.detach().numpy()}).count([x]).layers
+    (theirs,) = account(layer, x).layers
+    assert (row.macs, row.effective_macs, row.geometry) == (theirs.macs, theirs.effective_macs, theirs.geometry)

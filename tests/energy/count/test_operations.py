@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from neurodeploy.dynamics.layers import AvgPool2d, Flatten, GlobalAvgPool2d
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import account
 from neurodeploy_energy.count.layer import InputKinds
 
@@ -169,13 +170,13 @@ def layers(draw):
 def expected(module, values, axes):
     """What a report must say of one layer run on `values`, whose last `axes` axes are one sample's.
 
-    Whole numbers cost synaptic operations and analog values multiply-accumulates; where no value is a spike, all zeros and the
-    padding are multiplied too.
+    Whole numbers cost synaptic operations and analog values multiply-accumulates; where no value is a spike, all zeros
+    are multiplied too. What would meet the padding is no operation of either kind.
     """
     shape = values.shape[values.ndim - axes :]
-    edges, dense = edges_of(module, shape)
+    edges = edges_of(module, shape)[0]
     rows = values.reshape(-1, *shape)
-    counts, dense = operations(edges, rows), dense * len(rows)
+    counts, dense = operations(edges, rows), len(edges) * len(rows)
     nonzero_macs = counts.pop("macs_nonzero_weights")
     spikes, analog = ((rows == np.rint(rows)) & (rows != 0)).any(), (rows != np.rint(rows)).any()
     if analog and not spikes:
@@ -193,7 +194,7 @@ def counted(row, samples):
 def test_a_layer_counts_what_a_loop_over_its_synapses_counts(layer, values, seed):
     module, shape = layer
     x = VALUES[values](np.random.default_rng(seed), (2, *shape))
-    row = account(nn.Sequential(module), [torch.from_numpy(x)], profiles=[]).layer("0")
+    row = account(nn.Sequential(module), [torch.from_numpy(x)], profiles=[], inputs="events").layer("0")
     assert counted(row, 2) == expected(module, x, len(shape))
 
 
@@ -235,7 +236,7 @@ class Whole(PerStep):
 )
 def test_time_may_be_a_loop_of_calls_or_an_axis_or_folded_into_the_batch(wrapper, layer, shape, values):
     x = VALUES[values](np.random.default_rng(3), (4, 2, *shape))
-    row = account(wrapper(layer), [torch.from_numpy(x)], batch_axis=1).layer("layer")
+    row = account(wrapper(layer), [torch.from_numpy(x)], batch_axis=1, inputs="events").layer("layer")
     assert counted(row, 2) == expected(layer, x, len(shape))
     assert row.steps == 4
 
@@ -261,7 +262,7 @@ def test_a_pool_before_a_linear_layer_equals_spikes_times_synapses_reached(memor
     linear = nn.Linear(flat, 3)
     with torch.no_grad():
         linear.weight[0, ::2] = 0
-    report = account(nn.Sequential(module, between, Flatten(), linear), [spikes], batch_axis=1)
+    report = account(nn.Sequential(module, between, Flatten(), linear), [spikes], batch_axis=1, inputs="events")
     row = report.layer("3")
     edges, dense = edges_of(linear, (flat,))
     want = pooled_operations(edges, x.reshape(-1, 2, 6, 7), kernel, stride)
@@ -275,10 +276,10 @@ def test_a_pool_before_a_convolution_equals_spikes_times_synapses_reached(layers
     kernel, stride, padding, groups = layers
     convolution = nn.Conv2d(2, 4, kernel, stride=stride, padding=padding, groups=groups)
     x = VALUES["binary"](np.random.default_rng(seed), (4, 2, 7, 6))
-    report = account(nn.Sequential(nn.AvgPool2d(2), convolution), [torch.from_numpy(x)])
-    edges, dense = edges_of(convolution, (2, 3, 3))
+    report = account(nn.Sequential(nn.AvgPool2d(2), convolution), [torch.from_numpy(x)], inputs="events")
+    edges = edges_of(convolution, (2, 3, 3))[0]
     want = pooled_operations(edges, x, (2, 2), (2, 2))
-    assert counted(report.layer("1"), 4) == {**want, "macs": 0, "effective_macs": 0, "dense_macs": dense * 4}
+    assert counted(report.layer("1"), 4) == {**want, "macs": 0, "effective_macs": 0, "dense_macs": len(edges) * 4}
 
 
 class TwoReaders(nn.Module):
@@ -330,7 +331,7 @@ class TwoHeads(nn.Module):
 )
 def test_a_pool_whose_windows_overlap_or_are_padded_is_counted_for_itself(pool):
     x = torch.from_numpy(VALUES["binary"](np.random.default_rng(1), (2, 2, 7, 7)))
-    report = account(nn.Sequential(pool, nn.Conv2d(2, 3, 1)), [x])
+    report = account(nn.Sequential(pool, nn.Conv2d(2, 3, 1)), [x], inputs="events")
     assert report.layer("0").adds == x.sum().item() / 2
     assert "not folded" in report.layer("0").note
     means = pool(x).numpy()
@@ -355,7 +356,7 @@ def test_a_pool_whose_output_was_rearranged_or_changed_is_not_folded(change):
 
     x = torch.from_numpy(VALUES["binary"](np.random.default_rng(1), (2, 2, 6, 6)))
     model = Model()
-    report = account(model, [x])
+    report = account(model, [x], inputs="events")
     assert counted(report.layer("left"), 2) == expected(model.left, change(model.pool(x)).numpy(), 3)
     assert report.layer("left").macs > 0
     assert report.layer("pool").adds == x.sum().item() / 2
@@ -364,26 +365,40 @@ def test_a_pool_whose_output_was_rearranged_or_changed_is_not_folded(change):
 def test_one_analog_value_in_the_data_costs_its_own_multiply_accumulates_and_no_more():
     whole, analog = torch.ones(1, 3), torch.tensor([[0.0, 0.5, 1.0]])
     layer = nn.Sequential(nn.Linear(3, 2))
-    row = account(layer, [whole, analog]).layer("0")
+    row = account(layer, [whole, analog], inputs="events").layer("0")
     assert (row.sops, row.macs, row.effective_macs) == (8 / 2, 2 / 2, 2 / 2)
     assert row.inputs == InputKinds(zeros=1 / 2, spikes=4 / 2, graded=0, analog=1 / 2)
     assert row.note == "mixed input: 20.0% of the non-zero values are analog, and cost multiply-accumulates"
-    assert account(layer, [torch.cat([whole, analog])]).layer("0") == row
-    assert account(layer, [analog, whole]).layer("0") == row
+    assert account(layer, [torch.cat([whole, analog])], inputs="events").layer("0") == row
+    assert account(layer, [analog, whole], inputs="events").layer("0") == row
 
 
-def test_values_that_are_not_finite_are_analog():
-    x = torch.tensor([[float("inf"), float("nan"), -float("inf"), 1.0]])
-    row = account(nn.Sequential(nn.Linear(4, 2)), [x]).layer("0")
-    assert (row.sops, row.macs, row.inputs.analog) == (2, 6, 3)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2.0**53])
+def test_a_sample_that_cannot_be_counted_is_refused_by_its_number(value):
+    x = torch.ones(5, 4)
+    x[3, 1] = value
+    with pytest.raises(UserError, match=r"^mine: sample 3 holds a value"):
+        account(nn.Sequential(nn.Linear(4, 2)), x.split(2), name="mine")
+    with pytest.raises(UserError, match=r"^mine: sample 3 holds a value"):
+        account(nn.Sequential(nn.Linear(4, 2)), x.T, name="mine", batch_axis=1)
+
+
+def test_values_that_grow_beyond_all_bounds_are_refused_by_the_sample_that_they_come_from():
+    x = torch.ones(5, 4)
+    x[3, 1] = 1e10
+    layers = nn.Linear(4, 2, bias=False), nn.Linear(2, 2, bias=False)
+    for layer in layers:
+        nn.init.constant_(layer.weight, 1e20)
+    with pytest.raises(UserError, match=r"^mine: its answer to sample 3 is not finite"):
+        account(nn.Sequential(*layers), x / 1e10 + (x > 1) * x, name="mine")
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_the_counts_do_not_depend_on_the_number_format(dtype):
     x = torch.tensor([[0, 1, -1, 3, 0.5, 0.25]])
     layer = nn.Linear(6, 4)
-    row = account(nn.Sequential(layer), [x]).layer("0")
-    assert account(nn.Sequential(layer.to(dtype)), [x.to(dtype)]).layer("0") == row
+    row = account(nn.Sequential(layer), [x], inputs="events").layer("0")
+    assert account(nn.Sequential(layer.to(dtype)), [x.to(dtype)], inputs="events").layer("0") == row
     assert row.inputs == InputKinds(zeros=1, spikes=2, graded=1, analog=2)
 
 
@@ -400,5 +415,5 @@ def test_padding_that_repeats_positions_gives_them_more_synapses(mode, geometry,
     bare = nn.Conv2d(2, 3, kernel, **options)
     bare.weight = layer.weight
     padded = np.pad(x, [(0, 0), (0, 0), (padding,) * 2, (padding,) * 2], mode=PADDED[mode])
-    row = account(nn.Sequential(layer), [torch.from_numpy(x)], profiles=[]).layer("0")
+    row = account(nn.Sequential(layer), [torch.from_numpy(x)], profiles=[], inputs="events").layer("0")
     assert counted(row, 2) == expected(bare, padded, 3)

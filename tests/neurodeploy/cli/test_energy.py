@@ -28,8 +28,9 @@ def test_repact_s_work_on_the_host_is_a_line_of_its_own(cli, finished, student, 
 def test_where_the_host_costs_next_to_nothing_it_has_the_last_synapse(cli, student):
     outcome = cli("energy", student, "--profile", "loihi1", "--host-profile", "cmos7-fp32", "--json")
     (parts,) = json.loads(outcome.out)["deployment"]
-    # the last synapse, its ReLU layer's classifier and mean over time run on the host: T times 8·6·9 per position and 8·10
-    assert parts["head_macs"] == 4 * (8 * 6 * 9 * 4 + 80)
+    # the last synapse, its ReLU layer's classifier and mean over time run on the host: T times 8·6·25, of the 36
+    # taps of 2 × 2 outputs those that meet no padding, and 8·10
+    assert parts["head_macs"] == 4 * (8 * 6 * 25 + 80)
     assert json.loads(outcome.out)["cut"] == "last-spike"
 
 
