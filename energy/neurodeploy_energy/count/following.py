@@ -352,7 +352,8 @@ def _multiplied(
     if name == "div":
         return _dense(origins)
     spikes, analog = (reads_of(o for o in origins if o.is_events == fires) for fires in (True, False))
-    if not spikes & analog:  # a state and the spikes that reset it are part of the neurons' update
+    own = bool(spikes & analog) or counter.membranes.are_one(origins)
+    if not own:  # a state and the spikes that reset it are part of the neurons' update, and so is a threshold made of spikes
         counter.elementwise([x for x, _ in data], origins, made)
     if all(one.is_events for one in origins):
         heights = [one.height for one in origins]

@@ -87,6 +87,11 @@ class Membranes:
         """Of membranes by their numbers."""
         return frozenset(self._all[number].name for number in states)
 
+    def are_one(self, origins: Iterable[Origin]) -> bool:
+        """Whether all come from the spikes of the same neurons in the code, and of no others."""
+        reads = {origin.reads for origin in origins}
+        return len(reads) == 1 and all(len(names) == 1 and names <= self._by_name.keys() for names in reads)
+
     def read(self, reads: Iterable[str]) -> None:
         """Spikes have gone somewhere."""
         for name in reads:

@@ -605,6 +605,6 @@ def test_its_energy_is_counted_without_deploying_it_first(kind):
     counted = nd.energy(network, x, batch_axis=int(sequence))
     expected = nd.energy(model, x.transpose(0, 1) if sequence else x)
     assert counted.total.spikes > 0
-    assert [(row.name, row.spikes, row.sops) for row in counted.layers] == [
-        (row.name, row.spikes, row.sops) for row in expected.layers
+    assert [(row.kind, row.spikes, row.sops) for row in counted.layers] == [
+        (row.kind, row.spikes, row.sops) for row in expected.layers
     ]
