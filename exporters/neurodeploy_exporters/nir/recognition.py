@@ -66,7 +66,10 @@ def _of_single(node: Primitive) -> bool:
     dt, long = CONVENTIONS["snntorch"].dt, False
     for name in ("tau", "tau_mem", "tau_syn"):
         if name in node.fields:
-            decay = 1 - dt / _value(node, name)
+            tau = _value(node, name)
+            if not tau > 0:
+                return False
+            decay = 1 - dt / tau
             if not abs(decay - float(np.float32(decay))) < 1e-13:
                 return False
             long |= abs(decay * 4096 - round(decay * 4096)) > 1e-6
