@@ -16,7 +16,8 @@ from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.compare import Gathering
 from neurodeploy.app.cutting import CHIP, weighed_for
 from neurodeploy.app.deployment import normalising, split_code
-from neurodeploy.app.model import Model, check_finite, load_model, of_bundle
+from neurodeploy.app.model import Model, NirChoices, check_finite, load_model, of_bundle
+from neurodeploy.app.origins import is_nir
 from neurodeploy.app.progress import training_bar
 from neurodeploy.app.train import train_recipe
 from neurodeploy.data import Normalization
@@ -137,17 +138,24 @@ def _train(
     return Run(folder, train_recipe(settings, folder, fabric=fabric, watcher=watcher, resume=resume))
 
 
-def load(source: str | Path, *, module: nn.Module | None = None) -> Model:
+def load(
+    source: str | Path, *, module: nn.Module | None = None, written_by: str | None = None, dt: float | None = None
+) -> Model:
     """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module of your own.
 
     Args:
         source: as above.
         module: given the weights of the checkpoint, where that does not know how its network is made.
+        written_by: of a NIR file, the framework whose steps its neurons take, with settings that the file does not hold, such
+            as "snntorch:reset_mechanism=zero,reset_delay=false"; guessed from its numbers if None, with a warning.
+        dt: of a NIR file, one time step in the unit of its time constants.
 
     Raises:
         UserError: nothing usable is there, or the weights are not those of `module`; the message says what was found.
     """
-    return load_model(source, module=module)
+    if (written_by, dt) != (None, None) and not is_nir(source):
+        raise UserError(f"written_by, dt: say how a NIR file is understood, {source} is none; leave them out")
+    return load_model(source, NirChoices(convention=written_by, dt=dt), module=module)
 
 
 def deploy(

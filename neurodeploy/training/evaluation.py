@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from neurodeploy.data.feeding import in_batches
 from neurodeploy.data.samples import Samples
+from neurodeploy.dynamics.cells import Cell
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
@@ -105,7 +106,7 @@ def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size
     """
     if len(samples) != len(labels) or not len(labels):
         raise UserError(f"test set: {len(samples):,} samples and {len(labels):,} labels found, as many expected, at least one")
-    counts = {name: 0 for name, module in network.named_modules() if isinstance(module, Neuron)}
+    counts = {name: 0 for name, module in network.named_modules() if _fires(module)}
     handles = [network.get_submodule(name).register_forward_hook(_counter(counts, name)) for name in counts]
     try:
         answers, classes = list[Tensor](), 0
@@ -158,6 +159,10 @@ def mean_and_interval(values: Iterable[float]) -> tuple[float, float | None]:
     )
 
     return mean(numbers), float(stdtrit(len(numbers) - 1, 0.975)) * stdev(numbers) / sqrt(len(numbers))
+
+
+def _fires(module: nn.Module) -> bool:
+    return isinstance(module, Neuron) or (isinstance(module, Cell) and module.spiking)
 
 
 def _counter(counts: dict[str, int], name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
