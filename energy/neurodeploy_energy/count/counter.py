@@ -95,7 +95,7 @@ class Counter(Rules):
             assert neurons is not None
             self._layers[module] = neurons
             self._axes.add(neurons.axes)
-        if kind is not None and kind not in ("free", "activation", "messages", "seen inside"):
+        if kind is not None and kind not in ("free", "activation", "messages", "events", "seen inside"):
             self.tallies[name] = Tally(kind)
             self._order[name] = float(len(self._order) + 1)
 

@@ -76,8 +76,11 @@ def follow(counter: Any, func: Any, args: Sequence[Any], output: Any) -> None:
     provenance = counter.provenance
     if group == "random" or (not reads and name.startswith("rand")):
         counter.draws = True
-        role: Any = "constant" if name != "native_dropout" else None
-        origin = provenance.of(reads[0]) if reads and role is None else Origin("constant", fired=True)
+        probabilities = [known for known in map(provenance.of, reads) if known is not None and known.role == "input"]
+        if name in ("bernoulli", "poisson") and probabilities:  # events drawn from the data
+            origin: Origin | None = Origin("spikes", reads_of(probabilities), True, single=name == "bernoulli")
+        else:
+            origin = provenance.of(reads[0]) if reads and name == "native_dropout" else Origin("constant", fired=True)
     elif group == "blank" or not reads:
         changed = provenance.of(reads[0]) if changes and reads else None
         partly = changed is not None and reads[0].numel() < changed.size
@@ -251,6 +254,10 @@ def _chosen(counter: Any, name: str, reads: list[Tensor], made: Tensor) -> Origi
 
 def _compared(counter: Any, operands: list[tuple[Tensor, Origin]], made: Tensor) -> Origin:
     data = [(x, origin) for x, origin in operands if origin.is_data]
+    drawn = any(other.role == "constant" and other.fired for _, other in operands)
+    if drawn and made.dim() > 0 and data and all(origin.role == "input" for _, origin in data):
+        # events drawn from the data, in one step or, where the draws have a time axis of their own, in all
+        return Origin("spikes", reads_of(origin for _, origin in data), True, single=True)
     analog = [one for one in data if one[1].is_analog and one[0].numel() == made.numel()]
     if not analog or made.dim() == 0:  # one answer for a whole batch, such as whether any value is large, is no neuron's
         if all(origin.role == "spikes" for _, origin in data):
@@ -259,9 +266,6 @@ def _compared(counter: Any, operands: list[tuple[Tensor, Origin]], made: Tensor)
     if counter.inside_neurons:
         return Origin("spikes", reads_of(o for _, o in data), True, single=True)
     x, origin = next((one for one in analog if one[1].states), analog[0])
-    drawn = any(other.role == "constant" and other.fired for _, other in operands)
-    if drawn and origin.role == "input":
-        return Origin("spikes", origin.reads, True, single=True)  # events drawn from the data
     return counter.threshold(x, origin, made)
 
 

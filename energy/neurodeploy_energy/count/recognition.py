@@ -260,10 +260,20 @@ def reset_states(model: nn.Module) -> None:
 
 
 Kind = Literal[
-    "synapse", "neuron", "average pool", "max pool", "sum", "recurrent", "activation", "messages", "seen inside", "free"
+    "synapse",
+    "neuron",
+    "average pool",
+    "max pool",
+    "sum",
+    "recurrent",
+    "activation",
+    "messages",
+    "events",
+    "seen inside",
+    "free",
 ]
-"""`messages`: graded messages of neurons elsewhere enter here. `seen inside`: its operations are counted one by one where they
-run (see `functional.py`), not by the module."""
+"""`messages`: graded messages of neurons elsewhere enter here. `events`: an encoder, which makes spikes of the data.
+`seen inside`: its operations are counted one by one where they run (see `functional.py`), not by the module."""
 
 _SUMS = {"neurodeploy.Add", "sinabs.layers.merge.Merge"}
 _GLOBAL_POOLS = {"neurodeploy.GlobalAvgPool1d": 1, "neurodeploy.GlobalAvgPool2d": 2}
@@ -316,6 +326,8 @@ def kind_of(module: nn.Module) -> Kind | None:
         return "recurrent"
     if "neurodeploy_exporters.lava.graded.GradedInput" in names:
         return "messages"
+    if "neurodeploy.HostEncoding" in names:
+        return "events"
     if isinstance(module, _ACTIVATIONS):
         return "activation"
     if isinstance(module, _SEEN_INSIDE):

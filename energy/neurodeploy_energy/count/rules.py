@@ -110,6 +110,7 @@ class Rules(SynapseRules):
             "sum": self._sum,
             "recurrent": self._recurrent,
             "messages": self._messages,
+            "events": self._events,
         }
         return rules.get(kind or "")
 
@@ -217,6 +218,10 @@ class Rules(SynapseRules):
 
     def _messages(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
         self.provenance.mark(output, Origin("messages", frozenset({INPUT}), True))  # each is sent anew, equal ones too
+
+    def _events(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
+        if bool(((output == 0) | (output == 1)).all()):  # an encoder of the user's may answer with currents
+            self.provenance.mark(output, Origin("spikes", frozenset({INPUT}), True, single=True))
 
     def _sum(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
         operands = [one for one in inputs if isinstance(one, Tensor)]

@@ -5,6 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as f
 
+from neurodeploy.dynamics.encodings import LatencyEncoding, PoissonEncoding
+from neurodeploy.dynamics.layers import IF, Conv2d, Flatten, TimeMean
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import account, register_neuron
 
@@ -325,3 +327,45 @@ def test_one_answer_for_a_whole_batch_is_no_neuron():
 
     report = counted(Model(run, fc=linear(8, 3)))
     assert [(row.name, row.macs) for row in report.layers] == [("fc", 24)]
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        lambda x: (torch.rand(6, *x.shape) < x).float(),
+        lambda x: (x > torch.rand(6, 1, *x.shape[1:])).float(),
+        lambda x: torch.stack([(torch.rand_like(x) < x).float() for _ in range(6)]),
+        lambda x: torch.bernoulli(x.expand(6, *x.shape)),
+        lambda x: torch.stack([torch.bernoulli(x) for _ in range(6)]),
+        lambda x: torch.zeros(6, *x.shape).bernoulli_(x.expand(6, *x.shape)),
+        lambda x: PoissonEncoding(6)(x),
+    ],
+    ids=["all steps", "draws for all samples", "step by step", "bernoulli", "bernoulli by step", "in place", "our encoding"],
+)
+def test_events_that_are_drawn_from_the_data_are_spikes_however_they_are_drawn(drawn):
+    class Coded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(Conv2d(1, 2, 3), IF(), Flatten(), nn.Linear(8, 3), TimeMean())
+
+        def forward(self, x):
+            return self.body(drawn(x))
+
+    torch.manual_seed(0)
+    row = account(Coded(), [torch.full((5, 1, 4, 4), 0.5)]).layer("body.0")
+    assert row.macs == 0
+    assert 0.3 < row.sops / (6 * 2 * 4 * 9) < 0.7  # half of all taps
+
+
+def test_one_spike_of_a_latency_code_is_a_spike():
+    class Coded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoding = LatencyEncoding(6)
+            self.body = nn.Sequential(Conv2d(1, 2, 3), IF(), Flatten(), nn.Linear(8, 3), TimeMean())
+
+        def forward(self, x):
+            return self.body(self.encoding(x))
+
+    row = account(Coded(), [torch.full((5, 1, 4, 4), 0.5)]).layer("body.0")
+    assert (row.macs, row.sops) == (0, 2 * 4 * 9)  # each pixel once
