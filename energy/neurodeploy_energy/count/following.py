@@ -258,6 +258,9 @@ def _compared(counter: Any, operands: list[tuple[Tensor, Origin]], made: Tensor)
     if drawn and made.dim() > 0 and data and all(origin.role == "input" for _, origin in data):
         # events drawn from the data, in one step or, where the draws have a time axis of their own, in all
         return Origin("spikes", reads_of(origin for _, origin in data), True, single=True)
+    if len(data) == 1 and data[0][1].role == "input" and made.numel() > data[0][0].numel():
+        # events of data that are held against a number for each step, as they are where steps are compared one by one
+        return Origin("spikes", data[0][1].reads, True, single=True)
     analog = [one for one in data if one[1].is_analog and one[0].numel() == made.numel()]
     if not analog or made.dim() == 0:  # one answer for a whole batch, such as whether any value is large, is no neuron's
         if all(origin.role == "spikes" for _, origin in data):

@@ -369,3 +369,29 @@ def test_one_spike_of_a_latency_code_is_a_spike():
 
     row = account(Coded(), [torch.full((5, 1, 4, 4), 0.5)]).layer("body.0")
     assert (row.macs, row.sops) == (0, 2 * 4 * 9)  # each pixel once
+
+
+def levels(steps):
+    return torch.arange(1, steps + 1).view(-1, 1, 1, 1, 1) / (steps + 1)
+
+
+@pytest.mark.parametrize(
+    "coded",
+    [
+        lambda x: (x > levels(6)).float(),
+        lambda x: torch.stack([(x > level.item()).float() for level in levels(6)]),
+        lambda x: (x.expand(6, *x.shape) > levels(6)).float(),
+    ],
+    ids=["all steps", "step by step", "expanded first"],
+)
+def test_data_held_against_a_level_of_each_step_are_the_same_spikes_however_steps_are_compared(coded):
+    class Coded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(Conv2d(1, 2, 3), IF(), Flatten(), nn.Linear(8, 3), TimeMean())
+
+        def forward(self, x):
+            return self.body(coded(x))
+
+    row = account(Coded(), [torch.full((5, 1, 4, 4), 0.5)]).layer("body.0")
+    assert (row.macs, row.sops) == (0, 3 * 2 * 4 * 9)  # three of six levels are below
