@@ -89,7 +89,7 @@ def results(
 def make(seeds: list[bytes], seed: int, number: int) -> tuple[bytes, str]:
     """The damaged file `number`, and what was done to it."""
     random = Random(f"{seed}/{number}")
-    data, names, by_members = random.choice(seeds), [], random.random() < float(os.environ.get("BYM", "0.6"))
+    data, names, by_members = random.choice(seeds), [], random.random() < 0.6
     if by_members:
         data, name = damage_members(data, random)
         names.append(name)
