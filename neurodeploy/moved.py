@@ -34,6 +34,7 @@ HOMES = {
         "targets": "neurodeploy_exporters.target neurodeploy.app.deployment",
     }.items()
 } | {
+    "neurodeploy_exporters.artefact": ("neurodeploy_exporters.verify.artefact",),
     "neurodeploy_exporters.lava.mapping.document": ("neurodeploy_exporters.lava.mapping.result",),
     "neurodeploy_exporters.lava.mapping.opening": ("neurodeploy_exporters.lava.reading",),
 }

@@ -48,6 +48,8 @@ class ByKind:
         classes = tuple(own[name] for name in sorted(own))
         # the union is what a JSON schema says; which kinds there are shows only when a table is read
         documented = handler.generate_schema(Annotated[Union[classes], Field(discriminator="kind")])  # noqa: UP007
+        if self.short:
+            documented = core_schema.union_schema([documented, core_schema.str_schema()])
         return core_schema.no_info_wrap_validator_function(
             lambda content, _documented: self._read(bases, content),
             documented,

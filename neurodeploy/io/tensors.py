@@ -10,14 +10,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from neurodeploy.io.errors import UserError
+from neurodeploy.io.errors import UserError, field_name
 from neurodeploy.io.files import atomic_file
 from neurodeploy.io.imports import looking_in
+from neurodeploy.io.reading import check_file
 
 Header = TypeVar("Header", bound=BaseModel)
 
 
-def write(path: Path, key: str, header: BaseModel, groups: Mapping[str, Mapping[str, Tensor]]) -> None:
+def write(
+    path: Path,
+    key: str,
+    header: BaseModel,
+    groups: Mapping[str, Mapping[str, Tensor]],
+    *,
+    check: Callable[[Path], None] = lambda _: None,
+) -> None:
     """Write a file atomically: the one at `path` is always a whole one.
 
     Args:
@@ -25,6 +33,7 @@ def write(path: Path, key: str, header: BaseModel, groups: Mapping[str, Mapping[
         key: what kind of file it is; `read` wants the same.
         header: the JSON part.
         groups: group → name → tensor.
+        check: given what was written before it takes its place; what it raises leaves the old file.
 
     Raises:
         UserError, Failure: it cannot be written (see `neurodeploy.io.files.writing`).
@@ -34,6 +43,21 @@ def write(path: Path, key: str, header: BaseModel, groups: Mapping[str, Mapping[
     content = safetensors.save(tensors, metadata={key: header.model_dump_json()})
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
+        check(temporary)
+
+
+def header_text(path: Path, key: str) -> str | None:
+    """The JSON of a file's header as it stands there; None if it is of another kind.
+
+    Raises:
+        UserError: the file is damaged, or no safetensors file.
+    """
+    check_file(path, "a checkpoint (safetensors)")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get(key)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable checkpoint (safetensors expected): {error}") from None
 
 
 _FOLDERS_OF_A_RUN = 3
@@ -58,6 +82,7 @@ def read(path: Path, key: str, parse: Callable[[str], Header]) -> tuple[Header, 
     Raises:
         UserError: the file is damaged or of another kind, or its header does not fit; the message names the field.
     """
+    check_file(path, "a checkpoint (safetensors)")
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, Any] = file.metadata() or {}
@@ -71,7 +96,7 @@ def read(path: Path, key: str, parse: Callable[[str], Header]) -> tuple[Header, 
             header = parse(metadata[key])
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "header"
+        field = field_name(first["loc"]) or "header"
         told = first["msg"].removeprefix("Value error, ")
         version = "" if first["type"] == "value_error" else "; written by another version?"
         raise UserError(f"{path}: header field {field}: {told}{version}") from None

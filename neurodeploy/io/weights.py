@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neurodeploy.io.errors import UserError, printable
 from neurodeploy.io.files import sha256
+from neurodeploy.io.reading import check_file
 
 _NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -85,6 +86,7 @@ def read_weights(path: Path) -> Weights:
     Raises:
         UserError: there is no such file, it is none of these, or a pickle that holds more than tensors.
     """
+    check_file(path, "a file of weights (safetensors, or a state dict)")
     try:
         with path.open("rb") as file:
             begin = file.read(4)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neurodeploy.io.arrays import read_array, read_arrays
+from neurodeploy.io.arrays import NamedArrays, map_array, read_array, read_arrays
 from neurodeploy.io.errors import UserError
 
 
@@ -55,7 +55,7 @@ def test_python_objects_are_refused_and_never_unpickled(tmp_path):
     np.save(tmp_path / "x.npy", np.array([Trap()], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "x.npz", a=np.array([Trap()], dtype=object))
     for read, name in ((read_array, "x.npy"), (read_arrays, "x.npz")):
-        with pytest.raises(UserError, match="not a readable"):
+        with pytest.raises(UserError, match="Python objects, which are never read"):
             read(tmp_path / name)
     assert Trap.marks == []
 
@@ -99,3 +99,45 @@ def test_any_damage_gives_arrays_or_one_line_of_error(tmp_path, ending, data):
     for read in (read_array, read_arrays):
         message = complaint(read, path)
         assert message is None or (message.startswith(str(path)) and "\n" not in message)
+
+
+def test_only_the_arrays_that_are_asked_for_are_read_from_an_archive(tmp_path):
+    np.savez(tmp_path / "x.npz", wanted=np.arange(3), other=np.arange(1000))
+    content = bytearray((tmp_path / "x.npz").read_bytes())
+    content[content.index(b"other.npy") + 600] ^= 255  # its checksum no longer fits
+    (tmp_path / "x.npz").write_bytes(content)
+    archive = NamedArrays(tmp_path / "x.npz")
+    assert sorted(archive) == ["other", "wanted"]
+    assert archive["wanted"].tolist() == [0, 1, 2]
+    with pytest.raises(UserError, match=r"x\.npz: not a readable \.npz file: .*CRC"):
+        archive["other"]
+
+
+def test_an_archive_that_unpacks_to_far_more_than_its_size_is_refused_before_it_is_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as member:
+        for _ in range(33):
+            member.write(bytes(1 << 24))
+    with pytest.raises(UserError, match=r"x\.npz: unpacks to 553,648,128 bytes from [\d,]+, at most 536,870,912 expected"):
+        read_arrays(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("shape", [(1 << 40,), (1 << 20, 1 << 20), (3, 1 << 61)])
+def test_a_shape_beyond_the_bytes_that_are_there_is_refused_before_memory_is_taken(tmp_path, shape):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    (tmp_path / "x.npy").write_bytes(header.getvalue() + bytes(64))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", header.getvalue() + bytes(64))
+    for read, name in ((read_array, "x.npy"), (map_array, "x.npy"), (read_arrays, "x.npz")):
+        with pytest.raises(UserError, match=r"but only [0-9]+ bytes are stored"):
+            read(tmp_path / name)
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    array = _bytes(np.save, np.arange(3))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("a.npy", array)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.npy", array)
+    with pytest.raises(UserError, match=r"x\.npz: two arrays of the name a found, one expected"):
+        read_arrays(tmp_path / "x.npz")

@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from neurodeploy.io.errors import Failure, UserError
-from neurodeploy.io.files import atomic_file, atomic_folder, sha256, write_text
+from neurodeploy.io.files import atomic_file, atomic_folder, atomic_members, sha256, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -50,6 +50,57 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
         write()
     assert (folder / "manifest.json").read_text() == "old"
     assert list(tmp_path.iterdir()) == [folder]
+
+
+def fill(folder, contents, stale=()):
+    """Write a file for each name, and then whatever raises."""
+    with atomic_members(folder, stale=stale) as new:
+        for name, content in contents.items():
+            if isinstance(content, BaseException):
+                raise content
+            write_text(new / name, content)
+
+
+def contents_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_files_replace_those_of_the_same_name_together_and_leave_all_others_alone(tmp_path):
+    folder = tmp_path / "run" / "report"
+    fill(folder, {"a.txt": "1", "figures/old.png": "1", "figures/kept.png": "1"})
+    write_text(folder / "notes.txt", "mine")
+    write_text(folder / "figures" / "mine.jpg", "mine")
+    fill(folder, {"a.txt": "2", "figures/kept.png": "2"}, stale=["figures/*.png"])
+    mine = {"notes.txt": "mine", "figures/mine.jpg": "mine"}
+    assert contents_of(folder) == {"a.txt": "2", "figures/kept.png": "2"} | mine
+    assert not list(folder.rglob(".*"))
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_files_that_cannot_all_be_written_leave_those_of_before_and_no_new_folder(tmp_path, fault):
+    folder = tmp_path / "report"
+    with pytest.raises((Failure, KeyboardInterrupt)):
+        fill(folder, {"a.txt": "1", "b.txt": fault})
+    assert not folder.exists()
+    fill(folder, {"a.txt": "1"})
+    with pytest.raises((Failure, KeyboardInterrupt)):
+        fill(folder, {"a.txt": "2", "b.txt": fault})
+    assert contents_of(folder) == {"a.txt": "1"}
+
+
+def test_files_of_which_one_cannot_be_moved_are_all_back_where_they_were(tmp_path):
+    fill(tmp_path, {"a.txt": "1"})
+    (tmp_path / "b.txt").mkdir()
+    (tmp_path / "b.txt" / "mine").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot be written .*choose another place"):
+        fill(tmp_path, {"a.txt": "2", "b.txt": "2"})
+    assert contents_of(tmp_path) == {"a.txt": "1", "b.txt/mine": "mine"}
+
+
+def test_what_a_killed_process_left_of_its_files_is_gone_with_the_next_writing(tmp_path):
+    (tmp_path / ".files.part-dead" / "new").mkdir(parents=True)
+    fill(tmp_path, {"a.txt": "1"})
+    assert contents_of(tmp_path) == {"a.txt": "1"}
 
 
 def test_a_path_below_a_file_is_refused_as_the_users_mistake(tmp_path):
