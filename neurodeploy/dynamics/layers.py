@@ -37,12 +37,14 @@ class _CpuConvolution(nn.modules.conv._ConvNd):
             return convolution.strided_points(x, weight, bias, self.stride, self.groups)
         too_far = convolution.reads_too_far(self.stride, self.dilation)
         x = x.contiguous() if too_far else convolution.channels_last(x, weight)
-        if isinstance(self.padding, str) or self.padding_mode != "zeros" or not convolution.worth_slicing(x, weight):
-            result: Tensor = super()._conv_forward(x, weight, bias)
-            return result
-        return convolution.sliced(
-            x, weight, bias, convolution.ConvolutionSettings(self.stride, self.padding, self.dilation, self.groups)
-        )
+        if not isinstance(self.padding, str) and self.padding_mode == "zeros":
+            geometry = convolution.ConvolutionSettings(self.stride, self.padding, self.dilation, self.groups)
+            if convolution.worth_slicing(x, weight):
+                return convolution.sliced(x, weight, bias, geometry)
+            if convolution.worth_keeping(x, weight, geometry):
+                return convolution.kept(x, weight, bias, geometry)
+        result: Tensor = super()._conv_forward(x, weight, bias)
+        return result
 
 
 class Conv1d(_OverTime, _CpuConvolution, nn.Conv1d):

@@ -22,6 +22,7 @@ from neurodeploy.graph.ops.operation import EXACT
 from neurodeploy.graph.ops.operation import exponent as exponent
 from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.values import check_values
 
 _ROUNDED = (ops.Weighted, ops.BatchNormNode, ops.Updated)
 """The operations that have weights."""
@@ -82,11 +83,7 @@ def input_peak(parts: Iterable[NDArray[np.float32]], *, timed: bool = False) -> 
     """
     given = [part for part in parts if part.size]
     for part in given:
-        others = tuple(axis for axis in range(part.ndim) if axis != int(timed))
-        broken = np.flatnonzero(~np.isfinite(part).all(others))
-        if broken.size:
-            share = f"{broken.size:,} of {part.shape[int(timed)]:,}"
-            raise UserError(f"inputs: sample {broken[0]} holds values that are not finite ({share} samples)")
+        check_values(part, "inputs", axis=int(timed))
     if all(on(part, DEFAULT) for part in given):
         return None
     return max(float(np.abs(part).max()) for part in given)
@@ -165,8 +162,7 @@ def to_grid(graph: Graph, *, input_bits: int = INPUT_BITS) -> Graph:
     rounded = Graph(node.rounded() if node.name in before and isinstance(node, _ROUNDED) else node for node in graph.nodes)
     fixed = grid_node(rounded) is not None
     for bits in (input_bits,) if fixed else range(input_bits, 0, -1):
-        made = _with_inputs_rounded(rounded, bits)
-        excess = _excess(made)
+        made, excess = _followed(_with_inputs_rounded(rounded, bits))
         if excess is None:
             return made
     assert excess is not None
@@ -180,7 +176,24 @@ def to_grid(graph: Graph, *, input_bits: int = INPUT_BITS) -> Graph:
 
 def grid_node(graph: Graph) -> ops.QuantizeNode | None:
     """The node that rounds a network's inputs, if there is one."""
-    return next(iter(graph.of(ops.QuantizeNode)), None)
+    return next(iter(input_grids(graph.nodes)), None)
+
+
+def input_grids(nodes: Iterable[ops.Node]) -> list[ops.QuantizeNode]:
+    """The nodes that round what enters, as it is or normalised; others, as in the head of a C export, round what layers make.
+
+    Args:
+        nodes: of a network or of its first part.
+    """
+    known = {node.name: node for node in nodes}
+
+    def enters(name: str) -> bool:
+        node = known.get(name)
+        if isinstance(node, ops.NormalizeNode):
+            return enters(node.inputs[0])
+        return node is None or isinstance(node, ops.InputNode)
+
+    return [node for node in known.values() if isinstance(node, ops.QuantizeNode) and enters(node.inputs[0])]
 
 
 def _with_inputs_rounded(graph: Graph, bits: int) -> Graph:
@@ -193,20 +206,25 @@ def _with_inputs_rounded(graph: Graph, bits: int) -> Graph:
     return Graph(replace(one, peak=None) if isinstance(one, ops.InputNode) else one for one in made.nodes)
 
 
-def _excess(graph: Graph) -> tuple[str, int] | None:
-    """The first node whose sums could be too large, and how large; None if all are exact."""
+def _followed(graph: Graph) -> tuple[Graph, tuple[str, int] | None]:
+    """The graph with its biases on the grids of their sums, and the first node whose sums could be too large, and how large."""
     ranges: dict[str, Range] = {}
-    needed = _summed(graph)
+    needed, members = _summed(graph), list[ops.Node]()
     for node in graph.nodes:
         if node.name not in needed:
+            members.append(node)
             continue
-        made = node.exact_range([ranges.get(source, DEFAULT) for source in node.inputs])
+        read = [ranges.get(source, DEFAULT) for source in node.inputs]
+        if isinstance(node, ops.Weighted | ops.BatchNormNode):
+            node = node.on_sums_of(read[0])
+        made = node.exact_range(read)
         if made is None:
             _check_readers(graph, node)
         elif made.largest > EXACT:
-            return node.name, made.largest
+            return graph, (node.name, made.largest)
         ranges[node.name] = made or Range(0, 0)  # no number of a grid; neurons alone read it
-    return None
+        members.append(node)
+    return Graph(members), None
 
 
 def _summed(graph: Graph) -> set[str]:

@@ -31,10 +31,14 @@ def run(graph: Graph, samples: Array | Mapping[str, Array], *, steps: int | None
     tensors: dict[str, Array] = {}
     for node in graph.nodes:
         asked = replace(node, steps=steps) if isinstance(node, ops.EncodeNode) and steps else node
-        inputs = [tensors[source] for source in node.inputs] or [given[node.name]]
-        folded = not node.sequential and graph.timed(node.name)
-        tensors[node.name] = _in_one_batch(asked, inputs) if folded else asked.compute(*inputs)
+        tensors[node.name] = computed(graph, asked, [tensors[source] for source in node.inputs] or [given[node.name]])
     return tensors
+
+
+def computed(graph: Graph, node: ops.Node, inputs: Sequence[Array]) -> Array:
+    """What a node of the graph, or one that takes its place, makes of its inputs, each `[T, B, …]` if timed, else `[B, …]`."""
+    folded = not node.sequential and graph.timed(node.name)
+    return _in_one_batch(node, inputs) if folded else node.compute(*inputs)
 
 
 def _check_shape(entry: ops.InputNode, samples: Array, *, alone: bool) -> None:

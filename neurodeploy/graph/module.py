@@ -38,6 +38,12 @@ class GraphModule(nn.Module):
                     raise UserError(f"node {node.name}: its name cannot be that of a torch layer; rename it") from None
         self.eval()
 
+    @property
+    def batch_axis(self) -> int:
+        """Of the samples that `forward` takes; who counts operations need not find it out."""
+        timed = self.host_encoding is None and self.graph.inputs[0].timed
+        return int(timed and not self.batch_first)
+
     def forward(self, *samples: Tensor) -> Any:
         """`[B, *shape]` (for a timed input `[T, B, *shape]`, or `[B, T, *shape]` if `batch_first`) → logits `[B, K]`.
 

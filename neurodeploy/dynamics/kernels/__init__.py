@@ -3,9 +3,10 @@
 | kernel | where | for |
 |---|---|---|
 | `reference` | anywhere | the definition: a loop over `neurons.neuron_step`, differentiated by autograd |
-| `handwritten` | anywhere | the default on a CPU: its own gradient, one tensor saved |
+| `handwritten` | anywhere | its own gradient, one tensor saved; the default on a CPU where there is no `native` (yet) |
+| `native` | CPU, float32, with a C compiler | the default there: the same bits, built in the background at first use |
 | `fused` | NVIDIA GPUs, with Triton | the default there, for float32 and float64 |
-| `compiled` | CPU or GPU, with a compiler | opt-in: fastest on a CPU, seconds to compile for each number of time steps |
+| `compiled` | CPU or GPU, with a compiler | opt-in: seconds to compile for each number of time steps |
 
 `fixed_point` has a signature of its own: Loihi's neurons, in integers.
 """

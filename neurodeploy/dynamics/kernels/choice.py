@@ -11,12 +11,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from neurodeploy.dynamics.kernels import handwritten
+from neurodeploy.dynamics.kernels import handwritten, native
 from neurodeploy.dynamics.neurons import Dynamics
 from neurodeploy.dynamics.surrogates import Surrogate
 from neurodeploy.io.errors import UserError
 
-KERNELS = ("reference", "handwritten", "fused", "compiled")
+KERNELS = ("reference", "handwritten", "native", "fused", "compiled")
 _chosen: ContextVar[str | None] = ContextVar("kernel", default=None)
 
 
@@ -45,11 +45,15 @@ def multi_step(
     current: Tensor, v0: Tensor, parameters: Dynamics, surrogate: Surrogate, *, detach_reset: bool = False
 ) -> tuple[Tensor, Tensor]:
     """The multi-step update by the best kernel for these tensors; see `kernels.reference.multi_step` for the arguments."""
-    kernel = _kernel(_chosen.get() or _best_for(current))
+    chosen = _chosen.get()
+    if chosen is None and native.suits(current, v0, parameters) and (library := native.BUILD.now()) is not None:
+        return native.run(library, current, v0, parameters, surrogate, detach_reset=detach_reset)
+    kernel = _kernel(chosen or _best_for(current))
     return kernel(current, v0, parameters, surrogate, detach_reset=detach_reset)
 
 
 def _best_for(current: Tensor) -> str:
+    """Of those that need nothing built."""
     fits = current.is_cuda and current.dtype in (torch.float32, torch.float64) and find_spec("triton") is not None
     return "fused" if fits else "handwritten"
 

@@ -1,17 +1,29 @@
 """How kernels lay out memory: page faults, strides, constants in time, and glibc's allocator."""
 
 import ctypes
-import functools
+import os
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import weakref
+from bisect import bisect
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from mmap import PAGESIZE
-from typing import Literal, TypeVar
+from math import prod
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neurodeploy.io.errors import UserError
+
+if sys.platform != "win32":
+    from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+if sys.platform == "linux":
+    from mmap import MADV_HUGEPAGE
 
 MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
 _VIEWS = {"ExpandBackward0", "ViewBackward0", "UnsqueezeBackward0"}
@@ -70,29 +82,157 @@ class Layout:
         return x.permute(*range(lead), *(lead + axis for axis in inverse))
 
 
-_MADV_HUGEPAGE = 14  # asm-generic/mman-common.h
-_LARGE = 8 << 20  # bytes; a few huge pages, so that what is lost at both ends is little
+def is_followed() -> bool:
+    """Whether torch writes down what is computed, to compute it again later: a buffer of now would become a part of that."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
-def empty(shape: Sequence[int], like: Tensor) -> Tensor:
-    """`torch.empty` of this shape with the dtype and device of `like`; its values are anything."""
-    new = torch.empty(shape, dtype=like.dtype, device=like.device)
-    # the first touch of each page of 4 KiB is a fault; huge pages have 2 MiB
-    size = new.numel() * new.element_size()
-    if size >= _LARGE and type(new) is Tensor and new.device.type == "cpu" and (advise := _advise()) is not None:
-        start = -(-new.data_ptr() // PAGESIZE) * PAGESIZE
-        advise(start, (new.data_ptr() + size - start) // PAGESIZE * PAGESIZE, _MADV_HUGEPAGE)
-    return new
+_LARGE = 2 << 20  # bytes, those of a huge page; the C library keeps and reuses smaller blocks itself
 
 
-@functools.cache
-def _advise() -> Callable[[int, int, int], int] | None:
-    """`madvise(address, length, advice)`, or None on other systems than Linux."""
-    if sys.platform != "linux":
+def empty(shape: Sequence[int], like: Tensor, *, channels_last: bool = False) -> Tensor:
+    """`torch.empty` of this shape with the dtype and device of `like`; its values are anything.
+
+    A large tensor on a CPU is in a buffer that is used again once nothing refers to the tensor's memory any more.
+
+    Args:
+        shape: of the tensor.
+        like: see above.
+        channels_last: `[N, C, H, W]` in memory in the order `[N, H, W, C]`.
+    """
+    size = prod(shape) * like.element_size()
+    plain = type(like) in (Tensor, torch.nn.Parameter) and like.device.type == "cpu"
+    if size < _LARGE or not plain or is_followed():
+        order = torch.channels_last if channels_last else torch.contiguous_format
+        return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=order)
+    flat = torch.from_numpy(BUFFERS.lend(size)).view(like.dtype)[: prod(shape)]
+    if channels_last:
+        count, channels, *sides = shape
+        return flat.view(count, *sides, channels).movedim(-1, 1)
+    return flat.view(*shape)
+
+
+class _Lent(np.ndarray[Any, Any]):
+    """A buffer in use: a class of its own, because numpy's takes no weak references."""
+
+
+@dataclass(eq=False)
+class _Chunk:
+    """Memory that is mapped at once.
+
+    Attributes:
+        memory: `[bytes]`.
+        free: first and last + 1 of what nobody uses, in order; no two of them touch.
+    """
+
+    memory: NDArray[np.uint8]
+    free: list[tuple[int, int]]
+
+    @property
+    def idle(self) -> bool:
+        return self.free == [(0, len(self.memory))]
+
+    def take(self, size: int) -> int | None:
+        """Where `size` bytes begin that are in use from now on: as far to the front as possible, where pages are in place."""
+        for number, (start, stop) in enumerate(self.free):
+            if stop - start >= size:
+                self.free[number : number + 1] = [(start + size, stop)] if stop - start > size else []
+                return start
         return None
-    madvise = ctypes.CDLL(None).madvise
-    madvise.argtypes, madvise.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
-    return madvise
+
+    def give(self, start: int, stop: int) -> None:
+        number = bisect(self.free, (start, stop))
+        first, last = number, number
+        if number and self.free[number - 1][1] == start:
+            first, start = number - 1, self.free[number - 1][0]
+        if number < len(self.free) and self.free[number][0] == stop:
+            last, stop = number + 1, self.free[number][1]
+        self.free[first:last] = [(start, stop)]
+
+
+class Buffers:
+    """Large blocks of memory, kept from one step of a training to the next.
+
+    The C library maps such a block anew each time and unmaps it at once, so that every pass would fault in, and clear, all the
+    pages of its activations again: at many time steps that takes longer than computing them. What is kept is bounded by what
+    was in use at once before, and a little: `_SPARE`.
+    """
+
+    _SPARE = 1.125  # buffers of several sizes, one after the other, leave gaps
+
+    def __init__(self) -> None:
+        self._chunks: list[_Chunk] = []
+        self._in_use = self._peak = 0
+        self._lock = threading.Lock()
+        self._returned: deque[tuple[_Chunk, int, int]] = deque()
+
+    @property
+    def mapped(self) -> int:
+        """Bytes, in use and free."""
+        return sum(len(chunk.memory) for chunk in self._chunks)
+
+    def lend(self, size: int) -> NDArray[np.uint8]:
+        """A buffer of at least `size` bytes, which comes back by itself once nobody refers to it."""
+        size = -(-size // _LARGE) * _LARGE
+        with self._lock:
+            self._collect()
+            if not self._in_use and len(self._chunks) > 1:  # one for all has no borders at which buffers would not fit
+                self._chunks = [_chunk(max(size, self._bound))]
+            chunk, start = self._place(size)
+            self._in_use += size
+            self._peak = max(self._peak, self._in_use)
+        lent = chunk.memory[start : start + size].view(_Lent)
+        # without the lock, which may be held: the last reference can go in the middle of any line
+        weakref.finalize(lent, self._returned.append, (chunk, start, start + size)).atexit = False
+        return lent
+
+    def release(self) -> None:
+        """Give back to the system what is free, and forget how much was in use."""
+        with self._lock:
+            self._collect()
+            self._chunks = [chunk for chunk in self._chunks if not chunk.idle]
+            self._peak = self._in_use
+
+    @property
+    def _bound(self) -> int:
+        return int(self._peak * self._SPARE) // _LARGE * _LARGE
+
+    def _collect(self) -> None:
+        while self._returned:
+            chunk, start, stop = self._returned.popleft()
+            chunk.give(start, stop)
+            self._in_use -= stop - start
+
+    def _place(self, size: int) -> tuple[_Chunk, int]:
+        for chunk in self._chunks:
+            start = chunk.take(size)
+            if start is not None:
+                return chunk, start
+        if self.mapped + size > max(self._bound, self._in_use + size):
+            self._chunks = [chunk for chunk in self._chunks if not chunk.idle]
+        chunk = _chunk(size)
+        self._chunks.append(chunk)
+        start = chunk.take(size)
+        assert start is not None
+        return chunk, start
+
+
+BUFFERS = Buffers()
+if sys.platform != "win32":
+    # another thread, which does not exist in the child, may have held the lock
+    os.register_at_fork(after_in_child=lambda: setattr(BUFFERS, "_lock", threading.Lock()))
+
+
+def _chunk(size: int) -> _Chunk:
+    """Fresh memory, by huge pages where the system has them: the first touch of each page of 4 KiB would be a fault."""
+    if sys.platform == "win32":
+        return _Chunk(np.empty(size, np.uint8), [(0, size)])
+    # private: after a fork the child must not write into the parent's activations
+    block = mmap(-1, size, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+    if sys.platform == "linux":
+        with suppress(OSError):  # a kernel without huge pages
+            block.madvise(MADV_HUGEPAGE)
+    return _Chunk(np.frombuffer(block, np.uint8), [(0, size)])
 
 
 Allocator = Literal["default", "tuned"]

@@ -57,6 +57,12 @@ class BatchNormNode(Operation):
         assert made.bias is not None
         return replace(self, scale=made.weight.reshape(-1), shift=made.bias)
 
+    def on_sums_of(self, values: Range) -> "BatchNormNode":
+        """See `Weighted.on_sums_of`."""
+        made = self._weighted().on_sums_of(values)
+        assert made.bias is not None
+        return replace(self, shift=made.bias)
+
     def _weighted(self) -> ConvNode:
         """As a convolution of size 1 that keeps the channels apart, which adds up the same."""
         one, none = (1,), (0,)

@@ -57,7 +57,7 @@ class FixedPointNeuronNode(Spiking):
 
     def compute(self, *inputs: Array) -> Array:
         axes = inputs[0].ndim - 2
-        spread = [_over_places(value, axes) for value in (self.i_decay, self.v_decay, self.threshold, self.bias)]
+        spread = [over_places(value, axes) for value in (self.i_decay, self.v_decay, self.threshold, self.bias)]
         parameters = CubaParameters(*spread)
 
         def step(sums: Array, u: Any, v: Any) -> tuple[Any, ...]:
@@ -81,7 +81,7 @@ class FixedPointNeuronNode(Spiking):
         return layers.FixedPointNeuron(self.v_decay, self.threshold, self.i_decay, bias=self.bias, recurrent=self.recurrent)
 
 
-def _over_places(value: Any, axes: int) -> Any:
+def over_places(value: Any, axes: int) -> Any:
     """One value per channel so that it broadcasts against `[B, C, …]`, whose sample has so many axes."""
     return value if np.ndim(value) != 1 else np.reshape(value, (-1, *(1,) * (axes - 1)))
 

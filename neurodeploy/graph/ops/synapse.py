@@ -39,11 +39,26 @@ class Weighted(Operation):
         return replace(self, weight=weight.astype(np.float32), bias=bias)
 
     def exact_range(self, inputs: Sequence[Range]) -> Range:
-        (values,), unit = inputs, 2.0 ** (exponent(self.weight) + 1)
-        sums = np.abs(self.by_output().astype(np.float64)).sum(axis=tuple(range(1, self.weight.ndim))) * unit * values.largest
+        """In units of half a product's; in finer ones where a bias is on no multiple of that (see `on_sums_of`)."""
+        (values,), k = inputs, exponent(self.weight)
+        sums = np.abs(self.by_output().astype(np.float64)).sum(axis=tuple(range(1, self.weight.ndim)))
+        sums *= values.largest * 2.0**-values.exponent
+        unit = values.exponent + k + 1
         if self.bias is not None:
-            sums += np.abs(self.bias.astype(np.float64)) * unit * 2.0**values.exponent
-        return Range(values.exponent + exponent(self.weight) + 1, round(float(sums.max())))
+            sums += np.abs(self.bias.astype(np.float64))
+            if values.exponent < 0 and (self.bias * 2.0**unit % 1).any():
+                unit = k + 1
+        return Range(unit, round(float(sums.max()) * 2.0**unit))
+
+    def on_sums_of(self: Own, values: Range) -> Own:
+        """With biases on the grid of the sums of such inputs, coarser than theirs where inputs are multiples of 2, 4, …
+
+        Such a bias is off by at most a quarter of the smallest product, and float32 holds the sums of larger inputs.
+        """
+        if self.bias is None or values.exponent >= 0:
+            return self
+        unit = 2.0 ** -(values.exponent + exponent(self.weight) + 1)
+        return replace(self, bias=(np.rint(self.bias.astype(np.float64) / unit) * unit).astype(np.float32))
 
     def rounded(self: Own) -> Own:
         """With weights that are multiples of 2⁻ᵏ, k being their `exponent`, and biases that are multiples of 2⁻ᵏ⁻¹.

@@ -22,12 +22,15 @@ class Entrance:
         steps: it computes one time step in a call, and is called so many times: with each step of a sequence, or with the same
             samples every time. None: it is called once.
         answers: which of several tensors that it answers are the graph's; see `answers.AnswerChoice`.
+        averages: of an answer that is a sequence the graph answers the mean over time. Where time steps are rolled up it always
+            does.
     """
 
     lead: Lead
     timed: bool = False
     steps: int | None = None
     answers: AnswerChoice = None
+    averages: bool = False
 
     def calls(self, samples: Inputs) -> list[tuple[Tensor, ...]]:
         """What the module gets in each call.

@@ -113,8 +113,12 @@ def record(network: nn.Module, samples: Inputs, entrance: Entrance, *, keep: boo
                 f"{type(network).__name__}: {which}: answers a part of the time steps; a graph answers for all of them: take "
                 "the mean over time of the part, as in x[k:].mean(0)"
             )
-        output = draft.add(ops.OutputNode(name=draft.free_name(name), inputs=(signal.node,)))
-        answers[output.name] = leaves[place].tensor
+        last, tensor = signal.node, leaves[place].tensor
+        if entrance.averages and draft.timed[last]:
+            last = draft.add(ops.TimeMeanNode(name=draft.free_name("mean"), inputs=(last,))).name
+            tensor = arranged(signal, tensor, draft.batch).mean(0)
+        output = draft.add(ops.OutputNode(name=draft.free_name(name), inputs=(last,)))
+        answers[output.name] = tensor
     return Recording(needed(draft), recorder.values, answers, left_out(leaves, places))
 
 

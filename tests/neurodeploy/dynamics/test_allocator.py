@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from neurodeploy.cli.choices import computing
 from neurodeploy.dynamics.kernels import memory
 from neurodeploy.io.errors import UserError
 
@@ -47,3 +48,14 @@ def test_a_refusal_of_the_c_library_is_passed_on(monkeypatch):
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: Library)
     with pytest.raises(UserError, match=r"mallopt\(-4, 0\) refused"):
         memory.tune()
+
+
+def test_where_it_cannot_be_tuned_that_is_an_error_only_if_it_was_asked_for(monkeypatch):
+    monkeypatch.setattr(memory.sys, "platform", "darwin")
+    entered = []
+    for choice in ("auto", "default"):
+        with computing(None, choice):
+            entered.append(choice)
+    assert entered == ["auto", "default"]
+    with pytest.raises(UserError, match="only glibc's"), computing(None, "tuned"):
+        pass

@@ -20,7 +20,7 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
     return x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
 
 
-@pytest.mark.parametrize("kernel", ["handwritten", "compiled"])
+@pytest.mark.parametrize("kernel", ["handwritten", "native", "compiled"])
 @settings(max_examples=10, deadline=None)
 @given(
     steps=st.integers(1, 4),

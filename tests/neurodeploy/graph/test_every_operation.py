@@ -18,6 +18,7 @@ from neurodeploy.graph.tracing import trace
 from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import nir
+from neurodeploy_exporters.c import rules
 from neurodeploy_exporters.lava import wiring
 from neurodeploy_exporters.nir import primitives
 from neurodeploy_exporters.onnx import Session, build, operators
@@ -27,6 +28,7 @@ TABLES: dict[str, Table[Any]] = {
     "ONNX": operators.OPERATIONS,
     "NIR": primitives.OPERATIONS,
     "Loihi": wiring.OPERATIONS,
+    "C": rules.OPERATIONS,
 }
 RNG = np.random.default_rng(0)
 WINDOW = {"kernel": (2, 2), "stride": (2, 2)}
@@ -183,7 +185,7 @@ def test_an_operation_without_rows_is_noticed_and_cannot_be_made():
     class NewNode(ops.Operation):
         gain: float
 
-    assert gaps(NewNode) == ["compute", "layer", "output_shape", "ONNX", "NIR", "Loihi", "an example"]
+    assert gaps(NewNode) == ["compute", "layer", "output_shape", "ONNX", "NIR", "Loihi", "C", "an example"]
     assert ops.operations()["New"] is NewNode
     with pytest.raises(TypeError, match="abstract"):
         NewNode(name="op", inputs=("input",), gain=1.0)

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, fold_scales, interpreter, ops
 from neurodeploy.graph.entry import entering, fold_normalization, without
-from neurodeploy.graph.grid import DEFAULT, grid_node, input_grid, input_peak, on, quantised, saturated, to_grid, with_peak
+from neurodeploy.graph.grid import (
+    DEFAULT,
+    grid_node,
+    input_grid,
+    input_grids,
+    input_peak,
+    on,
+    quantised,
+    saturated,
+    to_grid,
+    with_peak,
+)
 from neurodeploy.graph.module import GraphModule, torch_run
 from neurodeploy.graph.ops import Range
 from neurodeploy.graph.transforms import differences
@@ -147,7 +158,10 @@ def test_the_networks_above_do_fire():
 def test_a_sample_with_a_value_that_is_not_finite_is_refused_by_its_number(broken, timed):
     x = values(0, 1, timed=timed)
     x[(0, 2) if timed else 2][1, 1, 3] = broken
-    with pytest.raises(UserError, match=r"^inputs: sample 2 holds values that are not finite \(1 of 4 samples\)$"):
+    with pytest.raises(
+        UserError,
+        match=r"^inputs: sample 2 holds values .* \(-?(nan|inf) at \[(0, )?1, 1, 3\], of 4 samples\)",
+    ):
         with_peak(network(0, timed=timed), [values(1, 1, timed=timed), x])
 
 
@@ -166,6 +180,29 @@ def test_a_network_that_rounds_its_inputs_is_put_on_the_grid_once():
 def test_what_is_known_of_the_data_outlives_what_is_done_to_the_graph():
     graph = with_peak(entering(network(0), NORMAL), [values(0, 10)])
     assert graph.input.peak == fold_normalization(graph).input.peak == input_peak([NORMAL.compute(values(0, 10))])
+
+
+def test_where_inputs_are_multiples_of_a_power_of_two_biases_are_so_too_and_sums_stay_exact():
+    x = np.random.default_rng(3).normal(scale=3000, size=(4, 2, 4, 4)).astype(np.float32)
+    exact = to_grid(with_peak(network(0), [x]))
+    grid, conv = grid_node(exact), exact["conv"]
+    assert grid.exponent < 0
+    sums = conv.exact_range([Range(grid.exponent, grid.largest)])
+    assert sums.largest <= 2**24
+    assert on(conv.bias, sums)
+    unrounded = network(0)["conv"].rounded()
+    assert conv.bias.tolist() != unrounded.bias.tolist()
+    finer = unrounded.exact_range([Range(grid.exponent, grid.largest)])  # says what such biases would need
+    assert on(unrounded.bias, finer)
+    assert finer.largest == pytest.approx(sums.largest * 2.0 ** (finer.exponent - sums.exponent), rel=0.01)
+
+
+def test_only_what_rounds_the_inputs_is_their_grid():
+    graph = network(0)
+    members = [*graph.nodes[:-1], ops.QuantizeNode(name="late", inputs=(graph.output.inputs[0],), exponent=4, largest=255)]
+    assert grid_node(Graph([*members, replace(graph.output, inputs=("late",))])) is None
+    rounded = to_grid(with_peak(graph, [values(0, 5)]))
+    assert [node.name for node in input_grids(rounded.nodes)] == ["input_grid"]
 
 
 def test_a_name_that_a_layer_has_already_is_not_taken_twice():
