@@ -5,7 +5,7 @@ from typing import Any
 from neurodeploy.io.moved import renamed, stand_in
 from neurodeploy_energy.count.layer import LayerRow
 from neurodeploy_energy.count.recognition import register_neuron
-from neurodeploy_energy.count.running import record
+from neurodeploy_energy.count.recording import record
 from neurodeploy_energy.moved import HOMES, NAMES, RENAMED
 from neurodeploy_energy.price.account import Comparison, compare, verdicts, with_twin
 from neurodeploy_energy.price.contest import Contender, Contest, contest

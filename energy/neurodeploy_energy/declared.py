@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Annotated, Any, Self
 
+from neurodeploy.io.errors import field_name
+
 
 @dataclass(frozen=True)
 class Bounded:
@@ -63,7 +65,7 @@ class Declared:
             return TypeAdapter(cls).validate_json(content, strict=strict)
         except ValidationError as error:
             first = error.errors()[0]
-            path = ".".join(map(str, first["loc"])) or "file"
+            path = field_name(first["loc"]) or "file"
             choices = first.get("ctx", {}).get("expected", "")
             raise FaultyField(path, first["type"], first["msg"], first["input"], choices) from None
 

@@ -7,7 +7,7 @@ axes, times the outputs of its group; it is the same in every channel, unless we
 
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -111,8 +111,20 @@ def _padding(module: nn.modules.conv._ConvNd) -> tuple[tuple[int, int], ...]:
     return tuple((int(p), int(p)) for p in module.padding)
 
 
+Reach = tuple[Tensor, list[Tensor], tuple[int, ...]]
+"""`FanOut.all`; `[size, kernel]` outputs that meet a position at a tap, for each spatial axis; sizes at the output."""
+Reaches = dict[tuple[Any, ...], Reach]
+"""Those of the layers of a model, of which many have the same."""
+
+
 def fan_out(
-    synapses: Synapses, weight: Tensor, shape: tuple[int, ...], output: tuple[int, ...] | None = None, *, bias: bool = False
+    synapses: Synapses,
+    weight: Tensor,
+    shape: tuple[int, ...],
+    output: tuple[int, ...] | None = None,
+    *,
+    bias: bool = False,
+    reaches: Reaches | None = None,
 ) -> FanOut:
     """Fan-out of every input position of one sample.
 
@@ -122,20 +134,22 @@ def fan_out(
         shape: of one sample at its input, channels first.
         output: spatial sizes at its output, where a caller of a transposed convolution chose them.
         bias: whether the layer has one; it is no synapse.
+        reaches: those of other layers, to which this one's is added.
     """
-    device, sizes = weight.device, shape[1:]
     if synapses.kind == "linear":
-        every = torch.full((1,), float(weight.shape[0]), dtype=torch.float64, device=device)
+        every = torch.full((1,), float(weight.shape[0]), dtype=torch.float64, device=weight.device)
         geometry = SynapseGeometry("linear", weight.shape[1], weight.shape[0], bias=bias)
         return FanOut(every, _zeros(weight, 0, 1, []), weight.numel(), weight.numel(), geometry)
-    transposed, kernel = synapses.kind == "transposed", tuple(weight.shape[2:])
-    axes = _transposed_taps(synapses, sizes, kernel, output) if transposed else _taps(synapses, sizes, kernel)
-    met = [torch.from_numpy(taps).double().to(device) for taps, _ in axes]
-    out_sizes = tuple(size for _, size in axes)
+    transposed, kernel, sizes = synapses.kind == "transposed", tuple(weight.shape[2:]), shape[1:]
+    key = synapses, tuple(weight.shape), sizes, output, weight.device
+    if reaches is None or key not in reaches:
+        reach = _reach(synapses, weight, sizes, output)
+        if reaches is not None:
+            reaches[key] = reach
+    else:
+        reach = reaches[key]
+    every, met, out_sizes = reach
     outputs = weight.shape[1] if transposed else weight.shape[0] // synapses.groups
-    every = torch.full((1,), float(outputs), dtype=torch.float64, device=device)
-    for taps in met:
-        every = (every[:, None] * taps.sum(1)).reshape(-1)
     out_channels = outputs * synapses.groups
     geometry = SynapseGeometry(
         "transposed" if transposed else "conv",
@@ -152,6 +166,18 @@ def fan_out(
     zeros = _zeros(weight, 1 if transposed else 0, 1 if transposed else synapses.groups, met)
     padded = (prod(shape) if transposed else out_channels * prod(out_sizes)) * prod(weight.shape[1:])
     return FanOut(every, zeros, shape[0] * int(every.sum()), padded, geometry)
+
+
+def _reach(synapses: Synapses, weight: Tensor, sizes: tuple[int, ...], output: tuple[int, ...] | None) -> Reach:
+    """What of a fan-out does not depend on the values of the weights."""
+    transposed, kernel = synapses.kind == "transposed", tuple(weight.shape[2:])
+    axes = _transposed_taps(synapses, sizes, kernel, output) if transposed else _taps(synapses, sizes, kernel)
+    met = [torch.from_numpy(taps).double().to(weight.device) for taps, _ in axes]
+    outputs = weight.shape[1] if transposed else weight.shape[0] // synapses.groups
+    every = torch.full((1,), float(outputs), dtype=torch.float64, device=weight.device)
+    for taps in met:
+        every = (every[:, None] * taps.sum(1)).reshape(-1)
+    return every, met, tuple(size for _, size in axes)
 
 
 def _zeros(weight: Tensor, out_axis: int, groups: int, met: list[Tensor]) -> tuple[Tensor, Tensor] | None:

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy.count.counter import Counter
 from neurodeploy_energy.count.fanout import Synapses
 from neurodeploy_energy.count.following import follow
 from neurodeploy_energy.count.provenance import Origin, in_spikes
 from neurodeploy_energy.count.rules import product_of, weighted_sum
 from neurodeploy_energy.count.synapses import Read
+from neurodeploy_energy.count.tally import Tally
 
 aten = torch.ops.aten
 Arguments = Sequence[Any]
@@ -56,7 +58,12 @@ class FunctionalOperations(TorchDispatchMode):
             self._counter.before_change(args[0])
         output = func(*args, **named)
         counter = self._counter
-        if not counter.watches:
+        if isinstance(output, Tensor) and output.layout != torch.strided:
+            raise UserError(
+                f"layer {counter.running}: {func.name().removeprefix('aten::')} makes a sparse tensor, whose zeros cannot be "
+                f"counted; make a dense one, such as with torch.zeros(…).scatter_(…)"
+            )
+        if not counter.watches or _is_view(func, args, output):  # a view is known by its storage
             return output
         handler = HANDLERS.get(func)
         if handler is None:
@@ -66,6 +73,19 @@ class FunctionalOperations(TorchDispatchMode):
         else:
             handler(counter, args, named, output)
         return output
+
+
+_VIEWS: dict[Any, bool] = {}
+
+
+def _is_view(func: Any, args: Arguments, output: Any) -> bool:
+    """Whether an operation has made a view, in the memory of what it reads, and nothing else."""
+    if func not in _VIEWS:
+        _VIEWS[func] = bool(func.is_view) and not _unknown(func)
+    made = output[0] if isinstance(output, tuple | list) and output else output
+    if not _VIEWS[func] or not isinstance(made, Tensor) or not args or not isinstance(args[0], Tensor):
+        return False
+    return made.untyped_storage()._cdata == args[0].untyped_storage()._cdata  # some of them copy where they must
 
 
 _UNKNOWN: dict[Any, bool] = {}
@@ -126,7 +146,7 @@ def _activations(counter: Counter, one: Tensor, other: Tensor, output: Tensor) -
     dense = (_is_dense(origins[0]), _is_dense(origins[1]))
     one, other = (in_spikes(x, origin) for x, origin in zip((one, other), origins, strict=True))
     counter.product(tally, product_of(one, other, dense), output.numel())
-    _read(counter, origins)
+    _read(counter, tally, origins)
     counter.provenance.mark(output, Origin("currents", frozenset({name}), True))
 
 
@@ -134,9 +154,11 @@ def _is_dense(origin: Origin | None) -> bool:
     return origin is not None and origin.role in ("currents", "dense", "weight", "constant")
 
 
-def _read(counter: Counter, origins: Iterable[Origin | None]) -> None:
-    for origin in origins:
-        if origin is not None and origin.role in ("spikes", "mixed"):
+def _read(counter: Counter, tally: Tally, origins: Sequence[Origin | None]) -> None:
+    counter.uses(origins)
+    for origin in filter(None, origins):
+        tally.reads |= origin.reads
+        if origin.role in ("spikes", "mixed"):
             counter.membranes.read(origin.reads)
 
 
@@ -161,12 +183,13 @@ def _attention(counter: Counter, args: Arguments, _named: dict[str, Any], output
     query, key, value = (x.flatten(0, -3) for x in units)
     made = output[0]
     _, tally = counter.operation("attention scores", "matmul")
+    _read(counter, tally, origins[:2])
     scores = query.shape[0] * query.shape[1] * key.shape[1]
     dense = (_is_dense(origins[0]), _is_dense(origins[1]))
     counter.product(tally, product_of(query, key.transpose(1, 2), dense), scores)
     name, tally = counter.operation("attention values", "matmul")
     counter.product(tally, weighted_sum(value, query.shape[1], dense=_is_dense(origins[2])), made.numel())
-    _read(counter, origins)
+    _read(counter, tally, origins)
     counter.provenance.mark(made, Origin("currents", frozenset({name}), True))
 
 

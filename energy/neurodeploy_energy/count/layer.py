@@ -145,11 +145,16 @@ class LayerRow(Declared):
             neurons it stands at the last of them, so that a sum counts no spike twice.
         spikes_value: Σ|value| of the outputs of a spiking layer: more than `spikes` where they are graded.
         drives: name of the spiking layer that a synapse layer's currents drive; "" if there is none that is known.
+        reads: names of the rows that its inputs come from, through pools, sums and activations; "the data" for the model's own
+            input. Empty where that is not known.
         inputs: values at the input of a synapse layer or a pool, by kind.
         memory: accesses, counted.
         geometry: of a synapse layer.
         weight_bits, activation_bits: width of the integers that a layer of a quantised network multiplies; 0 where its values
             are not known to be integers.
+        pairs: input values other than 0, each with every weight other than 0 that it meets: what is multiplied if nothing is
+            known of spikes. Values are those at the layer, means of a pool too.
+        pooled: whether it reads the means of a pool that is folded into it, and so no spikes as they were fired.
     """
 
     name: str
@@ -173,11 +178,14 @@ class LayerRow(Declared):
     spikes_out: Count = 0.0
     spikes_value: Count = 0.0
     drives: str = ""
+    reads: tuple[str, ...] = ()
     inputs: InputKinds = field(default_factory=InputKinds)
     memory: MemoryAccesses = field(default_factory=MemoryAccesses)
     geometry: SynapseGeometry | None = None
     weight_bits: Natural = 0
     activation_bits: Natural = 0
+    pairs: Count = 0.0
+    pooled: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,7 +38,7 @@ class Membrane:
         heads: the first two of these.
         leaky: whether the potential is scaled between two steps.
         read: whether its spikes go anywhere.
-        stateful: whether its potential has been seen to last from step to step.
+        integrates: whether new currents have been seen to come to a potential that lasts from step to step.
     """
 
     name: str
@@ -55,12 +55,17 @@ class Membrane:
     chain: list[Origin] = field(default_factory=list)
     leaky: bool = False
     read: bool = False
-    stateful: bool = False
+    integrates: bool = False
 
     @property
     def is_layer(self) -> bool:
-        """Whether it is reported: data that are compared with a number, without a state, are encoded and no neurons."""
-        return self.read and (self.drivers != {INPUT} or self.stateful)
+        """Whether it is reported: an encoder is none."""
+        return self.read and not self.is_code
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is an encoder: data that are compared with numbers, or taken apart into weighted bits."""
+        return self.drivers == {INPUT} and not self.integrates
 
 
 class Membranes:
@@ -86,6 +91,13 @@ class Membranes:
     def names(self, states: Iterable[int]) -> frozenset[str]:
         """Of membranes by their numbers."""
         return frozenset(self._all[number].name for number in states)
+
+    def are_codes(self, reads: frozenset[str]) -> bool:
+        """Whether rows are the data and encoders of theirs alone."""
+        return bool(reads) and all(name == INPUT or self._is_code(name) for name in reads)
+
+    def _is_code(self, name: str) -> bool:
+        return name in self._by_name and self._by_name[name].is_code
 
     def are_one(self, origins: Iterable[Origin]) -> bool:
         """Whether all come from the spikes of the same neurons in the code, and of no others."""
@@ -148,10 +160,10 @@ class Membranes:
         for number in sorted(origin.states, reverse=True):
             membrane = self._all[number]
             if membrane.shape == shape:
-                membrane.stateful = True
-                membrane.drivers |= origin.reads - {one.name for one in self._all}
+                membrane.integrates |= origin.fresh
+                membrane.drivers |= self._drivers(origin) - {one.name for one in self._all}
                 return membrane, not origin.fresh
-        drivers = origin.reads
+        drivers = self._drivers(origin)
         for membrane in self._all:
             known = (membrane.site, membrane.shape, membrane.drivers) == (site, shape, drivers)
             if known:
@@ -162,6 +174,10 @@ class Membranes:
         self._all.append(membrane)
         self._by_name[membrane.name] = membrane
         return membrane, False
+
+    def _drivers(self, origin: Origin) -> frozenset[str]:
+        """Rows that drive a potential; encoders are the data."""
+        return frozenset(INPUT if self._is_code(name) else name for name in origin.reads)
 
     def _active(self, x: Tensor, origin: Origin, fired: Tensor) -> int:
         currents: list[Tensor] = list(origin.inflow)

@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.onnx_operators import check_operators
+from neurodeploy.io.reading import check_file
+from neurodeploy.io.values import as_samples
 from neurodeploy_energy.count.layer import InputKinds, LayerRow, MemoryAccesses, SynapseGeometry
 from neurodeploy_energy.count.onnx_operators import (
     Value,
@@ -154,11 +157,9 @@ class OnnxNetwork:
         session, own = self._session(also)
         for batch in batches:
             for part in batch.split(self.batch or len(batch)):
-                values = part.detach().cpu().float().numpy()
+                values = as_samples(part, self.path)
                 if self.batch is not None and len(values) != self.batch:
                     raise UserError(f"{self.path}: takes {self.batch} samples at a time, a multiple of that many expected")
-                if not np.isfinite(values).all():
-                    raise UserError(f"{self.path}: a sample holds values that are not finite")
                 try:
                     made = session.run(None, {self.input: values})
                 except Exception as error:  # the runtime has exceptions of its own
@@ -175,7 +176,7 @@ class OnnxNetwork:
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in also)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL  # fused layers have no inputs
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what goes wrong is raised; it is not to be printed as well
         try:
             session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -319,12 +320,12 @@ def _read(path: Path) -> Any:
         from onnx import inliner
     except ImportError as error:
         raise UserError(f'{path}: {error.name} is not installed; pip install "neurodeploy[onnx]"') from None
+    check_file(path, "an ONNX model")
     try:
         model = onnx.load(str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, an ONNX model expected") from None
     except (OSError, DecodeError, ValueError, onnx.checker.ValidationError) as error:
         raise UserError(f"{path}: not readable as an ONNX model: {_brief(error)}") from None
+    check_operators(model, path)
     if not model.graph.node:
         raise UserError(f"{path}: not readable as an ONNX model: it has no operators")
     return inliner.inline_local_functions(model) if model.functions else model

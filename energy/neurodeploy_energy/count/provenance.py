@@ -7,7 +7,8 @@ pixels, quantised activations or weights, and spikes may be of any height.
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from math import frexp
+from typing import Any, Literal
 from weakref import ReferenceType
 
 import numpy as np
@@ -53,6 +54,7 @@ class Origin:
         inflow: the currents that came.
         unshifted: the tensor before a number was added to it, such as a threshold.
         scaled_from: what it is a multiple of, or a sum with a number.
+        chain: what it is as a linear function of what a layer of synapses read (see `chains.py`).
     """
 
     role: Role
@@ -76,6 +78,7 @@ class Origin:
     inflow: tuple[Tensor, ...] = ()
     unshifted: "ReferenceType[Tensor] | None" = None
     scaled_from: "Origin | None" = None
+    chain: Any = None
 
     @property
     def is_analog(self) -> bool:
@@ -167,6 +170,11 @@ def in_spikes(x: Tensor, origin: Origin | None) -> Tensor:
         return x if origin.height == 1 else torch.sign(x.detach())
     if origin.height is None:  # of several heights: numbers of spikes if they are whole, and else nothing that can be told
         return x
+    if frexp(origin.height)[0] == 0.5 and x.dtype == torch.float32:  # a power of two, by which no float is rounded
+        counts = x.detach() * (1 / origin.height)
+        whole = counts.round()
+        if torch.equal(whole, counts):
+            return counts
     counts = x.detach().double() / origin.height
     whole = counts.round()
     return torch.where((counts - whole).abs() <= 1e-4 * whole.abs().clamp(min=1), whole, counts).float()

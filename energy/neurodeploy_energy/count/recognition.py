@@ -311,7 +311,7 @@ _SEEN_INSIDE = _torch("MultiheadAttention RNNCellBase Bilinear")
 
 def kind_of(module: nn.Module) -> Kind | None:
     """How a module is counted; None if it is unknown."""
-    names = _qualified_names(module)
+    names = _names_of(type(module))
     if neurons_of(module) is not None:
         return "neuron"
     if synapses_of(module) is not None:
@@ -350,7 +350,7 @@ def summing_windows(module: nn.Module) -> tuple[int, Windows] | None:
 
     Such a pool folds into the next synapse layer. None if windows overlap or are padded: then it does not.
     """
-    for name in _qualified_names(module) & _GLOBAL_POOLS.keys():
+    for name in _names_of(type(module)) & _GLOBAL_POOLS.keys():
         return 1 + _GLOBAL_POOLS[name], Windows()
     for axes, (pool, adaptive) in enumerate(_POOLS, start=1):
         if isinstance(module, adaptive) and _each(module.output_size, axes) == (1,) * axes:
@@ -375,7 +375,13 @@ def _each(value: Any, axes: int) -> tuple[int, ...]:
     return tuple(value) if isinstance(value, tuple | list) else (int(value or 0),) * axes
 
 
-def _qualified_names(module: nn.Module) -> set[str]:
-    """Of its class and all that it derives from; of ours without the module in it, which may move."""
-    names = ((kind.__module__, kind.__qualname__) for kind in type(module).__mro__)
-    return {f"neurodeploy.{name}" if home.startswith("neurodeploy.") else f"{home}.{name}" for home, name in names}
+def _names_of(kind: type[nn.Module]) -> frozenset[str]:
+    """Qualified, of a class and all that it derives from; of ours without the module in it, which may move."""
+    if kind not in _NAMES:
+        names = ((one.__module__, one.__qualname__) for one in kind.__mro__)
+        own = (f"neurodeploy.{name}" if home.startswith("neurodeploy.") else f"{home}.{name}" for home, name in names)
+        _NAMES[kind] = frozenset(own)
+    return _NAMES[kind]
+
+
+_NAMES: dict[type[nn.Module], frozenset[str]] = {}

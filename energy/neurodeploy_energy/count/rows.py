@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from neurodeploy_energy.count.layer import GRADED, InputKinds, LayerRow, MemoryAccesses
+from neurodeploy_energy.count.provenance import INPUT
 from neurodeploy_energy.count.tally import Tally
 
 _READS = ("synapse", "matmul", "recurrent")
@@ -48,9 +49,12 @@ def _row(name: str, tally: Tally, tallies: dict[str, Tally], samples: int, steps
         spikes_out=tallies[drives].spikes / samples if drives and tally.drives_last else 0.0,
         spikes_value=tally.spikes_value / samples,
         drives=drives,
+        reads=(INPUT,) * (INPUT in tally.reads) + tuple(other for other in tallies if other in tally.reads),
         inputs=InputKinds(zeros / samples, tally.whole_spikes / samples, tally.graded / samples, tally.analog / samples),
         memory=_accesses(tally, sops / samples, macs / samples, (adds + tally.analog_adds) / samples, samples),
         geometry=geometry,
+        pairs=(tally.effective_macs + tally.hidden_effective_macs) / samples if reads else 0.0,
+        pooled=tally.pooled,
     )
 
 

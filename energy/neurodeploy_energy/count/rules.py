@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neurodeploy_energy.count.fanout import Synapses
 from neurodeploy_energy.count.provenance import INPUT, Origin, height_of, in_spikes, reads_of
 from neurodeploy_energy.count.recognition import Kind, NeuronLayer
-from neurodeploy_energy.count.signals import Signal, count_either, count_nonzero, signal_of, whole_numbers
+from neurodeploy_energy.count.signals import Signal, count_either, count_nonzero, presence_of, signal_of, whole_numbers
 from neurodeploy_energy.count.synapses import Read, SynapseRules
 from neurodeploy_energy.count.tally import Tally
 
@@ -47,8 +47,7 @@ class Product:
 def product_of(one: Tensor, other: Tensor, dense: tuple[bool, bool] = (False, False)) -> Product:
     """Count `[P, M, K]` times `[P, K, N]`, exactly; `dense`: which of them is analog in every value."""
     other = other.transpose(1, 2)
-    left, right = signal_of(one, tuple(one.shape[1:])), signal_of(other, tuple(other.shape[1:]))
-    left, right = (_analog(signal) if is_dense else signal for signal, is_dense in zip((left, right), dense, strict=True))
+    left, right = (_factor(x, dense=is_dense) for x, is_dense in zip((one, other), dense, strict=True))
     return _paired(left, right, one.shape[0] * one.shape[1] * one.shape[2] * other.shape[1])
 
 
@@ -61,16 +60,18 @@ def weighted_sum(values: Tensor, queries: int, *, dense: bool = False) -> Produc
         dense: see there.
     """
     values = values.transpose(1, 2)
-    right = signal_of(values, tuple(values.shape[1:]))
-    right = _analog(right) if dense else right
+    right = _factor(values, dense=dense)
     every = torch.full_like(right.present, queries)
     none = torch.zeros_like(every)
     left = Signal(right.rows, queries, right.places, 0, 0, int(every.sum()), none, every, every)
     return _paired(left, right, queries * values.numel())
 
 
-def _analog(signal: Signal) -> Signal:
-    """All values analog: whole numbers and zeros too."""
+def _factor(x: Tensor, *, dense: bool) -> Signal:
+    """The values of a factor; if it is `dense`, all of them analog: whole numbers and zeros too."""
+    if not dense:
+        return signal_of(x, tuple(x.shape[1:]))
+    signal = presence_of(x, tuple(x.shape[1:]))
     every = torch.full_like(signal.present, signal.channels)
     return replace(signal, spikes=0, graded=0, analog=signal.nonzero, magnitude=torch.zeros_like(every), fractions=every)
 
@@ -94,8 +95,8 @@ def _paired(left: Signal, right: Signal, dense: int) -> Product:
 class Rules(SynapseRules):
     """One rule for each kind of layer; `Counter` calls them as a model runs."""
 
-    def __init__(self, *, padded: bool = False) -> None:
-        super().__init__(padded=padded)
+    def __init__(self, *, padded: bool = False, fold: bool = False) -> None:
+        super().__init__(padded=padded, fold=fold)
         self._layers: dict[nn.Module, NeuronLayer] = {}
         self._heights: dict[str, float | None] = {}
         self.misread: dict[str, int] = {}
@@ -114,19 +115,27 @@ class Rules(SynapseRules):
         }
         return rules.get(kind or "")
 
+    def _reading(self, inputs: tuple[Any, ...]) -> None:
+        """A layer that is not linear has read its inputs."""
+        self.uses(self.provenance.of(one) for one in inputs if isinstance(one, Tensor))
+
     def _neuron(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self._reading(inputs)
         neurons = self._layers[module]
         tensors = [one for one in inputs if isinstance(one, Tensor)]
         currents = tensors if neurons.operations else tensors[:1]  # others are handed their states too
         origins = [origin for one in currents if (origin := self.provenance.of(one)) is not None]
         label, tally = self.place(name, reads_of(origins))
         self.membranes.read(reads_of(origin for origin in origins if origin.role == "spikes"))
-        emitted = self.emitted(label, output, neurons, origins)
-        rows, steps, time_runs_faster = neurons.by_row(in_spikes(output.detach(), emitted))
-        if neurons.axes in ("time first", "batch first", "time last") and len(rows) != steps * self._batch:
-            self.misread.setdefault(label, len(rows) // max(1, steps))
+        rows, steps, time_runs_faster = neurons.by_row(output.detach())
         shape = tuple(rows.shape[1:])
         signal = signal_of(rows, shape)
+        emitted = self.emitted(label, output, neurons, origins, are_ones=signal.spikes == signal.nonzero)
+        counts = in_spikes(rows, emitted)
+        if counts is not rows and signal.spikes < signal.nonzero:
+            rows, signal = counts, signal_of(counts, shape)
+        if neurons.axes in ("time first", "batch first", "time last") and len(rows) != steps * self._batch:
+            self.misread.setdefault(label, len(rows) // max(1, steps))
         tally.neurons, tally.leaky = prod(shape), neurons.leaky
         tally.states = neurons.states
         if neurons.operations:
@@ -150,8 +159,18 @@ class Rules(SynapseRules):
         tally.add_rows({"spikes": spikes}, time_runs_faster=time_runs_faster)
         self._link(label, neurons, currents, prod(shape))
 
-    def emitted(self, label: str, output: Tensor, neurons: NeuronLayer, currents: list[Origin]) -> Origin:
-        """What neurons have emitted: spikes of a height that their own code tells, or else their values."""
+    def emitted(
+        self, label: str, output: Tensor, neurons: NeuronLayer, currents: list[Origin], *, are_ones: bool = False
+    ) -> Origin:
+        """What neurons have emitted: spikes of a height that their own code tells, or else their values.
+
+        Args:
+            label: of their row.
+            output: that they emitted.
+            neurons: what is known of them.
+            currents: that they got.
+            are_ones: whether all of its values are 0, 1 or -1.
+        """
         if not neurons.fires:
             return Origin("currents", reads_of(currents), True)
         if neurons.graded:
@@ -162,6 +181,8 @@ class Rules(SynapseRules):
             made.height = neurons.height
         elif known is not None and known.role == "spikes" and (known.single or known.height is not None):
             made.height, made.single = known.height, known.single
+        elif are_ones:
+            made.single = True
         else:
             values = output.detach().abs()
             least = values[values > 0].min() if bool(values.any()) else None
@@ -209,6 +230,7 @@ class Rules(SynapseRules):
         self._pending = [one for one in self._pending if one[0] not in drivers] if drivers else []
 
     def _max_pool(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self._reading(inputs)
         self.tallies[name].calls += 1
         self.tallies[name].notes.add("comparisons are not counted")
         origin = self.provenance.of(inputs[0])
@@ -217,7 +239,9 @@ class Rules(SynapseRules):
             self.provenance.mark(output, kept)
 
     def _messages(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
-        self.provenance.mark(output, Origin("messages", frozenset({INPUT}), True))  # each is sent anew, equal ones too
+        self.provenance.mark(
+            output, Origin("messages", frozenset({"neurons elsewhere"}), True)
+        )  # each is sent anew, equal ones too
 
     def _events(self, _name: str, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
         if bool(((output == 0) | (output == 1)).all()):  # an encoder of the user's may answer with currents
@@ -229,12 +253,17 @@ class Rules(SynapseRules):
         origins = [origin for one in operands if (origin := self.provenance.of(one)) is not None]
         roles = {origin.role for origin in origins}
         if len(origins) < len(operands) or not origins:
+            self._reading(inputs)
             return
+        chain = None
+        if self.chains is not None and len(operands) == 2:
+            chain = self.chains.follow("add", list(zip(operands, origins, strict=True)), operands, output)
         order = ("dense", "mixed", "currents", "input", "messages", "spikes", "weight", "constant")
         role = next(role for role in order if role in roles)
         heights = {origin.height for origin in origins if origin.role == "spikes"}
         height = heights.pop() if len(heights) == 1 else None
-        self.provenance.mark(output, Origin(role, reads_of(origins), any(one.fired for one in origins), height=height))
+        made = Origin(role, reads_of(origins), any(one.fired for one in origins), height=height, chain=chain)
+        self.provenance.mark(output, made)
 
     def sum(self, tally: Tally, operands: list[Tensor]) -> None:
         """Count a residual sum: an accumulation for each spike; currents meet in the neuron."""
@@ -260,6 +289,7 @@ class Rules(SynapseRules):
     def _recurrent(self, name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         """A recurrent layer of torch: its inputs value by value; what it keeps inside is analog in every step."""
         assert isinstance(module, nn.RNNBase)
+        self._reading(inputs)
         x = inputs[0]
         if isinstance(x, nn.utils.rnn.PackedSequence):
             x = x.data  # the steps that there are, one after the other

@@ -9,6 +9,9 @@ from neurodeploy.io.errors import UserError
 
 _LARGEST = 2.0**53
 """From here on whole numbers are not exact in double precision."""
+_QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.ao.nn.sparse.quantized")
+_OPERATIONS = ("quantized::", "quantized_decomposed::", "torchao::")
+"""Of converted graphs: eager, after torch.export, and torchao's."""
 
 
 def check_model(model: nn.Module, steps: int | None, neurons: Any, name: str) -> None:
@@ -26,19 +29,37 @@ def check_model(model: nn.Module, steps: int | None, neurons: Any, name: str) ->
             raise UserError(
                 f"{name}: {where}a TorchScript module, which hides what it computes; give the module it was made of"
             )
-        if type(module).__module__.startswith(("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized")):
-            raise UserError(f"{name}: {where}a converted quantised module; give the module that it was made of")
-        for key, parameter in module.named_parameters(recurse=False):
-            if parameter.layout != torch.strided:
+        if (what := _converted(module)) is not None:
+            raise UserError(
+                f"{name}: {where}{what}, a converted quantised module, which hides what integers it multiplies; give the "
+                "module with fake quantisers that it was converted from, whose widths are read, or its ONNX file "
+                "(QuantizeLinear, DequantizeLinear)"
+            )
+        for key, parameter in module._parameters.items():
+            if parameter is not None and parameter.layout != torch.strided:
                 raise UserError(
                     f"{name}: {where}{key} is a sparse tensor; make it dense with to_dense(): its zeros are counted"
                 )
-    layers = dict(model.named_modules())
+    layers = dict(model.named_modules()) if neurons else {}
     for layer in neurons:
         if layer not in layers:
             raise UserError(
                 f"{name}: neurons: {layer!r} found, a layer of the model expected: {', '.join(filter(None, layers))}"
             )
+
+
+def _converted(module: nn.Module) -> str | None:
+    """What shows that a module was converted to run on integers: its class, an operation, or the class of a parameter."""
+    kind = type(module)
+    if kind.__module__.startswith(_QUANTISED):
+        return kind.__name__
+    if isinstance(module, torch.fx.GraphModule):
+        for node in module.graph.nodes:
+            operation = getattr(node.target, "name", None)
+            if node.op == "call_function" and callable(operation) and str(operation()).startswith(_OPERATIONS):
+                return str(operation())
+    held = (type(parameter) for parameter in module._parameters.values() if parameter is not None)
+    return next((one.__name__ for one in held if one.__module__.startswith("torchao.")), None)
 
 
 def check_layout(x: Tensor, name: str) -> None:
@@ -71,7 +92,9 @@ def check_samples(x: Tensor, axis: int, before: int, name: str) -> None:
         wrong, what = values.abs() >= _LARGEST, "a value of 2^53 or more, which cannot be counted exactly"
     else:
         wrong, what = ~values.isfinite(), "a value that is not finite"
-    raise UserError(f"{name}: sample {before + _first(wrong, axis)} holds {what}; finite numbers expected")
+    first, *place = wrong.movedim(axis, 0).nonzero()[0].tolist() if wrong.dim() else [0]
+    at = f" ({values.movedim(axis, 0)[first][tuple(place)].item()} at {place})" if place else ""
+    raise UserError(f"{name}: sample {before + first} holds {what}{at}; finite numbers expected")
 
 
 def check_answer(answer: Any, batch: int, before: int, name: str) -> None:

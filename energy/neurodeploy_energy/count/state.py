@@ -36,11 +36,13 @@ class States:
     def restore(self) -> None:
         """Put everything back."""
         for module, attributes, buffers in zip(self._modules, self._attributes, self._buffers, strict=True):
-            for key in [key for key in vars(module) if key not in _OURS and key not in attributes]:
-                if _is_state(vars(module)[key]):
-                    del vars(module)[key]
+            own = vars(module)
+            for key in own.keys() - _OURS - attributes.keys():
+                if _is_state(own[key]):
+                    del own[key]
             for key, value in attributes.items():
-                vars(module)[key] = _back(value, vars(module).get(key))
+                if own.get(key, self) is not value or isinstance(value, list | dict):  # most are numbers and as they were
+                    own[key] = _back(value, own.get(key))
             for key, value in buffers.items():
                 module._buffers[key] = _back(value, None)
 

@@ -113,6 +113,7 @@ class Tally:
         analog_operands: operands of a residual sum that carried currents, not spikes.
         updates_active: neuron updates with a non-zero current or a spike.
         updates: all neuron updates.
+        reads: rows that its inputs come from, and `INPUT` for the data.
         drives: spiking layer that the currents of a synapse layer drive.
         drives_last: whether no later layer drives it too.
         geometry: of a synapse layer.
@@ -120,6 +121,7 @@ class Tally:
         along: the counts by step and by sample: "spikes", "sops", "macs", "dense_macs", "hidden".
         apart: whether all rows so far could be told apart by step and by sample.
         samples: of all batches before the one that runs; `batch` of that.
+        pooled: whether it has read means of a pool that is folded into it.
     """
 
     kind: str
@@ -153,6 +155,7 @@ class Tally:
     analog_operands: set[int] = field(default_factory=set)
     updates_active: int = 0
     updates: int = 0
+    reads: set[str] = field(default_factory=set)
     drives: str = ""
     drives_last: bool = False
     leaky: bool | None = None
@@ -162,6 +165,7 @@ class Tally:
     apart: bool = True
     samples: int = 0
     batch: int = 0
+    pooled: bool = False
 
     def begin_batch(self, batch: int) -> None:
         """Room for the samples of the next batch."""

@@ -12,13 +12,14 @@ from neurodeploy_energy.price.estimate import EnergyBreakdown, Verdict, are_grad
 from neurodeploy_energy.price.joules import Measurement, Unmeasured
 from neurodeploy_energy.price.placement import Place, Placement, ReadoutNeurons
 from neurodeploy_energy.price.profiles import Profile
+from neurodeploy_energy.price.simulated import Simulation
 
 HOST = "cmos45-fp32+lemaire"
 """Profile of the host if none is named: with its accesses to memory, as a chip's constants have theirs."""
 
 AnyAccount = TypeVar("AnyAccount", bound="Account")
-_NOT_SUMMED = {"name", "kind", "rate", "steps", "note", "drives", "inputs", "memory", "geometry"}
-_NOT_SUMMED |= {"weight_bits", "activation_bits"}
+_NOT_SUMMED = {"name", "kind", "rate", "steps", "note", "drives", "reads", "inputs", "memory", "geometry"}
+_NOT_SUMMED |= {"weight_bits", "activation_bits", "pooled"}
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Account:
         twin: of the trained dense ReLU network that stands for this one, measured on data; None if there is none.
         answers: right answers, and samples asked; None if the labels are not known.
         measured: joules read from the machine's counters while the model ran, or why there are none.
+        simulated: what simulators of a chip's architecture say of its body; in no total.
         whole: counts of the whole model by step and sample, where those of its layers are not kept (`series`).
         series: layer name → its counts by step and by sample, for layers where steps and samples can be told apart.
         on_chip: as `whole`, of what the chip computes.
@@ -61,6 +63,7 @@ class Account:
     twin: "Account | None" = None
     answers: tuple[int, int] | None = None
     measured: tuple[Measurement | Unmeasured, ...] = ()
+    simulated: tuple[Simulation, ...] = ()
     whole: Series | None = field(default=None, compare=False)
     readout: ReadoutNeurons | None = None
     cut: str = ""

@@ -259,6 +259,8 @@ def _mean_verdict(one: Contender, profile: Profile) -> Verdict:
         sparsity=fmean(v.sparsity for v in each),
         break_even_rate=mean("break_even_rate"),
         spikes_allowed=mean("spikes_allowed"),
+        break_even_rate_in_all=mean("break_even_rate_in_all"),
+        quantised_rate_in_all=mean("quantised_rate_in_all"),
     )
 
 

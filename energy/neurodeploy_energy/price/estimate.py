@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from neurodeploy_energy.count.layer import GRADED, InputKinds, LayerRow, exact_sum
-from neurodeploy_energy.price.memory import accesses_of, dense_accesses
+from neurodeploy_energy.price.memory import ValueWidths, traffic_of
 from neurodeploy_energy.price.placement import Placement
 from neurodeploy_energy.price.profiles import Profile
 
@@ -154,10 +154,10 @@ def _layer(row: LayerRow, profile: Profile, *, leaky: bool) -> LayerEnergy:
     ) * row.updates_idle
     memory = addresses = 0.0
     if profile.memory is not None and profile.bits is not None:
-        for accesses in accesses_of(row, leaky=leaky):
-            memory += accesses.energy_pj(profile.memory, *_stored(row, profile))
-            addresses += mac * accesses.address_macs + ac * accesses.address_acs
-            updates += mac * accesses.macs + ac * accesses.acs
+        for traffic in traffic_of(row, profile.memory, _stored(row, profile), leaky=leaky):
+            memory += traffic.pj
+            addresses += mac * traffic.address_macs + ac * traffic.address_acs
+            updates += mac * traffic.macs + ac * traffic.acs
     return LayerEnergy(
         row.name,
         (sop_cost(row, profile) or 0.0) * row.sops + ac * row.adds,
@@ -174,7 +174,7 @@ def _mac_pj(row: LayerRow, profile: Profile) -> float:
     return profile.mac_pj(row.weight_bits, row.activation_bits) or 0.0
 
 
-def _stored(row: LayerRow, profile: Profile) -> tuple[int, int]:
+def _stored(row: LayerRow, profile: Profile) -> ValueWidths:
     widths = profile.widths(row.weight_bits, row.activation_bits)
     assert widths is not None
     return widths
@@ -238,6 +238,9 @@ class Verdict:
         spikes_allowed: the share of its spikes with which the model as a whole would cost as much as its dense twin, all that
             the profile prices included, if every neuron's spikes went down alike: 0.3 says that 70 % must go, 2 that twice as
             many would do; below 0 there is no such share. None if one of the two has no price, or no spike costs anything.
+        break_even_rate_in_all: the firing rate of all neurons together that comes of that share. Yan et al. (arXiv 2409.08290)
+            give such rates; theirs are of other constants.
+        quantised_rate_in_all: the same against the quantised twin.
     """
 
     profile: Profile
@@ -248,6 +251,8 @@ class Verdict:
     sparsity: float
     break_even_rate: float | None
     spikes_allowed: float | None = None
+    break_even_rate_in_all: float | None = None
+    quantised_rate_in_all: float | None = None
 
     @property
     def dense_factor(self) -> float | None:
@@ -311,18 +316,26 @@ def judge(
         quantised = _dense_uj(dense_layers, processor, multiply * narrow / width + add, gamma, narrow)
     rate = mac * (1 - gamma) / (steps * profile.ac) if mac and profile.ac and steps else None
     total = estimate(layers, profile, steps, placement).total_uj
-    allowed = None if total is None or full is None else _spikes_allowed(layers, profile, steps, placement, total, full)
-    return Verdict(profile, total, full, quantised, bits, gamma, rate, allowed)
-
-
-def _spikes_allowed(
-    layers: Sequence[LayerRow], profile: Profile, steps: int, placement: Placement | None, total: float, dense: float
-) -> float | None:
-    """The share of its spikes with which a model costs as much as its dense twin: the total is a line through both ends."""
     silent = estimate([_silent(row) for row in layers], profile, steps, placement).total_uj
-    if silent is None or total <= silent:
+    allowed, narrow_allowed = (_spikes_allowed(total, silent, twin_uj) for twin_uj in (full, quantised))
+    own = _firing_rate(layers)
+    rates = (None if share is None or own is None else share * own for share in (allowed, narrow_allowed))
+    return Verdict(profile, total, full, quantised, bits, gamma, rate, allowed, *rates)
+
+
+def _spikes_allowed(total: float | None, silent: float | None, twin: float | None) -> float | None:
+    """The share of its spikes with which a model costs as much as a twin: the total is a line through both ends."""
+    if total is None or silent is None or twin is None or total <= silent:
         return None
-    return (dense - silent) / (total - silent)
+    return (twin - silent) / (total - silent)
+
+
+def _firing_rate(layers: Sequence[LayerRow]) -> float | None:
+    """Of all neurons together; None where none has fired."""
+    neurons = [row for row in layers if row.kind == "neuron"]
+    spikes = exact_sum(row.spikes for row in neurons)
+    slots = exact_sum(row.neurons * row.steps for row in neurons)
+    return spikes / slots if spikes and slots else None
 
 
 def _silent(row: LayerRow) -> LayerRow:
@@ -347,7 +360,8 @@ def _dense_uj(layers: Sequence[LayerRow], profile: Profile, mac: float, gamma: f
         if profile.memory is not None and profile.bits is not None:
             if row.geometry is None:
                 return None
-            picojoules += dense_accesses(row.geometry, once, 1).energy_pj(profile.memory, profile.bits, activation)
+            widths = ValueWidths(profile.bits, activation or profile.bits)
+            picojoules += profile.memory.of_dense(row.geometry, once, 1, widths).pj
     return picojoules * 1e-6
 
 

@@ -1,4 +1,4 @@
-"""Memory accesses of a layer, and what they cost: the analytical model of Lemaire et al. (ICONIP 2022, arXiv 2210.13107).
+"""What moving the data of a layer costs, and the analytical model of Lemaire et al. (ICONIP 2022, arXiv 2210.13107).
 
 A synapse layer and the neurons behind it share the potentials: a layer's accesses are those of its spikes, the neurons' are
 those of every step. The two together are the paper's formulas for one layer.
@@ -6,13 +6,56 @@ those of every step. The two together are the paper's formulas for one layer.
 
 from dataclasses import dataclass
 from math import prod
+from typing import Protocol
 
 from neurodeploy_energy.count.layer import LayerRow, SynapseGeometry, exact_sum
 from neurodeploy_energy.declared import Count, Declared
 
 
 @dataclass(frozen=True)
-class MemoryModel(Declared):
+class ValueWidths:
+    """Bits of the values that are moved: of weights and potentials, and of dense inputs and outputs."""
+
+    values: int
+    activations: int
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What moving the data of a layer costs per sample, and the operations that come with it.
+
+    Attributes:
+        pj: of all accesses and of the network on chip.
+        address_macs, address_acs: operations that find out where weights and potentials are.
+        acs, macs: operations of the neurons' own updates: adding the bias and resetting, and the leak.
+    """
+
+    pj: float
+    address_macs: float = 0.0
+    address_acs: float = 0.0
+    acs: float = 0.0
+    macs: float = 0.0
+
+
+class MemoryModel(Protocol):
+    """What profiles add to their arithmetic."""
+
+    @property
+    def name(self) -> str:
+        """As profiles append it to theirs."""
+
+    def of_spikes(self, layer: SynapseGeometry, spikes: float, sops: float, widths: ValueWidths) -> Traffic:
+        """Of a synapse layer that so many spikes reach per sample, with as many synaptic operations."""
+
+    def of_dense(self, layer: SynapseGeometry, macs: float, evaluations: float, widths: ValueWidths) -> Traffic:
+        """Of a synapse layer on analog values; `macs` are those of all evaluations of a sample."""
+
+    def of_neurons(self, count: int, updates: float, spikes: float, widths: ValueWidths, *, leaky: bool) -> Traffic:
+        """Of `count` spiking neurons with so many updates and spikes per sample."""
+
+
+@dataclass(frozen=True)
+class Lemaire(Declared):
     """What one access costs, by the size of the memory: `per_bit · size + fixed`, in pJ.
 
     Attributes:
@@ -32,6 +75,22 @@ class MemoryModel(Declared):
     def access_pj(self, elements: float, bits: int) -> float:
         """Of one access to a memory of so many elements of `bits` each."""
         return self.per_bit * elements * bits + self.fixed
+
+    def of_spikes(self, layer: SynapseGeometry, spikes: float, sops: float, widths: ValueWidths) -> Traffic:  # noqa: ARG002
+        """See `spike_accesses`: the paper takes every spike to meet the whole kernel, whatever its true fan-out was."""
+        return self._traffic(spike_accesses(layer, spikes), widths)
+
+    def of_dense(self, layer: SynapseGeometry, macs: float, evaluations: float, widths: ValueWidths) -> Traffic:
+        """See `dense_accesses`."""
+        return self._traffic(dense_accesses(layer, macs, evaluations), widths)
+
+    def of_neurons(self, count: int, updates: float, spikes: float, widths: ValueWidths, *, leaky: bool) -> Traffic:
+        """See `neuron_accesses`."""
+        return self._traffic(neuron_accesses(count, updates, spikes, leaky=leaky), widths)
+
+    def _traffic(self, one: "ModelAccesses", widths: ValueWidths) -> Traffic:
+        picojoules = one.energy_pj(self, widths.values, widths.activations)
+        return Traffic(picojoules, one.address_macs, one.address_acs, one.acs, one.macs)
 
 
 @dataclass(frozen=True)
@@ -64,7 +123,7 @@ class ModelAccesses:
         """Number of accesses."""
         return self.inputs + self.weights + self.potentials + self.outputs
 
-    def energy_pj(self, model: MemoryModel, bits: int, activation_bits: int | None = None) -> float:
+    def energy_pj(self, model: Lemaire, bits: int, activation_bits: int | None = None) -> float:
         """Of the accesses alone; inputs and outputs may be narrower than weights and potentials."""
         narrow = bits if activation_bits is None else activation_bits
         widths = {"input": narrow, "weight": bits, "potential": bits, "output": narrow}
@@ -127,15 +186,17 @@ def neuron_accesses(count: int, updates: float, spikes: float, *, leaky: bool) -
     )
 
 
-def accesses_of(row: LayerRow, *, leaky: bool) -> tuple[ModelAccesses, ...]:
-    """Of one layer of a report; none for pools and sums, which the model does not know.
+def traffic_of(row: LayerRow, model: MemoryModel, widths: ValueWidths, *, leaky: bool) -> tuple[Traffic, ...]:
+    """Of one layer of a report; none for pools and sums, which no model knows.
 
-    A layer with inputs of both kinds has the accesses of its spikes, and those of the multiply-accumulates on the rest.
+    A layer with inputs of both kinds has the traffic of its spikes, and that of the multiply-accumulates on the rest.
     """
     if row.kind == "neuron":
-        return (neuron_accesses(row.neurons, row.updates_active + row.updates_idle, row.spikes, leaky=leaky),)
+        updates = row.updates_active + row.updates_idle
+        return (model.of_neurons(row.neurons, updates, row.spikes, widths, leaky=leaky),)
     if row.geometry is None:
         return ()
     spikes = row.inputs.spikes + row.inputs.graded
-    driven = (spike_accesses(row.geometry, spikes),) if row.sops else ()
-    return (*driven, dense_accesses(row.geometry, row.macs, row.steps)) if row.macs else driven
+    reads_spikes = row.sops or not row.macs  # silent layers too: their weights are there
+    driven = (model.of_spikes(row.geometry, spikes, row.sops, widths),) if reads_spikes else ()
+    return (*driven, model.of_dense(row.geometry, row.macs, row.steps, widths)) if row.macs else driven

@@ -22,9 +22,14 @@ def model_series(report: Account) -> Series | None:
 
 
 def chip_series(report: Account) -> Series | None:
-    """As `model_series`, of what a chip computes: operations on spikes, of the layers that are not the host's."""
-    if report.on_chip is not None or not report.series:
+    """As `model_series`, of what a chip computes: operations on spikes, of the layers that are not the host's.
+
+    None where nobody knows it: a report of an earlier version that was read from its file has no layer's counts by sample.
+    """
+    if report.on_chip is not None or any(len(one.spikes_per_sample) != report.samples for one in report.series.values()):
         return report.on_chip
+    if not report.series:
+        return None
     return _summed(report, [row for row in report.layers if report.places.get(row.name, "body") == "body"])
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy.count.layer import LayerRow, exact_sum
 from neurodeploy_energy.declared import Count, Declared
-from neurodeploy_energy.price.memory import dense_accesses, neuron_accesses, spike_accesses
+from neurodeploy_energy.price.memory import ValueWidths
 from neurodeploy_energy.price.profiles import Profile
 
 Place = Literal["encoder", "body", "head"]
@@ -76,15 +76,13 @@ class Placement:
         picojoules = (host.mac_pj(row.weight_bits, row.activation_bits) or 0.0) * macs + (host.ac or 0.0) * adds
         if host.memory is None or host.bits is None or not macs:
             return picojoules
+        widths = host.widths(row.weight_bits, row.activation_bits) or ValueWidths(host.bits, host.bits)
         if row.kind == "neuron":
             updates = row.updates_active + row.updates_idle
-            accesses = neuron_accesses(row.neurons, updates, row.spikes, leaky=leaky)
-        elif row.geometry is not None:
-            accesses = dense_accesses(row.geometry, macs, row.steps)
-        else:
+            return picojoules + host.memory.of_neurons(row.neurons, updates, row.spikes, widths, leaky=leaky).pj
+        if row.geometry is None:
             return picojoules
-        widths = host.widths(row.weight_bits, row.activation_bits) or (host.bits, host.bits)
-        return picojoules + accesses.energy_pj(host.memory, *widths)
+        return picojoules + host.memory.of_dense(row.geometry, macs, row.steps, widths).pj
 
     def event_pj(self, row: LayerRow, *, leaky: bool) -> float:
         """What a layer would cost a host that computes only what spikes reach, instead of every zero; `host_pj` for any other.
@@ -96,9 +94,10 @@ class Placement:
         picojoules = self.host.ac * (row.sops + row.adds + row.analog_adds)
         if self.host.memory is None or self.host.bits is None or row.geometry is None:
             return picojoules
-        accesses = spike_accesses(row.geometry, row.inputs.spikes + row.inputs.graded)
-        addresses = (self.host.mac or 0.0) * accesses.address_macs + self.host.ac * accesses.address_acs
-        return picojoules + accesses.energy_pj(self.host.memory, self.host.bits) + addresses
+        widths = ValueWidths(self.host.bits, self.host.bits)
+        traffic = self.host.memory.of_spikes(row.geometry, row.inputs.spikes + row.inputs.graded, row.sops, widths)
+        addresses = (self.host.mac or 0.0) * traffic.address_macs + self.host.ac * traffic.address_acs
+        return picojoules + traffic.pj + addresses
 
     def lacking(self, rows: Sequence[LayerRow]) -> tuple[str, ...]:
         """What of the host's work has no price: layers whose accesses are not known."""

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.reading import text_of as text_of_file
+from neurodeploy.io.reading import toml_tables
 from neurodeploy_energy.declared import Count, Declared, FaultyField, Positive
-from neurodeploy_energy.price.memory import MemoryModel
+from neurodeploy_energy.price.hierarchy import Hierarchy, Sram
+from neurodeploy_energy.price.memory import Lemaire, ValueWidths
 
 _PROFILES, _MEMORY_MODELS, _PUBLISHED = (
     resources.files("neurodeploy_energy") / folder for folder in ("profiles", "memory_models", "published")
@@ -69,7 +72,7 @@ class Profile(Declared):
     integer_ac: Count | None = None
     static_mw: Count | None = None
     step_us: Count | None = None
-    memory: MemoryModel | None = None
+    memory: Lemaire | Hierarchy | None = None
 
     def mac_pj(self, weight_bits: int = 0, activation_bits: int = 0) -> float | None:
         """A multiply-accumulate of integers of two widths; of the profile's numbers where one is 0, or integers have no price.
@@ -83,11 +86,11 @@ class Profile(Declared):
             return self.mac
         return multiply * weight_bits * activation_bits / bits**2 + add
 
-    def widths(self, weight_bits: int = 0, activation_bits: int = 0) -> tuple[int, int] | None:
+    def widths(self, weight_bits: int = 0, activation_bits: int = 0) -> ValueWidths | None:
         """Bits of weights and activations as they lie in memory; None where the profile does not say."""
         if weight_bits and activation_bits and self.mac_pj(weight_bits, activation_bits) is not self.mac:
-            return weight_bits, activation_bits
-        return None if self.bits is None else (self.bits, self.bits)
+            return ValueWidths(weight_bits, activation_bits)
+        return None if self.bits is None else ValueWidths(self.bits, self.bits)
 
     @property
     def costs(self) -> dict[str, float]:
@@ -156,7 +159,7 @@ def text_of(name: str) -> str:
 def load(name_or_path: str | Path) -> Profile:
     """An embedded profile by its name, or the user's own by the path of its TOML file.
 
-    `NAME+MODEL` adds the memory accesses of an embedded memory model: `cmos45-int8+lemaire`.
+    `NAME+MODEL` adds the memory accesses of an embedded memory model: `cmos45-int8+lemaire`, `cmos45-int8+hierarchy`.
 
     Raises:
         UserError: no such profile or file, or a key is unknown, missing or of the wrong type; the message names it.
@@ -168,12 +171,7 @@ def load(name_or_path: str | Path) -> Profile:
     if not given.endswith(".toml"):
         return _embedded(given)
     path = Path(given)
-    try:
-        return parse(path.read_text("utf-8"), name=path.stem, origin=str(path))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file, an energy profile in TOML expected") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as UTF-8 text: {error}") from None
+    return parse(text_of_file(path, "an energy profile in TOML"), name=path.stem, origin=str(path))
 
 
 def with_memory(profile: Profile, model: str) -> Profile:
@@ -226,11 +224,13 @@ def memory_model_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in _MEMORY_MODELS.iterdir() if entry.name.endswith(".toml"))
 
 
-def load_memory_model(name: str) -> MemoryModel:
+def load_memory_model(name: str) -> Lemaire | Hierarchy:
     """One that the package carries."""
     content = _memory_content(name)
     del content["process"]
-    return MemoryModel(name=name, **content.pop("access_pj"), **content)
+    if "sram" in content:
+        return Hierarchy(name=name, sram=tuple(Sram(**one) for one in content.pop("sram")), **content)
+    return Lemaire(name=name, **content.pop("access_pj"), **content)
 
 
 def _memory_content(name: str) -> dict[str, Any]:
@@ -243,10 +243,7 @@ def _names() -> list[str]:
 
 def _values(text: str, origin: str) -> tuple[dict[str, Any], object]:
     """Field → value, as the file has it, and why it is a template, if it is one."""
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{origin}: not valid TOML: {error}") from None
+    content = toml_tables(text, origin)
     template, values = content.pop("template", ""), {}
     for key, value in content.items():
         if key not in _TABLES:

@@ -6,9 +6,11 @@ reader's light or dark ground, and it is made without matplotlib.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import log10
 
 from neurodeploy_energy.price.account import Account, has_twins, verdicts
 from neurodeploy_energy.price.estimate import CAUSES
+from neurodeploy_energy.report.network import NetworkGraph, network_of
 from neurodeploy_energy.report.tables import microjoule, number
 
 
@@ -17,12 +19,12 @@ class Bar:
     """One bar of a row, or one piece of a stacked one.
 
     Attributes:
-        value: its length.
+        value: its length; None for what has no price.
         style: number of its colour.
         tip: what it tells.
     """
 
-    value: float
+    value: float | None
     style: int
     tip: str
 
@@ -114,12 +116,28 @@ class Scatter:
     profile: str = ""
 
 
-Chart = BarChart | HeatMap | Scatter
+def crowded(points: Sequence[Point]) -> list[int]:
+    """For each point how many before it are so near that their labels would stand on its own."""
+    xs, ys = [point.x for point in points], [point.y for point in points]
+    decades = bool(xs) and min(xs) > 0 and max(xs) > 10 * min(xs)
+    across = [log10(x) for x in xs] if decades else xs
+    places = [(_share(x, across), _share(y, ys)) for x, y in zip(across, ys, strict=True)]
+    near = [[abs(a[0] - b[0]) < 0.3 and abs(a[1] - b[1]) < 0.06 for b in places[:i]] for i, a in enumerate(places)]
+    return [sum(row) for row in near]
+
+
+def _share(value: float, values: Sequence[float]) -> float:
+    low, high = min(values), max(values)
+    return (value - low) / (high - low) if high > low else 0.0
+
+
+Chart = BarChart | HeatMap | Scatter | NetworkGraph
 
 
 def charts_of(report: Account) -> dict[str, Chart]:
     """Name of a file → chart: all that a report shows."""
     charts: dict[str, Chart | None] = {
+        "network": network_of(report),
         "spikes_per_layer": spikes_per_layer(report),
         "energy_by_profile": energy_by_profile(report),
         **{f"energy_by_layer_{profile.name}": energy_by_layer(report, profile.name) for profile in report.profiles},
@@ -139,7 +157,8 @@ def spikes_per_layer(report: Account) -> BarChart:
                 tip = f"{row.name}: {number(row.spikes)} spikes per sample ({one.name})"
                 rows[row.name].append(Bar(row.spikes, style, tip))
     caption = f"Spikes of every spiking layer of {report.name}: mean over {report.samples:,} samples, {report.steps} time steps"
-    return BarChart(rows, caption, "spikes per sample", [one.name for one in both])
+    spiking = [one.name if any(row.kind == "neuron" for row in one.layers) else "" for one in both]
+    return BarChart(rows, caption, "spikes per sample", spiking)
 
 
 def energy_by_profile(report: Account) -> BarChart:
@@ -155,11 +174,11 @@ def energy_by_profile(report: Account) -> BarChart:
             energies += [(2, names[2], verdict.dense_uj), (3, f"{verdict.bits}-bit twin", verdict.quantised_uj)]
         profile = verdict.profile.name
         rows[profile] = [
-            Bar(uj, style, f"{label} under {profile}: {microjoule(uj)} µJ per sample")
+            Bar(uj, style, f"{label} under {profile}: " + ("no price" if uj is None else f"{microjoule(uj)} µJ per sample"))
             for style, label, uj in energies
-            if uj is not None
         ]
-    used = {bar.style for bars in rows.values() for bar in bars}
+    used = {bar.style for bars in rows.values() for bar in bars if bar.value is not None}
+    rows = {profile: [bar for bar in bars if bar.style in used] for profile, bars in rows.items()}
     legend = [name if style in used else "" for style, name in enumerate(names)]
     unit = "estimated energy, µJ per sample, logarithmic"
     return BarChart(rows, "Estimated energy under each profile", unit, legend, microjoule, log=True)
@@ -204,4 +223,6 @@ def rates_by_step(report: Account) -> dict[str, list[float]]:
 
 
 def _is_empty(chart: Chart) -> bool:
+    if isinstance(chart, NetworkGraph):
+        return not chart.nodes
     return not (chart.points if isinstance(chart, Scatter) else chart.rows)

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 import torch
 
-from neurodeploy.io.errors import UserError
+from neurodeploy.io.errors import UserError, field_name
+from neurodeploy.io.json_text import json_text
+from neurodeploy.io.reading import contents
 from neurodeploy_energy.count.layer import LayerRow, Series
 from neurodeploy_energy.declared import Count, Declared, FaultyField, Natural, Number, Positive
 from neurodeploy_energy.price.account import Account, AnyAccount, compare, has_twins, verdicts
@@ -21,6 +23,8 @@ from neurodeploy_energy.price.joules import Measurement, Unmeasured
 from neurodeploy_energy.price.per_sample import chip_series, model_series
 from neurodeploy_energy.price.placement import Place, ReadoutNeurons
 from neurodeploy_energy.price.profiles import Profile
+from neurodeploy_energy.price.reconciliation import Ledger, reconcile
+from neurodeploy_energy.price.simulated import Simulation
 
 SCHEMA_VERSION: Literal[3] = 3
 Estimate = Literal[True]
@@ -53,6 +57,8 @@ class VerdictEntry(Declared):
     twin_measured: bool
     break_even_rate: Count | None
     spikes_allowed: Number | None
+    break_even_rate_in_all: Number | None
+    quantised_rate_in_all: Number | None
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,8 @@ class Document(Declared):
     host_alone: bool
     deployment: tuple[DeploymentEntry, ...]
     measured: tuple[Measurement | Unmeasured, ...]
+    other_tools: tuple[Ledger, ...]
+    simulated: tuple[Simulation, ...]
     uncounted: dict[str, str]
     per_sample: PerSample | None
     comparison: tuple[ComparisonEntry, ...] | None
@@ -161,6 +169,8 @@ def document_of(report: Account) -> Document:
         host_alone=report.host_alone,
         deployment=_deployments(report),
         measured=report.measured,
+        other_tools=reconcile(report.layers, report.steps),
+        simulated=report.simulated,
         uncounted=report.uncounted,
         per_sample=_per_sample(report),
         comparison=None
@@ -174,9 +184,9 @@ def document_of(report: Account) -> Document:
     )
 
 
-def as_json(report: Account) -> str:
-    """The text of a `report.json`."""
-    return json.dumps(asdict(document_of(report)), indent=2, ensure_ascii=False) + "\n"
+def as_json(report: Account, *, indent: int | None = 2) -> str:
+    """The text of a `report.json`; `indent`: see `json_text`."""
+    return json_text(asdict(document_of(report)), indent)
 
 
 def _energy(report: Account, profile: str) -> EnergyEntry:
@@ -202,6 +212,8 @@ def _verdicts(report: Account) -> tuple[VerdictEntry, ...]:
             measured,
             v.break_even_rate,
             v.spikes_allowed,
+            v.break_even_rate_in_all,
+            v.quantised_rate_in_all,
         )
         for v in verdicts(report)
     )
@@ -252,47 +264,95 @@ def read_account(path: Path, kind: type[AnyAccount]) -> AnyAccount:
     Raises:
         UserError: it is missing, damaged, or of another schema version; the first field at fault is named.
     """
+    content: str | bytes = contents(path, "a report.json written by `neurodeploy energy`")
+    _check_whole_numbers(path, content)
     try:
-        content: str | bytes = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; a report.json written by `neurodeploy energy` is expected") from None
-    try:
-        return _account(Document.from_json(_migrated(content)), kind)
+        document = Document.from_json(_migrated(content))
+        _check_lengths(path, document, "")
+        return _account(document, kind)
     except FaultyField as fault:
         version = f", of schema version {SCHEMA_VERSION}," if fault.path == "schema_version" else ""
         raise UserError(f"{path}: {fault}; a report.json{version} written by this version is expected") from None
 
 
+_LARGEST_WHOLE = 2**53
+
+
+def _check_lengths(path: Path, report: Document, place: str) -> None:
+    """Refuse counts by sample of more or fewer samples than the report says, also in the reports within it.
+
+    Raises:
+        UserError: there are; the list is named.
+    """
+    kept = report.per_sample
+    for name in () if kept is None else ("spikes", "sops", "macs", "chip_spikes", "chip_sops"):
+        values = getattr(kept, name)
+        if values is not None and len(values) != report.samples:
+            found = f"{len(values):,} values found, {report.samples:,} expected, one for each sample"
+            raise UserError(f"{path}: {place}per_sample.{name}: {found}; damaged")
+    for name, inner in (("baseline", report.baseline), ("twin", report.twin)):
+        if inner is not None:
+            _check_lengths(path, inner, f"{place}{name}.")
+
+
+def _check_whole_numbers(path: Path, content: str | bytes) -> None:
+    """Refuse a count that a float does not hold: it would be another one in whatever reads the file.
+
+    Raises:
+        UserError: there is one; it is named.
+    """
+    try:
+        waiting: list[tuple[tuple[object, ...], Any]] = [((), json.loads(content))]
+    except (ValueError, RecursionError):
+        return  # what is wrong is said by who reads it
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, dict | list):
+            members = value.items() if isinstance(value, dict) else enumerate(value)
+            waiting += [((*place, key), member) for key, member in members]
+        elif isinstance(value, int) and abs(value) > _LARGEST_WHOLE:
+            raise UserError(f"{path}: {field_name(place)}: a whole number beyond 2^53 found, which no float holds; damaged")
+
+
 def _migrated(content: str | bytes) -> str | bytes:
-    """A file of schema version 2 in the words of this version: its counts and profiles; what they cost is worked out anew.
+    """A file of schema version 2, or an early one of 3, as it is now: its counts and profiles; costs are worked out anew.
 
     Such a report does not say which layers a chip computes but where it was deployed, and knows no read-out neurons.
     """
     try:
         values = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return content
-    if not isinstance(values, dict) or values.get("schema_version") != 2:
+    if not isinstance(values, dict):
         return content
-    return json.dumps(_of_version_2(values))
+    made = _with_simulations(_of_version_2(values) if values.get("schema_version") == 2 else values)
+    return content if made == values else json.dumps(made)
+
+
+def _with_simulations(values: dict[str, Any]) -> dict[str, Any]:
+    """A report of before there were any: it has none."""
+    within = {name: _with_simulations(values[name]) for name in ("baseline", "twin") if isinstance(values.get(name), dict)}
+    return {"simulated": []} | values | within
 
 
 def _of_version_2(values: dict[str, Any]) -> dict[str, Any]:
     """One report of such a file; what is no report is left for the check to refuse."""
     integers: dict[str, Any]
     widths: dict[str, Any]
-    integers, widths = {"integer_multiply": None, "integer_ac": None}, {"weight_bits": 0, "activation_bits": 0}
+    integers = {"integer_multiply": None, "integer_ac": None}
+    widths = {"weight_bits": 0, "activation_bits": 0, "reads": [], "pairs": 0.0, "pooled": False}
     made = values | {"schema_version": SCHEMA_VERSION, "readout": None, "cut": "", "host_alone": False}
     for field in ("energy", "verdicts"):
-        added = {"host_profile": None} if field == "energy" else {"spikes_allowed": None}
+        unknown = {"spikes_allowed": None, "break_even_rate_in_all": None, "quantised_rate_in_all": None}
+        added = {"host_profile": None} if field == "energy" else unknown
         if isinstance(values.get(field), list):
             made[field] = [entry | added if isinstance(entry, dict) else entry for entry in values[field]]
             for entry in made[field]:
                 if isinstance(entry, dict) and isinstance(entry.get("profile"), dict):
                     entry["profile"] = integers | entry["profile"]
-    made["deployment"] = []
+    made["deployment"], made["other_tools"] = [], []
     if isinstance(values.get("layers"), list):
-        made["layers"] = [widths | row if isinstance(row, dict) else row for row in values["layers"]]
+        made["layers"] = [widths | _folding(row) | row if isinstance(row, dict) else row for row in values["layers"]]
     for field, missing in (("total", widths), ("host", integers)):
         if isinstance(values.get(field), dict):
             made[field] = missing | values[field]
@@ -302,6 +362,11 @@ def _of_version_2(values: dict[str, Any]) -> dict[str, Any]:
         if isinstance(values.get(field), dict):
             made[field] = _of_version_2(values[field])
     return made
+
+
+def _folding(row: dict[str, Any]) -> dict[str, Any]:
+    """Whether a layer read means of a pool: its note said so, and no field did."""
+    return {"pooled": "which is folded in" in str(row.get("note", ""))}
 
 
 def _account(file: Document, kind: type[AnyAccount]) -> AnyAccount:
@@ -318,6 +383,7 @@ def _account(file: Document, kind: type[AnyAccount]) -> AnyAccount:
         twin=None if file.twin is None else _account(file.twin, kind),
         answers=None if file.answers is None else (file.answers.correct, file.answers.samples),
         measured=file.measured,
+        simulated=file.simulated,
         whole=_whole(file),
         readout=file.readout,
         cut=file.cut,

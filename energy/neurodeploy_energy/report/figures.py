@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import floor, log10
 from pathlib import Path
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,12 +13,14 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
-from neurodeploy.io.errors import UserError
+from neurodeploy.io.errors import UserError, one_line
 from neurodeploy.io.files import atomic_file
 from neurodeploy_energy.price.account import Account
 from neurodeploy_energy.price.estimate import Verdict
 from neurodeploy_energy.report import charts
 from neurodeploy_energy.report.charts import BarChart, Chart, HeatMap, Point, Scatter
+from neurodeploy_energy.report.network import NetworkGraph
+from neurodeploy_energy.report.network_figure import network
 
 _STYLES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#7A7A7A", "#D55E00", "#8C6BB1")
 """Colours by number, those of a page's style sheet on a light ground."""
@@ -28,6 +31,8 @@ def drawn(chart: Chart) -> Figure:
     """A chart for print."""
     if isinstance(chart, BarChart):
         return _bars(chart)
+    if isinstance(chart, NetworkGraph):
+        return network(chart)
     return _heat_map(chart) if isinstance(chart, HeatMap) else _scatter(chart)
 
 
@@ -74,20 +79,19 @@ def _bars(chart: BarChart) -> Figure:
         start = 0.0
         for place, bar in enumerate(bars):
             at = top if chart.stacked else top + place
-            axes.barh(at, bar.value, 0.9, left=start, color=_STYLES[bar.style])
-            start += bar.value if chart.stacked else 0.0
+            value = bar.value or 0.0
+            axes.barh(at, value, 0.9, left=start, color=_STYLES[bar.style])
+            start += value if chart.stacked else 0.0
             if not chart.stacked:
-                axes.annotate(
-                    chart.form(bar.value), (bar.value, at), (3, 0), textcoords="offset points", fontsize=9, va="center"
-                )
+                _beside(axes, at, value, "no price" if bar.value is None else chart.form(value), log=chart.log)
         if chart.stacked:
-            axes.annotate(chart.form(start), (start, top), (3, 0), textcoords="offset points", fontsize=9, va="center")
+            _beside(axes, top, start, chart.form(start), log=False)
     middles = [
         top + (0 if chart.stacked else (max(1, len(bars)) - 1) / 2) for top, bars in zip(tops, chart.rows.values(), strict=True)
     ]
-    axes.set_yticks(middles, list(chart.rows), fontsize=10, parse_math=False)
+    axes.set_yticks(middles, [one_line(label) for label in chart.rows], fontsize=10, parse_math=False)
     axes.set_ylim(max(count, 1.0) - 0.75, -0.75)
-    values = [bar.value for bars in chart.rows.values() for bar in bars if bar.value > 0]
+    values = [bar.value for bars in chart.rows.values() for bar in bars if bar.value]
     if chart.log and values:
         axes.set_xscale("log")
         room = max(4.0, (max(values) / min(values)) ** 0.16)  # for the number beside the longest bar
@@ -97,13 +101,20 @@ def _bars(chart: BarChart) -> Figure:
         axes.margins(x=0.12)
         axes.set_xlim(left=0)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(chart.unit, fontsize=11, parse_math=False)
-    keys = [Patch(color=_STYLES[style], label=label) for style, label in enumerate(chart.legend) if label]
+    axes.set_xlabel(one_line(chart.unit), fontsize=11, parse_math=False)
+    keys = [Patch(color=_STYLES[style], label=one_line(label)) for style, label in enumerate(chart.legend) if label]
     if len(keys) > 1:
         legend = figure.legend(handles=keys, loc="outside lower center", ncols=min(len(keys), 4), frameon=False, fontsize=10)
         for text in legend.get_texts():
             text.set_parse_math(False)
     return figure
+
+
+def _beside(axes: Axes, at: float, value: float, text: str, *, log: bool) -> None:
+    """A bar's number at its end; where there is no bar, at the left end of the axis, which a logarithm of 0 is not."""
+    place = (value, at) if value or not log else (0.0, at)
+    where = axes.transData if value or not log else axes.get_yaxis_transform()
+    axes.annotate(text, place, (3, 0), xycoords=where, textcoords="offset points", fontsize=9, va="center")
 
 
 def _heat_map(chart: HeatMap) -> Figure:
@@ -115,7 +126,7 @@ def _heat_map(chart: HeatMap) -> Figure:
     ticks = sorted({0, steps - 1, *range(0, steps, max(1, steps // 12))})
     image = axes.imshow(values, aspect="auto", cmap="cividis", vmin=0, interpolation="nearest")
     axes.set_xticks(ticks, [str(step + 1) for step in ticks], fontsize=10)
-    axes.set_yticks(range(len(chart.rows)), list(chart.rows), fontsize=10, parse_math=False)
+    axes.set_yticks(range(len(chart.rows)), [one_line(label) for label in chart.rows], fontsize=10, parse_math=False)
     axes.set_xlabel(chart.unit, fontsize=11)
     axes.set_ylabel(chart.row_unit, fontsize=11)
     axes.grid(visible=False)
@@ -126,7 +137,7 @@ def _heat_map(chart: HeatMap) -> Figure:
 def _scatter(chart: Scatter) -> Figure:
     points = chart.points
     figure, axes = _figure(7.5, 4.8, chart.caption)
-    for point in points:
+    for point, nth in zip(points, charts.crowded(points), strict=True):
         across, up = (
             None if ends is None else [[max(0.0, at - ends[0])], [max(0.0, ends[1] - at)]]
             for at, ends in ((point.x, point.across), (point.y, point.up))
@@ -134,12 +145,13 @@ def _scatter(chart: Scatter) -> Figure:
         colour, marker = (_STYLES[0], "o") if point.front else (_STYLES[4], "s")
         axes.errorbar(point.x, point.y, xerr=across, yerr=up, fmt=marker, color=colour, capsize=3, markersize=7)
         if point.label:
-            axes.annotate(point.label, (point.x, point.y), (7, 5), textcoords="offset points", fontsize=10, parse_math=False)
+            beside: dict[str, Any] = {"xytext": (7, (5, -14, 17, -26)[nth % 4]), "textcoords": "offset points"}
+            axes.annotate(one_line(point.label), (point.x, point.y), **beside, fontsize=10, parse_math=False)
     front = sorted((p for p in points if p.front), key=lambda p: p.x)
     axes.step([p.x for p in front], [p.y for p in front], where="post", color=_STYLES[0], linestyle="--", linewidth=1, zorder=0)
     if points and min(p.x for p in points) > 0 and max(p.x for p in points) > 5 * min(p.x for p in points):
         axes.set_xscale("log")
-    axes.set_xlabel(chart.x_unit, fontsize=11, parse_math=False)
+    axes.set_xlabel(one_line(chart.x_unit), fontsize=11, parse_math=False)
     axes.set_ylabel(chart.y_unit, fontsize=11)
     axes.margins(0.12)
     return figure
@@ -180,7 +192,7 @@ def grouped_bars(
     axes.set_xticks(range(len(names)), names, fontsize=11, rotation=0 if len(names) <= 8 else 60, parse_math=False)
     axes.set_xlabel(groups, fontsize=12)
     axes.set_ylabel(values, fontsize=12)
-    axes.set_title(title, fontsize=13, loc="left", parse_math=False)
+    axes.set_title(one_line(title), fontsize=13, loc="left", parse_math=False)
     _finish(axes)
     if len(series) > 1:
         legend = figure.legend(loc="outside lower center", ncols=min(len(series), 4), frameon=False, fontsize=11)
@@ -205,13 +217,13 @@ def raster(spikes: Mapping[str, Tensor], *, title: str = "Spikes of single neuro
         axes.plot(when.numpy() + 1, who.numpy() + start, "|", color=_STYLES[place % len(_STYLES)], markersize=6)
         middles.append(start + (fired.shape[1] - 1) / 2)
         start, steps = start + fired.shape[1] + 1, max(steps, len(fired))
-    axes.set_yticks(middles, [f"{name} ({count})" for name, count in counts.items()], fontsize=10, parse_math=False)
+    axes.set_yticks(middles, [f"{one_line(name)} ({count})" for name, count in counts.items()], fontsize=10, parse_math=False)
     axes.set_xlim(0.5, steps + 0.5)
     axes.set_ylim(start - 0.5, -1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("time step", fontsize=12)
     axes.set_ylabel("neurons of each layer", fontsize=12)
-    axes.set_title(title, fontsize=13, loc="left", parse_math=False)
+    axes.set_title(one_line(title), fontsize=13, loc="left", parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -220,7 +232,7 @@ def _figure(width: float, height: float, caption: str) -> tuple[Figure, Axes]:
     """One pair of axes below its caption, with a light grid and no frame."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    figure.suptitle(fill(caption, int(10 * width)), x=0.01, ha="left", fontsize=12, parse_math=False)
+    figure.suptitle(fill(one_line(caption), int(10 * width)), x=0.01, ha="left", fontsize=12, parse_math=False)
     _finish(axes)
     return figure, axes
 

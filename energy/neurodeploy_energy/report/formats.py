@@ -1,6 +1,6 @@
 """The report as text: in Markdown, in LaTeX, as CSV, as tables for a terminal, and as a data frame of pandas.
 
-LaTeX is for `\\usepackage{booktabs}` and a Unicode engine or `\\usepackage[utf8]{inputenc}`.
+LaTeX is for `\\usepackage{booktabs,longtable}` and a Unicode engine or `\\usepackage[utf8]{inputenc}`.
 """
 
 import csv
@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from neurodeploy.io.errors import UserError
+from neurodeploy.io.errors import UserError, one_line
 from neurodeploy_energy.count.layer import LayerRow, SynapseGeometry
 from neurodeploy_energy.price.account import Account
 from neurodeploy_energy.price.profiles import Profile
 from neurodeploy_energy.report import tables
+from neurodeploy_energy.report.reconciling import reconciling_tables
+from neurodeploy_energy.report.simulated import simulations
 from neurodeploy_energy.report.tables import CONVENTIONS, ReportTable, Row, caveats, energies, spike_line
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def as_markdown(report: Account, *, title: str) -> str:
     notes = {row.name: row.note for row in report.layers if row.note}
     lines += ["", *(f"- {escape_markdown(name)}: {escape_markdown(note)}" for name, note in notes.items())]
     headings = tables.layers(report, report.profiles[0].name).title
-    lines += markdown_sections(t for t in tables.all_tables(report, report.profiles[0].name) if t.title != headings)
+    lines += markdown_sections(t for t in _all_tables(report) if t.title != headings)
     lines += ["", "## Conventions", "", *(f"- {line}" for line in CONVENTIONS)]
     missing = caveats(report)
     if missing:
@@ -68,9 +70,7 @@ def markdown_table(table: ReportTable) -> list[str]:
 
 def escape_markdown(text: str) -> str:
     """Text that stays text in Markdown."""
-    for character in ("\\", "|", "*", "_", "<", "`", "["):
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+    return "".join(f"\\{character}" if character in "\\|*_<`[&~$" else character for character in one_line(text))
 
 
 def _markdown_row(row: Row) -> str:
@@ -81,7 +81,11 @@ def _markdown_line(values: Iterable[str]) -> str:
     return f"| {' | '.join(values)} |"
 
 
-LATEX_PREAMBLE = "% needs \\usepackage{booktabs} and, for \\textquotedbl, \\usepackage[T1]{fontenc}"
+def _all_tables(report: Account) -> list[ReportTable]:
+    return [*tables.all_tables(report, report.profiles[0].name), *simulations(report), *reconciling_tables(report)]
+
+
+LATEX_PREAMBLE = "% needs \\usepackage{booktabs,longtable} and, for \\textquotedbl, \\usepackage[T1]{fontenc}"
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -104,43 +108,50 @@ _LATEX = {
     "⌈": r"\(\lceil\)",
     "⌉": r"\(\rceil\)",
     "γ": r"\(\gamma\)",
+    "→": r"\(\to\)",
+    "≤": r"\(\leq\)",
+    "≥": r"\(\geq\)",
+    "−": r"\(-\)",
 }
 
 
 def as_latex(report: Account) -> str:
     """One `table` environment for each table of the report."""
-    return latex_document(tables.all_tables(report, report.profiles[0].name), report.profiles, caveats(report))
+    return latex_document(_all_tables(report), report.profiles, caveats(report))
 
 
 def latex_document(shown: Iterable[ReportTable], profiles: Iterable[Profile], remarks: Iterable[str] = ()) -> str:
-    """Tables whose captions name the sources of the profiles, and remarks as comments."""
-    sources = [f"{p.name}: {p.source}." for p in profiles]
-    lines = [LATEX_PREAMBLE, *(line for table in shown for line in latex_table(table, sources))]
-    return "\n".join([*lines, *(f"% {' '.join(line.split())}" for line in remarks)]) + "\n"
+    """Tables, the sources of the profiles below the first of them, and remarks as comments."""
+    first = [f"Profiles: {'; '.join(f'{p.name}: {p.source}' for p in profiles)}."]
+    lines = [LATEX_PREAMBLE]
+    for table in shown:
+        lines += latex_table(table, first)
+        first = []
+    return "\n".join([*lines, *(f"% {one_line(line)}" for line in remarks)]) + "\n"
 
 
 def latex_table(table: ReportTable, sources: Iterable[str] = ()) -> list[str]:
-    """A `table` environment; notes and sources are in its caption."""
+    """A `table` environment with a short caption; notes and sources stand below it. One longer than a page is a `longtable`."""
     columns = "".join("l" if place < table.text else "r" for place in range(len(table.headings)))
-    lines = [
-        "",
-        r"\begin{table}",
-        rf"\caption{{{escape_latex(' '.join((f'{table.heading}.', *table.notes, *sources)))}}}",
-        r"\centering",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        _latex_line(escape_latex(heading) for heading in table.headings),
-        r"\midrule",
-        *map(_latex_row, table.rows),
-    ]
-    if table.foot is not None:
-        lines += [r"\midrule", _latex_row(table.foot)]
-    return [*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    caption = rf"\caption{{{escape_latex(table.heading)}}}"
+    head = [r"\toprule", _latex_line(escape_latex(heading) for heading in table.headings), r"\midrule"]
+    rows = [*map(_latex_row, table.rows), *([] if table.foot is None else [r"\midrule", _latex_row(table.foot)])]
+    below = " ".join(escape_latex(note) for note in (*table.notes, *sources))
+    said = [rf"\par\medskip\footnotesize\raggedright {below}"] if below else []
+    if len(rows) > _PAGE:
+        begin = [r"\begingroup\small", rf"\begin{{longtable}}{{{columns}}}", rf"{caption}\\", *head, r"\endhead"]
+        return ["", *begin, *rows, r"\bottomrule", r"\end{longtable}", *said, r"\par\endgroup"]
+    begin = [r"\begin{table}", caption, r"\centering\small", rf"\begin{{tabular}}{{{columns}}}"]
+    return ["", *begin, *head, *rows, r"\bottomrule", r"\end{tabular}", *said, r"\end{table}"]
+
+
+_PAGE = 40
+"""Rows that a page has room for."""
 
 
 def escape_latex(text: str) -> str:
     """Text that stays text in LaTeX."""
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(_LATEX.get(character, character) for character in one_line(text))
 
 
 def _latex_row(row: Row) -> str:
@@ -156,12 +167,12 @@ def as_csv(report: Account) -> str:
     target = io.StringIO()
     columns = {profile.name: energies(report, profile.name) for profile in report.profiles}
     fields = [*_flat(report.layers[0]), *(f"estimated_uj_{name}" for name in columns), "accuracy_percent"]
-    accuracy = "" if report.answers is None else 100 * report.answers[0] / report.answers[1]
+    accuracy = tables.accuracy_of(report)
     writer = csv.DictWriter(target, fields, lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({field: _harmless(field) for field in fields})
     for row in report.layers:
         values = _flat(row) | {f"estimated_uj_{name}": per_layer[row.name] for name, per_layer in columns.items()}
-        values["accuracy_percent"] = accuracy  # of the model, on each of its rows
+        values["accuracy_percent"] = "" if accuracy is None else accuracy  # of the model, on each of its rows
         writer.writerow({key: _harmless(value) for key, value in values.items()})
     return target.getvalue()
 
@@ -179,6 +190,7 @@ def _flat(row: LayerRow) -> dict[str, Any]:
     """A row as columns: `inputs_…` and `memory_…` for each kind, `geometry_…` for each part of the geometry."""
     values = asdict(row)
     geometry = values.pop("geometry")
+    values["reads"] = "; ".join(values["reads"])
     for group in ("inputs", "memory"):
         values |= {f"{group}_{key}": value for key, value in values.pop(group).items()}
     return values | {
@@ -194,11 +206,11 @@ def _cell(value: object) -> object:
 
 
 def _harmless(value: object) -> object:
-    """No formula, and no carriage return, which the writer would leave without quotes."""
+    """No formula, in letters of any width, and nothing that a terminal would take for a command."""
     if not isinstance(value, str):
         return value
-    value = value.replace("\r", " ")
-    return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t") else value
+    value = one_line(value)
+    return f"'{value}" if value[:1] in tuple("=+-@＝＋－＠") else value
 
 
 def layer_table(report: Account) -> "RichTable":
@@ -212,9 +224,12 @@ def energy_table(report: Account) -> "RichTable":
 
 
 def further_tables(report: Account) -> list["RichTable"]:
-    """The twins without spikes, and chip and host, and measured joules where there are any."""
-    further = (tables.deployments(report), tables.twins(report), tables.measurements(report))
-    return [drawn(table) for table in further if table is not None]
+    """Chip and host, the twins without spikes, simulations, measured joules, break-even rates and other tools' counts, where
+    there are any.
+    """
+    further = (tables.deployments(report), tables.twins(report), *simulations(report), tables.measurements(report))
+    shown = [*(table for table in further if table is not None), *reconciling_tables(report, reasons=False)]
+    return [drawn(table) for table in shown]
 
 
 def drawn(table: ReportTable) -> "RichTable":
@@ -222,21 +237,21 @@ def drawn(table: ReportTable) -> "RichTable":
     from rich.table import Table as RichTable
 
     rich_table = RichTable(
-        title=table.title,
+        title=one_line(table.title),
         title_justify="left",
-        caption="\n".join(table.notes) or None,
+        caption="\n".join(map(one_line, table.notes)) or None,
         caption_justify="left",
     )
     for column, heading in enumerate(table.headings):
         text = column < table.text
-        cells = [row[column].text for row in (*table.rows, *filter(None, (table.foot,)))]
+        cells = [one_line(row[column].text) for row in (*table.rows, *filter(None, (table.foot,)))]
         width = None if text else max(map(len, cells), default=0)  # headings break before numbers do
-        rich_table.add_column(heading, justify="left" if text else "right", overflow="fold", min_width=width)
+        rich_table.add_column(one_line(heading), justify="left" if text else "right", overflow="fold", min_width=width)
     for row in table.rows:
-        rich_table.add_row(*(cell.text for cell in row))
+        rich_table.add_row(*(one_line(cell.text) for cell in row))
     if table.foot is not None:
         rich_table.add_section()
-        rich_table.add_row(*(cell.text for cell in table.foot))
+        rich_table.add_row(*(one_line(cell.text) for cell in table.foot))
     return rich_table
 
 

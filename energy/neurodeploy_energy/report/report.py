@@ -10,16 +10,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.io.errors import UserError
-from neurodeploy.io.files import write_text
+from neurodeploy.io.errors import UserError, one_line
+from neurodeploy.io.files import atomic_members, write_text
+from neurodeploy_energy.count.batches import Batches, Several
 from neurodeploy_energy.count.layer import LayerRow
+from neurodeploy_energy.count.one_pass import RunSetting, evaluating
 from neurodeploy_energy.count.onnx_file import OnnxNetwork
 from neurodeploy_energy.count.recognition import Axes, declared
-from neurodeploy_energy.count.running import Batches, RunSetting, Several, count, evaluating
+from neurodeploy_energy.count.running import count
 from neurodeploy_energy.count.widths import Widths, integer_widths, quantised_layers
 from neurodeploy_energy.price.account import HOST, Account, compare, has_twins, verdicts
 from neurodeploy_energy.price.profiles import Profile, load
-from neurodeploy_energy.report.tables import COLUMNS, READOUT, deployed_line, energies, microjoule
+from neurodeploy_energy.report.tables import COLUMNS, READOUT, accuracy_line, deployed_line, energies, microjoule
 
 PROFILES = ("loihi1", "cmos45-fp32", "cmos45-int8")
 _WIDTH, _ROWS, _MENTIONED, _NAME = 80, 10, 4, 20
@@ -34,7 +36,8 @@ class Report(Account):
         return as_text(self)
 
     def __repr__(self) -> str:
-        return f"<Report of {self.name}: {len(self.layers)} layers, {self.samples:,} samples; print it, or ask its layer(name)>"
+        size = f"{len(self.layers)} layers, {self.samples:,} samples"
+        return f"<Report of {one_line(self.name)}: {size}; print it, or ask its layer(name)>"
 
     def _repr_html_(self) -> str:
         from neurodeploy_energy.report.page import as_fragment
@@ -68,6 +71,7 @@ def account(
     inputs: Literal["events", "analog"] | None = None,
     neurons: Mapping[str, Axes] | None = None,
     padding: bool = False,
+    fold: bool = True,
     host: str | Path | Profile = HOST,
 ) -> Report:
     """Run a model over data and count its spikes and operations, layer by layer.
@@ -101,6 +105,9 @@ def account(
         inputs: whether whole numbers of the data are events, or all data analog; None: see above.
         neurons: layer → its axes (see `register_neuron`), for layers of neurons that are not recognised.
         padding: whether multiply-accumulates on zeros of the padding count, as papers count them. Spikes never meet any.
+        fold: whether layers of synapses with nothing between them that is not linear count as the one layer that computes the
+            same, as a toolchain for inference makes of RepConv or RepVGG. Rows say what they would cost apart, and which layers
+            would compute other values as one and stay apart. Batch norms are folded in any case.
         host: profile of the host, which computes what is on analog values where a profile is a chip's.
 
     Raises:
@@ -118,6 +125,7 @@ def account(
         None if inputs is None else inputs == "events",
         {layer: declared(axes) for layer, axes in (neurons or {}).items()},
         padding,
+        fold,
     )
     widths: Widths = {}
     if steps is None and quantised_layers(model):
@@ -206,7 +214,7 @@ def write_report(
     notices: Sequence[str] = (),
     spikes: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Path]:
-    """Write `report.html`, `.json`, `.md`, `.csv`, `.tex` and `figures/*.png`.
+    """Write `report.html`, `.json`, `.md`, `.csv`, `.tex` and `figures/*.png`: all in place of an earlier report's, or none.
 
     Args:
         report: what is written.
@@ -234,15 +242,23 @@ def write_report(
         "tex": as_latex(report),
     }
     paths = {ending: folder / f"report.{ending}" for ending in texts}
-    for ending, text in texts.items():
-        write_text(paths[ending], text)
-    figures = {name: drawn(chart) for name, chart in charts_of(report).items()}
-    if spikes:
-        figures["raster"] = raster(spikes, title=f"{report.name}: spikes of single neurons, one sample")
-    for name, figure in figures.items():
-        paths[name] = folder / "figures" / f"{name}.png"
-        write_png(figure, paths[name])
+    with atomic_members(folder, stale=_FIGURES) as new:
+        for ending, text in texts.items():
+            write_text(new / paths[ending].name, text)
+        figures = {name: drawn(chart) for name, chart in charts_of(report).items()}
+        if spikes:
+            figures["raster"] = raster(spikes, title=f"{report.name}: spikes of single neurons, one sample")
+        for name, figure in figures.items():
+            write_png(figure, new / "figures" / f"{name}.png")
+            paths[name] = folder / "figures" / f"{name}.png"
     return paths
+
+
+_FIGURES = [
+    f"figures/{name}.png"
+    for name in ("network", "spikes_per_layer", "energy_by_profile", "energy_by_layer_*", "rates_over_time", "raster")
+]
+"""Those of an earlier report, which may have been of other profiles."""
 
 
 def as_text(report: Account) -> str:
@@ -255,7 +271,7 @@ def as_text(report: Account) -> str:
 def summary(report: Account) -> list[str]:
     """Energies, verdict, and what is missing, one sentence each."""
     deployed = deployed_line(report)
-    sentences = [deployed] if deployed else []
+    sentences = list(filter(None, [deployed or accuracy_line(report)]))
     sentences += [f"Estimated energy per sample: {_energies(report)}."] if report.profiles else []
     if report.profiles and has_twins(report):
         judged = verdicts(report)
@@ -268,7 +284,7 @@ def summary(report: Account) -> list[str]:
         sentences += [f"Not in the total of {profile.name}: {_some(left)}."] if left else []
     if report.uncounted:
         sentences.append(f"Not counted: {_some([f'{layer} ({reason})' for layer, reason in report.uncounted.items()])}.")
-    return [*sentences, *(f"{measured}." for measured in report.measured)]
+    return [*sentences, *(f"{found}." for found in (*report.simulated, *report.measured))]
 
 
 def _energies(report: Account) -> str:
@@ -290,7 +306,7 @@ def _some(texts: Sequence[str]) -> str:
 
 
 def _filled(sentence: str) -> str:
-    return fill(sentence, _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+    return fill(one_line(sentence), _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _layer_lines(report: Account) -> list[str]:
@@ -324,7 +340,7 @@ def _cells(row: LayerRow, name: str, energy: float | None) -> list[str]:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    name, *values = " ".join(cells[0].split()), *cells[1:]
+    name, *values = one_line(cells[0]), *cells[1:]
     short = name if len(name) <= widths[0] else f"…{name[1 - widths[0] :]}"
     return "  ".join([short.ljust(widths[0]), *(value.rjust(width) for value, width in zip(values, widths[1:], strict=True))])
 

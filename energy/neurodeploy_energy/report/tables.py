@@ -109,6 +109,24 @@ COLUMNS = (
     Column("MACs", "multiply-accumulates per sample on analog inputs", lambda row: row.macs or None, number),
 )
 
+FURTHER_COLUMNS = (
+    Column("SOPs, weights ≠ 0", "the same, weights of zero not counted", lambda row: row.sops_nonzero_weights or None, number),
+    Column("SOPs by rate", "rate · steps · dense MACs, as most papers count", lambda row: row.sops_by_rate or None, number),
+    Column("effective MACs", "MACs without inputs and weights of zero", lambda row: row.effective_macs or None, number),
+    Column("dense MACs", "MACs if every step were computed densely", lambda row: row.dense_macs or None, number),
+    Column("adds", "accumulations in pools and sums", lambda row: row.adds + row.analog_adds or None, number),
+    Column("active updates", "neuron updates with a current or a spike", lambda row: row.updates_active or None, number),
+    Column("idle updates", "all other neuron updates", lambda row: row.updates_idle or None, number),
+    Column("memory accesses", "reads and writes of values", lambda row: row.memory.total or None, number),
+)
+"""Columns that a page shows if its reader chooses them."""
+
+
+def count_cell(column: Column, row: LayerRow | None) -> TableCell:
+    """A count of a layer, or nothing."""
+    value = None if row is None else column.value(row)
+    return NOTHING if value is None else TableCell(column.form(value), value)
+
 
 READOUT = "read-out neurons"
 """Line of what a chip's read-out neurons cost, which are no layer of the network."""
@@ -136,17 +154,15 @@ def layers(report: Account, profile: str, *, against: bool = True) -> ReportTabl
         spikes = sum(row.spikes for row in baseline.values())
         total = (*total[:_AFTER_SPIKES], TableCell(number(spikes), spikes), *total[_AFTER_SPIKES:])
     title = f"{report.name}: per sample, mean over {report.samples:,} samples"
-    return ReportTable(title, (*headings, f"µJ ({profile}, estimate)"), tuple(rows), total)
+    said = tuple(filter(None, [accuracy_line(report)]))
+    return ReportTable(title, (*headings, f"µJ ({profile}, estimate)"), tuple(rows), total, notes=said)
 
 
 _AFTER_SPIKES = 1 + next(i for i, column in enumerate(COLUMNS) if column.heading == "spikes") + 1
 
 
 def _layer(row: LayerRow, baseline: dict[str, LayerRow], energy: float | None) -> Row:
-    cells = [TableCell(row.name)]
-    for column in COLUMNS:
-        value = column.value(row)
-        cells.append(NOTHING if value is None else TableCell(column.form(value), value))
+    cells = [TableCell(row.name), *(count_cell(column, row) for column in COLUMNS)]
     if baseline:
         other = baseline.get(row.name)
         spiking = other is not None and other.kind == "neuron"
@@ -207,10 +223,10 @@ def twins(report: Account) -> ReportTable | None:
 
 
 def verdict_table(
-    judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str], *, measured: bool, deployed: bool
+    judged: Sequence[tuple[str, Verdict]], sentences: Sequence[str], *, measured: bool, deployed: bool, named: bool = False
 ) -> ReportTable:
-    """Models against their twins; one model has no column of its own. `deployed`: a host stands beside chips."""
-    single, bits = len({name for name, _ in judged}) == 1, {verdict.bits for _, verdict in judged}
+    """Models against their twins; a single one has a column only if it is `named`. `deployed`: a host stands beside chips."""
+    single, bits = not named and len({name for name, _ in judged}) == 1, {verdict.bits for _, verdict in judged}
     width = f"{min(bits)}" if len(bits) == 1 else f"{min(bits)} to {max(bits)}"
     headings = ["profile", "spiking", "dense ReLU twin", "spiking / dense", f"{width}-bit twin", "spiking / quantised"]
     rows = []
@@ -247,6 +263,23 @@ def verdict_table(
     )
 
 
+def accuracy_of(report: Account) -> float | None:
+    """In percent; None if it is not known."""
+    return None if report.answers is None else 100 * report.answers[0] / report.answers[1]
+
+
+def accuracy_line(report: Account) -> str:
+    """The accuracy in one sentence, beside the baseline's; "" if it is not known."""
+    ours, before = accuracy_of(report), None if report.comparison is None else accuracy_of(report.comparison.baseline)
+    if ours is None or report.answers is None:
+        return ""
+    right, asked = report.answers
+    said = f"Accuracy: {ours:.2f} %, {right:,} of {asked:,} answers are right"
+    if before is None or report.comparison is None:
+        return f"{said}."
+    return f"{said}; {report.comparison.baseline.name} {before:.2f} %: {ours - before:+.2f} points."
+
+
 def deployed_line(report: Account) -> str:
     """The headline in one sentence: the energy as deployed, beside the accuracy, against the baseline's; "" if not known."""
     ours = headline(report)
@@ -263,7 +296,8 @@ def deployed_line(report: Account) -> str:
 
 def _deployed(report: Account, parts: DeploymentEnergy) -> str:
     """`student 3.8 (chip 3.3, host 0.5, cut at the last-synapse), 97.80 % accuracy`."""
-    accuracy = "" if report.answers is None else f", {100 * report.answers[0] / report.answers[1]:.2f} % accuracy"
+    known = accuracy_of(report)
+    accuracy = "" if known is None else f", {known:.2f} % accuracy"
     if parts.total_uj is None:
         return f"{report.name} has no price{accuracy}"
     chip, host = microjoule(parts.chip_uj), microjoule(parts.host_uj)
@@ -307,8 +341,8 @@ def deployments(report: Account) -> ReportTable | None:
     if any(one.graded_values for one in parts):
         values = [TableCell(number(one.graded_values), one.graded_values) for one in parts]
         rows.append((TableCell("graded values that leave the chip"), NOTHING, *values, *(NOTHING,) * (len(both) - 1)))
-    if all(model.answers for model in both):
-        known = [100 * right / asked for right, asked in (model.answers for model in both if model.answers)]
+    known = [value for model in both if (value := accuracy_of(model)) is not None]
+    if len(known) == len(both):
         points = [TableCell(f"{known[0] - known[1]:+.2f} points", known[0] - known[1])] if len(known) > 1 else []
         cells = (TableCell(f"{value:.2f}", value) for value in known)
         rows.append((TableCell("accuracy, %"), NOTHING, *cells, *points))

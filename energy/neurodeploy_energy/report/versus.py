@@ -1,13 +1,15 @@
 """Any number of models side by side: tables, JSON, CSV, Markdown, LaTeX, a page and the Pareto figure."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from neurodeploy.io.files import write_text
+from neurodeploy.io.errors import one_line
+from neurodeploy.io.files import atomic_members, write_text
+from neurodeploy.io.json_text import json_text
 from neurodeploy_energy.declared import Declared, Number
+from neurodeploy_energy.price.account import has_twins
 from neurodeploy_energy.price.contest import CONFIDENCE, Contender, Contest, Interval, LayerChange
 from neurodeploy_energy.price.estimate import flips
 from neurodeploy_energy.price.profiles import Profile
@@ -90,9 +92,12 @@ def profiles(contest: Contest) -> ReportTable:
     return ReportTable("estimated energy per sample under every profile, µJ", headings, tuple(rows), text=2)
 
 
-def twins(contest: Contest) -> ReportTable:
-    """Every model against its twins without spikes, and where the verdict flips."""
-    judged = [(s.model, s.verdict) for s in contest.standings]
+def twins(contest: Contest) -> ReportTable | None:
+    """Every spiking model that is known whole against its twins, and where the verdict flips; None without such a model."""
+    known = {one.name for one in contest.contenders if _is_judged(one)}
+    judged = [(s.model, s.verdict) for s in contest.standings if s.model in known]
+    if not judged:
+        return None
     lines = [
         f"{one.name}: {sentence}"
         for one in contest.contenders
@@ -100,7 +105,11 @@ def twins(contest: Contest) -> ReportTable:
     ]
     measured = any(report.twin is not None for one in contest.contenders for report in one.reports)
     deployed = all(report.host is not None for one in contest.contenders for report in one.reports)
-    return verdict_table(judged, lines, measured=measured, deployed=deployed)
+    return verdict_table(judged, lines, measured=measured, deployed=deployed, named=True)
+
+
+def _is_judged(one: Contender) -> bool:
+    return all(has_twins(report) for report in one.reports)
 
 
 def layers(contest: Contest) -> ReportTable:
@@ -116,7 +125,7 @@ def layers(contest: Contest) -> ReportTable:
 
 def all_tables(contest: Contest) -> list[ReportTable]:
     """In the order in which every format shows them."""
-    return [models(contest), profiles(contest), twins(contest), layers(contest)]
+    return list(filter(None, [models(contest), profiles(contest), twins(contest), layers(contest)]))
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,7 @@ def document_of(contest: Contest) -> ContestDocument:
 
 
 def _contender(contest: Contest, one: Contender) -> ContenderEntry:
+    judged = _is_judged(one)
     answers = tuple(None if report.answers is None else Answers(*report.answers) for report in one.reports)
     standings = tuple(
         StandingEntry(
@@ -177,10 +187,10 @@ def _contender(contest: Contest, one: Contender) -> ContenderEntry:
             interval=s.interval,
             change_percent=s.change_percent,
             change_interval=s.change_interval,
-            dense_twin_uj=s.verdict.dense_uj,
-            quantised_twin_uj=s.verdict.quantised_uj,
-            break_even_rate=s.verdict.break_even_rate,
-            spikes_allowed=s.verdict.spikes_allowed,
+            dense_twin_uj=s.verdict.dense_uj if judged else None,
+            quantised_twin_uj=s.verdict.quantised_uj if judged else None,
+            break_even_rate=s.verdict.break_even_rate if judged else None,
+            spikes_allowed=s.verdict.spikes_allowed if judged else None,
             on_front=s.model in contest.front(s.profile.name),
         )
         for s in contest.standings
@@ -189,8 +199,8 @@ def _contender(contest: Contest, one: Contender) -> ContenderEntry:
     return ContenderEntry(one.name, len(one.reports), answers, one.accuracy, one.accuracy_interval(), one.spikes, standings)
 
 
-def as_json(contest: Contest) -> str:
-    return json.dumps(asdict(document_of(contest)), indent=2, ensure_ascii=False) + "\n"
+def as_json(contest: Contest, *, indent: int | None = 2) -> str:
+    return json_text(asdict(document_of(contest)), indent)
 
 
 def as_markdown(contest: Contest, *, title: str) -> str:
@@ -241,20 +251,32 @@ def spikes_of(contest: Contest) -> BarChart:
         if change.spikes is not None:
             style = 1 + (names.index(change.model) - 1) % 5
             rows[change.layer].append(Bar(change.spikes, style, f"{change.layer}: {number(change.spikes)} ({change.model})"))
-    return BarChart(rows, "Spikes per sample of every spiking layer", "spikes per sample", names[:6])
+    used = {bar.style for bars in rows.values() for bar in bars}
+    legend = [name if style in used else "" for style, name in enumerate(names[:6])]
+    return BarChart(rows, "Spikes per sample of every spiking layer", "spikes per sample", legend)
 
 
 def as_page(contest: Contest, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()) -> str:
     """One self-contained page."""
     names = ", ".join(one.name for one in contest.contenders[1:])
-    first, *others = all_tables(contest)
-    body = page.heading(title, f"{names} against {contest.baseline.name}.", notices)
+    top = [*page.heading(title, f"{names} against {contest.baseline.name}.", notices), page.profile_choice(contest.profiles)]
     fronts = [front for p in contest.profiles if (front := front_of(contest, p.name)) is not None]
-    body += [page.profile_choice(contest.profiles), *map(svg.drawn, fronts)]
-    body += [*page.section(first), *(part for table in others for part in page.section(table)), svg.drawn(spikes_of(contest))]
-    body += ["<h2>Where the numbers come from</h2>", page.fact_list(facts or {}), page.sentences(CONVENTIONS)]
-    body += ["<h2>Profiles</h2>", page.profile_list(contest.profiles)]
-    return page.framed(title, body)
+    spikes = spikes_of(contest)
+    return page.framed(
+        title,
+        top,
+        [
+            page.PagePart("Pareto fronts", [*map(svg.drawn, fronts)]),
+            *map(page.section, all_tables(contest)),
+            page.PagePart("Spikes of every layer", [svg.drawn(spikes)] if spikes.rows else []),
+            page.sources(facts or {}, CONVENTIONS),
+            page.PagePart("Profiles", [page.profile_list(contest.profiles)]),
+        ],
+        [
+            page.Attachment("comparison.json", "application/json", as_json(contest, indent=None)),
+            page.Attachment("comparison.csv", "text/csv", formats.table_as_csv(profiles(contest))),
+        ],
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -265,7 +287,7 @@ class ContestReport(Contest):
         return formats.as_terminal(all_tables(self))
 
     def __repr__(self) -> str:
-        return f"<ContestReport of {len(self.contenders)} models against {self.baseline.name}; print it>"
+        return f"<ContestReport of {len(self.contenders)} models against {one_line(self.baseline.name)}; print it>"
 
     def _repr_html_(self) -> str:
         return as_page(self, title=f"Comparison with {self.baseline.name}", facts=None, notices=())
@@ -279,6 +301,8 @@ def write_contest(
     contest: Contest, folder: str | Path, *, title: str, facts: Mapping[str, str] | None = None, notices: Sequence[str] = ()
 ) -> dict[str, Path]:
     """Write `comparison.html`, `.json`, `.csv`, `.md`, `.tex`, and `figures/pareto_PROFILE.png` where accuracies are known.
+
+    All of them take the places of an earlier comparison's, or none.
 
     Returns:
         Format or figure name → path.
@@ -294,13 +318,14 @@ def write_contest(
         "tex": as_latex(contest),
     }
     paths = {ending: folder / f"comparison.{ending}" for ending in texts}
-    for ending, text in texts.items():
-        write_text(paths[ending], text)
-    for profile in contest.profiles:
-        front = front_of(contest, profile.name)
-        if front is not None:
-            paths[f"pareto_{profile.name}"] = folder / "figures" / f"pareto_{profile.name}.png"
-            write_png(drawn(front), paths[f"pareto_{profile.name}"])
+    with atomic_members(folder, stale=["figures/pareto_*.png"]) as new:
+        for ending, text in texts.items():
+            write_text(new / paths[ending].name, text)
+        for profile in contest.profiles:
+            front, name = front_of(contest, profile.name), f"pareto_{profile.name}"
+            if front is not None:
+                write_png(drawn(front), new / "figures" / f"{name}.png")
+                paths[name] = folder / "figures" / f"{name}.png"
     return paths
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as f
 
 from neurodeploy.dynamics.layers import Add
 from neurodeploy_energy import account
-from neurodeploy_energy.count.running import Several
+from neurodeploy_energy.count.batches import Several
 from neurodeploy_exporters.lava.graded import GradedInput
 
 X = torch.tensor([[0, 3, -7, 0, 1, 0, 0, 40], [5, 0, 0, 0, 0, 0, 0, -2.0]])

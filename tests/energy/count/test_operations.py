@@ -296,12 +296,14 @@ class TwoReaders(nn.Module):
 
 def test_a_pool_that_two_layers_read_is_folded_into_both():
     model, x = TwoReaders(), VALUES["binary"](np.random.default_rng(1), (2, 2, 6, 6))
-    report = account(model, [torch.from_numpy(x)])
+    report = account(model, [torch.from_numpy(x)], fold=False)  # their sum is one layer, else
     for name, layer in (("left", model.left), ("right", model.right)):
         want = pooled_operations(edges_of(layer, (2, 3, 3))[0], x, (2, 2), (2, 2))
         assert counted(report.layer(name), 2)["sops"] == want["sops"], name
         assert report.layer(name).macs == 0
     assert report.layer("pool").adds == 0
+    folded = account(model, [torch.from_numpy(x)])
+    assert (folded.layer("right").sops, folded.layer("pool").adds) == (report.layer("right").sops, 0)
 
 
 def test_a_pool_that_no_layer_reads_is_counted_for_itself():

@@ -44,6 +44,33 @@ def test_a_signal_is_the_same_however_small_the_pieces_are(kind: str, piece: int
     assert whole.fractions is None or torch.equal(cut.fractions, whole.fractions)
 
 
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    piece=st.sampled_from([40, 2**18]),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16]),
+    order=st.permutations(range(4)),
+    odd=st.sampled_from([0.0, -0.0, -3.0, 2.0**22, float("inf"), float("nan")]),
+    seed=st.integers(0, 99),
+)
+def test_a_signal_is_what_its_values_are(kind: str, piece: int, dtype: torch.dtype, order: list[int], odd: float, seed: int):
+    x = values(kind, (6, 3, 4, 5), seed).to(dtype)
+    x[4, 1, 2, 3] = odd
+    x = x.permute(order).contiguous().permute([order.index(axis) for axis in range(4)])  # axes in any order in memory
+    exact = x.double()
+    there, whole = exact != 0, (exact == exact.round()) & exact.isfinite()
+    ones = exact.abs() == 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signals, "_PIECE", piece)
+        signal = signals.signal_of(x, (3, 4, 5))
+        assert signals.count_nonzero(x) == int(there.sum())
+    counts = (signal.spikes, signal.graded, signal.analog)
+    assert counts == (int(ones.sum()), int((there & whole & ~ones).sum()), int((there & ~whole).sum()))
+    assert torch.equal(signal.present, there.double().sum(1).flatten(1))
+    assert torch.equal(signal.magnitude, torch.where(whole, exact.abs(), 0).sum(1).flatten(1))
+    fractions = torch.zeros_like(signal.present) if signal.fractions is None else signal.fractions
+    assert torch.equal(fractions, (there & ~whole).double().sum(1).flatten(1))
+
+
 @given(piece=st.integers(4, 2000), kinds=st.tuples(*[st.sampled_from(sorted(KINDS))] * 2), seed=st.integers(0, 99))
 def test_values_that_are_not_zero_are_counted_alike_in_pieces(piece: int, kinds: tuple[str, str], seed: int):
     one, other = (values(kind, (6, 3, 4, 5), seed + i) for i, kind in enumerate(kinds))
@@ -52,6 +79,7 @@ def test_values_that_are_not_zero_are_counted_alike_in_pieces(piece: int, kinds:
         patch.setattr(signals, "_PIECE", piece)
         assert signals.count_nonzero(other) == int(torch.count_nonzero(other))
         assert signals.count_either(one, other) == int(((one != 0) | (other != 0)).sum())
+        assert signals.count_either(one.half(), -other.half()) == int(((one.half() != 0) | (other != 0)).sum())
 
 
 @pytest.mark.parametrize("piece", [40, 1000])

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.ao.nn import qat
 from torch.ao.quantization import FakeQuantize, MovingAverageMinMaxObserver, QConfig
 
+from neurodeploy.io.errors import UserError
 from neurodeploy_energy import account
 from neurodeploy_energy.count.widths import integer_widths
 
@@ -59,3 +60,33 @@ def test_a_quantiser_that_is_switched_off_makes_no_integers():
 def test_batches_that_can_be_gone_through_once_are_all_counted():
     x = torch.rand(6, 1, 8, 8)
     assert account(Quantised(8, 8), iter(x.split(2))).samples == 6
+
+
+def converted_graph():
+    """As the conversion after torch.export leaves it: integers at the input, made floats again before the layer."""
+    import torch.ao.quantization.fx._decomposed  # registers the operations
+
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    operations = torch.ops.quantized_decomposed
+    numbers = (0.1, 0, -128, 127, torch.int8)
+    integers = graph.call_function(operations.quantize_per_tensor.default, (x, *numbers))
+    floats = graph.call_function(operations.dequantize_per_tensor.default, (integers, *numbers))
+    graph.output(graph.call_module("fc", (floats,)))
+    return torch.fx.GraphModule({"fc": nn.Linear(4, 2)}, graph)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: torch.ao.nn.quantized.Linear(4, 2), "m: Linear, a converted quantised module"),
+        (lambda: nn.Sequential(nn.ReLU(), torch.ao.nn.quantized.dynamic.Linear(4, 2)), "m: layer 1: Linear, a converted"),
+        (converted_graph, "m: quantized_decomposed::quantize_per_tensor, a converted quantised module"),
+    ],
+    ids=["static", "dynamic", "after export"],
+)
+def test_a_converted_module_is_refused_by_name_and_its_source_asked_for(make, words):
+    with pytest.raises(UserError, match=words) as refused:
+        account(make(), torch.rand(3, 4), name="m")
+    assert "give the module with fake quantisers" in str(refused.value)
+    assert "ONNX" in str(refused.value)

@@ -30,6 +30,7 @@ from neurodeploy_energy.report.versus import (
     as_markdown,
     as_page,
     profiles,
+    twins,
     write_contest,
 )
 from neurodeploy_energy.report.versus import as_json as contest_json
@@ -237,3 +238,17 @@ def test_a_comparison_is_written_whole_with_a_front_where_accuracies_are_known(f
     assert sorted(path.suffix for path in paths.values()) == [".csv", ".html", ".json", ".md", *[".png"] * 3, ".tex"]
     unknown = contest([seeds_of("one", 10), seeds_of("two", 20)])
     assert not [path for path in write_contest(unknown, tmp_path / "u", title="t").values() if path.suffix == ".png"]
+
+
+def test_no_verdict_is_given_on_a_network_without_spikes_or_one_that_is_not_known_whole():
+    dense = Report("dense", 4, 1, (LayerRow("fc", "synapse", macs=100.0, dense_macs=100.0),), {}, (load("cmos45-fp32"),))
+    spiking = report_of("spiking", [40, 40, 40, 40])
+    spiking = replace(spiking, profiles=dense.profiles)
+    partly = replace(spiking, name="partly", uncounted={"attention": "an operation that is not known to the counter"})
+    answer = contest([Contender(one.name, (one,)) for one in (dense, spiking, partly)])
+    table = twins(answer)
+    assert [[cell.text for cell in row[:2]] for row in table.rows] == [["spiking", "cmos45-fp32"]]
+    models = {one["name"]: one["energy"][0] for one in json.loads(contest_json(answer))["models"]}
+    assert models["spiking"]["dense_twin_uj"] is not None
+    assert models["dense"]["dense_twin_uj"] is models["partly"]["dense_twin_uj"] is models["partly"]["break_even_rate"] is None
+    assert twins(contest([Contender(one.name, (one,)) for one in (dense, partly)])) is None

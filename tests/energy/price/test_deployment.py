@@ -96,7 +96,7 @@ def test_what_has_no_price_has_no_number_and_no_change_in_percent():
     (pair,) = compared.comparison.energies
     assert (pair.model, pair.baseline, pair.change_percent) == (None, None, None)
     assert "0 µJ" not in str(compared)
-    assert "100" not in as_markdown(compared, title="t").partition("## Conventions")[0]
+    assert "100.0 %" not in as_markdown(compared, title="t").partition("## Conventions")[0]
 
 
 def test_a_deployment_on_a_processor_has_no_chip():

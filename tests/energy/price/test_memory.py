@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report, account
 from neurodeploy_energy.count.layer import InputKinds, SynapseGeometry
-from neurodeploy_energy.price.memory import accesses_of, dense_accesses, neuron_accesses, spike_accesses
+from neurodeploy_energy.price.memory import ValueWidths, dense_accesses, neuron_accesses, spike_accesses, traffic_of
 from neurodeploy_energy.price.profiles import load
 from neurodeploy_energy.price.profiles import load_memory_model as load_model
 
@@ -61,11 +61,13 @@ def test_the_size_of_a_memory_is_its_elements_times_their_width():
     assert narrow.energy_pj(model, 8, 3) == pytest.approx(expected)
 
 
-def test_a_layer_with_inputs_of_both_kinds_has_the_accesses_of_both():
-    geometry = SynapseGeometry("linear", 4, 3)
+def test_a_layer_with_inputs_of_both_kinds_has_the_traffic_of_both():
+    geometry, memory, widths = SynapseGeometry("linear", 4, 3), load_model("lemaire"), ValueWidths(8, 8)
     row = LayerRow("l", "synapse", steps=2, sops=6, macs=12, inputs=InputKinds(spikes=2, analog=4), geometry=geometry)
-    assert accesses_of(row, leaky=True) == (spike_accesses(geometry, 2), dense_accesses(geometry, 12, 2))
-    assert accesses_of(LayerRow("p", "average pool", adds=3), leaky=True) == ()
+    events, values = traffic_of(row, memory, widths, leaky=True)
+    assert events == memory.of_spikes(geometry, 2, 6, widths)
+    assert values == memory.of_dense(geometry, 12, 2, widths)
+    assert traffic_of(LayerRow("p", "average pool", adds=3), memory, widths, leaky=True) == ()
 
 
 def test_a_profile_with_memory_adds_accesses_addresses_and_updates_to_the_arithmetic():

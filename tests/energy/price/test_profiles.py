@@ -230,10 +230,10 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"absent\.toml: no such file"):
         load(str(tmp_path / "absent.toml"))
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UserError, match="not readable as UTF-8"):
+    with pytest.raises(UserError, match="no UTF-8 text found"):
         load(str(tmp_path / "binary.toml"))
     (tmp_path / "folder.toml").mkdir()
-    with pytest.raises(UserError, match=r"folder\.toml: not readable"):
+    with pytest.raises(UserError, match=r"folder\.toml: not a file"):
         load(str(tmp_path / "folder.toml"))
 
 

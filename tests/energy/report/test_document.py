@@ -15,6 +15,7 @@ from neurodeploy.io.errors import UserError
 from neurodeploy_energy import LayerRow, Report, account, compare, read_report, with_twin
 from neurodeploy_energy.count.layer import InputKinds
 from neurodeploy_energy.price.profiles import load
+from neurodeploy_energy.price.reconciliation import reconcile
 from neurodeploy_energy.report import as_csv, as_json, as_latex, as_page
 from neurodeploy_energy.report.document import json_schema
 
@@ -62,7 +63,10 @@ def test_a_file_of_schema_version_2_is_read_with_its_counts_and_priced_anew(mode
     report = account(model, [digits], name="calm", baseline=eager, padding=True)
     kinds = [one.inputs for one in old.layers]
     assert kinds[0] == InputKinds(zeros=32, spikes=6.45, analog=25.55)
-    assert [replace(one, inputs=kind) for one, kind in zip(report.layers, kinds, strict=True)] == list(old.layers)
+    # and did not say what its layers read, nor how many pairs of values and weights are not 0
+    now = [replace(one, inputs=kind, reads=(), pairs=0.0) for one, kind in zip(report.layers, kinds, strict=True)]
+    assert now == list(old.layers)
+    assert reconcile(old.layers, old.steps)[0].unknown
     assert [p.name for p in old.profiles] == ["cmos45-fp32", "cmos45-int8", "loihi1"]
     assert old.comparison.energies[0].change_percent == report.comparison.energies[1].change_percent
     assert old.energy("loihi1").total_uj is None  # it knew no host, and a chip alone is no deployment
@@ -136,9 +140,43 @@ def test_a_damaged_report_is_refused_with_its_first_fault(report, tmp_path, chan
 
 def test_what_is_no_report_is_refused(tmp_path):
     path = tmp_path / "report.json"
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no such file"):
         read_report(path)
     for content in (b"", b"{", b"[]", b"\xff\xfe", b"null"):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"report\.json: file: "):
             read_report(path)
+
+
+def test_a_report_of_before_simulations_is_read_as_one_without(tmp_path):
+    golden = json.loads((Path(__file__).parents[1] / "golden" / "report.json").read_text("utf-8"))
+    for report in (golden, golden["baseline"]):
+        report.pop("simulated")
+    (tmp_path / "report.json").write_text(json.dumps(golden))
+    again = read_report(tmp_path / "report.json")
+    assert (again.simulated, again.comparison.baseline.simulated) == ((), ())
+
+
+@pytest.mark.parametrize("within", [(), ("twin",), ("baseline",)])
+@pytest.mark.parametrize(("name", "change"), [("sops", 1), ("macs", -1), ("spikes", 1)])
+def test_counts_of_more_or_fewer_samples_than_the_report_has_are_refused(tmp_path, within, name, change):
+    old = Path(__file__).parents[2] / "files" / "v0.1" / "energy" / "report.json"
+    content = json.loads(old.read_text())
+    inner = content
+    for key in within:
+        content[key] = inner = json.loads(old.read_text())
+    kept = inner["per_sample"][name]
+    inner["per_sample"][name] = [*kept, 0] if change > 0 else kept[:-1]
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    place = "".join(f"{key}." for key in within)
+    with pytest.raises(UserError, match=rf"report\.json: {place}per_sample\.{name}: .* values found, .* one for each sample"):
+        read_report(tmp_path / "report.json")
+
+
+def test_a_count_beyond_what_a_float_holds_is_refused_by_its_field(tmp_path):
+    old = Path(__file__).parents[2] / "files" / "v0.1" / "energy" / "report.json"
+    content = json.loads(old.read_text())
+    content["per_sample"]["sops"][3] = 2**53 + 1
+    (tmp_path / "report.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"report\.json: per_sample\.sops\.3: a whole number beyond 2\^53 found"):
+        read_report(tmp_path / "report.json")

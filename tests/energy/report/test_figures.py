@@ -7,7 +7,7 @@ from torch import nn
 
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import account
-from neurodeploy_energy.count.running import record
+from neurodeploy_energy.count.recording import record
 from neurodeploy_energy.report import as_frame
 from neurodeploy_energy.report.charts import Point, rates_by_step
 from neurodeploy_energy.report.figures import grouped_bars, pareto, raster, rates_over_time

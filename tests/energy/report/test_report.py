@@ -8,6 +8,7 @@ import re
 import resource
 import warnings
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -26,11 +27,13 @@ from neurodeploy_energy.report import (
     as_latex,
     as_markdown,
     as_page,
+    charts,
     energy_table,
     further_tables,
     layer_table,
     spike_line,
 )
+from neurodeploy_energy.report.network import network_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 HOSTILE = '<script>alert("1")</script>|*_`[link](http://example.org)$\\bad{$'
@@ -144,7 +147,8 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.scripts += tag == "script"
-        self.loads += [value for name, value in attributes if name in ("src", "href", "action", "srcset")]
+        self.loads += [value for name, value in attributes if name in ("src", "action", "srcset")]
+        self.loads += [value for name, value in attributes if name == "href" and not value.startswith("#part-")]
         assert not any(name.startswith("on") for name, _ in attributes)
         if tag not in self.VOID:
             self.open.append(tag)
@@ -182,7 +186,7 @@ def test_markdown_escapes_what_would_break_a_table_or_become_a_tag(hostile):
 
 def test_latex_escapes_what_would_be_a_command_and_closes_what_it_opens(hostile):
     text = as_latex(hostile)
-    assert text.count(r"\begin{") == text.count(r"\end{") == 4
+    assert text.count(r"\begin{") == text.count(r"\end{") == 6
     for line in text.splitlines():
         if line.endswith(r"\\"):
             assert line.count(" & ") in (2, 3, 4, 6, 7, 8), line
@@ -230,6 +234,7 @@ def test_a_report_is_written_whole_with_pictures_that_are_pictures(report, tmp_p
         "figures/energy_by_layer_cmos45-int8.png",
         "figures/energy_by_layer_loihi1.png",
         "figures/energy_by_profile.png",
+        "figures/network.png",
         "figures/rates_over_time.png",
         "figures/spikes_per_layer.png",
         "report.csv",
@@ -279,3 +284,94 @@ def test_a_folder_that_is_a_file_is_refused(report, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write_report(report, tmp_path / "taken", title="Title")
+
+
+CONTROLS = "a\x1b[31m\x9b\u202eb\r\nc\x00"
+
+
+def hostile_in_controls(report):
+    rows = tuple(replace(row, name=f"{CONTROLS}{row.name}", note=CONTROLS, reads=()) for row in report.layers)
+    return replace(report, name=CONTROLS, layers=rows, uncounted={CONTROLS: CONTROLS}, comparison=None, series={})
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_no_format_hands_on_what_a_terminal_would_take_for_a_command(report, name):
+    text = FORMATS[name](hostile_in_controls(report))
+    shown = [line.replace("\t", " ") for line in text.split("\n")]
+    assert all(line.isprintable() for line in shown), next(line for line in shown if not line.isprintable())
+    assert "a\\x1b[31m" in text or "a\\u001b[31m" in text or r"a\textbackslash{}x1b" in text or "a\\\\x1b" in text
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", " =", "\t=", "\r=", "＝"])
+def test_a_spreadsheet_runs_no_formula_however_it_begins(report, begin):
+    odd = replace(report.layers[0], name=f"{begin}1+1")
+    rows = list(csv.DictReader(io.StringIO(as_csv(replace(report, layers=(odd, *report.layers[1:]), comparison=None)))))
+    assert rows[0]["name"] == f"'{begin.strip()}1+1"
+
+
+def test_accuracy_is_in_every_format(report):
+    known = replace(report, answers=(39, 40), comparison=None, host=None)
+    assert json.loads(as_json(known))["answers"] == {"correct": 39, "samples": 40}
+    assert "97.5" in as_csv(known)
+    for text in (as_markdown(known, title="t"), as_latex(known), page(known), terminal(known), str(known), known._repr_html_()):
+        assert "97.50" in text
+
+
+def test_captions_in_latex_are_short_and_a_table_longer_than_a_page_is_broken(report):
+    text = as_latex(report)
+    captions = re.findall(r"\\caption\{(.*)\}", text)
+    assert len(captions) == 6
+    assert max(map(len, captions)) < 90
+    assert "ISSCC 2014" in text
+    rows = tuple(LayerRow(f"layer{i}", "synapse", sops=1.0) for i in range(100))
+    deep = as_latex(replace(report, layers=rows, comparison=None))
+    assert deep.count(r"\begin{longtable}") == deep.count(r"\end{longtable}") == 1  # one reason of all is one line
+
+
+def test_a_page_has_contents_that_lead_to_its_parts_and_carries_the_report(report):
+    text = page(report)
+    links = re.findall(r'<a href="#(part-\d+)">([^<]*)</a>', text)
+    assert len(links) == 9
+    for part, title in links:
+        assert f'<h2 id="{part}">{title}</h2>' in text
+    carried = re.search(r'<pre hidden data-name="report.json"[^>]*>\n(.*?)</pre>', text, re.DOTALL)
+    assert json.loads(unescape(carried[1])) == json.loads(as_json(report))
+
+
+def test_a_chart_names_no_model_that_has_no_number_in_it_or_says_that_it_has_no_price(report, digits):
+    dense = account(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), [digits], name="dense")
+    against = replace(report, comparison=compare(report, dense))
+    assert list(charts.spikes_per_layer(against).legend) == ["calm", ""]
+    unpriced = replace(against, profiles=(load("cmos45-fp32"), load("truenorth")), host=None)
+    unpriced = replace(unpriced, comparison=compare(unpriced, dense))
+    chart = charts.energy_by_profile(unpriced)
+    assert [bar.value is None for bar in chart.rows["truenorth"]][1]
+    assert ">no price</text>" in page(unpriced)
+
+
+def test_the_graph_has_every_layer_that_reads_or_is_read_with_the_rates_on_its_edges(report):
+    graph = network_of(report)
+    names = [node.name for node in graph.nodes]
+    assert names == ["the data", "conv1", "act1", "conv2", "act2", "classifier"]
+    edges = {(names[edge.source], names[edge.target]): edge.label for edge in graph.edges}
+    assert edges[("act1", "conv2")] == f"{100 * report.layer('act1').rate:.1f} %"
+    assert edges[("conv1", "act1")] == ""
+    assert network_of(replace(report, layers=tuple(replace(row, reads=()) for row in report.layers))) is None
+
+
+def test_edges_that_pass_each_other_have_lanes_of_their_own():
+    rows = [LayerRow(f"n{i}", "neuron", neurons=1, rate=0.5, reads=tuple(f"n{j}" for j in range(i))) for i in range(4)]
+    graph = network_of(Report("dense", 1, 1, tuple(rows), {}, (load("loihi1"),)))
+    lanes = {(edge.source, edge.target): edge.lane for edge in graph.edges}
+    assert [lanes[pair] for pair in ((0, 1), (1, 2), (2, 3))] == [0, 0, 0]
+    assert lanes[0, 2] != lanes[1, 3]
+    assert len({lanes[0, 3], lanes[0, 2], lanes[1, 3]}) == 3
+
+
+def test_a_report_replaces_an_earlier_one_of_other_profiles_whole_and_leaves_other_files(report, tmp_path):
+    write_report(report, tmp_path, title="t")
+    (tmp_path / "summary.json").write_text("{}")
+    write_report(replace(report, profiles=report.profiles[1:2], comparison=None), tmp_path, title="t")
+    figures = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {name for name in figures if name.startswith("energy_by_layer")} == {"energy_by_layer_cmos45-fp32.png"}
+    assert (tmp_path / "summary.json").read_text() == "{}"
