@@ -5,9 +5,10 @@ counts, recipes and the command line know this interface and no target's name, s
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias, cast
 
@@ -23,11 +24,28 @@ from neurodeploy.graph.ops.terminals import INPUT_BITS
 from neurodeploy.graph.standard import Standardized
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import installed
-from neurodeploy_exporters.bundle import Bundle, MeasuredAccuracy, ModuleAgreement, Piece, Sample, StepModel
+from neurodeploy_exporters.bundle import (
+    Bundle,
+    BundleProvenance,
+    Manifest,
+    MeasuredAccuracy,
+    ModuleAgreement,
+    Piece,
+    Sample,
+    StepModel,
+    sample_of,
+    write_bundle,
+)
 from neurodeploy_exporters.bundle.bundle import Inputs, RightAnswers, most_likely
+from neurodeploy_exporters.bundle.constants import sums_of
+from neurodeploy_exporters.bundle.sample import UNLABELLED
+from neurodeploy_exporters.bundle.states import asked
+from neurodeploy_exporters.bundle.values import Values
+from neurodeploy_exporters.bundle.visibility import chosen
 from neurodeploy_exporters.inputs import HostNormalization as HostNormalization
 from neurodeploy_exporters.inputs import grid_entry, normalization_entry
 from neurodeploy_exporters.runtime import Fit, Run, Runtime, Variant, in_sequence, pieces_run
+from neurodeploy_exporters.simulation import ChipSimulation, Simulator
 
 GROUP = "neurodeploy.exporters"
 
@@ -79,6 +97,10 @@ class Subject:
         module: what the module that the graph was traced from answers to `sample_inputs`, where it is at hand.
         assumed: what was assumed of the file that the graph was read from, a sentence each, for the manifest's notes.
         further: of a network with several inputs those beside the first, by name, as `sample_inputs`.
+        labels: of `sample_inputs`, where they are known.
+        provenance: what is known of where the network comes from.
+        candidates: as `sample_inputs`: further inputs, of which the sample of an exact network gets those, and made ones, that
+            show more changes of single values; there may be none. With None the sample is `sample_inputs` alone.
     """
 
     graph: Graph
@@ -94,6 +116,29 @@ class Subject:
     cut: str = ""
     assumed: tuple[str, ...] = ()
     further: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    labels: NDArray[np.int64] | None = None
+    provenance: BundleProvenance = field(default_factory=BundleProvenance)
+    candidates: NDArray[np.float32] | None = None
+
+    def sample(self, deployed: Graph, *, exact: bool = False) -> Sample:
+        """The bundle's sample: what the deployed network answers to the inputs.
+
+        Args:
+            deployed: the network in the bundle.
+            exact: every runtime makes the same bits of it, so that the states of its neurons are compared too.
+
+        Raises:
+            UserError: see `sample_of`.
+        """
+        given, labels = self.sample_inputs, self.labels
+        if not exact or self.candidates is None:
+            return replace(sample_of(deployed, given, further=self.further, states=exact), labels=labels)
+        axis = int(deployed.input.timed)
+        added = chosen(deployed, given, self.candidates)
+        if labels is not None:  # what was chosen for what it shows says nothing of the accuracy
+            labels = np.concatenate([labels, np.full(added.shape[axis], UNLABELLED)])
+        made = sample_of(deployed, np.concatenate([given, added], axis), states=True)
+        return replace(made, labels=labels, chosen=added.shape[axis])
 
     def standard(self, made: Standardized) -> tuple["Subject", tuple[str, ...]]:
         """The subject with its cells as standard neurons, and a sentence on the spikes in which these round otherwise.
@@ -116,6 +161,7 @@ class Subject:
     def compared(self, sample: Sample) -> ModuleAgreement | None:
         """How a bundle's sample compares with the module; None where that is not at hand, or has other layers or steps."""
         module = self.module
+        sample = sample.first(len(sample.logits) - sample.chosen, timed=self.graph.inputs[0].timed)
         if module is None or any(
             layer not in module.spikes or module.spikes[layer].shape != spikes.shape for layer, spikes in sample.spikes.items()
         ):
@@ -195,11 +241,17 @@ class Format:
         runtime: who runs it, in a few words: "ONNX Runtime".
         replay: runs a piece: bundle, piece, tensors by name (at least its inputs), spiking layers inside it whose spikes
             are wanted, in order. Returns tensor name → value in floating point, for the piece's outputs and those layers.
+            Where the bundle's sample has sums of a layer's states, they are asked for behind the layers (see `states.asked`).
         members: bundle, piece and the nodes of the pieces before it → the nodes in its file, under the names of the trained
             network; the first piece has the network's Input too, the last one its Output.
         late: whether a piece may answer later than in the step of its input, as a chip does.
         replay_each_step: as `replay` with the inputs alone, step after step with the states passed on, where a bundle streams.
+        replay_chunks: bundle, pieces that run one after the other, inputs, layers, and the number of steps of each chunk, all
+            of them T: as `replay`, in chunks, where a bundle streams.
+        replay_in_a_row: as `replay`, the samples one after the other through one chip; None if this body cannot run so.
         replay_steps: as `replay`, of a model of one time step.
+        constants: of a piece's file, or that of a model of one step: name → `constants.weighted_sums` of all constants in it.
+        values: those in a piece's file that can be changed one by one, to measure whether verification sees it.
         open: as `replay` in two steps: bundle, piece, layers and threads → what takes the tensors and returns those that it
             makes, without reading the file again. `replay` itself if None.
 
@@ -211,7 +263,11 @@ class Format:
     members: Callable[[Bundle, Piece, Mapping[str, Node]], tuple[Node, ...]]
     late: bool = False
     replay_each_step: Callable[[Bundle, Piece, NDArray[Any], Sequence[str]], Tensors] | None = None
+    replay_chunks: Callable[[Bundle, Sequence[Piece], NDArray[Any], Sequence[str], Sequence[int]], Tensors] | None = None
+    replay_in_a_row: Callable[[Bundle, Piece, Mapping[str, NDArray[Any]], Sequence[str]], Tensors | None] | None = None
     replay_steps: Callable[[Bundle, StepModel, Mapping[str, NDArray[Any]], Sequence[str]], Tensors] | None = None
+    values: Callable[[Bundle, Piece], Iterable[Values]] | None = None
+    constants: Callable[[Bundle, str], Mapping[str, NDArray[np.uint64]]] | None = None
     open: Callable[[Bundle, Piece, Sequence[str], int], Callable[[Mapping[str, NDArray[Any]]], Tensors]] | None = None
 
 
@@ -325,7 +381,7 @@ class Target(ABC):
             UserError: the artefact cannot be read or run, or does not make what the manifest says.
         """
         made = self.format_of(bundle, piece).replay(bundle, piece, tensors, layers)
-        for name in (*piece.outputs, *layers):
+        for name in (*piece.outputs, *asked(layers)[0]):
             value = made.get(name)
             if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
                 raise UserError(
@@ -343,6 +399,18 @@ class Target(ABC):
         if step_by_step is None:
             raise UserError(f"{bundle.path(piece.file)}: a piece that streams expected; {piece.format} files do not")
         return step_by_step(bundle, piece, inputs, layers)
+
+    def replay_chunks(
+        self, bundle: Bundle, pieces: Sequence[Piece], inputs: NDArray[Any], layers: Sequence[str], chunks: Sequence[int]
+    ) -> Tensors | None:
+        """Run pieces of a bundle that streams in chunks of so many steps; None where their format has no chunks.
+
+        Raises:
+            UserError: as `replay`.
+        """
+        kinds = {self.format_of(bundle, piece).replay_chunks for piece in pieces}
+        in_chunks = kinds.pop() if len(kinds) == 1 else None
+        return None if in_chunks is None else in_chunks(bundle, pieces, inputs, layers, chunks)
 
     def replay_steps(
         self, bundle: Bundle, model: StepModel, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]
@@ -364,6 +432,25 @@ class Target(ABC):
             UserError: the file cannot be read, or is of another network than the manifest says.
         """
         return self.format_of(bundle, piece).members(bundle, piece, before)
+
+    def constants(self, bundle: Bundle, piece: Piece | StepModel) -> Mapping[str, NDArray[np.uint64]] | None:
+        """The sums of all constants in a piece's file, by name; None where its format tells its nodes alone.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        kind = self.formats.get(piece.format)
+        return None if kind is None or kind.constants is None else kind.constants(bundle, piece.file)
+
+    def write_bundle(
+        self, folder: Path, manifest: Manifest, writers: Mapping[str, Callable[[Path], None]], sample: Sample
+    ) -> Path:
+        """Write a bundle as a whole or not at all, its sample with the sums of all constants in the files; see `write_bundle`.
+
+        Raises:
+            UserError: `folder` holds something other than a bundle, or a file cannot be read back.
+        """
+        return write_bundle(folder, manifest, writers, sample, constants=partial(sums_of, self))
 
     def runtimes(self, bundle: Bundle) -> tuple[Runtime, ...]:
         """What runs a bundle, installed or not: first what it is verified with, which is all that a target must have."""
@@ -394,9 +481,27 @@ class Target(ABC):
         """
         return None
 
+    def simulate(self, bundle: Bundle, inputs: NDArray[Any], simulator: Simulator) -> ChipSimulation:  # noqa: ARG002
+        """Run a bundle's chip part in a simulator of the chip's architecture.
+
+        Args:
+            bundle: to run.
+            inputs: `[B, …]`, or `[T, B, …]` where the network takes sequences.
+            simulator: a program, which is not part of this toolkit.
+
+        Raises:
+            UserError: the target has no such simulator, it is not there, or cannot hold the network.
+            Failure: the simulator fails.
+        """
+        raise UserError(f"{bundle.folder}: a {self.name} bundle; no simulator of a chip's architecture runs those")
+
     def deployed(self, graph: Graph, options: Any) -> Graph:  # noqa: ARG002
         """The network that the artefact computes, as far as it can be counted in torch: its weights as they are rounded."""
         return graph
+
+    def documents(self) -> Mapping[str, tuple[str, type]]:
+        """JSON formats that are this target's own: name → what is written in it, and the dataclass of its fields."""
+        return {}
 
     def places(self, graph: Graph, options: Any) -> dict[str, Place]:  # noqa: ARG002
         """Layer → part of the deployed network that it runs in: host, chip, host.

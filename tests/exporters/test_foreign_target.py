@@ -140,4 +140,4 @@ def test_a_recipe_with_a_wrong_option_of_it_is_refused_by_the_options_name(call,
 
 
 def test_doctor_lists_it(call):
-    assert "coarse, lava, nir, onnx" in call("doctor")[1]
+    assert "c, coarse, lava, nir, onnx" in call("doctor")[1]

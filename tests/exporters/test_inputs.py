@@ -16,11 +16,12 @@ from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.ops import Range
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import nir
-from neurodeploy_exporters.artefact import read_artefact
 from neurodeploy_exporters.bundle import MANIFEST, read_bundle
+from neurodeploy_exporters.bundle.seal import seal
 from neurodeploy_exporters.nir.content import load
 from neurodeploy_exporters.target import Subject, find
 from neurodeploy_exporters.verify import verify
+from neurodeploy_exporters.verify.artefact import read_artefact
 
 MEAN, STD = (0.31,), (0.37,)
 TARGETS = ("onnx", "lava", "nir")
@@ -172,6 +173,7 @@ def changed(folder, field: str, **values: object) -> None:
     manifest = json.loads((folder / MANIFEST).read_text())
     manifest[field] |= values
     (folder / MANIFEST).write_text(json.dumps(manifest))
+    seal(folder)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -209,7 +211,7 @@ def test_a_bundle_that_normalises_takes_raw_samples_and_answers_as_the_network_d
     bundle = nd.export(model, target, tmp_path / "b", quantize=quantize, samples=8)
     entry = bundle.manifest.normalization
     assert (entry.mean, entry.std, entry.inputs, entry.folded) == (MEAN, STD, "raw", False)  # its convolution is padded
-    assert np.array_equal(bundle.sample().inputs, digits[0][:8])
+    assert np.array_equal(bundle.given().inputs, digits[0][:8])
     assert nd.verify(bundle).passed
     # a network that is deployed without the normalisation, on normalised samples, fires the same spikes
     other = nd.export(nd.deploy(ann, normalised[:40]), target, tmp_path / "other", quantize=quantize, samples=8)

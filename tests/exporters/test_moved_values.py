@@ -9,9 +9,9 @@ from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import Graph, interpreter, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava, nir, onnx
-from neurodeploy_exporters.artefact import read_artefact
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.verify import verify
+from neurodeploy_exporters.verify.artefact import read_artefact
 
 
 class Network:

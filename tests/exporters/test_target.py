@@ -12,6 +12,7 @@ from neurodeploy.cli.target_options import with_target_options
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import Recipe, parse, text_of
 from neurodeploy_exporters import Target, TargetOptions, target
+from neurodeploy_exporters.c import CTarget
 from neurodeploy_exporters.lava import LavaTarget
 from neurodeploy_exporters.nir import NirTarget
 from neurodeploy_exporters.onnx import OnnxTarget
@@ -29,12 +30,12 @@ def options(section: str) -> dict[str, dict[str, object]]:
 
 
 def test_the_targets_of_this_package_are_installed():
-    assert target.names() == ("lava", "nir", "onnx")
-    assert [type(target.find(name)) for name in target.names()] == [LavaTarget, NirTarget, OnnxTarget]
+    assert target.names() == ("c", "lava", "nir", "onnx")
+    assert [type(target.find(name)) for name in target.names()] == [CTarget, LavaTarget, NirTarget, OnnxTarget]
 
 
 def test_an_unknown_target_is_refused_with_those_that_are_installed():
-    with pytest.raises(UserError, match="target 'abacus': unknown; installed are: lava, nir, onnx"):
+    with pytest.raises(UserError, match="target 'abacus': unknown; installed are: c, lava, nir, onnx"):
         target.find("abacus")
 
 

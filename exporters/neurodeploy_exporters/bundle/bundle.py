@@ -1,9 +1,8 @@
 """The deployment bundle: a folder with the artefacts, a sample that verifies them, and a manifest that describes both."""
 
-import io
-import zipfile
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Protocol
@@ -12,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from neurodeploy.graph import Graph, Part, interpreter, partition
-from neurodeploy.io.arrays import read_arrays
-from neurodeploy.io.errors import UserError
-from neurodeploy.io.files import atomic_folder, sha256
+from neurodeploy.graph import Graph, Part, partition
+from neurodeploy.io.errors import UserError, field_name
+from neurodeploy.io.files import atomic_folder
+from neurodeploy.io.reading import text_of
 from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.bundle.manifest import (
     MANIFEST,
@@ -25,12 +24,13 @@ from neurodeploy_exporters.bundle.manifest import (
     GradedTensor,
     Manifest,
     Piece,
-    SampleEntry,
     SpikingLayer,
 )
+from neurodeploy_exporters.bundle.sample import Sample, read_sample, write_sample
+from neurodeploy_exporters.bundle.seal import check_seal, content_of, sealed
+from neurodeploy_exporters.bundle.states import Sums
+from neurodeploy_exporters.bundle.visibility import LOGITS_ATOL as LOGITS_ATOL
 
-LOGITS_ATOL = 1e-4
-_SPIKES, _INPUTS, _ANSWERS = "spikes/", "inputs/", "answers/"
 _BATCH = 250
 
 
@@ -48,45 +48,6 @@ class RightAnswers(Protocol):
 
     @property
     def samples(self) -> int: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """Inputs, and what the network answers to them.
-
-    Attributes:
-        inputs: float32 `[B, …]` (or `[T, B, …]`).
-        spikes: spiking layer → uint8 `[T, B, …]`.
-        logits: float32 `[B, K]`.
-        further: of a network with several inputs, those beside the first, by name.
-        answers: of one with several answers, those beside the logits, by name.
-    """
-
-    inputs: NDArray[np.float32]
-    spikes: dict[str, NDArray[np.uint8]]
-    logits: NDArray[np.float32]
-    further: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    answers: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-
-    @property
-    def steps(self) -> int:
-        """T."""
-        return len(next(iter(self.spikes.values())))
-
-    def disagreement(self, made: Mapping[str, NDArray[Any]], logits: str) -> tuple[int, float]:
-        """Spikes in which a float artefact differs from the sample, and the tolerance of the logits that this asks for.
-
-        Args:
-            made: tensor name → value, by the artefact; at least the spiking layers and the logits.
-            logits: name of that tensor.
-        """
-        wrong = sum(int(np.count_nonzero(made[layer] != spikes)) for layer, spikes in self.spikes.items())
-        apart = (float(np.abs(made[name] - value).max()) for name, value in {logits: self.logits, **self.answers}.items())
-        return wrong, max(LOGITS_ATOL, *apart)
-
-    def entry(self, allowed: int, atol: float = LOGITS_ATOL) -> SampleEntry:
-        """The manifest's, with the number of spikes and the difference of a logit by which a replay may differ."""
-        return SampleEntry(file=SAMPLE, samples=len(self.logits), logits_atol=atol, allowed_mismatched_spikes=allowed)
 
 
 @dataclass(frozen=True, repr=False)
@@ -121,34 +82,16 @@ class Bundle:
         Raises:
             UserError: the file is missing or damaged.
         """
-        return _read_sample(self.path(self.manifest.sample.file))
+        return read_sample(self.path(self.manifest.sample.file))
 
+    def given(self) -> Sample:
+        """The sample without the inputs that were added to show changes of single values: what is counted is counted on these.
 
-def sample_of(
-    graph: Graph,
-    inputs: NDArray[np.float32],
-    *,
-    steps: int | None = None,
-    further: Mapping[str, NDArray[np.float32]] | None = None,
-) -> Sample:
-    """What the reference interpreter computes for `inputs`: the answer that every artefact must reproduce.
-
-    Args:
-        graph: the network.
-        inputs: of the sample; of several those of the first.
-        steps: T, if it is another one than the network was trained with.
-        further: the other inputs, by name.
-
-    Raises:
-        UserError: there is no sample or no step in `inputs`, or they do not have the shape that the graph expects.
-    """
-    if 0 in inputs.shape:
-        raise UserError(f"sample: inputs of shape {inputs.shape} found, at least one sample and one step expected")
-    beside = {name: values.astype(np.float32) for name, values in (further or {}).items()}
-    tensors = interpreter.run(graph, {graph.inputs[0].name: inputs, **beside}, steps=steps)
-    spikes = {name: tensors[name].astype(np.uint8) for name in graph.spiking}
-    first, *others = (node.name for node in graph.outputs)
-    return Sample(inputs.astype(np.float32), spikes, tensors[first], beside, {name: tensors[name] for name in others})
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        said = self.manifest.sample
+        return self.sample().first(said.samples - said.chosen, timed=self.manifest.timed_input)
 
 
 def most_likely(
@@ -219,7 +162,14 @@ def describe(graph: Graph, *, target: str, name: str, latencies: Mapping[str, in
     }
 
 
-def write_bundle(folder: Path, manifest: Manifest, writers: Mapping[str, Callable[[Path], None]], sample: Sample) -> Path:
+def write_bundle(
+    folder: Path,
+    manifest: Manifest,
+    writers: Mapping[str, Callable[[Path], None]],
+    sample: Sample,
+    *,
+    constants: Callable[[Bundle], Sums] | None = None,
+) -> Path:
     """Write a bundle as a whole or not at all.
 
     Args:
@@ -227,6 +177,7 @@ def write_bundle(folder: Path, manifest: Manifest, writers: Mapping[str, Callabl
         manifest: without the files' hashes.
         writers: file name → writes that file.
         sample: written as `sample.npz`.
+        constants: reads the sums of the constants in the files, as they were just written; see `Sample.constants`.
 
     Raises:
         UserError: `folder` holds something other than a bundle.
@@ -234,68 +185,47 @@ def write_bundle(folder: Path, manifest: Manifest, writers: Mapping[str, Callabl
     with atomic_folder(folder, marker=MANIFEST) as temporary:
         for name, write in writers.items():
             write(temporary / name)
-        _write_sample(temporary / SAMPLE, sample)
-        hashes = {path.name: sha256(path) for path in sorted(temporary.iterdir())}
-        complete = manifest.model_copy(update={"files": hashes})
-        unused = {name for name in ("further_inputs", "further_answers") if not getattr(complete, name)}
-        text = complete.model_dump_json(indent=2, exclude=unused)  # of one input and one answer it is what it was before
+        if constants is not None:
+            sample = replace(sample, constants=constants(Bundle(temporary, manifest)))
+        write_sample(temporary / SAMPLE, sample)
+        listed = manifest.model_copy(update={"files": dict.fromkeys(sorted(path.name for path in temporary.iterdir()), "")})
+        unused: dict[str, Any] = {name: True for name in _UNSAID_IF_EMPTY if not getattr(listed, name)}
+        unused["sample"] = {name for name in ("chosen", "mutations") if not getattr(listed.sample, name)}
+        content = sealed(json.loads(listed.model_dump_json(exclude=unused)), temporary)
+        text = json.dumps(content, indent=2, ensure_ascii=False)
         (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return folder
+
+
+_UNSAID_IF_EMPTY = ("further_inputs", "further_answers", "sources")
+"""So that a bundle of one input and one answer is what it was before."""
 
 
 def read_bundle(folder: Path) -> Bundle:
     """Read a bundle's manifest.
 
     Raises:
-        UserError: it is missing, damaged or of another version; the message names the field.
+        UserError: it is missing, damaged, changed or of another version; the message names the field.
     """
     path = folder / MANIFEST
     if not path.is_file():
         raise UserError(f"{folder}: no {MANIFEST} found, so this is no bundle; make one with `neurodeploy export`")
+    if path.is_symlink():
+        raise UserError(f"{path}: a symbolic link, a file expected")
     try:
-        manifest = Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except (ValidationError, UnicodeDecodeError, OSError) as error:
+        text = text_of(path, "a bundle's manifest")
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
         raise UserError(f"{path}: not a valid manifest: {_fault(error)}") from None
     named = {*manifest.artefacts, manifest.sample.file}
     unlisted = sorted(named - manifest.files.keys())
     if unlisted:
         raise UserError(f"{path}: field files: {unlisted[0]} is used by the bundle but not listed")
+    check_seal(path, content_of(path, text), manifest)
     return Bundle(folder, manifest)
 
 
-def _fault(error: ValidationError | UnicodeDecodeError | OSError) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        text = f"{'.'.join(map(str, first['loc'])) or 'content'}: {first['msg']}"
-        return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)  # the names are the file's
-    return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read ({error.strerror})"
-
-
-def _write_sample(path: Path, sample: Sample) -> None:
-    arrays: dict[str, NDArray[Any]] = {"inputs": sample.inputs, "logits": sample.logits}
-    arrays |= {f"{_SPIKES}{layer}": spikes for layer, spikes in sample.spikes.items()}
-    arrays |= {f"{_INPUTS}{name}": values for name, values in sample.further.items()}
-    arrays |= {f"{_ANSWERS}{name}": values for name, values in sample.answers.items()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            memory = io.BytesIO()
-            np.save(memory, array, allow_pickle=False)
-            # a fixed date, so that the same network gives the same bytes
-            entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            archive.writestr(entry, memory.getvalue(), zipfile.ZIP_DEFLATED)
-
-
-def _read_sample(path: Path) -> Sample:
-    arrays = read_arrays(path)
-    for name in ("inputs", "logits"):
-        if name not in arrays:
-            raise UserError(f"{path}: array {name} is missing")
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiub":
-            raise UserError(f"{path}: array {name}: {array.dtype} found, numbers expected")
-    spikes = {name.removeprefix(_SPIKES): array for name, array in arrays.items() if name.startswith(_SPIKES)}
-    further, answers = (
-        {name.removeprefix(head): array.astype(np.float32) for name, array in arrays.items() if name.startswith(head)}
-        for head in (_INPUTS, _ANSWERS)
-    )
-    return Sample(arrays["inputs"].astype(np.float32), spikes, arrays["logits"].astype(np.float32), further, answers)
+def _fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    text = f"{field_name(first['loc']) or 'content'}: {first['msg']}"
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)  # the names are the file's

@@ -2,7 +2,20 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from neurodeploy_exporters.bundle.claims import (
+    Agreement,
+    BundleProvenance,
+    HeadCut,
+    InputGrid,
+    InputNormalization,
+    MeasuredAccuracy,
+    ModuleAgreement,
+    MutationScore,
+    at_most,
+)
+from neurodeploy_exporters.bundle.entry import ManifestEntry
 
 MANIFEST = "manifest.json"
 SAMPLE = "sample.npz"
@@ -12,11 +25,7 @@ _CHAIN = ("encoder", "body", "head")
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GradedTensor(_Entry):
+class GradedTensor(ManifestEntry):
     """A tensor that leaves a chip as numbers, read from the synaptic current `u` of neurons that never fire.
 
     Attributes:
@@ -34,7 +43,7 @@ class GradedTensor(_Entry):
     latency_steps: int = Field(ge=1)
 
 
-class Piece(_Entry):
+class Piece(ManifestEntry):
     """One artefact.
 
     Attributes:
@@ -53,7 +62,7 @@ class Piece(_Entry):
     graded: tuple[GradedTensor, ...] = ()
 
 
-class StepModel(_Entry):
+class StepModel(ManifestEntry):
     """A piece once more, as a model of one time step that is called step after step.
 
     Attributes:
@@ -77,7 +86,7 @@ class StepModel(_Entry):
     states: dict[str, str] = Field(default_factory=dict)
 
 
-class SpikingLayer(_Entry):
+class SpikingLayer(ManifestEntry):
     """A spiking layer.
 
     Attributes:
@@ -93,152 +102,7 @@ class SpikingLayer(_Entry):
     latency_steps: int = Field(default=0, ge=0)
 
 
-class HeadCost(_Entry):
-    """What one place of the head cut asks for, per sample, counted on the bundle's sample.
-
-    Attributes:
-        spikes: spikes that leave the chip.
-        graded_values: numbers that leave the chip.
-        synaptic_operations: of the last synapse on the chip; a spike that n parallel synapses carry counts n times.
-        neuron_updates, neuron_updates_active: of the neurons that add them up; active are those with a current.
-        multiply_accumulates: of the last synapse on the host, computed densely at every step; or of bringing the graded values
-            back to the trained unit.
-    """
-
-    spikes: float = Field(ge=0, allow_inf_nan=False)
-    graded_values: float = Field(ge=0, allow_inf_nan=False)
-    synaptic_operations: float = Field(ge=0, allow_inf_nan=False)
-    neuron_updates: float = Field(ge=0, allow_inf_nan=False)
-    neuron_updates_active: float = Field(ge=0, allow_inf_nan=False)
-    multiply_accumulates: float = Field(ge=0, allow_inf_nan=False)
-
-
-class HeadCut(_Entry):
-    """Where a chip ends, and what both choices cost.
-
-    Attributes:
-        chosen: behind the last spikes, or behind the last synapse.
-        why: in a sentence, where it was chosen by what both cost.
-        last_spike, last_synapse: what they cost; None where the chip cannot compute the last synapse.
-    """
-
-    chosen: Literal["last-spike", "last-synapse"]
-    why: str = ""
-    last_spike: HeadCost
-    last_synapse: HeadCost | None
-
-
-class MeasuredAccuracy(_Entry):
-    """Right answers out of a number of test samples."""
-
-    correct: int = Field(ge=0)
-    samples: int = Field(ge=1)
-
-
-class Agreement(_Entry):
-    """How closely an ONNX artefact follows the network that it was made of, measured at export.
-
-    Attributes:
-        reference: what it was compared with: the reference interpreter, on the network that the artefact holds ("exported") or
-            on the one before its weights were rounded ("float").
-        samples: of the bundle's sample, on which spikes are compared.
-        spikes_compared: values (neuron, step, sample), spiking or silent.
-        mismatched_spikes: those that differ; `mismatch_rate` is their share.
-        answers_compared: test samples on which the most likely class is compared with that of the float network; 0 for none.
-        changed_answers: those with another one.
-    """
-
-    reference: Literal["exported", "float"]
-    samples: int = Field(ge=1)
-    spikes_compared: int = Field(ge=1)
-    mismatched_spikes: int = Field(ge=0)
-    mismatch_rate: float = Field(ge=0, le=1)
-    answers_compared: int = Field(default=0, ge=0)
-    changed_answers: int = Field(default=0, ge=0)
-
-
-class ModuleAgreement(_Entry):
-    """How the bundle's sample, which its files reproduce, compares with the user's own module on the same inputs.
-
-    Attributes:
-        samples: inputs of the sample.
-        spikes_compared: values (neuron, step, sample), spiking or silent, of all layers.
-        differing_spikes: those that differ, by rounding where weights are as they were trained, else by their quantisation.
-        changed_answers: samples whose most likely class differs.
-        logits_apart: largest difference of a logit.
-    """
-
-    samples: int = Field(ge=1)
-    spikes_compared: int = Field(ge=1)
-    differing_spikes: int = Field(ge=0)
-    changed_answers: int = Field(ge=0)
-    logits_apart: float = Field(ge=0)
-
-    def __str__(self) -> str:
-        return (
-            f"against the module itself: {self.differing_spikes:,} of {self.spikes_compared:,} spikes and "
-            f"{self.changed_answers:,} of {self.samples:,} answers of the sample differ"
-        )
-
-
-class InputEffect(_Entry):
-    """What rounding the inputs changes, measured in torch on the network with its weights on the exact grid.
-
-    Attributes:
-        samples: on which it was measured.
-        values: that enter; `saturated` of them are beyond the grid and were brought to its ends.
-        spikes_compared: values (neuron, step, sample), spiking or silent, of all layers.
-        changed_spikes: those that differ between inputs as they are and rounded ones.
-        changed_answers: samples whose most likely class differs.
-        correct_as_given, correct_rounded: right answers both ways, where there are labels.
-    """
-
-    samples: int = Field(ge=1)
-    values: int = Field(ge=1)
-    saturated: int = Field(ge=0)
-    spikes_compared: int = Field(ge=1)
-    changed_spikes: int = Field(ge=0)
-    changed_answers: int = Field(ge=0)
-    correct_as_given: int | None = None
-    correct_rounded: int | None = None
-
-
-class InputGrid(_Entry):
-    """The grid of an exact bundle's inputs: integers up to `largest` in size, times 2^-`exponent`.
-
-    Attributes:
-        exponent, largest: see above.
-        rounded: the files round their inputs themselves, so that any values may be given; else inputs must be on the grid.
-        encoding: how a value gets there.
-        sample: effect on the bundle's sample; None where nothing is rounded.
-        test: effect on the test set, where there is one.
-    """
-
-    exponent: int
-    largest: int = Field(ge=1)
-    rounded: bool
-    encoding: str
-    sample: InputEffect | None = None
-    test: InputEffect | None = None
-
-
-class InputNormalization(_Entry):
-    """Normalisation of samples, `(x - mean) / std` of each channel.
-
-    Attributes:
-        mean, std: of each channel, or one of all.
-        inputs: "raw": the files take samples as they are stored, and normalise them first; "normalised": they take normalised
-            ones.
-        folded: the files do it by the weights of their first layers, and not by an operator of its own.
-    """
-
-    mean: tuple[float, ...] = Field(min_length=1)
-    std: tuple[float, ...] = Field(min_length=1)
-    inputs: Literal["raw", "normalised"]
-    folded: bool = False
-
-
-class FurtherInput(_Entry):
+class FurtherInput(ManifestEntry):
     """An input beside the first.
 
     Attributes:
@@ -250,30 +114,44 @@ class FurtherInput(_Entry):
     shape: tuple[int, ...]
 
 
-class FurtherAnswer(_Entry):
+class FurtherAnswer(ManifestEntry):
     """An answer beside the first: its name, and the number of its values per sample."""
 
     name: str
     size: int = Field(ge=1)
 
 
-class SampleEntry(_Entry):
+class SampleEntry(ManifestEntry):
     """The sample file and how closely a replay must agree with it.
 
     Attributes:
         file: in the bundle's folder.
         samples: number of inputs.
+        chosen: of these, the last so many were chosen from further inputs, or made, so that more changes of single values show.
+        correct: right answers among those with a label; None where none has one.
         logits_atol: largest allowed difference of a logit.
         allowed_mismatched_spikes: 0 for exact bundles; for others the number measured at export.
+        mutations: what the sample shows of single values, by layer and kind; of exact bundles, as others differ by rounding.
     """
 
     file: FileName
     samples: int = Field(ge=1)
+    chosen: int = Field(default=0, ge=0)
+    correct: int | None = Field(default=None, ge=0)
     logits_atol: float = Field(ge=0, allow_inf_nan=False)
     allowed_mismatched_spikes: int = Field(ge=0)
+    mutations: tuple[MutationScore, ...] = ()
+
+    @model_validator(mode="after")
+    def _counts_fit(self) -> "SampleEntry":
+        at_most(self, "chosen", "samples")
+        said = [(one.layer, one.kind) for one in self.mutations]
+        if len(set(said)) != len(said):
+            raise ValueError("mutations: a layer and kind found twice, each once expected")
+        return self
 
 
-class Manifest(_Entry):
+class Manifest(ManifestEntry):
     """`manifest.json`.
 
     Attributes:
@@ -294,13 +172,18 @@ class Manifest(_Entry):
         streaming: the ONNX pieces take and give the state of every layer, so that a sequence may be cut into chunks.
         spike_counts: the ONNX pieces count the spikes of every layer.
         steps_alone: the pieces as models of one time step, where the export was asked for them.
+        sources: further files that the pieces are made of, such as headers and tables of C.
         weights_file: with the large weights of the ONNX pieces, where these do not hold them themselves.
         head_cut: of a target with a chip.
         notes: what a user of the artefacts must know.
+        provenance: where the bundle comes from.
         files: file → SHA-256.
+        sizes: file → bytes.
+        digest: SHA-256 of all the other fields (see `seal.digest_of`), and by their hashes of all files. Manifests of schema 2
+            have none.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[2, 3] = 3
     target: str
     model: str
     created_by: str
@@ -324,9 +207,19 @@ class Manifest(_Entry):
     spike_counts: bool = False
     steps_alone: tuple[StepModel, ...] = ()
     weights_file: FileName | None = None
+    sources: tuple[FileName, ...] = ()
     head_cut: HeadCut | None = None
     notes: tuple[str, ...] = ()
+    provenance: BundleProvenance | None = None
     files: dict[FileName, str] = Field(default_factory=dict)
+    sizes: dict[FileName, int] = Field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every sum before the last spikes is exact, so that each runtime makes the same bits: on a chip's host too."""
+        host = str(self.quantization.get("host_encoder_weights", ""))
+        return self.quantization.get("kind") == "exact" or host.startswith("8-bit integers")
 
     @property
     def whole(self) -> Piece | None:
@@ -340,8 +233,8 @@ class Manifest(_Entry):
 
     @property
     def artefacts(self) -> tuple[str, ...]:
-        """The files of all pieces, and the one with their weights."""
-        files = (*(piece.file for piece in self.pieces), *(model.file for model in self.steps_alone))
+        """The files of all pieces, what else they are made of, and the one with their weights."""
+        files = (*(piece.file for piece in self.pieces), *(model.file for model in self.steps_alone), *self.sources)
         return files if self.weights_file is None else (*files, self.weights_file)
 
     @property

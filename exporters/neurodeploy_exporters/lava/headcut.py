@@ -133,9 +133,18 @@ def _on_chip(
 
 
 def _dense(graph: Graph, node: ops.Node) -> int:
-    """Multiply-accumulates of one evaluation, padding included, as ONNX Runtime computes it."""
+    """Multiply-accumulates of one evaluation; what meets the padding is none, as in energy reports."""
     if isinstance(node, ops.ConvNode):
-        return prod(graph.shape(node.name)) * prod(node.weight.shape[1:])
-    if isinstance(node, ops.ConvTransposeNode):
-        return prod(graph.shape(node.inputs[0])) * prod(node.weight.shape[1:])
-    return node.weight.size if isinstance(node, ops.LinearNode) else 0
+        read, made = graph.shape(node.inputs[0])[1:], graph.shape(node.name)[1:]
+    elif isinstance(node, ops.ConvTransposeNode):  # the other way around
+        read, made = graph.shape(node.name)[1:], graph.shape(node.inputs[0])[1:]
+    else:
+        return node.weight.size if isinstance(node, ops.LinearNode) else 0
+    axes = zip(made, read, node.weight.shape[2:], node.stride, node.padding, node.dilation, strict=True)
+    return prod(node.weight.shape[:2]) * prod(_taps(*axis) for axis in axes)
+
+
+def _taps(places: int, size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    """Pairs of a window's place and a tap that meet a value, along one axis of that `size`."""
+    at = np.arange(places)[:, None] * stride + np.arange(kernel) * dilation - padding
+    return int(((at >= 0) & (at < size)).sum())

@@ -15,7 +15,7 @@ they come from does not fire before the sample begins.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,11 +40,14 @@ class Replay:
         graded: key of a population that is read out as numbers → its synaptic current after each step, `[T, B, *shape]`, in
             units of the weights; such a population is not in `spikes`.
         latencies: key → steps from an input to the answer of that population on the chip, its depth.
+        states: key → what enters the potential in each step, `[T, B, *shape]` int64, and the potential after the last one;
+            empty if nobody asked for them.
     """
 
     spikes: dict[str, NDArray[np.uint8]]
     graded: dict[str, NDArray[np.int64]]
     latencies: dict[str, int]
+    states: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = field(default_factory=dict)
 
     @property
     def latency_steps(self) -> int:
@@ -55,6 +58,11 @@ class Replay:
         """A population's spikes in the shape that they have in the graph, float32."""
         return self.spikes[key].reshape(*self.spikes[key].shape[:2], *shape).astype(np.float32)
 
+    def states_of(self, key: str, shape: Shape) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """A population's currents and last potential, in the shape that they have in the graph."""
+        current, potential = self.states[key]
+        return current.reshape(*current.shape[:2], *shape), potential.reshape(len(potential), *shape)
+
     def read_out(self, tensor: GradedTensor) -> NDArray[np.float32]:
         """What leaves the chip as numbers, in the shape that it has in the graph: `[B, …]` of one that adds up all steps."""
         graded = self.graded[tensor.population]
@@ -63,7 +71,12 @@ class Replay:
 
 
 def run_sequence(
-    network: Network | Circuit, spikes: NDArray[Any], *, steps: int | None = None, graded: Sequence[str] = ()
+    network: Network | Circuit,
+    spikes: NDArray[Any],
+    *,
+    steps: int | None = None,
+    graded: Sequence[str] = (),
+    states: bool = False,
 ) -> Replay:
     """Run each sample as its own batch element, on a chip that has seen nothing before.
 
@@ -73,16 +86,24 @@ def run_sequence(
         spikes: `[T, B, …]`, 0 or 1; the sample as in `simulate.shaped_input`.
         steps: steps that each population is run for; T if None. Steps beyond T get no input.
         graded: keys of the populations that are read out as numbers.
+        states: whether to return currents and potentials too.
 
     Raises:
         UserError: the network is no such body, the spikes are not 0 or 1 or of the wrong shape, or `steps` is below T.
     """
     circuit, spikes, steps = _checked(network, spikes, steps)
-    _check_apart(circuit)
+    check_apart(circuit)
     places = _places(circuit)
     length = steps + max(depth for depth, _ in places.values())
-    recorded = _simulate(circuit, spikes, length, length, places, graded)
-    return _replay(places, graded, lambda key, what: recorded[f"{key}_{what}"][places[key][0] :][:steps])
+    recorded = _simulate(circuit, spikes, length, length, places, graded, states=states)
+    found = _replay(places, graded, lambda key, what: recorded[f"{key}_{what}"][places[key][0] :][:steps])
+    if not states:
+        return found
+    held = {}
+    for population in circuit.populations:
+        u, v = (recorded[f"{population.key}_{what}"][places[population.key][0] :][:steps] for what in "uv")
+        held[population.key] = (u.astype(np.int64) + 64 * _bias(population), v[-1].astype(np.int64))
+    return replace(found, states=held)
 
 
 def run_stream(
@@ -106,9 +127,9 @@ def run_stream(
         UserError: as `run_sequence`, or the interval is too short.
     """
     circuit, samples, steps = _checked(network, samples, steps)
-    if kept := _memory(circuit):
+    if kept := kept_between_samples(circuit):
         raise UserError(f"{kept} found, whose spikes would reach into the next sample; run every sample alone (run_sequence)")
-    _check_apart(circuit)
+    check_apart(circuit)
     interval = steps if reset_interval is None else reset_interval
     if interval < steps:
         raise UserError(f"reset interval: {interval} found, at least the {steps} steps of a sample expected")
@@ -125,6 +146,13 @@ def run_stream(
         return np.ascontiguousarray(np.moveaxis(cut.reshape(count, interval, *shape)[:, :steps], 0, 1))
 
     return _replay(places, graded, windows)
+
+
+def _bias(population: Population) -> Any:
+    """The bias of each neuron, as it broadcasts against `[T, B, *shape]`."""
+    if population.bias is None:
+        return 0
+    return population.bias.reshape(*population.bias.shape, *(1,) * (len(population.shape) - population.bias.ndim))
 
 
 def _replay(places: dict[str, tuple[int, Shape]], graded: Sequence[str], aligned: Callable[[str, str], Any]) -> Replay:
@@ -149,11 +177,13 @@ def _simulate(
     interval: int,
     places: dict[str, tuple[int, Shape]],
     graded: Sequence[str],
+    *,
+    states: bool = False,
 ) -> dict[str, NDArray[Any]]:
     absent = [key for key in graded if key not in places]
     if absent:
         raise UserError(f"population {absent[0]}: to be read out but not in the network; there are: {', '.join(places)}")
-    record = ("s", "u") if graded else ("s",)
+    record = ("s", "u", "v") if states else ("s", "u") if graded else ("s",)
     return simulate_circuit(circuit, spikes, steps, reset_interval=interval, reset_offset=_DIRECT_DRIVE, record=record)
 
 
@@ -171,7 +201,7 @@ def _checked(network: Network | Circuit, spikes: NDArray[Any], steps: int | None
     return circuit, spikes.astype(np.uint8), len(spikes) if steps is None else steps
 
 
-def _memory(circuit: Circuit) -> str:
+def kept_between_samples(circuit: Circuit) -> str:
     """What carries a spike beyond the step that it belongs to; empty for nothing."""
     for population in circuit.populations:
         if population.recurrent is not None:
@@ -187,7 +217,7 @@ def _longest(synapse: Synapse) -> int:
     return synapse.delay + int(np.max(getattr(synapse.connection, "delay", 0)))
 
 
-def _check_apart(circuit: Circuit) -> None:
+def check_apart(circuit: Circuit) -> None:
     """Refuse what a sample on a fresh chip would still find of the steps before its first one."""
     quiet = list[bool]()
     for index, population in enumerate(circuit.populations):

@@ -12,17 +12,46 @@ from neurodeploy.graph import ops
 from neurodeploy.graph.ops import Node, Shape
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle, GradedTensor, Manifest, Piece, SpikingLayer, read_bundle
+from neurodeploy_exporters.bundle.constants import READ_OUT, constants_of, numbers_in, weighted_sums
+from neurodeploy_exporters.bundle.states import CURRENTS, POTENTIALS, asked, sums_of_layer
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import read_circuit
+from neurodeploy_exporters.lava.damage import values
 from neurodeploy_exporters.lava.layers import ConvLayer, DenseLayer, FlattenLayer
 from neurodeploy_exporters.lava.netfile import read
 from neurodeploy_exporters.lava.network import Network
-from neurodeploy_exporters.lava.pipeline import run_sequence
+from neurodeploy_exporters.lava.pipeline import Replay, kept_between_samples, run_sequence, run_stream
+from neurodeploy_exporters.lava.simulate import shaped_input
 from neurodeploy_exporters.target import Format, Tensors
 
 
 def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
-    return _on_chip(bundle, piece, _network(bundle, piece), tensors, layers)
+    """In batches, so that the states of a long sequence fit into memory."""
+    network, spikes = _network(bundle, piece), tensors[piece.inputs[0]]
+    portions = [
+        _on_chip(bundle, piece, network, {piece.inputs[0]: spikes[:, start : start + _PORTION]}, layers)
+        for start in range(0, max(1, spikes.shape[1]) if spikes.ndim > 1 else 1, _PORTION)
+    ]
+    whole = {tensor.name for tensor in piece.graded if tensor.read == "after the last step"}
+    return {
+        name: np.concatenate([portion[name] for portion in portions], int(name not in whole and not name.startswith(_SUMS)))
+        for name in portions[0]
+    }
+
+
+_PORTION = 16
+_SUMS = (CURRENTS, POTENTIALS)
+
+
+def _replay_in_a_row(
+    bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]
+) -> Tensors | None:
+    network, spikes = _network(bundle, piece), tensors[piece.inputs[0]]
+    shape = shaped_input(spikes, network, leading=2).shape[2:]
+    circuit = network if isinstance(network, Circuit) else network.circuit(input_shape=shape)
+    if kept_between_samples(circuit):
+        return None
+    return _on_chip(bundle, piece, network, tensors, layers, run_stream)
 
 
 def _network(bundle: Bundle, piece: Piece) -> Network | Circuit:
@@ -42,11 +71,18 @@ def _open(
 
 
 def _on_chip(
-    bundle: Bundle, piece: Piece, network: Network | Circuit, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]
+    bundle: Bundle,
+    piece: Piece,
+    network: Network | Circuit,
+    tensors: Mapping[str, NDArray[Any]],
+    names: Sequence[str],
+    run: Callable[..., Replay] = run_sequence,
 ) -> Tensors:
     """Run a body on the simulated chip, and hold its latencies against the manifest's."""
     path, manifest = bundle.path(piece.file), bundle.manifest
-    replay = run_sequence(network, tensors[piece.inputs[0]], graded=[tensor.population for tensor in piece.graded])
+    layers, held = asked(names)
+    graded = [tensor.population for tensor in piece.graded]
+    replay = run(network, tensors[piece.inputs[0]], graded=graded, **({"states": True} if held else {}))
     if replay.latency_steps != manifest.latency_steps:
         raise UserError(f"{path}: answers {replay.latency_steps} steps late, the manifest says {manifest.latency_steps}")
     if len(replay.spikes) != len(layers):
@@ -55,6 +91,8 @@ def _on_chip(
     for layer, (key, spikes) in zip(layers, replay.spikes.items(), strict=True):
         _check_answer(f"{path}: layer {layer}", spikes.shape[2:], replay.latencies[key], entries[layer])
         made[layer] = replay.spikes_of(key, entries[layer].shape)
+        if layer in held:
+            made |= sums_of_layer(layer, *replay.states_of(key, entries[layer].shape))
     for tensor in piece.graded:
         shape, latency = replay.graded[tensor.population].shape[2:], replay.latencies[tensor.population]
         _check_answer(f"{path}: tensor {tensor.name}", shape, latency, tensor)
@@ -80,7 +118,26 @@ def _members(bundle: Bundle, piece: Piece, before: Mapping[str, Node]) -> tuple[
     return nodes if before else (entry, *nodes)
 
 
-FORMAT = Format(runtime="the fixed-point simulator", replay=_replay, members=_members, late=True, open=_open)
+def _constants(bundle: Bundle, file: str) -> dict[str, NDArray[np.uint64]]:
+    """Of the nodes in a file, and of the neurons whose currents are read as numbers: these never fire, and make no node."""
+    (piece,) = (piece for piece in bundle.manifest.pieces if piece.file == file)
+    values = [entry for node in _members(bundle, piece, {}) for entry in constants_of(node)]
+    neurons = {population.key: population.neuron for population in open_circuit(bundle.path(file)).populations}
+    for tensor in piece.graded:
+        values += numbers_in(f"{tensor.name}{READ_OUT}", neurons[tensor.population])
+    return {key: weighted_sums(value) for key, value in values}
+
+
+FORMAT = Format(
+    runtime="the fixed-point simulator",
+    replay=_replay,
+    members=_members,
+    late=True,
+    open=_open,
+    replay_in_a_row=_replay_in_a_row,
+    values=values,
+    constants=_constants,
+)
 """Of `.net` and circuit files alike."""
 
 
@@ -140,6 +197,8 @@ def _population(
             axes = len(layer.shape) - 1  # one axis is two, of which the second has one value
             sizes = synapse.connection.geometry
             plan: Any = {name: size if name == "groups" else size[:axes] for name, size in sizes.items()}
+            if weight.size != prod(weight.shape[: 2 + axes]):
+                raise UserError(f"layer {layer.name}: shape {layer.shape} found, that of a convolution's answer expected")
             weight = weight.reshape(weight.shape[: 2 + axes])
             yield ops.ConvNode(name=made, inputs=(source,), weight=weight, bias=bias, **plan)
         else:

@@ -290,8 +290,12 @@ def _check_options(circuit: Circuit, steps: int, mode: str, interval: int | None
 def _whole(inputs: NDArray[Any]) -> NDArray[Any]:
     values = np.asarray(inputs)
     if values.dtype.kind == "f":
-        if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
-            raise UserError("input: fractions found, whole numbers expected")
+        broken = ~(np.isfinite(values) & (values == np.rint(values)))
+        if broken.any():
+            place = [int(number) for number in np.argwhere(broken)[0]]
+            raise UserError(f"input: {values[tuple(place)]} at {place} found, whole numbers expected")
+        if values.size and np.abs(values).max() > np.iinfo(np.int32).max:  # before int64 turns some of them round
+            raise UserError("input: a number beyond 32 bits found")
         values = values.astype(np.int64)
     if values.dtype.kind not in "iub":
         raise UserError(f"input: {values.dtype} found, whole numbers expected")

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from neurodeploy.graph import Graph, Part, Partition, ops, partition
 from neurodeploy.graph.integers import in_floats, in_integers
 from neurodeploy.graph.standard import Standardized, leaky, standardized, why_not
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import Bundle, GradedTensor, Manifest, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle import Bundle, GradedTensor, Manifest, describe
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.lava.aware import LoihiTuning, entering_spikes, hard_reset
 from neurodeploy_exporters.lava.circuit import Circuit
@@ -25,10 +26,13 @@ from neurodeploy_exporters.lava.netfile import write
 from neurodeploy_exporters.lava.pipeline import run_sequence
 from neurodeploy_exporters.lava.quantize import NO_SPIKES_LEFT, QuantizedBody, QuantizedLayer, quantize_body
 from neurodeploy_exporters.lava.reading import FORMAT, open_circuit
+from neurodeploy_exporters.lava.sanafe import simulate_body
 from neurodeploy_exporters.lava.wiring import Readout, readouts, stages
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
+from neurodeploy_exporters.provenance import completed
 from neurodeploy_exporters.runtime import Fit, Variant
+from neurodeploy_exporters.simulation import ChipSimulation, Simulator
 from neurodeploy_exporters.target import GridOptions, GridTarget, Place, Subject, Tensors, Tuning, TuningSettings
 
 _CHIP = "loihi1"
@@ -163,6 +167,11 @@ class LavaTarget(GridTarget):
     formats: ClassVar = {"net": FORMAT, "circuit": FORMAT, "onnx": ONNX_FORMAT}
     tunable = True
 
+    def documents(self) -> Mapping[str, tuple[str, type]]:
+        from neurodeploy_exporters.lava.mapping.result import ChipMapDocument
+
+        return {"chip-map": ("map.json of `neurodeploy map` of a chip's file", ChipMapDocument)}
+
     def check(self, graph: Graph, options: LavaOptions, *, calibrated: bool = True, reset: bool = False) -> None:  # noqa: ARG002
         graph = _on_loihi(graph).graph
         graph = hard_reset(graph) if reset else graph
@@ -208,6 +217,20 @@ class LavaTarget(GridTarget):
         )
         taken = f"{cores} cores of {mapping.chips_allowed * mapping.chip.cores.value:,}"
         return Fit(mapping.chip.title, mapping.verdict, wrong[0] if wrong else taken)
+
+    def simulate(self, bundle: Bundle, inputs: NDArray[Any], simulator: Simulator) -> ChipSimulation:
+        """See `Target.simulate`: the body in SANA-FE, fed with what the host's encoder fires."""
+        tensors: Tensors = {bundle.manifest.input_name: inputs}
+        body = next(piece for piece in bundle.manifest.chain if piece.name == "body")
+        for piece in bundle.manifest.chain[: bundle.manifest.chain.index(body)]:
+            tensors |= self.replay(bundle, piece, tensors, [])
+        circuit = open_circuit(bundle.folder)
+        firing = [layer.name for layer in bundle.manifest.spiking_layers if layer.part == body.name]
+        graded = {tensor.population for tensor in body.graded}
+        keys = [population.key for population in circuit.populations if population.key not in graded]
+        names = dict(zip(keys, firing, strict=True))
+        spikes = tensors[body.inputs[0]]
+        return simulate_body(circuit, spikes, simulator, origin=str(bundle.folder), names=names)
 
     def tuning(self, graph: Graph, settings: TuningSettings) -> Tuning:
         return LoihiTuning(_on_loihi(graph).graph, settings)
@@ -255,11 +278,12 @@ class LavaTarget(GridTarget):
         latencies = {layer.name: layer.latency for layer in (*body.layers, *body.readouts)}
         latency = max(latencies.values())
         described = describe(body.graph, target="lava", name=subject.name, latencies=latencies)
-        sample = sample_of(body.graph, subject.sample_inputs)
+        sample = subject.sample(body.graph, exact=exact)
         host = checked(body.graph, [part for part in parts.parts if part.name != "body"], name=subject.name)
         run, answer = chained(body.graph, parts.parts, host, steps, partial(_on_chip, body, graded)), graph.output.name
         wrong, atol = (0, LOGITS_ATOL) if exact else sample.disagreement(run(sample.inputs), answer)
-        events = {graph.input.name: sample.inputs} if graph.input.timed else {}
+        given = sample.first(len(sample.logits) - sample.chosen, timed=graph.input.timed)
+        events = {graph.input.name: given.inputs} if graph.input.timed else {}
         kind = "circuit" if isinstance(body.network, Circuit) else "net"
         pieces = [
             piece_of(body.graph, part, kind, graded) if part.name == "body" else piece_of(body.graph, part, "onnx")
@@ -274,8 +298,9 @@ class LavaTarget(GridTarget):
             quantization=_quantization(body, exact, _origin_of_scales(options, calibration is not None, scales)),
             accuracy=subject.measured(subject.answers(lambda samples: run(samples)[answer])),
             sample=sample.entry(wrong, atol),
-            head_cut=head_costs(graph, trained, possible, sample.spikes | events, steps, head_cut, subject.cut),
+            head_cut=head_costs(graph, trained, possible, given.spikes | events, steps, head_cut, subject.cut),
             module=subject.compared(sample),
+            provenance=completed(subject.provenance),
             **self.inputs(subject, graph, options),
             notes=(
                 *known,
@@ -284,7 +309,7 @@ class LavaTarget(GridTarget):
             ),
         )
         writers: dict[str, Callable[[Path], None]] = {f"{name}.onnx": partial(save, model) for name, model in host.items()}
-        return write_bundle(folder, manifest, writers | {f"body.{kind}": partial(_write_body, body)}, sample)
+        return self.write_bundle(folder, manifest, writers | {f"body.{kind}": partial(_write_body, body)}, sample)
 
 
 def _parts(graph: Graph) -> Partition:

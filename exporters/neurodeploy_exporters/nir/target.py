@@ -18,14 +18,16 @@ from neurodeploy.graph.integers import in_floats
 from neurodeploy.graph.module import torch_run
 from neurodeploy.graph.standard import Standardized, standardized
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle import Bundle, Manifest, Piece, describe
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
+from neurodeploy_exporters.bundle.states import asked, state_sums
 from neurodeploy_exporters.nir.content import Content, store
 from neurodeploy_exporters.nir.dialects import DIALECTS, Dialect
 from neurodeploy_exporters.nir.files import content_of, read
 from neurodeploy_exporters.nir.primitives import NoNirForm
 from neurodeploy_exporters.onnx.build import FORMAT as ONNX_FORMAT
 from neurodeploy_exporters.onnx.build import chained, checked, save
+from neurodeploy_exporters.provenance import completed
 from neurodeploy_exporters.runtime import Variant
 from neurodeploy_exporters.target import Format, GridOptions, GridTarget, Place, Subject, Tensors
 
@@ -85,7 +87,8 @@ def _open(
 
     def run(tensors: Mapping[str, NDArray[Any]]) -> Tensors:
         made = interpreter.run(graph, tensors[piece.inputs[0]], steps=bundle.manifest.steps)
-        return {name: made[name] for name in (*piece.outputs, *layers) if name in made}
+        fired, held = asked(layers)
+        return {name: made[name] for name in (*piece.outputs, *fired) if name in made} | state_sums(graph, made, held)
 
     return run
 
@@ -139,7 +142,7 @@ class NirTarget(GridTarget):
         subject, rewritten = subject.standard(_in_nir(subject.graph))
         graph, name, exact = fold_padding(subject.graph), subject.name, options.quantize == "exact"
         deployed = self.on_grid(subject, options)
-        sample = sample_of(deployed, subject.sample_inputs)
+        sample = subject.sample(deployed, exact=exact)
         exponents = {layer.name: layer.exponent for layer in grid_layers(graph, deployed)}
         contents, reason = _contents(deployed, exponents, options.nir_dialect)
         parts = partition(deployed)
@@ -170,6 +173,7 @@ class NirTarget(GridTarget):
             accuracy=subject.measured(subject.answers(lambda samples: run(samples)[answer])),
             sample=sample.entry(allowed, atol),
             module=subject.compared(sample),
+            provenance=completed(subject.provenance),
             **self.inputs(subject, deployed, options),
             notes=(
                 *subject.assumed,
@@ -179,7 +183,7 @@ class NirTarget(GridTarget):
         )
         writers = {f"{key}.nir": partial(store, content) for key, content in contents.items()}
         writers |= {f"{key}.onnx": partial(save, model) for key, model in host.items()}
-        return write_bundle(folder, manifest, writers, sample)
+        return self.write_bundle(folder, manifest, writers, sample)
 
 
 def _contents(graph: Graph, exponents: Mapping[str, int], dialect: str) -> tuple[dict[str, Content], str | None]:

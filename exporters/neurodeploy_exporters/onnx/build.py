@@ -18,14 +18,18 @@ from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.version import VERSION
 from neurodeploy_exporters.bundle import Bundle, Piece
+from neurodeploy_exporters.bundle.states import asked
+from neurodeploy_exporters.onnx.constants import constants
+from neurodeploy_exporters.onnx.damage import values
 from neurodeploy_exporters.onnx.external import WeightsFile
 from neurodeploy_exporters.onnx.graph import read_members
 from neurodeploy_exporters.onnx.inlining import described
-from neurodeploy_exporters.onnx.model import check
+from neurodeploy_exporters.onnx.model import check, read
 from neurodeploy_exporters.onnx.operators import OPERATIONS
 from neurodeploy_exporters.onnx.recurrence import DOMAIN
 from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.stepping import replay_steps
+from neurodeploy_exporters.onnx.watching import watched
 from neurodeploy_exporters.onnx.writer import (
     HALF,
     LARGEST,
@@ -220,8 +224,16 @@ def chained(
 
 
 def _replay(bundle: Bundle, piece: Piece, tensors: Mapping[str, NDArray[Any]], layers: Sequence[str]) -> Tensors:
-    session = Session(bundle.path(piece.file), also=layers)
+    path = bundle.path(piece.file)
+    layers, held = asked(layers)
+    states = watched(read(path)[1], held) if held else []
+    inner = [name for one in states for name in (one.current, one.potential)]
+    session = Session(path, also=[*layers, *(name for name in inner if name not in layers)])
     made = dict(session.run(tensors, steps=bundle.manifest.steps))
+    sums = [one.sums(made) for one in states]
+    made = {name: value for name, value in made.items() if name not in inner or name in (*piece.outputs, *layers)}
+    for one in sums:
+        made |= one
     for layer in layers if bundle.manifest.spike_counts else ():
         counted = made.get(session.counts.get(layer, ""))
         spikes = made[layer].sum(tuple(range(2, made[layer].ndim)), dtype=np.float64)
@@ -240,6 +252,13 @@ def _replay_each_step(bundle: Bundle, piece: Piece, inputs: NDArray[Any], layers
     return session.stream().each_step(inputs, bundle.manifest.steps)
 
 
+def _replay_chunks(
+    bundle: Bundle, pieces: Sequence[Piece], inputs: NDArray[Any], layers: Sequence[str], chunks: Sequence[int]
+) -> Tensors:
+    session = Session([bundle.path(piece.file) for piece in pieces], also=layers)
+    return session.stream().in_chunks(inputs, chunks)
+
+
 def _members(bundle: Bundle, piece: Piece, before: Mapping[str, ops.Node]) -> tuple[ops.Node, ...]:
     members = read_members(bundle.path(piece.file))
     return (*(() if before else members.inputs), *members.nodes)
@@ -250,6 +269,9 @@ FORMAT = Format(
     replay=_replay,
     members=_members,
     replay_each_step=_replay_each_step,
+    replay_chunks=_replay_chunks,
     replay_steps=replay_steps,
+    constants=constants,
+    values=values,
     open=_open,
 )

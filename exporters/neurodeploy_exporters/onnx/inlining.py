@@ -73,25 +73,107 @@ def unrolled(operators: Iterable[onnx.NodeProto]) -> list[onnx.NodeProto]:
     """The operators for one time step: a `Scan` becomes its body, which reads the one element of each sequence."""
     made: list[onnx.NodeProto] = []
     for node in operators:
-        if node.op_type != "Scan":
-            made.append(node)
-            continue
-        body = next(attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH)
-        names = {value.name: outer for value, outer in zip(body.input, node.input, strict=True)}
-        copies: list[onnx.NodeProto] = []
-        for value, outer in zip(body.output, node.output, strict=True):
-            if value.name in names:  # what enters, or leaves twice
-                copies.append(helper.make_node("Identity", [names[value.name]], [outer], outer))
-            else:
-                names[value.name] = outer
-        for member in body.node:
-            one = onnx.NodeProto()
-            one.CopyFrom(member)
-            one.input[:] = [names.get(name, name) for name in member.input]
-            one.output[:] = [names.get(name, name) for name in member.output]
-            made.append(one)
-        made += copies
+        made += _unrolled(node, dict(zip(_read_by(node), node.input, strict=True))) if node.op_type == "Scan" else [node]
     return made
+
+
+def without_scans(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """The model for sequences of one step, `[1, B, …]`: the body of each `Scan` stands in its place, between two reshapes.
+
+    The same operators in the same order, without what a loop costs. None if it has no `Scan`, or one of a form that is not
+    written here.
+    """
+    bodies = [_body_of(node) for node in model.graph.node if node.op_type == "Scan"]
+    if not bodies or any(node.op_type == "Scan" and not _is_plain(node) for node in model.graph.node):
+        return None
+    outer = {name for node in model.graph.node for name in node.output} | {one.name for one in model.graph.input}
+    inner = [name for body in bodies for name in (*(one.name for one in body.input), *(o for n in body.node for o in n.output))]
+    outer |= {one.name for one in model.graph.initializer} | {_FIRST_AXIS}
+    if len(set(inner)) != len(inner) or not outer.isdisjoint(inner):
+        return None  # a name that means two things
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    del made.graph.node[:]
+    operators = [one for node in model.graph.node for one in (_of_one_step(node) if node.op_type == "Scan" else [node])]
+    made.graph.node.extend(_read(operators, {value.name for value in model.graph.output}))
+    made.graph.initializer.append(helper.make_tensor(_FIRST_AXIS, onnx.TensorProto.INT64, [1], [0]))
+    return made
+
+
+_FIRST_AXIS = "single_step/first_axis"
+
+
+def _of_one_step(scan: onnx.NodeProto) -> list[onnx.NodeProto]:
+    states = len(scan.input) - _sequences(scan)
+    read = dict(zip(_read_by(scan), scan.input, strict=True))
+    made, alone = list[onnx.NodeProto](), onnx.NodeProto()
+    alone.CopyFrom(scan)
+    for name, outer in list(read.items())[states:]:
+        read[name] = f"{name}{_WITHIN}alone"
+        made.append(helper.make_node("Squeeze", [outer, _FIRST_AXIS], [read[name]], read[name]))
+    for index in range(states, len(scan.output)):
+        alone.output[index] = f"{scan.output[index]}{_WITHIN}alone"
+    made += _unrolled(alone, read)
+    for outer, one in list(zip(scan.output, alone.output, strict=True))[states:]:
+        made.append(helper.make_node("Unsqueeze", [one, _FIRST_AXIS], [outer], outer))
+    return made
+
+
+def _read(operators: Sequence[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:
+    """Those whose results are read in the end: of states after the last step there may be none."""
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(operators):
+        subgraphs = any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute)
+        if subgraphs or not wanted.isdisjoint(node.output):
+            kept.append(node)
+            wanted.update(node.input, *(inner.input for inner in _inner(node)))
+    return kept[::-1]
+
+
+def _inner(node: onnx.NodeProto) -> Iterable[onnx.NodeProto]:
+    """Operators in the subgraphs of one, which may read what is around them."""
+    for attribute in node.attribute:
+        for inner in attribute.g.node if attribute.type == onnx.AttributeProto.GRAPH else ():
+            yield inner
+            yield from _inner(inner)
+
+
+def _unrolled(scan: onnx.NodeProto, names: dict[str, str]) -> list[onnx.NodeProto]:
+    """The body once; `names` are those around it of what it reads."""
+    body, made, copies = _body_of(scan), list[onnx.NodeProto](), list[onnx.NodeProto]()
+    for value, outer in zip(body.output, scan.output, strict=True):
+        if value.name in names:  # what enters, or leaves twice
+            copies.append(helper.make_node("Identity", [names[value.name]], [outer], outer))
+        else:
+            names[value.name] = outer
+    for member in body.node:
+        one = onnx.NodeProto()
+        one.CopyFrom(member)
+        one.input[:] = [names.get(name, name) for name in member.input]
+        one.output[:] = [names.get(name, name) for name in member.output]
+        made.append(one)
+    return made + copies
+
+
+def _body_of(scan: onnx.NodeProto) -> onnx.GraphProto:
+    return next(attribute.g for attribute in scan.attribute if attribute.type == onnx.AttributeProto.GRAPH)
+
+
+def _read_by(scan: onnx.NodeProto) -> list[str]:
+    """Names in the body of what it is given."""
+    return [value.name for value in _body_of(scan).input]
+
+
+def _sequences(scan: onnx.NodeProto) -> int:
+    return next(attribute.i for attribute in scan.attribute if attribute.name == "num_scan_inputs")
+
+
+def _is_plain(scan: onnx.NodeProto) -> bool:
+    """Whether it goes forward along the first axis, with nothing in its body but operators."""
+    body = _body_of(scan)
+    nested = any(attribute.type == onnx.AttributeProto.GRAPH for node in body.node for attribute in node.attribute)
+    said = {attribute.name for attribute in scan.attribute}
+    return said == {"body", "num_scan_inputs"} and not body.initializer and not nested and all(scan.output)
 
 
 def _member(call: FunctionCall, names: Mapping[str, str], node: onnx.NodeProto) -> onnx.NodeProto:

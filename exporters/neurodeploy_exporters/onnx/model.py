@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import uses_external_data
 
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.onnx_operators import check_operators
+from neurodeploy.io.reading import check_file
 from neurodeploy_exporters.onnx.external import LARGEST_FILE, Weights, external_weights
+from neurodeploy_exporters.onnx.inlining import without_scans
 from neurodeploy_exporters.onnx.providers import check_started, chosen, onnxruntime
 from neurodeploy_exporters.onnx.writer import LARGEST, SKIPPED_STEPS, SPIKE_COUNTS, STATES, STEPS
 
@@ -40,8 +44,7 @@ def read(path: Path) -> tuple[bytes, onnx.ModelProto, dict[str, NDArray[Any]]]:
     Raises:
         UserError: there is no such file, it is not a sound model, or files with its weights are not there.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file, an ONNX model expected")
+    check_file(path, "an ONNX model")
     try:
         data = path.read_bytes()
         model = onnx.ModelProto.FromString(data)
@@ -53,6 +56,7 @@ def read(path: Path) -> tuple[bytes, onnx.ModelProto, dict[str, NDArray[Any]]]:
             )
         _lighten(model.graph)
         _check_texts(model)
+        check_operators(model, path)
         onnx.checker.check_model(model, full_check=True)
     except UserError:
         raise
@@ -169,6 +173,21 @@ def joined(portions: list[dict[str, NDArray[Any]]], axes: Axes) -> dict[str, NDA
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64}
 _LARGEST_STATE = 1 << 31  # values: a file of a few bytes can ask for any number of zeros
 _LONGEST_NUMBER = 20  # digits; Python takes long to read a number of millions of them
+_SINGLE_STEPS = 3  # calls of one step, after which more are likely: they are worth a session without loops
+_SMALL_FILE = 1 << 26  # bytes, of which a second session may have a copy; loops cost little beside larger layers
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """What a model says of an input; ONNX Runtime makes it anew each time that it is asked.
+
+    Attributes:
+        shape: sizes; names where they are free, None without one.
+        type: as ONNX Runtime writes it, such as "tensor(float)".
+    """
+
+    shape: tuple[int | str | None, ...]
+    type: str
 
 
 class OnnxFile:
@@ -176,7 +195,7 @@ class OnnxFile:
 
     Attributes:
         origin: path, or name of the model in memory.
-        inputs: name → ONNX Runtime's description of an input.
+        inputs: name → what an input is.
         outputs: names; last those of `also` that it makes.
         timed: those of the outputs that have a time axis, `[T, B, …]`.
         states: input → output of what the model keeps from one chunk of steps to the next.
@@ -211,18 +230,21 @@ class OnnxFile:
         self._weights = {name: runtime.OrtValue.ortvalue_from_numpy(values) for name, values in outside.items()}
         if outside:
             options.add_external_initializers([*self._weights], [*self._weights.values()])
+        data += self._further_outputs([name for name in also if name in made])
+        self._started: Callable[[bytes], Any] = lambda content: runtime.InferenceSession(
+            content, options, providers=asked, enable_fallback=0
+        )
         try:
-            self._session = runtime.InferenceSession(
-                data + self._further_outputs([name for name in also if name in made]),
-                options,
-                providers=asked,
-                enable_fallback=0,
-            )
+            self._session = self._started(data)
         except Exception as error:  # ONNX Runtime's errors have no common type
             raise UserError(f"{self.origin}: ONNX Runtime cannot load it: {one_line(error)}") from None
+        self._single, self._single_steps = self._session, 0
+        self._whole: bytes | None = data if len(data) <= _SMALL_FILE and not outside else None
         check_started(asked, self._session.get_providers())
-        self.inputs = {value.name: value for value in self._session.get_inputs()}
-        self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self.inputs = {value.name: TensorType(tuple(value.shape), value.type) for value in self._session.get_inputs()}
+        self._names = [value.name for value in self._session.get_outputs()]
+        self.outputs = tuple(self._names)
+        self._sequences = [name for name, value in self.inputs.items() if value.shape[:1] == ("T",)]
         self.timed = frozenset(value.name for value in self._session.get_outputs() if value.shape[:1] == ["T"])
         self.states = named_tensors(self.origin, self._content, STATES, self.inputs, self.outputs)
         self.counts = named_tensors(self.origin, self._content, SPIKE_COUNTS, None, self.outputs)
@@ -248,13 +270,13 @@ class OnnxFile:
                 raise UserError(f"{self.origin}: the model takes a static sample, give the number of steps")
             else:
                 feed[name] = np.array([steps], np.int64)
-        absent = [name for name in self.states if name not in feed]
-        if absent:
+        if absent := [name for name in self.states if name not in feed]:
             batch = self._batch(feed)
             feed |= {name: self._zeros(name, batch) for name in absent}
         self._check_steps(feed)
         try:
-            values = self._session.run(list(self.outputs), feed)
+            session = self._single_step() if self._steps(feed) == 1 and self._agree(feed) else self._session
+            values = session.run(None, feed)
         except Exception as error:  # ONNX Runtime's errors have no common type
             raise UserError(f"{self.origin}: cannot run: {one_line(error)}") from None
         return dict(zip(self.outputs, values, strict=True))
@@ -265,11 +287,38 @@ class OnnxFile:
 
     def _check_steps(self, feed: Mapping[str, NDArray[Any]]) -> None:
         """The runtime's mean over no steps at all would be no number."""
-        sequences = [len(value) for name, value in feed.items() if self.inputs[name].shape[:1] == ["T"] and np.ndim(value)]
-        for steps in [int(np.min(feed[STEPS]))] if STEPS in feed else sequences:
-            if self._skipped and not -steps <= self._skipped < steps:
+        if self._skipped:
+            steps = self._steps(feed)
+            if steps is not None and not -steps <= self._skipped < steps:
                 part = f"skips the first {self._skipped}" if self._skipped > 0 else f"is of the last {-self._skipped}"
                 raise UserError(f"{self.origin}: its answer {part} time steps, and {steps} found; run it for more")
+
+    def _steps(self, feed: Mapping[str, NDArray[Any]]) -> int | None:
+        """T, the least of those that are said; None if none is."""
+        if STEPS in feed:
+            said = feed[STEPS]
+            return int(said.item() if said.size == 1 else np.min(said, initial=2**62))
+        return min((len(feed[name]) for name in self._sequences if name in feed and np.ndim(feed[name])), default=None)
+
+    def _agree(self, feed: Mapping[str, NDArray[Any]]) -> bool:
+        """Whether sizes of one name are one size: a loop refuses states of another batch, single operators stretch them."""
+        sizes: dict[str, int] = {}
+        for name, value in feed.items():
+            shape = self.inputs[name].shape
+            if np.ndim(value) != len(shape):
+                return False
+            for said, size in zip(shape, np.shape(value), strict=True):
+                if said is None or (isinstance(said, str) and sizes.setdefault(said, size) != size):
+                    return False
+        return True
+
+    def _single_step(self) -> Any:
+        """What runs one step: after a few of them a session without loops, if the file can be written so."""
+        if self._whole is not None and self._single_steps == _SINGLE_STEPS:
+            model, self._whole = without_scans(onnx.ModelProto.FromString(self._whole)), None
+            self._single = self._session if model is None else self._started(model.SerializeToString())
+        self._single_steps += 1
+        return self._single
 
     def _batch(self, feed: Mapping[str, NDArray[Any]]) -> int | None:
         """B of the tensors that are given."""

@@ -1,5 +1,6 @@
 """ONNX Runtime, which is loaded only here and only when needed, and where it computes."""
 
+import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,6 +19,7 @@ def onnxruntime() -> Any:
     Raises:
         UserError: it is not installed, or is damaged because two packages have written it.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # some builds write an identifier of the machine and send it home
     try:
         import onnxruntime
     except ImportError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx.external import Weights
-from neurodeploy_exporters.onnx.model import OnnxFile, joined, portion, split
+from neurodeploy_exporters.onnx.model import OnnxFile, TensorType, joined, portion, split
 from neurodeploy_exporters.onnx.writer import STEPS
 
 _CPU = ("cpu",)
@@ -85,7 +85,7 @@ class Session:
         self.states = {before: after for file in files for before, after in file.states.items()}
         self.counts = {layer: output for file in files for layer, output in file.counts.items()}
         self.timed = frozenset(also).union(*(file.timed for file in files))
-        self.inputs: dict[str, Any] = {}
+        self.inputs: dict[str, TensorType] = {}
         made: set[str] = set()
         for file in files:
             self.inputs |= {name: value for name, value in file.inputs.items() if name not in made}
@@ -134,13 +134,16 @@ class Session:
         if not self._separable or not fitting or len(batches) != 1:
             return None  # the runtime names what does not fit together
         (batch,) = batches
+        if batch == 1:
+            return None
         lengths = [shapes[name][0] for name in given if self.inputs[name].shape[0] == "T"]
         asked = int(np.max(given[STEPS], initial=1)) if STEPS in given else steps or 1
         size = self._portion or portion(self._largest, max([asked, *lengths]), self._threads)
         return size if size < batch else None
 
     def _run(self, tensors: Mapping[str, NDArray[Any]], steps: int | None) -> dict[str, NDArray[Any]]:
-        known, outputs = dict(tensors), dict[str, NDArray[Any]]()
+        known = dict(tensors)
+        outputs: dict[str, NDArray[Any]] = {}
         for model in self._models:
             made = model.run(known, steps)
             known |= made
@@ -229,8 +232,20 @@ class Stream:
             samples: as `Session.answer` takes them.
             steps: T.
         """
-        static = STEPS in self._session.inputs
-        answers = [self.step(samples if static else samples[step], steps=None).tensors for step in range(steps)]
+        return self.in_chunks(samples, (1,) * steps)
+
+    def in_chunks(self, samples: NDArray[np.float32], chunks: Sequence[int]) -> dict[str, NDArray[Any]]:
+        """A whole sequence in chunks: tensor name → value, as `Session.run` gives it.
+
+        Args:
+            samples: as `Session.answer` takes them.
+            chunks: the steps of each.
+        """
+        static, start, answers = STEPS in self._session.inputs, 0, list[dict[str, NDArray[Any]]]()
+        for count in chunks:
+            part = samples if static else samples[start : start + count]
+            answers.append(self.step(part, steps=count if static else None).tensors)
+            start += count
         timed = self._session.timed
         return {
             name: np.concatenate([each[name] for each in answers]) if name in timed else last

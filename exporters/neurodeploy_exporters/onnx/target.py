@@ -21,7 +21,7 @@ from pydantic import Field, model_validator
 
 from neurodeploy.graph import Graph, Part, ops, partition
 from neurodeploy.io.errors import UserError
-from neurodeploy_exporters.bundle import Agreement, Bundle, Manifest, Sample, StepModel, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle import Agreement, Bundle, Manifest, Sample, StepModel, describe
 from neurodeploy_exporters.bundle.bundle import LOGITS_ATOL, piece_of
 from neurodeploy_exporters.onnx.build import FORMAT, build, checked, save
 from neurodeploy_exporters.onnx.external import LARGEST_FILE, WEIGHTS_FILE, Weights, WeightsFile, weight_bytes
@@ -30,6 +30,7 @@ from neurodeploy_exporters.onnx.runtime import Session
 from neurodeploy_exporters.onnx.runtimes import runtimes
 from neurodeploy_exporters.onnx.stepping import build_step, run_steps, step_model
 from neurodeploy_exporters.onnx.writer import OPSET, OPSETS, Grid
+from neurodeploy_exporters.provenance import completed
 from neurodeploy_exporters.runtime import Runtime, Variant
 from neurodeploy_exporters.target import GridOptions, GridTarget, Subject, Tensors
 
@@ -230,7 +231,7 @@ class OnnxTarget(GridTarget):
         graph, name, quantize, integers = subject.graph, subject.name, options.quantize, options.quantize == "int8"
         _check_several(graph, options)
         deployed = self.on_grid(subject, options)
-        sample = sample_of(deployed, subject.sample_inputs, further=subject.further)
+        sample = subject.sample(deployed, exact=quantize == "exact")
         described, parts = describe(deployed, target="onnx", name=name), (None, *partition(deployed, spikes_only=False).parts)
         settings: dict[str, Any] = {"streaming": options.streaming, "spike_counts": options.spike_counts}
         if integers and (subject.calibration is None or not subject.calibration.size):
@@ -260,6 +261,7 @@ class OnnxTarget(GridTarget):
             sample=sample.entry(0 if quantize == "exact" else agreement.mismatched_spikes, atol),
             agreement=agreement,
             module=subject.compared(sample),
+            provenance=completed(subject.provenance),
             **self.inputs(subject, deployed, options),
             notes=(*subject.assumed, *_notes(graph, options, agreement, subject.encoding)),
         )
@@ -267,7 +269,7 @@ class OnnxTarget(GridTarget):
         writers: dict[str, Callable[[Path], None]] = {file: partial(save, model) for file, model in files.items()}
         if weights is not None:
             writers[WEIGHTS_FILE] = weights.write
-        return write_bundle(folder, manifest, writers, sample)
+        return self.write_bundle(folder, manifest, writers, sample)
 
     def quantization(self, graph: Graph, deployed: Graph, options: OnnxOptions) -> dict[str, Any]:
         if options.precision == "fp16":

@@ -16,7 +16,7 @@ from neurodeploy.graph import Graph, interpreter, ops
 from neurodeploy.io.arrays import read_arrays
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import Format, Subject, Target, TargetOptions
-from neurodeploy_exporters.bundle import SAMPLE, Bundle, Manifest, Piece, SampleEntry, describe, sample_of, write_bundle
+from neurodeploy_exporters.bundle import SAMPLE, Bundle, Manifest, Piece, SampleEntry, describe, sample_of
 
 KINDS = {kind.__name__: kind for kind in vars(ops).values() if isinstance(kind, type) and kind.__name__.endswith("Node")}
 
@@ -108,4 +108,4 @@ class CoarseTarget(Target):
             accuracy={},
             sample=SampleEntry(file=SAMPLE, samples=len(sample.logits), logits_atol=0, allowed_mismatched_spikes=0),
         )
-        return write_bundle(folder, manifest, {piece.file: partial(store, graph, options.order)}, sample)
+        return self.write_bundle(folder, manifest, {piece.file: partial(store, graph, options.order)}, sample)

@@ -153,7 +153,16 @@ def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
         ("head", "onnx"),
     ]
     assert written["quantization"]["kind"] == "loihi8"
-    assert written["sample"] == {"file": "sample.npz", "samples": 7, "logits_atol": 1e-4, "allowed_mismatched_spikes": 0}
+    rated = written["sample"].pop("mutations")
+    assert {one["kind"] for one in rated if one["layer"] in ("act2", "act3")} >= {"threshold", "decay"}
+    assert all(one["shown"] <= one["tried"] <= one["values"] for one in rated)
+    assert written["sample"] == {
+        "file": "sample.npz",
+        "samples": 7,
+        "correct": None,
+        "logits_atol": 1e-4,
+        "allowed_mismatched_spikes": 0,
+    }
     assert any("The body answers 2 steps late" in note for note in written["notes"])
 
 

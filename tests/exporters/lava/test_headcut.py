@@ -177,8 +177,8 @@ def test_both_costs_of_a_convolution_before_a_relu_are_counted_on_the_sample(tmp
     assert costs.chosen == "last-synapse"
     assert early.spikes == pytest.approx(fired.sum() / 5)
     assert (early.graded_values, early.synaptic_operations, early.neuron_updates) == (0, 0, 0)
-    assert early.multiply_accumulates == STEPS * 3 * 3 * 3 * 4 * 9
     synapses = fan_out(REPACT["d"], (4, 6, 6))
+    assert early.multiply_accumulates == STEPS * synapses.sum() < STEPS * 3 * 3 * 3 * 4 * 9  # what meets the padding is none
     assert synapses.min() < synapses.max()
     assert late.synaptic_operations == pytest.approx(float((fired.sum((0, 1)) * synapses).sum()) / 5)
     assert (late.spikes, late.graded_values, late.neuron_updates) == (0, STEPS * 27, STEPS * 27)

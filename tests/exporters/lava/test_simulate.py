@@ -180,7 +180,7 @@ ONES = np.ones((2, 1, 3))
         (CONV, np.ones((2, 1, 1, 5, 5)), {}, r"/layer/0/shape: \(1, 2, 2\) found, but its input \(1, 5, 5\)"),
         (CONV, np.ones((2, 1, 3, 3, 3)), {}, r"/layer/0: input of shape \(3, 3, 3\) found, \(1, H, W\)"),
         (FLAT, np.ones((2, 1, 5)), {}, r"/layer/1: input of shape \(5,\) found"),
-        (DENSE, ONES * 0.5, {}, "input: fractions"),
+        (DENSE, ONES * 0.5, {}, r"input: 0.5 at \[0, 0, 0\] found, whole numbers expected"),
         (DENSE, ONES.astype(complex), {}, "input: complex128 found"),
         (DENSE, ONES * 2.0**40, {}, "input: a number beyond 32 bits"),
         (DENSE, ONES, {"mode": "bias"}, "mode: 'bias' found, but the network has no input neurons: spikes expected"),

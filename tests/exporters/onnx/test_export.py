@@ -16,6 +16,7 @@ from neurodeploy.graph.grid import grid_layers, to_grid
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy_exporters import lava
 from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.bundle.seal import digest_of, seal
 from neurodeploy_exporters.onnx import Session, export
 from neurodeploy_exporters.verify import verify
 
@@ -55,6 +56,9 @@ def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
     written = json.loads((folder / "manifest.json").read_text())
     files = {path.name for path in folder.iterdir()} - {"manifest.json"}
     assert files == {"whole.onnx", "encoder.onnx", "body.onnx", "head.onnx", "sample.npz"}
+    assert written.pop("digest") == digest_of(written)
+    assert written.pop("provenance")["versions"]["neurodeploy"] == __version__
+    assert written.pop("sizes") == {name: (folder / name).stat().st_size for name in files}
     assert written.pop("files") == {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
 
     answers = Session(folder / "whole.onnx").run({"input": x}, steps=4)["logits"].argmax(-1)
@@ -88,8 +92,12 @@ def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
         ("body", ["act1"], ["act2"]),
         ("head", ["act2"], ["logits"]),
     ]
+    rated = {(one["layer"], one["kind"]): one for one in written["sample"].pop("mutations")}
+    counted = {name: rated[name, "weight"]["values"] for name in ("conv1", "conv2")}
+    assert counted == {name: exact[name].weight.size for name in counted}
+    assert all(one["shown"] <= one["tried"] <= one["values"] for one in rated.values())
     assert written == {
-        "schema_version": 2,
+        "schema_version": 3,
         "target": "onnx",
         "model": "small",
         "created_by": f"neurodeploy {__version__}",
@@ -106,7 +114,13 @@ def test_the_manifest_says_what_was_exported(graph, digits, tmp_path):
             {"name": "act1", "shape": [4, 8, 8], "part": "encoder", "latency_steps": 0},
             {"name": "act2", "shape": [6, 4, 4], "part": "body", "latency_steps": 0},
         ],
-        "sample": {"file": "sample.npz", "samples": 7, "logits_atol": 1e-4, "allowed_mismatched_spikes": 0},
+        "sample": {
+            "file": "sample.npz",
+            "samples": 7,
+            "correct": None,
+            "logits_atol": 1e-4,
+            "allowed_mismatched_spikes": 0,
+        },
         "agreement": {
             "reference": "exported",
             "samples": 7,
@@ -281,7 +295,7 @@ def test_a_place_where_no_folder_can_be_is_refused(graph, digits, tmp_path):
 def test_an_exact_export_refuses_a_sample_that_is_not_finite(graph, digits, tmp_path, target, value):
     samples = digits[0][:3].copy()
     samples[1, 0, 2, 2] = value
-    with pytest.raises(UserError, match=r"inputs: sample 1 holds values that are not finite \(1 of 3 samples\)"):
+    with pytest.raises(UserError, match=r"inputs: sample 1 holds values .* \((nan|inf) at \[0, 2, 2\], of 3 samples\)"):
         target(graph("conv"), samples, tmp_path / "bundle", name="n", quantize="exact")
     assert not (tmp_path / "bundle").exists()
 
@@ -306,6 +320,7 @@ def test_a_bundle_whose_models_do_not_do_what_its_manifest_says_is_not_verified(
         ("spike_counts", "whole.onnx: layer act1: its spikes are not counted as the manifest says"),
     ):
         (folder / "manifest.json").write_text(json.dumps(content | {claim: True}))
+        seal(folder)
         assert any(message in finding for finding in verify(folder).findings)
 
 

@@ -12,11 +12,11 @@ import neurodeploy as nd
 from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters import lava
-from neurodeploy_exporters.artefact import read_artefact
 from neurodeploy_exporters.bundle import read_bundle
 from neurodeploy_exporters.onnx import Session, export, model, target
 from neurodeploy_exporters.onnx.graph import read_graph
 from neurodeploy_exporters.verify import verify
+from neurodeploy_exporters.verify.artefact import read_artefact
 
 
 @pytest.fixture(scope="module")

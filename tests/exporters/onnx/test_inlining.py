@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx.reference import ReferenceEvaluator
 
@@ -15,6 +16,8 @@ from neurodeploy.graph.transforms import differences
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.onnx import Session, build, export
 from neurodeploy_exporters.onnx.graph import read_graph
+from neurodeploy_exporters.onnx.inlining import without_scans
+from neurodeploy_exporters.onnx.writer import STATES
 from neurodeploy_exporters.verify import verify
 
 
@@ -163,3 +166,59 @@ def test_a_bundle_of_either_form_is_verified_and_counted(graph, digits, tmp_path
     assert bool(onnx.load(folder / "whole.onnx").functions) == functions
     assert verify(folder).passed
     assert nd.energy(folder).total.spikes > 0
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("neuron", ["IF", "LIF", "PLIF", "CUBA"])
+@pytest.mark.parametrize("reset", ["hard", "soft", "none"])
+def test_a_step_without_loops_gives_the_bits_of_one_with_them(zoo, small_named, neuron, reset, streaming):
+    network = zoo(small_named("resnet"), neuron, reset, streaming)
+    model = build(network, name="n", streaming=streaming, spike_counts=True)
+    single = without_scans(model)
+    onnx.checker.check_model(single, full_check=True)
+    assert not any(node.op_type == "Scan" for node in single.graph.node)
+    with_loops, without = (onnxruntime.InferenceSession(one.SerializeToString()) for one in (model, single))
+    feed = {"input": samples(network), "steps": np.array([1], np.int64)}
+    states = json.loads(next((one.value for one in model.metadata_props if one.key == STATES), "{}"))
+    feed |= Session(model).states and {
+        one.name: np.zeros([3 if size == "B" else size for size in one.shape], np.float32 if "float" in one.type else np.int64)
+        for one in with_loops.get_inputs()
+        if one.name in states
+    }
+    for _ in range(5):
+        names = [value.name for value in with_loops.get_outputs()]
+        expected, found = (dict(zip(names, one.run(names, feed), strict=True)) for one in (with_loops, without))
+        assert all(np.array_equal(expected[name], found[name]) for name in names)
+        feed |= {before: found[after] for before, after in states.items()}
+
+
+def test_a_session_that_is_asked_for_single_steps_again_and_again_answers_the_same(network):
+    session, x = Session(build(network, name="n", spike_counts=True), also=network.spiking), samples(network)
+    first = session.run({"input": x}, steps=1)
+    for _ in range(6):
+        again = session.run({"input": x}, steps=1)
+        assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert session.run({"input": x}, steps=4)[network.spiking[0]].shape[0] == 4
+
+
+@pytest.mark.parametrize("change", ["backwards", "a name of two meanings", "functions"])
+def test_a_loop_of_another_form_stays_one(network, change):
+    model = build(network, name="n", functions=change == "functions")
+    for scan in (node for node in model.graph.node if node.op_type == "Scan"):
+        body = next(attribute.g for attribute in scan.attribute if attribute.name == "body")
+        if change == "backwards":
+            scan.attribute.append(onnx.helper.make_attribute("scan_input_directions", [1]))
+        elif change == "a name of two meanings":
+            body.input[0].name = "step"
+    assert without_scans(model) is None
+
+
+def test_a_state_of_another_batch_is_refused_in_single_steps_too(network):
+    session, feed = Session(build(network, name="n", streaming=True)), {"input": samples(network)}
+    for _ in range(6):
+        session.run(feed, steps=1)
+    after = session.run(feed, steps=1)
+    for before, name in session.states.items():
+        if after[name].ndim > 1:
+            with pytest.raises(UserError, match="cannot run"):
+                session.run(feed | {before: after[name][:1]}, steps=1)

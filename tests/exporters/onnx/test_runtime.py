@@ -77,7 +77,7 @@ def test_a_missing_empty_or_strange_file_is_refused_by_name(tmp_path, content, m
 
 
 def test_a_folder_in_the_place_of_a_model_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no such file, an ONNX model expected"):
+    with pytest.raises(UserError, match="not a file, an ONNX model expected"):
         Session(tmp_path)
 
 
@@ -101,7 +101,7 @@ def calling(operator: str) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (calling("Nonsense"), "ONNX Runtime cannot load it: .*Nonsense"),
+        (calling("Nonsense"), "operator Nonsense of domain elsewhere found, which is not run here"),
         (
             calling("Nonsense").replace(b"Nonsense", b"Nonsens\xff"),
             "not a readable ONNX model: field op_type: text in UTF-8 expected",

@@ -4,12 +4,12 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import ceil
-from typing import Any, Literal
+from typing import Literal
 
 from neurodeploy_exporters.lava.connection import Shape
 from neurodeploy_exporters.lava.mapping.chip import Board, Chip, Resource
 from neurodeploy_exporters.lava.mapping.placement import Core
-from neurodeploy_exporters.lava.mapping.usage import Use
+from neurodeploy_exporters.lava.mapping.usage import Block, Use
 
 Verdict = Literal["fits", "may fit", "does not fit"]
 
@@ -134,40 +134,113 @@ WORDS: dict[Resource, str] = {
 }
 
 
-def as_json(mapping: Mapping, source: str) -> str:
+@dataclass(frozen=True)
+class CoreEntry:
+    """A core in `map.json`, and what it holds; see `Use`.
+
+    Attributes:
+        block: of each axis of the population's shape, the first neuron and the one behind the last.
+        shares: of each limited resource, how much of it is used; above 1 is too much.
+    """
+
+    block: Block
+    neurons: int
+    input_axons: int
+    output_axons: int
+    synapse_bits: int
+    delay_slots: int
+    synapses: int
+    shares: dict[Resource, float]
+
+
+@dataclass(frozen=True)
+class PopulationEntry:
+    """A population in `map.json`.
+
+    Attributes:
+        name: of the population.
+        shape: of its neurons.
+        cores: in order.
+    """
+
+    name: str
+    shape: Shape
+    cores: tuple[CoreEntry, ...]
+
+
+@dataclass(frozen=True)
+class ChipMapDocument:
+    """`map.json` of a network on a neuromorphic chip.
+
+    Attributes:
+        source: the file that the circuit came from.
+        chip: its limits and their sources.
+        fits: whether it does, with the margin.
+        verdict: "may fit": only the margin is beyond what is there.
+        cores: all that are used.
+        cores_at_most: with the margin by which the chip's compiler may take more.
+        chips: on which these cores are.
+        chips_allowed: how many there may be.
+        smallest_board: that holds all cores, with the margin; null if none does.
+        total: summed over all cores.
+        populations: in order.
+        unplaced: populations that no core can hold.
+        cores_too_many: more than the chips allowed have.
+        smallest_change: that would make everything fit; "" if it does, or if a population is unplaced.
+    """
+
+    source: str
+    chip: Chip
+    fits: bool
+    verdict: Verdict
+    cores: int
+    cores_at_most: int
+    chips: int
+    chips_allowed: int
+    smallest_board: str | None
+    total: Use
+    populations: tuple[PopulationEntry, ...]
+    unplaced: tuple[Unplaced, ...]
+    cores_too_many: int
+    smallest_change: str
+
+
+def document(mapping: Mapping, source: str) -> ChipMapDocument:
     """Everything, with the limits and their sources.
 
     Args:
         mapping: of a circuit.
         source: the file that the circuit came from.
     """
-    chip = mapping.chip
-    document: dict[str, Any] = {
-        "source": source,
-        "chip": asdict(chip),
-        "fits": mapping.fits,
-        "verdict": mapping.verdict,
-        "cores": mapping.cores,
-        "cores_at_most": mapping.cores_at_most,
-        "chips": mapping.chips,
-        "chips_allowed": mapping.chips_allowed,
-        "smallest_board": mapping.board and mapping.board.name,
-        "total": asdict(mapping.total),
-        "populations": [
-            {
-                "name": population.key,
-                "shape": population.shape,
-                "cores": [
-                    {"block": core.block, **asdict(core.use), "shares": core.use.shares(chip)} for core in population.cores
-                ],
-            }
-            for population in mapping.placed
-        ],
-        "unplaced": [asdict(unplaced) for unplaced in mapping.unplaced],
-        "cores_too_many": mapping.cores_too_many,
-        "smallest_change": mapping.change,
-    }
-    return json.dumps(document, indent=2) + "\n"
+    populations = tuple(
+        PopulationEntry(
+            population.key,
+            population.shape,
+            tuple(CoreEntry(core.block, **asdict(core.use), shares=core.use.shares(mapping.chip)) for core in population.cores),
+        )
+        for population in mapping.placed
+    )
+    return ChipMapDocument(
+        source=source,
+        chip=mapping.chip,
+        fits=mapping.fits,
+        verdict=mapping.verdict,
+        cores=mapping.cores,
+        cores_at_most=mapping.cores_at_most,
+        chips=mapping.chips,
+        chips_allowed=mapping.chips_allowed,
+        smallest_board=None if mapping.board is None else mapping.board.name,
+        total=mapping.total,
+        populations=populations,
+        unplaced=mapping.unplaced,
+        cores_too_many=mapping.cores_too_many,
+        smallest_change=mapping.change,
+    )
+
+
+def as_json(mapping: Mapping, source: str) -> str:
+    """The text of `map.json`; see `document`."""
+    return json.dumps(asdict(document(mapping, source)), indent=2) + "\n"
 
 
 def summary(mapping: Mapping) -> list[str]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from neurodeploy.graph import interpreter
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Manifest, read_bundle, sample_of, write_bundle
+from neurodeploy_exporters.bundle.seal import digest_of
 
 
 def changed(folder: Path, change) -> None:
@@ -22,7 +23,7 @@ def changed(folder: Path, change) -> None:
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
     change(content)
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content | {"digest": digest_of(content)}))
 
 
 def setting(*keys, value):
@@ -54,7 +55,8 @@ def test_a_written_bundle_is_read_back_as_it_was(bundles, tmp_path, target):
     sample, manifest = bundle.sample(), bundle.manifest
     writers = {piece.file: lambda path: path.write_bytes(b"artefact") for piece in manifest.pieces}
     again = read_bundle(write_bundle(tmp_path / "b", manifest.model_copy(update={"files": {}}), writers, sample))
-    assert again.manifest.model_copy(update={"files": {}}) == manifest.model_copy(update={"files": {}})
+    of_the_files = {"files": {}, "sizes": {}, "digest": ""}
+    assert again.manifest.model_copy(update=of_the_files) == manifest.model_copy(update=of_the_files)
     assert set(again.manifest.files) == {*writers, "sample.npz"}
     assert (tmp_path / "b" / "sample.npz").read_bytes() == (bundles[target] / "sample.npz").read_bytes()
     for name, spikes in again.sample().spikes.items():
@@ -120,7 +122,6 @@ def test_a_folder_without_a_manifest_is_no_bundle(tmp_path):
         (b"[]", "content: Input should be an object"),
         (b"null", "content: Input should be an object"),
         (b"{}", "target: Field required"),
-        (b"\xff\xfe\x00", "not UTF-8 text"),
         (b"[" * 100_000, "content: Invalid JSON"),
     ],
 )
@@ -335,6 +336,13 @@ def opened(bundle):
     path = read.path("sample.npz")
     with np.load(path, allow_pickle=False) as arrays:
         return read, path, dict(arrays)
+
+
+def test_a_manifest_that_is_no_text_is_refused(bundle):
+    path = bundle("onnx") / "manifest.json"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"manifest\.json: no UTF-8 text found, a bundle's manifest expected"):
+        read_bundle(path.parent)
 
 
 @pytest.mark.parametrize("name", ["inputs", "logits", "spikes/act2", "stray"])

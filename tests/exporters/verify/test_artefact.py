@@ -7,10 +7,10 @@ import pytest
 
 from neurodeploy.graph import ops
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.files import sha256
 from neurodeploy_exporters import lava
-from neurodeploy_exporters.artefact import read_artefact
 from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.bundle.seal import seal
+from neurodeploy_exporters.verify.artefact import read_artefact
 
 
 @pytest.mark.parametrize("target", ["onnx", "lava", "residual", "graded"])
@@ -76,8 +76,8 @@ def _resigned(folder, change) -> None:
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
     change(manifest)
-    manifest["files"] = {name: sha256(folder / name) for name in manifest["files"]}
     path.write_text(json.dumps(manifest))
+    seal(folder)
 
 
 def _set(*place_and_value):

@@ -1,6 +1,6 @@
 """What a bundle's artefacts hold, as one graph, and what they fire: for those who count on the artefact, not on its model."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.ops import Node
 from neurodeploy.io.errors import UserError
-from neurodeploy.io.files import sha256
 from neurodeploy_exporters.bundle import MANIFEST, Bundle, Piece, read_bundle
+from neurodeploy_exporters.bundle.constants import changed
+from neurodeploy_exporters.bundle.seal import damages
 from neurodeploy_exporters.target import Place, Tensors, find
+from neurodeploy_exporters.verify.plausibility import implausible, overrated
 
 Spikes: TypeAlias = dict[str, NDArray[np.uint8]]
 
@@ -80,9 +82,7 @@ def read_artefact(folder: Path) -> Artefact:
     for layer in manifest.spiking_layers:
         if not {piece.name for piece in pieces} & {"whole", layer.part}:
             raise UserError(f"{bundle.path(MANIFEST)}: layer {layer.name}: part: {layer.part} found, which is no piece")
-    weights = () if manifest.weights_file is None else (manifest.weights_file,)
-    for file in (*(piece.file for piece in pieces), *weights, manifest.sample.file):
-        _check_unchanged(bundle, file)
+    _refuse(damages(folder, manifest))
     members: dict[str, Node] = {}
     places: dict[str, Place] = {}
     for piece in pieces:
@@ -100,6 +100,10 @@ def read_artefact(folder: Path) -> Artefact:
     except UserError as error:
         raise UserError(f"{folder}: its files do not make one network: {error}") from None
     _check_layers(bundle, graph)
+    sample = bundle.sample()
+    _refuse(implausible(bundle, target, sample))
+    _refuse(changed(target, bundle, sample))
+    _refuse(overrated(bundle, target))
     firing = [piece for piece in pieces if _firing(bundle, piece)]
     placed = {names.get(name, name): place for name, place in places.items()}
     return Artefact(bundle, graph, pieces[: 1 + pieces.index(firing[-1])], placed)
@@ -123,16 +127,10 @@ def _firing(bundle: Bundle, piece: Piece) -> list[str]:
     return [layer.name for layer in bundle.manifest.spiking_layers if piece.name in ("whole", layer.part)]
 
 
-def _check_unchanged(bundle: Bundle, file: str) -> None:
-    path = bundle.path(file)
-    if not path.is_file():
-        raise UserError(f"{path}: missing; export the bundle again")
-    try:
-        actual = sha256(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    if actual != bundle.manifest.files[file]:
-        raise UserError(f"{path}: changed, its SHA-256 is not the manifest's; export the bundle again")
+def _refuse(findings: Iterable[str]) -> None:
+    """What verification would find of a bundle, before anything is run, is no ground to count on."""
+    for finding in findings:
+        raise UserError(f"{finding}; export the bundle again")
 
 
 def _check_layers(bundle: Bundle, graph: Graph) -> None:

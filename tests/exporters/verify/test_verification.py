@@ -22,6 +22,7 @@ from neurodeploy.graph import Graph, interpreter
 from neurodeploy.graph.grid import to_grid
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy_exporters.bundle import read_bundle
+from neurodeploy_exporters.bundle.seal import digest_of, seal
 from neurodeploy_exporters.verify import verify
 
 TARGETS = ("onnx", "lava")
@@ -40,14 +41,13 @@ def manifest_of(folder: Path) -> dict:
 
 
 def write_manifest(folder: Path, content: dict) -> None:
-    (folder / "manifest.json").write_text(json.dumps(content))
+    """Write a manifest with the digest that fits it."""
+    (folder / "manifest.json").write_text(json.dumps(content | {"digest": digest_of(content)}))
 
 
 def rehash(folder: Path) -> None:
     """Make the manifest's hashes those of the files as they are now."""
-    content = manifest_of(folder)
-    content["files"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in content["files"]}
-    write_manifest(folder, content)
+    seal(folder)
 
 
 def set_weights(path: Path, layer: str, change) -> None:
@@ -192,6 +192,10 @@ def test_a_stray_file_that_was_listed_too_is_found(bundle, target):
     content = manifest_of(folder)
     content["files"]["extra.bin"] = hashlib.sha256(b"x").hexdigest()
     write_manifest(folder, content)
+    with pytest.raises(UserError, match=r"manifest.json: field sizes: extra.bin is in one of files and sizes alone"):
+        verify(folder)
+    content["sizes"]["extra.bin"] = 1
+    write_manifest(folder, content)
     assert verify(folder).findings == (f"{folder / 'extra.bin'}: listed in the manifest, but no piece of the bundle",)
 
 
@@ -255,6 +259,7 @@ def test_a_whole_and_pieces_of_which_one_differs_below_the_tolerance_are_found(b
     assert outcome.logits_max_difference < 1e-4
     assert outcome.findings == (
         "whole.onnx and encoder.onnx, body.onnx, head.onnx: tensor logits differs between the whole and its parts",
+        f"{folder / 'head.onnx'}: tensor classifier.weight: changed, in 10 of 10 parts, first in part 0",
     )
 
 
@@ -351,8 +356,9 @@ def test_a_changed_weight_behind_the_last_spikes_is_found_in_the_logits(bundle):
     rehash(folder)
     outcome = verify(folder)
     assert sum(outcome.mismatched_spikes.values()) == 0
-    (finding,) = outcome.findings
-    assert re.match(r"encoder\.onnx, body\.net, head\.onnx: logits differ from the sample by up to", finding)
+    behaves, reads = outcome.findings
+    assert re.match(r"encoder\.onnx, body\.net, head\.onnx: logits differ from the sample by up to", behaves)
+    assert reads == f"{folder / 'body.net'}: classifier.weight: changed, in 1 of 10 parts, first in part 0"
 
 
 # --- samples that were changed -----------------------------------------------------------------------------------------
@@ -414,7 +420,7 @@ def folded_logits(arrays):
     ("change", "message"),
     [
         (one_logit, r"logits differ from the sample by up to 0\.001"),
-        (nan_logit, "logits differ from the sample by up to nan"),
+        (nan_logit, r"sample\.npz: array logits: values that are not finite found, at \(0, 0\)"),
         (brighter, r"layer act1: [\d,]+ of 6,144 spikes differ from the sample"),
         (fractions_of_spikes, r"layer act2: [\d,]+ of 2,304 spikes differ from the sample"),
         (missing_layer, r"sample\.npz: spikes of act2: nothing found, shape \(4, 6, 6, 4, 4\) expected"),
