@@ -73,7 +73,7 @@ def spiking(
     if levels is not None:
         repact, classifier, reset = levels.repact, levels.classifier_name, reset or "soft"
         evaluate_after = evaluate_after or 0
-    graph = relu_graph(ann if levels is None else levels.with_relus(), samples)
+    graph = relu_graph(ann, samples) if levels is None else levels.graph_now()
     reset = usual_reset(steps) if reset is None else reset
     twin = SpikingTwin(
         graph,

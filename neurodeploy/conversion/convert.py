@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from neurodeploy.conversion import calibration
@@ -20,6 +19,7 @@ from neurodeploy.graph import ops
 from neurodeploy.graph.graph import Graph
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.values import as_samples
 from neurodeploy.networks import NetworkSpec, SpikingActivations
 
 
@@ -154,8 +154,7 @@ def _threshold(
 def _graph(teacher: nn.Module, samples: Tensor) -> Graph:
     if samples.ndim < 2 or len(samples) == 0:
         raise UserError(f"calibration samples: shape {list(samples.shape)} found, [N, C, …] with at least 1 sample expected")
-    if not torch.isfinite(samples).all():
-        raise UserError("calibration samples: values that are not finite found")
+    as_samples(samples, "calibration samples", axes=2, keep=True)
     graph = trace(teacher, tuple(samples.shape[1:]))
     if graph.spiking:
         raise UserError(f"teacher: its layer {graph.spiking[0]} is spiking already; a ReLU network is expected")

@@ -24,11 +24,34 @@ from neurodeploy.io.errors import UserError
 MOST_LEVELS = 4096
 
 
+class _Levels(torch.autograd.Function):
+    """`Qcfs`, with a gradient that takes one pass over the activations where autograd would take one for every operation."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, log_threshold: Tensor, levels: int) -> Tensor:
+        step = spread(log_threshold.exp() / levels, x)
+        scaled = x / step
+        y = torch.add(scaled, 0.5).floor_().clamp_(0, levels).mul_(step)
+        ctx.save_for_backward(scaled, y, step)
+        ctx.levels, ctx.dtype = levels, x.dtype
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        scaled, y, step = ctx.saved_tensors
+        inside = torch.ops.aten.hardtanh_backward(grad, scaled, 0.0, float(ctx.levels))
+        by_threshold = None
+        if ctx.needs_input_grad[1]:  # of ln θ: θ times what is with respect to θ
+            others = [axis for axis in range(grad.ndim) if axis != 2 or step.numel() == 1]
+            by_threshold = (grad * y - inside * scaled * step).sum(others).reshape(-1)
+        return inside.to(ctx.dtype), by_threshold, None
+
+
 class Qcfs(nn.Module):
     """`y = θ/L · clip(floor(x L/θ + 1/2), 0, L)`, the quantisation-clip-floor-shift activation (Bu et al. 2022, eq. 16).
 
     Its gradient takes `floor` for the identity, as there: 1 with respect to x where nothing is clipped, and
-    `(y − x [0 ≤ x ≤ θ]) / θ` with respect to θ, where x is what the clip lets pass.
+    `(y − x [0 < x < θ]) / θ` with respect to θ, where x is what the clip lets pass.
 
     Args:
         levels: L.
@@ -42,11 +65,8 @@ class Qcfs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[T, B, C, …]` → the same shape."""
-        threshold = spread(self.log_threshold.exp(), x)
-        scaled = x * (self.levels / threshold)
-        clipped = scaled.clamp(0, self.levels)
-        rounded = (scaled + 0.5).floor().clamp(0, self.levels)
-        return (clipped + (rounded - clipped).detach()) * (threshold / self.levels)
+        y: Tensor = _Levels.apply(x, self.log_threshold, self.levels)  # type: ignore[no-untyped-call]
+        return y
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}"
@@ -142,14 +162,29 @@ def qcfs(
         raise UserError(f"percentile: {percentile} found, a number above 0 and at most 100 expected")
     samples = torch.as_tensor(samples, dtype=torch.float32).detach().cpu()
     network = QcfsNetwork(relu_graph(ann, samples), levels=levels, repact=repact, classifier=classifier).eval()
+    set_first_thresholds(network, samples, percentile)
+    return network
+
+
+@torch.no_grad()
+def set_first_thresholds(network: QcfsNetwork, samples: Tensor, percentile: float | None = None) -> None:
+    """Begin with thresholds that suit samples; see `qcfs`.
+
+    Args:
+        network: with the weights of its ReLU network, on the CPU; changed in place.
+        samples: `[N, …]`.
+        percentile: of the positive activations; None for those with the least squared error.
+
+    Raises:
+        UserError: a layer that no sample excites.
+    """
     reference = network.with_relus()
     for node in network.graph.of(ops.ReluNode):
         if node.name in network.quantized:
-            threshold = _first_threshold(reference, node.name, samples, levels, percentile)
+            threshold = _first_threshold(reference, node.name, samples, network.levels, percentile)
             if node.ceiling is not None:
                 threshold = min(threshold, node.ceiling)
             network.activation(node.name).log_threshold.fill_(log(threshold))
-    return network
 
 
 def _first_threshold(network: TracedNetwork, layer: str, samples: Tensor, levels: int, percentile: float | None) -> float:

@@ -1,6 +1,8 @@
 """A ReLU network as its graph has it: in torch again, trainable, and answering with all that loss terms read."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from neurodeploy.graph.agreement import check_agreement
 from neurodeploy.graph.module import place
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.values import as_samples
 from neurodeploy.networks import NetworkOutput
 
 _COMPARED = 64  # samples
@@ -64,6 +67,13 @@ class TracedNetwork(nn.Module):
         layer = node.layer()
         return layer.requires_grad_() if isinstance(node, ops.Weighted) else layer
 
+    def graph_now(self) -> Graph:
+        """The graph with the weights as they are now; its nodes keep their names."""
+        return Graph(
+            _with_weights(node, self.get_submodule(node.name)) if isinstance(node, ops.Weighted | ops.BatchNormNode) else node
+            for node in self.graph.nodes
+        )
+
     def forward(self, samples: Tensor) -> NetworkOutput:
         """`[B, *shape]` → logits `[B, K]`, step logits `[T, B, K]`, features `[T, B, F]` (F = 0 without a classifier).
 
@@ -112,6 +122,15 @@ class TracedNetwork(nn.Module):
         return value
 
 
+def _with_weights(node: ops.Weighted | ops.BatchNormNode, layer: Any) -> ops.Node:
+    weight = layer.weight.detach().cpu().numpy().copy()
+    bias = None if layer.bias is None else layer.bias.detach().cpu().numpy().copy()
+    if isinstance(node, ops.BatchNormNode):
+        assert bias is not None
+        return replace(node, scale=weight, shift=bias)
+    return replace(node, weight=weight, bias=bias)
+
+
 def traced_network(ann: nn.Module, samples: Tensor, *, classifier: str | None = None) -> TracedNetwork:
     """Trace a ReLU network, compare the graph with it on samples, and fold its batch norms.
 
@@ -134,9 +153,7 @@ def relu_graph(ann: nn.Module, samples: Tensor) -> Graph:
     name = type(ann).__name__
     if samples.ndim < 2 or len(samples) == 0:
         raise UserError(f"samples: shape {list(samples.shape)} found, [N, …] with at least 1 sample expected")
-    finite = torch.isfinite(samples.flatten(1)).all(1)
-    if not finite.all():
-        raise UserError(f"samples: sample {int((~finite).nonzero()[0])} holds values that are not finite")
+    as_samples(samples, "samples", axes=2, keep=True)
     graph = trace(ann, tuple(samples.shape[1:]))
     if graph.spiking:
         raise UserError(f"{name}: its layer {graph.spiking[0]} is spiking already; a ReLU network is expected")

@@ -34,7 +34,7 @@ def read_wav(path: Path, rate: int) -> NDArray[np.int16]:
         with wave.open(io.BytesIO(content)) as file:
             kind, count = (file.getnchannels(), 8 * file.getsampwidth(), file.getframerate()), file.getnframes()
             frames = file.readframes(count) if kind == (1, 16, rate) else b""
-    except (wave.Error, EOFError, ValueError, OverflowError, ZeroDivisionError) as error:
+    except (wave.Error, EOFError, ValueError, OverflowError, ZeroDivisionError, RuntimeError) as error:
         reason = str(error) or "truncated"
         raise UserError(f"{path}: not a whole WAV file ({reason}); remove it and fetch the official file again") from None
     if kind != (1, 16, rate):

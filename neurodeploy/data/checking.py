@@ -6,49 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from neurodeploy.io.errors import UserError
-
-_CHUNK = 1 << 22  # values that are looked at together
-_EXACT = 1 << 24  # above it, not every whole number is a float32
-
-
-def as_numbers(values: Any, origin: str | Path) -> NDArray[Any]:
-    """An array of numbers or truth values, of any layout in memory.
-
-    Raises:
-        UserError: it holds something else.
-    """
-    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asanyarray(values)
-    if array.dtype.kind not in "fiub":
-        raise UserError(f"{origin}: values of type {array.dtype} found, numbers expected")
-    return array
-
-
-def check_values(values: NDArray[Any], origin: str | Path) -> None:
-    """Refuse values that are no finite float32; a chunk of samples is looked at after the other, so memory stays bounded.
-
-    Args:
-        values: `[N, …]`, numbers.
-        origin: what the error names.
-
-    Raises:
-        UserError: a value is no finite float32, or a whole number that float32 would round; the message names its sample.
-    """
-    if values.dtype.kind == "b" or values.dtype.itemsize == 1 or values.size == 0:
-        return
-    each = max(1, _CHUNK * len(values) // values.size)
-    for start in range(0, len(values), each):
-        part = values[start : start + each].reshape(-1, values[0].size)
-        if part.dtype.kind == "f":
-            limit = np.finfo(np.float32).max
-            bad, what = ~(np.abs(part) <= limit).all(1), "values that are no finite float32"
-        else:
-            bad, what = ((part > _EXACT) | (part < -_EXACT)).any(1), f"whole numbers beyond ±{_EXACT:,}, which float32 rounds"
-        if bad.any():
-            raise UserError(f"{origin}: sample {start + int(bad.argmax())} holds {what}; remove or repair it")
+from neurodeploy.io.values import as_numbers
 
 
 def checked_labels(values: Any, count: int, origin: str | Path, *, classes: int | None = None) -> Tensor:

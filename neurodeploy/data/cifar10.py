@@ -23,13 +23,26 @@ Bytes = NDArray[np.uint8]
 _PIXELS = 3 * 32 * 32
 
 
-def _archive(name: str, md5: str, folder: str, marker: str) -> Archive:
+def _archive(name: str, md5: str, sha256: str, folder: str, marker: str) -> Archive:
     url = f"https://www.cs.toronto.edu/~kriz/{name}"
-    return Archive(url, f"md5:{md5}", name, folder, top=folder, marker=marker, at_most=200_000_000)
+    return Archive(url, f"md5:{md5}", name, folder, top=folder, marker=marker, at_most=200_000_000, sha256=sha256)
 
 
-_CIFAR10 = _archive("cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", "cifar-10-batches-bin", "test_batch.bin")
-_CIFAR100 = _archive("cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", "cifar-100-binary", "test.bin")
+# MD5 by the publisher; SHA-256 as several independent loaders have it
+_CIFAR10 = _archive(
+    "cifar-10-binary.tar.gz",
+    "c32a1d4ab5d03f1284b67883e8d87530",
+    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+    "cifar-10-batches-bin",
+    "test_batch.bin",
+)
+_CIFAR100 = _archive(
+    "cifar-100-binary.tar.gz",
+    "03b5dce01913d631647c71ecec9e9cb8",
+    "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+    "cifar-100-binary",
+    "test.bin",
+)
 
 
 _NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from neurodeploy.data.normalization import Normalization
-from neurodeploy.data.samples import Normalized, Samples
+from neurodeploy.data.samples import Normalized, Samples, chosen
+from neurodeploy.data.splitting import train_and_test
 from neurodeploy.io.errors import UserError
 
 
@@ -85,21 +87,25 @@ class DataSetSettings(BaseModel):
 
 
 class NormalizedDataSet(DataSetSettings):
-    """A kind of data set whose values can be normalised.
+    """A kind of data set whose values can be normalised, and of whose training set a part can stand for the test set.
 
     Attributes:
         normalize: `{ mean = […], std = […] }`, one of each for every channel or a single one: samples become
             `(x − mean) / std`. Augmentations see them before that.
+        held_out_share: of every class of the training set that is not trained on, and is tested on instead of the test set, of
+            which nothing is used then: for the choice of settings. The same samples at every time.
     """
 
     normalize: Normalization | None = None
+    held_out_share: float | None = Field(default=None, gt=0, lt=1)
 
     def normalized(self, data: DataSet) -> DataSet:
-        """The data set as the settings want it normalised.
+        """The data set as the settings want it normalised and split.
 
         Raises:
             UserError: there are as many means as there are no channels.
         """
+        data = data if self.held_out_share is None else _without_its_test_set(data, self.held_out_share)
         if self.normalize is None:
             return data
         channels = data.sample_shape[0]
@@ -108,6 +114,25 @@ class NormalizedDataSet(DataSetSettings):
             raise UserError(f"data.normalize: mean and std of {found} channels found, 1 or {channels} of each expected")
         train, test = (Normalized(x, self.normalize, data.timed) for x in (data.train_samples, data.test_samples))
         return replace(data, train_samples=train, test_samples=test, normalization=self.normalize)
+
+
+def _without_its_test_set(data: DataSet, share: float) -> DataSet:
+    """A share of the training set in the place of the test set."""
+    counts = torch.bincount(data.train_labels, minlength=data.classes)
+    if int(counts.min()) < 2:
+        few = int(counts.argmin())
+        raise UserError(
+            f"data.held_out_share: class {few} has {int(counts[few])} training samples, at least 2 expected; leave it out"
+        )
+    train, held = train_and_test(data.train_labels, share, seed=0)
+    return replace(
+        data,
+        train_samples=chosen(data.train_samples, train),
+        train_labels=data.train_labels[train],
+        test_samples=chosen(data.train_samples, held),
+        test_labels=data.train_labels[held],
+        note=f"{data.note}; tested on {len(held):,} of its training samples, which are not trained on",
+    )
 
 
 Scale = Literal["1/256", "1/255", "1"]

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurodeploy.data.archive import extract
 from neurodeploy.io.errors import Failure, UserError
-from neurodeploy.io.files import writing
+from neurodeploy.io.files import sha256, writing
+from neurodeploy.io.screen import progress_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -25,11 +26,19 @@ class Resource:
         url: where the publisher keeps it.
         checksum: `sha256:…` or `md5:…` in hexadecimal, as published; None for an archive that is known by its content instead.
         name: what the file is called here.
+        sha256: of the file, where the publisher has an MD5 alone, which anyone can forge, and independent loaders agree on it.
     """
 
     url: str
     checksum: str | None
     name: str
+    sha256: str | None = field(default=None, kw_only=True)
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether what is downloaded is compared with a SHA-256, of the file or of what is in it."""
+        content = getattr(self, "content", None)
+        return self.sha256 is not None or content is not None or (self.checksum or "").startswith("sha256:")
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,7 @@ def fetch(resource: Resource, folder: Path, *, retries: int = _RETRIES) -> Path:
     with writing(folder / resource.name), _bar(resource.name) as bar:
         downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=_TIMEOUT)
         try:
-            return Path(store.fetch(resource.name, downloader=downloader))
+            fetched = Path(store.fetch(resource.name, downloader=downloader))
         except requests.exceptions.RequestException as error:
             reason = type(error).__name__ if error.response is None else f"HTTP {error.response.status_code}"
             raise Failure(f"{resource.url}: not downloaded ({reason}); check the connection, or fetch it by hand") from None
@@ -106,9 +115,17 @@ def fetch(resource: Resource, folder: Path, *, retries: int = _RETRIES) -> Path:
                 f"{resource.url}: its content does not have the published checksum {resource.checksum}; nothing was kept, "
                 "try again later or fetch the official file by hand"
             ) from None
+    if resource.sha256 is not None and sha256(fetched) != resource.sha256:
+        with writing(fetched):
+            fetched.unlink()
+        raise Failure(
+            f"{resource.url}: its content has the published {resource.checksum}, but not the SHA-256 {resource.sha256}: "
+            "made to look like the official file; nothing was kept"
+        )
+    return fetched
 
 
-class _Bar:
+class _DownloadBar:
     """pooch's progress, shown by rich."""
 
     def __init__(self, progress: "Progress", title: str) -> None:
@@ -133,10 +150,9 @@ class _Bar:
 
 
 @contextmanager
-def _bar(title: str) -> Iterator[_Bar]:
-    from rich.console import Console
+def _bar(title: str) -> Iterator[_DownloadBar]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        yield _Bar(progress, title)
+    with Progress(*columns, TimeRemainingColumn(), console=progress_console(), transient=True) as progress:
+        yield _DownloadBar(progress, title)

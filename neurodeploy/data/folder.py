@@ -19,6 +19,7 @@ from neurodeploy.data.images import SUFFIXES, Fit, checked_size, read_pixels
 from neurodeploy.data.samples import Samples, numbers_of
 from neurodeploy.data.splitting import in_turn
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.screen import progress_console
 
 _BY_SYSTEMS = {"thumbs.db", "desktop.ini"}
 """What operating systems leave in folders of images."""
@@ -198,10 +199,9 @@ def _sizes(root: Path, files: Sequence[str], wanted: tuple[int, int] | None) -> 
     Raises:
         UserError: an image cannot be used, or has another size than the first one and none is wanted.
     """
-    from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
+    console = progress_console()
     shown = track(
         files,
         f"checking {len(files):,} images",

@@ -18,6 +18,7 @@ from neurodeploy.data.dataset import Scale, from_bytes
 from neurodeploy.data.samples import numbers_of
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import told
+from neurodeploy.io.screen import progress_console
 
 Key = int | str
 _PROBED = 16  # items that are compared with the labels that a data set gives all at once
@@ -78,7 +79,9 @@ class ItemReader:
             raise UserError(f"{self.origin}: sample {number}: {what} found, an array of real numbers expected")
         sample = from_bytes(tensor, self.scale) if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
         if not torch.isfinite(sample).all():
-            raise UserError(f"{self.origin}: sample {number} holds values that are not finite; remove or repair it")
+            place = (~torch.isfinite(sample)).nonzero()[0].tolist()
+            fault = f"{sample[tuple(place)]} at {place}"
+            raise UserError(f"{self.origin}: sample {number} holds values that are not finite ({fault}); remove or repair it")
         return sample
 
     def _pixels(self, image: Image.Image, number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -216,10 +219,9 @@ def _agree(labels: Any, dataset: Any, reading: ItemReader) -> bool:
 
 
 def _read_labels(dataset: Any, reading: ItemReader) -> Any:
-    from rich.console import Console
     from rich.progress import track
 
-    count, console = len(dataset), Console(stderr=True)
+    count, console = len(dataset), progress_console()
     hidden = count < _MANY or not console.is_terminal
     numbers = track(range(count), f"reading {count:,} labels", console=console, transient=True, disable=hidden)
     return np.array([reading.label_of(reading.of(dataset, number)[1], number) for number in numbers], np.int64)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from neurodeploy.data.checking import as_numbers, check_values, checked_labels, classes_of
+from neurodeploy.data.checking import checked_labels, classes_of
 from neurodeploy.data.dataset import DataSet, Scale, from_bytes
 from neurodeploy.data.generic import OwnDataSet
 from neurodeploy.data.samples import Samples, numbers_of
-from neurodeploy.io.arrays import map_array, read_arrays
+from neurodeploy.io.arrays import NamedArrays, map_array
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.values import as_numbers, check_values
 
 ArrayLayout = Literal["channels-first", "channels-last", "no-channels"]
 
@@ -64,7 +65,9 @@ class ArrayFiles(OwnDataSet):
                 label no whole number from 0 to K − 1; the message names the array and the sample.
         """
         path = self.path.expanduser()
-        arrays = _mapped(path, (self.x_train, self.y_train, self.x_test, self.y_test)) if path.is_dir() else read_arrays(path)
+        arrays: Mapping[str, NDArray[Any]] = (
+            _mapped(path, (self.x_train, self.y_train, self.x_test, self.y_test)) if path.is_dir() else NamedArrays(path)
+        )
         train, labels = self._part(path, arrays, self.x_train, self.y_train)
         names = self.class_names
         if self.x_test in arrays or self.y_test in arrays:

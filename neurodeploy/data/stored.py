@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO, cast
 
 import torch
 from pydantic import Field
@@ -18,6 +19,7 @@ from neurodeploy.data.dataset import DataSet, NormalizedDataSet, first_of_each_c
 from neurodeploy.data.download import Resource, install
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import atomic_file
+from neurodeploy.io.reading import check_file, read_bounded
 
 
 def read_file(path: Path, *, at_most: int) -> bytes:
@@ -31,11 +33,10 @@ def read_file(path: Path, *, at_most: int) -> bytes:
         UserError: the file is missing, cannot be read, is damaged, empty or too large.
     """
     packed = path.suffix == ".gz"
+    check_file(path, "the official file")
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
-            content: bytes = file.read(at_most + 1)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; put the official file there") from None
+            content = read_bounded(cast(IO[bytes], file), at_most)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not a whole gzip file ({error}); remove it and fetch it again") from None
     except OSError as error:

@@ -51,7 +51,10 @@ _SIDE = 64
 _CLASSES = 200
 _NAME = "tiny-imagenet-200"
 _URL, _MD5 = f"http://cs231n.stanford.edu/{_NAME}.zip", "md5:90528d7ca1a48142e341f4ef8d21d0de"
-_ARCHIVE = Archive(_URL, _MD5, f"{_NAME}.zip", folder=_NAME, top=_NAME, marker="wnids.txt", at_most=1_000_000_000)
+_SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"  # as several independent loaders have it
+_ARCHIVE = Archive(
+    _URL, _MD5, f"{_NAME}.zip", folder=_NAME, top=_NAME, marker="wnids.txt", at_most=1_000_000_000, sha256=_SHA256
+)
 
 
 class TinyImagenet(StoredDataSet):

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler, default_collate
 
-from neurodeploy.data.checking import as_numbers, check_values, checked_labels, classes_of
+from neurodeploy.data.checking import checked_labels, classes_of
 from neurodeploy.data.dataset import DataSet, DataSetSettings
 from neurodeploy.data.generic import OwnDataSet
 from neurodeploy.data.items import ItemReader, Key, generators_kept, items_of, seed_generators
@@ -17,6 +17,7 @@ from neurodeploy.data.npz import Arrays
 from neurodeploy.data.samples import Samples
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import callable_named, told
+from neurodeploy.io.values import as_numbers, check_values
 
 Part = tuple[Samples, Tensor]
 

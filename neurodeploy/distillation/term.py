@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from neurodeploy.io.errors import UserError
@@ -59,6 +59,18 @@ class LossTerm(BaseModel):
 
         Raises:
             UserError: the term does not suit so many classes.
+        """
+        return self
+
+    def of_network(self, network: nn.Module, shape: tuple[int, ...]) -> Self:  # noqa: ARG002 - for those that depend on it
+        """The term for a student, with what it takes from its layers.
+
+        Args:
+            network: the student, untrained or trained.
+            shape: of a sample as the data hold it.
+
+        Raises:
+            UserError: the term does not suit such a network.
         """
         return self
 

@@ -42,6 +42,9 @@ class LayeredNetwork(nn.Module):
     own, `(taps, output)`; they are named `layer.tap`.
     """
 
+    batch_axis: ClassVar[int] = 0
+    """Of the samples that `forward` takes; who counts operations need not find it out."""
+
     def __init__(self) -> None:
         super().__init__()
         self._path: list[str] = []

@@ -9,4 +9,5 @@ from neurodeploy.recipe.reading import with_seeds as with_seeds
 from neurodeploy.recipe.recipe import Precision as Precision
 from neurodeploy.recipe.recipe import Recipe as Recipe
 from neurodeploy.recipe.sections import FinetuneSettings as FinetuneSettings
+from neurodeploy.recipe.sections import QuantizedSettings as QuantizedSettings
 from neurodeploy.recipe.sections import StudentSettings as StudentSettings

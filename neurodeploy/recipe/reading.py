@@ -1,9 +1,9 @@
 """Finding and reading recipes: embedded ones by name, others by path; every fault named with its setting."""
 
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from torch import nn
 
-from neurodeploy.io.errors import UserError
+from neurodeploy.io.errors import UserError, field_name
 from neurodeploy.io.imports import callable_named, looking_in
+from neurodeploy.io.reading import text_of as text_of_file
+from neurodeploy.io.reading import toml_tables
 from neurodeploy.recipe.recipe import Recipe
 
+_MOST, _LONGEST, _QUOTED = 1000, 350, 120
+"""Characters: of the faults in a message, about; of one of them; and of a value or a name that it quotes."""
 _BUILT_IN = resources.files("neurodeploy") / "recipes"
 
 
@@ -72,15 +76,12 @@ def read_content(name_or_path: str) -> tuple[dict[str, Any], str]:
     """
     embedded = _BUILT_IN / f"{name_or_path}.toml"
     if "/" not in name_or_path and embedded.is_file():
-        return _tables(embedded.read_text("utf-8"), name_or_path), name_or_path
+        return toml_tables(embedded.read_text("utf-8"), name_or_path), name_or_path
     path = Path(name_or_path)
     if not path.is_file():
         names = ", ".join(built_in())
         raise UserError(f"{name_or_path}: no such recipe file, and no embedded recipe of that name (there are: {names})")
-    try:
-        return _tables(path.read_text("utf-8"), str(path)), str(path)
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: no UTF-8 text found, a TOML recipe expected") from None
+    return toml_tables(text_of_file(path, "a TOML recipe"), str(path)), str(path)
 
 
 def parse(text: str, *, origin: str) -> Recipe:
@@ -89,23 +90,18 @@ def parse(text: str, *, origin: str) -> Recipe:
     Raises:
         UserError: every setting at fault is named, with what was found and what was expected.
     """
-    return parse_content(_tables(text, origin), origin)
+    return parse_content(toml_tables(text, origin), origin)
 
 
 def parse_content(content: dict[str, Any], origin: str) -> Recipe:
     """Validate the tables of a recipe; see `parse`. `[sweep]` is about the recipe, not part of the experiment."""
     with faults_named(origin):
         recipe = Recipe.model_validate({key: value for key, value in content.items() if key != "sweep"})
-    if recipe.teacher.module is not None:  # now that the folder of the recipe is looked in
-        callable_named(recipe.teacher.module, what=f"{origin}: teacher.module", kind=nn.Module)
+    for role in recipe.relu_roles:
+        own = recipe.relu(role)
+        if own is not None and own.module is not None:  # now that the folder of the recipe is looked in
+            callable_named(own.module, what=f"{origin}: {role}.module", kind=nn.Module)
     return recipe
-
-
-def _tables(text: str, origin: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{origin}: not valid TOML: {error}") from None
 
 
 def parse_json(text: str, *, origin: str) -> Recipe:
@@ -120,15 +116,23 @@ def faults_named(origin: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise UserError(f"{origin}: {'; '.join(map(_fault, error.errors()))}") from None
+        faults = [_shortened(_fault(detail), _LONGEST) for detail in error.errors()]
+        ends = accumulate(map(len, faults))
+        shown = [fault for fault, end in zip(faults, ends, strict=True) if end - len(fault) <= _MOST]
+        more = f"; and {len(faults) - len(shown)} more" if len(faults) > len(shown) else ""
+        raise UserError(f"{origin}: {'; '.join(shown)}{more}") from None
+
+
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _fault(detail: ErrorDetails) -> str:
-    setting = ".".join(map(str, detail["loc"])) or "recipe"
+    setting = _shortened(field_name(detail["loc"]) or "recipe", _QUOTED)
     if detail["type"] == "extra_forbidden":
         return f"{setting}: unknown setting; remove it or check its spelling"
     if detail["type"] == "missing":
         return f"{setting}: missing, give it a value"
     reason = detail["msg"].removeprefix("Value error, ")
-    given = "" if detail["type"] == "value_error" else f"{detail['input']!r} found, "
+    given = "" if detail["type"] == "value_error" else f"{_shortened(repr(detail['input']), _QUOTED)} found, "
     return f"{setting}: {given}{reason[0].lower()}{reason[1:]}"

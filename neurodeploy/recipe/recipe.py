@@ -16,6 +16,7 @@ from neurodeploy.recipe.sections import (
     AnyNeuron,
     FinetuneSettings,
     LifSettings,
+    QuantizedSettings,
     Section,
     SourceSettings,
     StudentSettings,
@@ -121,7 +122,9 @@ class Recipe(Section):
         precision: of the arithmetic in training; weights are kept in float32.
         network: of the students, and of the teacher if it has none of its own; not needed where every student is a spiking twin
             of a teacher that has one.
-        source: a ReLU network of the students' definition, to be converted, where the teacher has another (LaSNN).
+        source: the ReLU network that students are made of where the teacher is another: of the students' definition (LaSNN), or
+            a trained module.
+        quantized: that network, or else the teacher, with activations of few levels; students can be made of these.
         baseline, deployed: names of the two students that the report compares; `deployed` is exported.
     """
 
@@ -139,6 +142,7 @@ class Recipe(Section):
     neuron: AnyNeuron = LifSettings()
     teacher: TeacherSettings
     source: SourceSettings | None = None
+    quantized: tuple[QuantizedSettings, ...] = ()
     student: tuple[StudentSettings, ...] = Field(min_length=1)
     export: ExportSettings = Field(default_factory=ExportSettings)  # made when it is asked for: it imports the targets
     energy: EnergySettings = EnergySettings()
@@ -150,9 +154,14 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _names_are_sound(self) -> "Recipe":
-        names = [student.name for student in self.student]
+        names, quantized = [student.name for student in self.student], [one.name for one in self.quantized]
         if len(set(names)) != len(names) or {"teacher", "source"} & set(names):
             raise ValueError(f"students are named {', '.join(names)}; each needs a name of its own, not teacher or source")
+        if len(set(quantized)) != len(quantized) or {"teacher", "source", *names} & set(quantized):
+            raise ValueError(
+                f"quantized networks are named {', '.join(quantized)}; each needs a name of its own, not teacher, source or "
+                "that of a student"
+            )
         for role in (self.baseline, self.deployed):
             if role not in names:
                 raise ValueError(f"no student is named {role!r}; there are {', '.join(names)}")
@@ -167,7 +176,7 @@ class Recipe(Section):
             if kind.startswith("event-") != frames and kind.startswith(("event-", "autoaugment")):
                 samples = "event frames" if frames else "static samples"
                 raise ValueError(f"augmentation {kind}: does not suit the {samples} of {self.data.kind}")
-        if self.augmentation and any(student.known_teacher for student in self.student):
+        if self.augmentation and any(one.known_teacher for one in self.with_terms):
             raise ValueError("known_teacher: its answers belong to samples without augmentation; remove one of the two")
         return self
 
@@ -183,10 +192,34 @@ class Recipe(Section):
             other = self.teacher.network is not None or self.teacher.module is not None
             if student.conversion is not None and self.source is None and other:
                 raise ValueError(f"student {student.name}: conversion needs a ReLU network of its own definition; add [source]")
-        if self.source is not None and not any(student.conversion for student in self.student):
-            raise ValueError("source: no student is converted from it; remove it, or give a student conversion")
-        if self.source is not None and self.source.epochs == 0:
-            raise ValueError("epochs: 0 found, at least 1 expected for a ReLU network")
+            if student.conversion is not None and self.source is not None and self.source.module is not None:
+                raise ValueError(
+                    f"student {student.name}: conversion needs a ReLU network of its own definition, and source is a module; "
+                    "say spiking = { } instead"
+                )
+        used = bool(self.quantized) or any(student.conversion or student.spiking for student in self.student)
+        if self.source is not None and not used:
+            raise ValueError("source: no student is made of it; remove it, or give a student conversion or spiking")
+        return self
+
+    @model_validator(mode="after")
+    def _twins_have_a_network(self) -> "Recipe":
+        quantized: dict[str, QuantizedSettings] = {}
+        for one in self.quantized:
+            if one.of is not None and one.of not in quantized:
+                names = ", ".join(quantized) or "none"
+                raise ValueError(f"quantized {one.name}: of: {one.of!r} found, one of [[quantized]] above it expected: {names}")
+            quantized[one.name] = one
+        for student in self.student:
+            of = None if student.spiking is None else student.spiking.of
+            if of is None:
+                continue
+            if of not in quantized:
+                names = ", ".join(quantized) or "none"
+                raise ValueError(f"student {student.name}: spiking.of: {of!r} found, one of [[quantized]] expected: {names}")
+            if quantized[of].repact != student.repact:
+                found, expected = (str(one.repact).lower() for one in (student, quantized[of]))
+                raise ValueError(f"student {student.name}: repact: {found} found, {expected} expected as in {of}")
         return self
 
     @model_validator(mode="after")
@@ -194,13 +227,17 @@ class Recipe(Section):
         own = self.teacher.module is not None or self.teacher.network is not None
         needing = [student.name for student in self.student if student.spiking is None]
         needing += [] if own else ["teacher"]
-        needing += [] if self.source is None else ["source"]
+        needing += [] if self.source is None or self.source.module is not None else ["source"]
         if self.network is None and needing:
             raise ValueError(f"network: missing, {needing[0]} needs one; give it a value")
         return self
 
     @model_validator(mode="after")
     def _twins_take_static_samples(self) -> "Recipe":
+        if self.quantized and self.data.event_frames is not None:
+            raise ValueError(
+                f"quantized {self.quantized[0].name}: for static samples, and those of {self.data.kind} are events"
+            )
         for student in self.student:
             code = self.code_of(student.name)
             if student.spiking is not None and (code == "events" or kind_of(code) not in get_args(RateCode)):
@@ -237,15 +274,39 @@ class Recipe(Section):
     @property
     def roles(self) -> tuple[str, ...]:
         """All networks of the recipe in the order of training."""
-        return (*self.relu_roles, *(student.name for student in self.student))
+        return (*self.relu_roles, *(one.name for one in self.quantized), *(student.name for student in self.student))
 
     @property
     def relu_roles(self) -> tuple[str, ...]:
-        """The networks that do not spike: the teacher, and what is converted if that is another one."""
+        """The ReLU networks: the teacher, and what students are made of if that is another one."""
         return ("teacher",) if self.source is None else ("teacher", "source")
+
+    def spikes(self, role: str) -> bool:
+        """Whether a network is a student; the others do not spike."""
+        return any(student.name == role for student in self.student)
 
     def student_named(self, name: str) -> StudentSettings:
         return next(student for student in self.student if student.name == name)
+
+    @property
+    def with_terms(self) -> tuple[QuantizedSettings | StudentSettings, ...]:
+        """The networks that have loss terms of their own, in the order of training."""
+        return (*self.quantized, *self.student)
+
+    def taught(self, role: str) -> QuantizedSettings | StudentSettings | None:
+        """How a network that has loss terms of its own is trained; None for teacher and source."""
+        return next((one for one in self.with_terms if one.name == role), None)
+
+    def beginning_of(self, role: str) -> str | None:
+        """The network that another one is made of; None of one that begins with weights of its own."""
+        settings = self.taught(role)
+        if settings is None:
+            return None
+        if isinstance(settings, QuantizedSettings):
+            return settings.of or self.relu_roles[-1]
+        if settings.spiking is not None:
+            return settings.spiking.of or self.relu_roles[-1]
+        return None if settings.conversion is None else self.relu_roles[-1]
 
     def activations(self, role: str) -> Relu | SpikingActivations:
         """ReLU for teacher and source, spiking neurons for a student."""
@@ -266,19 +327,20 @@ class Recipe(Section):
         return self.student_named(name).steps or self.steps
 
     def network_of(self, role: str) -> NetworkSpec | None:
-        """The definition that a network is built from; None of a user's module, and of a spiking twin."""
-        if role == "teacher" and self.teacher.module is not None:
+        """The definition that a network is built from; None of a user's module, and of what is made of another network."""
+        settings, own = self.taught(role), self.relu(role)
+        if own is not None and own.module is not None:
             return None
-        if role not in self.relu_roles and self.student_named(role).spiking is not None:
+        if isinstance(settings, QuantizedSettings) or (settings is not None and settings.spiking is not None):
             return None
-        own = self.teacher.network if role == "teacher" else None
-        return self.network if own is None else own
+        definition = self.teacher.network if role == "teacher" else None
+        return self.network if definition is None else definition
 
     def build(self, role: str, in_channels: int, classes: int) -> nn.Module:
         """An untrained network.
 
         Args:
-            role: "teacher", "source" or the name of a student that is no spiking twin: those are made of their teacher.
+            role: "teacher", "source" or the name of a student that is no spiking twin.
             in_channels: of a sample, or of one event frame.
             classes: K.
 
@@ -287,8 +349,9 @@ class Recipe(Section):
         """
         definition = self.network_of(role)
         if definition is None:
-            assert role == "teacher", role
-            return self.teacher.make()
+            own = self.relu(role)
+            assert own is not None, role
+            return own.make(role)
         return definition.build(in_channels, classes, self.activations(role))
 
     def trains_like(self, other: "Recipe") -> bool:
@@ -296,14 +359,17 @@ class Recipe(Section):
         goes on; how networks are exported and priced afterwards is no part of it."""
         return self.model_copy(update={"export": other.export, "energy": other.energy}) == other
 
-    def is_spiking_teacher(self, role: str) -> bool:
-        """Whether a student is the teacher with spiking neurons instead of ReLU, so that the teacher is its dense twin."""
+    def dense_twin(self, role: str) -> str | None:
+        """The ReLU network that a student is with spiking neurons; None if there is none."""
+        if self.student_named(role).spiking is not None:
+            return self.relu_roles[-1]
         own = self.network_of(role)
-        return self.student_named(role).spiking is not None or (own is not None and self.network_of("teacher") == own)
+        return "teacher" if own is not None and self.network_of("teacher") == own else None
 
     def relu(self, role: str) -> SourceSettings | None:
-        """How a network that does not spike is trained; None for a student."""
+        """How teacher and source are trained; None for the other networks."""
         return {"teacher": self.teacher, "source": self.source}.get(role)
 
     def training(self, role: str) -> TrainingSettings:
-        return self.relu(role) or self.student_named(role).training
+        settings = self.taught(role)
+        return self.relu(role) or self.student_named(role).training if settings is None else settings.training

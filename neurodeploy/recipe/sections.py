@@ -7,7 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from torch import nn
 
 from neurodeploy.conversion import Method
-from neurodeploy.conversion.method import Thresholds, usual_method
+from neurodeploy.conversion.method import OF_LEVELS, Thresholds, usual_method, usual_reset
+from neurodeploy.conversion.qcfs import MOST_LEVELS
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy
 from neurodeploy.distillation.term import ClassWeights
 from neurodeploy.dynamics.encoders import AnyEncoder
@@ -23,6 +24,8 @@ from neurodeploy.io.modules import module_named
 from neurodeploy.networks import NetworkSpec
 
 AnyNeuron = Annotated[NeuronSettings, ByKind("neuron", "neurodeploy.neurons", default="lif")]
+
+RoleName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
 class Section(BaseModel):
@@ -55,6 +58,8 @@ class TrainingSettings(Section):
         weight_decay: L2 penalty; decoupled with "adamw".
         schedule: "cosine" falls to 0, "step" multiplies by `step_factor` every `step_epochs`, "constant" stays.
         warmup_epochs: the rate rises linearly from 0.
+        clip_norm: the gradient of all weights together is shortened to this length before each update, if it is longer. None:
+            it is taken as it is.
         average: d of an exponential moving average of the weights, `a ← d a + (1 − d) w` after each update; training then
             ends with the average. None: the last weights.
         patience: stop after so many epochs without a better validation accuracy, and end with the best weights. None: never.
@@ -73,6 +78,7 @@ class TrainingSettings(Section):
     step_epochs: int = Field(default=30, ge=1)
     step_factor: float = Field(default=0.5, gt=0, lt=1)
     warmup_epochs: int = Field(default=1, ge=0)
+    clip_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     average: float | None = Field(default=None, gt=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
     validation_samples: int = Field(default=0, ge=0)
@@ -118,19 +124,56 @@ class FinetuneSettings(Section):
 
 
 class SourceSettings(TrainingSettings):
-    """`[source]`: how a ReLU network is trained, with cross-entropy.
+    """`[source]`: the ReLU network that students are made of where the teacher is another.
+
+    How it is trained, with cross-entropy; or which module of the user's it is, trained already.
 
     Attributes:
+        epochs: over the training set; 0, the default, for a network that is not trained here: it needs `module` or `weights`.
         label_smoothing: share of the target that is spread over all classes.
         class_weights: see `CrossEntropy`.
+        module: `package.module:name` of a torch module, or of a function that makes one; instead of a network.
+        arguments: of that function, by name.
+        weights: a file of weights for it: safetensors, a state dict of `torch.save`, or a checkpoint. A relative path is beside
+            the recipe's file.
     """
 
+    epochs: int = Field(default=0, ge=0, le=100_000)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: ClassWeights | None = None
+    module: str | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    weights: Path | None = None
+
+    @field_validator("weights")
+    @classmethod
+    def _are_beside_the_recipe(cls, path: Path | None) -> Path | None:
+        return None if path is None else found_beside(path.expanduser())
+
+    @model_validator(mode="after")
+    def _is_trained_somewhere(self) -> "SourceSettings":
+        if self.epochs == 0 and self.module is None and self.weights is None:
+            raise ValueError("epochs: 0 found, at least 1 expected for a ReLU network without weights or module")
+        if self.epochs and self.module is not None:
+            raise ValueError(f"epochs: {self.epochs} found, 0 expected for a module, which is taken as it is; train it before")
+        if self.module is None and self.arguments:
+            raise ValueError("arguments: belongs to a module, none found")
+        if self.module is not None and not is_reference(self.module):
+            raise ValueError(f"module: {self.module!r} found, package.module:name expected")
+        return self
+
+    def make(self, what: str) -> nn.Module:
+        """The user's module, without the weights of the file; `what` is what messages call it.
+
+        Raises:
+            UserError: it cannot be imported or made.
+        """
+        assert self.module is not None
+        return module_named(self.module, what=what, arguments=self.arguments)
 
 
 class TeacherSettings(SourceSettings):
-    """`[teacher]`: how the teacher is trained; or which module of the user's it is, trained already.
+    """`[teacher]`: how the teacher is trained; or which module of the user's it is, trained already. See `SourceSettings`.
 
     Attributes:
         epochs: over the training set; 0, the default, for a teacher that is not trained here: it needs `module` or `weights`.
@@ -143,44 +186,20 @@ class TeacherSettings(SourceSettings):
         taps: student's tap → layer of the module; spiking layers and `nn.ReLU` by their own names if it is not given.
     """
 
-    epochs: int = Field(default=0, ge=0, le=100_000)
     network: NetworkSpec | None = None
-    module: str | None = None
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    weights: Path | None = None
     classifier: str | None = None
     features: str | None = None
     taps: dict[str, str] | None = None
 
-    @field_validator("weights")
-    @classmethod
-    def _are_beside_the_recipe(cls, path: Path | None) -> Path | None:
-        return None if path is None else found_beside(path.expanduser())
-
     @model_validator(mode="after")
-    def _is_trained_somewhere(self) -> "TeacherSettings":
-        if self.epochs == 0 and self.module is None and self.weights is None:
-            raise ValueError("epochs: 0 found, at least 1 expected for a ReLU network without weights or module")
-        if self.epochs and self.module is not None:
-            raise ValueError(f"epochs: {self.epochs} found, 0 expected for a module, which is taken as it is; train it before")
+    def _layers_are_of_a_module(self) -> "TeacherSettings":
         if self.module is not None and self.network is not None:
             raise ValueError("module and network: two definitions of the teacher found, one expected")
         if self.module is None:
-            for name in ("arguments", "classifier", "features", "taps"):
+            for name in ("classifier", "features", "taps"):
                 if getattr(self, name):
                     raise ValueError(f"{name}: belongs to a module, none found")
-        elif not is_reference(self.module):
-            raise ValueError(f"module: {self.module!r} found, package.module:name expected")
         return self
-
-    def make(self) -> nn.Module:
-        """The user's module, without the weights of the file.
-
-        Raises:
-            UserError: it cannot be imported or made.
-        """
-        assert self.module is not None
-        return module_named(self.module, what="teacher", arguments=self.arguments)
 
 
 class ConversionSettings(Section):
@@ -208,23 +227,27 @@ class ConversionSettings(Section):
 
 
 class TwinSettings(Section):
-    """A student's `spiking`: it is the spiking twin of the teacher, whatever network that is (see `neurodeploy.conversion`).
+    """A student's `spiking`: it is the spiking twin of a ReLU network, whatever that is (see `neurodeploy.conversion`).
 
-    Its weights are the teacher's, IF neurons stand for its ReLUs, and their thresholds are balanced on samples.
+    Its weights are that network's, IF neurons stand for its ReLUs, and their thresholds are balanced on samples.
 
     Attributes:
+        of: name of the `[[quantized]]` network whose twin it is, with its thresholds and soft reset; the twin of the source, or
+            else of the teacher, if it is not given.
         thresholds, shift, calibrate: see `neurodeploy.conversion.Method`; what is not given is as in
             `neurodeploy.conversion.spiking`, which depends on the steps and the reset.
         scale: see there.
         percentile: see there; 99.9 where `thresholds` has one. Alone it is of thresholds = "activations".
         samples: of the training set, the first ones, that set and correct the thresholds.
-        reset: of the neurons; "hard" up to 16 steps and "soft" above if it is not given, see `neurodeploy.conversion.spiking`.
+        reset: of the neurons; if it is not given "soft" with `of`, else "hard" up to 16 steps and "soft" above, see
+            `neurodeploy.conversion.spiking`.
         learn_threshold: whether the training learns the thresholds too.
-        classifier: layer of the teacher that makes logits of features; its last linear one if it is not given.
+        classifier: layer of that network that makes logits of features; its last linear one if it is not given.
         evaluate_after: number of first steps that the mean of the logits leaves out, see there.
         surrogate: derivative of the spike in training.
     """
 
+    of: str | None = None
     thresholds: Thresholds | None = None
     percentile: float | None = None
     scale: float = 1.0
@@ -240,11 +263,17 @@ class TwinSettings(Section):
     @model_validator(mode="after")
     def _is_a_method(self) -> "TwinSettings":
         self.method(1, "soft")
+        if self.of is not None and self.classifier is not None:
+            raise ValueError(f"classifier: that of {self.of} is taken; say it there")
         return self
+
+    def usual_reset(self, steps: int) -> Reset:
+        """The reset of a twin of so many steps."""
+        return self.reset or (usual_reset(steps) if self.of is None else "soft")
 
     def method(self, steps: int, reset: Reset) -> Method:
         """How the thresholds of a twin of so many steps are found, and what is corrected."""
-        usual = usual_method(steps, reset)
+        usual = usual_method(steps, reset) if self.of is None else OF_LEVELS
         thresholds = self.thresholds or (usual.thresholds if self.percentile is None else "activations")
         percentile = 99.9 if thresholds in ("spiking", "activations") else 100.0
         return Method(
@@ -254,6 +283,42 @@ class TwinSettings(Section):
             usual.shift if self.shift is None else self.shift,
             usual.calibrate if self.calibrate is None else self.calibrate,
         )
+
+
+class QuantizedSettings(Section):
+    """One `[[quantized]]`: the source, or else the teacher, with QCFS activations, trained a little (see `neurodeploy.qcfs`).
+
+    An epoch costs what one of a ReLU network costs, and the spiking twin of as many steps as there are levels begins near its
+    accuracy: students say `spiking = { of = … }`.
+
+    Attributes:
+        name: of its folder, in reports, and for students.
+        of: name of a `[[quantized]]` network above, whose weights it begins with instead of those of source or teacher: fewer
+            levels are reached step by step.
+        levels: L, above 0; about the T of the students that are made of it.
+        percentile: of the positive activations, as the first thresholds; those of the least squared error if it is not given.
+        samples: of the training set, the first ones, that set the first thresholds.
+        repact: the last ReLU stays as it is, for students with RepAct.
+        classifier: layer that makes logits of features; the last linear one if it is not given.
+        training: length, optimizer and schedule.
+        loss: terms, summed with their weights.
+        known_teacher: see `StudentSettings`.
+    """
+
+    name: RoleName
+    of: str | None = None
+    levels: int = Field(default=4, ge=1, le=MOST_LEVELS)
+    percentile: float | None = Field(default=None, gt=0, le=100)
+    samples: int = Field(default=256, ge=1)
+    repact: bool = False
+    classifier: str | None = None
+    training: TrainingSettings
+    loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)
+    known_teacher: bool = False
+
+    @property
+    def needs_teacher(self) -> bool:
+        return any(term.needs_teacher for term in self.loss)
 
 
 class StudentSettings(Section):
@@ -267,14 +332,14 @@ class StudentSettings(Section):
         code: how a static sample becomes spikes, if not as the recipe says; not for event data.
         conversion: how the source (or the teacher) is converted into its first weights; None: they are random. With it,
             `training.epochs` may be 0: conversion alone.
-        spiking: the student is the teacher's spiking twin, and has no network of the recipe's; `training.epochs` may be 0.
+        spiking: the student is the spiking twin of another network, and has none of the recipe's; `training.epochs` may be 0.
         training: length, optimizer and schedule.
         loss: terms, summed with their weights.
         known_teacher: ask the teacher once for its logits and features of the whole training set, instead of for each batch;
             not with augmentation, nor with terms that read its taps.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    name: RoleName
     repact: bool = False
     neuron: AnyNeuron | None = None
     steps: int | None = Field(default=None, ge=1, le=4096)

@@ -1,6 +1,5 @@
 """`[sweep]`: what a search may change in a recipe, and what it is after. A table of the recipe, or a TOML file of its own."""
 
-import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import Field, model_validator
 
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import looking_in
+from neurodeploy.io.reading import text_of, toml_tables
 from neurodeploy.recipe.reading import beside, faults_named, parse_content, read_content
 from neurodeploy.recipe.recipe import Recipe
 from neurodeploy.recipe.sections import Section
@@ -126,13 +126,7 @@ def load_space(recipe: str, path: Path | None = None) -> Space:
 
 
 def _tables(path: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
-        raise UserError(f"{path}: {reason}; a search space in TOML is expected") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path}: not valid TOML: {error}") from None
+    content = toml_tables(text_of(path, "a search space in TOML"), str(path))
     inner = content.get("sweep")
     return inner if isinstance(inner, dict) and len(content) == 1 else content
 

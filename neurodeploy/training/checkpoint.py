@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.data import DataSet
 from neurodeploy.io import tensors
 from neurodeploy.io.errors import UserError
+from neurodeploy.training.carried import CARRIED, standing_in
 from neurodeploy.training.header import Header as Header
 from neurodeploy.training.header import ModuleProgress as ModuleProgress
 from neurodeploy.training.header import Progress as Progress
@@ -28,15 +30,31 @@ class Checkpoint:
         network: the network with its weights, on the CPU, in evaluation mode.
         others: group → name → tensor: the state of the optimizer, the moving average, the best weights; what a resumed
             training needs, nothing once it is complete.
+        folder: that it is in.
     """
 
     progress: Header
     network: nn.Module
     others: dict[str, dict[str, Tensor]]
+    folder: Path
 
     def group(self, name: str) -> dict[str, Tensor]:
         """The tensors of one group; empty if there are none."""
         return self.others.get(name, {})
+
+    def load_data(self) -> DataSet:
+        """The very data that the network was trained on; where these are unavailable, the few samples that are beside it.
+
+        Raises:
+            UserError: they cannot be read, and no samples are beside the checkpoint.
+        """
+        try:
+            return self.progress.load_data()
+        except UserError as error:
+            carried = self.folder / CARRIED
+            if not carried.is_file():
+                raise
+            return standing_in(carried, self.progress, str(error))
 
 
 def save(path: Path, network: nn.Module, progress: Header, others: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -70,7 +88,7 @@ def load(path: Path, *, module: nn.Module | None = None) -> Checkpoint:
     weights, held = groups.pop("network", {}), groups.pop(HELD, {})
     network = _built(progress, path, {**held, **weights}) if module is None else module
     fill(network, weights, path)
-    return Checkpoint(progress, network.eval(), groups)
+    return Checkpoint(progress, network.eval(), groups, path.parent)
 
 
 def _built(progress: Header, path: Path, arrays: Mapping[str, Tensor]) -> nn.Module:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from math import sqrt
 from statistics import mean, stdev
 
@@ -15,6 +16,7 @@ from neurodeploy.data.feeding import in_batches
 from neurodeploy.data.samples import Samples
 from neurodeploy.dynamics.cells import Cell
 from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.portions import Portions
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
 from neurodeploy_energy.count.recognition import reset_states
@@ -97,7 +99,8 @@ def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size
             each batch.
         samples: `[N, C, H, W]`, on the device of the network if they are a tensor.
         labels: `[N]`, on that device.
-        batch_size: samples per forward pass.
+        batch_size: samples per forward pass; on a CPU fewer, where a network of this package would take much memory for the
+            activations of all time steps.
         workers: processes that read samples which are no tensor.
 
     Raises:
@@ -111,9 +114,7 @@ def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size
     try:
         answers, classes = list[Tensor](), 0
         with evaluating(network):
-            for x, y in zip(in_batches(samples, batch_size, workers), labels.split(batch_size), strict=True):
-                reset_states(network)
-                logits = _logits(network(x.to(y.device)), len(x))
+            for logits in _logits_of(network, in_batches(samples, batch_size, workers), labels.device):
                 if not answers:
                     classes = logits.shape[-1]
                     _check_labels(labels, classes)
@@ -126,6 +127,39 @@ def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size
     pairs = (labels * classes + torch.cat(answers)).cpu()
     confusion = pairs.bincount(minlength=classes**2).reshape(classes, classes)
     return Evaluation(Accuracy(int(confusion.trace()), total), spikes, confusion.numpy())
+
+
+@torch.no_grad()
+def predict(network: nn.Module, samples: Samples, *, batch_size: int = 50, workers: int = 0) -> Tensor:
+    """What a network answers: logits `[N, K]`, where the network is. It runs in evaluation mode and without gradients.
+
+    Args:
+        network, batch_size, workers: see `evaluate`.
+        samples: `[N, …]`.
+
+    Raises:
+        UserError: there are no samples, or the network answers with something else than logits.
+    """
+    if not len(samples):
+        raise UserError("samples: none found, at least one expected")
+    weight = next(chain(network.parameters(), network.buffers()), None)
+    device = torch.device("cpu") if weight is None else weight.device
+    with evaluating(network):
+        return torch.cat(list(_logits_of(network, in_batches(samples, batch_size, workers), device)))
+
+
+_SAMPLES_APART = ("neurodeploy.networks.", "neurodeploy.graph.", "neurodeploy.conversion.")
+"""Where the networks are whose samples do not see each other; a class of somebody else's may do anything with its batch."""
+
+
+def _logits_of(network: nn.Module, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+    """`[b, K]` of one portion of a batch after the other; neurons of other frameworks are reset before each."""
+    portions = Portions(network) if type(network).__module__.startswith(_SAMPLES_APART) else None
+    for batch in batches:
+        whole = batch.to(device)
+        for x in (whole,) if portions is None else portions.of(whole):
+            reset_states(network)
+            yield _logits(network(x), len(x))
 
 
 def _check_labels(labels: Tensor, classes: int) -> None:

@@ -1,6 +1,6 @@
 """All networks of a recipe: one teacher and one of each student for every seed, each in a folder of its own."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +11,8 @@ from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.files import write_text
 from neurodeploy.io.imports import looking_in
-from neurodeploy.recipe import Recipe, StudentSettings, parse_json
+from neurodeploy.io.reading import text_of
+from neurodeploy.recipe import Recipe, parse_json
 from neurodeploy.training import CHECKPOINT, Watch, freeze, train
 from neurodeploy.training.own_teacher import as_taught_by, check_own_teacher
 from neurodeploy.training.parts import check_parts
@@ -79,9 +80,8 @@ def train_all(
     for seed in recipe.seeds:
         trained: dict[str, nn.Module] = {}
         for role in recipe.roles:
-            settings = recipe.training(role)
-            student = None if role in recipe.relu_roles else recipe.student_named(role)
-            asked = trained["teacher"] if student and student.needs_teacher else None
+            settings, taught, beginning = recipe.training(role), recipe.taught(role), recipe.beginning_of(role)
+            asked = trained["teacher"] if taught is not None and taught.needs_teacher else None
             shown = watcher(f"seed {seed} · {role}", settings.epochs, len(data.train_labels))
             with as_taught_by(recipe, role, asked, data) as teacher, shown as watch:
                 network = train(
@@ -91,21 +91,14 @@ def train_all(
                     folder_of(root, seed, role),
                     data=data,
                     teacher=teacher,
-                    source=_beginning_of(student, trained),
+                    source=None if beginning is None else trained[beginning],
                     resume=resume,
                     fabric=fabric,
                     watch=watch,
                 )
-            if student is None:
+            if not recipe.spikes(role):
                 trained[role] = freeze(network)
             yield seed, role, network
-
-
-def _beginning_of(student: StudentSettings | None, trained: Mapping[str, nn.Module]) -> nn.Module | None:
-    """The ReLU network that a student starts from: the source if there is one, for its twin always the teacher."""
-    if student is None or (student.conversion is None and student.spiking is None):
-        return None
-    return trained["teacher"] if student.spiking is not None else trained[list(trained)[-1]]
 
 
 def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:
@@ -115,7 +108,7 @@ def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:
         if not resume:
             raise UserError(f"{root}: holds a run already; add --resume to continue it, or choose another --output")
         with looking_in(root.resolve()):
-            kept = parse_json(mark.read_text("utf-8"), origin=str(mark))
+            kept = parse_json(text_of(mark, f"the {RECIPE} of a run"), origin=str(mark))
         if not kept.trains_like(recipe):
             raise UserError(f"{root}: holds a run of another recipe; choose another --output")
     write_text(mark, text)

@@ -135,7 +135,7 @@ class Progress(Header):
 
     Attributes:
         recipe: the whole recipe that the network is trained by.
-        role: "teacher", "source" or the name of a student.
+        role: "teacher", "source" or the name of a quantized network or of a student.
         in_channels: that the network was built for.
         weights_sha256: of the file of weights that it began with; None without one.
     """
@@ -168,7 +168,7 @@ class Progress(Header):
 
     @property
     def relu(self) -> bool:
-        return self.role in self.recipe.relu_roles
+        return not self.recipe.spikes(self.role)
 
     def targets(self) -> dict[str, tuple[Target, TargetOptions]]:
         return self.recipe.export.target_options()

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from neurodeploy.augmentation import augment
 from neurodeploy.data import DataSet
 from neurodeploy.data.feeding import Fed, feed
-from neurodeploy.data.samples import Normalized, as_stored, chosen, on_device
+from neurodeploy.data.samples import Normalized, as_stored, chosen, in_memory, on_device
 from neurodeploy.distillation import LossTerm, TeacherOutput
+from neurodeploy.dynamics.kernels.memory import BUFFERS
 from neurodeploy.io.errors import Failure, UserError
 from neurodeploy.io.files import sole_writer, writing
 from neurodeploy.io.kinds import kind_of
@@ -29,6 +30,8 @@ from neurodeploy.training.observed import Observed
 from neurodeploy.training.optimisation import MovingAverage, build_optimizer, learning_rate, restore, state_of
 from neurodeploy.training.parallel import determined, share, total
 from neurodeploy.training.plan import Plan, plan_of_role
+from neurodeploy.training.rates import FiringRates, RateWarnings
+from neurodeploy.training.sanity import check_batch, check_training, check_weights_given
 from neurodeploy.training.stopping import Best, split
 from neurodeploy.training.teacher import KnownAnswers, ask
 
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
 CHECKPOINT = "checkpoint.safetensors"
 
 Watch = Callable[[int, int], None]
-"""Called after every step with the epochs completed so far and the samples of this step."""
+"""Called after every step with the epochs completed so far and the samples of this step. A method `fired`, if it has one,
+is told now and then which share of all neurons and steps of the epoch so far had a spike."""
+_RATES_SHOWN = 20  # steps from one showing of the firing rates to the next
 
 
 def train(
@@ -99,6 +104,7 @@ def carry_out(
         if kept is not None and kept.progress.complete:
             return kept.fill(plan.network()).to(fabric.device).eval()
         run = _Run(plan, kept, fabric)
+        run.check()
         metrics, held = Metrics(folder, run.epoch) if fabric.is_global_zero else None, {checkpoint.HELD: plan.held}
         if run.done and fabric.is_global_zero:
             checkpoint.save(folder / CHECKPOINT, run.network, run.progress, held)
@@ -110,6 +116,7 @@ def carry_out(
                 metrics.write(run.epoch, values)
                 checkpoint.save(folder / CHECKPOINT, run.network, run.progress, run.tensors() | held)
             fabric.barrier()
+        BUFFERS.release()
         return run.network.eval()
 
 
@@ -179,7 +186,11 @@ class _Run:
             self.average = MovingAverage(self.network, self.settings.average, average)
         self.split = split(self.data, self.settings.validation_samples, plan.seed, stratified=self.settings.stratified)
         labels = self.data.train_labels[self.split.train]
-        self.terms = tuple(term.fitted(labels, self.data.classes) for term in plan.terms)
+        shape = tuple(self.data.train_samples.shape[1:])
+        self.reads = not in_memory(self.data.train_samples)
+        self.rates, self.warnings = FiringRates(self.network), RateWarnings(plan.start.title)
+        fitted = (term.fitted(labels, self.data.classes) for term in plan.terms)
+        self.terms = tuple(term.of_network(self.network, shape) for term in fitted)
 
     @property
     def epoch(self) -> int:
@@ -189,8 +200,29 @@ class _Run:
     def done(self) -> bool:
         return self.progress.complete
 
+    def check(self) -> None:
+        """Refuse what no training can come of, and say of what little will.
+
+        Raises:
+            UserError: see `check_training`.
+        """
+        check_training(self.progress.title, self.settings, self.terms, self.data, len(self.split.train))
+        if not self.epoch and self.settings.epochs:
+            check_weights_given(self.progress.title, self.network)
+
     def train_epoch(self, watch: Watch | None) -> dict[str, object]:
         """One epoch; its metrics."""
+        with self.rates.counting():
+            values = self._train_epoch(watch)
+        if rates := self.rates.read(self.fabric):
+            values["rates"] = rates
+            if self.fabric.is_global_zero:
+                self.warnings.check(self.epoch + 1, rates)
+        if self.settings.patience is not None:
+            values["validation_accuracy"] = self._validate()
+        return values
+
+    def _train_epoch(self, watch: Watch | None) -> dict[str, object]:
         self.network.train()
         began, count = time.perf_counter(), len(self.split.train)
         order = list(self.split.train[torch.randperm(count)].split(self.settings.batch_size))
@@ -205,18 +237,18 @@ class _Run:
             sums += self._update(index, step, fed)
             if watch is not None:
                 watch(self.epoch, len(index))
+                fired: Callable[[float], None] | None = getattr(watch, "fired", None)
+                if fired is not None and step % _RATES_SHOWN == 0 and (share_fired := self.rates.mean()) is not None:
+                    fired(share_fired)
         *totals, correct = total(sums.to(self.fabric.device), self.fabric).tolist()
         weighted = zip(self.terms, totals, strict=True)
-        values: dict[str, object] = {
+        return {
             "loss": sum(term.weight * value for term, value in weighted) / count,
             "terms": {name: value / count for name, value in zip(_names(self.terms), totals, strict=True)},
             "train_accuracy": 100 * correct / count,
             "learning_rate": rate,
             "seconds": round(time.perf_counter() - began, 3),
         }
-        if self.settings.patience is not None:
-            values["validation_accuracy"] = self._validate()
-        return values
 
     def _fed(self, order: Sequence[Tensor]) -> Iterator[Fed]:
         """The pieces of the batches as this process needs them: its share, or all of a piece that is augmented as a whole."""
@@ -234,7 +266,10 @@ class _Run:
         for i, piece in enumerate(pieces):
             mine, factor = share(len(piece), self.fabric, len(index))
             with self.fabric.no_backward_sync(self.model, enabled=i < len(pieces) - 1):
-                values, correct = self._forward(next(fed), mine)
+                given = next(fed)
+                if self.reads:  # NaN fires no spike, so that the loss would not show it
+                    check_batch(given[0], given[1], f"{self.progress.title}: training")
+                values, correct = self._forward(given, mine)
                 loss = torch.stack([term.weight * value for term, value in zip(self.terms, values, strict=True)]).sum()
                 if not torch.isfinite(loss):
                     raise Failure(
@@ -243,6 +278,8 @@ class _Run:
                 self.fabric.backward(loss * factor)
             counted = factor * len(index) / self.fabric.world_size
             sums += counted * torch.tensor([*(value.item() for value in values), correct / len(mine)], dtype=torch.float64)
+        if self.settings.clip_norm is not None:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.settings.clip_norm, error_if_nonfinite=False)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
@@ -291,7 +328,17 @@ class _Run:
         return accuracy
 
     def end_epoch(self) -> None:
-        """Count the epoch; at the end of the training, give the network the weights that it ends with."""
+        """Count the epoch; at the end of the training, give the network the weights that it ends with.
+
+        Raises:
+            Failure: a weight is not finite, which a loss of spikes need not show.
+        """
+        for name, weight in self.network.named_parameters():
+            if not bool(torch.isfinite(weight.detach()).all()):
+                raise Failure(
+                    f"epoch {self.epoch + 1}: {name} holds values that are not finite; lower training.learning_rate, or set "
+                    "training.clip_norm"
+                )
         patience, best = self.settings.patience, self.best
         update = {
             "epoch": self.epoch + 1,

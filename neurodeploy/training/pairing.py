@@ -43,7 +43,8 @@ def check_pair(
         gradients = any(term.needs_teacher_gradients for term in terms)
         answer = None if teacher is None else ask(teacher, samples, labels, gradients=gradients)
         for term in terms:
-            check_term(term, output, answer if term.needs_teacher else None, labels)
+            own = term.of_network(student.module, tuple(samples.shape[1:]))
+            check_term(own, output, answer if term.needs_teacher else None, labels)
 
 
 def _check_needs(term: LossTerm, student: Observed, teacher: Observed | None) -> None:

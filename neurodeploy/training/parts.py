@@ -48,17 +48,20 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
         }
         if "teacher" not in specs:  # a module of the user's is tried together with the terms, see `own_teacher`
             return
-        for student in recipe.student:
+        # what is made of another network is tried together with its terms, see `own_teacher`
+        for student in (one for one in recipe.student if one.name in outputs):
             answer = _teacher(student, networks["teacher"], samples, labels)
             for term in student.loss:
-                check_term(term, outputs[student.name], answer if term.needs_teacher else None, labels)
+                own = term.of_network(networks[student.name], tuple(samples.shape[1:]))
+                check_term(own, outputs[student.name], answer if term.needs_teacher else None, labels)
 
 
 def _parts(recipe: Recipe) -> Iterator[BaseModel]:
     """All that a training calls, besides the data."""
     yield from (spec for role in recipe.roles if (spec := recipe.network_of(role)) is not None)
+    for one in recipe.with_terms:
+        yield from one.loss
     for student in recipe.student:
-        yield from student.loss
         code = recipe.code_of(student.name)
         if code != "events":
             yield code

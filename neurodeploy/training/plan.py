@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from neurodeploy.augmentation import AnyAugmentation
-from neurodeploy.conversion import Method, SpikingTwin, initialise
+from neurodeploy.conversion import Method, QcfsNetwork, SpikingTwin, initialise
 from neurodeploy.data import DataSet
 from neurodeploy.distillation import CrossEntropy, LossTerm
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.weights import Weights, read_weights
-from neurodeploy.recipe import Recipe
+from neurodeploy.recipe import QuantizedSettings, Recipe
 from neurodeploy.recipe.sections import TrainingSettings
 from neurodeploy.training.checkpoint import Header, Progress
 from neurodeploy.training.observed import Observed
-from neurodeploy.training.twins import balanced, stored_twin, twin_of_role
+from neurodeploy.training.sanity import check_conversion
+from neurodeploy.training.twins import Derived, balanced, quantized_of_role, stored_twin, thresholds_set, twin_of_role
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ def plan_of_role(
     """How one network of a recipe is trained; see `neurodeploy.training.train` for the arguments.
 
     Raises:
-        UserError: the student needs a teacher, or a network to be converted, and none was given.
+        UserError: the network needs a teacher, or another network that it is made of, and none was given.
     """
     start = Progress(
         recipe=recipe,
@@ -80,38 +81,55 @@ def plan_of_role(
     )
     relu = recipe.relu(role)
     if relu is not None:
-        weights = read_weights(recipe.teacher.weights) if role == "teacher" and recipe.teacher.weights is not None else None
         filling = None
-        if weights is not None:
-            start, filling = start.model_copy(update={"weights_sha256": weights.sha256}), _filling(weights, start)
+        if relu.weights is not None:
+            weights = read_weights(relu.weights)
+            start = start.model_copy(update={"weights_sha256": weights.sha256})
+            filling = _filling(weights, relu.module or f"the network of {start.title}")
         terms: tuple[LossTerm, ...] = (CrossEntropy(label_smoothing=relu.label_smoothing, class_weights=relu.class_weights),)
         return Plan(start, role, data, terms, start.build, filling, recipe.augmentation, teacher)
-    student, prepare = recipe.student_named(role), None
-    if student.needs_teacher and teacher is None:
-        raise UserError(f"student {role}: its loss needs a teacher, none was given")
-    if student.spiking is not None:
-        if source is None:
-            raise UserError(f"student {role}: it is the spiking twin of a trained ReLU network, none was given")
-        samples = data.train_samples[: student.spiking.samples]
+    settings = recipe.taught(role)
+    assert settings is not None
+    what = f"student {role}" if recipe.spikes(role) else f"quantized {role}"
+    if settings.needs_teacher and teacher is None:
+        raise UserError(f"{what}: its loss needs a teacher, none was given")
+    if source is None and (beginning := recipe.beginning_of(role)) is not None:
+        raise UserError(f"{what}: is made of the trained network {beginning}, none was given")
+    common = (recipe.augmentation, teacher, settings.known_teacher)
+    prepare: Callable[[nn.Module], object] | None = None
+    if isinstance(settings, QuantizedSettings):
+        assert source is not None
+        samples = data.train_samples[: settings.samples]
+        quantized = quantized_of_role(recipe, role, source, samples)
+        prepare = _setting_thresholds(quantized, samples, settings.percentile)
+        return _derived(start, quantized, role, data, settings.loss, prepare, common)
+    if settings.spiking is not None:
+        assert source is not None
+        samples = data.train_samples[: settings.spiking.samples]
         twin = twin_of_role(recipe, role, source, samples)
-        header, held = stored_twin(twin)
-        return Plan(
-            start.model_copy(update={"twin": header}),
-            role,
-            data,
-            student.loss,
-            lambda: twin,
-            _balancing(twin, samples, student.spiking.method(twin.steps, twin.reset)),
-            recipe.augmentation,
-            teacher,
-            student.known_teacher,
-            held,
-        )
-    if student.conversion is not None:
-        if source is None:
-            raise UserError(f"student {role}: its conversion needs a trained ReLU network, none was given")
-        prepare = _converting(source, data, student.conversion.samples, student.conversion.method())
-    return Plan(start, role, data, student.loss, start.build, prepare, recipe.augmentation, teacher, student.known_teacher)
+        if not isinstance(recipe.taught(settings.spiking.of or ""), QuantizedSettings):
+            check_conversion(start.title, twin.steps, settings.training.epochs)
+        prepare = _balancing(twin, source, samples, settings.spiking.method(twin.steps, twin.reset))
+        return _derived(start, twin, role, data, settings.loss, prepare, common)
+    if settings.conversion is not None:
+        assert source is not None
+        check_conversion(start.title, recipe.steps_of(role), settings.training.epochs)
+        prepare = _converting(source, data, settings.conversion.samples, settings.conversion.method())
+    return Plan(start, role, data, settings.loss, start.build, prepare, *common)
+
+
+def _derived(
+    start: Progress,
+    network: Derived,
+    role: str,
+    data: DataSet,
+    terms: tuple[LossTerm, ...],
+    prepare: Callable[[nn.Module], object],
+    common: tuple[tuple[AnyAugmentation, ...], nn.Module | Observed | None, bool],
+) -> Plan:
+    """The plan of a network that is made of another one's graph."""
+    header, held = stored_twin(network)
+    return Plan(start.model_copy(update={"twin": header}), role, data, terms, lambda: network, prepare, *common, held)
 
 
 def _converting(source: nn.Module, data: DataSet, count: int, method: Method) -> Callable[[nn.Module], object]:
@@ -124,9 +142,8 @@ def _converting(source: nn.Module, data: DataSet, count: int, method: Method) ->
     return prepare
 
 
-def _filling(weights: Weights, start: Progress) -> Callable[[nn.Module], object]:
-    """Puts weights into the network of a recipe's role."""
-    name = start.recipe.teacher.module or f"the network of {start.title}"
+def _filling(weights: Weights, name: str) -> Callable[[nn.Module], object]:
+    """Puts weights into the network of a recipe's role; `name` is what messages call it."""
 
     def prepare(network: nn.Module) -> None:
         weights.put_into(network, name=name)
@@ -134,6 +151,11 @@ def _filling(weights: Weights, start: Progress) -> Callable[[nn.Module], object]
     return prepare
 
 
-def _balancing(twin: SpikingTwin, samples: Tensor, method: Method) -> Callable[[nn.Module], object]:
+def _setting_thresholds(network: QcfsNetwork, samples: Tensor, percentile: float | None) -> Callable[[nn.Module], object]:
+    """Sets the first thresholds of a network with QCFS activations."""
+    return lambda _network: thresholds_set(network, samples, percentile)
+
+
+def _balancing(twin: SpikingTwin, source: nn.Module, samples: Tensor, method: Method) -> Callable[[nn.Module], object]:
     """Balances a twin on samples."""
-    return lambda _network: balanced(twin, samples, method)
+    return lambda _network: balanced(twin, source, samples, method)

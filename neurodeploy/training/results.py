@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from neurodeploy.data import DataSet
-from neurodeploy.io.errors import UserError
+from neurodeploy.io.errors import UserError, field_name
 from neurodeploy.io.files import write_text
 from neurodeploy.io.imports import looking_in
+from neurodeploy.io.reading import contents
 from neurodeploy.io.version import VERSION
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy, Evaluation, mean_and_interval
@@ -47,7 +48,7 @@ class NetworkResult(BaseModel):
     def of(
         cls, recipe: Recipe, seed: int, role: str, evaluation: Evaluation, energy: Mapping[str, float] | None = None
     ) -> "NetworkResult":
-        steps = None if role in recipe.relu_roles else recipe.steps_of(role)
+        steps = recipe.steps_of(role) if recipe.spikes(role) else None
         return cls(
             seed=seed,
             role=role,
@@ -115,7 +116,7 @@ class Results(BaseModel):
         """Of each network: name, T, accuracy in percent, spikes and estimated µJ per sample, all with their intervals."""
         shown = []
         for role in self.recipe.roles:
-            relu = role in self.recipe.relu_roles
+            relu = not self.recipe.spikes(role)
             energy = self.energy(role, self.recipe.energy.profiles[0])
             shown.append(
                 (
@@ -165,12 +166,10 @@ def read(path: Path) -> Results:
     """
     try:
         with looking_in(path.resolve().parent):
-            return Results.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; a {RESULTS} written by `neurodeploy train` is expected") from None
+            return Results.model_validate_json(contents(path, f"a {RESULTS} written by `neurodeploy train`"))
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "file"
+        field = field_name(first["loc"]) or "file"
         raise UserError(f"{path}: {field}: {first['msg']}; a {RESULTS} written by `neurodeploy train` is expected") from None
 
 

@@ -1,6 +1,7 @@
 """Spiking twins in trainings: made of a recipe's teacher, taught by its traced network, and made again from a checkpoint."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import TypeAlias
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from neurodeploy.conversion import Method, QcfsNetwork, SpikingTwin, TracedNetwork
 from neurodeploy.conversion.balancing import balance
-from neurodeploy.conversion.method import usual_delay, usual_reset
+from neurodeploy.conversion.method import usual_delay
+from neurodeploy.conversion.qcfs import set_first_thresholds
 from neurodeploy.conversion.traced import relu_graph
 from neurodeploy.conversion.twin import RateCode, pooled_first
 from neurodeploy.data import DataSet
@@ -21,7 +23,7 @@ from neurodeploy.graph.stored import StoredNode, restored, stored
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.kinds import kind_of
 from neurodeploy.networks import classifier_of
-from neurodeploy.recipe import Recipe
+from neurodeploy.recipe import QuantizedSettings, Recipe
 from neurodeploy.training.observed import Observed
 
 
@@ -120,25 +122,54 @@ Derived: TypeAlias = SpikingTwin | QcfsNetwork
 """Networks that a checkpoint makes again without code of the user's: of the graph that it holds."""
 
 
-def twin_of_role(recipe: Recipe, role: str, teacher: nn.Module, samples: Tensor) -> SpikingTwin:
-    """A student that is the teacher's spiking twin, its thresholds not balanced yet.
+def quantized_of_role(recipe: Recipe, role: str, source: nn.Module, samples: Tensor) -> QcfsNetwork:
+    """A ReLU network with the activations of a recipe's `[[quantized]]`, its thresholds not set yet.
+
+    Args:
+        recipe: the experiment.
+        role: name of the quantized network.
+        source: a trained ReLU network, or one with QCFS activations; left as it is.
+        samples: `[N, …]`, on which it is compared with its graph.
+
+    Raises:
+        UserError: the network does something that has no form in a graph, or that firing rates cannot pass.
+    """
+    settings = recipe.taught(role)
+    assert isinstance(settings, QuantizedSettings)
+    graph = _graph(source, samples)
+    return QcfsNetwork(graph, levels=settings.levels, repact=settings.repact, classifier=settings.classifier)
+
+
+def _graph(source: nn.Module, samples: Tensor) -> Graph:
+    """That of a ReLU network, compared with it; of one with QCFS activations its own, with the weights as they are now."""
+    if isinstance(source, QcfsNetwork):
+        return source.graph_now()
+    return relu_graph(source, samples.to(next(source.parameters()).device))
+
+
+def twin_of_role(recipe: Recipe, role: str, source: nn.Module, samples: Tensor) -> SpikingTwin:
+    """A student that is the spiking twin of another network, its thresholds not balanced yet.
 
     Args:
         recipe: the experiment.
         role: name of the student.
-        teacher: trained; left as it is.
+        source: a trained ReLU network, or one with QCFS activations; left as it is.
         samples: `[N, …]`, on which it is compared with its graph.
 
     Raises:
-        UserError: the teacher does something that has no form in a graph, or that firing rates cannot pass.
+        UserError: the network does something that has no form in a graph, or that firing rates cannot pass.
     """
     student = recipe.student_named(role)
     settings, code = student.spiking, recipe.code_of(role)
     assert settings is not None
     assert code != "events"
-    graph = relu_graph(teacher, samples.to(next(teacher.parameters()).device))
+    levels = source if isinstance(source, QcfsNetwork) else None
+    graph = _graph(source, samples)
     steps = recipe.steps_of(role)
-    reset = settings.reset or usual_reset(steps)
+    reset = settings.usual_reset(steps)
+    after = settings.evaluate_after
+    if after is None:
+        after = 0 if levels else usual_delay(steps, reset)
     return SpikingTwin(
         graph,
         steps=steps,
@@ -147,28 +178,38 @@ def twin_of_role(recipe: Recipe, role: str, teacher: nn.Module, samples: Tensor)
         reset=reset,
         surrogate=settings.surrogate.build(),
         learn_threshold=settings.learn_threshold,
-        classifier=settings.classifier,
-        evaluate_after=usual_delay(steps, reset) if settings.evaluate_after is None else settings.evaluate_after,
+        classifier=levels.classifier_name if levels else settings.classifier,
+        evaluate_after=after,
     )
 
 
-def balanced(twin: SpikingTwin, samples: Tensor, method: Method) -> None:
-    """Balance a twin that has the weights of its ReLU network, wherever it is; see `neurodeploy.conversion.balancing`."""
+def balanced(twin: SpikingTwin, source: nn.Module, samples: Tensor, method: Method) -> None:
+    """Balance a twin that has the weights of its network, wherever it is; see `neurodeploy.conversion.balancing`."""
     device = next(twin.parameters()).device
-    balance(twin.cpu().eval(), TracedNetwork(twin.graph).eval(), samples.cpu(), method)
+    reference = deepcopy(source).cpu() if isinstance(source, QcfsNetwork) else TracedNetwork(twin.graph)
+    balance(twin.cpu().eval(), reference.eval(), samples.cpu(), method)
     twin.to(device)
 
 
+def thresholds_set(network: QcfsNetwork, samples: Tensor, percentile: float | None) -> None:
+    """Set the first thresholds of a network with QCFS activations, wherever it is; see `neurodeploy.conversion.qcfs`."""
+    device = next(network.parameters()).device
+    set_first_thresholds(network.cpu().eval(), samples.cpu(), percentile)
+    network.to(device)
+
+
 def untrained(recipe: Recipe, role: str, data: DataSet) -> nn.Module:
-    """A network of a recipe before its training, to look at its structure; a spiking twin is that of an untrained teacher.
+    """A network of a recipe before its training, to look at its structure; what is made of another, of an untrained one.
 
     Raises:
         UserError: it cannot be built.
     """
-    channels, classes = data.sample_shape[0], data.classes
-    if role in recipe.relu_roles or recipe.student_named(role).spiking is None:
-        return recipe.build(role, channels, classes)
-    return twin_of_role(recipe, role, recipe.build("teacher", channels, classes).eval(), data.train_samples[:_FEW])
+    if recipe.network_of(role) is not None or recipe.taught(role) is None:
+        return recipe.build(role, data.sample_shape[0], data.classes)
+    beginning, samples = recipe.beginning_of(role), data.train_samples[:_FEW]
+    assert beginning is not None
+    made = twin_of_role if recipe.spikes(role) else quantized_of_role
+    return made(recipe, role, untrained(recipe, beginning, data).eval(), samples)
 
 
 _FEW = 3  # samples

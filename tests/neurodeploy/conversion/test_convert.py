@@ -153,7 +153,7 @@ class Pooled(nn.Module):
     [
         ({"teacher": Pooled(nn.Identity(), nn.Linear(4, 3)), "samples": torch.ones(3, 4)}, "teacher: no ReLU layer found"),
         ({"samples": SAMPLES[:0]}, r"calibration samples: shape \[0, 1, 8, 8\] found, .* at least 1 sample"),
-        ({"samples": SAMPLES / 0}, "calibration samples: values that are not finite"),
+        ({"samples": SAMPLES / 0}, "calibration samples: sample 0 holds values that are no finite float32"),
         ({"samples": -torch.ones(4, 1, 8, 8), "teacher": "silent"}, "layer act1: none of its neurons is ever driven above 0"),
         ({"spec": ConvNetSpec(channels=(6, 9), strides=(1, 2))}, r"tensor conv2.weight: \[8, 6, 3, 3\] in the teacher, \[9,"),
         ({"spec": ConvNetSpec(channels=(6, 8, 8), strides=(1, 2, 1))}, "conv3.weight: the student has it, the teacher has not"),

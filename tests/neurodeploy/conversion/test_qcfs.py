@@ -88,6 +88,48 @@ def test_the_twin_has_the_thresholds_and_weights_of_the_network_as_they_are_now(
     assert nd.spiking(quantized, VECTORS, steps=4, reset="hard").reset == "hard"
 
 
+class Averaging(nn.Module):
+    """Its mean over the pixels is a layer of the graph, whose name is none of a module here."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn, self.last = nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.bn(self.conv(x)) * 1.5).mean((2, 3)))
+
+
+def test_the_twin_of_a_network_that_averages_pixels_has_its_weights_as_they_are_now():
+    torch.manual_seed(0)
+    quantized = nd.qcfs(Averaging().eval(), IMAGES, levels=64)
+    with torch.no_grad():
+        for weight in quantized.parameters():
+            weight.mul_(1.1)
+    twin = nd.spiking(quantized, IMAGES, steps=64)
+    assert [node.name for node in twin.graph.nodes] == [node.name for node in quantized.graph.nodes]
+    torch.testing.assert_close(twin(IMAGES).logits, quantized(IMAGES).logits, atol=0.05, rtol=0)
+
+
+def test_the_gradient_is_that_of_autograd_through_the_printed_formula():
+    """With thresholds of the layer and of each channel; in float64, away from the ends of the clip."""
+    for channels in (None, 3):
+        layer = Qcfs(4, channels).double()
+        with torch.no_grad():
+            layer.log_threshold.copy_(torch.linspace(0.2, 0.6, len(layer.log_threshold)))
+        x = torch.randn(2, 5, 3, 4, 4, dtype=torch.float64, generator=DRAWN).mul_(2).requires_grad_()
+        weight = torch.randn(x.shape, dtype=torch.float64, generator=DRAWN)
+        (layer(x) * weight).sum().backward()
+        log_threshold, y = layer.log_threshold.detach().clone().requires_grad_(), x.detach().clone().requires_grad_()
+        threshold = log_threshold.exp().reshape(-1, 1, 1)
+        scaled = y * 4 / threshold
+        clipped = scaled.clamp(0, 4)
+        printed = (clipped + ((scaled + 0.5).floor().clamp(0, 4) - clipped).detach()) * threshold / 4
+        (printed * weight).sum().backward()
+        torch.testing.assert_close(layer(x), printed)
+        torch.testing.assert_close(x.grad, y.grad)
+        torch.testing.assert_close(layer.log_threshold.grad, log_threshold.grad)
+
+
 def test_a_ceiling_bounds_the_first_threshold():
     quantized = nd.qcfs(dense(last=nn.Hardtanh(0, 0.1)), VECTORS, levels=4, percentile=100)
     assert quantized.thresholds["3"] == pytest.approx(0.1)

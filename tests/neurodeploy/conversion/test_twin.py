@@ -233,7 +233,7 @@ def test_every_loss_term_takes_a_twin_and_its_teacher(after):
     kinds = [kind for kind in every_term() if kind.__module__.startswith("neurodeploy.distillation")]
     assert len(kinds) >= 10
     for kind in kinds:
-        term = kind()
+        term = kind().of_network(twin, tuple(IMAGES.shape[1:]))
         answer = ask(teacher, IMAGES, labels, gradients=term.needs_teacher_gradients) if term.needs_teacher else None
         value = term(twin(IMAGES), answer, labels)
         assert torch.isfinite(value), kind
@@ -329,7 +329,11 @@ def test_thresholds_are_found_in_every_way(method):
     [
         (nn.Sequential(nn.Linear(6, 3)), VECTORS, "no ReLU found"),
         (nn.Sequential(nn.Linear(6, 3), nn.ReLU()), torch.zeros(0, 6), "at least 1 sample expected"),
-        (nn.Sequential(nn.Linear(6, 3), nn.ReLU()), torch.full((3, 6), torch.nan), "sample 0 holds values that are not finite"),
+        (
+            nn.Sequential(nn.Linear(6, 3), nn.ReLU()),
+            torch.full((3, 6), torch.nan),
+            "sample 0 holds values that are no finite",
+        ),
         (nn.Sequential(nn.Linear(6, 3), nn.GELU()), VECTORS, "layer 1 .*GELU.*: has no form"),
         (nn.Sequential(nn.Linear(6, 3), nd.LIF()), VECTORS, "static value found|spiking already"),
         (nn.Sequential(nn.Linear(6, 3), nn.ReLU()), torch.zeros(4, 6), "layer 1: none of its neurons is ever driven above 0"),

@@ -52,6 +52,23 @@ def test_real_photographs_come_byte_for_byte_from_the_official_files(official):
     assert "first 300 training samples" in data.note
 
 
+def test_a_share_of_the_training_set_stands_for_the_test_set_and_is_not_trained_on(cifar10_folder):
+    whole = Cifar10(folder=cifar10_folder).load()
+    normalize = {"mean": (0.5,), "std": (0.25,)}
+    data = Cifar10(folder=cifar10_folder, held_out_share=0.2, normalize=normalize).load()
+    assert torch.bincount(data.test_labels).tolist() == [2] * 10
+    assert torch.bincount(data.train_labels).tolist() == [8] * 10
+    given = {image.numpy().tobytes() for image in (whole.train_samples - 0.5) / 0.25}
+    train, test = ({image.numpy().tobytes() for image in samples[:]} for samples in (data.train_samples, data.test_samples))
+    assert train | test == given
+    assert not train & test
+    assert "tested on 20 of its training samples" in data.note
+    again = Cifar10(folder=cifar10_folder, held_out_share=0.2).load()
+    assert torch.equal(again.test_labels, data.test_labels)
+    with pytest.raises(UserError, match=r"data\.held_out_share: class \d has 1 training samples, at least 2 expected"):
+        Cifar10(folder=cifar10_folder, held_out_share=0.2, train_limit=1).load()
+
+
 def test_records_keep_their_order_over_the_five_batches(cifar10_folder):
     data = Cifar10(folder=cifar10_folder).load()
     assert data.train_samples.shape == (100, 3, 32, 32)
@@ -119,7 +136,7 @@ def test_a_download_unpacks_the_binary_version_and_leaves_nothing_else(tmp_path,
     with tarfile.open(publisher / "cifar.tar.gz", "w:gz") as tar:
         tar.add(top, "cifar-10-batches-bin")
     digest = hashlib.md5((publisher / "cifar.tar.gz").read_bytes()).hexdigest()
-    source = replace(cifar10._CIFAR10, url=f"{address}/cifar.tar.gz", checksum=f"md5:{digest}")
+    source = replace(cifar10._CIFAR10, url=f"{address}/cifar.tar.gz", checksum=f"md5:{digest}", sha256=None)
     monkeypatch.setattr(cifar10, "_CIFAR10", source)
     data = Cifar10(folder=tmp_path / "data", download=True).load()
     assert data.test_samples.shape == (20, 3, 32, 32)

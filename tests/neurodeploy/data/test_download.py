@@ -77,3 +77,29 @@ def test_an_archive_that_cannot_be_unpacked_leaves_no_folder(resource, tmp_path)
     with pytest.raises(UserError, match=r"set.tar.gz: not a whole .tar.gz or .zip archive"):
         install(archive, tmp_path / "data")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["set.tar.gz"]
+
+
+def test_a_file_that_has_the_publishers_md5_and_another_sha256_is_refused_and_not_kept(served, tmp_path):
+    publisher, address = served
+    (publisher / "set.bin").write_bytes(CONTENT)
+    md5 = f"md5:{hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}"
+    right, wrong = hashlib.sha256(CONTENT).hexdigest(), hashlib.sha256(b"official").hexdigest()
+    assert fetch(Resource(f"{address}/set.bin", md5, "local.bin", sha256=right), tmp_path / "data").read_bytes() == CONTENT
+    with pytest.raises(Failure, match=rf"set.bin: its content has the published md5:.*, but not the SHA-256 {wrong}"):
+        fetch(Resource(f"{address}/set.bin", md5, "other.bin", sha256=wrong), tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["local.bin"]
+
+
+def test_every_data_set_has_a_sha256_but_for_two_that_nobody_publishes_one_of():
+    from neurodeploy.data import cifar10, cifar10_dvs, mnist, nmnist, speech, tiny_imagenet
+
+    modules = (cifar10, cifar10_dvs, mnist, nmnist, speech, tiny_imagenet)
+    found = [(module.__name__.rpartition(".")[2], one) for module in modules for one in resources_of(module)]
+    assert len(found) >= 9
+    assert {name for name, one in found if not one.is_strong} == {"cifar10_dvs", "nmnist"}
+
+
+def resources_of(module):
+    for value in vars(module).values():
+        yield from [value] if isinstance(value, Resource) else []
+        yield from (one for one in value if isinstance(one, Resource)) if isinstance(value, tuple | list) else []

@@ -2,6 +2,7 @@ import json
 import re
 
 import pytest
+import torch
 
 from neurodeploy.distillation import Laf
 from neurodeploy.dynamics.encoders import DirectCode, PoissonCode
@@ -70,8 +71,14 @@ def test_every_embedded_recipe_says_what_it_does_and_its_networks_can_be_built(n
     assert recipe.description
     channels, classes = {"digits": (1, 10), "cifar10": (3, 10), "speech-commands": (10, 35), "fsdd": (1, 10)}[recipe.data.kind]
     for role in recipe.roles:
-        network = recipe.network_of(role).build(channels, classes, recipe.activations(role))
-        assert network.classifier.out_features == classes
+        if recipe.network_of(role) is not None:
+            network = recipe.network_of(role).build(channels, classes, recipe.activations(role))
+            assert network.classifier.out_features == classes
+        elif role in recipe.relu_roles:  # a module with weights of others
+            answer = recipe.build(role, channels, classes).eval()(torch.zeros(1, channels, 32, 32))
+            assert answer.shape == (1, classes)
+        else:
+            assert recipe.beginning_of(role) in recipe.roles
 
 
 NEURONS = {
@@ -164,6 +171,17 @@ def test_a_student_may_have_time_steps_of_its_own():
 def test_every_fault_is_reported_at_once():
     with pytest.raises(UserError, match=r"steps: .*neuron\.decay: "):
         parse(DIGITS.replace("steps = 4", "steps = 0").replace("decay = 0.5", "decay = 2"), origin="x")
+
+
+def test_a_message_stays_readable_however_much_is_at_fault():
+    many = DIGITS.replace("training = {", "tr = {") + "".join(f"\n[[student]]\nnaem = {number}" for number in range(40))
+    for text in (many, DIGITS.replace('"cross-entropy"', f'"{"[" * 9000}"'), DIGITS.replace('"laf"', f'"{"x" * 9000}"')):
+        with pytest.raises(UserError) as caught:
+            parse(text, origin="my.toml")
+        assert len(str(caught.value)) < 1500
+        assert "student." in str(caught.value)
+    with pytest.raises(UserError, match=r"; and \d+ more$"):
+        parse(many, origin="my.toml")
 
 
 def test_a_recipe_file_is_read_and_a_missing_or_binary_one_refused(tmp_path):

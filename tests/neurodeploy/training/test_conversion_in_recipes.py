@@ -97,7 +97,7 @@ def test_a_resumed_hybrid_training_does_not_convert_again(finished, tmp_path):
 
 
 def test_a_student_that_is_to_be_converted_asks_for_its_source(tmp_path):
-    with pytest.raises(UserError, match="student converted: its conversion needs a trained ReLU network, none was given"):
+    with pytest.raises(UserError, match="student converted: is made of the trained network source, none was given"):
         train(RECIPE, "converted", 0, tmp_path, data=DATA)
 
 
@@ -119,7 +119,7 @@ def test_settings_of_a_conversion_that_do_not_fit_are_refused(old, new, message)
     assert text != STAGES
     if message is None:
         assert parse(text, origin="x").source is not None
-        with pytest.raises(UserError, match="source: no student is converted from it"):
+        with pytest.raises(UserError, match="source: no student is made of it"):
             parse(text.replace(CONVERSION, ""), origin="x")
         return
     with pytest.raises(UserError) as caught:

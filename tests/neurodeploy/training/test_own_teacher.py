@@ -147,7 +147,7 @@ def at_weights(change):
 @pytest.mark.parametrize(
     ("spoil", "options", "message"),
     [
-        (lambda path: (path / "w.pt").unlink(), {}, r"w\.pt: No such file"),
+        (lambda path: (path / "w.pt").unlink(), {}, r"w\.pt: no such file"),
         (at_weights(lambda s: {k: v for k, v in s.items() if k != "module.0.bias"}), {}, r"w\.pt: tensor 0\.bias is missing"),
         (at_weights(lambda s: s | {"module.9.bias": torch.ones(1)}), {}, r"w\.pt: tensor 9\.bias is none of"),
         (at_weights(lambda s: s | {"module.0.bias": torch.ones(7)}), {}, r"tensor 0\.bias: shape \[7\] found, \[4\] expected"),

@@ -50,7 +50,7 @@ def test_runs_that_do_not_belong_together_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [(None, "No such file"), ("{", "Invalid JSON"), ("{}", "neurodeploy: Field required")]
+    ("text", "message"), [(None, "no such file"), ("{", "Invalid JSON"), ("{}", "neurodeploy: Field required")]
 )
 def test_a_file_of_another_kind_is_refused_by_name(tmp_path, text, message):
     path = tmp_path / "results.json"
