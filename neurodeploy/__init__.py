@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from neurodeploy.conversion import SpikingTwin, qcfs, spiking
     from neurodeploy.dynamics.layers import IF, LIF, CubaLIF, ParametricLIF
     from neurodeploy.io.errors import Failure, UserError
-    from neurodeploy.training.evaluation import evaluate
+    from neurodeploy.training.evaluation import evaluate, predict
     from neurodeploy_exporters.verify import verify
 
 __version__ = VERSION
@@ -51,6 +51,7 @@ _HOME = {
     "evaluate": "neurodeploy.training.evaluation",
     "export": "neurodeploy.app.verbs",
     "load": "neurodeploy.app.verbs",
+    "predict": "neurodeploy.training.evaluation",
     "qcfs": "neurodeploy.conversion",
     "spiking": "neurodeploy.conversion",
     "train": "neurodeploy.app.verbs",
@@ -86,6 +87,7 @@ __all__ = [
     "export",
     "load",
     "losses",
+    "predict",
     "qcfs",
     "spiking",
     "train",

@@ -11,14 +11,18 @@ from torch import Tensor, nn
 from neurodeploy.app.cutting import CHIP, cut_best
 from neurodeploy.app.model import BATCH as BATCH
 from neurodeploy.app.model import Model, OnnxFileModule, of_bundle
+from neurodeploy.conversion import SpikingTwin
 from neurodeploy.data import Samples
 from neurodeploy.data.feeding import in_batches
 from neurodeploy.data.samples import as_stored
+from neurodeploy.dynamics.portions import Portions
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.io.errors import UserError
-from neurodeploy.training.evaluation import Accuracy, evaluate
+from neurodeploy.networks import LayeredNetwork
+from neurodeploy.training.evaluation import Accuracy, evaluate, evaluating
 from neurodeploy_energy import Report, account, account_onnx
-from neurodeploy_energy.count.running import Batches, Several, samples_axis
+from neurodeploy_energy.count.batches import Batches, Several
+from neurodeploy_energy.count.sample_axis import samples_axis
 from neurodeploy_energy.price.account import HOST, Account, compare, with_twin
 from neurodeploy_energy.price.deployment import DeploymentEnergy, deployment
 from neurodeploy_energy.price.profiles import load
@@ -35,6 +39,7 @@ def energy_report(
     steps: int | None = None,
     batch_axis: int | None = None,
     time_axis: int | None = None,
+    fold: bool = True,
 ) -> Report:
     """Count a model.
 
@@ -46,6 +51,8 @@ def energy_report(
         baseline: report of the model to compare with.
         twin: report of the trained ReLU network that stands for this one.
         steps, batch_axis, time_axis: of a torch module; see `neurodeploy_energy.account`.
+        fold: whether linear chains count as the one layer that computes the same; see there. Those of an artefact
+            never do, nor those of a network that is exported as it is: a deployed one, a spiking twin.
 
     Raises:
         UserError: see `neurodeploy_energy.account`.
@@ -54,22 +61,41 @@ def energy_report(
         axis = batch_axis if model.is_module else 0
         if model.is_module and model.batch is not None:  # before the samples are cut along it
             axis = samples_axis(model.module, samples, steps=steps, batch_axis=batch_axis, time_axis=time_axis, name=model.name)
-        batches: Batches = samples if model.batch is None else samples.split(model.batch, axis or 0)
+        batches: Batches = samples if model.batch is None else samples.split(_at_once(model, samples), axis or 0)
     else:
-        axis, batches = batch_axis or 0, in_batches(samples, model.batch or BATCH, model.workers)
+        axis, batches = batch_axis or 0, in_batches(samples, _at_once(model, samples), model.workers)
     if isinstance(model.module, OnnxFileModule):
         if isinstance(samples, Several):
             raise UserError(f"{model.name}: several inputs given, an ONNX file of one input is counted")
         given = in_batches(samples, model.batch or BATCH, model.workers)
         report = account_onnx(model.module.network, given, name=model.name, profiles=profiles, host=host)
     else:
-        run = partial(account, model.module, batches, steps=steps, batch_axis=axis, time_axis=time_axis)
+        # a file is what runs, and a network of the toolkit is exported as it is: nobody folds them any more
+        exported = model.deployed or model.graph is not None or isinstance(model.module, SpikingTwin)
+        alone = not fold or exported
+        run = partial(account, model.module, batches, steps=steps, batch_axis=axis, time_axis=time_axis, fold=not alone)
         report = run(name=model.name, profiles=profiles, host=host)
     accuracy = None
-    if model.test_labels is not None and not isinstance(samples, Several) and samples is model.test_samples:
+    if model.test_labels is not None and not isinstance(samples, Several) and _are_same(samples, model.test_samples):
         accuracy = evaluate(model.module, samples, model.test_labels, workers=model.workers).accuracy
     report = replace(_cut(model, report, samples, axis or 0), host_alone=model.host_alone)
     return completed(report, accuracy=accuracy, baseline=baseline, twin=twin)
+
+
+def _at_once(model: Model, samples: Samples | Several) -> int:
+    """Samples of a pass: as the model says, or fewer where the activations of all time steps would take much memory."""
+    most = model.batch or BATCH
+    if model.is_module or isinstance(samples, Several) or not isinstance(model.module, LayeredNetwork | GraphModule):
+        return most  # of other modules it is not known which axis their samples have
+    if model.module.batch_axis:
+        return most
+    with evaluating(model.module):
+        return Portions(model.module).at_once(samples[torch.arange(min(most, len(samples)))])
+
+
+def _are_same(samples: Samples, own: Samples | None) -> bool:
+    """Whether samples are a model's own, also if its baseline has read them once more."""
+    return samples is own or (isinstance(samples, Tensor) and isinstance(own, Tensor) and torch.equal(samples, own))
 
 
 def deployed_energy(

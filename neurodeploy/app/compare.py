@@ -8,10 +8,12 @@ from pathlib import Path
 from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.model import of_checkpoint
 from neurodeploy.app.own_data import DataChoice, is_module, model_with
+from neurodeploy.app.ready import located
 from neurodeploy.data import DataSet
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import looking_in
 from neurodeploy.io.kinds import kind_of
+from neurodeploy.io.reading import text_of
 from neurodeploy.recipe import Recipe, parse_json
 from neurodeploy.training import checkpoint
 from neurodeploy.training.checkpoint import Checkpoint
@@ -56,6 +58,7 @@ class Gathering:
             UserError: one of them is none of these, or occurs twice.
         """
         counted: dict[str, list[Account]] = {}
+        paths = [Path(located(path)) for path in paths]
         if len(set(map(Path.resolve, paths))) != len(paths):
             raise UserError(f"{', '.join(map(str, paths))}: one of them occurs twice, each once expected")
         folders = sum(path.is_dir() and not (path / MANIFEST).is_file() for path in paths)
@@ -85,14 +88,13 @@ class Gathering:
         recipe = _recipe(folder)
         counted = []
         for seed in recipe.seeds:
-            teacher = checkpoint_of(folder, seed, "teacher")
             for student in recipe.student:
                 path = checkpoint_of(folder, seed, student.name)
                 if not path.is_file():
                     continue
-                twin = None
-                if recipe.is_spiking_teacher(student.name) and teacher.is_file():
-                    twin = self._counted(teacher, checkpoint.load(teacher))
+                twin, dense = None, recipe.dense_twin(student.name)
+                if dense is not None and (relu := checkpoint_of(folder, seed, dense)).is_file():
+                    twin = self._counted(relu, checkpoint.load(relu))
                 counted.append((student.name, self._counted(path, checkpoint.load(path), twin)))
         if not counted:
             raise UserError(f"{folder}: no checkpoint of a student found; train one with: neurodeploy train")
@@ -110,7 +112,7 @@ class Gathering:
             settings = loaded.progress.data_set
             key = "" if settings is None else f"{kind_of(settings)} {settings.model_dump_json()}"
             if key not in self._data:
-                self._data[key] = loaded.progress.load_data()
+                self._data[key] = loaded.load_data()
             model = of_checkpoint(loaded, data=self._data[key])
             assert model.test_samples is not None
             self._reports[path] = energy_report(model, model.test_samples, self._profiles, host=self._host, twin=twin)
@@ -141,7 +143,7 @@ def _recipe(folder: Path) -> Recipe:
     if not path.is_file():
         raise UserError(f"{folder}: no {RECIPE} there; the folder of a run (neurodeploy run, neurodeploy train) is expected")
     with looking_in(folder.resolve()):
-        return parse_json(path.read_text("utf-8"), origin=str(path))
+        return parse_json(text_of(path, f"the {RECIPE} of a run"), origin=str(path))
 
 
 def _name(folder: Path) -> str:

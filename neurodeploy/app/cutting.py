@@ -135,7 +135,7 @@ def weighed_for(target: Target, options: TargetOptions, subject: Subject, chip: 
     cuts = {name: target.places(graph, settled) for name, settled in allowed.items()}
     module, inputs = GraphModule(graph), torch.from_numpy(np.ascontiguousarray(subject.sample_inputs))
     axis = 1 if graph.input.timed else 0
-    report = account(module, [inputs], profiles=[chip], host=host, batch_axis=axis)
+    report = account(module, [inputs], profiles=[chip], host=host, batch_axis=axis, fold=False)
     found = weighed(report, module, lambda: [inputs], cuts, chip, host)
     said = subject if len(cuts) == 1 else replace(subject, cut=found.why)
     return CutExport(said, allowed[found.cheapest], found)

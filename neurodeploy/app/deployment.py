@@ -1,8 +1,10 @@
 """A trained network as exporters take it: a graph, and samples in the form in which they enter it."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurodeploy.app.cutting import cuts_of
+from neurodeploy.conversion import QcfsNetwork
 from neurodeploy.data import DataSet, Normalization
 from neurodeploy.data.samples import as_stored
 from neurodeploy.dynamics.encodings import EventInput, HostEncoding, OwnEncoding
@@ -21,9 +24,12 @@ from neurodeploy.graph.interpreter import Array
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.files import sha256
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy
 from neurodeploy.training.twins import untrained
+from neurodeploy_exporters.bundle import BundleProvenance
+from neurodeploy_exporters.bundle.visibility import CANDIDATES
 from neurodeploy_exporters.target import HostNormalization, Place, Subject, Target, TargetOptions, places_of
 
 _SAMPLES_KNOWN = 256
@@ -115,6 +121,7 @@ class Deployment:
         accuracy: Mapping[str, Accuracy],
         graph: Graph | None = None,
         tuned: Any = None,
+        provenance: BundleProvenance | None = None,
     ) -> Subject:
         """The network and its data as an export target takes them.
 
@@ -125,6 +132,7 @@ class Deployment:
             accuracy: measured before the export.
             graph: of the network once it was fine-tuned; `self.graph` if None.
             tuned: see `Subject.tuned`.
+            provenance: recipe, seed and checkpoint, where they are known.
         """
         return Subject(
             graph=graph or self.graph,
@@ -136,7 +144,19 @@ class Deployment:
             encoding=self.encoding,
             host_normalization=self.host_normalization,
             tuned=tuned,
+            labels=self.data.test_labels[:samples].numpy().astype(np.int64),
+            candidates=self.inputs(self.data.test_samples[samples : samples + CANDIDATES]),
+            provenance=(provenance or BundleProvenance()).model_copy(update=self._origin()),
         )
+
+    def _origin(self) -> dict[str, str]:
+        """Name and digest of the test set, where it is in memory."""
+        samples, labels = self.data.test_samples, self.data.test_labels
+        if not isinstance(samples, Tensor):
+            return {"data": self.data.name}
+        digest = hashlib.sha256(samples.contiguous().numpy().tobytes())
+        digest.update(labels.contiguous().numpy().tobytes())
+        return {"data": self.data.name, "data_sha256": digest.hexdigest()}
 
     def module(self, graph: Graph | None = None) -> GraphModule:
         """The deployed network, or another graph of it, in torch: takes samples of `data`."""
@@ -148,6 +168,16 @@ class Deployment:
         with torch.no_grad():
             spikes: Tensor = self.code(samples)
         return spikes
+
+
+def origin_of(recipe: Recipe | None, seed: int, checkpoint: Path) -> BundleProvenance:
+    """What a bundle says of where its network comes from: digests of the recipe, as it was validated, and of the checkpoint."""
+    text = "" if recipe is None else recipe.model_dump_json()
+    return BundleProvenance(
+        recipe=hashlib.sha256(text.encode()).hexdigest() if text else "",
+        seed=seed,
+        checkpoint=sha256(checkpoint) if checkpoint.is_file() else "",
+    )
 
 
 class _Encoded:
@@ -224,6 +254,11 @@ def deploy(network: nn.Module, data: DataSet) -> Deployment:
     Raises:
         UserError: it has no form as a graph; the message names the layer.
     """
+    if isinstance(network, QcfsNetwork):
+        raise UserError(
+            "QcfsNetwork: its activations of few levels are a stage on the way to spikes, and no target has them; deploy its "
+            "spiking twin: neurodeploy.spiking, or a student with spiking.of"
+        )
     without, code = split_code(network)
     if isinstance(code, OwnEncoding):
         code.check(data.test_samples[:2])

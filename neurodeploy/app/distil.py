@@ -1,12 +1,12 @@
 """`neurodeploy.distill`: a student of the user's own learns from labels and a teacher, as students of recipes do."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from neurodeploy.app.model import Model, load_model
 from neurodeploy.app.progress import training_bar
-from neurodeploy.augmentation import AnyAugmentation
+from neurodeploy.app.ready import located
+from neurodeploy.augmentation import AnyAugmentation, Augmentation, LabelAugmentation
 from neurodeploy.data import DataSet, DataSetSettings, as_data_set
 from neurodeploy.data.samples import chosen, on_device
 from neurodeploy.distillation import AnyLossTerm, CrossEntropy, LossTerm, Response
@@ -44,6 +45,7 @@ from neurodeploy.training.twins import Derived, stored_twin, traced_teacher
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+Part = TypeVar("Part")
 Values: TypeAlias = Tensor | NDArray[Any]
 Data: TypeAlias = DataSet | DataSetSettings | Dataset[Any] | DataLoader[Any] | tuple[Values, Values]
 AnyTeacher: TypeAlias = nn.Module | Model | str | Path
@@ -103,10 +105,11 @@ def distill(
     step_factor: float = 0.5,
     warmup_epochs: int = 0,
     accumulate: int = 1,
+    clip_norm: float | None = None,
     average: float | None = None,
     patience: int | None = None,
     validation: int = 0,
-    augmentation: Sequence[AnyAugmentation] = (),
+    augmentation: Sequence[AnyAugmentation | Mapping[str, Any]] = (),
     known_teacher: bool = False,
     precision: Precision = "float32",
     seed: int = 0,
@@ -141,7 +144,7 @@ def distill(
             their weights. None: a response term, if there is a teacher.
             Cross-entropy with weight 1 is added if none of them reads the labels; `CrossEntropy(weight=0)` says that none
             shall.
-        batch_size: samples per batch; this and the next eleven are as in recipes, see
+        batch_size: samples per batch; this and the next twelve are as in recipes, see
             `neurodeploy.recipe.sections.TrainingSettings`.
         optimizer: "sgd", "adam" or "adamw".
         learning_rate: at the start of the schedule, after the warm-up.
@@ -152,10 +155,11 @@ def distill(
         step_factor: of the learning rate at each of these steps.
         warmup_epochs: with a learning rate that rises linearly from zero.
         accumulate: pieces in which a batch is computed, one after another, to save memory.
+        clip_norm: length to which the gradient of all weights together is shortened before each update, if it is longer.
         average: decay of a moving average of the weights, which is then the result.
         patience: epochs without a better validation before training stops early.
         validation: number of training samples held out, for `patience`.
-        augmentation: of the training samples, such as `neurodeploy.augmentation.Crop(padding=1)`.
+        augmentation: of the training samples, such as `neurodeploy.augmentation.Crop(padding=1)`, or as in a recipe.
         known_teacher: ask the teacher once for its logits and features of the whole training set.
         precision: of the arithmetic: "float32", "bfloat16" or, on a GPU, "float16"; weights are kept in float32.
         seed: of the batches and of every other random draw.
@@ -188,12 +192,15 @@ def distill(
             step_epochs=step_epochs,
             step_factor=step_factor,
             warmup_epochs=warmup_epochs,
+            clip_norm=clip_norm,
             average=average,
             patience=patience,
             validation_samples=validation,
         )
     terms, loss = _terms(losses, with_teacher=teacher is not None)
-    job = _Distillation(student, _module_of(teacher), terms, settings, seed, tuple(augmentation), precision, known_teacher)
+    job = _Distillation(
+        student, _module_of(teacher), terms, settings, seed, tuple(map(_augmentation, augmentation)), precision, known_teacher
+    )
     job.check()
     names = [Names(_of(side, classifier), _of(side, features), _taps_of(side, taps)) for side in (0, 1)]
     given, settings_of_data = _data_set(data, test, classes)
@@ -216,16 +223,34 @@ def distill(
 
 
 _TERM: TypeAdapter[LossTerm] = TypeAdapter(AnyLossTerm)
+_AUGMENTATION: TypeAdapter[AnyAugmentation] = TypeAdapter(AnyAugmentation)
 
 
 def _term(given: object) -> LossTerm:
     if isinstance(given, LossTerm):
         return given
+    example = "terms of neurodeploy.losses expected, such as losses.Response(weight=0.5)"
+    return _of_settings(given, "losses", example, _TERM.validate_python)
+
+
+def _augmentation(given: object) -> AnyAugmentation:
+    if isinstance(given, Augmentation | LabelAugmentation):
+        return given
+    example = "those of neurodeploy.augmentation expected, such as Crop(padding=1)"
+    return _of_settings(given, "augmentation", example, _AUGMENTATION.validate_python)
+
+
+def _of_settings(given: object, field: str, example: str, made: Callable[[object], Part]) -> Part:
+    """What a recipe's settings stand for.
+
+    Raises:
+        UserError: these are none, or have an unknown kind or field.
+    """
     if not isinstance(given, Mapping):
         found = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__
-        raise UserError(f"losses: {found} found, terms of neurodeploy.losses expected, such as losses.Response(weight=0.5)")
-    with faults_named("losses"):
-        return _TERM.validate_python(given)
+        raise UserError(f"{field}: {found} found, {example}")
+    with faults_named(field):
+        return made(given)
 
 
 def _terms(losses: Sequence[LossTerm | Mapping[str, Any]] | None, *, with_teacher: bool) -> tuple[tuple[LossTerm, ...], str]:
@@ -270,7 +295,7 @@ def _module_of(teacher: AnyTeacher | None) -> nn.Module | None:
     if isinstance(teacher, Model):
         return teacher.module
     if str(teacher).endswith(".safetensors"):
-        return checkpoint.load(Path(teacher)).network
+        return checkpoint.load(Path(located(teacher))).network
     return load_model(teacher).module
 
 

@@ -35,7 +35,8 @@ from neurodeploy.training.parallel import determined
 from neurodeploy.training.stopping import Split, split
 from neurodeploy_exporters.target import Target, TuningSettings
 
-_KEY = "neurodeploy.finetuning"  # of files written before too
+KEY = "neurodeploy.finetuning"
+"""What the header of its checkpoints is called."""
 _FORMAT = 1
 _HELD_OUT, _MOST_HELD_OUT = 0.1, 2000
 
@@ -107,7 +108,7 @@ def finetune_student(
     Raises:
         UserError: as `finetune`, or the network is not a student.
     """
-    if role in recipe.relu_roles:
+    if not recipe.spikes(role):
         raise UserError(f"{role}: a ReLU network, and only spiking ones are fine-tuned; give a student's checkpoint")
     student, count = recipe.student_named(role), len(data.train_labels)
     held_out = student.training.validation_samples or min(_MOST_HELD_OUT, int(_HELD_OUT * count))
@@ -239,7 +240,7 @@ class _FinetuneRun:
                 values = self._train_epoch(watch)
             values["validation_accuracy"] = self._end_epoch()
             metrics.write(self.progress.epoch, values)
-            tensors.write(path, _KEY, self.progress, self._tensors())
+            tensors.write(path, KEY, self.progress, self._tensors())
         self.module.load_state_dict(self.best)
 
     def result(self) -> Tuned:
@@ -250,7 +251,7 @@ class _FinetuneRun:
     def _resume(self, path: Path, *, resume: bool) -> None:
         if not resume:
             raise UserError(f"{path}: exists; add --resume to continue it, or choose another folder")
-        stored, groups = tensors.read(path, _KEY, FinetuneProgress.model_validate_json)
+        stored, groups = tensors.read(path, KEY, FinetuneProgress.model_validate_json)
         for field in set(FinetuneProgress.model_fields) - {"epoch", "best_accuracy"}:
             if getattr(stored, field) != getattr(self.progress, field):
                 raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")

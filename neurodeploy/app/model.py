@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -17,6 +18,7 @@ from torch.nn import functional
 
 from neurodeploy.app.deployment import Deployment, deploy, deployed_cuts, headline
 from neurodeploy.app.origins import is_chip_file, is_nir, is_onnx_file
+from neurodeploy.app.ready import located
 from neurodeploy.data import DataSet, Normalization, Samples
 from neurodeploy.data.samples import Normalized
 from neurodeploy.dynamics import layers
@@ -26,17 +28,21 @@ from neurodeploy.graph.tracing import Entrance, entrance_of, follow
 from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.modules import module_named
+from neurodeploy.io.values import as_samples
 from neurodeploy.training import checkpoint
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy_energy.count.onnx_file import OnnxNetwork
-from neurodeploy_exporters.artefact import Artefact, read_artefact
+from neurodeploy_exporters.bundle.visibility import CANDIDATES
 from neurodeploy_exporters.lava.circuit import Circuit
 from neurodeploy_exporters.lava.graded import SigmaDeltaNetwork
 from neurodeploy_exporters.lava.graphs import Check, check, chip_graph, differing, float_graph
 from neurodeploy_exporters.lava.reading import open_circuit
+from neurodeploy_exporters.lava.sanafe import simulate_body
 from neurodeploy_exporters.lava.sigmadelta import are_graded
 from neurodeploy_exporters.nir import Reading, read_with_conventions
+from neurodeploy_exporters.simulation import ChipSimulation, Simulator
 from neurodeploy_exporters.target import ModuleAnswers, Place, Subject, find, places_of
+from neurodeploy_exporters.verify.artefact import Artefact, read_artefact
 
 
 @dataclass(frozen=True)
@@ -208,6 +214,7 @@ class Model:
         host_alone: it is deployed on a processor alone.
         further_samples: of the inputs beside the first, where the network takes several, as `test_samples`.
         stays: why it cannot be exported; empty if nothing is known against it.
+        simulate: runs its chip part, on inputs `[B, …]` or `[T, B, …]`, in a simulator of the chip's architecture.
     """
 
     name: str
@@ -235,6 +242,7 @@ class Model:
     host_alone: bool = False
     stays: str = ""
     further_samples: tuple[Tensor, ...] = ()
+    simulate: Callable[[NDArray[Any], Simulator], ChipSimulation] | None = None
 
     def taking(self, samples: Samples, of: "Model") -> Samples:
         """The samples of another model as `module` takes them.
@@ -285,7 +293,10 @@ class Model:
             raise UserError(f"{self.name}: brings no samples of its own; give some")
         parts = (self.test_samples[:samples], self.test_samples[samples : samples + calibration])
         timed = self.graph.inputs[0].timed
-        carried, rest = (part.transpose(0, 1).contiguous().numpy() if timed else part.numpy() for part in parts)
+        further = self.test_samples[samples : samples + CANDIDATES]
+        carried, rest, candidates = (
+            part.transpose(0, 1).contiguous().numpy() if timed else part.numpy() for part in (*parts, further)
+        )
         beside = tuple(x[:samples] for x in self.further_samples)
         names = [node.name for node in self.graph.inputs[1:]]
         return Subject(
@@ -293,6 +304,7 @@ class Model:
             sample_inputs=carried,
             name=self.title or self.name,
             calibration=rest if len(parts[1]) else None,
+            candidates=None if self.further_samples else candidates,
             module=self._answered((parts[0], *beside)),
             assumed=tuple(f"Assumed of the NIR file: {text}." for text in self.warnings),
             further={
@@ -350,7 +362,8 @@ _MOST_LINES = 24
 
 
 def load_model(source: str | Path, nir: NirChoices | None = None, *, module: nn.Module | None = None) -> Model:
-    """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module or a function.
+    """A checkpoint, a bundle's folder or a NIR file by its path, a ready model by its name, or `package.module:name` of a torch
+    module or a function.
 
     The last form imports and runs the user's own code, from the current folder too; a function makes the module. `nir` says how
     a NIR file is understood, `module` is what a checkpoint's weights are for, if it does not know.
@@ -358,7 +371,7 @@ def load_model(source: str | Path, nir: NirChoices | None = None, *, module: nn.
     Raises:
         UserError: nothing usable is there; the message says what was found.
     """
-    source = str(source)
+    source = located(source)
     if module is not None:
         return of_checkpoint(checkpoint.load(Path(source), module=module))
     if Path(source).is_dir():
@@ -461,6 +474,7 @@ def _of_chip_file(path: Path, choices: NirChoices) -> Model:
         statements=tuple(statements),
         graph=graph,
         steps=choices.steps,
+        simulate=partial(simulate_body, circuit, origin=str(path)),
     )
 
 
@@ -494,7 +508,7 @@ def of_bundle(folder: Path) -> Model:
     """
     artefact = read_artefact(folder)
     manifest, module = artefact.bundle.manifest, ArtefactModule(artefact)
-    inputs = torch.from_numpy(artefact.bundle.sample().inputs)
+    inputs = torch.from_numpy(artefact.bundle.given().inputs)
     samples = inputs.transpose(0, 1).contiguous() if manifest.timed_input and inputs.ndim > 1 else inputs
     said, places = manifest.normalization, dict(artefact.places) or _places(artefact.graph)
     return Model(
@@ -510,6 +524,7 @@ def of_bundle(folder: Path) -> Model:
         deployed=True,
         normalization=None if said is None else Normalization(mean=said.mean, std=said.std),
         normalizes=said is not None and said.inputs == "raw",
+        simulate=partial(find(manifest.target).simulate, artefact.bundle),
     )
 
 
@@ -527,7 +542,7 @@ def of_checkpoint(loaded: checkpoint.Checkpoint, *, data: DataSet | None = None)
     name, title = checkpoint.describe(progress), progress.file_name
     if data is None and progress.data_set is None:
         return Model(name, loaded.network, None, progress.data_words, title=title, class_names=progress.class_names)
-    data = progress.load_data() if data is None else data
+    data = loaded.load_data() if data is None else data
     cuts, deployment, targets = dict[str, dict[str, Place]](), None, progress.targets()
     counted = headline(targets)
     if not progress.relu:
@@ -561,20 +576,6 @@ def _places(graph: Graph) -> dict[str, Place]:
         return {}
 
 
-def check_finite(samples: Tensor, origin: str | Path) -> None:
-    """Refuse values of which no spike and no energy follows.
-
-    Raises:
-        UserError: a value is no finite number; the message names its sample.
-    """
-    if not samples.numel() or not samples.is_floating_point():
-        return
-    broken = ~torch.isfinite(samples.reshape(len(samples), -1)).all(1)
-    if broken.any():
-        share = f"{int(broken.sum()):,} of {len(samples):,}"
-        raise UserError(f"{origin}: sample {int(broken.nonzero()[0])} holds values that are not finite ({share} samples)")
-
-
 def inputs_for(model: Model, path: Path | None) -> Samples:
     """The samples `[N, …]` of a `.npy` file, as the model takes them, or its own test set.
 
@@ -586,11 +587,11 @@ def inputs_for(model: Model, path: Path | None) -> Samples:
             raise UserError(f"{model.name}: brings no data of its own; give samples with --input samples.npy")
         return model.test_samples
     values = read_array(path)
-    if values.dtype.kind not in "fiub" or values.ndim < 2 or len(values) == 0:
-        raise UserError(f"{path}: an array of numbers [N, …] with at least one sample expected")
+    if values.dtype.kind not in "fiub" or values.ndim < 2 or values.size == 0:
+        found = f"{values.dtype} of shape {values.shape} found"
+        raise UserError(f"{path}: {found}, an array of numbers [N, …] with at least one sample expected")
     expected = None if model.test_samples is None else tuple(model.test_samples.shape[1:])
     if expected is not None and values.shape[1:] != expected:
         raise UserError(f"{path}: samples of shape {values.shape[1:]} found, {expected} expected by {model.name}")
-    samples = torch.from_numpy(values.astype(np.float32))
-    check_finite(samples, path)
+    samples = torch.from_numpy(as_samples(values, path, axes=2))
     return as_fed(model.graph, samples, model.steps, path) if model.graph is not None and model.deployment is None else samples

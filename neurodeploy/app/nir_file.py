@@ -15,6 +15,7 @@ from neurodeploy.graph.standard import standardized
 from neurodeploy.graph.transforms import fold_padding
 from neurodeploy.io.arrays import read_array, read_arrays
 from neurodeploy.io.errors import UserError, printable
+from neurodeploy.io.values import as_samples, check_values
 from neurodeploy_exporters.nir import write
 
 _CLOSE = 1e-5  # of potentials; spikes are compared as they are
@@ -97,7 +98,7 @@ def run_on(graph: Graph, inputs: Path, *, steps: int | None = None, expected: Pa
     Raises:
         UserError: a file cannot be read, or has another shape or unknown layers.
     """
-    samples = as_fed(graph, torch.from_numpy(read_array(inputs).astype(np.float32)), steps, inputs)
+    samples = as_fed(graph, torch.from_numpy(as_samples(read_array(inputs), inputs, axes=2)), steps, inputs)
     fed = np.ascontiguousarray(samples.numpy(), np.float32)
     tensors = interpreter.run(graph, fed.swapaxes(0, 1).copy() if graph.input.timed else fed)
     some = next((tensors[name] for name in graph.spiking), None)
@@ -119,6 +120,7 @@ def _recorded(graph: Graph, path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
         array = arrays[name]
         if array.dtype.kind not in "fiub" or array.ndim < 2:
             raise UserError(f"{path}: {printable(name)}: numbers [N, T, …] expected, {array.dtype} {array.shape} found")
+        check_values(array, f"{path}: {printable(name)}")
         yield name, array.swapaxes(0, 1)
 
 

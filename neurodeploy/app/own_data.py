@@ -1,6 +1,5 @@
 """Which samples a command uses: a model's own, or those that its options name; checked before anything long begins."""
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from neurodeploy.app.model import Model, NirChoices, as_fed, inputs_for, load_model, of_checkpoint
 from neurodeploy.app.origins import is_chip_file, is_nir, is_onnx_file
+from neurodeploy.app.ready import located
 from neurodeploy.data import AnyDataSet, DataSet, DataSetSettings, Normalization, Samples
 from neurodeploy.data.checking import checked_labels
 from neurodeploy.data.samples import Normalized, as_stored, joined, numbers_of
@@ -20,6 +20,7 @@ from neurodeploy.io.arrays import read_array
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.imports import is_reference, looking_in
 from neurodeploy.io.kinds import is_foreign, kind_of
+from neurodeploy.io.reading import text_of, toml_tables
 from neurodeploy.recipe.reading import faults_named
 from neurodeploy.training import checkpoint
 from neurodeploy.training.checkpoint import Header
@@ -71,6 +72,7 @@ def model_with(
     Raises:
         UserError: model or data cannot be used, or do not fit each other; the message names what.
     """
+    source = located(source, say)
     if _is_checkpoint(source):
         return _checkpoint_with(Path(source), choice)
     model = load_model(source, nir)
@@ -107,7 +109,7 @@ def _checkpoint_with(path: Path, choice: DataChoice) -> Model:
         if header.data_set is None and choice.part != "test":
             raise UserError(f"--part: {path} knows no data set; give one with --data")
         model = of_checkpoint(loaded)
-        return model if choice.part == "test" else _of_part(model, header.load_data(), choice.part)
+        return model if choice.part == "test" else _of_part(model, loaded.load_data(), choice.part)
     with looking_in(path.resolve().parent):
         data = data_named(choice.data, like=header.data_set)
     data = _fitting(data, header, choice.data)
@@ -161,12 +163,7 @@ def data_named(text: str, like: DataSetSettings | None = None) -> DataSet:
 
 
 def _data_of_file(path: Path) -> DataSetSettings:
-    try:
-        content = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"--data {path}: {error.strerror}; a TOML file with a table [data] expected") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"--data {path}: not valid TOML: {error}") from None
+    content = toml_tables(text_of(path, "a TOML file with a table [data]"), f"--data {path}")
     if not isinstance(content.get("data"), dict):
         raise UserError(f"--data {path}: no table [data] found; {', '.join(content) or 'nothing'} there")
     with looking_in(path.resolve().parent):

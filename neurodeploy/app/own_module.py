@@ -8,6 +8,7 @@ from neurodeploy.app.deployment import Deployment, split_code, stored
 from neurodeploy.app.model import Model, NirChoices, knows_no_data, load_model
 from neurodeploy.app.origins import is_chip_file, is_nir
 from neurodeploy.app.own_data import DataChoice, data_named, is_module, model_with
+from neurodeploy.app.ready import located
 from neurodeploy.app.verbs import deploy
 from neurodeploy.io.errors import UserError
 
@@ -21,6 +22,7 @@ def any_deployed(
     Raises:
         UserError: as `deployed_with`.
     """
+    source = located(source, say)
     is_file = is_nir(source) or is_chip_file(source)
     if is_module(source) or not (is_file or Path(source).is_dir() or not knows_no_data(Path(source))):
         return deployed_with(source, choice, nir, samples=samples, say=say)

@@ -1,6 +1,6 @@
 """The main job end to end: train, deploy, verify, account. The one place where exporters and energy meet."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neurodeploy.app import summary
 from neurodeploy.app.accounting import BATCH, completed
 from neurodeploy.app.cutting import cut_best
-from neurodeploy.app.deployment import Targets, check_targets, deploy, deployed_cuts, deployed_graph, headline
+from neurodeploy.app.deployment import Targets, check_targets, deploy, deployed_cuts, deployed_graph, headline, origin_of
 from neurodeploy.app.finetune import Tuned, finetune_student
 from neurodeploy.app.summary import Deployed, SeedResult
 from neurodeploy.data import DataSet
@@ -22,7 +22,7 @@ from neurodeploy.io.errors import Failure
 from neurodeploy.io.files import write_text
 from neurodeploy.recipe import FinetuneSettings, Recipe
 from neurodeploy.training.evaluation import evaluate
-from neurodeploy.training.experiment import Watcher, folder_of, silent, train_all
+from neurodeploy.training.experiment import Watcher, checkpoint_of, folder_of, silent, train_all
 from neurodeploy.training.own_teacher import teacher_facts
 from neurodeploy.training.parts import check_parts
 from neurodeploy_energy import Report, account, write_report
@@ -117,7 +117,7 @@ def _one_seed(
     for role, deployed in ((recipe.baseline, baseline), (recipe.deployed, student)):
         spikes = deployed.result.spikes_per_sample
         say(f"seed {seed} · {role}: deployed accuracy {deployed.result.accuracy}, {spikes:,.0f} spikes per sample")
-    baseline_report, report, why = _reports(recipe, targets, data, networks["teacher"], baseline, student)
+    baseline_report, report, why = _reports(recipe, targets, data, networks, baseline, student)
     for sentence in filter(None, (deployed_line(report),)):
         say(f"seed {seed} · {sentence}")
     bundles, verifications = {}, {}
@@ -128,6 +128,7 @@ def _one_seed(
         accuracy=student.accuracies,
         graph=student.graph,
         tuned=None if student.tuned is None else student.tuned.tuned,
+        provenance=origin_of(recipe, seed, checkpoint_of(root, seed, recipe.deployed)),
     )
     subject = replace(subject, cut=why)
     for name, (target, options) in targets.items():
@@ -140,29 +141,32 @@ def _one_seed(
 
 
 def _reports(
-    recipe: Recipe, targets: Targets, data: DataSet, teacher: nn.Module, baseline: Deployed, student: Deployed
+    recipe: Recipe, targets: Targets, data: DataSet, networks: Mapping[str, nn.Module], baseline: Deployed, student: Deployed
 ) -> tuple[Report, Report, str]:
-    """Of the baseline, and of the student against it; both against the teacher, if it is their own definition with ReLU.
+    """Of the baseline, and of the student against it; both against the ReLU network of their own definition, if there is one.
 
     The last is why the student is cut into chip and host where it is; "" if it was asked for.
     """
     why: dict[str, str] = {}
     profiles, roles = recipe.energy.profiles, (recipe.baseline, recipe.deployed)
     batches, as_deployed = (in_batches(one.test_samples, BATCH, one.workers) for one in (data, student.deployment.data))
-    dense = None
-    if any(map(recipe.is_spiking_teacher, roles)):
-        dense = account(teacher, batches, name="teacher", profiles=profiles, host=recipe.energy.host)
+    dense = {
+        name: account(networks[name].cpu(), batches, name=name, profiles=profiles, host=recipe.energy.host)
+        for name in dict.fromkeys(map(recipe.dense_twin, roles))
+        if name is not None
+    }
 
     def counted(name: str, deployed: Deployed, before: Report | None) -> Report:
-        report = account(deployed.module, as_deployed, name=name, profiles=profiles, host=recipe.energy.host)
+        report = account(deployed.module, as_deployed, name=name, profiles=profiles, host=recipe.energy.host, fold=False)
         cuts = deployed_cuts(deployed.graph, targets)
         if deployed.tuned is not None:  # its last synapse was not tuned in the chip's integers
             cuts = dict(list(cuts.items())[:1])
         report, why[name] = cut_best(report, deployed.module, lambda: as_deployed, cuts)
         counted = headline(targets)
         report = replace(report, host_alone=counted is not None and counted[0].host_alone)
-        twin = dense if recipe.is_spiking_teacher(name) else None
-        return completed(report, accuracy=deployed.result.accuracy, baseline=before, twin=twin)
+        twin = recipe.dense_twin(name)
+        relu = None if twin is None else dense[twin]
+        return completed(report, accuracy=deployed.result.accuracy, baseline=before, twin=relu)
 
     before = counted(recipe.baseline, baseline, None)
     return before, counted(recipe.deployed, student, before), why[recipe.deployed]
@@ -203,7 +207,7 @@ def _verified(folder: Path, module: nn.Module, samples: Tensor, say: Callable[[s
     outcome = verify(folder)
     if not outcome.passed:
         raise Failure(f"{folder}: the exported artefact differs: {'; '.join(outcome.findings)}")
-    expected = read_bundle(folder).sample().spikes
+    expected = read_bundle(folder).given().spikes
     with torch.no_grad():
         reported = evaluate(module, samples, torch.zeros(len(samples), dtype=torch.long)).spikes
     for layer, count in reported.items():

@@ -1,6 +1,5 @@
 """`summary.json`: what a run gave over all its seeds, as means with intervals."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from neurodeploy.data import DataSet
 from neurodeploy.graph import Graph, ops, partition
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.transforms import differences
+from neurodeploy.io.json_text import json_text
 from neurodeploy.io.version import VERSION
 from neurodeploy.recipe import Recipe
 from neurodeploy.training.evaluation import Accuracy, Evaluation, mean_and_interval
@@ -115,7 +115,7 @@ def of_run(recipe: Recipe, data: DataSet, results: Sequence[SeedResult]) -> dict
 
 
 def as_json(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return json_text(content)
 
 
 def facts(recipe: Recipe, data: DataSet, content: dict[str, Any]) -> dict[str, str]:

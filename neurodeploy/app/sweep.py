@@ -4,25 +4,24 @@ Every trial trains the sought student for each seed of the recipe, on training s
 and energy are those on that part. The test set is looked at too, and told, but never searched on.
 """
 
-import hashlib
-import json
-import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import filterfalse
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
+from neurodeploy.app.study import Outcome, counted, digest, opened, outcome_of, readable, unlost, url_of
+from neurodeploy.app.workers import alone, resume_abandoned, sign, worker
 from neurodeploy.data import DataSet
 from neurodeploy.data.feeding import in_batches
 from neurodeploy.data.samples import chosen
 from neurodeploy.dynamics.encoders import DirectCode
 from neurodeploy.io.errors import Failure, UserError
-from neurodeploy.io.files import locked, write_text
+from neurodeploy.io.files import write_text
 from neurodeploy.io.kinds import kind_of
 from neurodeploy.recipe import Recipe, StudentSettings
 from neurodeploy.recipe.sections import LifSettings, TrainingSettings
@@ -30,70 +29,13 @@ from neurodeploy.recipe.sweep import Parameter, Space, Value
 from neurodeploy.training import CHECKPOINT, Watch, freeze, train
 from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import RECIPE, Watcher, folder_of, silent
+from neurodeploy.training.own_teacher import as_taught_by
 from neurodeploy.training.stopping import split
 from neurodeploy_energy import account
-from neurodeploy_energy.price.profiles import load
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from optuna import Study, Trial
-    from optuna.trial import FrozenTrial
-
-STUDY = "study.db"
-_ATTRIBUTE = "neurodeploy"
-_HEARTBEAT, _GRACE = 30, 180
-"""Seconds between a worker's signs of life, and without one until its trial counts as abandoned."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """One trial that was completed; means over the seeds.
-
-    Attributes:
-        number: of the trial, and of its folder.
-        values: setting → value.
-        accuracy: percent of the samples that were held out.
-        uj: estimated energy per sample, µJ.
-        test_accuracy: percent of the test set.
-        spikes: per sample.
-        front: no other trial is at least as accurate for less energy.
-    """
-
-    number: int
-    values: dict[str, Value]
-    accuracy: float
-    uj: float
-    test_accuracy: float
-    spikes: float
-    front: bool
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a sweep has found so far.
-
-    Attributes:
-        recipe: its name.
-        profile: under which the energy was estimated.
-        student: that was sought.
-        held_out: training samples that the trials were judged by.
-        seeds: of each trial.
-        found: completed trials in their order.
-        failed: trials that ended without a result, by number → why.
-    """
-
-    recipe: str
-    profile: str
-    student: str
-    held_out: int
-    seeds: int
-    found: tuple[Found, ...]
-    failed: dict[int, str]
-
-    @property
-    def front(self) -> tuple[Found, ...]:
-        """From the least energy to the highest accuracy."""
-        return tuple(sorted((one for one in self.found if one.front), key=lambda one: one.uj))
+    from optuna import Trial
 
 
 def sweep(
@@ -120,17 +62,25 @@ def sweep(
         check: called before every trial and after every batch; what it raises ends the search.
 
     Raises:
-        UserError: Optuna is missing, the storage is unavailable or holds another search, or the space is not sound.
-        Failure: no trial came to an end.
+        UserError: Optuna is missing, the storage is unavailable, damaged or holds another search, or the space is not sound.
+        Failure: no trial came to an end, or the storage was lost under way.
     """
-    study, total = _study(space, root, storage), trials or space.settings.trials
+    study, total, url = opened(space, root, storage), trials or space.settings.trials, url_of(root, storage)
     for values in ({p.path: end for p, end in zip(space.settings.parameter, ends, strict=True)} for ends in _ends(space)):
         space.recipe(values)  # a path that leads nowhere is told before anything is trained
     work = _Work(space, root, total, fabric, _checked(watcher, check), say)
-    while len(_counted(study)) < total:
-        check()
-        study.optimize(work, n_trials=1, catch=(Failure, UserError))
-    outcome = outcome_of(study, space, work.held_out)
+    with worker(root) as work.name:
+        while True:
+            check()
+            with readable(url):
+                resume_abandoned(study, root, say)
+                enough = len(counted(study)) >= total
+            if enough:
+                break
+            with unlost(url):
+                study.optimize(work, n_trials=1, catch=(Failure, UserError))
+    with readable(url):
+        outcome = outcome_of(study, space, work.held_out)
     if not outcome.found:
         reasons = "; ".join(dict.fromkeys(outcome.failed.values()))
         raise Failure(f"{root}: no trial of {total} came to an end: {reasons or 'other processes are still at work'}")
@@ -138,21 +88,15 @@ def sweep(
 
 
 def so_far(space: Space, root: Path, *, storage: str | None = None) -> Outcome:
-    """What an interrupted sweep has found."""
-    recipe = space.recipe({})
-    return outcome_of(_study(space, root, storage), space, _held_out(space, len(recipe.data.load().train_labels)))
+    """What an interrupted sweep has found.
 
-
-def outcome_of(study: "Study", space: Space, held_out: int) -> Outcome:
-    """A study's trials."""
-    from optuna.trial import TrialState
-
-    recipe = space.recipe({})
-    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    best = {trial.number for trial in study.best_trials} if done else set()
-    failed = {t.number: t.user_attrs["failure"] for t in study.get_trials(deepcopy=False) if "failure" in t.user_attrs}
-    found = tuple(_found(trial, front=trial.number in best) for trial in done)
-    return Outcome(recipe.name, space.settings.profile, recipe.deployed, held_out, len(recipe.seeds), found, failed)
+    Raises:
+        UserError: as `sweep`.
+    """
+    held_out = _held_out(space, len(space.recipe({}).data.load().train_labels))
+    study = opened(space, root, storage)
+    with readable(url_of(root, storage)):
+        return outcome_of(study, space, held_out)
 
 
 def shown(value: Value) -> str:
@@ -160,64 +104,10 @@ def shown(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _found(trial: "FrozenTrial", *, front: bool) -> Found:
-    accuracy, uj = trial.values
-    more = trial.user_attrs
-    return Found(trial.number, dict(trial.params), accuracy, uj, more["test_accuracy"], more["spikes"], front)
-
-
-def _study(space: Space, root: Path, storage: str | None) -> "Study":
-    try:
-        import optuna
-    except ImportError:
-        raise UserError('sweep: Optuna is not installed; pip install "neurodeploy[sweep]"') from None
-    from sqlalchemy.exc import SQLAlchemyError
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    root.mkdir(parents=True, exist_ok=True)
-    url = storage or f"sqlite:///{root / STUDY}"
-    options: dict[str, Any] = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-    recipe = space.recipe({})
-    with _alone(root), warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        try:
-            kept = optuna.storages.RDBStorage(url, engine_kwargs=options, heartbeat_interval=_HEARTBEAT, grace_period=_GRACE)
-            study = optuna.create_study(
-                study_name=recipe.name, storage=kept, directions=["maximize", "minimize"], load_if_exists=True
-            )
-        except (SQLAlchemyError, ImportError, optuna.exceptions.OptunaError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"{url}: no storage that Optuna can use: {reason}") from None
-        searched = _fingerprint(space)
-        if study.user_attrs.setdefault(_ATTRIBUTE, searched) != searched:
-            raise UserError(f"{url}: holds a search of {recipe.name} with other settings; choose another --output or --storage")
-        study.set_user_attr(_ATTRIBUTE, searched)
-        study.set_metric_names(["accuracy, %", f"energy, µJ ({space.settings.profile}, estimate)"])
-    return study
-
-
-def _fingerprint(space: Space) -> str:
-    """Of all that decides what a trial gives; the number of trials does not."""
-    settings = space.settings.model_dump(exclude={"trials"})
-    return _digest({"recipe": space.content, "sweep": settings, "profile": str(load(space.settings.profile))})
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
 def _ends(space: Space) -> list[list[Value]]:
     """The first and the last value of every parameter."""
     pairs = [p.choices or (p.low, p.high) for p in space.settings.parameter]
     return [[pair[place] for pair in pairs] for place in (0, -1)]  # type: ignore[misc]
-
-
-def _counted(study: "Study") -> list["FrozenTrial"]:
-    """Trials that are done, under way, or failed for a reason of their own; not those that somebody interrupted."""
-    from optuna.trial import TrialState
-
-    trials = study.get_trials(deepcopy=False)
-    return [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.RUNNING) or "failure" in t.user_attrs]
 
 
 def _checked(watcher: Watcher, check: Callable[[], None]) -> Watcher:
@@ -244,6 +134,7 @@ class _Work:
     ) -> None:
         self._space, self._root, self._total, self._fabric = space, root, total, fabric
         self._watcher, self._say = watcher, say
+        self.name = ""
         self._data: dict[str, tuple[DataSet, DataSet]] = {}
         self.held_out = 0
 
@@ -252,24 +143,25 @@ class _Work:
         from optuna import TrialPruned
         from optuna.samplers import TPESampler
 
-        if sum(one.number < trial.number for one in _counted(trial.study)) >= self._total:
+        if sum(one.number < trial.number for one in counted(trial.study)) >= self._total:
             raise TrialPruned  # other workers began the last ones in the same moment
-        # of its own for each trial, by its number: workers that start together do not draw the same values
-        trial.study.sampler = TPESampler(seed=trial.number)
+        place = sign(trial, self.name)
+        # of its own for each trial, by its place: workers that start together do not draw the same values
+        trial.study.sampler = TPESampler(seed=place)
         values = {p.path: _suggested(trial, p) for p in self._space.settings.parameter}
         setting = ", ".join(f"{path} = {shown(value)}" for path, value in values.items())
         try:
-            accuracy, uj = self._tried(trial, self._space.recipe(values))
+            accuracy, uj = self._tried(trial, place, self._space.recipe(values))
         except (Failure, UserError) as error:
             trial.set_user_attr("failure", str(error))
-            self._say(f"trial {trial.number} · {setting}: {error}")
+            self._say(f"trial {place} · {setting}: {error}")
             raise
-        self._say(f"trial {trial.number} · {setting}: accuracy {accuracy:.2f} %, {uj:.4g} µJ (estimate)")
+        self._say(f"trial {place} · {setting}: accuracy {accuracy:.2f} %, {uj:.4g} µJ (estimate)")
         return accuracy, uj
 
-    def _tried(self, trial: "Trial", recipe: Recipe) -> tuple[float, float]:
+    def _tried(self, trial: "Trial", place: int, recipe: Recipe) -> tuple[float, float]:
         known, test = self._split(recipe)
-        folder = self._root / "trials" / str(trial.number)
+        folder = self._root / "trials" / str(place)
         write_text(folder / RECIPE, recipe.model_dump_json(indent=2) + "\n")
         accuracies, energies, tests, spikes = [], [], [], []
         for seed in recipe.seeds:
@@ -307,30 +199,33 @@ class _Work:
         return self._data[key]
 
     def _relu(self, recipe: Recipe, seed: int, data: DataSet) -> dict[str, nn.Module]:
-        """The teacher and the source, trained once for all trials in which nothing changes for them."""
+        """What students are taught by and made of, trained once for all trials in which nothing changes for it."""
         own = recipe if recipe.source is not None else _for_its_teacher(recipe)
-        folder = self._root / "teachers" / _digest(own.model_dump(mode="json"))
+        folder = self._root / "teachers" / digest(own.model_dump(mode="json"))
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
-            return {
-                role: freeze(self._train(own, role, seed, folder_of(folder, seed, role), data, {})) for role in own.relu_roles
-            }
+        with alone(folder):
+            trained: dict[str, nn.Module] = {}
+            for role in filterfalse(own.spikes, own.roles):
+                trained[role] = freeze(self._train(own, role, seed, folder_of(folder, seed, role), data, trained))
+            return trained
 
     def _train(
         self, recipe: Recipe, role: str, seed: int, folder: Path, data: DataSet, relu: Mapping[str, nn.Module]
     ) -> nn.Module:
-        student = None if role in recipe.relu_roles else recipe.student_named(role)
-        known = role in recipe.relu_roles and (folder / CHECKPOINT).exists()  # of an earlier trial: nothing to show
+        taught, beginning = recipe.taught(role), recipe.beginning_of(role)
+        asked = relu["teacher"] if taught is not None and taught.needs_teacher else None
+        known = not recipe.spikes(role) and (folder / CHECKPOINT).exists()  # of an earlier trial: nothing to show
         watcher = silent if known else self._watcher
-        with watcher(f"seed {seed} · {role}", recipe.training(role).epochs, len(data.train_labels)) as watch:
+        shown = watcher(f"seed {seed} · {role}", recipe.training(role).epochs, len(data.train_labels))
+        with as_taught_by(recipe, role, asked, data) as teacher, shown as watch:
             return train(
                 recipe,
                 role,
                 seed,
                 folder,
                 data=data,
-                teacher=relu["teacher"] if student and student.needs_teacher else None,
-                source=relu[recipe.relu_roles[-1]] if student and student.conversion else None,
+                teacher=teacher,
+                source=None if beginning is None else relu[beginning],
                 resume=True,
                 fabric=self._fabric,
                 watch=watch,
@@ -358,14 +253,3 @@ def _suggested(trial: "Trial", parameter: Parameter) -> Value:
     if isinstance(low, int) and isinstance(high, int):
         return int(trial.suggest_int(parameter.path, low, high, log=parameter.log))
     return float(trial.suggest_float(parameter.path, low, high, log=parameter.log))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is inside for this folder."""
-    while True:
-        with locked(folder) as held:
-            if held is not False:
-                yield
-                return
-        time.sleep(0.5)

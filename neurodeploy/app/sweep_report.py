@@ -1,18 +1,19 @@
 """What a sweep found, for people and programs: table, JSON, CSV, Markdown, page and Pareto figure."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from neurodeploy.app.sweep import Found, Outcome, shown
-from neurodeploy.io.files import atomic_file, write_text
+from neurodeploy.app.study import Found, Outcome
+from neurodeploy.app.sweep import shown
+from neurodeploy.io.files import atomic_members, write_text
+from neurodeploy.io.json_text import json_text
 from neurodeploy.recipe.sweep import Space, Value
 from neurodeploy_energy.price.profiles import load
 from neurodeploy_energy.report import page
 from neurodeploy_energy.report.charts import Point, Scatter
-from neurodeploy_energy.report.figures import pareto
+from neurodeploy_energy.report.figures import pareto, write_png
 from neurodeploy_energy.report.formats import escape_markdown, markdown_table, table_as_csv
 from neurodeploy_energy.report.svg import drawn
 from neurodeploy_energy.report.tables import CONVENTIONS, ReportTable, TableCell, energy_cell, microjoule, number
@@ -55,7 +56,7 @@ def as_document(outcome: Outcome) -> dict[str, Any]:
 
 
 def as_json(outcome: Outcome) -> str:
-    return json.dumps(as_document(outcome), indent=2, ensure_ascii=False) + "\n"
+    return json_text(as_document(outcome))
 
 
 def as_markdown(outcome: Outcome) -> str:
@@ -71,11 +72,19 @@ def as_page(outcome: Outcome, facts: Mapping[str, str]) -> str:
     caption = "Accuracy against estimated energy of every trial; the dashed line is the Pareto front"
     unit = f"estimated energy, µJ per sample ({outcome.profile})"
     figure = drawn(Scatter(_points(outcome, labels=False), caption, unit, "accuracy on held-out samples, %"))
-    body = page.heading(_title(outcome), f"{len(outcome.found)} trials of {outcome.recipe}.", ())
-    body += [figure, *(part for table in _tables(outcome) for part in page.section(table))]
-    body += ["<h2>Where the numbers come from</h2>", page.fact_list(facts), page.sentences(CONVENTIONS)]
-    body += ["<h2>Profile</h2>", page.profile_list([load(outcome.profile)])]
-    return page.framed(_title(outcome), body)
+    top = page.heading(_title(outcome), f"{len(outcome.found)} trials of {outcome.recipe}.", ())
+    sections = [
+        page.PagePart("Accuracy against energy", [figure]),
+        *map(page.section, _tables(outcome)),
+        page.sources(facts, CONVENTIONS),
+        page.PagePart("Profile", [page.profile_list([load(outcome.profile)])]),
+    ]
+    trials = table_as_csv(table_of(outcome, outcome.found, "trials"))
+    files = [
+        page.Attachment("sweep.json", "application/json", json_text(as_document(outcome), None)),
+        page.Attachment("sweep.csv", "text/csv", trials),
+    ]
+    return page.framed(_title(outcome), top, sections, files)
 
 
 def write_sweep(outcome: Outcome, space: Space, root: Path) -> dict[str, Path]:
@@ -93,12 +102,12 @@ def write_sweep(outcome: Outcome, space: Space, root: Path) -> dict[str, Path]:
         "md": as_markdown(outcome),
     }
     paths = {ending: root / f"sweep.{ending}" for ending in texts}
-    for ending, text in texts.items():
-        write_text(paths[ending], text)
     paths["png"] = root / "pareto.png"
     figure = pareto(_points(outcome, labels=True), profile=outcome.profile, accuracy="accuracy on held-out samples")
-    with atomic_file(paths["png"]) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+    with atomic_members(root) as new:
+        for ending, text in texts.items():
+            write_text(new / paths[ending].name, text)
+        write_png(figure, new / "pareto.png")
     return paths
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neurodeploy.app.accounting import energy_of
+from neurodeploy.conversion import QcfsNetwork
 from neurodeploy.data.samples import on_device
 from neurodeploy.recipe import Recipe
 from neurodeploy.training import leave
@@ -52,7 +53,8 @@ def train_recipe(
                 samples, labels = on_device(data.test_samples, fabric.device), data.test_labels.to(fabric.device)
                 evaluation = evaluate(network, samples, labels, workers=data.workers)
                 say(f"{checkpoint_of(root, seed, role)}: test accuracy {evaluation.accuracy}")
-                energy = energy_of(network, samples, recipe.energy.profiles, host=recipe.energy.host, workers=data.workers)
+                counted = network.with_relus() if isinstance(network, QcfsNetwork) else network  # as many operations
+                energy = energy_of(counted, samples, recipe.energy.profiles, host=recipe.energy.host, workers=data.workers)
                 results = results.with_network(NetworkResult.of(recipe, seed, role, evaluation, energy))
                 write(root / RESULTS, results)
     finally:

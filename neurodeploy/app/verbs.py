@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, TypeAlias, overload
 from warnings import warn
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -16,9 +15,10 @@ from neurodeploy.app.accounting import energy_report
 from neurodeploy.app.compare import Gathering
 from neurodeploy.app.cutting import CHIP, weighed_for
 from neurodeploy.app.deployment import normalising, split_code
-from neurodeploy.app.model import Model, NirChoices, check_finite, load_model, of_bundle
+from neurodeploy.app.model import Model, NirChoices, load_model, of_bundle
 from neurodeploy.app.origins import is_nir
 from neurodeploy.app.progress import training_bar
+from neurodeploy.app.simulation import simulation
 from neurodeploy.app.train import train_recipe
 from neurodeploy.data import Normalization
 from neurodeploy.dynamics.encodings import OwnEncoding
@@ -28,19 +28,21 @@ from neurodeploy.graph.grid import with_peak
 from neurodeploy.graph.module import GraphModule
 from neurodeploy.graph.tracing import FIRST, AnswerChoice, Recording, canonical, chosen, traced
 from neurodeploy.io.errors import UserError
+from neurodeploy.io.values import as_samples
 from neurodeploy.recipe import Recipe, with_seeds
 from neurodeploy.recipe import load as load_recipe
 from neurodeploy.training.experiment import checkpoint_of, silent
 from neurodeploy.training.parallel import fabric_on
 from neurodeploy.training.results import Results
 from neurodeploy_energy import Report
-from neurodeploy_energy.count.running import Several
+from neurodeploy_energy.count.batches import Several
 from neurodeploy_energy.price.account import HOST
 from neurodeploy_energy.price.contest import contest
 from neurodeploy_energy.price.profiles import load as load_profile
 from neurodeploy_energy.report.report import PROFILES
 from neurodeploy_energy.report.versus import ContestReport
 from neurodeploy_exporters.bundle import Bundle, read_bundle
+from neurodeploy_exporters.simulation import Simulator
 from neurodeploy_exporters.target import Target, find, places_of
 
 Samples: TypeAlias = Tensor | NDArray[Any]
@@ -141,10 +143,11 @@ def _train(
 def load(
     source: str | Path, *, module: nn.Module | None = None, written_by: str | None = None, dt: float | None = None
 ) -> Model:
-    """A checkpoint, a bundle's folder or a NIR file by its path, or `package.module:name` of a torch module of your own.
+    """A checkpoint, a bundle's folder or a NIR file by its path, a ready model by its name, or `package.module:name` of a torch
+    module of your own.
 
     Args:
-        source: as above.
+        source: as above; `neurodeploy models` lists the ready ones, of which `NAME/onnx` is a bundle. A path wins over a name.
         module: given the weights of the checkpoint, where that does not know how its network is made.
         written_by: of a NIR file, the framework whose steps its neurons take, with settings that the file does not hold, such
             as "snntorch:reset_mechanism=zero,reset_delay=false"; guessed from its numbers if None, with a warning.
@@ -198,7 +201,7 @@ def deploy(
             names the layer.
     """
     without, code = split_code(network)
-    entrance = replace(chosen(without, batch_axis=batch_axis, time_axis=time_axis, steps=steps), answers=answer)
+    entrance = replace(chosen(without, batch_axis=batch_axis, time_axis=time_axis, steps=steps), answers=answer, averages=True)
     values, *others = (_tensor(one, batch_axis) for one in (samples if isinstance(samples, tuple) else (samples,)))
     sequences = entrance.timed and code is None
     for one in (values, *others):
@@ -285,7 +288,7 @@ def export(
 
     Args:
         model: of `deploy` or `load`, or the path of a checkpoint.
-        target: "onnx", "lava", "nir" or another installed target.
+        target: "onnx", "lava", "nir", "c" or another installed target.
         chip, host: energy profiles by name or path: where an option leaves it open, the network is cut into chip and host where
             both together cost least under them, on the samples of the bundle.
         folder: replaced if it is a bundle already.
@@ -334,6 +337,8 @@ def energy(
     steps: int | None = None,
     batch_axis: int | None = None,
     time_axis: int | None = None,
+    fold: bool = True,
+    simulator: Simulator | None = None,
 ) -> Report:
     """Spikes and operations, counted layer by layer, and estimated energy; `print` it, look at it in a notebook, `save` it.
 
@@ -350,10 +355,15 @@ def energy(
         batch_axis: axis of the samples of a torch module: 0, or 1 for `[T, B, …]`; None: that along which a sample alone counts
             what it counts among others.
         time_axis: axis of the time steps of a torch module; with `steps` it is called with one of them at a time.
+        fold: whether layers with nothing between them that is not linear, such as those of RepConv and RepVGG, count as the one
+            layer that computes the same. Batch norms are folded in any case.
+        simulator: of a chip's architecture, a program of somebody else's, in which the chip's part of a bundle also runs on the
+            first samples: `neurodeploy_exporters.simulation.Simulator("sana-fe", python)`.
 
     Raises:
-        UserError: there are no samples, the model does not run on them, the axis of the samples is not clear, or a profile is
-            unknown.
+        UserError: there are no samples, the model does not run on them, the axis of the samples is not clear, a profile is
+            unknown, or the simulator is not there or cannot hold the model.
+        Failure: the simulator fails.
     """
     subject, *others = (None if one is None else _model(one) for one in (model, baseline, twin))
     assert subject is not None
@@ -365,19 +375,21 @@ def energy(
         values = Several((values, *subject.further_samples))
     if values is None:
         raise UserError(f"{subject.name}: brings no data of its own; give samples")
-    run: dict[str, Any] = {}
+    run: dict[str, Any] = {"fold": fold}
     if (steps, batch_axis, time_axis) != (None, None, None):
         if not subject.is_module or (others[0] is not None and not others[0].is_module):
             raise UserError(
                 "steps, batch_axis, time_axis: for torch modules; a model, bundle or path takes samples [N, …] and has its T"
             )
-        run = {"steps": steps, "batch_axis": batch_axis, "time_axis": time_axis}
+        run |= {"steps": steps, "batch_axis": batch_axis, "time_axis": time_axis}
     relu, reference = None, None
     if others[1] is not None:
-        relu = energy_report(others[1], others[1].taking(values, subject), profiles)
+        relu = energy_report(others[1], others[1].taking(values, subject), profiles, fold=fold)
     if others[0] is not None:
         reference = energy_report(others[0], others[0].taking(values, subject), profiles, host=host, twin=relu, **run)
-    return energy_report(subject, values, profiles, host=host, baseline=reference, twin=relu, **run)
+    simulated = () if simulator is None else (simulation(subject, values, simulator),)
+    report = energy_report(subject, values, profiles, host=host, baseline=reference, twin=relu, **run)
+    return replace(report, simulated=simulated)
 
 
 def compare(
@@ -417,7 +429,7 @@ def _several(samples: tuple[Samples, ...], batch_axis: int) -> Several:
 
 
 def _tensor(samples: Samples, batch_axis: int = 0) -> Tensor:
-    values = samples if isinstance(samples, Tensor) else torch.from_numpy(np.asarray(samples, np.float32))
-    if values.ndim > batch_axis:
-        check_finite(values.movedim(batch_axis, 0), "samples")
-    return values
+    if isinstance(samples, Tensor):
+        as_samples(samples, "samples", axis=batch_axis, keep=True)
+        return samples
+    return torch.from_numpy(as_samples(samples, "samples", axis=batch_axis))

@@ -25,7 +25,7 @@ from neurodeploy.cli.choices import (
     nir_choices,
     refuse,
 )
-from neurodeploy.cli.console import err, out, remembered
+from neurodeploy.cli.console import err, out, print_json, remembered
 from neurodeploy.cli.target_options import given
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ def command(
     as_json: AsJson = False,
 ) -> None:
     from neurodeploy.app.benchmark import Settings, benchmark, compared
-    from neurodeploy.app.benchmark.report import as_json as document
+    from neurodeploy.app.benchmark.document import as_json as document
     from neurodeploy.app.benchmark.report import as_page, table_of
     from neurodeploy.app.origins import is_chip_file, is_nir
     from neurodeploy.app.own_data import DataChoice
     from neurodeploy.app.own_module import any_deployed
-    from neurodeploy.io.files import write_text
+    from neurodeploy.io.files import atomic_members, write_text
     from neurodeploy_energy.report.formats import drawn
     from neurodeploy_exporters.target import find
 
@@ -95,10 +95,11 @@ def command(
         raise typer.Exit(130) from None
     if output is not None:
         facts = {"Model": model, "Samples": asked.data, "Machine": f"{platform.machine()}, {platform.system()}"}
-        write_text(output / "benchmark.html", as_page(result, facts))
-        write_text(output / "benchmark.json", document(result))
+        with atomic_members(output) as new:
+            write_text(new / "benchmark.html", as_page(result, facts))
+            write_text(new / "benchmark.json", document(result))
     if as_json:
-        typer.echo(document(result), nl=False)
+        print_json(document(result))
         return
     shown = table_of(result)
     out.print(drawn(shown))

@@ -1,7 +1,7 @@
 """Options that several commands share."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,12 +17,12 @@ Device = Annotated[
     typer.Option("--device", help="Where to compute: the GPU if there is one (auto), or the one named."),
 ]
 Kernel = Annotated[
-    Literal["reference", "handwritten", "fused", "compiled"] | None,
+    Literal["reference", "handwritten", "native", "fused", "compiled"] | None,
     typer.Option("--kernel", help="How spiking layers compute; the best one for the device if not given.", show_default=False),
 ]
 Allocator = Annotated[
-    Literal["default", "tuned"],
-    typer.Option("--allocator", help="Tuned: glibc keeps large blocks; faster on a CPU, never gives memory back (Linux)."),
+    Literal["auto", "default", "tuned"],
+    typer.Option("--allocator", help="Tuned: glibc keeps large blocks, faster on a CPU. Auto: tuned where that is possible."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Folder for the results.", show_default=False)]
@@ -131,7 +131,8 @@ def computing(kernel: str | None, allocator: str) -> Iterator[None]:
     from neurodeploy.dynamics.kernels import using
     from neurodeploy.dynamics.kernels.memory import tune
 
-    if allocator == "tuned":
-        tune()
+    with suppress(UserError) if allocator == "auto" else nullcontext():
+        if allocator != "default":
+            tune()
     with using(kernel) if kernel else nullcontext():
         yield

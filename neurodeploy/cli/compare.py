@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from neurodeploy.cli.choices import AsJson, Data, DataPart, Inputs, Labels, Output
-from neurodeploy.cli.console import out
+from neurodeploy.cli.console import out, print_json
 
 EXAMPLE = "neurodeploy compare runs/demo --output runs/comparison"
 
@@ -25,7 +25,9 @@ def command(
     ] = None,
     profile: Annotated[
         list[str] | None,
-        typer.Option(help="Energy profile, by name or TOML path, +lemaire with memory; repeatable, the first is the headline."),
+        typer.Option(
+            help="Energy profile, by name or TOML path, +lemaire or +hierarchy with memory; the first is the headline."
+        ),
     ] = None,
     data: Data = None,
     part: DataPart = "test",
@@ -56,7 +58,7 @@ def command(
         }
         paths = write_contest(comparison, output, title=f"Comparison with {comparison.baseline.name}", facts=facts)
     if as_json:
-        typer.echo(document(comparison), nl=False)
+        print_json(document(comparison))
         return
     for table in all_tables(comparison):
         out.print(drawn(table))

@@ -35,6 +35,7 @@ _OPTIONAL = {
     "onnxruntime": 'verify and ONNX accuracy; pip install "neurodeploy[onnx]"',
     "onnxruntime-gpu": 'the same on NVIDIA GPUs; pip install "neurodeploy[onnx-gpu]"',
     "optuna": 'sweep; pip install "neurodeploy[sweep]"',
+    "model-signing": 'sign, verify --identity; pip install "neurodeploy[sign]"',
     "nvidia-ml-py": 'energy --measure on NVIDIA GPUs; pip install "neurodeploy[measure]"',
     "pandas": "energy reports as data frames",
     "triton": "the fused kernel on NVIDIA GPUs; comes with torch for CUDA",
@@ -44,12 +45,14 @@ _OPTIONAL = {
 def command(as_json: AsJson = False) -> None:
     import torch
 
+    from neurodeploy.dynamics.kernels import native
     from neurodeploy_exporters.onnx.providers import CLASH
     from neurodeploy_exporters.target import find, names
 
     installed = {name: _version(name) for name in (*_REQUIRED, *_OPTIONAL)}
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     compiler = shutil.which("g++") or shutil.which("clang++")
+    native.BUILD.result()
     faults = [f"{name} is missing" for name in _REQUIRED if installed[name] is None]
     if installed["onnxruntime"] and installed["onnxruntime-gpu"]:
         faults.append(CLASH)
@@ -59,16 +62,28 @@ def command(as_json: AsJson = False) -> None:
         except UserError as error:
             faults.append(str(error))
     if as_json:
-        found = {"packages": installed, "gpu": gpu, "compiler": compiler, "targets": names(), "problems": faults}
+        found = {
+            "packages": installed,
+            "gpu": gpu,
+            "compiler": compiler,
+            "native_kernel": native.BUILD.state,
+            "targets": names(),
+            "problems": faults,
+        }
         out.print_json(json.dumps({"python": platform.python_version(), **found}))
     else:
-        _show(installed, gpu, compiler, names(), faults)
+        _show(installed, gpu, _neurons(native.BUILD.state), compiler, names(), faults)
     if faults:
         raise typer.Exit(1)
 
 
 def _show(
-    installed: Mapping[str, str | None], gpu: str | None, compiler: str | None, targets: Sequence[str], faults: Sequence[str]
+    installed: Mapping[str, str | None],
+    gpu: str | None,
+    neurons: str,
+    compiler: str | None,
+    targets: Sequence[str],
+    faults: Sequence[str],
 ) -> None:
     table = Table("package", "version", "note")
     for name in _REQUIRED:
@@ -77,6 +92,7 @@ def _show(
         table.add_row(name, installed[name] or "not installed", f"optional: {use}")
     out.print(table)
     out.print(f"GPU: {gpu or 'none found, training runs on the CPU'}")
+    out.print(f"neurons on the CPU: {neurons}")
     out.print(f"C++ compiler for --kernel compiled: {compiler or 'none found'}")
     out.print(f"export targets: {', '.join(targets)}")
     if not installed["onnxruntime"] and not installed["onnxruntime-gpu"]:
@@ -85,6 +101,11 @@ def _show(
         out.print(f"problem: {fault}")
     if not faults:
         out.print("no problems found")
+
+
+def _neurons(state: str) -> str:
+    """Which kernel runs, and why."""
+    return f"kernel {'native' if state.startswith('in use') else 'handwritten'}; native is {state}"
 
 
 def _version(package: str) -> str | None:

@@ -1,6 +1,7 @@
 """Spikes and estimated energy, layer by layer, of a checkpoint, a bundle or any torch module, optionally against a baseline."""
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,7 +21,7 @@ from neurodeploy.cli.choices import (
     nir_choices,
     refuse,
 )
-from neurodeploy.cli.console import err, out
+from neurodeploy.cli.console import err, out, print_json
 
 EXAMPLE = """neurodeploy energy runs/demo/seed-0/student/checkpoint.safetensors \\
     --baseline runs/demo/seed-0/baseline/checkpoint.safetensors --output runs/energy"""
@@ -44,7 +45,7 @@ def command(
     profile: Annotated[
         list[str] | None,
         typer.Option(
-            help="Energy profile, by name or TOML path, NAME+lemaire with memory; repeatable, the first is the headline."
+            help="Energy profile, by name or TOML path, NAME+lemaire or NAME+hierarchy with memory; the first is the headline."
         ),
     ] = None,
     host_profile: Annotated[
@@ -83,11 +84,33 @@ def command(
             show_default=False,
         ),
     ] = None,
+    fold: Annotated[
+        bool,
+        typer.Option(
+            "--fold/--no-fold",
+            help="Count layers with nothing between them that is not linear (RepConv, RepVGG) as the one layer that "
+            "computes the same; rows say both. Batch norms are folded in any case.",
+        ),
+    ] = True,
     output: Output = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Also read the machine's energy counters (NVML, RAPL) while the model runs.")
     ] = False,
     device: Device = "cpu",
+    simulator: Annotated[
+        Literal["sana-fe"] | None,
+        typer.Option(
+            help="Bundle for Loihi or .net file: also simulate energy and latency of its chip's part; SANA-FE is a program of "
+            "its own.",
+            show_default=False,
+        ),
+    ] = None,
+    simulator_python: Annotated[
+        Path | None,
+        typer.Option(help="Python of the environment that has the simulator; $NEURODEPLOY_SANA_FE if not given."),
+    ] = None,
+    simulator_samples: Annotated[int, typer.Option(min=1, help="How many of the samples are simulated, at most.")] = 4,
+    simulator_timeout: Annotated[float, typer.Option(min=1, help="Seconds after which the simulator is stopped.")] = 1800,
     as_json: AsJson = False,
 ) -> None:
     from dataclasses import replace
@@ -97,18 +120,23 @@ def command(
     from neurodeploy.app.model import load_model
     from neurodeploy.app.origins import is_chip_file, is_nir
     from neurodeploy.app.own_data import DataChoice, model_with
+    from neurodeploy.app.simulation import simulation
     from neurodeploy.io.errors import UserError
     from neurodeploy.training.parallel import device_on
     from neurodeploy_energy.price.joules import measured_on
+    from neurodeploy_energy.price.simulated import Simulation
     from neurodeploy_energy.report import as_json as document
     from neurodeploy_energy.report import energy_table, further_tables, layer_table, spike_line
     from neurodeploy_energy.report.report import PROFILES
+    from neurodeploy_exporters.simulation import Simulator
 
     files = any(one is not None and (is_nir(one) or is_chip_file(one)) for one in (model, baseline))
     if not files:
         refuse(ctx, [one for one in NIR_OPTIONS if one != "steps"], f"says how a NIR file is understood, {model} is none")
     if not measure:
         refuse(ctx, ("device",), "counting needs no device; it belongs to --measure")
+    if simulator is None:
+        refuse(ctx, ("simulator_python", "simulator_samples", "simulator_timeout"), "belongs to --simulator")
     profiles, where = tuple(profile or PROFILES), device_on(device)
     choices = nir_choices(convention, dt, reset, input_shape, steps if files else None)
     subject = model_with(model, DataChoice(data, part, samples, labels), choices, say=err.print)
@@ -120,17 +148,23 @@ def command(
     axes = ("batch_axis", "time_axis") if files else ("steps", "batch_axis", "time_axis")
     if files or not subject.is_module or (other is not None and not other.is_module):
         refuse(ctx, axes, "says how a torch module is called; models, bundles and files take samples [N, …] and have their T")
-    run: dict[str, Any] = {} if files else {"steps": steps, "batch_axis": batch_axis, "time_axis": time_axis}
+    run: dict[str, Any] = {"fold": fold}
+    run |= {} if files else {"steps": steps, "batch_axis": batch_axis, "time_axis": time_axis}
     x = subject.test_samples
     if x is None:
         raise UserError(f"{subject.name}: brings no data of its own; give samples with --input samples.npy, or --data")
+    simulated: tuple[Simulation, ...] = ()
+    if simulator is not None:  # first, since most of what can be wrong is wrong at once
+        program = Simulator(simulator, simulator_python, simulator_timeout)
+        simulated = (simulation(subject, x, program, count=simulator_samples),)
     relu, reference = None, None
     if twin is not None:
         ann = load_model(twin)
-        relu = energy_report(ann, ann.taking(x, subject), profiles)
+        relu = energy_report(ann, ann.taking(x, subject), profiles, fold=fold)
     if other is not None:
         reference = energy_report(other, other.taking(x, subject), profiles, host=host_profile, twin=relu, **run)
     report = energy_report(subject, x, profiles, host=host_profile, baseline=reference, twin=relu, **run)
+    report = replace(report, simulated=simulated)
     if measure:
         report = replace(report, measured=measured_on(subject.module, x[: subject.batch], where))
     if output is not None:
@@ -144,7 +178,7 @@ def command(
         title = f"Energy of {report.name}"
         paths = energy.write_report(report, output, title=title, facts=facts, notices=assumed, spikes=spikes)
     if as_json:
-        typer.echo(document(report), nl=False)
+        print_json(document(report))
         return
     for table in (layer_table(report), energy_table(report), *further_tables(report)):
         out.print(table)

@@ -51,7 +51,7 @@ def command(
             show_default=False,
         ),
     ],
-    target: Annotated[list[str], typer.Option("--target", help="onnx, lava, nir or another installed target; repeatable.")],
+    target: Annotated[list[str], typer.Option("--target", help="onnx, lava, nir, c or another installed target; repeatable.")],
     output: Output = None,
     samples: Annotated[int, typer.Option(min=1, help="Test samples that the bundle carries for its verification.")] = 16,
     calibration: Annotated[
@@ -93,12 +93,19 @@ def command(
     from neurodeploy.app.model import knows_no_data
     from neurodeploy.app.origins import is_chip_file, is_nir
     from neurodeploy.app.own_data import DataChoice
+    from neurodeploy.app.ready import located
     from neurodeploy.cli.head_cut import head_cut_table
     from neurodeploy.training.evaluation import Accuracy
     from neurodeploy_energy.price.profiles import load
     from neurodeploy_exporters.bundle import read_bundle
     from neurodeploy_exporters.target import find, shared_options
 
+    path = located(model, err.print)
+    if path != model:  # nothing is written beside the package's own files
+        beside, output = Path("runs") / model, output or Path("runs") / model / "bundles"
+    else:
+        beside = Path(model).parent
+    model = path
     targets = {name: find(name) for name in target}
     options = shared_options(target, given(ctx))
     chosen = {name: (one, one.options(options[name])) for name, one in targets.items()}
@@ -129,6 +136,7 @@ def command(
             chosen,
             output,
             settings,
+            beside=beside,
             samples=samples,
             calibration=calibration,
             resume=resume,
@@ -168,13 +176,14 @@ def _export_checkpoint(
     output: Path | None,
     settings: "FinetuneSettings | None",
     *,
+    beside: Path,
     samples: int,
     calibration: int,
     resume: bool,
     device: str,
     prices: "tuple[Profile, Profile]",
 ) -> "list[tuple[Path, Weighed | None]]":
-    from neurodeploy.app.deployment import deploy
+    from neurodeploy.app.deployment import deploy, origin_of
     from neurodeploy.app.finetune import finetune_student
     from neurodeploy.app.progress import training_bar
     from neurodeploy.app.run import FINETUNING
@@ -185,7 +194,7 @@ def _export_checkpoint(
     from neurodeploy.training.parallel import device_on
 
     loaded = checkpoints.load(checkpoint)
-    progress, data = loaded.progress, loaded.progress.load_data()
+    progress, data = loaded.progress, loaded.load_data()
     test = data.test_samples, data.test_labels
     deployment = deploy(loaded.network, data)
     graph, tuned_with, stored = deployment.graph, None, deployment.data
@@ -207,7 +216,7 @@ def _export_checkpoint(
                 role,
                 seed,
                 graph,
-                checkpoint.parent / FINETUNING,
+                beside / FINETUNING,
                 settings,
                 target=target,
                 data=stored,
@@ -226,8 +235,15 @@ def _export_checkpoint(
             "quantised": evaluate(tuned.start, stored.test_samples, stored.test_labels).accuracy,
             "tuned": evaluate(tuned.module, stored.test_samples, stored.test_labels).accuracy,
         }
+    trained = progress.recipe if isinstance(progress, checkpoints.Progress) else None
     subject = deployment.subject(
-        progress.file_name, samples=samples, calibration=calibration, accuracy=accuracy, graph=graph, tuned=tuned_with
+        progress.file_name,
+        samples=samples,
+        calibration=calibration,
+        accuracy=accuracy,
+        graph=graph,
+        tuned=tuned_with,
+        provenance=origin_of(trained, progress.seed, checkpoint),
     )
     return _written(subject, targets, output or checkpoint.parent / "bundles", prices)
 

@@ -2,8 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -11,32 +13,58 @@ from typer.core import TyperGroup
 from neurodeploy.cli import (
     benchmark,
     compare,
+    diff,
     doctor,
     energy,
     evaluate,
     export,
     map,
+    models,
     new,
     nir,
     profiles,
     recipes,
     run,
+    schema,
+    sign,
     simulate,
     sweep,
     train,
+    upgrade,
     verify,
 )
-from neurodeploy.cli.console import err, out
+from neurodeploy.cli.caged import run_in_cage
+from neurodeploy.cli.console import err, out, spell_out, terminated_as_interrupted
 from neurodeploy.cli.target_options import with_target_options
-from neurodeploy.io.errors import Failure, UserError, printable
+from neurodeploy.io.errors import Failure, Notice, UserError, spelled
 from neurodeploy.io.version import VERSION
 
 EXPORTING: dict[str, Callable[..., None]] = {"export": export.command, "benchmark": benchmark.command}
 """Commands that have the options of targets too."""
 
 
+@contextmanager
+def _spelled_out() -> Iterator[None]:
+    """What is wrong with a command's arguments quotes them, and another program may have made them of a file's names."""
+    try:
+        yield
+    except Exception as error:  # click's own, from whichever package typer has it
+        said = getattr(error, "message", None)
+        if isinstance(said, str) and hasattr(error, "exit_code"):
+            vars(error)["message"] = spelled(said)
+        raise
+
+
 class Commands(TyperGroup):
     """The commands; those that export get the targets' options when they are called, since that imports all targets."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _spelled_out():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _spelled_out():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
@@ -65,6 +93,8 @@ for _module in (
     evaluate,
     export,
     verify,
+    diff,
+    sign,
     benchmark,
     simulate,
     map,
@@ -75,6 +105,9 @@ for _module in (
     new,
     profiles,
     recipes,
+    models,
+    schema,
+    upgrade,
     doctor,
 ):
     _name = _module.__name__.rpartition(".")[2]
@@ -96,12 +129,22 @@ def _options(
     """Options of the whole command line."""
 
 
+_NO_MEMORY = ("can't allocate memory", "std::bad_alloc", "bad allocation", "out of memory")
+"""What libraries of others say instead of raising a MemoryError."""
+
+
 def main() -> None:
     """Run the command line.
 
     Exit codes: 0 done, 1 a failure (such as a verification that found differences), 2 bad input, 130 interrupted.
     """
+    spell_out()
+    terminated_as_interrupted()
+    warnings.showwarning = _shown
     try:
+        code = run_in_cage(sys.argv[1:])
+        if code is not None:
+            sys.exit(code)
         app()
     except UserError as error:
         _stop(str(error), 2)
@@ -112,12 +155,36 @@ def main() -> None:
         sys.exit(1)
     except MemoryError as error:
         _stop(f"more memory needed than there is ({error}); use fewer samples or steps at a time", 1)
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _NO_MEMORY):
+            raise
+        _stop("more memory needed than there is; use fewer samples or steps at a time", 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _stop(f"{place}{error.strerror or error}", 1)
 
 
+def _shown(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A notice in one line on standard error; every other warning as Python shows it."""
+    if issubclass(category, Notice):
+        err.print(f"warning: {spelled(str(message))}")
+    else:
+        _as_python(message, category, filename, lineno, file, line)
+
+
+_as_python = warnings.showwarning
+
+
 def _stop(message: str, code: int) -> None:
-    # what a message quotes may come from a file: no character in it reaches the terminal as a command
-    err.print(f"error: {printable(message)}")
+    # what a message quotes may come from a file: no character in it reaches the terminal as a command or a line of its own
+    err.print(f"error: {spelled(message)}")
     sys.exit(code)

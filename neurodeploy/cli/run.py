@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from neurodeploy.cli.choices import Allocator, AsJson, Device, Kernel, Output, computing
-from neurodeploy.cli.console import err, out
+from neurodeploy.cli.console import err, out, print_json
 from neurodeploy.io.errors import UserError
 
 EXAMPLE = "neurodeploy run digits --output runs/demo"
@@ -20,7 +20,7 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
     device: Device = "auto",
     kernel: Kernel = None,
-    allocator: Allocator = "default",
+    allocator: Allocator = "auto",
     as_json: AsJson = False,
 ) -> None:
     from neurodeploy.app.progress import training_bar
@@ -40,7 +40,7 @@ def command(
         err.print(f"interrupted; continue with: neurodeploy run {recipe} --output {root} --resume")
         raise typer.Exit(130) from None
     if as_json:
-        typer.echo((root / SUMMARY).read_text("utf-8"), nl=False)
+        print_json((root / SUMMARY).read_text("utf-8"))
         return
     out.print(_table(content, {"baseline": settings.baseline, "student": settings.deployed}))
     out.print(f"report: {root / 'report.html'}\nsummary: {root / 'summary.json'}")

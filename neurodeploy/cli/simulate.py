@@ -43,7 +43,7 @@ def command(
 ) -> None:
     import numpy as np
 
-    from neurodeploy.io.arrays import read_arrays
+    from neurodeploy.io.arrays import NamedArrays
     from neurodeploy.io.files import atomic_file
     from neurodeploy_exporters.lava import is_circuit, read, read_circuit, simulate, simulate_circuit
     from neurodeploy_exporters.lava.sigmadelta import are_graded, counted
@@ -61,7 +61,7 @@ def command(
     else:
         layers = read(network, num_layers=num_layers)
         run = partial(simulate, layers, **part)
-    arrays = read_arrays(samples)
+    arrays = NamedArrays(samples)
     if array not in arrays:
         raise UserError(
             f"{samples}: array `{array}` is missing; it holds {', '.join(arrays) or 'none'}; choose one with --array"

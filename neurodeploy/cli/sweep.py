@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from neurodeploy.cli.choices import Allocator, AsJson, Device, Kernel, Output, computing
-from neurodeploy.cli.console import err, out, remembered
+from neurodeploy.cli.console import err, out, print_json, remembered
 from neurodeploy.io.errors import UserError
 
 EXAMPLE = "neurodeploy sweep digits --trials 20 --output runs/sweep"
@@ -30,7 +30,7 @@ def command(
     output: Output = None,
     device: Device = "auto",
     kernel: Kernel = None,
-    allocator: Allocator = "default",
+    allocator: Allocator = "auto",
     as_json: AsJson = False,
 ) -> None:
     from neurodeploy.app.progress import training_bar
@@ -59,7 +59,7 @@ def command(
         raise typer.Exit(130) from None
     paths = write_sweep(outcome, found, root)
     if as_json:
-        typer.echo(paths["json"].read_text("utf-8"), nl=False)
+        print_json(paths["json"].read_text("utf-8"))
         return
     out.print(drawn(table_of(outcome, outcome.front, f"Pareto front of {len(outcome.found)} trials")))
     out.print(f"sweep: {paths['html']}")

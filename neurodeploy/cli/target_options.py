@@ -53,8 +53,13 @@ def _parameter(name: str, fields: Sequence[tuple[str, FieldInfo]]) -> inspect.Pa
     for target, field in fields:
         texts.setdefault(field.description or "", []).append(target)
     told = " ".join(f"For {', '.join(targets)}: {text}" for text, targets in texts.items())
-    default = fields[0][1].default
-    if default not in (None, False):
+    defaults: dict[Any, list[str]] = {}
+    for target, field in fields:
+        defaults.setdefault(field.default, []).append(target)
+    if len(defaults) > 1:
+        each = (f"{default} for {', '.join(targets)}" for default, targets in defaults.items())
+        told = f"{told} [default: {'; '.join(each)}]"
+    elif (default := next(iter(defaults))) not in (None, False):
         told = f"{told} [default: {default}]"
     kinds = [_kind(field) for _, field in fields]
     choices = tuple(dict.fromkeys(choice for kind in kinds if isinstance(kind, tuple) for choice in kind))

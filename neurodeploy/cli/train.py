@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from neurodeploy.cli.choices import Allocator, AsJson, Device, Kernel, Output, computing
-from neurodeploy.cli.console import err, out
+from neurodeploy.cli.console import err, out, print_json
 
 EXAMPLE = "neurodeploy train digits --output runs/digits --seed 0"
 
@@ -22,7 +22,7 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
     device: Device = "auto",
     kernel: Kernel = None,
-    allocator: Allocator = "default",
+    allocator: Allocator = "auto",
     as_json: AsJson = False,
 ) -> None:
     from neurodeploy.app.progress import training_bar
@@ -44,7 +44,7 @@ def command(
     if not fabric.is_global_zero:
         return
     if as_json:
-        typer.echo(results.model_dump_json(indent=2))
+        print_json(results.model_dump_json(indent=2) + "\n")
         return
     table = Table(*results.headings)
     for column in table.columns[1:]:

@@ -1,20 +1,17 @@
-"""A benchmark for people and programs: one table in a terminal and on a page, and JSON."""
+"""A benchmark for people: one table in a terminal and on a page."""
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from textwrap import shorten
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from neurodeploy.app.benchmark.document import as_json
 from neurodeploy.app.benchmark.outcome import Benchmark
 from neurodeploy.app.benchmark.rows import BATCHES, BenchmarkRow, DeployedEnergy, Duration, SpikeDifference, Unknown
 from neurodeploy.io.errors import printable
 from neurodeploy.training.evaluation import Accuracy
 from neurodeploy_energy.report import page
 from neurodeploy_energy.report.tables import ReportTable, Row, TableCell, microjoule
-from neurodeploy_exporters.runtime import Fit
 
-SCHEMA_VERSION = 1
 _HEADINGS = (
     "format",
     "runtime",
@@ -106,56 +103,11 @@ def _duration(found: Duration) -> TableCell:
     return TableCell(f"{value:,.3f}" if value < 1 else f"{value:,.3g}" if value < _LONG else f"{value:,.0f}", value)
 
 
-def as_document(found: Benchmark) -> dict[str, Any]:
-    """Plain dictionaries and lists; a field that cannot be filled is null, with its reason in `why`."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": found.name,
-        "data": found.data,
-        "samples": found.samples,
-        "threads": found.threads,
-        "not_installed": list(found.absent),
-        "notes": list(found.notes),
-        "rows": [_document(row) for row in found.rows],
-    }
-
-
-def _document(row: BenchmarkRow) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "opens": row.opens,
-        "accuracy": row.accuracy,
-        "spikes": row.difference,
-        **{f"ms_per_sample_batch_{size}": row.durations[size] for size in BATCHES},
-        "bytes": row.size,
-        "energy": row.energy,
-        "fit": row.fit,
-    }
-    known = {key: None if isinstance(value, Unknown) else _plain(value) for key, value in fields.items()}
-    why = {key: value.reason for key, value in fields.items() if isinstance(value, Unknown)}
-    known["opens"] = not isinstance(row.opens, Unknown)
-    return {"target": row.target, "variant": row.variant, "runtime": row.runtime, "version": row.version, **known, "why": why}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Accuracy):
-        return {**asdict(value), "percent": value.percent, "interval_95": list(value.interval)}
-    if isinstance(value, Duration):
-        return value.ms_per_sample
-    if isinstance(value, DeployedEnergy):
-        return {"estimate": True, **asdict(value)}
-    return asdict(value) if isinstance(value, SpikeDifference | Fit) else value
-
-
-def as_json(found: Benchmark) -> str:
-    return json.dumps(as_document(found), indent=2, ensure_ascii=False) + "\n"
-
-
 def as_page(found: Benchmark, facts: Mapping[str, str]) -> str:
     """One self-contained page."""
     title = f"Benchmark of {found.name}"
     shown = table_of(found)
     lead = f"{len(found.rows)} artefacts in programs, on {found.samples:,} samples: {found.data}."
-    body = page.heading(title, lead, ())
-    body += ["<h2>Formats and programs</h2>", page.table(shown)]
-    body += ["<h2>Where the numbers come from</h2>", page.fact_list(facts)]
-    return page.framed(title, body)
+    sections = [page.PagePart("Formats and programs", [page.table(shown)]), page.sources(facts, ())]
+    files = [page.Attachment("benchmark.json", "application/json", as_json(found, indent=None))]
+    return page.framed(title, page.heading(title, lead, ()), sections, files)

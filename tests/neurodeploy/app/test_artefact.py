@@ -16,7 +16,7 @@ from neurodeploy.graph.tracing import trace
 from neurodeploy.io.errors import UserError
 from neurodeploy_energy import account
 from neurodeploy_exporters import lava, nir, onnx
-from neurodeploy_exporters.artefact import read_artefact
+from neurodeploy_exporters.verify.artefact import read_artefact
 
 NEURON = ("neurons", "steps", "spikes", "updates_active", "updates_idle")
 SYNAPSE = ("sops", "macs")
@@ -35,7 +35,7 @@ def entering(samples, graph):
 
 
 def counted(module, samples):
-    return {row.name: asdict(row) for row in account(module, samples.split(2)).layers}
+    return {row.name: asdict(row) for row in account(module, samples.split(2), fold=False).layers}
 
 
 def exported(export, graph, samples, folder, **options):

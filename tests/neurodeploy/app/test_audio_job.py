@@ -63,8 +63,8 @@ def test_recordings_become_a_network_over_sequences_whose_bundle_fires_the_spike
     # coefficients, channels, and kernel times frames but for taps on three frames of padding at each end; once per sample
     assert stem["macs"] == 10 * 8 * (7 * 49 - 2 * (1 + 2 + 3))
     bundle = read_bundle(tmp_path / "run" / "seed-0" / "bundles" / "onnx")
-    assert bundle.sample().inputs.shape == (20, 10, 49)
-    fired = sum(spikes.sum() for spikes in bundle.sample().spikes.values()) / 20
+    assert bundle.given().inputs.shape == (20, 10, 49)
+    fired = sum(spikes.sum() for spikes in bundle.given().spikes.values()) / 20
     assert fired == pytest.approx(report["total"]["spikes"])
 
 

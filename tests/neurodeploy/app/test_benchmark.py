@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from jsonschema import Draft202012Validator
 from torch import nn
 
 import neurodeploy as nd
@@ -22,8 +23,10 @@ from neurodeploy.app.benchmark import (
     compared,
     measuring,
 )
-from neurodeploy.app.benchmark.report import as_json, as_page, table_of
+from neurodeploy.app.benchmark.document import as_json
+from neurodeploy.app.benchmark.report import as_page, table_of
 from neurodeploy.app.model import of_bundle
+from neurodeploy.app.schemas import schema_of
 from neurodeploy.graph import interpreter
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import Bundle
@@ -132,7 +135,9 @@ def test_a_program_that_fails_has_empty_fields_with_the_reason_and_the_others_go
     words = {"opens": "whole.onnx: no licence", "runs": "no licence", "shape": "another shape", "nan": "not finite"}[fault]
     assert all(words in one.reason and str(tmp_path) not in one.reason for one in reasons)
     assert row_of(found, "ONNX Runtime").accuracy.samples == 24
-    document = next(one for one in json.loads(as_json(found))["rows"] if one["runtime"] == BOUGHT)
+    whole = json.loads(as_json(found))
+    Draft202012Validator(schema_of("benchmark")).validate(whole)
+    document = next(one for one in whole["rows"] if one["runtime"] == BOUGHT)
     assert document["accuracy"] is document["spikes"] is document["ms_per_sample_batch_1"] is None
     assert words in document["why"]["accuracy"]
 

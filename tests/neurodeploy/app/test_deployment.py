@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+import neurodeploy as nd
 from neurodeploy.app.deployment import calibration_inputs, check_targets, deploy
 from neurodeploy.data import Digits
 from neurodeploy.dynamics.encodings import DirectEncoding, LatencyEncoding, PoissonEncoding, StaticInput
@@ -42,6 +43,12 @@ def test_a_direct_code_stays_in_the_graph():
     inputs, labels = found.test
     assert inputs.shape == DATA.test_samples.shape
     assert len(labels) == len(inputs)
+
+
+def test_a_network_of_few_levels_is_no_network_to_deploy_and_the_message_says_what_is():
+    relu = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10)).eval()
+    with pytest.raises(UserError, match=r"no target has them; deploy its spiking twin: neurodeploy\.spiking"):
+        deploy(nd.qcfs(relu, DATA.train_samples[:50]), DATA)
 
 
 def test_two_codes_are_refused_by_name():

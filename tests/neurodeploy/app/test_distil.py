@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 import neurodeploy as nd
+from checks.differences import differences
+from neurodeploy.augmentation import Crop
 from neurodeploy.cli.main import main
 from neurodeploy.data import Digits, as_data_set
 from neurodeploy.distillation import LossTerm
@@ -272,6 +274,11 @@ REFUSED = [
     ({"teacher": lambda: None}, "loss term response: needs a teacher, none was given"),
     ({"losses": [nd.losses.Activity()]}, "teacher: no loss term asks it"),
     ({"losses": [nd.losses.Response]}, "losses: the class Response found, terms of neurodeploy.losses expected"),
+    (
+        {"augmentation": ["crop"]},
+        r"augmentation: str found, those of neurodeploy\.augmentation expected, such as Crop\(padding=1\)",
+    ),
+    ({"augmentation": [{"kind": "corp"}]}, "augmentation: kind: 'corp' found"),
     ({"losses": [{"kind": "respons"}]}, "losses: kind: 'respons' found"),
     ({"losses": [nd.losses.SelfDistillation(), nd.losses.Response()], "student": lambda: student(steps=1)}, "one time step"),
     ({"losses": [nd.losses.Laf()], "teacher": lambda: Ann(width=9)}, "loss term laf: features of 12 values found"),
@@ -519,14 +526,15 @@ def test_a_spiking_twin_is_distilled_deployed_resumed_and_loaded_without_its_cod
         train(twin, ann, tmp_path / "other", source="test_distil:Ann", **options)
 
 
-OWN = Path(__file__).parents[2] / "own"
+ROOT = Path(__file__).parents[3]
+OWN = ROOT / "tests" / "own"
 SCRIPT = """
 import os
 import sys
 
 import torch
 
-sys.path[:0] = ["{here}", "{own}"]
+sys.path[:0] = ["{root}", "{here}", "{own}"]
 import lightning_fabric
 from ranks import ended_well, start
 from test_distil import shared
@@ -547,9 +555,18 @@ def shared(folder: str | Path) -> nn.Module:
     return network
 
 
+def test_an_augmentation_may_be_said_as_a_recipe_says_it(tmp_path):
+    images = (torch.rand(40, 1, 8, 8), torch.arange(40) % 4)
+    for name, given in (("made", Crop(padding=1)), ("said", {"kind": "crop", "padding": 1})):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4))
+        nd.distill(net, None, images, epochs=1, folder=tmp_path / name, augmentation=[given], progress=False)
+    assert differences(tmp_path / "made", tmp_path / "said") == []
+
+
 def test_two_processes_end_with_the_weights_of_one_within_rounding(tmp_path):
     script = tmp_path / "shared.py"
-    script.write_text(SCRIPT.format(here=Path(__file__).parent, own=OWN, folder=tmp_path / "two"))
+    script.write_text(SCRIPT.format(root=ROOT, here=Path(__file__).parent, own=OWN, folder=tmp_path / "two"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

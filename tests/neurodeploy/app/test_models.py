@@ -72,7 +72,7 @@ def test_samples_that_do_not_fit_are_refused(tmp_path, recwarn):
         inputs_for(model, None)
     for name, values in (("words", np.array([["a"]])), ("none", np.zeros((0, 4))), ("flat", np.zeros(4))):
         np.save(tmp_path / f"{name}.npy", values)
-        with pytest.raises(UserError, match=f"{name}.npy: an array of numbers"):
+        with pytest.raises(UserError, match=rf"{name}\.npy: .* found, an array of numbers \[N, …\]"):
             inputs_for(model, tmp_path / f"{name}.npy")
     digits = Model("m", nn.Identity(), inputs_for(model, _saved(tmp_path, (2, 1, 8, 8))), "")
     with pytest.raises(UserError, match=r"samples of shape \(2, 8, 8\) found, \(1, 8, 8\) expected by m"):

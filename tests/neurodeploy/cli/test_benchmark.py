@@ -38,7 +38,7 @@ def test_a_checkpoint_in_every_format_as_table_page_and_json(cli, student, tmp_p
     outcome = cli("benchmark", student, "--samples", 4, "--seconds", 0.5, "--output", tmp_path, "--json")
     assert outcome.code == 0, outcome.err
     document = json.loads(outcome.out)
-    assert {row["target"] for row in document["rows"]} == {"", "lava", "nir", "onnx"}
+    assert {row["target"] for row in document["rows"]} == {"", "c", "lava", "nir", "onnx"}
     assert document["samples"] == 4
     exact = [row for row in document["rows"] if (row["target"], row["variant"]) == ("onnx", "exact")]
     assert len({row["spikes"]["count"] for row in exact}) == 1

@@ -21,6 +21,8 @@ COMMANDS = (
     "evaluate",
     "export",
     "verify",
+    "diff",
+    "sign",
     "benchmark",
     "simulate",
     "map",
@@ -29,6 +31,7 @@ COMMANDS = (
     "sweep",
     "profiles",
     "recipes",
+    "models",
     "doctor",
 )
 
@@ -47,7 +50,9 @@ def test_the_help_of_each_command_shows_an_example_on_lines_of_its_own(cli, comm
     assert example.strip().startswith(f"neurodeploy {command}")
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in ("run", "train", "sweep")])
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command not in ("run", "train", "sweep", "diff", "sign")]
+)
 def test_the_example_of_each_command_works_when_pasted_after_the_demo(cli, command, tmp_path, finished, monkeypatch):
     shutil.copytree(finished, tmp_path / "runs" / "demo")
     monkeypatch.chdir(tmp_path)
@@ -190,7 +195,7 @@ def test_energy_compares_two_checkpoints_and_writes_the_report(cli, tmp_path, st
 
 
 def test_energy_measures_a_torch_module_of_the_users_own_code(cli, tmp_path, monkeypatch):
-    (tmp_path / "my_net.py").write_text(
+    (tmp_path / "own_linear.py").write_text(
         "from torch import nn\n"
         "model = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2))\n"
         "def make():\n    return model\n"
@@ -199,22 +204,22 @@ def test_energy_measures_a_torch_module_of_the_users_own_code(cli, tmp_path, mon
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, 3, 2, 2)).astype(np.float32))
     monkeypatch.chdir(tmp_path)
     for name in ("model", "make"):
-        outcome = cli("energy", f"my_net:{name}", "--input", "x.npy")
+        outcome = cli("energy", f"own_linear:{name}", "--input", "x.npy")
         assert outcome.code == 0
         assert "60" in outcome.out  # 12 · 5 multiply-accumulates of the first layer
     for place, message in (
-        ("my_net:absent", "has no name 'absent'"),
-        ("my_net:number", "int found"),
+        ("own_linear:absent", "has no name 'absent'"),
+        ("own_linear:number", "int found"),
         ("no_such_module:x", "no module 'no_such_module' in "),
     ):
         refused = cli("energy", place, "--input", "x.npy")
         assert refused.code == 2
         assert message in refused.err
-    assert "give samples with --input" in cli("energy", "my_net:model").err
+    assert "give samples with --input" in cli("energy", "own_linear:model").err
     np.save(tmp_path / "wrong.npy", np.zeros((6, 3, 2, 3), np.float32))
-    refused = cli("energy", "my_net:model", "--input", "wrong.npy")
+    refused = cli("energy", "own_linear:model", "--input", "wrong.npy")
     assert refused.code == 2
-    assert "my_net:model: does not run on an input of shape (6, 3, 2, 3)" in refused.err
+    assert "own_linear:model: does not run on an input of shape (6, 3, 2, 3)" in refused.err
     assert refused.err.count("\n") == 1
 
 

@@ -14,6 +14,8 @@ def test_repact_s_work_on_the_host_is_a_line_of_its_own(cli, finished, student, 
     outcome = cli("energy", student, "--baseline", baseline, "--profile", "loihi1", "--output", tmp_path)
     assert outcome.code == 0, outcome.err
     assert "head on the host, MACs" in outcome.out
+    assert "accuracy, %" in outcome.out
+    assert [one["answers"]["samples"] for one in _both(tmp_path)] == [500, 500]
     assert (tmp_path / "figures" / "raster.png").is_file()
     ours, theirs = (one["deployment"][0] for one in _both(tmp_path))
     assert ours["host_profile"] == "cmos45-fp32+lemaire"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
+from neurodeploy.app.schemas import schema_of
 from neurodeploy_exporters.lava.circuit import INPUT, Circuit, Convolution, Matrix, Population, Synapse
 from neurodeploy_exporters.lava.circuitfile import write_circuit
 from neurodeploy_exporters.lava.layers import CubaConstants
@@ -60,6 +62,7 @@ def test_what_is_printed_reads_as_the_golden_file(cli, folder, chip):
     assert (folder / "found" / "map.png").read_bytes().startswith(PNG)
     document = json.loads((folder / "found" / "map.json").read_text())
     assert document["source"] == "residual.circuit"
+    Draft202012Validator(schema_of("chip-map")).validate(document)
     assert json.loads(cli("map", "residual.circuit", "--chip", chip, "--json").out) == document
 
 

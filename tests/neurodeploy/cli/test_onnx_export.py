@@ -99,7 +99,7 @@ def test_networks_whose_spikes_a_host_makes_are_exported_with_encoded_samples(co
     data = loaded.progress.recipe.data.load()
     for folder in (coded / "bundles").iterdir():
         bundle = read_bundle(folder)
-        manifest, inputs = bundle.manifest, bundle.sample().inputs
+        manifest, inputs = bundle.manifest, bundle.given().inputs
         assert manifest.timed_input
         assert [piece.name for piece in manifest.chain] == ["body", "head"]
         assert f"a host makes of samples: {loaded.progress.recipe.code.kind.replace('p', 'P')} code" in manifest.notes[0]

@@ -92,7 +92,7 @@ def test_a_module_without_samples_is_refused(cli, module):
 def test_every_command_prints_json_on_request():
     commands = {str(one.name): one.callback for one in app.registered_commands}
     assert all("as_json" in inspect.signature(callback).parameters for callback in commands.values() if callback)
-    assert len(commands) == 16
+    assert len(commands) == 21
 
 
 @pytest.mark.parametrize(

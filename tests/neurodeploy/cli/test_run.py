@@ -2,7 +2,9 @@ import json
 import re
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from neurodeploy.app.schemas import schema_of
 from neurodeploy_exporters.bundle import read_bundle
 
 
@@ -18,6 +20,7 @@ def test_the_main_job_writes_a_summary_with_means_and_intervals_over_its_seeds(f
     assert summary["verify"]["onnx_mismatched_spikes"] == summary["verify"]["lava_mismatched_spikes"] == 0
     assert summary["energy"]["profile"] == "loihi1"
     assert set(summary["energy"]["other_profiles"]) == {"cmos45-fp32", "cmos45-int8"}
+    Draft202012Validator(schema_of("summary")).validate(summary)
 
 
 def test_the_headline_of_the_job_is_the_energy_of_chip_and_host_as_the_bundle_is_cut(finished):

@@ -129,8 +129,8 @@ def test_a_network_that_cannot_be_read_ends_in_one_line_and_nothing_is_written(
         (np.array(["a"]), "input: <U1 found, whole numbers expected"),
         (np.zeros((0, 2, 1, 4, 4)), "steps: 0 found"),
         (np.zeros((6, 2, 1, 4, 4), complex), "input: complex128 found"),
-        (np.full((6, 2, 1, 4, 4), np.nan), "input: fractions found"),
-        (np.full((6, 2, 1, 4, 4), 0.5), "input: fractions found"),
+        (np.full((6, 2, 1, 4, 4), np.nan), "input: nan at [0, 0, 0, 0, 0] found"),
+        (np.full((6, 2, 1, 4, 4), 0.5), "input: 0.5 at [0, 0, 0, 0, 0] found"),
         (np.full((6, 2, 1, 4, 4), 2.0**40), "input: a number beyond 32 bits found"),
         (np.zeros((6, 2, 1, 4, 4), "V3"), "input: |V3 found"),
         (

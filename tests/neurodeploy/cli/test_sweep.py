@@ -73,7 +73,7 @@ def test_every_trial_is_told_and_those_that_no_other_beats_are_the_front(swept):
         assert (number in found["front"]) is not beaten
     assert all(set(one["values"]) == {p.path for p in load_space("digits").settings.parameter} for one in found["found"])
     page = (swept / "sweep.html").read_text()
-    assert page.count("data-tip=") == 3
+    assert page.count("data-tip=") == 6
     assert "estimated energy, µJ per sample (cmos45-fp32)" in page
     assert (swept / "pareto.png").is_file()
     assert len((swept / "sweep.csv").read_text().splitlines()) == 4
@@ -121,6 +121,29 @@ def test_ctrl_c_ends_with_code_130_and_the_next_call_goes_on(sweep, recipe, tmp_
     assert (tmp_path / "s" / "sweep.html").is_file()
     sweep(recipe, "--trials", "3", "--output", tmp_path / "s")
     assert len(json.loads((tmp_path / "s" / "sweep.json").read_text())["found"]) == 3
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_the_trial_of_a_worker_that_was_ended_is_resumed_at_once_and_ends_as_if_nothing_had_been(
+    sweep, swept, recipe, tmp_path, end
+):
+    process = start(recipe, "--trials", "3", "--output", tmp_path / "s")
+    folder = tmp_path / "s" / "trials" / "1" / "seed-0"
+    while not folder.exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(end)
+    process.communicate(timeout=120)
+    assert process.returncode == (-9 if end == signal.SIGKILL else 130)
+    began = time.monotonic()
+    _, said = sweep(recipe, "--trials", "3", "--output", tmp_path / "s")
+    reason = "killed" if end == signal.SIGKILL else "interrupted"
+    assert f"trial 1: its worker was {reason}; going on with it where its last checkpoint ends" in said
+    assert "trial 1 · " in said
+    assert time.monotonic() - began < 120
+    one, other = (json.loads((root / "sweep.json").read_text())["found"][:3] for root in (swept, tmp_path / "s"))
+    assert sorted(map(str, other)) == sorted(map(str, one))
+    assert sorted(path.name for path in (tmp_path / "s" / "trials").iterdir()) == ["0", "1", "2"]
+    assert list((tmp_path / "s" / ".workers").iterdir()) == []
 
 
 def test_two_workers_share_the_trials_of_one_storage(recipe, tmp_path):
@@ -185,7 +208,7 @@ def test_a_recipe_without_a_search_and_a_storage_that_is_not_one_are_refused(cli
     (tmp_path / "plain.toml").write_text(recipe.read_text().partition("[sweep]")[0])
     for arguments, message in (
         ([tmp_path / "plain.toml"], "no [sweep] found; add one with a [[sweep.parameter]], or name a file with --space"),
-        ([recipe, "--space", tmp_path / "absent.toml"], "absent.toml: No such file or directory"),
+        ([recipe, "--space", tmp_path / "absent.toml"], "absent.toml: no such file"),
         ([recipe, "--storage", "abacus://x"], "abacus://x: no storage that Optuna can use"),
         ([tmp_path / "other.toml", "--output", swept], "holds a search of digits with other settings"),
     ):
