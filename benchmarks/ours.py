@@ -11,6 +11,7 @@ from neurodeploy.dynamics import kernels
 from neurodeploy.dynamics.encodings import DirectEncoding
 from neurodeploy.dynamics.layers import Conv2d, GlobalAvgPool2d, Neuron, TimeMean
 from neurodeploy.dynamics.neurons import NeuronParameters
+from neurodeploy.training.evaluation import predict
 
 
 class _Network(Network):
@@ -63,6 +64,9 @@ class Ours(Subject):
     def fire(self, current: Tensor, parameters: NeuronParameters) -> Tensor:
         with self.running(), torch.no_grad():
             return Neuron(parameters)(current)
+
+    def infer(self, network: Network, images: Tensor) -> Tensor:
+        return predict(network, images, batch_size=len(images))
 
     def running(self) -> AbstractContextManager[None]:
         return nullcontext() if self.kernel is None else kernels.using(self.kernel)

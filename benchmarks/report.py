@@ -27,6 +27,9 @@ def text(result: Result) -> str:
         if timings:
             title = f"Seconds per pass, first layer {_WHEN[first]}; in brackets the ratios of our kernels"
             parts.append(f"{title}\n{_comparison(timings, lambda t: t.median_s, _seconds)}")
+            if all(t.cpu_s is not None for t in timings):
+                title = f"Processor seconds per pass, first layer {_WHEN[first]}"
+                parts.append(f"{title}\n{_comparison(timings, lambda t: t.cpu_s or 0.0, _seconds)}")
         memory = [x for x in result.memory if x.first_layer == first]
         if memory:
             title = f"Peak memory of a pass, MiB, first layer {_WHEN[first]}; in brackets the ratios of our kernels"

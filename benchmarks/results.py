@@ -55,7 +55,7 @@ class NeuronAgreement(_Record):
 
 
 class Timing(_Record):
-    """Seconds of one pass: the median over the rounds, and the fastest."""
+    """Seconds of one pass: the median over the rounds, and the fastest; and the median of the processor time of all threads."""
 
     subject: str
     mode: Mode
@@ -64,6 +64,8 @@ class Timing(_Record):
     first_layer: FirstLayer
     median_s: PositiveFloat
     fastest_s: PositiveFloat
+    cpu_s: PositiveFloat | None = None
+    """None on a GPU, and in results from before it was measured."""
     rounds: PositiveInt
 
 

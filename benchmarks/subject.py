@@ -55,6 +55,11 @@ class Subject(Protocol):
         """The neuron alone: input currents `[T, B, N]` → spikes `[T, B, N]`."""
         ...
 
+    def infer(self, network: Network, images: Tensor) -> Tensor:
+        """Logits, without gradients: the way that the framework's documentation runs inference."""
+        with torch.no_grad():
+            return network(images)
+
     def running(self) -> AbstractContextManager[None]:
         """What must be switched on while it runs."""
         return nullcontext()

@@ -30,11 +30,11 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subjects", nargs="+", choices=SUBJECTS, default=list(SUBJECTS), help="default: all installed")
-    parser.add_argument("--steps", type=int, nargs="+", default=[4, 16], help="T")
+    parser.add_argument("--steps", type=int, nargs="+", default=[4, 16, 64], help="T")
     parser.add_argument("--batch", type=int, default=64, help="samples")
     parser.add_argument("--first-layer", nargs="+", choices=FIRST_LAYERS, default=list(FIRST_LAYERS))
     parser.add_argument("--mode", nargs="+", choices=MODES, default=list(MODES))
-    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--allocator", choices=Allocator.__args__, default="default", help="see benchmarks/allocator.py")

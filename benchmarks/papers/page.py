@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.papers.claim import VERDICTS, Claim
-from benchmarks.papers.paper import PROFILE, Paper, table
+from benchmarks.papers.padding import PROFILE, energy_cell, shortcuts_at_most
+from benchmarks.papers.paper import Paper, table
 from neurodeploy.training.results import Results, with_interval
 
 _HEAD = """# Results on real data
@@ -27,6 +28,12 @@ Energies are estimates: operations counted on the whole test set, times the cons
 their sources). Where none stands, the run was made before energies were kept; the command prints them. Commits are those of
 this repository that trained a row; arithmetic differs between processors, so that a repeated row agrees within its interval
 and not to the digit.
+
+All energies here were recorded when the multiply-accumulates of a layer on its padding still counted. Today's count leaves them
+out, and is lower by what each figure says beside it. That part is exact: it follows from the architecture alone, and the
+multiply-accumulates of every recorded energy are those of its architecture with padding. Accumulations at shortcuts without a
+layer did not count then and do now; they are at most one for each spike, {shortcuts:.1f} % of any figure. Everything else is
+counted as it was.
 
 Each command prints its table, and reads the official files of CIFAR-10 (binary version) from `$NEURODEPLOY_DATA/cifar10`, and
 those of the Free Spoken Digit Dataset from `$NEURODEPLOY_DATA/fsdd`; where they are missing, it says where they come from.
@@ -65,7 +72,7 @@ def page(papers: Sequence[Paper], sections: Sequence[Section], found: dict[str, 
         if there:
             overview += there
             parts += [f"## {paper.title}", "", *_beside(paper, found), *(_section(*one) for one in there)]
-    return "\n".join([_HEAD, _overview(overview), *parts])
+    return "\n".join([_HEAD.format(shortcuts=shortcuts_at_most(found.values())), _overview(overview), *parts])
 
 
 def _beside(paper: Paper, found: dict[str, Results]) -> list[str]:
@@ -107,11 +114,10 @@ def _section(section: Section, results: Results) -> str:
         "|---|--:|--:|--:|--:|",
     ]
     for role in recipe.roles:
-        relu = role in recipe.relu_roles
+        relu = not recipe.spikes(role)
         spikes = "" if relu else with_interval(results.spikes(role), ",.0f")
         accuracy = with_interval(results.accuracy(role), ".2f")
-        counted = results.energy(role, PROFILE)
-        energy = "" if counted is None else with_interval(counted)
+        energy = energy_cell(results, role)
         lines.append(f"| {role} | {'' if relu else recipe.steps_of(role)} | {accuracy} | {spikes} | {energy} |")
     lines += ["", "| claim | difference | verdict |", "|---|--:|---|"]
     for claim in section.claims:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from benchmarks.papers.padding import PROFILE, energy_cell
 from neurodeploy.training.results import Results, with_interval
 
 
@@ -53,10 +54,6 @@ class Paper:
     pictures: tuple[tuple[str, str], ...] = ()
 
 
-PROFILE = "cmos45-fp32"
-"""Of the estimates in the tables."""
-
-
 def table(paper: Paper, found: dict[str, Results]) -> list[str]:
     """Lines of the table "theirs and ours".
 
@@ -73,7 +70,7 @@ def table(paper: Paper, found: dict[str, Results]) -> list[str]:
 
 
 def _row(ours: Ours, results: Results) -> str:
-    recipe, energy = results.recipe, results.energy(ours.role, PROFILE)
+    recipe = results.recipe
     change = ""
     if ours.role != ours.against:
         change = f"{100 * (results.spikes(ours.role)[0] / results.spikes(ours.against)[0] - 1):+.1f} %"
@@ -85,7 +82,7 @@ def _row(ours: Ours, results: Results) -> str:
         with_interval(results.accuracy(ours.role), ".2f"),
         with_interval(results.spikes(ours.role), ",.0f"),
         change,
-        "" if energy is None else with_interval(energy),
+        energy_cell(results, ours.role),
         f"`neurodeploy train {recipe.name}`",
         results.commit or "",
     )

@@ -1,7 +1,9 @@
 import pytest
+import torch
 
 from benchmarks.papers.__main__ import DOCS, by_recipe, text
 from benchmarks.papers.claim import Claim, Finding
+from benchmarks.papers.padding import energy_cell, on_padding, sample_shape
 from benchmarks.papers.page import Section, page
 from benchmarks.papers.paper import Ours, Paper, Printed
 from benchmarks.papers.papers import PAPERS
@@ -9,6 +11,8 @@ from benchmarks.papers.sections import SECTIONS
 from neurodeploy.recipe import built_in, load, with_seeds
 from neurodeploy.training.evaluation import Accuracy, Evaluation
 from neurodeploy.training.results import NetworkResult, Results, read
+from neurodeploy_energy import account
+from neurodeploy_energy.price.profiles import load as profile
 
 DIGITS = load("digits")
 
@@ -108,6 +112,27 @@ def test_a_paper_has_its_printed_rows_above_ours_with_the_energy_the_command_and
     command = "`neurodeploy train digits` | abcdef0 |"
     assert f"| {setting} | baseline | 4 | 3 | 96.00 ± 0.00 | 100 ± 0 |  |  | {command}" in shown
     assert f"| {setting} | student | 4 | 3 | 97.07 ± 0.29 | 75 ± 12 | -25.0 % | 0.250 ± 0.000 | {command}" in shown
+
+
+@pytest.mark.parametrize(
+    ("recipe", "role"), [("lasnn-fsdd", "teacher"), ("lasnn-fsdd", "lasnn"), ("louis-fsdd-front", "logits")]
+)
+def test_the_energies_that_are_said_to_hold_padding_do_and_lose_no_more_than_it(recipe, role):
+    results = read(DOCS / "results" / f"{recipe}.json")
+    energy = results.of_role(role)[0].energy
+    (mac, ac), (mac8, ac8) = ((float(one.mac), float(one.ac)) for one in map(profile, ("cmos45-fp32", "cmos45-int8")))
+    recorded = (energy["cmos45-fp32"] * ac8 - energy["cmos45-int8"] * ac) * 1e6 / (mac * ac8 - mac8 * ac)
+    shape = sample_shape(results.recipe)
+    network = results.recipe.build(role, shape[0], 10)
+    with_padding, without = (account(network, torch.rand(1, *shape), padding=one).total.macs for one in (True, False))
+    assert recorded == pytest.approx(with_padding, abs=0.5)
+    assert on_padding(results, role) == pytest.approx((with_padding - without) * mac * 1e-6)
+    assert 0 < without < with_padding
+
+
+def test_what_is_counted_today_is_not_said_to_hold_padding():
+    results = read(DOCS / "results" / "lasnn-fsdd.json").model_copy(update={"commit": "abcdef0"})
+    assert (on_padding(results, "lasnn"), "padding" in energy_cell(results, "lasnn")) == (None, False)
 
 
 def test_a_paper_without_results_is_left_out():
