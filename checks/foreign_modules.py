@@ -160,9 +160,11 @@ def _everywhere(options: argparse.Namespace, frameworks: tuple[str, ...]) -> int
             text=True,
             timeout=1800,
         )
-        if done.returncode not in (0, 1):
-            raise SystemExit(f"error: {framework}: the networks could not be run in {python}")
-        documents.append(json.loads(done.stdout))
+        try:  # a program that dies of an error ends with 1, as one does that found faults
+            documents.append(json.loads(done.stdout))
+        except ValueError:
+            said = f"it ended with {done.returncode} and no answer"
+            raise SystemExit(f"error: {framework}: the networks could not be run in {python}: {said}") from None
     if options.record is not None:
         return 0
     outcomes = [_outcome(row) for document in documents for row in document["networks"]]

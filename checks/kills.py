@@ -22,7 +22,7 @@ from random import Random
 from safetensors import safe_open
 
 from checks.differences import differences
-from checks.launch import Training, alive, family, kill
+from checks.launch import Command, alive, family, kill
 
 _PATIENCE = 300.0  # seconds that a run may take to end
 _VICTIMS = {1: ("it",), 2: ("all", "all", "a worker", "all", "torchrun")}
@@ -63,7 +63,7 @@ def check(work: Path, kills: int, processes: int, random: Random) -> list[str]:
         Unsound: a resumed run failed or hung.
     """
     began = time.monotonic()
-    finish(Training.start(work / "whole", processes, work / "log"))
+    finish(Command.training(work / "whole", processes, work / "log"))
     duration = time.monotonic() - began
     print(f"undisturbed: {duration:.1f} s", flush=True)
     made = 0
@@ -71,7 +71,7 @@ def check(work: Path, kills: int, processes: int, random: Random) -> list[str]:
         folder = work / f"run-{number}"
         while made < kills:
             began, fresh = time.monotonic(), not folder.exists()
-            training = Training.start(folder, processes, work / "log")
+            training = Command.training(folder, processes, work / "log")
             moment, writing = random.uniform(0, duration), made % 3 == 2
             if not wait_until(training, folder, moment, writing=writing):
                 duration = min(duration, time.monotonic() - began) if fresh else duration  # the machine is less busy now
@@ -83,7 +83,7 @@ def check(work: Path, kills: int, processes: int, random: Random) -> list[str]:
             print(f"kill {made} at {moment:.2f} s{what}, {victim}: run {number}, {reached(folder)}", flush=True)
             if epochs(folder) == epochs(work / "whole"):
                 break
-        finish(Training.start(folder, processes, work / "log"))
+        finish(Command.training(folder, processes, work / "log"))
         found = differences(work / "whole", folder)
         print(f"run {number}: {'differs' if found else 'the same'}", flush=True)
         if found or made == kills:
@@ -91,7 +91,7 @@ def check(work: Path, kills: int, processes: int, random: Random) -> list[str]:
     raise AssertionError
 
 
-def wait_until(training: Training, folder: Path, moment: float, *, writing: bool) -> bool:
+def wait_until(training: Command, folder: Path, moment: float, *, writing: bool) -> bool:
     """Wait for the moment, and for a temporary file after it; False if the run ends before.
 
     Raises:
@@ -106,7 +106,7 @@ def wait_until(training: Training, folder: Path, moment: float, *, writing: bool
     return False
 
 
-def strike(training: Training, folder: Path, victim: str, random: Random) -> None:
+def strike(training: Command, folder: Path, victim: str, random: Random) -> None:
     """Kill the victim, and see all the others end.
 
     Raises:
@@ -132,14 +132,14 @@ def go_beside(folder: Path) -> None:
     Raises:
         Unsound: it failed otherwise.
     """
-    second = Training.start(folder, 2, folder.with_suffix(".log"))
+    second = Command.training(folder, 2, folder.with_suffix(".log"))
     settle(second, [])
     if second.process.returncode != 0 and IN_USE not in second.printed():
         raise Unsound(f"a run beside living workers failed, and was not refused:\n{second.printed()[-3000:]}")
     print(f"  a second run beside them: {'went through' if second.process.returncode == 0 else 'refused'}", flush=True)
 
 
-def settle(training: Training, processes: list[int]) -> None:
+def settle(training: Command, processes: list[int]) -> None:
     """Wait until a run and these processes have ended.
 
     Raises:
@@ -153,7 +153,7 @@ def settle(training: Training, processes: list[int]) -> None:
         time.sleep(0.01)
 
 
-def finish(training: Training) -> None:
+def finish(training: Command) -> None:
     """Let a run end.
 
     Raises:

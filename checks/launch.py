@@ -1,19 +1,21 @@
-"""Starting `neurodeploy train` in one process or several, and killing all or a part of it. Reads `/proc`, so Linux only."""
+"""Starting commands in one process or several, and killing all or a part of them. Reads `/proc`, so Linux only."""
 
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 RECIPE = Path(__file__).with_name("kills.toml")
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "COLUMNS": "200"}
 
 
 @dataclass(eq=False)
-class Training:
-    """A training under way.
+class Command:
+    """A command under way.
 
     Attributes:
         process: of the command; with several processes, torchrun, whose workers are sessions of their own.
@@ -24,15 +26,18 @@ class Training:
     log: Path
 
     @classmethod
-    def start(cls, folder: Path, processes: int, log: Path, recipe: Path = RECIPE) -> "Training":
-        """Train the recipe in `folder`, or go on with it."""
+    def start(cls, arguments: Sequence[str], log: Path, *, processes: int = 1) -> Self:
+        """`neurodeploy` with these arguments."""
         torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
-        train = ["-m", "neurodeploy", "train", str(recipe), "--device", "cpu", "--resume", "--output", str(folder)]
+        line = [sys.executable, *torchrun, "-m", "neurodeploy", *arguments]
         with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, *torchrun, *train], stdout=output, stderr=subprocess.STDOUT, env=_ENVIRONMENT
-            )
-        return cls(process, log)
+            return cls(subprocess.Popen(line, stdout=output, stderr=subprocess.STDOUT, env=_ENVIRONMENT), log)
+
+    @classmethod
+    def training(cls, folder: Path, processes: int, log: Path, recipe: Path = RECIPE) -> Self:
+        """Train the recipe in `folder`, or go on with it."""
+        line = ["train", str(recipe), "--device", "cpu", "--resume", "--output", str(folder)]
+        return cls.start(line, log, processes=processes)
 
     def printed(self) -> str:
         return self.log.read_text("utf-8", errors="replace")

@@ -2,11 +2,11 @@
 
     python -m checks.netx runs/loihi/lava [NETWORK.net …]
 
-Needs lava-nc and lava-dl beside the toolkit, and the numpy that they ask for (below 2), so an environment of its own:
+Needs lava-nc and lava-dl beside the toolkit, and the numpy that they ask for (below 2), so an environment of its own: `make
+netx` prepares it, and runs the bundles that `checks.lava_bundles` writes.
 
-    pip install --no-deps --ignore-requires-python lava-nc lava-dl asteval "numpy<2" "scipy<1.14" "networkx<3"
-
-Of a bundle, the samples that it holds are run; of a file, random spikes. Exits with 1 if a spike differs.
+Of a bundle, the samples that it holds are run; of a file, random spikes. Bundles whose body is a circuit are named and left
+out, since netx reads `.net` files alone. Exits with 1 if a spike differs, or nothing was compared.
 """
 
 import argparse
@@ -86,8 +86,8 @@ def compare(path: Path, samples: Any) -> tuple[int, int, int]:
     return wrong, total, count
 
 
-def _samples(path: Path) -> tuple[Path, Any]:
-    """The file of a bundle or itself, and spikes `[T, B, …]` to run it on."""
+def _samples(path: Path) -> tuple[Path, Any] | None:
+    """The file of a bundle or itself, and spikes `[T, B, …]` to run it on; None for a body that netx cannot read."""
     if not path.is_dir():
         network = read(path)
         shape = network.input_shape or smallest_input(network) or ()
@@ -95,7 +95,7 @@ def _samples(path: Path) -> tuple[Path, Any]:
     bundle = read_bundle(path)
     body = next(piece for piece in bundle.manifest.chain if piece.name == "body")
     if body.format != "net":
-        sys.exit(f"{path}: {body.file} found, a .net file expected; netx reads no other")
+        return None
     with np.load(path / "sample.npz") as held:
         entry = f"spikes/{body.inputs[0]}"
         return bundle.path(body.file), held[entry if entry in held else "inputs"][:, :_SAMPLES]
@@ -104,12 +104,16 @@ def _samples(path: Path) -> tuple[Path, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare Lava's netx with the simulator, spike by spike.")
     parser.add_argument("paths", nargs="+", type=Path, help="bundles for Loihi, or .net files")
-    failed = False
+    failed, compared = False, 0
     for path in parser.parse_args().paths:
-        wrong, total, count = compare(*_samples(path))
+        given = _samples(path)
+        if given is None:
+            print(f"{path}: its body is a circuit, which netx does not read; not compared", flush=True)
+            continue
+        wrong, total, count = compare(*given)
         print(f"{path}: {wrong} of {total} spike values differ between netx and the simulator; {count} fired", flush=True)
-        failed |= wrong > 0
-    sys.exit(int(failed))
+        failed, compared = failed or wrong > 0, compared + total
+    sys.exit(int(failed or compared == 0))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from checks.differences import differences
-from checks.launch import Training, family, kill
+from checks.launch import Command, family, kill
 
 CLASSES = 10
 _SIDE = 32
@@ -90,14 +90,14 @@ def check(work: Path, images: int, workers: int, most: float, random: Random) ->
     recipe, few_recipe = work / "many.toml", work / "few.toml"
     recipe.write_text(_RECIPE.format(folder=many, workers=workers))
     few_recipe.write_text(_RECIPE.format(folder=few, workers=workers))
-    small = measured(Training.start(work / "few-run", 1, work / "log", few_recipe))
+    small = measured(Command.training(work / "few-run", 1, work / "log", few_recipe))
     print(f"{max(images // 100, 10 * CLASSES):,} images, one process, {workers} workers: {small}", flush=True)
-    whole = measured(Training.start(work / "whole", 1, work / "log", recipe))
+    whole = measured(Command.training(work / "whole", 1, work / "log", recipe))
     print(f"{images:,} images, one process, {workers} workers: {whole}", flush=True)
-    shared = measured(Training.start(work / "shared", 2, work / "log", recipe))
+    shared = measured(Command.training(work / "shared", 2, work / "log", recipe))
     print(f"{images:,} images, two processes of {workers} workers each: {shared}", flush=True)
-    cut_at = cut(Training.start(work / "cut", 1, work / "log", recipe), work / "cut", random)
-    resumed = measured(Training.start(work / "cut", 1, work / "log", recipe))
+    cut_at = cut(Command.training(work / "cut", 1, work / "log", recipe), work / "cut", random)
+    resumed = measured(Command.training(work / "cut", 1, work / "log", recipe))
     faults = differences(work / "whole", work / "cut")
     ended = "differs" if faults else "the same bit for bit"
     print(f"killed {cut_at:.1f} s into the student's second epoch, and resumed: {resumed}; {ended}", flush=True)
@@ -106,7 +106,7 @@ def check(work: Path, images: int, workers: int, most: float, random: Random) ->
     return faults
 
 
-def cut(training: Training, folder: Path, random: Random) -> float:
+def cut(training: Command, folder: Path, random: Random) -> float:
     """Kill a training, its workers too, in the last epoch; how many seconds after that one began.
 
     Raises:
@@ -136,7 +136,7 @@ def draw(root: Path, train: int, test: int) -> None:
             Image.fromarray(pixels).save(root / part / f"class-{label}" / f"{number:05d}.png", compress_level=1)
 
 
-def measured(training: Training) -> Measured:
+def measured(training: Command) -> Measured:
     """Wait for the end of a training, and watch its memory.
 
     Raises:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import checks.foreign.page
+import checks.foreign_modules
 import neurodeploy as nd
 from checks.foreign.arriving import Arrival, arrival, compared
 from checks.foreign.firing import trained_like
@@ -175,3 +176,13 @@ def test_the_page_in_the_documentation_is_the_one_that_was_written_here():
     written = (ROOT / "docs" / "foreign.md").read_text(encoding="utf-8")
     assert written.startswith(head.rstrip())
     assert all(one.what in written for one in LOOPS.networks.values())
+
+
+def test_a_framework_whose_program_dies_is_named_without_a_traceback(tmp_path, monkeypatch):
+    python = tmp_path / ".venv-foreign-norse" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.argv", ["foreign", "--environments", f"{tmp_path}/.venv-foreign-", "--framework", "norse"])
+    with pytest.raises(SystemExit, match=r"^error: norse: the networks could not be run in .*: it ended with 1 and no answer$"):
+        checks.foreign_modules.main()

@@ -79,9 +79,20 @@ def raising(error: Exception) -> Any:
     return read
 
 
+class Careless(UserError):
+    """Says what a file says, as it is."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def message(text: str) -> Any:
     def read(path: Path) -> None:
-        raise UserError(f"{path}{text}")
+        raise Careless(f"{path}{text}")
 
     return read
 

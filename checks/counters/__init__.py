@@ -1,0 +1,1 @@
+"""Networks that this package and other counters of operations count, and what the others said."""

@@ -1,0 +1,1 @@
+"""Public models of others, and what is counted of them."""
