@@ -1,8 +1,10 @@
 """One thread per test process, as two share two cores; one seed for every test; a small one of every network that can spike."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,6 +27,7 @@ from neurodeploy.networks import (
 from neurodeploy.networks.definition import Code
 
 torch.set_num_threads(1)
+os.environ.setdefault("NEURODEPLOY_CAGE", "off")  # the cage has tests of its own; most others look into this process
 settings.register_profile("neurodeploy", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("neurodeploy")
 
@@ -33,6 +36,16 @@ settings.load_profile("neurodeploy")
 def pytest_runtest_setup() -> None:
     """Weights at random are the same whatever ran before, fixtures' included: this comes before they are set up."""
     torch.manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A test that leaves for another folder is named, and the next one starts where it expects to."""
+    yield
+    left, home = Path.cwd(), item.config.rootpath
+    if left != home:
+        os.chdir(home)
+        pytest.fail(f"{item.nodeid} left the process in {left}; monkeypatch.chdir comes back by itself", pytrace=False)
 
 
 @dataclass(frozen=True)

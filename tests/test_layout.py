@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ("neurodeploy", "neurodeploy_exporters", "neurodeploy_energy")
-TARGETS = ("onnx", "lava", "nir")
+TARGETS = ("onnx", "lava", "nir", "c")
 # they are about one target: its simulator, its chips, its runtime, its files as a source of networks
 OF_ONE_TARGET = {
     *("neurodeploy.cli.simulate", "neurodeploy.cli.map", "neurodeploy.cli.doctor", "neurodeploy.cli.nir"),

@@ -67,6 +67,17 @@ def test_its_report_is_read_and_counted_again_to_the_same_numbers():
         assert now.energy(profile.name).total_uj == pytest.approx(before.energy(profile.name).total_uj)
 
 
+def test_its_report_can_be_saved_again_without_what_it_does_not_know(tmp_path):
+    before = read_report(FILES / "energy" / "report.json")
+    before.save(tmp_path / "again")
+    after = read_report(tmp_path / "again" / "report.json")
+    rows, again = ([(row.name, row.spikes, row.sops) for row in one.layers] for one in (before, after))
+    assert again == rows
+    for profile in before.profiles:
+        assert after.energy(profile.name).total_uj == before.energy(profile.name).total_uj
+    assert after.on_chip is None
+
+
 def test_its_run_goes_on_without_training_again(tmp_path, monkeypatch):
     folder = shutil.copytree(FILES / "run", tmp_path / "run")
     weights = {path: path.read_bytes() for path in folder.rglob("checkpoint.safetensors")}

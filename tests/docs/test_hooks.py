@@ -9,6 +9,7 @@ import pytest
 import typer
 from pydantic import BaseModel, Field
 
+from neurodeploy.app.ready import card, names
 from neurodeploy.cli.main import app
 from neurodeploy.recipe import Recipe
 from neurodeploy_energy.price.profiles import built_in
@@ -17,7 +18,7 @@ from neurodeploy_exporters.bundle import Manifest
 pytest.importorskip("mkdocs", reason="the extra docs is not installed")
 pytest.importorskip("griffe", reason="the extra docs is not installed")
 
-from docs.hooks import commands, energy, notebooks, repository
+from docs.hooks import commands, energy, notebooks, ready_models, repository
 from docs.hooks.docstrings import one_name_each, parsed
 from docs.hooks.fields import described
 from docs.hooks.tables import table
@@ -61,7 +62,7 @@ def test_every_command_and_every_option_is_described():
 def test_choices_defaults_and_switches_are_told():
     text = commands.text()
     assert "| `--quantize NAME` |" in text
-    assert "[default: none] One of `none`, `exact`, `int8`. |" in text
+    assert "[default: exact for c; none for lava, nir, onnx] One of `exact`, `none`, `int8`. |" in text
     assert "| `--resume` | Continue a run that was interrupted. |  |" in text
     assert "| `RUNS …` |" in text
 
@@ -139,3 +140,13 @@ def test_a_link_to_a_file_that_is_not_in_the_repository_is_a_warning(caplog):
         "x.md: ../no-such-file.md: no such file in the repository",
         "x.md: ../../../etc/passwd: no such file in the repository",
     ]
+
+
+def test_every_ready_model_has_a_row_and_its_card():
+    text = ready_models.on_page_markdown("before <!-- ready models --> after")
+    for name in names():
+        shown = card(name)
+        assert f"[`{name}`](#{name})" in text
+        section = text.partition(f"## {name}\n")[2].partition("\n## ")[0]
+        assert str(shown.deployed.accuracy) in section
+        assert shown.origin.command in section
