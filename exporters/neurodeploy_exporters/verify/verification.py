@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from neurodeploy.io.cage import is_wanted
 from neurodeploy.io.errors import UserError
 from neurodeploy_exporters.bundle import SAMPLE, Bundle, MutationScore, Sample, SampleEntry, read_bundle
 from neurodeploy_exporters.bundle.constants import changed
@@ -61,6 +62,19 @@ class Verification:
             "shown": [one.model_dump() for one in self.shown],
         }
 
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Verification":
+        """Of `as_document`."""
+        gap = document["logits_max_difference"]
+        return cls(
+            mismatched_spikes=dict(document["mismatched_spikes"]),
+            spikes_compared=document["spikes_compared"],
+            logits_max_difference=float("nan") if gap is None else gap,
+            findings=tuple(document["findings"]),
+            notes=tuple(document["notes"]),
+            shown=tuple(MutationScore.model_validate(one) for one in document["shown"]),
+        )
+
     def __str__(self) -> str:
         """Layers with their mismatches, "–" where nothing was compared, and what differs."""
         counts = {layer: "–" if count is None else f"{count:,}" for layer, count in self.mismatched_spikes.items()}
@@ -107,7 +121,7 @@ def _estimate(scores: Sequence[MutationScore]) -> str:
     return f"{shown:,.0f}" if known else f"about {shown:,.0f}"
 
 
-def verify(bundle: Bundle | str | Path) -> Verification:
+def verify(bundle: Bundle | str | Path, *, caged: bool = False) -> Verification:
     """Check a bundle's files against their hashes, then replay them, and compare every spike and logit with its sample.
 
     Every way of running it is replayed by its target's own runtimes: as a whole and in pieces, which must agree bit for bit
@@ -118,11 +132,19 @@ def verify(bundle: Bundle | str | Path) -> Verification:
 
     Args:
         bundle: its folder, or a bundle, which is read from its folder again.
+        caged: in a process of its own with limits of memory, time and disk, and without network, as the command does it: for
+            the bundles of strangers. It takes some seconds to start, and knows no target that was registered in this process.
 
     Raises:
-        UserError: there is no readable manifest, or a runtime is not installed.
+        UserError: there is no readable manifest, or a runtime is not installed; caged, what reading it did ended the process.
+        Failure: caged, it took too long.
     """
-    bundle = read_bundle(bundle.folder if isinstance(bundle, Bundle) else Path(bundle))
+    folder = bundle.folder if isinstance(bundle, Bundle) else Path(bundle)
+    if caged and is_wanted():
+        from neurodeploy_exporters.verify.caged import verify_caged
+
+        return verify_caged(folder)
+    bundle = read_bundle(folder)
     target, findings = find(bundle.manifest.target), list(damages(bundle.folder, bundle.manifest))
     mismatches: dict[str, int | None] = {layer.name: None for layer in bundle.manifest.spiking_layers}
     said = {_OLD: bundle.manifest.schema_version == 2, _SIGNED: bundle.path(SIGNATURE).exists()}
