@@ -1,8 +1,8 @@
 """Inference in portions of a batch: the activations of all time steps of a few samples, not of all of them.
 
 Layers over `[T, B, …]` have all steps of a layer in memory at once, which for a batch of 64 at T = 64 is a GiB. Samples do not
-see each other, so a batch may go through the network a few samples at a time; a portion of at least four samples has the very
-values that the whole batch has (measured with torch 2.13: products of one or two rows are summed in another order).
+see each other, so a batch may go through the network a few samples at a time. A portion of at least four samples has the values
+that the whole batch has, most often to the bit (measured with torch 2.13: products of few rows are summed in another order).
 """
 
 from collections.abc import Iterator

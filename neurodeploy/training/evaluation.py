@@ -19,6 +19,7 @@ from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.portions import Portions
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import NetworkOutput
+from neurodeploy.training.apart import TRIED, samples_apart
 from neurodeploy_energy.count.recognition import reset_states
 
 _Z95 = 1.959964
@@ -99,8 +100,8 @@ def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size
             each batch.
         samples: `[N, C, H, W]`, on the device of the network if they are a tensor.
         labels: `[N]`, on that device.
-        batch_size: samples per forward pass; on a CPU fewer, where a network of this package would take much memory for the
-            activations of all time steps.
+        batch_size: samples per forward pass; on a CPU fewer, where the activations of all time steps would take much memory and
+            a trial with two samples shows that a network answers each of them whatever else is in the batch.
         workers: processes that read samples which are no tensor.
 
     Raises:
@@ -109,12 +110,15 @@ def evaluate(network: nn.Module, samples: Samples, labels: Tensor, *, batch_size
     """
     if len(samples) != len(labels) or not len(labels):
         raise UserError(f"test set: {len(samples):,} samples and {len(labels):,} labels found, as many expected, at least one")
+    with evaluating(network):
+        divisible = _is_divisible(network, samples, batch_size, labels.device)
     counts = {name: 0 for name, module in network.named_modules() if _fires(module)}
     handles = [network.get_submodule(name).register_forward_hook(_counter(counts, name)) for name in counts]
     try:
         answers, classes = list[Tensor](), 0
         with evaluating(network):
-            for logits in _logits_of(network, in_batches(samples, batch_size, workers), labels.device):
+            batches = in_batches(samples, batch_size, workers)
+            for logits in _logits_of(network, batches, labels.device, divisible=divisible):
                 if not answers:
                     classes = logits.shape[-1]
                     _check_labels(labels, classes)
@@ -145,21 +149,35 @@ def predict(network: nn.Module, samples: Samples, *, batch_size: int = 50, worke
     weight = next(chain(network.parameters(), network.buffers()), None)
     device = torch.device("cpu") if weight is None else weight.device
     with evaluating(network):
-        return torch.cat(list(_logits_of(network, in_batches(samples, batch_size, workers), device)))
+        divisible, batches = _is_divisible(network, samples, batch_size, device), in_batches(samples, batch_size, workers)
+        return torch.cat(list(_logits_of(network, batches, device, divisible=divisible)))
 
 
-_SAMPLES_APART = ("neurodeploy.networks.", "neurodeploy.graph.", "neurodeploy.conversion.")
-"""Where the networks are whose samples do not see each other; a class of somebody else's may do anything with its batch."""
+_OWN = ("neurodeploy.networks.", "neurodeploy.graph.", "neurodeploy.conversion.")
+"""Where the networks are whose samples do not see each other, which needs no trial."""
 
 
-def _logits_of(network: nn.Module, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """`[b, K]` of one portion of a batch after the other; neurons of other frameworks are reset before each."""
-    portions = Portions(network) if type(network).__module__.startswith(_SAMPLES_APART) else None
+def _is_divisible(network: nn.Module, samples: Samples, batch_size: int, device: torch.device) -> bool:
+    """Whether a batch may go through a network in portions; to be asked in evaluation mode, before there are hooks."""
+    if type(network).__module__.startswith(_OWN):
+        return True
+    most = min(batch_size, len(samples), TRIED)
+    return device.type == "cpu" and samples_apart(network, samples[torch.arange(most)], _run)
+
+
+def _logits_of(network: nn.Module, batches: Iterable[Tensor], device: torch.device, *, divisible: bool) -> Iterator[Tensor]:
+    """`[b, K]` of one portion of a batch after the other."""
+    portions = Portions(network)
     for batch in batches:
         whole = batch.to(device)
-        for x in (whole,) if portions is None else portions.of(whole):
-            reset_states(network)
-            yield _logits(network(x), len(x))
+        for x in portions.of(whole) if divisible else (whole,):
+            yield _run(network, x)
+
+
+def _run(network: nn.Module, batch: Tensor) -> Tensor:
+    """Logits `[B, K]`; neurons of other frameworks are reset before."""
+    reset_states(network)
+    return _logits(network(batch), len(batch))
 
 
 def _check_labels(labels: Tensor, classes: int) -> None:
