@@ -23,7 +23,7 @@ from neurodeploy.io.errors import UserError
 if sys.platform != "win32":
     from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 if sys.platform == "linux":
-    from mmap import MADV_HUGEPAGE
+    from mmap import MADV_DONTNEED, MADV_HUGEPAGE
 
 MaybeTensor = TypeVar("MaybeTensor", Tensor, Tensor | None)
 _VIEWS = {"ExpandBackward0", "ViewBackward0", "UnsqueezeBackward0"}
@@ -123,10 +123,12 @@ class _Chunk:
     Attributes:
         memory: `[bytes]`.
         free: first and last + 1 of what nobody uses, in order; no two of them touch.
+        block: where the memory is; None where the system maps none for us.
     """
 
     memory: NDArray[np.uint8]
     free: list[tuple[int, int]]
+    block: "mmap | None" = None
 
     @property
     def idle(self) -> bool:
@@ -148,6 +150,12 @@ class _Chunk:
         if number < len(self.free) and self.free[number][0] == stop:
             last, stop = number + 1, self.free[number][1]
         self.free[first:last] = [(start, stop)]
+
+    def clear(self) -> None:
+        """The pages of what nobody uses go back to the system, and come again, as zeros, when they are touched."""
+        if self.block is not None and sys.platform == "linux":
+            for start, stop in self.free:
+                self.block.madvise(MADV_DONTNEED, start, stop - start)
 
 
 class Buffers:
@@ -211,7 +219,10 @@ class Buffers:
         if self.mapped + size > max(self._bound, self._in_use + size):
             self._chunks = [chunk for chunk in self._chunks if not chunk.idle]
         chunk = _chunk(size)
-        self._chunks.append(chunk)
+        gaps = [one for one in self._chunks if one.free]
+        for one in gaps:  # which are too small, and would be kept beside what takes their place
+            one.clear()
+        self._chunks = [*(one for one in self._chunks if not one.free), chunk, *gaps]  # those with pages in place come first
         start = chunk.take(size)
         assert start is not None
         return chunk, start
@@ -232,7 +243,7 @@ def _chunk(size: int) -> _Chunk:
     if sys.platform == "linux":
         with suppress(OSError):  # a kernel without huge pages
             block.madvise(MADV_HUGEPAGE)
-    return _Chunk(np.frombuffer(block, np.uint8), [(0, size)])
+    return _Chunk(np.frombuffer(block, np.uint8), [(0, size)], block)
 
 
 Allocator = Literal["default", "tuned"]

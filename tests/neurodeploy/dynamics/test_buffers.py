@@ -1,9 +1,11 @@
 """Large activations are in buffers that are used again, and that nobody shares."""
 
 import gc
+import resource
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,6 +86,26 @@ def test_no_more_is_kept_than_was_in_use_and_a_little(buffers):
         del x
     buffers.release()
     assert buffers.mapped == 0
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells by /proc")
+def test_gaps_that_are_too_small_hold_no_pages_beside_what_takes_their_place(buffers):
+    wide = empty((16, MIB), torch.zeros(1)).fill_(1)
+    before = resident()
+    del wide
+    kept = empty((4, MIB), torch.zeros(1)).fill_(2)
+    again = empty((16, MIB), torch.zeros(1)).fill_(3)
+    assert buffers.mapped == 128 * MIB
+    assert resident() - before < 24 * MIB  # 16 of 64 are in use, and 64 beside them
+    gap = empty((12, MIB), torch.zeros(1)).fill_(4)
+    assert kept.eq(2).all()
+    assert again.eq(3).all()
+    assert gap.eq(4).all()
+    assert buffers.mapped == 128 * MIB
 
 
 def test_what_is_in_use_survives_a_release(buffers):
