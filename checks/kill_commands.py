@@ -5,8 +5,8 @@
 `export` and `energy` write over an older bundle and report, `finetune` (`export --finetune`) over an older bundle, `run` and
 `sweep` into a folder of their own; all of a small recipe (`checks/kill_commands.toml`). A kill is SIGKILL at a moment drawn
 evenly from the time that the undisturbed command takes; every other one waits from there on until a file is being written.
-After each, every file must be that of before or that of the undisturbed command, a bundle's and a report's all of the same
-one, and what a training keeps must be readable. After one to three kills the command is left alone: it must end as
+After each, every file must be that of before or that of the undisturbed command, a bundle's and those of a report folder all
+of the same one, and what a training keeps must be readable. After one to three kills the command is left alone: it must end as
 the undisturbed one did, bit for bit but for times, and leave nothing else behind. Exit code 1 if anything is otherwise.
 """
 
@@ -185,10 +185,9 @@ def settled(known: Path, folder: Path) -> list[str]:
 
 
 def units(root: Path) -> Iterator[Path]:
-    """Bundles and report folders, relative to `root`."""
-    for path in root.rglob("*"):
-        if path.name in ("manifest.json", "report.html"):
-            yield path.parent.relative_to(root)
+    """Bundles, relative to `root`. The report of a run lies beside its trainings: each of its files is whole by itself."""
+    for path in root.rglob("manifest.json"):
+        yield path.parent.relative_to(root)
 
 
 def files(root: Path) -> Iterator[Path]:

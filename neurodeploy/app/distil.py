@@ -105,6 +105,7 @@ def distill(
     step_factor: float = 0.5,
     warmup_epochs: int = 0,
     accumulate: int = 1,
+    recompute: bool = False,
     clip_norm: float | None = None,
     average: float | None = None,
     patience: int | None = None,
@@ -144,7 +145,7 @@ def distill(
             their weights. None: a response term, if there is a teacher.
             Cross-entropy with weight 1 is added if none of them reads the labels; `CrossEntropy(weight=0)` says that none
             shall.
-        batch_size: samples per batch; this and the next twelve are as in recipes, see
+        batch_size: samples per batch; this and the next thirteen are as in recipes, see
             `neurodeploy.recipe.sections.TrainingSettings`.
         optimizer: "sgd", "adam" or "adamw".
         learning_rate: at the start of the schedule, after the warm-up.
@@ -155,6 +156,8 @@ def distill(
         step_factor: of the learning rate at each of these steps.
         warmup_epochs: with a learning rate that rises linearly from zero.
         accumulate: pieces in which a batch is computed, one after another, to save memory.
+        recompute: what lies between layers of neurons is computed again instead of being kept: less memory, more time. For
+            spiking twins and networks of this package.
         clip_norm: length to which the gradient of all weights together is shortened before each update, if it is longer.
         average: decay of a moving average of the weights, which is then the result.
         patience: epochs without a better validation before training stops early.
@@ -184,6 +187,7 @@ def distill(
             epochs=epochs,
             batch_size=batch_size,
             accumulate=accumulate,
+            recompute=recompute,
             optimizer=optimizer,
             learning_rate=learning_rate,
             momentum=momentum,

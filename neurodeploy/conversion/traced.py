@@ -1,12 +1,14 @@
 """A ReLU network as its graph has it: in torch again, trainable, and answering with all that loss terms read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.dynamics.recomputation import ends, recomputed
 from neurodeploy.dynamics.scaling import Affine
 from neurodeploy.graph import Graph, fold_batch_norm, ops
 from neurodeploy.graph.agreement import check_agreement
@@ -42,6 +44,8 @@ class TracedNetwork(nn.Module):
     """
 
     evaluate_after: int = 0
+    recompute: bool = False
+    """In training, only what leaves a layer of neurons, or passes it by, is kept for the backward pass."""
 
     def __init__(self, graph: Graph, *, classifier: str | None = None) -> None:
         super().__init__()
@@ -79,7 +83,7 @@ class TracedNetwork(nn.Module):
 
         Logits are the mean over the steps after the first `evaluate_after`.
         """
-        values, taps = self.computed(samples)
+        values, taps = self._kept(samples) if self.recompute and torch.is_grad_enabled() else self.computed(samples)
         step_logits = values[self.graph.output.inputs[0]]
         features = step_logits.new_zeros((*step_logits.shape[:2], 0))
         if self.classifier_name is not None:
@@ -88,17 +92,49 @@ class TracedNetwork(nn.Module):
 
     def computed(self, samples: Tensor, *, until: str | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Node → its tensor `[T, B, *shape]`, and the taps; up to and with the node `until`."""
-        values: dict[str, Tensor] = {}
-        taps: dict[str, Tensor] = {}
+        values, taps = dict[str, Tensor](), dict[str, Tensor]()
         for node in self.graph.nodes:
-            if isinstance(node, ops.InputNode):
-                values[node.name] = self.entering(node.name, self.entry(samples))
-            elif not isinstance(node, ops.OutputNode):
-                reads = [values[source] for source in node.inputs]
-                values[node.name] = self.entering(node.name, self.called(node.name, reads, taps))
+            self._compute(node, samples, values, taps)
             if node.name == until:
                 break
         return values, taps
+
+    def _compute(self, node: ops.Node, samples: Tensor, values: dict[str, Tensor], taps: dict[str, Tensor]) -> None:
+        """Add what a node makes."""
+        if isinstance(node, ops.InputNode):
+            values[node.name] = self.entering(node.name, self.entry(samples))
+        elif not isinstance(node, ops.OutputNode):
+            reads = [values[source] for source in node.inputs]
+            values[node.name] = self.entering(node.name, self.called(node.name, reads, taps))
+
+    def _kept(self, samples: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """`computed`, where what lies between layers of neurons is computed again in the backward pass."""
+        nodes, values, taps = list(self.graph.nodes), dict[str, Tensor](), dict[str, Tensor]()
+        start = 0
+        for stop in ends([number for number, node in enumerate(nodes, 1) if node.name in self.activations]):
+            part, after = nodes[start:stop], nodes[stop:]
+            own = {node.name for node in part}
+            reads = sorted({source for node in part for source in node.inputs} - own)
+            wanted = {source for node in after for source in node.inputs}
+            if self.classifier_name is not None:
+                wanted.update(self.graph[self.classifier_name].inputs)
+            run = partial(self._segment, part, reads, sorted(own & wanted))
+            layers = (self.get_submodule(node.name) for node in part if not isinstance(node, ops.InputNode | ops.OutputNode))
+            made, found = recomputed(run, [samples, *(values[name] for name in reads)], layers)
+            values, start = {name: value for name, value in (values | made).items() if name in wanted}, stop
+            taps |= found
+        for node in nodes[start:]:
+            self._compute(node, samples, values, taps)
+        return values, taps
+
+    def _segment(
+        self, nodes: Sequence[ops.Node], reads: Sequence[str], wanted: Sequence[str], samples: Tensor, *given: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What nodes make of values that they read, as far as others want it, and their taps."""
+        values, taps = dict(zip(reads, given, strict=True)), dict[str, Tensor]()
+        for node in nodes:
+            self._compute(node, samples, values, taps)
+        return {name: values[name] for name in wanted}, taps
 
     def answers_of(self, layer: str, samples: Tensor) -> Iterator[Tensor]:
         """What a layer answers to samples, `[T, b, …]` batch after batch."""

@@ -1,16 +1,20 @@
 """What every network is built with: activations for teacher or student, outputs with taps, settings, and fresh weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from math import prod, sqrt
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from neurodeploy.dynamics.encoders import DirectCode, EncoderSettings, LatencyCode, PoissonCode, host_encoding
 from neurodeploy.dynamics.encodings import EventInput, StaticInput
 from neurodeploy.dynamics.layers import Neuron, TimeMean
+from neurodeploy.dynamics.recomputation import ends, has_neurons, recomputed
 
 
 class NetworkOutput(NamedTuple):
@@ -44,6 +48,8 @@ class LayeredNetwork(nn.Module):
 
     batch_axis: ClassVar[int] = 0
     """Of the samples that `forward` takes; who counts operations need not find it out."""
+    recompute: bool = False
+    """In training, only what enters a layer with neurons, or leaves the last one, is kept for the backward pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,17 +74,33 @@ class LayeredNetwork(nn.Module):
         Raises:
             UserError: samples of other axes or another resolution than the network reads; names the layer.
         """
-        x: Any = sample
+        x, taps = sample, dict[str, Tensor]()
+        again = self.recompute and torch.is_grad_enabled()
+        *segments, last = self._segments() if again else [self._path]
+        for segment in segments:
+            found, x = recomputed(partial(self._through, segment), [x], map(self.get_submodule, segment))
+            taps |= found
+        found, x = self._through(last, x)
+        taps |= found
+        step_logits = self.classifier(x)
+        return NetworkOutput(self.readout(step_logits), step_logits, x, taps)
+
+    def _through(self, path: Sequence[str], x: Any) -> tuple[dict[str, Tensor], Any]:
+        """The taps of these layers, one after the other, and what leaves the last."""
         taps: dict[str, Tensor] = {}
-        for name in self._path:
+        for name in path:
             x = self.get_submodule(name)(x)
             if isinstance(x, tuple):
                 inner, x = x
                 taps |= {f"{name}.{tap}": value for tap, value in inner.items()}
             if name in self._taps:
                 taps[name] = x
-        step_logits = self.classifier(x)
-        return NetworkOutput(self.readout(step_logits), step_logits, x, taps)
+        return taps, x
+
+    def _segments(self) -> list[list[str]]:
+        """The layers up to and with each that has neurons, as far as they are to be computed again, and the rest."""
+        places = [place + 1 for place, name in enumerate(self._path) if has_neurons(self.get_submodule(name))]
+        return [self._path[start:stop] for start, stop in pairwise((0, *ends(places), len(self._path)))]
 
 
 Code = Literal["direct", "poisson", "latency", "events"]

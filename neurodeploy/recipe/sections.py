@@ -52,6 +52,8 @@ class TrainingSettings(Section):
         epochs: over the training set; 0 only for a student that is converted.
         batch_size: samples per update of the weights.
         accumulate: pieces in which a batch is computed, one after another, to save memory.
+        recompute: what lies between layers of neurons is computed again in the backward pass instead of being kept: less
+            memory for some more time, and the same weights. For networks of this package, and spiking twins.
         optimizer: "sgd" (Nesterov momentum), "adam" or "adamw".
         learning_rate: after the warm-up.
         momentum: of "sgd".
@@ -70,6 +72,7 @@ class TrainingSettings(Section):
     epochs: int = Field(ge=0, le=100_000)
     batch_size: int = Field(default=64, ge=1)
     accumulate: int = Field(default=1, ge=1)
+    recompute: bool = False
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     momentum: float = Field(default=0.9, ge=0, lt=1)

@@ -31,6 +31,7 @@ from neurodeploy.training.optimisation import MovingAverage, build_optimizer, le
 from neurodeploy.training.parallel import determined, share, total
 from neurodeploy.training.plan import Plan, plan_of_role
 from neurodeploy.training.rates import FiringRates, RateWarnings
+from neurodeploy.training.recomputing import check_recomputing, recomputing
 from neurodeploy.training.sanity import check_batch, check_training, check_weights_given
 from neurodeploy.training.stopping import Best, split
 from neurodeploy.training.teacher import KnownAnswers, ask
@@ -204,15 +205,17 @@ class _Run:
         """Refuse what no training can come of, and say of what little will.
 
         Raises:
-            UserError: see `check_training`.
+            UserError: see `check_training` and `check_recomputing`.
         """
+        if self.settings.recompute:
+            check_recomputing(self.network, self.progress.title)
         check_training(self.progress.title, self.settings, self.terms, self.data, len(self.split.train))
         if not self.epoch and self.settings.epochs:
             check_weights_given(self.progress.title, self.network)
 
     def train_epoch(self, watch: Watch | None) -> dict[str, object]:
         """One epoch; its metrics."""
-        with self.rates.counting():
+        with self.rates.counting(), recomputing(self.network) if self.settings.recompute else nullcontext():
             values = self._train_epoch(watch)
         if rates := self.rates.read(self.fabric):
             values["rates"] = rates

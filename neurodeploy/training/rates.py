@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.recomputation import is_computed_again
 from neurodeploy.io.errors import Notice
 from neurodeploy.training.parallel import total
 from neurodeploy_energy.count.recognition import neurons_of
@@ -51,7 +52,7 @@ class FiringRates:
 
         def hook(_module: nn.Module, _inputs: tuple[Any, ...], answer: Any) -> None:
             spikes = answer[0] if isinstance(answer, tuple | list) else answer
-            if not isinstance(spikes, Tensor):
+            if not isinstance(spikes, Tensor) or is_computed_again():
                 return
             count = _count(spikes.detach(), of_height_one=of_height_one)
             self._fired[name] = self._fired[name] + count if name in self._fired else count
