@@ -92,8 +92,8 @@ class Tet(LossTerm):
     of the method: it takes the place of the cross-entropy term, which judges only the mean over time. Since each step is judged
     by itself, a network trained so answers well after any number of steps up to T.
 
-    Source: Deng et al. (ICLR 2022, arXiv 2202.11946), whose φ is the threshold of the neurons; λ = 0.001 and φ = 1 are the
-    defaults of the authors' public code.
+    Source: Deng et al. (ICLR 2022, arXiv 2202.11946), whose φ is the threshold of the neurons; formula, λ = 0.001 and φ = 1 as
+    in public copies of the authors' code.
 
     Attributes:
         regularisation: λ, the share of the distance from φ.

@@ -43,7 +43,7 @@ def test_with_one_step_and_no_target_it_is_the_cross_entropy(drawn, labels):
     assert Tet(regularisation=0)(student, None, y).item() == pytest.approx(CrossEntropy()(student, None, y).item())
 
 
-def test_it_is_among_the_losses_of_the_front_door_with_the_authors_defaults():
+def test_it_is_among_the_losses_of_the_front_door():
     assert (nd.losses.Tet().regularisation, nd.losses.Tet().target) == (1e-3, 1.0)
 
 
