@@ -89,8 +89,7 @@ class Tet(LossTerm):
     """`(1 − λ) mean_t CE(z(t), y) + λ mean_t MSE(z(t), φ)`: temporal efficient training, without a teacher.
 
     The squared distance from φ is the mean over steps, samples and classes; it holds back single large answers. The whole loss
-    of the method: it takes the place of the cross-entropy term, which judges only the mean over time. Since each step is judged
-    by itself, a network trained so answers well after any number of steps up to T.
+    of the method: it takes the place of the cross-entropy term, which judges only the mean over time.
 
     Source: Deng et al. (ICLR 2022, arXiv 2202.11946), whose φ is the threshold of the neurons; formula, λ = 0.001 and φ = 1 as
     in public copies of the authors' code.
