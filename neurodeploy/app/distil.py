@@ -41,6 +41,7 @@ from neurodeploy.training.plan import Plan
 from neurodeploy.training.stopping import split
 from neurodeploy.training.teacher import frozen
 from neurodeploy.training.twins import Derived, stored_twin, traced_teacher
+from neurodeploy_energy.count.recognition import neurons_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -374,7 +375,8 @@ class _Distillation:
                 if self.teacher is not None:
                     stack.enter_context(frozen(self.teacher))
                     seen = observed(self.teacher.to(fabric.device), x, what="teacher", names=names[1])
-                    if self._compares_taps and isinstance(self.student, Derived) and not names[1].layers:
+                    relu = not any(map(neurons_of, self.teacher.modules()))  # a spiking teacher has the taps of a twin itself
+                    if self._compares_taps and isinstance(self.student, Derived) and relu and not names[1].layers:
                         with seen as master:
                             classes = master.classes
                         master = traced_teacher(self.teacher, x, classes=classes)

@@ -166,7 +166,7 @@ class _Work:
         accuracies, energies, tests, spikes = [], [], [], []
         for seed in recipe.seeds:
             relu = self._relu(recipe, seed, known)
-            student = self._train(recipe, recipe.deployed, seed, folder_of(folder, seed, recipe.deployed), known, relu).cpu()
+            student = self._student(recipe, recipe.deployed, seed, folder, known, relu).cpu()
             result = evaluate(student, known.test_samples, known.test_labels, workers=known.workers)
             batches = in_batches(known.test_samples, 250, known.workers)
             report = account(student, batches, profiles=[self._space.settings.profile])
@@ -209,11 +209,20 @@ class _Work:
                 trained[role] = freeze(self._train(own, role, seed, folder_of(folder, seed, role), data, trained))
             return trained
 
-    def _train(
-        self, recipe: Recipe, role: str, seed: int, folder: Path, data: DataSet, relu: Mapping[str, nn.Module]
+    def _student(
+        self, recipe: Recipe, role: str, seed: int, folder: Path, data: DataSet, others: Mapping[str, nn.Module]
     ) -> nn.Module:
-        taught, beginning = recipe.taught(role), recipe.beginning_of(role)
-        asked = relu["teacher"] if taught is not None and taught.needs_teacher else None
+        """A student, trained in a folder of `folder`; a student that teaches it is trained there before."""
+        teaching = recipe.teacher_of(role)
+        if teaching is not None and recipe.spikes(teaching):
+            others = {**others, teaching: freeze(self._student(recipe, teaching, seed, folder, data, others))}
+        return self._train(recipe, role, seed, folder_of(folder, seed, role), data, others)
+
+    def _train(
+        self, recipe: Recipe, role: str, seed: int, folder: Path, data: DataSet, others: Mapping[str, nn.Module]
+    ) -> nn.Module:
+        teaching, beginning = recipe.teacher_of(role), recipe.beginning_of(role)
+        asked = None if teaching is None else others[teaching]
         known = not recipe.spikes(role) and (folder / CHECKPOINT).exists()  # of an earlier trial: nothing to show
         watcher = silent if known else self._watcher
         shown = watcher(f"seed {seed} · {role}", recipe.training(role).epochs, len(data.train_labels))
@@ -225,7 +234,7 @@ class _Work:
                 folder,
                 data=data,
                 teacher=teacher,
-                source=None if beginning is None else relu[beginning],
+                source=None if beginning is None else others[beginning],
                 resume=True,
                 fabric=self._fabric,
                 watch=watch,

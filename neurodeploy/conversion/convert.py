@@ -24,12 +24,13 @@ from neurodeploy.networks import NetworkSpec, SpikingActivations
 
 
 def copy_weights(teacher: nn.Module, student: nn.Module) -> None:
-    """Give the student every parameter and buffer of the teacher; its thresholds stay.
+    """Give the student every parameter and buffer of the teacher; its thresholds and leaks stay.
 
     Raises:
         UserError: the two are not of one definition; the first tensor that only one has, or whose shape differs, is named.
     """
-    own = {f"{name}.log_threshold" for name, module in student.named_modules() if isinstance(module, ThresholdNeuron)}
+    spiking = [(name, module) for name, module in student.named_modules() if isinstance(module, ThresholdNeuron)]
+    own = {f"{name}.{constant}" for name, module in spiking for constant, _ in module.named_parameters()}
     given, expected = teacher.state_dict(), {n: t for n, t in student.state_dict().items() if n not in own}
     advice = "convert with the network definition that the teacher was built of"
     for name in [*expected, *given]:
@@ -58,6 +59,7 @@ def convert(
     repact: bool = False,
     surrogate: Surrogate | None = None,
     learn_threshold: bool = False,
+    learn_decay: bool = False,
     batch_size: int = _BATCH,
 ) -> nn.Module:
     """A spiking network that does what a trained ReLU network does: IF neurons with soft reset, one threshold per layer.
@@ -77,6 +79,7 @@ def convert(
             the mean current, so such a network needs calibration or further training.
         surrogate: derivative of the spike in later training.
         learn_threshold: whether later training learns the thresholds too.
+        learn_decay: whether it learns the leaks, which begin at 1.
         batch_size: samples per forward pass.
 
     Returns:
@@ -88,7 +91,7 @@ def convert(
     if code not in ("direct", "poisson"):
         raise UserError(f"conversion code: {code!r} found, 'direct' or 'poisson' expected: only they carry a value as a rate")
     graph = _graph(teacher, samples)
-    neuron = partial(ThresholdNeuron, _IF, surrogate, learn_threshold=learn_threshold)
+    neuron = partial(ThresholdNeuron, _IF, surrogate, learn_threshold=learn_threshold, learn_decay=learn_decay)
     activations = SpikingActivations(neuron, steps, repact, code)
     student = spec.build(samples.shape[1], graph.shape(graph.output.name)[0], activations)
     student.to(next(teacher.parameters()).device)

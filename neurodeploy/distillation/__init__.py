@@ -16,6 +16,7 @@ from neurodeploy.distillation.responses import HeadTail as HeadTail
 from neurodeploy.distillation.responses import NoisyLogits as NoisyLogits
 from neurodeploy.distillation.responses import Response as Response
 from neurodeploy.distillation.responses import SelfDistillation as SelfDistillation
+from neurodeploy.distillation.responses import Tet as Tet
 from neurodeploy.distillation.synops import SynapticOperations as SynapticOperations
 from neurodeploy.distillation.term import CrossEntropy as CrossEntropy
 from neurodeploy.distillation.term import LossTerm as LossTerm

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import mse_loss
 
 from neurodeploy.distillation.term import LossTerm, TaughtTerm, TeacherOutput, label_loss, soft_divergence
 from neurodeploy.io.errors import UserError
@@ -79,11 +80,43 @@ class FullRange(LossTerm):
     def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:
         assert teacher is not None
         steps = student.step_logits
-        repeated = labels.expand(steps.shape[0], *labels.shape).flatten(0, 1)
-        hard = label_loss(steps.flatten(0, 1), repeated)
         taught = soft_divergence(steps, teacher.output.logits, self.temperature)
         ensemble = soft_divergence(steps, student.logits, self.temperature)
-        return hard + self.teacher_weight * taught + self.ensemble_weight * ensemble
+        return _step_loss(steps, labels) + self.teacher_weight * taught + self.ensemble_weight * ensemble
+
+
+class Tet(LossTerm):
+    """`(1 − λ) mean_t CE(z(t), y) + λ mean_t MSE(z(t), φ)`: temporal efficient training, without a teacher.
+
+    The squared distance from φ is the mean over steps, samples and classes; it holds back single large answers. The whole loss
+    of the method: it takes the place of the cross-entropy term, which judges only the mean over time.
+
+    Source: Deng et al. (ICLR 2022, arXiv 2202.11946), whose φ is the threshold of the neurons; formula, λ = 0.001 and φ = 1 as
+    in public copies of the authors' code.
+
+    Attributes:
+        regularisation: λ, the share of the distance from φ.
+        target: φ, in the unit of the logits.
+    """
+
+    reads_labels: ClassVar[bool] = True
+    kind: Literal["tet"] = "tet"
+    regularisation: float = Field(default=1e-3, ge=0, lt=1)
+    target: float = Field(default=1.0, allow_inf_nan=False)
+
+    def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
+        steps = student.step_logits
+        hard = _step_loss(steps, labels)
+        if self.regularisation == 0:
+            return hard
+        distance = mse_loss(steps, torch.full_like(steps, self.target))
+        return (1 - self.regularisation) * hard + self.regularisation * distance
+
+
+def _step_loss(steps: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of every step's logits `[T, B, K]` with the labels `[B]` or `[B, K]`, the mean over T and B."""
+    repeated = labels.expand(steps.shape[0], *labels.shape).flatten(0, 1)
+    return label_loss(steps.flatten(0, 1), repeated)
 
 
 class HeadTail(TaughtTerm):

@@ -458,15 +458,38 @@ class ParametricNeuron(_LearningNeuron):
         return _Learned(self.decay_logit.sigmoid(), threshold, self._constants.reset)
 
 
+class _Bounded(torch.autograd.Function):
+    """A share from 0 to 1 that is learned: clipped, with no gradient where that would lead further out.
+
+    A plain clamp has no gradient at all outside of its bounds: a leak that momentum has carried past 1 would stay there.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, share: Tensor) -> Tensor:
+        ctx.save_for_backward(share)
+        return share.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (share,) = ctx.saved_tensors
+        outwards = ((share >= 1) & (gradient < 0)) | ((share <= 0) & (gradient > 0))
+        return gradient.masked_fill(outwards, 0)
+
+
 class ThresholdNeuron(_LearningNeuron):
-    """IF or LIF neurons with a fixed leak, 1 allowed, and a threshold that the state dict carries: conversion sets it.
+    """IF or LIF neurons, a leak of 1 allowed, with a threshold that the state dict carries: conversion sets it.
 
     `θ = exp(u)` as in `ParametricNeuron`, one number for the whole layer; training learns it on request (our working form).
+    With `learn_decay` the leak is learned as well: `λ = min(max(w, 0), 1)`, which unlike a sigmoid can begin at the 1 that
+    conversion needs, and leave it. DIET-SNN (Rathi & Roy 2021) learns both after a conversion, and its public code cuts λ to at
+    most 1 after each update. Its reset is not leaked, `v[t] = λ v[t−1] + I[t] − θ s[t−1]`; ours is that of `neuron_step`, which
+    differs once λ is below 1.
 
     Args:
         parameters: decay, reset, and the threshold until `set_threshold` is called or a state dict is loaded.
         surrogate, detach_reset: see `Neuron`.
         learn_threshold: whether θ gets a gradient.
+        learn_decay: whether λ is learned too, from the decay of the parameters on.
     """
 
     def __init__(
@@ -476,12 +499,17 @@ class ThresholdNeuron(_LearningNeuron):
         *,
         detach_reset: bool = False,
         learn_threshold: bool = False,
+        learn_decay: bool = False,
     ) -> None:
         super().__init__(parameters, surrogate, detach_reset=detach_reset)
         self.log_threshold = nn.Parameter(torch.tensor(log(parameters.threshold)), requires_grad=learn_threshold)
+        self.learned_decay = nn.Parameter(torch.tensor(float(parameters.decay))) if learn_decay else None
 
     def _dynamics(self) -> _Learned:
-        return _Learned(self._constants.decay, self.log_threshold.exp(), self._constants.reset)
+        decay: Tensor | float = self._constants.decay
+        if self.learned_decay is not None:
+            decay = _Bounded.apply(self.learned_decay)  # type: ignore[no-untyped-call]
+        return _Learned(decay, self.log_threshold.exp(), self._constants.reset)
 
     def set_threshold(self, threshold: float) -> None:
         """Replace θ; float32 keeps it to seven digits.

@@ -89,11 +89,13 @@ class ThresholdSettings(NeuronSettings):
 
     Attributes:
         learn_threshold: training learns the threshold too.
+        learn_decay: training learns the leak too, also one that begins at 1.
     """
 
     layer: ClassVar[type[Neuron]] = ThresholdNeuron
     kind: Literal["threshold"] = "threshold"
     learn_threshold: bool = False
+    learn_decay: bool = False
 
 
 class CubaSettings(NeuronSettings):

@@ -223,6 +223,17 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _spiking_teachers_are_trained_before(self) -> "Recipe":
+        above: list[str] = []
+        for student in self.student:
+            if student.teacher is not None and student.teacher not in above:
+                names = ", ".join(above) or "none"
+                found = f"teacher: {student.teacher!r} found"
+                raise ValueError(f"student {student.name}: {found}, one of the students above it expected: {names}")
+            above.append(student.name)
+        return self
+
+    @model_validator(mode="after")
     def _every_network_has_a_definition(self) -> "Recipe":
         own = self.teacher.module is not None or self.teacher.network is not None
         needing = [student.name for student in self.student if student.spiking is None]
@@ -296,6 +307,14 @@ class Recipe(Section):
     def taught(self, role: str) -> QuantizedSettings | StudentSettings | None:
         """How a network that has loss terms of its own is trained; None for teacher and source."""
         return next((one for one in self.with_terms if one.name == role), None)
+
+    def teacher_of(self, role: str) -> str | None:
+        """The network that another one's loss terms ask: the teacher, or a student above it; None if none of them asks any."""
+        settings = self.taught(role)
+        if settings is None or not settings.needs_teacher:
+            return None
+        own = settings.teacher if isinstance(settings, StudentSettings) else None
+        return own or "teacher"
 
     def beginning_of(self, role: str) -> str | None:
         """The network that another one is made of; None of one that begins with weights of its own."""

@@ -338,6 +338,7 @@ class StudentSettings(Section):
         spiking: the student is the spiking twin of another network, and has none of the recipe's; `training.epochs` may be 0.
         training: length, optimizer and schedule.
         loss: terms, summed with their weights.
+        teacher: name of a student above, which its terms ask in place of the recipe's teacher: a spiking teacher.
         known_teacher: ask the teacher once for its logits and features of the whole training set, instead of for each batch;
             not with augmentation, nor with terms that read its taps.
     """
@@ -351,6 +352,7 @@ class StudentSettings(Section):
     spiking: TwinSettings | None = None
     training: TrainingSettings
     loss: tuple[AnyLossTerm, ...] = Field(default=(CrossEntropy(),), min_length=1)
+    teacher: str | None = None
     known_teacher: bool = False
 
     @model_validator(mode="before")
@@ -361,6 +363,12 @@ class StudentSettings(Section):
     @property
     def needs_teacher(self) -> bool:
         return any(term.needs_teacher for term in self.loss)
+
+    @model_validator(mode="after")
+    def _a_teacher_of_its_own_is_asked(self) -> "StudentSettings":
+        if self.teacher is not None and not self.needs_teacher:
+            raise ValueError(f"teacher: {self.teacher!r} found, but no loss term asks a teacher; add one, or leave teacher out")
+        return self
 
     @model_validator(mode="after")
     def _an_untrained_student_is_converted(self) -> "StudentSettings":

@@ -88,7 +88,7 @@ class Space(Section):
     settings: SweepSettings
 
     def recipe(self, values: Mapping[str, Value]) -> Recipe:
-        """The recipe with other settings, by path, and with the sought student alone.
+        """The recipe with other settings, by path, and with the sought student and the students that teach it alone.
 
         Raises:
             UserError: a path leads nowhere, or the recipe is not sound with these values.
@@ -99,10 +99,14 @@ class Space(Section):
         with looking_in(*beside(self.origin)):
             whole = parse_content(content, origin=self.origin)
         name = self.settings.student or whole.deployed
-        students = tuple(student for student in whole.student if student.name == name)
-        if not students:
+        if not whole.spikes(name):
             names = ", ".join(student.name for student in whole.student)
             raise UserError(f"{self.origin}: sweep.student: {name!r} found, one of {names} expected")
+        needed, teaching = {name}, whole.teacher_of(name)
+        while teaching is not None and teaching not in needed:
+            needed.add(teaching)
+            teaching = whole.teacher_of(teaching)
+        students = tuple(student for student in whole.student if student.name in needed)
         return whole.model_copy(update={"student": students, "baseline": name, "deployed": name})
 
 

@@ -77,12 +77,13 @@ def train_all(
         _claim(root, recipe, resume=resume)
     if fabric is not None:
         fabric.barrier()
+    teachers = set(map(recipe.teacher_of, recipe.roles))
     for seed in recipe.seeds:
         trained: dict[str, nn.Module] = {}
         for role in recipe.roles:
-            settings, taught, beginning = recipe.training(role), recipe.taught(role), recipe.beginning_of(role)
-            asked = trained["teacher"] if taught is not None and taught.needs_teacher else None
-            shown = watcher(f"seed {seed} · {role}", settings.epochs, len(data.train_labels))
+            teaching, beginning = recipe.teacher_of(role), recipe.beginning_of(role)
+            asked = None if teaching is None else trained[teaching]
+            shown = watcher(f"seed {seed} · {role}", recipe.training(role).epochs, len(data.train_labels))
             with as_taught_by(recipe, role, asked, data) as teacher, shown as watch:
                 network = train(
                     recipe,
@@ -96,7 +97,7 @@ def train_all(
                     fabric=fabric,
                     watch=watch,
                 )
-            if not recipe.spikes(role):
+            if not recipe.spikes(role) or role in teachers:
                 trained[role] = freeze(network)
             yield seed, role, network
 

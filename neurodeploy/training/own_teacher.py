@@ -1,4 +1,6 @@
-"""A recipe's teacher that is a module of the user's, trained already: checked before anything is trained, and observed."""
+"""A recipe's teacher that is no ReLU network of its definition: a module of the user's, trained already, or a spiking student.
+
+Both are checked before anything is trained, and observed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,8 +24,8 @@ _SAMPLES = 3
 def check_own_teacher(recipe: Recipe, data: DataSet) -> None:
     """Refuse trained networks that cannot teach the recipe's networks, or that those cannot be made of.
 
-    Nothing is done where teacher and source are networks of the recipe, trained from the start, and no network is made of
-    another's graph.
+    Nothing is done where teacher and source are networks of the recipe, trained from the start, no network is made of another's
+    graph, and none is taught by a student.
 
     Raises:
         UserError: one cannot be made, its weights do not fit, it does not take the samples, answers for other classes, has no
@@ -31,7 +33,8 @@ def check_own_teacher(recipe: Recipe, data: DataSet) -> None:
     """
     given = [role for role in recipe.relu_roles if (own := recipe.relu(role)) and own.weights is not None]
     derived = {role for role in recipe.roles if recipe.taught(role) is not None and recipe.network_of(role) is None}
-    taught = [one for one in recipe.with_terms if recipe.teacher.module is not None or one.name in derived]
+    by_students = {role for role in recipe.roles if recipe.teacher_of(role) not in (None, "teacher")}
+    taught = [one for one in recipe.with_terms if recipe.teacher.module is not None or one.name in derived | by_students]
     if not taught and not given:
         return
     with torch.random.fork_rng(devices=[]):
@@ -41,8 +44,11 @@ def check_own_teacher(recipe: Recipe, data: DataSet) -> None:
         for one in taught:
             network = untrained(recipe, one.name, data)
             what = f"{'student' if recipe.spikes(one.name) else 'quantized'} {one.name}"
+            teaching = recipe.teacher_of(one.name) or "teacher"
+            if teaching not in networks:
+                networks[teaching] = freeze(untrained(recipe, teaching, data))
             with (
-                as_taught_by(recipe, one.name, networks["teacher"], data) as master,
+                as_taught_by(recipe, one.name, networks[teaching], data) as master,
                 observed(network, samples, what=what) as learner,
             ):
                 assert master is not None
@@ -62,6 +68,8 @@ def _checked(recipe: Recipe, role: str, data: DataSet) -> nn.Module:
 def as_taught_by(recipe: Recipe, role: str, teacher: nn.Module | None, data: DataSet) -> Iterator[nn.Module | Observed | None]:
     """The teacher as loss terms of a network ask it: a module of the user's with hooks on it, another as it is.
 
+    A student that teaches has the taps of its spiking layers.
+
     Where a term compares taps with those of a network that is made of the teacher, it is the teacher as its graph has it.
     """
     settings, taught = recipe.teacher, recipe.taught(role)
@@ -71,7 +79,10 @@ def as_taught_by(recipe: Recipe, role: str, teacher: nn.Module | None, data: Dat
     named = Names(settings.classifier, settings.features, settings.taps)
     device = next((weight.device for weight in teacher.parameters()), torch.device("cpu"))
     samples = data.train_samples[torch.arange(_SAMPLES) % len(data.train_labels)].to(device)
-    if (
+    if (own := recipe.teacher_of(role)) not in (None, "teacher"):
+        with observed(teacher, samples, what=f"teacher {own}") as seen:
+            yield seen
+    elif (
         recipe.network_of(role) is None
         and not named.layers
         and recipe.source is None

@@ -48,8 +48,8 @@ def check_parts(recipe: Recipe, data: DataSet) -> None:
         }
         if "teacher" not in specs:  # a module of the user's is tried together with the terms, see `own_teacher`
             return
-        # what is made of another network is tried together with its terms, see `own_teacher`
-        for student in (one for one in recipe.student if one.name in outputs):
+        # what is made of another network, or taught by a student, is tried together with its terms, see `own_teacher`
+        for student in (one for one in recipe.student if one.name in outputs and one.teacher is None):
             answer = _teacher(student, networks["teacher"], samples, labels)
             for term in student.loss:
                 own = term.of_network(networks[student.name], tuple(samples.shape[1:]))

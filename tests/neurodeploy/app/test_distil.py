@@ -128,6 +128,7 @@ def test_a_student_learns_in_place_and_the_teacher_stays_as_it_was(ann, tmp_path
         (None, ["cross-entropy", "response"]),
         ([nd.losses.CrossEntropy(weight=0), nd.losses.Response()], ["cross-entropy", "response"]),
         ([nd.losses.FullRange()], ["full-range"]),
+        ([nd.losses.Tet(), nd.losses.Response(weight=0.1)], ["tet", "response"]),
         ([{"kind": "response", "weight": 0.5}], ["cross-entropy", "response"]),
     ],
 )
@@ -154,6 +155,35 @@ def test_every_loss_term_trains_a_pair_of_modules(ann, tmp_path, name):
     result = train(network, teacher if term.needs_teacher else None, tmp_path, losses=losses, epochs=1)
     assert np.isfinite(result.metrics[0]["terms"][name])
     assert not same(weights(network), before), "the term has no gradient"
+
+
+def spiking_teachers() -> dict[str, nn.Module]:
+    """A module of one's own with neurons in it, and a spiking twin; both of three steps."""
+    torch.manual_seed(5)
+    return {"module": Snn(), "twin": nd.spiking(Ann(), TRAIN[0], steps=3, reset="soft")}
+
+
+@pytest.mark.parametrize("kind", ["module", "twin"])
+@pytest.mark.parametrize("taught", ["module", "twin"])
+def test_a_spiking_teacher_teaches_by_its_spikes_step_by_step(ann, tmp_path, kind, taught):
+    twin = nd.spiking(ann, TRAIN[0], steps=3, reset="soft")
+    teacher, network = spiking_teachers()[kind], student() if taught == "module" else twin
+    before = weights(teacher)
+    losses = [nd.losses.CrossEntropy(weight=0), nd.losses.SpikeTensor(window=2)]
+    asked = []
+    teacher.get_submodule("relu").register_forward_hook(lambda *call: asked.append(call[2].detach()))
+    result = train(network, teacher, tmp_path, losses=losses, epochs=4)
+    assert all(spikes.shape[0] == 3 and set(spikes.unique().tolist()) <= {0.0, 1.0} for spikes in asked)
+    values = [epoch["terms"]["spike-tensor"] for epoch in result.metrics]
+    assert values[-1] < values[0]
+    assert same(weights(teacher), before)
+    assert all(weight.requires_grad for weight in teacher.parameters() if weight.ndim > 1)
+
+
+def test_a_spiking_teacher_of_other_steps_is_refused_before_the_first_epoch(tmp_path):
+    with pytest.raises(UserError, match=r"spike-tensor: tap relu has 3 time steps in the student and 4 in the teacher"):
+        train(student(), Snn(steps=4), tmp_path, losses=[nd.losses.SpikeTensor()])
+    assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
 def test_taps_of_other_names_are_paired(ann, tmp_path):

@@ -18,6 +18,7 @@ TERMS = [
     {"kind": "head-tail"},
     {"kind": "class-activation"},
     {"kind": "noisy-logits"},
+    {"kind": "tet"},
     {"kind": "self-distillation"},  # the last: the only one that refuses a single time step
 ]
 

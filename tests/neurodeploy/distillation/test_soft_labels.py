@@ -13,7 +13,7 @@ from neurodeploy.distillation import AnyLossTerm, CrossEntropy, FullRange
 CASES = st.tuples(*(st.integers(*limits) for limits in ((0, 999), (1, 4), (1, 3), (1, 3), (2, 4), (2, 4), (2, 5))))
 """Seed, T, B, C, H, W, K."""
 
-LABELLED = ["cross-entropy", "full-range"]
+LABELLED = ["cross-entropy", "full-range", "tet"]
 
 
 def log_softmax(z):

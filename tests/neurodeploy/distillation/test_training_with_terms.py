@@ -35,6 +35,7 @@ TERMS = {
     "head-tail": "",
     "class-activation": "",
     "noisy-logits": "",
+    "tet": "regularisation = 0.05",
     "self-distillation": "",
 }
 

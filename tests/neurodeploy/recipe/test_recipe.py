@@ -69,7 +69,8 @@ def test_every_embedded_recipe_says_what_it_does_and_its_networks_can_be_built(n
     recipe = load(name)
     assert recipe.name == name
     assert recipe.description
-    channels, classes = {"digits": (1, 10), "cifar10": (3, 10), "speech-commands": (10, 35), "fsdd": (1, 10)}[recipe.data.kind]
+    sizes = {"digits": (1, 10), "cifar10": (3, 10), "cifar10-dvs": (2, 10), "speech-commands": (10, 35), "fsdd": (1, 10)}
+    channels, classes = sizes[recipe.data.kind]
     for role in recipe.roles:
         if recipe.network_of(role) is not None:
             network = recipe.network_of(role).build(channels, classes, recipe.activations(role))
