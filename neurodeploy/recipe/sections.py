@@ -14,6 +14,7 @@ from neurodeploy.distillation.term import ClassWeights
 from neurodeploy.dynamics.encoders import AnyEncoder
 from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.dynamics.settings import CubaSettings as CubaSettings
+from neurodeploy.dynamics.settings import LateResetSettings as LateResetSettings
 from neurodeploy.dynamics.settings import LifSettings as LifSettings
 from neurodeploy.dynamics.settings import NeuronSettings, SurrogateSettings
 from neurodeploy.dynamics.settings import ParametricSettings as ParametricSettings

@@ -6,7 +6,7 @@ import torch
 
 from neurodeploy.distillation import Laf
 from neurodeploy.dynamics.encoders import DirectCode, PoissonCode
-from neurodeploy.dynamics.layers import CubaNeuron, Neuron, ParametricNeuron, ThresholdNeuron
+from neurodeploy.dynamics.layers import CubaNeuron, LateResetNeuron, Neuron, ParametricNeuron, ThresholdNeuron
 from neurodeploy.dynamics.surrogates import Triangle
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import Relu
@@ -85,6 +85,7 @@ NEURONS = {
     'kind = "parametric"': ParametricNeuron,
     'kind = "parametric"\nlearn_threshold = true': ParametricNeuron,
     'kind = "threshold"\nlearn_threshold = true': ThresholdNeuron,
+    'kind = "late-reset"\nlearn_threshold = true': LateResetNeuron,
     'kind = "cuba"\ncurrent_decay = 0.75\ndetach_reset = true': CubaNeuron,
     'kind = "lif"': Neuron,
 }
@@ -92,7 +93,8 @@ NEURONS = {
 
 @pytest.mark.parametrize("text", NEURONS)
 def test_a_recipe_names_its_kind_of_neuron(text):
-    neuron = parse(DIGITS.replace("[neuron]", f"[neuron]\n{text}"), origin="x").neuron.build()
+    digits = DIGITS.replace('reset = "hard"', 'reset = "soft"') if "late" in text else DIGITS
+    neuron = parse(digits.replace("[neuron]", f"[neuron]\n{text}"), origin="x").neuron.build()
     assert type(neuron) is NEURONS[text]
     assert neuron.detach_reset is ("detach_reset" in text)
     assert (getattr(neuron, "log_threshold", None) is not None) is ("learn_threshold" in text)
@@ -102,10 +104,16 @@ def test_a_recipe_names_its_kind_of_neuron(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learn_threshold = true", 'learn_threshold belongs to kind = "parametric" and "threshold", \'lif\' found'),
+        (
+            "learn_threshold = true",
+            'learn_threshold belongs to kind = "late-reset", "parametric" and "threshold", \'lif\' found',
+        ),
         ("current_decay = 0.5", "current_decay belongs to kind = \"cuba\", 'lif' found"),
         ('kind = "cuba"', "neuron.current_decay: missing, give it a value"),
-        ('kind = "izhikevich"', "neuron.kind: 'izhikevich' found, one of 'cuba', 'lif', 'parametric', 'threshold' expected"),
+        (
+            'kind = "izhikevich"',
+            "neuron.kind: 'izhikevich' found, one of 'cuba', 'late-reset', 'lif', 'parametric', 'threshold' expected",
+        ),
     ],
 )
 def test_a_constant_that_a_kind_of_neuron_does_not_take_is_refused(text, message):
@@ -155,6 +163,8 @@ def test_a_student_may_have_a_code_of_its_own():
     recipe = parse(text, origin="x")
     assert (recipe.code_of("baseline"), recipe.code_of("student")) == (DirectCode(), PoissonCode())
     assert recipe.activations("student").code == PoissonCode()
+    signed = text.replace('code = "poisson"', 'code = { kind = "poisson", signed = true }')
+    assert parse(signed, origin="x").activations("student").entry().signed
     with pytest.raises(UserError, match="student student: code: 'poisson' found, but samples of nmnist are events"):
         parse(text.replace('kind = "digits"', 'kind = "nmnist"\nbins = 4'), origin="x")
 
