@@ -39,6 +39,22 @@ def test_poisson_rates_lie_within_their_confidence_bounds(value, training):
     assert abs(rate - p) <= 4 * sqrt(p * (1 - p) / n)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("value", [-1.5, -1.0, -0.4, 0.0, 0.4, 1.0])
+def test_signed_poisson_rates_stand_for_negative_values_too(value, training):
+    torch.manual_seed(3)
+    n = 40_000
+    spikes = PoissonEncoding(40, seed=7, signed=True).train(training)(torch.full((1, n // 40), value))
+    p = min(1.0, abs(value))
+    assert set(spikes.unique().tolist()) <= {0.0, 1.0 if value > 0 else -1.0}
+    assert abs(spikes.mean(dtype=torch.float64).item() - max(-1.0, min(1.0, value))) <= 4 * sqrt(p * (1 - p) / n)
+
+
+def test_where_no_value_is_negative_signed_spikes_are_the_others():
+    images = Digits().load().test_samples[:5]
+    assert torch.equal(PoissonEncoding(6, 1, signed=True).eval()(images), PoissonEncoding(6, 1).eval()(images))
+
+
 def test_poisson_spikes_of_different_steps_and_values_are_independent():
     torch.manual_seed(0)
     spikes = PoissonEncoding(200).train()(torch.full((100, 2), 0.5)).double()
