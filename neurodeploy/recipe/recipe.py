@@ -132,7 +132,7 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str = ""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(default=(0,), min_length=1)
-    steps: int = Field(ge=1, le=4096)
+    steps: int = Field(ge=1, le=8192)
     baseline: str
     deployed: str
     code: AnyEncoder = DirectCode()

@@ -343,7 +343,7 @@ class StudentSettings(Section):
     name: RoleName
     repact: bool = False
     neuron: AnyNeuron | None = None
-    steps: int | None = Field(default=None, ge=1, le=4096)
+    steps: int | None = Field(default=None, ge=1, le=8192)
     code: AnyEncoder | None = None
     conversion: ConversionSettings | None = None
     spiking: TwinSettings | None = None

@@ -64,12 +64,23 @@ def test_a_faulty_setting_is_named_with_what_was_found(old, new, message):
     assert "\n" not in str(caught.value)
 
 
+SHAPES = {
+    "digits": (1, 10),
+    "cifar10": (3, 10),
+    "cifar100": (3, 100),
+    "tiny-imagenet": (3, 200),
+    "speech-commands": (10, 35),
+    "fsdd": (1, 10),
+}
+"""Channels and classes of the data of embedded recipes."""
+
+
 @pytest.mark.parametrize("name", built_in())
 def test_every_embedded_recipe_says_what_it_does_and_its_networks_can_be_built(name):
     recipe = load(name)
     assert recipe.name == name
     assert recipe.description
-    channels, classes = {"digits": (1, 10), "cifar10": (3, 10), "speech-commands": (10, 35), "fsdd": (1, 10)}[recipe.data.kind]
+    channels, classes = SHAPES[recipe.data.kind]
     for role in recipe.roles:
         if recipe.network_of(role) is not None:
             network = recipe.network_of(role).build(channels, classes, recipe.activations(role))
