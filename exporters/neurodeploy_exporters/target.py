@@ -311,6 +311,18 @@ class Target(ABC):
             UserError: the message names the layer or option, and says what to do.
         """
 
+    def check_samples(self, graph: Graph, samples: NDArray[np.float32], options: Any) -> None:  # noqa: B027 - may take any values
+        """Refuse values that cannot enter here, such as negative spikes: called before a network is trained.
+
+        Args:
+            graph: as in `check`.
+            samples: a few as the graph takes them, `[B, …]`, or `[T, B, …]` where its input is a sequence.
+            options: of this target.
+
+        Raises:
+            UserError: the message names the input and what was found, and says what to do.
+        """
+
     @abstractmethod
     def export(self, subject: Subject, folder: Path, options: Any) -> Path:
         """Write a bundle into `folder`, which is replaced if it is a bundle already.

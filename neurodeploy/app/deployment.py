@@ -35,6 +35,9 @@ from neurodeploy_exporters.target import HostNormalization, Place, Subject, Targ
 _SAMPLES_KNOWN = 256
 """Training samples whose values say to which grid inputs are rounded."""
 
+_FEW = 4
+"""Test samples whose values are looked at before a network is trained."""
+
 Targets: TypeAlias = Mapping[str, tuple[Target, TargetOptions]]
 
 
@@ -213,16 +216,19 @@ def check_targets(recipe: Recipe, data: DataSet) -> None:
     """Refuse, before anything is trained, what a target of the recipe cannot export.
 
     Raises:
-        UserError: a target is not installed, or cannot express the deployed student, or it cannot be cut into what a host and
-            what a chip computes; the message names the layer.
+        UserError: a target is not installed, or cannot express the deployed student or the samples that enter it, or it cannot
+            be cut into what a host and what a chip computes; the message names the layer.
     """
     targets, tuning = recipe.export.target_options(), recipe.export.finetune
     with torch.random.fork_rng(devices=[]):
         student = untrained(recipe, recipe.deployed, data)
+    deployment = deploy(student.eval(), data)
     # what is checked is the structure: no sum of untrained weights must be taken for one that leaves its range
-    graph = Graph(map(_without_weights, deploy(student.eval(), data).graph.nodes))
+    graph = Graph(map(_without_weights, deployment.graph.nodes))
+    samples = deployment.inputs(deployment.data.test_samples[:_FEW])
     for target, options in targets.values():
         target.check(graph, options, calibrated=recipe.export.calibration > 0, reset=tuning is not None and tuning.reset)
+        target.check_samples(graph, samples, options)
     deployed_cuts(graph, targets)  # which the energy report needs
 
 

@@ -1,7 +1,7 @@
 """From a trained ReLU network to a spiking one: which method, whose weights, and the conversion itself."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Literal
 
@@ -103,9 +103,12 @@ def initialise(
 ) -> nn.Module:
     """Give a spiking network the weights of a ReLU network, and thresholds with which its rates stand for activations.
 
+    Neurons that leak are balanced without their leak, and have it again afterwards: the network is then a start for training,
+    in which rates are less than activations (LaSNN: an intermediate network of IF neurons, then a student with λ < 1).
+
     Args:
-        student: built of the teacher's definition; its spiking layers are `layers.ThresholdNeuron` with decay 1 and soft
-            reset, a last ReLU (RepAct) is welcome. Changed in place.
+        student: built of the teacher's definition; its spiking layers are `layers.ThresholdNeuron` with soft reset, a last ReLU
+            (RepAct) is welcome. Changed in place.
         teacher: the ReLU network; left as it is.
         samples: calibration samples `[N, C, …]`.
         method: how thresholds are found and what is corrected.
@@ -123,7 +126,7 @@ def initialise(
     copy_weights(teacher, student)
     steps, probe, units = _steps(student), Probe(samples, batch_size), Units(graph, student)
     student.eval()
-    with _evaluating(teacher):
+    with _evaluating(teacher), _without_leak(student):
         for node in graph.nodes:
             units.enter(node)
             neuron = _neuron(student, node)
@@ -174,11 +177,11 @@ def _neuron(student: nn.Module, node: ops.Node) -> ThresholdNeuron | None:
     if isinstance(module, nn.ReLU):
         return None
     constants = module.constants if isinstance(module, Neuron) else None
-    if not isinstance(module, ThresholdNeuron) or (module.constants.decay, module.constants.reset) != (_IF.decay, _IF.reset):
-        detail = f" with decay {constants.decay:g} and {constants.reset} reset" if constants is not None else ""
+    if not isinstance(module, ThresholdNeuron) or module.constants.reset != _IF.reset:
+        detail = f" with {constants.reset} reset" if constants is not None else ""
         raise UserError(
-            f"layer {node.name}: {type(module).__name__}{detail} found in the student; a ThresholdNeuron with decay 1 and soft "
-            "reset expected, whose firing rate stands for an activation"
+            f"layer {node.name}: {type(module).__name__}{detail} found in the student; a ThresholdNeuron with soft reset "
+            "expected, whose firing rate stands for an activation"
         )
     return module
 
@@ -188,6 +191,16 @@ def _steps(student: nn.Module) -> int:
         if isinstance(module, DirectEncoding | PoissonEncoding):
             return module.steps
     raise UserError("student: neither direct nor Poisson coding found; only they carry a value as a rate")
+
+
+@contextmanager
+def _without_leak(student: nn.Module) -> Iterator[None]:
+    """Inside, all neurons with a threshold that can be set are IF neurons."""
+    with ExitStack() as stack:
+        for module in student.modules():
+            if isinstance(module, ThresholdNeuron):
+                stack.enter_context(module.without_leak())
+        yield
 
 
 @contextmanager

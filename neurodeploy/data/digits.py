@@ -5,16 +5,19 @@ from typing import Literal
 import numpy as np
 import torch
 
-from neurodeploy.data.dataset import DataSet, DataSetSettings
+from neurodeploy.data.dataset import DataSet, NormalizedDataSet
 
 _TEST_SAMPLES = 500
 _SPLIT_SEED = 1998
 
 
-class Digits(DataSetSettings):
+class Digits(NormalizedDataSet):
     """`kind = "digits"`: 1,297 training and 500 test images, stratified by class, one fixed split.
 
     Pixels are multiples of 1/16 from 0 to 1, exactly representable in binary.
+
+    Attributes:
+        normalize, held_out_share: see `NormalizedDataSet`.
     """
 
     kind: Literal["digits"] = "digits"
@@ -28,12 +31,14 @@ class Digits(DataSetSettings):
         train_x, test_x, train_y, test_y = train_test_split(
             samples, labels.astype(np.int64), test_size=_TEST_SAMPLES, random_state=_SPLIT_SEED, stratify=labels
         )
-        return DataSet(
-            name="digits",
-            train_samples=torch.from_numpy(train_x),
-            train_labels=torch.from_numpy(train_y),
-            test_samples=torch.from_numpy(test_x),
-            test_labels=torch.from_numpy(test_y),
-            classes=10,
-            note="scikit-learn handwritten digits, 8×8; fixed stratified split, 1,297 training and 500 test images",
+        return self.normalized(
+            DataSet(
+                name="digits",
+                train_samples=torch.from_numpy(train_x),
+                train_labels=torch.from_numpy(train_y),
+                test_samples=torch.from_numpy(test_x),
+                test_labels=torch.from_numpy(test_y),
+                classes=10,
+                note="scikit-learn handwritten digits, 8×8; fixed stratified split, 1,297 training and 500 test images",
+            )
         )

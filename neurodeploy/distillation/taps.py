@@ -20,6 +20,8 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 TapNames = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
 """Names of taps in a recipe, each once; whether they exist shows when the networks do."""
+TapPairs = Annotated[dict[str, str], Field(min_length=1)]
+"""Student's tap → teacher's tap, of networks that call them otherwise."""
 
 
 def spatial_taps(kind: str, student: Taps, teacher: Taps, named: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -30,6 +32,21 @@ def spatial_taps(kind: str, student: Taps, teacher: Taps, named: Sequence[str] |
     """
     shared = [name for name in student if name in teacher and _has_pixels(student[name]) and _has_pixels(teacher[name])]
     return _chosen(kind, "taps of more than one pixel", shared, named)
+
+
+def spatial_pairs(kind: str, student: Taps, teacher: Taps, named: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Pairs of a student's and a teacher's tap, both `[T, B, C, H, W]` with more than one pixel.
+
+    Raises:
+        UserError: a name is not that of a spatial tap of its network.
+    """
+    for role, taps, names in (("student", student, named.keys()), ("teacher", teacher, named.values())):
+        existing = [name for name in taps if _has_pixels(taps[name])]
+        for name in names:
+            if name not in existing:
+                spatial = ", ".join(existing) or "none"
+                raise UserError(f"{kind}: {name!r} is none of the {role}'s taps of more than one pixel: {spatial}")
+    return tuple(named.items())
 
 
 def matching_taps(kind: str, student: Taps, teacher: Taps, named: Sequence[str] | None) -> tuple[str, ...]:

@@ -120,12 +120,17 @@ ClassWeights = Literal["balanced"] | tuple[Annotated[float, Field(ge=0, allow_in
 class CrossEntropy(LossTerm):
     """`−Σ_k w_k q_k log softmax(mean_t z(t))_k` with `q = (1 − ε) y + ε/K`, y one-hot or given as probabilities.
 
+    With `over_time = "sum"` the softmax is of `Σ_t z(t)`, the potential of an output neuron that only integrates. The answer is
+    the same class; its probability is T times as steep, so that a converted student, whose logits are small as means, learns
+    from wrong samples first.
+
     The mean over the samples, also where they have weights: a batch is not divided by the sum of those in it, as torch does it,
     so that parts of a batch, on several processes, add up to the whole.
 
-    Source of ε: Szegedy et al. (CVPR 2016, arXiv 1512.00567), section 7.
+    Sources: of ε Szegedy et al. (CVPR 2016, arXiv 1512.00567), section 7; of the sum LaSNN (Hong et al., arXiv 2304.09101).
 
     Attributes:
+        over_time: whether the logits are the mean or the sum of the steps' logits.
         label_smoothing: ε, the share of every label that is spread evenly over all K classes.
         class_weights: w, one for each class; or "balanced": `N / (K n_k)`, with n_k of the N training samples in class k, so
             that every class counts alike and the mean over the training set is 1 (before `fitted`, over the batch). None: 1 for
@@ -134,6 +139,7 @@ class CrossEntropy(LossTerm):
 
     reads_labels: ClassVar[bool] = True
     kind: Literal["cross-entropy"] = "cross-entropy"
+    over_time: Literal["mean", "sum"] = "mean"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: ClassWeights | None = None
 
@@ -152,9 +158,9 @@ class CrossEntropy(LossTerm):
         return self
 
     def __call__(self, student: NetworkOutput, teacher: TeacherOutput | None, labels: Tensor) -> Tensor:  # noqa: ARG002
+        logits = student.logits if self.over_time == "mean" else student.step_logits.sum(0)
         if self.class_weights is None:
-            return label_loss(student.logits, labels, self.label_smoothing)
-        logits = student.logits
+            return label_loss(logits, labels, self.label_smoothing)
         if self.class_weights == "balanced":
             classes = logits.shape[-1]
             counts = (labels.sum(0) if labels.is_floating_point() else labels.bincount(minlength=classes)).to(logits.dtype)

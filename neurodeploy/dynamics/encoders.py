@@ -42,13 +42,15 @@ class PoissonCode(EncoderSettings):
 
     Attributes:
         seed: of the draws in evaluation.
+        signed: negative values fire spikes of −1, for samples that `normalize` brings to [−1, 1]; else they never fire.
     """
 
     kind: Literal["poisson"] = "poisson"
     seed: int = Field(default=0, ge=0, lt=2**31)
+    signed: bool = False
 
     def build(self, steps: int) -> HostEncoding:
-        return PoissonEncoding(steps, self.seed)
+        return PoissonEncoding(steps, self.seed, signed=self.signed)
 
 
 class LatencyCode(EncoderSettings):

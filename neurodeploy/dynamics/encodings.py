@@ -121,6 +121,10 @@ class HostEncoding(_Encoding):
 class PoissonEncoding(HostEncoding):
     """Rate coding: at every time step a spike with the probability that the value says, `P(s[t] = 1) = clamp(x, 0, 1)`.
 
+    Signed, a negative value makes negative spikes: `P(s[t] = sign(x)) = min(|x|, 1)`, so that the mean over time stands for any
+    value from −1 to 1. The energy count takes a spike of −1 as one spike. Source: LaSNN (Hong et al., arXiv 2304.09101), whose
+    pixels are scaled to [−1, 1]; Rathi et al. 2020 ("hybrid training") and their public code.
+
     While training, every value of every sample has draws of its own from torch's generator, which the training loop seeds.
     In evaluation all samples meet the same draws, which depend on `seed` alone: so an answer can be repeated, and does not
     depend on the batch that a sample is in.
@@ -128,26 +132,27 @@ class PoissonEncoding(HostEncoding):
     Args:
         steps: T.
         seed: of the draws in evaluation.
+        signed: negative values fire spikes of −1; without it they never fire.
     """
 
     code = "Poisson"
 
-    def __init__(self, steps: int, seed: int = 0) -> None:
+    def __init__(self, steps: int, seed: int = 0, *, signed: bool = False) -> None:
         super().__init__(steps)
-        self.seed = seed
+        self.seed, self.signed = seed, signed
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[B, …]` → spikes `[T, B, …]`, 0 or 1 in the dtype of `x`."""
+        """`[B, …]` → spikes `[T, B, …]`, 0 or 1 (signed: or −1) in the dtype of `x`."""
         if self.training:
             draws = torch.rand(self.steps, *x.shape, dtype=torch.float32, device=x.device)
         else:
             # drawn on the CPU, so that all devices see the same spikes
             generator = torch.Generator().manual_seed(self.seed)
             draws = torch.rand(self.steps, 1, *x.shape[1:], generator=generator, dtype=torch.float32).to(x.device)
-        return (draws < x).to(x.dtype)
+        return (draws < x.abs()).to(x.dtype) * x.sign() if self.signed else (draws < x).to(x.dtype)
 
     def extra_repr(self) -> str:
-        return f"steps={self.steps}, seed={self.seed}"
+        return f"steps={self.steps}, seed={self.seed}" + (", signed=True" if self.signed else "")
 
 
 class LatencyEncoding(HostEncoding):

@@ -3,7 +3,9 @@
 Each is a leaf of the graph tracer; together with `torch.nn`'s own layers they are the alphabet of the networks.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from math import log, prod
 from typing import Any
 
@@ -14,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodeploy.dynamics.delays import delayed
-from neurodeploy.dynamics.kernels import convolution, fixed_point, low_pass, multi_step
+from neurodeploy.dynamics.kernels import convolution, fixed_point, late_reset, low_pass, multi_step
 from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset, Whole, cuba_step
 from neurodeploy.dynamics.normalization import CommonStatistics
 from neurodeploy.dynamics.surrogates import ArcTangent, Surrogate
+from neurodeploy.dynamics.updates import Operand, Program, Update
 from neurodeploy.io.errors import UserError
 
 
@@ -520,6 +523,56 @@ class ThresholdNeuron(_LearningNeuron):
         start = NeuronParameters(self._constants.decay, threshold, self._constants.reset)
         with torch.no_grad():
             self.log_threshold.fill_(log(start.threshold))
+
+    @contextmanager
+    def without_leak(self) -> Iterator[None]:
+        """Inside, the neurons are IF neurons: a rate then stands for a current, which is how conversion sets thresholds."""
+        constants = self._constants
+        self._constants = replace(constants, decay=1.0)
+        try:
+            yield
+        finally:
+            self._constants = constants
+
+
+class LateResetNeuron(ThresholdNeuron):
+    """IF or LIF neurons whose soft reset comes a step late and whole: `v[t] = λ v[t−1] + I[t] − θ s[t−1]` (LaSNN, eq. 1).
+
+    See `neurons.late_reset_step`. A neuron of its own in a graph, by its update, unless λ is 1; θ is one number for the whole
+    layer, which conversion sets, as in `ThresholdNeuron`.
+
+    Args:
+        parameters: decay and threshold; the reset must be "soft".
+        surrogate, detach_reset, learn_threshold: see `ThresholdNeuron`.
+
+    Raises:
+        UserError: the reset is another.
+    """
+
+    def __init__(
+        self,
+        parameters: NeuronParameters,
+        surrogate: Surrogate | None = None,
+        *,
+        detach_reset: bool = False,
+        learn_threshold: bool = False,
+    ) -> None:
+        super().__init__(parameters, surrogate, detach_reset=detach_reset, learn_threshold=learn_threshold)
+        if parameters.reset != "soft":
+            raise UserError(f'neuron reset: {parameters.reset!r} found, "soft" expected where the reset comes a step late')
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
+        return late_reset(current, self._dynamics(), self.surrogate, detach_reset=self.detach_reset)
+
+    @property
+    def update(self) -> Update:
+        """Its equation as data, with the threshold as it is now: one state, the potential before the reset."""
+        step, now = Program(), self.constants
+        v: Operand = ("state", 0)
+        charged = step("add", v if now.decay == 1 else step("mul", now.decay, v), ("input", 0))
+        h = step("where", step("gt", v, now.threshold), step("sub", charged, now.threshold), charged)
+        return step.update(step("gt", h, now.threshold), (0.0, h))
 
 
 class CubaNeuron(Neuron):

@@ -91,6 +91,39 @@ def neuron_step(
     return s, h - parameters.threshold * resetting(s)
 
 
+def late_reset_step(
+    h: Array,
+    s: Array,
+    current: Array,
+    parameters: Dynamics,
+    spike: Callable[[Any, Any], Any],
+    resetting: Callable[[Any], Any] = lambda s: s,
+) -> tuple[Any, Array]:
+    """One time step of a neuron whose reset by subtraction comes a step late, after the leak.
+
+    ```
+    h[t] = λ h[t−1] + I[t] − θ s[t−1]      charge, and the reset of the spike before
+    s[t] = 1 if h[t] > θ else 0            fire (strict comparison)
+    ```
+
+    The whole of θ is taken away, not λ θ: it is `neuron_step` with the soft reset by θ/λ instead of θ, and equal to it, up to
+    rounding, at λ = 1. Sources: LaSNN (Hong et al., arXiv 2304.09101), eq. 1 as it is printed, with v for h and o for s;
+    snnTorch's `Leaky` with `reset_mechanism="subtract"` computes the same.
+
+    Args:
+        h: potential of the previous step, before its reset, any shape; torch or numpy. 0 before the first.
+        s: spikes of the previous step, same shape.
+        current: input current `I[t]`, same shape.
+        parameters: λ and θ.
+        spike, resetting: see `neuron_step`.
+
+    Returns:
+        `(s[t], h[t])`, both of the shape of `h`.
+    """
+    h = parameters.decay * h + current - parameters.threshold * resetting(s)
+    return spike(h, parameters.threshold), h
+
+
 def synapse_step(i: Array, x: Array, decay: float) -> Array:
     """One time step of the synaptic current of a current-based (CUBA) neuron: `i[t] = α i[t−1] + x[t]`.
 

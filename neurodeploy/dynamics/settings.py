@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neurodeploy.dynamics import surrogates
-from neurodeploy.dynamics.layers import CubaNeuron, Neuron, ParametricNeuron, ThresholdNeuron
+from neurodeploy.dynamics.layers import CubaNeuron, LateResetNeuron, Neuron, ParametricNeuron, ThresholdNeuron
 from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 
 
@@ -96,6 +96,20 @@ class ThresholdSettings(NeuronSettings):
     kind: Literal["threshold"] = "threshold"
     learn_threshold: bool = False
     learn_decay: bool = False
+
+
+class LateResetSettings(NeuronSettings):
+    """`kind = "late-reset"`: `threshold` neurons whose reset subtracts a step late (`layers.LateResetNeuron`; LaSNN, eq. 1).
+
+    Attributes:
+        reset: "soft", the only one.
+        learn_threshold: training learns the threshold too.
+    """
+
+    layer: ClassVar[type[Neuron]] = LateResetNeuron
+    kind: Literal["late-reset"] = "late-reset"
+    reset: Literal["soft"] = "soft"
+    learn_threshold: bool = False
 
 
 class CubaSettings(NeuronSettings):

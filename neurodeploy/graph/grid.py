@@ -243,6 +243,8 @@ def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
     """What `to_grid` did to each layer that it rounded."""
     found = []
     for node in graph.nodes:
+        if isinstance(node, ops.Updated) and node.recurrent is None:
+            continue  # it has no weights; the node is another all the same where inputs are rounded before it
         other = rounded[node.name] if isinstance(node, _ROUNDED) else None
         if isinstance(node, _ROUNDED) and isinstance(other, _ROUNDED) and other is not node:
             before, after = _weights(node), _weights(other)
@@ -252,7 +254,7 @@ def grid_layers(graph: Graph, rounded: Graph) -> tuple[GridLayer, ...]:
 
 def _weights(node: ops.Weighted | ops.BatchNormNode | ops.Updated) -> NDArray[np.float32]:
     if isinstance(node, ops.Updated):
-        assert node.recurrent is not None  # without them nothing was rounded
+        assert node.recurrent is not None
         return node.recurrent
     return node.weight if isinstance(node, ops.Weighted) else node.scale
 

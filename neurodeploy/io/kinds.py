@@ -192,7 +192,8 @@ def _refuse_others(settings: Settings, kind: str, kinds: Mapping[str, Settings],
     for name in sorted(content.keys() - settings.model_fields.keys()):
         owners = [f'"{other}"' for other in sorted(kinds) if name in kinds[other].model_fields]
         if owners and content[name] is not None:
-            raise ValueError(f"{name} belongs to kind = {' and '.join(owners)}, {kind!r} found")
+            listed = " and ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
+            raise ValueError(f"{name} belongs to kind = {listed}, {kind!r} found")
 
 
 def _at_kind(fault: str, message: str, found: Any) -> ValidationError:

@@ -8,7 +8,8 @@ from torch import nn
 from neurodeploy.augmentation import AnyAugmentation
 from neurodeploy.conversion.twin import RateCode
 from neurodeploy.data import AnyDataSet
-from neurodeploy.dynamics.encoders import AnyEncoder, DirectCode, EncoderSettings
+from neurodeploy.dynamics.encoders import AnyEncoder, DirectCode, EncoderSettings, PoissonCode
+from neurodeploy.dynamics.layers import ThresholdNeuron
 from neurodeploy.io.errors import UserError
 from neurodeploy.io.kinds import kind_of
 from neurodeploy.networks import NetworkSpec, Relu, SpikingActivations
@@ -131,7 +132,7 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     description: str = ""
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(default=(0,), min_length=1)
-    steps: int = Field(ge=1, le=4096)
+    steps: int = Field(ge=1, le=8192)
     baseline: str
     deployed: str
     code: AnyEncoder = DirectCode()
@@ -184,10 +185,16 @@ class Recipe(Section):
     def _conversion_finds_what_it_needs(self) -> "Recipe":
         for student in self.student:
             neuron = student.neuron or self.neuron
-            suits = neuron.kind == "threshold" and neuron.decay == 1 and neuron.reset == "soft"
+            suits = issubclass(neuron.layer, ThresholdNeuron) and neuron.reset == "soft"
             if student.conversion is not None and not suits:
                 raise ValueError(
-                    f'student {student.name}: conversion needs neuron = {{ kind = "threshold", decay = 1, reset = "soft" }}'
+                    f'student {student.name}: conversion needs neuron = {{ kind = "threshold", decay = 1, reset = "soft" }}, '
+                    'or kind = "late-reset"'
+                )
+            if student.conversion is not None and neuron.decay != 1 and not student.training.epochs:
+                raise ValueError(
+                    f"student {student.name}: decay: {neuron.decay:g} found, 1 expected for a student that is converted and "
+                    "not trained, since a leak takes from every rate; train it, or give it neurons without a leak"
                 )
             other = self.teacher.network is not None or self.teacher.module is not None
             if student.conversion is not None and self.source is None and other:
@@ -254,6 +261,11 @@ class Recipe(Section):
             if student.spiking is not None and (code == "events" or kind_of(code) not in get_args(RateCode)):
                 found = "events" if code == "events" else kind_of(code)
                 raise ValueError(f'student {student.name}: spiking: for the codes "direct" and "poisson", {found!r} found')
+            if student.spiking is not None and isinstance(code, PoissonCode) and code.signed:
+                raise ValueError(
+                    f"student {student.name}: code.signed: true found, and a spiking twin draws no negative spikes; leave it "
+                    "out, or say conversion = { } instead of spiking"
+                )
             after, steps = student.spiking.evaluate_after if student.spiking else None, self.steps_of(student.name)
             if after is not None and after >= steps:
                 raise ValueError(

@@ -14,6 +14,7 @@ from neurodeploy.distillation.term import ClassWeights
 from neurodeploy.dynamics.encoders import AnyEncoder
 from neurodeploy.dynamics.neurons import Reset
 from neurodeploy.dynamics.settings import CubaSettings as CubaSettings
+from neurodeploy.dynamics.settings import LateResetSettings as LateResetSettings
 from neurodeploy.dynamics.settings import LifSettings as LifSettings
 from neurodeploy.dynamics.settings import NeuronSettings, SurrogateSettings
 from neurodeploy.dynamics.settings import ParametricSettings as ParametricSettings
@@ -346,7 +347,7 @@ class StudentSettings(Section):
     name: RoleName
     repact: bool = False
     neuron: AnyNeuron | None = None
-    steps: int | None = Field(default=None, ge=1, le=4096)
+    steps: int | None = Field(default=None, ge=1, le=8192)
     code: AnyEncoder | None = None
     conversion: ConversionSettings | None = None
     spiking: TwinSettings | None = None

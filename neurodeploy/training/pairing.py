@@ -1,6 +1,6 @@
 """Whether student, teacher and loss terms suit one another: tried on a few samples before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 import torch
@@ -59,7 +59,8 @@ def _check_needs(term: LossTerm, student: Observed, teacher: Observed | None) ->
         for network in (student, teacher):
             if what in network.absent and (what == "features" or not network.taps):
                 raise UserError(f"loss term {kind}: {network.absent[what]}")
-    if term.needs_taps and not set(student.taps) & set(teacher.taps):
+    paired = isinstance(getattr(term, "taps", None), Mapping)  # the term says which belong together
+    if term.needs_taps and not paired and not set(student.taps) & set(teacher.taps):
         one, other = student.taps[0], teacher.taps[0]
         raise UserError(
             f"loss term {kind}: no tap of the student ({_few(student.taps)}) is called as one of the teacher "

@@ -181,6 +181,9 @@ class LavaTarget(GridTarget):
         stages(graph, trained.body)
         _readouts(graph, trained, "last-synapse" if options.head_cut == "last-synapse" else "last-spike")
 
+    def check_samples(self, graph: Graph, samples: NDArray[np.float32], options: LavaOptions) -> None:  # noqa: ARG002
+        _check_events(graph, partition(_on_loihi(graph).graph), samples)
+
     def deployed(self, graph: Graph, options: LavaOptions) -> Graph:
         """With cells as standard neurons: the chip has no others."""
         return super().deployed(_on_loihi(graph).graph, options)
@@ -260,6 +263,7 @@ class LavaTarget(GridTarget):
         if trained.body is None:
             raise UserError(NO_SPIKES_LEFT)
         _check_kept(subject.graph, graph, trained.body)
+        _check_events(graph, trained, subject.sample_inputs)
         steps = subject.sample_inputs.shape[0] if graph.steps is None else graph.steps
         possible = _readouts(graph, trained, head_cut)  # even if unused: the manifest tells what each cut would cost
         body = quantize_body(
@@ -310,6 +314,22 @@ class LavaTarget(GridTarget):
         )
         writers: dict[str, Callable[[Path], None]] = {f"{name}.onnx": partial(save, model) for name, model in host.items()}
         return self.write_bundle(folder, manifest, writers | {f"body.{kind}": partial(_write_body, body)}, sample)
+
+
+def _check_events(graph: Graph, parts: Partition, samples: NDArray[np.float32]) -> None:
+    """Refuse a sequence that enters the chip itself and is not of single spikes.
+
+    Raises:
+        UserError: there is another value than 0 and 1, such as the −1 of a signed Poisson code.
+    """
+    if parts.encoder is not None or not graph.input.timed:
+        return
+    others = samples[(samples != 0) & (samples != 1)]
+    if others.size:
+        raise UserError(
+            f"node {graph.input.name}: a value of {others.flat[0]:g} found in the samples, which enter the chip as they are; "
+            "spikes of 0 and 1 expected: encode without negative spikes (signed = false) and without counts, or export to ONNX"
+        )
 
 
 def _parts(graph: Graph) -> Partition:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from neurodeploy.dynamics.cells import Cell
+    from neurodeploy.dynamics.layers import LateResetNeuron
 
 Own = TypeVar("Own", bound="Updated")
 
@@ -161,3 +162,8 @@ def _from_torch(layer: "Cell", call: Call) -> Nodes:
     both: dict[str, Any] = {"name": call.name, "inputs": call.inputs, "update": layer.update, "arrays": arrays}
     both |= {"recurrent": weight, "recurrent_bias": bias}
     return [CellNode(largest=layer.largest, **both) if layer.spiking else MembraneNode(**both)]
+
+
+@traced("neurodeploy.dynamics.layers.LateResetNeuron")
+def _resets_late(layer: "LateResetNeuron", call: Call) -> Nodes:
+    return [CellNode(name=call.name, inputs=call.inputs, update=layer.update)]

@@ -241,11 +241,12 @@ def test_a_network_fed_by_events_runs_on_the_chip_from_its_first_layer(tmp_path,
     assert all(spikes.any() for spikes in read_bundle(folder).sample().spikes.values())
 
 
+@pytest.mark.parametrize("quantize", ["none", "exact"])
 @pytest.mark.parametrize("factor", [2, 0.5, -1])
-def test_events_that_are_no_spikes_are_refused(tmp_path, factor):
+def test_events_that_are_no_spikes_are_refused(tmp_path, factor, quantize):
     x = (np.random.default_rng(0).random((7, 5, 2, 6, 6)) < 0.4).astype(np.float32) * np.float32(factor)
-    with pytest.raises(UserError, match="spikes: values other than 0 and 1 found"):
-        lava.export(EVENTS, x, tmp_path / "b", name="n")
+    with pytest.raises(UserError, match=f"node .*: a value of {factor:g} found in the samples, .* spikes of 0 and 1 expected"):
+        lava.export(EVENTS, x, tmp_path / "b", name="n", quantize=quantize)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -85,6 +85,17 @@ def test_what_a_target_cannot_express_is_refused_from_the_untrained_network(chan
         check_targets(recipe, recipe.data.load())
 
 
+def test_negative_spikes_are_refused_before_the_training_where_a_chip_takes_none():
+    signed = 'code = { kind = "poisson", signed = true }\nsteps = 4'
+    normal = 'kind = "digits"\nnormalize = { mean = [0.5], std = [0.5] }'
+    text = text_of("digits").replace("steps = 4", signed, 1).replace('kind = "digits"', normal)
+    recipe = parse(text, origin="test")
+    with pytest.raises(UserError, match=r"node .*: a value of -1 found .* \(signed = false\)"):
+        check_targets(recipe, recipe.data.load())
+    alone = parse(text.replace('targets = ["onnx", "lava"]', 'targets = ["onnx"]'), origin="test")
+    check_targets(alone, alone.data.load())
+
+
 def test_the_check_leaves_the_random_numbers_as_they_were():
     recipe = parse(text_of("digits"), origin="test")
     torch.manual_seed(3)

@@ -307,7 +307,7 @@ def test_the_names_of_codes_mean_what_they_meant_and_are_stored_as_they_were():
         assert json.loads(settings.model_dump_json())["student"][0]["code"] == code
         assert recipe(code=f'{{ kind = "{code}" }}') == settings
     seeded = recipe(code='{ kind = "poisson", seed = 7 }')
-    assert json.loads(seeded.model_dump_json())["student"][0]["code"] == {"kind": "poisson", "seed": 7}
+    assert json.loads(seeded.model_dump_json())["student"][0]["code"] == {"kind": "poisson", "seed": 7, "signed": False}
     assert seeded.activations("student").entry().seed == 7
     with_encoder = parse(RECIPE.format(**PARTS).replace("code = ", "encoder = "), origin="x")
     assert with_encoder == recipe()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from neurodeploy.conversion import Method, convert, initialise
-from neurodeploy.dynamics.layers import Conv2d, Flatten, MaxPool2d, Neuron, ThresholdNeuron, TimeMean
+from neurodeploy.dynamics.layers import Conv2d, Flatten, LateResetNeuron, MaxPool2d, Neuron, ThresholdNeuron, TimeMean
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.graph import interpreter, ops
 from neurodeploy.graph.tracing import trace
@@ -218,16 +218,30 @@ def test_spikes_of_different_thresholds_cannot_be_added():
 @pytest.mark.parametrize(
     ("neuron", "found"),
     [
-        (partial(Neuron, THRESHOLD), "Neuron with decay 1 and soft reset found"),
-        (partial(ThresholdNeuron, NeuronParameters(0.5, 1.0, "soft")), "ThresholdNeuron with decay 0.5 and soft reset found"),
-        (partial(ThresholdNeuron, NeuronParameters(1.0, 1.0, "hard")), "ThresholdNeuron with decay 1 and hard reset found"),
+        (partial(Neuron, THRESHOLD), "Neuron with soft reset found"),
+        (partial(ThresholdNeuron, NeuronParameters(1.0, 1.0, "hard")), "ThresholdNeuron with hard reset found"),
     ],
 )
 def test_neurons_whose_rate_is_no_activation_are_refused(neuron, found):
     spec = NETWORKS["conv"]
     student = spec.build(1, 5, SpikingActivations(neuron, 4))
-    with pytest.raises(UserError, match=f"layer act1: {found} in the student; a ThresholdNeuron with decay 1 and soft reset"):
+    with pytest.raises(UserError, match=f"layer act1: {found} in the student; a ThresholdNeuron with soft reset"):
         initialise(student, random_teacher(spec), SAMPLES)
+
+
+@pytest.mark.parametrize("kind", [ThresholdNeuron, LateResetNeuron])
+@pytest.mark.parametrize("method", [Method(percentile=99), Method("error", shift=True, calibrate=True)])
+def test_neurons_that_leak_get_the_thresholds_of_those_that_do_not(kind, method):
+    spec = NETWORKS["vgg"]
+    made = []
+    for neuron in (partial(ThresholdNeuron, THRESHOLD), partial(kind, NeuronParameters(0.5, 1.0, "soft"))):
+        student = spec.build(1, 5, SpikingActivations(neuron, 4))
+        made.append(initialise(student, random_teacher(spec), SAMPLES, method=method))
+    whole, leaky = made
+    for name, value in whole.state_dict().items():
+        torch.testing.assert_close(leaky.state_dict()[name], value)
+    assert leaky.act1.constants.decay == 0.5
+    assert leaky(SAMPLES).taps["act1"].sum() < whole(SAMPLES).taps["act1"].sum()
 
 
 def test_a_student_that_reads_events_is_refused():

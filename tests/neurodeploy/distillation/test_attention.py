@@ -1,5 +1,7 @@
 """Activation attention."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,6 +53,43 @@ def test_the_scalar_variant_compares_one_number_per_sample_normalised_over_the_b
         s, t = (unit(attention(taps[name]).sum((1, 2))) for taps in (student.taps, teacher.output.taps))
         expected += np.sqrt(((s - t) ** 2).sum())
     assert Attention(variant="scalar")(student, teacher, None).item() == pytest.approx(expected)
+
+
+@given(CASES)
+def test_the_printed_equation_compares_mean_squares_over_channels_and_pixels_without_normalising(drawn, case):
+    student, teacher = drawn(*case)
+    expected = 0
+    for name in LEVELS:
+        s, t = ((taps[name].detach().numpy().mean(0) ** 2).mean((1, 2, 3)) for taps in (student.taps, teacher.output.taps))
+        expected += np.abs(s - t).mean()
+    assert Attention(variant="mean-square")(student, teacher, None).item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("variant", ["map", "scalar", "mean-square"])
+def test_a_table_of_taps_pairs_levels_that_the_networks_call_otherwise(drawn, variant):
+    student, teacher = drawn(0, 4, 2, 3, 4, 4, 5)
+    same = Attention(variant=variant, taps=("low", "high"))(student, teacher, None)
+    renamed = replace(
+        teacher, output=teacher.output._replace(taps={f"block.{name}": tap for name, tap in teacher.output.taps.items()})
+    )
+    term = Attention(variant=variant, taps={"low": "block.low", "high": "block.high"})
+    assert term(student, renamed, None).item() == same.item()
+
+
+@pytest.mark.parametrize(
+    ("taps", "message"),
+    [
+        (
+            {"lower": "low"},
+            r"attention: 'lower' is none of the student's taps of more than one pixel: low, middle, upper, high",
+        ),
+        ({"low": "flat"}, r"attention: 'flat' is none of the teacher's taps of more than one pixel: low, middle, upper, high"),
+    ],
+)
+def test_a_pair_of_taps_that_is_not_there_is_refused(drawn, taps, message):
+    student, teacher = drawn(0, 4, 2, 3, 4, 4, 5)
+    with pytest.raises(UserError, match=message):
+        Attention(taps=taps)(student, teacher, None)
 
 
 @given(CASES, st.integers(1, 6), st.integers(2, 6))

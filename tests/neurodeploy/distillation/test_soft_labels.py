@@ -33,6 +33,14 @@ def test_cross_entropy_weighs_classes_by_their_probability(drawn, case):
     assert CrossEntropy()(student, None, y).item() == pytest.approx(expected)
 
 
+@given(CASES)
+def test_cross_entropy_of_the_sum_over_time_is_as_many_times_as_steep_as_there_are_steps(drawn, labels, case):
+    student, _ = drawn(*case)
+    y = labels(case[2], case[6])
+    expected = -log_softmax(student.step_logits.detach().numpy().sum(0))[np.arange(case[2]), y].mean()
+    assert CrossEntropy(over_time="sum")(student, None, y).item() == pytest.approx(expected)
+
+
 @given(CASES, st.floats(0, 0.99))
 def test_smoothing_spreads_its_share_of_every_label_over_all_classes(drawn, labels, case, smoothing):
     student, _ = drawn(*case)

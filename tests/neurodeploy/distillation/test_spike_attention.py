@@ -9,6 +9,7 @@ from torch import nn
 
 from neurodeploy import training
 from neurodeploy.distillation import SpikeAttention
+from neurodeploy.io.errors import UserError
 from neurodeploy.networks import ConvNet, Relu
 
 CASES = st.tuples(*(st.integers(*limits) for limits in ((0, 999), (1, 4), (1, 3), (1, 3), (2, 4), (2, 4), (2, 5))))
@@ -36,6 +37,32 @@ def test_the_spike_activation_map_is_compared_with_the_size_of_the_teachers_grad
         t = unit(np.abs(teacher.tap_gradients[name].numpy()[0]).sum(1).reshape(case[2], -1))
         expected += np.sqrt(((s - t) ** 2).sum(-1)).mean()
     assert SpikeAttention()(student, teacher, None).item() == pytest.approx(expected)
+
+
+def previous_activation(spikes):
+    """The same over the firing times before each spike, written as loops over the pairs of steps."""
+    steps = len(spikes)
+    maps = [
+        sum((np.exp(other - t) * spikes[other] * spikes[t] for other in range(t)), 0 * spikes[0]).sum(1) for t in range(steps)
+    ]
+    return np.mean(maps, axis=0)
+
+
+@given(CASES.filter(lambda case: case[1] > 1))
+def test_over_previous_times_a_spike_counts_those_before_it_alone(drawn, case):
+    student, teacher = drawn(*case)
+    expected = 0
+    for name in ("low", "middle", "high"):
+        s = unit(previous_activation(student.taps[name].detach().numpy()).reshape(case[2], -1))
+        t = unit(np.abs(teacher.tap_gradients[name].numpy()[0]).sum(1).reshape(case[2], -1))
+        expected += np.sqrt(((s - t) ** 2).sum(-1)).mean()
+    assert SpikeAttention(times="previous")(student, teacher, None).item() == pytest.approx(expected)
+
+
+def test_a_single_step_has_no_previous_times(drawn):
+    student, teacher = drawn(0, 1, 2, 3, 4, 4, 5)
+    with pytest.raises(UserError, match='spike-attention: one time step found, at least 2 expected with times = "previous"'):
+        SpikeAttention(times="previous")(student, teacher, None)
 
 
 def test_it_is_zero_where_the_gradient_is_a_multiple_of_the_spike_activation_map(drawn):

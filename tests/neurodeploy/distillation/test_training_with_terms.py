@@ -29,7 +29,9 @@ TERMS = {
     "feature": "",
     "attention": "",
     "attention-scalar": 'variant = "scalar"',
+    "attention-mean-square": 'variant = "mean-square"',
     "spike-attention": 'taps = ["act2"]',
+    "spike-attention-previous": 'taps = ["act2"], times = "previous"',
     "spike-tensor": "window = 3",
     "full-range": "",
     "head-tail": "",
@@ -45,7 +47,9 @@ def recipe(*losses: str, steps: int = 3) -> Recipe:
 
 
 def loss_of(name: str) -> str:
-    kind, settings = name.removesuffix("-scalar"), TERMS[name]
+    kind, settings = name, TERMS[name]
+    for variant in ("-scalar", "-mean-square", "-previous"):
+        kind = kind.removesuffix(variant)
     return f'{{ kind = "{kind}", weight = 1{", " + settings if settings else ""} }}'
 
 
@@ -72,7 +76,7 @@ def test_a_student_trained_with_the_term_alone_makes_it_smaller(teacher, tmp_pat
     assert values[-1] < values[0]
 
 
-@pytest.mark.parametrize("name", [name for name in TERMS if name != "self-distillation"])
+@pytest.mark.parametrize("name", [name for name in TERMS if name not in ("self-distillation", "spike-attention-previous")])
 def test_one_time_step_is_enough_for_the_term(teacher, tmp_path, name):
     train(recipe(loss_of(name), steps=1), "student", 0, tmp_path, data=DATA, teacher=teacher)
     values = losses(tmp_path)

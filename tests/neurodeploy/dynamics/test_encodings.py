@@ -6,9 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+import neurodeploy as nd
 from neurodeploy.data import Digits
 from neurodeploy.dynamics.encodings import DirectEncoding, LatencyEncoding, PoissonEncoding
+from neurodeploy.dynamics.layers import Conv2d, Flatten, TimeMean
 from neurodeploy.io.errors import UserError
 
 
@@ -37,6 +40,33 @@ def test_poisson_rates_lie_within_their_confidence_bounds(value, training):
     rate = encoding(torch.full((1, n // 40), value)).mean(dtype=torch.float64).item()
     p = min(1.0, max(0.0, value))
     assert abs(rate - p) <= 4 * sqrt(p * (1 - p) / n)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("value", [-1.5, -1.0, -0.4, 0.0, 0.4, 1.0])
+def test_signed_poisson_rates_stand_for_negative_values_too(value, training):
+    torch.manual_seed(3)
+    n = 40_000
+    spikes = PoissonEncoding(40, seed=7, signed=True).train(training)(torch.full((1, n // 40), value))
+    p = min(1.0, abs(value))
+    assert set(spikes.unique().tolist()) <= {0.0, 1.0 if value > 0 else -1.0}
+    assert abs(spikes.mean(dtype=torch.float64).item() - max(-1.0, min(1.0, value))) <= 4 * sqrt(p * (1 - p) / n)
+
+
+def test_where_no_value_is_negative_signed_spikes_are_the_others():
+    images = Digits().load().test_samples[:5]
+    assert torch.equal(PoissonEncoding(6, 1, signed=True).eval()(images), PoissonEncoding(6, 1).eval()(images))
+
+
+def test_a_negative_spike_costs_as_much_as_a_positive_one():
+    values = 2 * Digits().load().test_samples[:4] - 1
+    rows = []
+    for encoding, samples in ((PoissonEncoding(5, signed=True), values), (PoissonEncoding(5), values.abs())):
+        torch.manual_seed(0)
+        network = nn.Sequential(encoding, Conv2d(1, 2, 3, bias=False), nd.IF(threshold=100.0), Flatten(), TimeMean()).eval()
+        rows.append(nd.energy(network, samples).layer("1"))
+    assert rows[0].sops == rows[1].sops > 0
+    assert rows[0].macs == 0
 
 
 def test_poisson_spikes_of_different_steps_and_values_are_independent():

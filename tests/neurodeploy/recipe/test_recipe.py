@@ -6,7 +6,7 @@ import torch
 
 from neurodeploy.distillation import Laf
 from neurodeploy.dynamics.encoders import DirectCode, PoissonCode
-from neurodeploy.dynamics.layers import CubaNeuron, Neuron, ParametricNeuron, ThresholdNeuron
+from neurodeploy.dynamics.layers import CubaNeuron, LateResetNeuron, Neuron, ParametricNeuron, ThresholdNeuron
 from neurodeploy.dynamics.surrogates import Triangle
 from neurodeploy.io.errors import UserError
 from neurodeploy.networks import Relu
@@ -64,13 +64,24 @@ def test_a_faulty_setting_is_named_with_what_was_found(old, new, message):
     assert "\n" not in str(caught.value)
 
 
+SHAPES = {
+    "digits": (1, 10),
+    "cifar10": (3, 10),
+    "cifar10-dvs": (2, 10),
+    "cifar100": (3, 100),
+    "tiny-imagenet": (3, 200),
+    "speech-commands": (10, 35),
+    "fsdd": (1, 10),
+}
+"""Channels and classes of the data of embedded recipes."""
+
+
 @pytest.mark.parametrize("name", built_in())
 def test_every_embedded_recipe_says_what_it_does_and_its_networks_can_be_built(name):
     recipe = load(name)
     assert recipe.name == name
     assert recipe.description
-    sizes = {"digits": (1, 10), "cifar10": (3, 10), "cifar10-dvs": (2, 10), "speech-commands": (10, 35), "fsdd": (1, 10)}
-    channels, classes = sizes[recipe.data.kind]
+    channels, classes = SHAPES[recipe.data.kind]
     for role in recipe.roles:
         if recipe.network_of(role) is not None:
             network = recipe.network_of(role).build(channels, classes, recipe.activations(role))
@@ -86,6 +97,7 @@ NEURONS = {
     'kind = "parametric"': ParametricNeuron,
     'kind = "parametric"\nlearn_threshold = true': ParametricNeuron,
     'kind = "threshold"\nlearn_threshold = true': ThresholdNeuron,
+    'kind = "late-reset"\nlearn_threshold = true': LateResetNeuron,
     'kind = "cuba"\ncurrent_decay = 0.75\ndetach_reset = true': CubaNeuron,
     'kind = "lif"': Neuron,
 }
@@ -93,7 +105,8 @@ NEURONS = {
 
 @pytest.mark.parametrize("text", NEURONS)
 def test_a_recipe_names_its_kind_of_neuron(text):
-    neuron = parse(DIGITS.replace("[neuron]", f"[neuron]\n{text}"), origin="x").neuron.build()
+    digits = DIGITS.replace('reset = "hard"', 'reset = "soft"') if "late" in text else DIGITS
+    neuron = parse(digits.replace("[neuron]", f"[neuron]\n{text}"), origin="x").neuron.build()
     assert type(neuron) is NEURONS[text]
     assert neuron.detach_reset is ("detach_reset" in text)
     assert (getattr(neuron, "log_threshold", None) is not None) is ("learn_threshold" in text)
@@ -103,10 +116,16 @@ def test_a_recipe_names_its_kind_of_neuron(text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("learn_threshold = true", 'learn_threshold belongs to kind = "parametric" and "threshold", \'lif\' found'),
+        (
+            "learn_threshold = true",
+            'learn_threshold belongs to kind = "late-reset", "parametric" and "threshold", \'lif\' found',
+        ),
         ("current_decay = 0.5", "current_decay belongs to kind = \"cuba\", 'lif' found"),
         ('kind = "cuba"', "neuron.current_decay: missing, give it a value"),
-        ('kind = "izhikevich"', "neuron.kind: 'izhikevich' found, one of 'cuba', 'lif', 'parametric', 'threshold' expected"),
+        (
+            'kind = "izhikevich"',
+            "neuron.kind: 'izhikevich' found, one of 'cuba', 'late-reset', 'lif', 'parametric', 'threshold' expected",
+        ),
     ],
 )
 def test_a_constant_that_a_kind_of_neuron_does_not_take_is_refused(text, message):
@@ -156,6 +175,8 @@ def test_a_student_may_have_a_code_of_its_own():
     recipe = parse(text, origin="x")
     assert (recipe.code_of("baseline"), recipe.code_of("student")) == (DirectCode(), PoissonCode())
     assert recipe.activations("student").code == PoissonCode()
+    signed = text.replace('code = "poisson"', 'code = { kind = "poisson", signed = true }')
+    assert parse(signed, origin="x").activations("student").entry().signed
     with pytest.raises(UserError, match="student student: code: 'poisson' found, but samples of nmnist are events"):
         parse(text.replace('kind = "digits"', 'kind = "nmnist"\nbins = 4'), origin="x")
 

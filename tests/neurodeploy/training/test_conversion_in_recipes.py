@@ -77,6 +77,21 @@ def test_training_after_conversion_starts_where_conversion_ended_and_gains(finis
     assert torch.equal(networks["distilled"].act1.log_threshold, networks["converted"].act1.log_threshold)
 
 
+@pytest.mark.parametrize("kind", ["threshold", "late-reset"])
+def test_a_student_that_leaks_is_trained_from_the_thresholds_of_one_that_does_not(finished, tmp_path, kind):
+    _, networks = finished
+    leaking = f'name = "distilled"\nneuron = {{ kind = "{kind}", decay = 0.9, reset = "soft" }}'
+    recipe = parse(STAGES.replace('name = "distilled"', leaking), origin="leaking")
+    teachers = {"teacher": networks["teacher"], "source": networks["source"]}
+    student = train(recipe, "distilled", 0, tmp_path, data=DATA, **teachers)
+    assert student.act1.constants.decay == 0.9
+    assert student.act1.log_threshold.item() == pytest.approx(networks["converted"].act1.log_threshold.item())
+    assert accuracy(student) > 50
+    again = checkpoint.load(tmp_path / "checkpoint.safetensors").network
+    assert type(again.act1) is type(student.act1)
+    assert torch.equal(again(DATA.test_samples[:9]).logits, student(DATA.test_samples[:9]).logits)
+
+
 class Stopped(Exception):
     pass
 
@@ -105,6 +120,11 @@ def test_a_student_that_is_to_be_converted_asks_for_its_source(tmp_path):
     ("old", "new", "message"),
     [
         (NEURON, "", 'student converted: conversion needs neuron = { kind = "threshold", decay = 1, reset = "soft" }'),
+        (
+            "decay = 1.0",
+            "decay = 0.9",
+            "student converted: decay: 0.9 found, 1 expected for a student that is converted and not",
+        ),
         ("[source]\nepochs = 6", "", "student converted: conversion needs a ReLU network of its own definition; add [source]"),
         (CONVERSION, "", "0 found, at least 1 expected for a student without conversion"),
         ('thresholds = "error"', 'thresholds = "guess"', "conversion.thresholds: 'guess' found"),

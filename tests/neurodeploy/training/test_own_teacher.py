@@ -131,6 +131,8 @@ def test_its_layers_are_found_or_named_for_terms_that_compare(folder, tmp_path):
     tap = next(name for name in names if name.startswith(("neuron", "spike", "act", "lif")))
     recipe = load(str(write(teacher=paired.replace("act1", tap), loss='{ kind = "attention" }')))
     assert [role for _, role, _ in train_all(recipe, tmp_path / "run", data)] == ["teacher", "plain", "taught"]
+    by_the_term = load(str(write(loss=f'{{ kind = "attention", taps = {{ {tap} = "1" }} }}')))
+    assert len(list(train_all(by_the_term, tmp_path / "by-the-term", data))) == 3
     with pytest.raises(UserError, match=r"loss term attention: no tap of the student .* is called as one of the teacher \(1\)"):
         list(train_all(load(str(write(loss='{ kind = "attention" }'))), tmp_path / "other", data))
     assert not (tmp_path / "other").exists()
