@@ -112,7 +112,7 @@ def test_a_step_is_the_same_to_the_bit_and_keeps_less(network):
 def test_of_a_deep_network_a_small_part_is_kept():
     torch.manual_seed(0)
     network = ConvNetSpec(channels=(8,) * 8, strides=(1,) * 8).build(3, 4, SpikingActivations(LIF, 5))
-    assert stepped(network, recompute=True)[2] < 0.45 * stepped(network, recompute=False)[2]
+    assert stepped(network, recompute=True)[2] < 0.6 * stepped(network, recompute=False)[2]
 
 
 def test_without_gradients_nothing_is_prepared_for_a_second_call(network):
