@@ -30,6 +30,8 @@ from neurodeploy.training import CHECKPOINT, checkpoint
 
 RECIPE = Path(__file__).with_name("kill_commands.toml")
 _KEPT_APART = ("study.db", "sweep.")  # with the times of trials; what they found is compared by itself
+_ADDED_TO = (".jsonl", ".db", ".db-journal")
+"""Endings of files that grow: metrics, and the database of a sweep, whose journal takes back what a kill has cut off."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def faults(case: Case, old: Path, new: Path, folder: Path) -> list[str]:
     for path in files(folder):
         if path in of_units:
             continue
-        if path.name == CHECKPOINT or path.suffix in (".jsonl", ".db") or "tfevents" in path.name:
+        if path.name == CHECKPOINT or path.suffix in _ADDED_TO or "tfevents" in path.name:
             found += unreadable(folder / path)
         elif not any((root / path).is_file() and same(root / path, folder / path) for root in (old, new)):
             found.append(f"{path}: neither the old nor the new")
