@@ -4,6 +4,7 @@ Every trial trains the sought student for each seed of the recipe, on training s
 and energy are those on that part. The test set is looked at too, and told, but never searched on.
 """
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +37,9 @@ from neurodeploy_energy import account
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from optuna import Trial
+
+
+_LOOK_AGAIN = 0.5  # seconds; a worker signs a trial in the moment in which it begins it
 
 
 def sweep(
@@ -73,10 +77,13 @@ def sweep(
         while True:
             check()
             with readable(url):
-                resume_abandoned(study, root, say)
+                clear = resume_abandoned(study, root, work.name, say, shared=storage is not None)
                 enough = len(counted(study)) >= total
-            if enough:
+            if enough and clear:
                 break
+            if enough:
+                time.sleep(_LOOK_AGAIN)
+                continue
             with unlost(url):
                 study.optimize(work, n_trials=1, catch=(Failure, UserError))
     with readable(url):

@@ -7,7 +7,7 @@ Its trials carry the file's name. Of workers on other machines only their heartb
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,10 +55,14 @@ def sign(trial: "Trial", name: str) -> int:
     trial.set_user_attr(_WORKER, name)
     place = trial.user_attrs.get(_PLACE)
     if place is None:
-        others = trial.study.get_trials(deepcopy=False)
-        place = trial.number - sum(_RESUMES in one.user_attrs for one in others if one.number < trial.number)
+        place = _place_among(trial.number, trial.study.get_trials(deepcopy=False))
         trial.set_user_attr(_PLACE, place)
     return int(place)
+
+
+def _place_among(number: int, trials: Sequence["FrozenTrial"]) -> int:
+    """The place of a trial that resumes none."""
+    return number - sum(_RESUMES in one.user_attrs for one in trials if one.number < number)
 
 
 def place_of(trial: "FrozenTrial") -> int:
@@ -66,15 +70,31 @@ def place_of(trial: "FrozenTrial") -> int:
     return int(trial.user_attrs.get(_PLACE, trial.number))
 
 
-def resume_abandoned(study: "Study", root: Path, say: Callable[[str], None]) -> None:
-    """Queue the trials of workers that were killed or interrupted once more, first of all; each by one of those who ask."""
+def resume_abandoned(study: "Study", root: Path, name: str, say: Callable[[str], None], *, shared: bool) -> bool:
+    """Queue the trials of workers that were killed or interrupted once more, first of all; each by one of those who ask.
+
+    Args:
+        study: with the trials.
+        root: folder of the sweep.
+        name: of the worker that asks.
+        say: told in a sentence what has been done.
+        shared: workers of other folders may use the storage too.
+
+    Returns:
+        Whether it is clear for every trial under way who works on it. A worker may be killed between the beginning of a trial
+        and its signature: such a trial is nobody's, and does not count as one that another worker is about to end.
+    """
     from optuna.exceptions import OptunaError
     from optuna.trial import TrialState
 
-    trials = study.get_trials(deepcopy=False)
+    trials, clear = study.get_trials(deepcopy=False), True
     resumed = {trial.user_attrs[_RESUMES] for trial in trials if _RESUMES in trial.user_attrs}
+    lonely = not shared and not _others_live(root, name)  # whoever began a trial without a name lives no more
     for trial in trials:
-        killed = trial.state == TrialState.RUNNING and _is_abandoned(trial, root)
+        running = trial.state == TrialState.RUNNING
+        named = isinstance(trial.user_attrs.get(_WORKER), str)
+        killed = running and (_is_abandoned(trial, root) or (lonely and not named))
+        clear = clear and (killed or named or not running)
         left = trial.state == TrialState.FAIL and "failure" not in trial.user_attrs and _WORKER in trial.user_attrs
         if trial.number in resumed or not (killed or left):
             continue
@@ -86,14 +106,28 @@ def resume_abandoned(study: "Study", root: Path, say: Callable[[str], None]) -> 
                 continue
             if killed:
                 try:
+                    if not named:  # so that it is known as begun if this worker is killed now
+                        study._storage.set_trial_user_attr(trial._trial_id, _WORKER, name)
                     study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 except (OptunaError, RuntimeError):  # it has ended in this moment
                     continue
-            kept: dict[str, Any] = {_RESUMES: trial.number, _PLACE: place_of(trial)}
+            place = int(trial.user_attrs.get(_PLACE, _place_among(trial.number, known)))
+            kept: dict[str, Any] = {_RESUMES: trial.number, _PLACE: place}
             study.enqueue_trial(dict(trial.params), user_attrs=kept)
         reason = "killed" if killed else "interrupted"
-        say(f"trial {place_of(trial)}: its worker was {reason}; going on with it where its last checkpoint ends")
+        say(f"trial {place}: its worker was {reason}; going on with it where its last checkpoint ends")
     _forget_dead(study, root)
+    return clear
+
+
+def _others_live(root: Path, name: str) -> bool:
+    """Whether another worker than this one holds the lock of its file."""
+    for path in (root / FOLDER).iterdir():
+        if path != _file(root, name):
+            with locked(path) as held:
+                if held is not True:
+                    return True
+    return False
 
 
 def _forget_dead(study: "Study", root: Path) -> None:
