@@ -29,7 +29,8 @@ from neurodeploy.io.errors import UserError
 from neurodeploy.training import CHECKPOINT, checkpoint
 
 RECIPE = Path(__file__).with_name("kill_commands.toml")
-_KEPT_APART = ("study.db", "sweep.")  # with the times of trials; what they found is compared by itself
+_TOLD = "sweep."
+_KEPT_APART = ("study.db", _TOLD)  # with the times of trials; what they found is compared by itself
 _ADDED_TO = (".jsonl", ".db", ".db-journal")
 """Endings of files that grow: metrics, and the database of a sweep, whose journal takes back what a kill has cut off."""
 
@@ -174,7 +175,7 @@ def faults(case: Case, old: Path, new: Path, folder: Path) -> list[str]:
     for path in files(folder):
         if path in of_units:
             continue
-        if path.name == CHECKPOINT or path.suffix in _ADDED_TO or "tfevents" in path.name:
+        if path.name == CHECKPOINT or path.suffix in _ADDED_TO or "tfevents" in path.name or path.name.startswith(_TOLD):
             found += unreadable(folder / path)
         elif not any((root / path).is_file() and same(root / path, folder / path) for root in (old, new)):
             found.append(f"{path}: neither the old nor the new")
@@ -205,13 +206,17 @@ def same(one: Path, other: Path) -> bool:
 
 
 def unreadable(path: Path) -> list[str]:
-    """Why a file that a training adds to cannot be read."""
+    """Why a file that a training adds to, or that tells the times of trials, cannot be read."""
     try:
         if path.name == CHECKPOINT:
             checkpoint.load(path)
         elif path.suffix == ".jsonl":
             for line in path.read_text("utf-8").splitlines():
                 json.loads(line)
+        elif path.suffix == ".json":
+            json.loads(path.read_text("utf-8"))
+        elif path.suffix == ".html" and not path.read_text("utf-8").rstrip().endswith("</html>"):
+            return [f"{path.name}: cut off"]
     except (UserError, ValueError) as error:
         return [f"{path.name}: {error}"]
     return []
