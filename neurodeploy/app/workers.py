@@ -95,7 +95,7 @@ def resume_abandoned(study: "Study", root: Path, name: str, say: Callable[[str],
         named = isinstance(trial.user_attrs.get(_WORKER), str)
         killed = running and (_is_abandoned(trial, root) or (lonely and not named))
         clear = clear and (killed or named or not running)
-        left = trial.state == TrialState.FAIL and "failure" not in trial.user_attrs and _WORKER in trial.user_attrs
+        left = trial.state == TrialState.FAIL and "failure" not in trial.user_attrs
         if trial.number in resumed or not (killed or left):
             continue
         with locked(root) as held:

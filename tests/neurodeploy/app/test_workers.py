@@ -85,6 +85,15 @@ def test_a_trial_without_a_name_may_be_that_of_a_worker_that_lives(tmp_path, stu
         assert study.trials[0].state == optuna.trial.TrialState.FAIL
 
 
+def test_a_trial_without_a_name_that_the_storage_gave_up_is_resumed_too(tmp_path, study):
+    said = []
+    study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)
+    with worker(tmp_path) as name:
+        assert looked(study, tmp_path, name, said)
+        assert sign(study.ask(), name) == 0
+    assert said == ["trial 0: its worker was interrupted; going on with it where its last checkpoint ends"]
+
+
 def test_a_worker_that_is_killed_while_it_takes_over_a_nameless_trial_loses_nothing(tmp_path, study, monkeypatch):
     study.ask()
     monkeypatch.setattr(type(study), "enqueue_trial", killed)
