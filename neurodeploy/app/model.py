@@ -371,6 +371,11 @@ def load_model(source: str | Path, nir: NirChoices | None = None, *, module: nn.
     Raises:
         UserError: nothing usable is there; the message says what was found.
     """
+    if not isinstance(source, str | Path):
+        raise UserError(
+            f"model: {type(source).__name__} found, a path, a ready model's name or what deploy or load gives expected; a "
+            "module of your own is deployed on some samples first: neurodeploy.deploy(module, samples)"
+        )
     source = located(source)
     if module is not None:
         return of_checkpoint(checkpoint.load(Path(source), module=module))

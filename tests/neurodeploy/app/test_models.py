@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from torch import nn
 
+import neurodeploy as nd
 from neurodeploy.app.model import Model, inputs_for, load_model
 from neurodeploy.io.errors import UserError
 
@@ -83,3 +84,11 @@ def test_samples_that_do_not_fit_are_refused(tmp_path, recwarn):
 def _saved(folder, shape):
     np.save(folder / "samples.npy", np.zeros(shape))
     return folder / "samples.npy"
+
+
+@pytest.mark.parametrize("verb", ["export", "load"])
+def test_a_module_in_place_of_a_model_is_refused_with_what_to_do(verb, tmp_path):
+    network = nn.Sequential(*(nn.Linear(4, 4) for _ in range(80)))  # whose text is longer than a file's name may be
+    with pytest.raises(UserError, match=r"model: Sequential found, .*a module of your own is deployed on some samples first"):
+        nd.export(network, "onnx", tmp_path / "out") if verb == "export" else nd.load(network)
+    assert not (tmp_path / "out").exists()
