@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 TRIED = 2
 """Samples whose answers must stay as they are."""
@@ -36,6 +37,31 @@ class _WithoutDecisions(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+class _Shapes(TorchDispatchMode):
+    """Writes down what is called, and whether anything is made of samples that has no axis of them: it is of the whole batch.
+
+    Args:
+        count: of samples; nothing else is to be a multiple of it.
+    """
+
+    def __init__(self, count: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls, self.whole, self._count = list[Any](), False, count
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = function(*args, **(kwargs or {}))
+        self.calls.append(function)
+        fresh = function._schema.name.startswith("aten::new_")  # takes no value of what it is given
+        read = [] if fresh else [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        if any(map(self._of_samples, read)):
+            tensors = (one for one in tree_leaves(made) if isinstance(one, Tensor))
+            self.whole = self.whole or not all(map(self._of_samples, tensors))
+        return made
+
+    def _of_samples(self, x: Tensor) -> bool:
+        return any(size and size % self._count == 0 for size in x.shape)
+
+
 _READING = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
 
 
@@ -46,7 +72,8 @@ def samples_apart(network: nn.Module, samples: Tensor, run: Callable[[nn.Module,
     Two samples, which must not be answered alike, must have the same answers, up to rounding, between two that are like none
     of them, without a random number drawn and without a value of a tensor read in Python, by which the whole batch could be
     treated otherwise. A copy of the network that shares its parameters is asked, so that nothing is left in the network
-    itself; one that has hooks, which would see these samples too, is not asked.
+    itself; one that has hooks, which would see these samples too, is not asked. Two and ten thousand samples must be computed
+    by the same operations, none of which makes of samples what has no axis of them.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -65,14 +92,37 @@ def samples_apart(network: nn.Module, samples: Tensor, run: Callable[[nn.Module,
         probe = copy.deepcopy(network, {id(one): one for one in network.parameters()})
         with _WithoutDecisions({one.data_ptr() for one in chain(probe.parameters(), probe.buffers())}):
             alone, beside = (run(probe, batch) for batch in (few, between))
-        drawn = not torch.equal(torch.get_rng_state(), state)
+        if not torch.equal(torch.get_rng_state(), state) or not _same_calls(probe, few, run):
+            return False
     except Exception:  # whatever somebody else's code raises for a batch that it was not given
         return False
     finally:
         torch.set_rng_state(state)
     near = _ROUNDING * float(alone.abs().max())
     same, alike = (bool(((alone - others).abs() <= near).all()) for others in (beside[1:-1], alone[:1]))
-    return not drawn and same and not alike
+    return same and not alike
+
+
+def _same_calls(probe: nn.Module, samples: Tensor, run: Callable[[nn.Module, Tensor], Tensor]) -> bool:
+    """Whether few samples and very many are computed in the same way, and nothing is taken over all samples together.
+
+    Only shapes are computed, which takes no memory.
+    """
+    called = []
+    try:
+        # numbers stay where they are, since a network may read its own
+        probe = copy.deepcopy(probe)._apply(lambda own: own.to("meta") if own.ndim else own)
+        for count in (TRIED, _PRIME):
+            with _Shapes(count) as shapes:
+                run(probe, samples.new_empty((count, *samples.shape[1:]), device="meta"))
+            called.append(shapes.calls)
+    except Exception:  # somebody else's code, which may need values
+        return False
+    return called[0] == called[1] and not shapes.whole
+
+
+_PRIME = 10007
+"""Samples; no layer is likely to have so many of anything else."""
 
 
 def _is_watched(module: nn.Module) -> bool:

@@ -122,6 +122,10 @@ class AloneTogether(Stacked):
                 x = x * torch.rand(())
             case "its size":
                 x = x / len(x)
+            case "many":
+                x = x if len(x) < 20 else x / 2
+            case "all at once":
+                x = torch.where((x.mean((1, 2, 3)) > 0.5).all(), x / 2, x)
             case "a shape":
                 x = x.reshape(len(x) // 2, 2, *x.shape[1:]).flip(1).flatten(0, 1)
         return super().forward(x)
@@ -150,7 +154,9 @@ def test_a_network_of_ones_own_whose_samples_are_apart_is_given_portions_and_ans
 
 
 @pytest.mark.usefixtures("small_portions")
-@pytest.mark.parametrize("kind", ["the largest", "an order", "a decision", "a random number", "its size", "a shape"])
+@pytest.mark.parametrize(
+    "kind", ["the largest", "an order", "a decision", "a random number", "its size", "a shape", "many", "all at once"]
+)
 def test_a_network_whose_samples_see_each_other_gets_whole_batches(kind):
     torch.manual_seed(0)
     network, samples = AloneTogether(kind), torch.rand(30, 3, 16, 16)
