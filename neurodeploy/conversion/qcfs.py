@@ -6,6 +6,7 @@ what it answers, at once or after a short training, while an epoch of it costs w
 that (Bu et al., ICLR 2022: "Optimal ANN-SNN conversion for high-accuracy and ultra-low-latency spiking neural networks").
 """
 
+from functools import cached_property
 from math import exp, log
 from typing import Any
 
@@ -13,9 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from neurodeploy.conversion import half
+from neurodeploy.conversion.half import HalfValue
 from neurodeploy.conversion.thresholds import positive_percentile, threshold_of_least_error
 from neurodeploy.conversion.traced import TracedNetwork, relu_graph
 from neurodeploy.conversion.twin import check_rates, pooled_first
+from neurodeploy.dynamics.kernels import half as kernels_half
 from neurodeploy.dynamics.scaling import spread
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import place
@@ -100,6 +104,22 @@ class QcfsNetwork(TracedNetwork):
         self.quantized = self.activations[:-1] if repact else self.activations
         for name in self.quantized:
             place(self, name, Qcfs(levels))
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        return self.quantized
+
+    @cached_property
+    def suits_half(self) -> bool:
+        return self.levels <= kernels_half.MOST_LEVELS and half.convolves(self.graph)
+
+    def half_activation(self, name: str, current: HalfValue) -> tuple[HalfValue, HalfValue]:
+        layer = self.activation(name)
+        step = layer.log_threshold.exp() / self.levels
+        factor, offset = current.charging(1 / step)
+        level = kernels_half.levels(current.x, factor, offset, self.levels)
+        value = HalfValue(level, current.steps, step)
+        return value, value
 
     def activation(self, name: str) -> Qcfs:
         """The activation of a layer."""

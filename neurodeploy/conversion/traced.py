@@ -1,13 +1,14 @@
 """A ReLU network as its graph has it: in torch again, trainable, and answering with all that loss terms read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.conversion import half
 from neurodeploy.dynamics.recomputation import ends, recomputed
 from neurodeploy.dynamics.scaling import Affine
 from neurodeploy.graph import Graph, fold_batch_norm, ops
@@ -71,6 +72,11 @@ class TracedNetwork(nn.Module):
         layer = node.layer()
         return layer.requires_grad_() if isinstance(node, ops.Weighted) else layer
 
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """The activations that are no plain ReLUs."""
+        return ()
+
     def graph_now(self) -> Graph:
         """The graph with the weights as they are now; its nodes keep their names."""
         return Graph(
@@ -83,12 +89,52 @@ class TracedNetwork(nn.Module):
 
         Logits are the mean over the steps after the first `evaluate_after`.
         """
-        values, taps = self._kept(samples) if self.recompute and torch.is_grad_enabled() else self.computed(samples)
+        values, taps = self._computed(samples)
         step_logits = values[self.graph.output.inputs[0]]
         features = step_logits.new_zeros((*step_logits.shape[:2], 0))
         if self.classifier_name is not None:
             features = values[self.graph[self.classifier_name].inputs[0]]
         return NetworkOutput(step_logits[self.evaluate_after :].mean(0), step_logits, features, taps)
+
+    def _computed(self, samples: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        if self.recompute and torch.is_grad_enabled():
+            return self._kept(samples)
+        return self._in_half(samples) if self.suits_half and half.is_wanted(samples) else self.computed(samples)
+
+    @cached_property
+    def suits_half(self) -> bool:
+        """Whether all of it can be trained in bfloat16 by `conversion.half`."""
+        return False
+
+    def half_activation(self, name: str, current: half.HalfValue) -> tuple[half.HalfValue, half.HalfValue]:
+        """What an activation makes of a current, and its tap; where `suits_half`."""
+        raise NotImplementedError
+
+    def _in_half(self, samples: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """`computed` in bfloat16; the values are those that the answer is made of."""
+        values, taps = dict[str, half.HalfValue | Tensor](), dict[str, tuple[half.HalfValue, int]]()
+        last = self.graph.output.inputs[0]
+        wanted = {last, *(self.graph[last].inputs if self.classifier_name is not None else ())}
+        with torch.autocast("cpu", enabled=False):
+            for node in self.graph.nodes:
+                if isinstance(node, ops.InputNode):
+                    values[node.name] = self.entry(samples)
+                elif node.name in self.taught:
+                    value, tap = self.half_activation(node.name, half.as_half(values[node.inputs[0]]))
+                    values[node.name], taps[node.name] = value, (tap, 2 + len(self.graph.shape(node.name)))
+                elif not isinstance(node, ops.OutputNode):
+                    reads = [values[source] for source in node.inputs]
+                    values[node.name] = half.computed(self.get_submodule(node.name), node, reads, self._axes(node.inputs))
+            full = {
+                name: value if isinstance(value, Tensor) else value.full(self._axes([name])[0])
+                for name, value in values.items()
+                if name in wanted
+            }
+        return full, half.LazyTaps(taps)
+
+    def _axes(self, names: Sequence[str]) -> list[int]:
+        """Number of axes of `[T, B, …]`."""
+        return [2 + len(self.graph.shape(name)) for name in names]
 
     def computed(self, samples: Tensor, *, until: str | None = None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Node → its tensor `[T, B, *shape]`, and the taps; up to and with the node `until`."""

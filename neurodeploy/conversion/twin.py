@@ -1,13 +1,17 @@
 """The spiking twin of a ReLU network: its layers and weights, and a layer of neurons in place of each ReLU."""
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.conversion import half
+from neurodeploy.conversion.half import HalfValue
 from neurodeploy.conversion.traced import TracedNetwork
 from neurodeploy.dynamics.encodings import DirectEncoding, PoissonEncoding
+from neurodeploy.dynamics.kernels import half as kernels_half
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.dynamics.scaling import InThresholds, OfThreshold
@@ -104,6 +108,28 @@ class SpikingTwin(TracedNetwork):
         taps[name] = self.get_submodule(name)(self.get_submodule(f"{name}.current")(*reads))
         value: Tensor = self.get_submodule(f"{name}.value")(taps[name])
         return value
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        return self.spiking
+
+    @cached_property
+    def suits_half(self) -> bool:
+        neurons = (self._neurons(name) for name in self.spiking)
+        known = all(kernels_half.suits(one.constants, one.surrogate, self.steps) for one in neurons)
+        return known and half.convolves(self.graph)
+
+    def half_activation(self, name: str, current: HalfValue) -> tuple[HalfValue, HalfValue]:
+        neurons, entry = self._neurons(name), self.in_thresholds(name)
+        factor, offset = current.charging(entry.factor, entry.offset)
+        scaled = kernels_half.ScaledCurrent(current.x, factor, offset, self.steps, constant=current.steps != self.steps)
+        spikes = neurons.answer_scaled(scaled).flatten(0, 1)
+        return HalfValue(spikes, self.steps, entry.log_threshold.exp()), HalfValue(spikes, self.steps)
+
+    def _neurons(self, name: str) -> Neuron:
+        found = self.get_submodule(name)
+        assert isinstance(found, Neuron)
+        return found
 
     @property
     def thresholds(self) -> dict[str, float]:

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from neurodeploy.dynamics.delays import delayed
 from neurodeploy.dynamics.kernels import convolution, fixed_point, late_reset, low_pass, multi_step
+from neurodeploy.dynamics.kernels.half import ScaledCurrent
 from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset, Whole, cuba_step
 from neurodeploy.dynamics.normalization import CommonStatistics
 from neurodeploy.dynamics.surrogates import ArcTangent, Surrogate
@@ -382,6 +383,13 @@ class Neuron(nn.Module):
         """Input current `[T, B, …]` → spikes `[T, B, …]`, 0 or 1."""
         v0 = current.new_zeros(()).expand(current.shape[1:])
         return multi_step(current, v0, self._dynamics(), self.surrogate, detach_reset=self.detach_reset)[0]
+
+    def answer_scaled(self, current: ScaledCurrent) -> Tensor:
+        """`forward` of a current in bfloat16, with its hooks; where `kernels.half` suits these neurons."""
+        spikes = current.fire(self.constants, self.surrogate, detach_reset=self.detach_reset)
+        for hook in self._forward_hooks.values():
+            hook(self, (current.x,), spikes)
+        return spikes
 
     def _dynamics(self) -> Dynamics:
         return self._constants

@@ -1,6 +1,6 @@
 """What every network is built with: activations for teacher or student, outputs with taps, settings, and fresh weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -30,7 +30,7 @@ class NetworkOutput(NamedTuple):
     logits: Tensor
     step_logits: Tensor
     features: Tensor
-    taps: dict[str, Tensor]
+    taps: Mapping[str, Tensor]
 
 
 def classifier_of(network: nn.Module) -> nn.Module | None:

@@ -315,6 +315,8 @@ class _Run:
         if self.teacher is None:
             return None
         with self.fabric.autocast():
+            if torch.is_autocast_enabled("cpu") and x.ndim == 4:  # the order in which bfloat16 is convolved fastest
+                x = x.contiguous(memory_format=torch.channels_last)
             return ask(self.teacher, x, y, gradients=any(term.needs_teacher_gradients for term in self.terms))
 
     def _validate(self) -> float:

@@ -49,16 +49,21 @@ def ask(teacher: nn.Module | Observed, x: Tensor, y: Tensor, *, gradients: bool)
     seen = as_observed(teacher)
     if not gradients:
         with torch.no_grad():
-            return TeacherOutput(seen(x), _classify(seen))
+            return TeacherOutput(_full(seen(x)), _classify(seen))
     with torch.enable_grad():
         output, tap_gradients = seen.with_gradients(x, lambda logits: label_loss(logits, y) * len(y))
     answer = NetworkOutput(
-        output.logits.detach(),
-        output.step_logits.detach(),
-        output.features.detach(),
+        output.logits.detach().float(),
+        output.step_logits.detach().float(),
+        output.features.detach().float(),
         {name: tap.detach() for name, tap in output.taps.items()},
     )
     return TeacherOutput(answer, _classify(seen), tap_gradients)
+
+
+def _full(output: NetworkOutput) -> NetworkOutput:
+    """With logits and features in float32, which autocast may have left in bfloat16: a softmax of those is coarse."""
+    return NetworkOutput(output.logits.float(), output.step_logits.float(), output.features.float(), output.taps)
 
 
 def as_observed(teacher: nn.Module | Observed) -> Observed:

@@ -47,7 +47,7 @@ from neurodeploy.dynamics.surrogates import (
 )
 from neurodeploy.io.errors import UserError
 
-SOURCE = Path(__file__).with_name("native.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("native.c", "half.c"))
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fPIC")
 _COMPILERS = ("cc", "gcc", "clang")
 _PATIENCE = 120.0  # seconds that a compiler may take before it is ended; some three are usual
@@ -72,11 +72,11 @@ _GIVEN = 0  # torch computes the derivative of these surrogates, the rest is don
 
 
 def _neuron(parameters: Dynamics, surrogate: Surrogate, *, detach_reset: bool) -> _Neuron:
-    kind, a, b = _constants(surrogate)
+    kind, a, b = constants_of_surrogate(surrogate)
     return _Neuron(parameters.decay, parameters.threshold, RESETS.index(parameters.reset), kind, detach_reset, a, b)
 
 
-def _constants(surrogate: Surrogate) -> tuple[int, float, float]:
+def constants_of_surrogate(surrogate: Surrogate) -> tuple[int, float, float]:
     """Number in C, and constants; a subclass may have a derivative of its own."""
     kind = type(surrogate)
     if kind is Rectangle:
@@ -118,8 +118,21 @@ class Library:
             *(pointer, number) * 3,
             *(pointer, pointer, number, pointer, number, number, neuron, threads),
         )
-        functions.neurodeploy_fire.restype = functions.neurodeploy_back.restype = None
+        functions.neurodeploy_half_fire.argtypes = (pointer, number, *(pointer,) * 3, *(number,) * 3, pointer, threads)
+        functions.neurodeploy_half_back.argtypes = (pointer, number, *(pointer,) * 6, *(number,) * 3, pointer, threads)
+        most = ctypes.c_float
+        functions.neurodeploy_half_levels.argtypes = (*(pointer,) * 4, number, number, most, threads)
+        functions.neurodeploy_half_levels_back.argtypes = (*(pointer,) * 7, number, number, most, threads)
+        functions.neurodeploy_half_add.argtypes = (*(pointer,) * 4, number, number, threads)
+        functions.neurodeploy_half_add_back.argtypes = (*(pointer,) * 5, number, number, threads)
+        for name in ("fire", "back", "half_fire", "half_back", "half_levels", "half_levels_back", "half_add", "half_add_back"):
+            getattr(functions, f"neurodeploy_{name}").restype = None
         return cls(path, threaded, functions)
+
+    @property
+    def half(self) -> ctypes.CDLL:
+        """The functions of `half.c`."""
+        return self._functions
 
     def fire(self, current: Tensor, v0: Tensor, neuron: _Neuron, charged: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """`handwritten.fire`."""
@@ -379,7 +392,15 @@ class _file:
 def _kept(compiler: str | None, *, threaded: bool) -> Path | None:
     """Where the library of this source, machine, compiler and torch is kept; None if there is no home."""
     with suppress(RuntimeError, OSError):
-        about = (SOURCE.read_bytes(), _FLAGS, threaded, compiler, torch.__version__, *platform.uname()[3:], _processor())
+        about = (
+            *(source.read_bytes() for source in SOURCES),
+            _FLAGS,
+            threaded,
+            compiler,
+            torch.__version__,
+            *platform.uname()[3:],
+            _processor(),
+        )
         name = hashlib.sha256(repr(about).encode()).hexdigest()[:20]
         return Path("~/.cache/neurodeploy/kernels").expanduser() / f"{name}.so"
     return None
@@ -404,18 +425,18 @@ def _is_ours(path: Path) -> bool:
 
 
 def _compile(compiler: str, folder: Path, *, threaded: bool) -> Path:
-    """A shared library of `native.c`.
+    """A shared library of the sources.
 
     Raises:
         _Unavailable: the compiler cannot.
     """
-    program, objects = folder / "native.so", folder / "native.o"
+    program, objects = folder / "native.so", [folder / source.with_suffix(".o").name for source in SOURCES]
     # linked without a library of threads: the functions then run on those that torch has loaded, and not beside them
     threads = ("-fopenmp",) if threaded else ()
     late = ("-undefined", "dynamic_lookup") if sys.platform == "darwin" else ()
     steps = (
-        (compiler, *_FLAGS, *threads, "-c", str(SOURCE), "-o", str(objects)),
-        (compiler, "-shared", *late, str(objects), "-o", str(program)),
+        *((compiler, *_FLAGS, *threads, "-c", str(one), "-o", str(made)) for one, made in zip(SOURCES, objects, strict=True)),
+        (compiler, "-shared", *late, *map(str, objects), "-o", str(program)),
     )
     for step in steps:
         failed = _run(["nice", *step] if shutil.which("nice") else [*step])

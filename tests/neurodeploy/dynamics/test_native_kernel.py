@@ -134,7 +134,7 @@ def test_without_a_compiler_the_handwritten_kernel_runs_and_the_reason_is_said(m
 def test_what_computes_other_bits_than_torch_is_not_used(monkeypatch, tmp_path):
     wrong = tmp_path / "wrong.c"
     wrong.write_text(
-        native.SOURCE.read_text().replace("fmaf(scale * through, before[i], grad)", "grad + scale * through * before[i]")
+        native.SOURCES[0].read_text().replace("fmaf(scale * through, before[i], grad)", "grad + scale * through * before[i]")
     )
     monkeypatch.setattr(native, "SOURCE", wrong)
     build = native.Build()
