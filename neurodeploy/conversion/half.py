@@ -1,8 +1,8 @@
 """A network with levels or neurons in training, computed in bfloat16: between its convolutions nothing but one pass each way.
 
 Values are `[T·B, C, H, W]` with the channels last, and stand for `scale · x + bias`: what a spike is worth multiplies the
-weights that read it, and a bias is added where the next neurons are charged, in float32. Whatever is no convolution, sum, maximum or
-padding is computed by its own layer, in float32.
+weights that read it, and a bias is added where the next neurons are charged, in float32. Whatever is no convolution, sum,
+maximum or padding is computed by its own layer, in float32.
 """
 
 from collections.abc import Iterator, Mapping

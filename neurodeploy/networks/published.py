@@ -18,10 +18,12 @@ class CifarResNet(nn.Module):
     Args:
         blocks: n of a stage; 3, 5 and 9 are ResNet-20, 32 and 56.
         classes: K.
+        normalizes: it takes RGB from 0 to 1, as another network beside it does, and normalises them itself.
     """
 
-    def __init__(self, blocks: int = 3, classes: int = 10) -> None:
+    def __init__(self, blocks: int = 3, classes: int = 10, *, normalizes: bool = False) -> None:
         super().__init__()
+        self.normalizes = normalizes
         self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
         self.layer1 = _stage(16, 16, blocks, 1)
@@ -31,10 +33,19 @@ class CifarResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, 3, 32, 32]` → logits `[B, K]`."""
+        if self.normalizes:
+            x = (x - _per_channel(x, _MEAN)) / _per_channel(x, _DEVIATION)
         x = torch.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         logits: Tensor = self.linear(x.mean((2, 3)))
         return logits
+
+
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def _per_channel(x: Tensor, values: tuple[float, ...]) -> Tensor:
+    return torch.tensor(values, dtype=x.dtype, device=x.device)[:, None, None]
 
 
 def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
