@@ -118,7 +118,7 @@ class TracedNetwork(nn.Module):
         with torch.autocast("cpu", enabled=False):
             for node in self.graph.nodes:
                 if isinstance(node, ops.InputNode):
-                    values[node.name] = self.entry(samples)
+                    values[node.name] = self.entry(samples.float())
                 elif node.name in self.taught:
                     value, tap = self.half_activation(node.name, half.as_half(values[node.inputs[0]]))
                     values[node.name], taps[node.name] = value, (tap, 2 + len(self.graph.shape(node.name)))
