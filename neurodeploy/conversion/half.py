@@ -192,17 +192,17 @@ class LazyTaps(Mapping[str, Tensor]):
     """Values `[T, B, …]` in float32, each made when it is first asked for.
 
     Args:
-        values: name → value, and the axes of its tensor.
+        values: name → value, and the axes of its tensor; or the tensor.
     """
 
-    def __init__(self, values: Mapping[str, tuple[HalfValue, int]]) -> None:
-        self._values, self._made = values, dict[str, Tensor]()
+    def __init__(self, values: Mapping[str, tuple[HalfValue, int] | Tensor]) -> None:
+        self._values = dict(values)
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in self._made:
-            value, axes = self._values[name]
-            self._made[name] = value.full(axes)
-        return self._made[name]
+        value = self._values[name]
+        if not isinstance(value, Tensor):
+            value = self._values[name] = value[0].full(value[1])
+        return value
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)

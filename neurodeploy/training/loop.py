@@ -292,10 +292,21 @@ class _Run:
     def _forward(self, piece: Fed, mine: Tensor) -> tuple[list[Tensor], int]:
         """Values of the terms for this process's samples of a piece, and how many were answered rightly."""
         index, x, y, targets = self._samples(piece, mine)
-        output: NetworkOutput = self.model(x)
+        output = self._answer(x)
         answer = self._teacher_for(index, x, targets)
         values = [term(output, answer, targets) for term in self.terms]
         return values, int((output.logits.argmax(-1) == y).sum())
+
+    def _answer(self, x: Tensor) -> NetworkOutput:
+        """Through Fabric's wrapper, which gathers gradients; but alone, it would only round the samples to bfloat16, and copy
+        every tap."""
+        answer: NetworkOutput
+        if self.fabric.world_size > 1 or self.fabric.device.type != "cpu":
+            answer = self.model(x)
+            return answer
+        with self.fabric.autocast():
+            answer = self.network(x)
+        return NetworkOutput(answer.logits.float(), answer.step_logits.float(), answer.features.float(), answer.taps)
 
     def _samples(self, piece: Fed, mine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Numbers, samples, labels and targets. All processes augment the whole piece alike, and take their share after it."""
