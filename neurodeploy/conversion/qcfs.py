@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurodeploy.conversion import half
-from neurodeploy.conversion.half import HalfValue
+from neurodeploy.conversion import bfloat16
+from neurodeploy.conversion.bfloat16 import ScaledValue
 from neurodeploy.conversion.thresholds import positive_percentile, threshold_of_least_error
 from neurodeploy.conversion.traced import TracedNetwork, relu_graph
 from neurodeploy.conversion.twin import check_rates, pooled_first
-from neurodeploy.dynamics.kernels import half as kernels_half
+from neurodeploy.dynamics.kernels import bfloat16 as kernel
 from neurodeploy.dynamics.scaling import spread
 from neurodeploy.graph import Graph, ops
 from neurodeploy.graph.module import place
@@ -110,15 +110,15 @@ class QcfsNetwork(TracedNetwork):
         return self.quantized
 
     @cached_property
-    def suits_half(self) -> bool:
-        return self.levels <= kernels_half.MOST_LEVELS and half.convolves(self.graph)
+    def suits_bfloat16(self) -> bool:
+        return self.levels <= kernel.MOST_LEVELS and bfloat16.convolves(self.graph)
 
-    def half_activation(self, name: str, current: HalfValue) -> tuple[HalfValue, HalfValue]:
+    def scaled_activation(self, name: str, current: ScaledValue) -> tuple[ScaledValue, ScaledValue]:
         layer = self.activation(name)
         step = layer.log_threshold.exp() / self.levels
         factor, offset = current.charging(1 / step)
-        level = kernels_half.levels(current.x, factor, offset, self.levels)
-        value = HalfValue(level, current.steps, step)
+        level = kernel.levels(current.x, factor, offset, self.levels)
+        value = ScaledValue(level, current.steps, step)
         return value, value
 
     def activation(self, name: str) -> Qcfs:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.conversion import half
+from neurodeploy.conversion import bfloat16
 from neurodeploy.dynamics.recomputation import ends, recomputed
 from neurodeploy.dynamics.scaling import Affine
 from neurodeploy.graph import Graph, fold_batch_norm, ops
@@ -99,20 +99,20 @@ class TracedNetwork(nn.Module):
     def _computed(self, samples: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         if self.recompute and torch.is_grad_enabled():
             return self._kept(samples)
-        return self._in_half(samples) if self.suits_half and half.is_wanted(samples) else self.computed(samples)
+        return self._in_bfloat16(samples) if self.suits_bfloat16 and bfloat16.is_wanted(samples) else self.computed(samples)
 
     @cached_property
-    def suits_half(self) -> bool:
-        """Whether all of it can be trained in bfloat16 by `conversion.half`."""
+    def suits_bfloat16(self) -> bool:
+        """Whether all of it can be trained in bfloat16 by `conversion.bfloat16`."""
         return False
 
-    def half_activation(self, name: str, current: half.HalfValue) -> tuple[half.HalfValue, half.HalfValue]:
-        """What an activation makes of a current, and its tap; where `suits_half`."""
+    def scaled_activation(self, name: str, current: bfloat16.ScaledValue) -> tuple[bfloat16.ScaledValue, bfloat16.ScaledValue]:
+        """What an activation makes of a current, and its tap; where `suits_bfloat16`."""
         raise NotImplementedError
 
-    def _in_half(self, samples: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+    def _in_bfloat16(self, samples: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         """`computed` in bfloat16; the values are those that the answer is made of."""
-        values, taps = dict[str, half.HalfValue | Tensor](), dict[str, tuple[half.HalfValue, int]]()
+        values, taps = dict[str, bfloat16.ScaledValue | Tensor](), dict[str, tuple[bfloat16.ScaledValue, int]]()
         last = self.graph.output.inputs[0]
         wanted = {last, *(self.graph[last].inputs if self.classifier_name is not None else ())}
         with torch.autocast("cpu", enabled=False):
@@ -120,17 +120,17 @@ class TracedNetwork(nn.Module):
                 if isinstance(node, ops.InputNode):
                     values[node.name] = self.entry(samples.float())
                 elif node.name in self.taught:
-                    value, tap = self.half_activation(node.name, half.as_half(values[node.inputs[0]]))
+                    value, tap = self.scaled_activation(node.name, bfloat16.as_scaled(values[node.inputs[0]]))
                     values[node.name], taps[node.name] = value, (tap, 2 + len(self.graph.shape(node.name)))
                 elif not isinstance(node, ops.OutputNode):
                     reads = [values[source] for source in node.inputs]
-                    values[node.name] = half.computed(self.get_submodule(node.name), node, reads, self._axes(node.inputs))
+                    values[node.name] = bfloat16.computed(self.get_submodule(node.name), node, reads, self._axes(node.inputs))
             full = {
                 name: value if isinstance(value, Tensor) else value.full(self._axes([name])[0])
                 for name, value in values.items()
                 if name in wanted
             }
-        return full, half.LazyTaps(taps)
+        return full, bfloat16.LazyTaps(taps)
 
     def _axes(self, names: Sequence[str]) -> list[int]:
         """Number of axes of `[T, B, …]`."""

@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from neurodeploy.conversion import half
-from neurodeploy.conversion.half import HalfValue
+from neurodeploy.conversion import bfloat16
+from neurodeploy.conversion.bfloat16 import ScaledValue
 from neurodeploy.conversion.traced import TracedNetwork
 from neurodeploy.dynamics.encodings import DirectEncoding, PoissonEncoding
-from neurodeploy.dynamics.kernels import half as kernels_half
+from neurodeploy.dynamics.kernels import bfloat16 as kernel
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.dynamics.scaling import InThresholds, OfThreshold
@@ -114,17 +114,17 @@ class SpikingTwin(TracedNetwork):
         return self.spiking
 
     @cached_property
-    def suits_half(self) -> bool:
+    def suits_bfloat16(self) -> bool:
         neurons = (self._neurons(name) for name in self.spiking)
-        known = all(kernels_half.suits(one.constants, one.surrogate, self.steps) for one in neurons)
-        return known and half.convolves(self.graph)
+        known = all(kernel.suits(one.constants, one.surrogate, self.steps) for one in neurons)
+        return known and bfloat16.convolves(self.graph)
 
-    def half_activation(self, name: str, current: HalfValue) -> tuple[HalfValue, HalfValue]:
+    def scaled_activation(self, name: str, current: ScaledValue) -> tuple[ScaledValue, ScaledValue]:
         neurons, entry = self._neurons(name), self.in_thresholds(name)
         factor, offset = current.charging(entry.factor, entry.offset)
-        scaled = kernels_half.ScaledCurrent(current.x, factor, offset, self.steps, constant=current.steps != self.steps)
+        scaled = kernel.ScaledCurrent(current.x, factor, offset, self.steps, constant=current.steps != self.steps)
         spikes = neurons.answer_scaled(scaled).flatten(0, 1)
-        return HalfValue(spikes, self.steps, entry.log_threshold.exp()), HalfValue(spikes, self.steps)
+        return ScaledValue(spikes, self.steps, entry.log_threshold.exp()), ScaledValue(spikes, self.steps)
 
     def _neurons(self, name: str) -> Neuron:
         found = self.get_submodule(name)

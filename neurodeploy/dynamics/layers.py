@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from neurodeploy.dynamics.delays import delayed
 from neurodeploy.dynamics.kernels import convolution, fixed_point, late_reset, low_pass, multi_step
-from neurodeploy.dynamics.kernels.half import ScaledCurrent
+from neurodeploy.dynamics.kernels.bfloat16 import ScaledCurrent
 from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset, Whole, cuba_step
 from neurodeploy.dynamics.normalization import CommonStatistics
 from neurodeploy.dynamics.surrogates import ArcTangent, Surrogate
@@ -385,7 +385,7 @@ class Neuron(nn.Module):
         return multi_step(current, v0, self._dynamics(), self.surrogate, detach_reset=self.detach_reset)[0]
 
     def answer_scaled(self, current: ScaledCurrent) -> Tensor:
-        """`forward` of a current in bfloat16, with its hooks; where `kernels.half` suits these neurons."""
+        """`forward` of a current in bfloat16, with its hooks; where `kernels.bfloat16` suits these neurons."""
         spikes = current.fire(self.constants, self.surrogate, detach_reset=self.detach_reset)
         for hook in self._forward_hooks.values():
             hook(self, (current.x,), spikes)

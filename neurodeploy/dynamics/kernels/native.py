@@ -47,7 +47,7 @@ from neurodeploy.dynamics.surrogates import (
 )
 from neurodeploy.io.errors import UserError
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("native.c", "half.c"))
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("native.c", "bfloat16.c"))
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fPIC")
 _COMPILERS = ("cc", "gcc", "clang")
 _PATIENCE = 120.0  # seconds that a compiler may take before it is ended; some three are usual
@@ -118,20 +118,20 @@ class Library:
             *(pointer, number) * 3,
             *(pointer, pointer, number, pointer, number, number, neuron, threads),
         )
-        functions.neurodeploy_half_fire.argtypes = (pointer, number, *(pointer,) * 3, *(number,) * 3, pointer, threads)
-        functions.neurodeploy_half_back.argtypes = (pointer, number, *(pointer,) * 6, *(number,) * 3, pointer, threads)
+        functions.neurodeploy_bf16_fire.argtypes = (pointer, number, *(pointer,) * 3, *(number,) * 3, pointer, threads)
+        functions.neurodeploy_bf16_back.argtypes = (pointer, number, *(pointer,) * 6, *(number,) * 3, pointer, threads)
         most = ctypes.c_float
-        functions.neurodeploy_half_levels.argtypes = (*(pointer,) * 4, number, number, most, threads)
-        functions.neurodeploy_half_levels_back.argtypes = (*(pointer,) * 7, number, number, most, threads)
-        functions.neurodeploy_half_add.argtypes = (*(pointer,) * 4, number, number, threads)
-        functions.neurodeploy_half_add_back.argtypes = (*(pointer,) * 5, number, number, threads)
-        for name in ("fire", "back", "half_fire", "half_back", "half_levels", "half_levels_back", "half_add", "half_add_back"):
+        functions.neurodeploy_bf16_levels.argtypes = (*(pointer,) * 4, number, number, most, threads)
+        functions.neurodeploy_bf16_levels_back.argtypes = (*(pointer,) * 7, number, number, most, threads)
+        functions.neurodeploy_bf16_add.argtypes = (*(pointer,) * 4, number, number, threads)
+        functions.neurodeploy_bf16_add_back.argtypes = (*(pointer,) * 5, number, number, threads)
+        for name in ("fire", "back", "bf16_fire", "bf16_back", "bf16_levels", "bf16_levels_back", "bf16_add", "bf16_add_back"):
             getattr(functions, f"neurodeploy_{name}").restype = None
         return cls(path, threaded, functions)
 
     @property
-    def half(self) -> ctypes.CDLL:
-        """The functions of `half.c`."""
+    def functions(self) -> ctypes.CDLL:
+        """All of them, for `kernels.bfloat16`."""
         return self._functions
 
     def fire(self, current: Tensor, v0: Tensor, neuron: _Neuron, charged: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Thresholds, neurons and levels between convolutions in bfloat16, on a CPU (`half.c`).
+"""Thresholds, neurons and levels between convolutions in bfloat16, on a CPU (`bfloat16.c`).
 
 A processor that multiplies bfloat16 by the tile convolves several times as fast in it, so that everything between the
 convolutions then takes the longer time, and is done here in one pass over memory each way: current to unit of the threshold,
@@ -79,8 +79,8 @@ def _surrogate(surrogate: Surrogate, *, detached: bool) -> tuple[int, bool, floa
 
 
 def available() -> bool:
-    """Whether the functions are there; the first call starts to build them."""
-    return not memory.is_followed() and BUILD.now() is not None
+    """Whether the functions are there. The first call waits until they are built: values must not depend on when they are."""
+    return not memory.is_followed() and BUILD.result() is not None
 
 
 def suits(parameters: NeuronParameters, surrogate: Surrogate, steps: int) -> bool:
@@ -102,7 +102,7 @@ def add_scaled(a: Tensor, b: Tensor, scale: Tensor) -> Tensor:
 
 
 def _library() -> Library:
-    library = BUILD.now()
+    library = BUILD.result()
     assert library is not None
     return library
 
@@ -119,7 +119,7 @@ class _Fire(torch.autograd.Function):
         size = prod(x.shape[1:])
         parts = _parts(spikes, batch)
         pointers = (x.data_ptr(), step, factors.data_ptr(), offsets.data_ptr(), spikes.data_ptr())
-        library.half.neurodeploy_half_fire(*pointers, steps, batch, size, ctypes.byref(neuron), parts)
+        library.functions.neurodeploy_bf16_fire(*pointers, steps, batch, size, ctypes.byref(neuron), parts)
         ctx.save_for_backward(x, factors, offsets)
         ctx.library, ctx.neuron, ctx.shapes = library, neuron, (steps, batch, size, step, parts)
         return spikes
@@ -131,7 +131,7 @@ class _Fire(torch.autograd.Function):
         grad = _last(grad)
         grad_x = _empty(x.shape, x)
         sums = factors.new_zeros((2, parts, size))
-        ctx.library.half.neurodeploy_half_back(
+        ctx.library.functions.neurodeploy_bf16_back(
             *(x.data_ptr(), step, factors.data_ptr(), offsets.data_ptr(), grad.data_ptr(), grad_x.data_ptr()),
             *(sums[0].data_ptr(), sums[1].data_ptr(), steps, batch, size, ctypes.byref(ctx.neuron), parts),
         )
@@ -143,7 +143,7 @@ class _Levels(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, factor: Tensor, offset: Tensor, most: int, library: Library) -> Tensor:
         factors, offsets, y, parts = _of_sample(factor, x), _of_sample(offset, x), _empty(x.shape, x), _parts(x, len(x))
         pointers = (x.data_ptr(), factors.data_ptr(), offsets.data_ptr(), y.data_ptr())
-        library.half.neurodeploy_half_levels(*pointers, len(x), prod(x.shape[1:]), most, parts)
+        library.functions.neurodeploy_bf16_levels(*pointers, len(x), prod(x.shape[1:]), most, parts)
         ctx.save_for_backward(x, factors, offsets)
         ctx.library, ctx.most, ctx.parts = library, most, parts
         return y
@@ -153,7 +153,7 @@ class _Levels(torch.autograd.Function):
         x, factors, offsets = ctx.saved_tensors
         grad, grad_x, size = _last(grad), _empty(x.shape, x), prod(x.shape[1:])
         sums = factors.new_zeros((2, ctx.parts, size))
-        ctx.library.half.neurodeploy_half_levels_back(
+        ctx.library.functions.neurodeploy_bf16_levels_back(
             *(x.data_ptr(), factors.data_ptr(), offsets.data_ptr(), grad.data_ptr(), grad_x.data_ptr()),
             *(sums[0].data_ptr(), sums[1].data_ptr(), len(x), size, ctx.most, ctx.parts),
         )
@@ -165,7 +165,7 @@ class _AddScaled(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, scale: Tensor, library: Library) -> Tensor:
         scales, y, parts = _of_sample(scale, b), _empty(a.shape, a), _parts(a, len(a))
         pointers = (a.data_ptr(), b.data_ptr(), scales.data_ptr(), y.data_ptr())
-        library.half.neurodeploy_half_add(*pointers, len(a), prod(a.shape[1:]), parts)
+        library.functions.neurodeploy_bf16_add(*pointers, len(a), prod(a.shape[1:]), parts)
         ctx.save_for_backward(b, scales)
         ctx.library, ctx.parts = library, parts
         return y
@@ -176,7 +176,7 @@ class _AddScaled(torch.autograd.Function):
         grad, grad_b, size = _last(grad), _empty(b.shape, b), prod(b.shape[1:])
         sums = scales.new_zeros((ctx.parts, size))
         pointers = (grad.data_ptr(), b.data_ptr(), scales.data_ptr(), grad_b.data_ptr(), sums.data_ptr())
-        ctx.library.half.neurodeploy_half_add_back(*pointers, len(b), size, ctx.parts)
+        ctx.library.functions.neurodeploy_bf16_add_back(*pointers, len(b), size, ctx.parts)
         return grad, grad_b, _of_channels(sums, b), None
 
 
@@ -200,4 +200,7 @@ def _of_channels(sums: Tensor, x: Tensor) -> Tensor:
 
 
 def _parts(x: Tensor, samples: int) -> int:
-    return max(1, min(torch.get_num_threads(), samples)) if x.numel() >= _WORTH_THREADS else 1
+    """Among how many threads samples are divided."""
+    if x.numel() < _WORTH_THREADS or not _library().threaded:
+        return 1
+    return max(1, min(torch.get_num_threads(), samples))

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurodeploy.dynamics.kernels import half
+from neurodeploy.dynamics.kernels import bfloat16 as kernel
 from neurodeploy.dynamics.kernels.convolution import reads_too_far, writes_too_far
 from neurodeploy.dynamics.layers import Conv2d
 from neurodeploy.graph import Graph, ops
 
 
 @dataclass(frozen=True)
-class HalfValue:
+class ScaledValue:
     """`scale · x + bias`, in bfloat16.
 
     Attributes:
@@ -36,7 +36,7 @@ class HalfValue:
     bias: Tensor | None = None
 
     @classmethod
-    def of(cls, x: Tensor) -> "HalfValue":
+    def of(cls, x: Tensor) -> "ScaledValue":
         """Of `[T, B, C]` or `[T, B, C, H, W]`."""
         flat = x.flatten(0, 1)
         flat = flat if flat.ndim == 4 else flat[..., None, None]
@@ -72,11 +72,11 @@ class HalfValue:
         factor = factor if self.scale is None else factor * self.scale
         return factor.expand(self.channels), added.expand(self.channels)
 
-    def of_steps(self, steps: int) -> "HalfValue":
+    def of_steps(self, steps: int) -> "ScaledValue":
         """The same with so many steps."""
         if steps == self.steps:
             return self
-        return HalfValue(self.x.repeat(steps, 1, 1, 1), steps, self.scale, self.bias)
+        return ScaledValue(self.x.repeat(steps, 1, 1, 1), steps, self.scale, self.bias)
 
 
 def is_wanted(samples: Tensor) -> bool:
@@ -86,7 +86,7 @@ def is_wanted(samples: Tensor) -> bool:
         and torch.is_grad_enabled()
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and half.available()
+        and kernel.available()
     )
 
 
@@ -96,17 +96,17 @@ def convolves(graph: Graph) -> bool:
     return bool(found) and all(node.weight.ndim == 4 and not reads_too_far(node.stride, node.dilation) for node in found)
 
 
-def convolution(layer: Conv2d, value: HalfValue) -> HalfValue:
+def convolution(layer: Conv2d, value: ScaledValue) -> ScaledValue:
     """`[N, C, H, W]` → `[N, C', H', W']`; the layer's bias is not added yet."""
     weight = layer.weight if value.scale is None else layer.weight * _of_inputs(value.scale, layer)
-    half_weight = weight.to(torch.bfloat16, memory_format=torch.channels_last)
+    narrow = weight.to(torch.bfloat16, memory_format=torch.channels_last)
     x, stride = value.x, layer.stride
     if value.bias is not None:
-        x = HalfValue.of(value.full(5)).x
+        x = ScaledValue.of(value.full(5)).x
     if writes_too_far(x, layer.kernel_size, layer.stride, layer.padding):
         x, stride = x[:, :, :: stride[0], :: stride[1]].contiguous(memory_format=torch.channels_last), (1, 1)
-    y = functional.conv2d(x, half_weight, None, stride, layer.padding, layer.dilation, layer.groups)
-    return HalfValue(y, value.steps, None, layer.bias)
+    y = functional.conv2d(x, narrow, None, stride, layer.padding, layer.dilation, layer.groups)
+    return ScaledValue(y, value.steps, None, layer.bias)
 
 
 def _of_inputs(scale: Tensor, layer: Conv2d) -> Tensor:
@@ -117,59 +117,59 @@ def _of_inputs(scale: Tensor, layer: Conv2d) -> Tensor:
     return of_groups.reshape(layer.out_channels, -1, 1, 1)
 
 
-def total(a: HalfValue, b: HalfValue) -> HalfValue:
+def total(a: ScaledValue, b: ScaledValue) -> ScaledValue:
     """The sum."""
     steps = max(a.steps, b.steps)
     a, b = a.of_steps(steps), b.of_steps(steps)
     if a.scale is not None:
         a, b = b, a
     if a.scale is not None:
-        a = HalfValue(a.x * a.scale.to(torch.bfloat16)[:, None, None], steps, None, a.bias)
+        a = ScaledValue(a.x * a.scale.to(torch.bfloat16)[:, None, None], steps, None, a.bias)
     bias = a.bias if b.bias is None else b.bias if a.bias is None else a.bias + b.bias
-    y = a.x + b.x if b.scale is None else half.add_scaled(a.x, b.x, b.scale.expand(b.channels))
-    return HalfValue(y, steps, None, bias)
+    y = a.x + b.x if b.scale is None else kernel.add_scaled(a.x, b.x, b.scale.expand(b.channels))
+    return ScaledValue(y, steps, None, bias)
 
 
-def padded(node: ops.PadNode, value: HalfValue) -> HalfValue | None:
+def padded(node: ops.PadNode, value: ScaledValue) -> ScaledValue | None:
     """With zeros around it; None if they would not be zeros."""
     if value.bias is not None or not _one_scale(value, moves_channels=node.pads[0] != (0, 0)):
         return None
     pads = [number for pair in reversed(node.pads) for number in pair]
     y = functional.pad(value.x, pads).contiguous(memory_format=torch.channels_last)
-    return HalfValue(y, value.steps, value.scale)
+    return ScaledValue(y, value.steps, value.scale)
 
 
-def sliced(node: ops.SliceNode, value: HalfValue) -> HalfValue | None:
+def sliced(node: ops.SliceNode, value: ScaledValue) -> ScaledValue | None:
     """A part; None if channels of their own worth are chosen."""
     whole = (node.starts[0], node.stops[0], node.steps[0]) == (0, value.channels, 1)
     if value.bias is not None or not _one_scale(value, moves_channels=not whole):
         return None
     part = (slice(*bounds) for bounds in zip(node.starts, node.stops, node.steps, strict=True))
     y = value.x[(slice(None), *part)].contiguous(memory_format=torch.channels_last)
-    return HalfValue(y, value.steps, value.scale)
+    return ScaledValue(y, value.steps, value.scale)
 
 
-def pooled(layer: nn.Module, value: HalfValue) -> HalfValue:
+def pooled(layer: nn.Module, value: ScaledValue) -> ScaledValue:
     """The largest of each window: the same of `scale · x + bias` and of x, since no scale is negative."""
     y = layer(value.x.unflatten(0, (value.steps, -1))).flatten(0, 1)
-    return HalfValue(y.contiguous(memory_format=torch.channels_last), value.steps, value.scale, value.bias)
+    return ScaledValue(y.contiguous(memory_format=torch.channels_last), value.steps, value.scale, value.bias)
 
 
-def _one_scale(value: HalfValue, *, moves_channels: bool) -> bool:
+def _one_scale(value: ScaledValue, *, moves_channels: bool) -> bool:
     return value.scale is None or value.scale.numel() == 1 or not moves_channels
 
 
-def computed(layer: nn.Module, node: ops.Node, reads: list[HalfValue | Tensor], axes: list[int]) -> HalfValue | Tensor:
+def computed(layer: nn.Module, node: ops.Node, reads: list[ScaledValue | Tensor], axes: list[int]) -> ScaledValue | Tensor:
     """What a node that is no activation makes of what it reads, which has so many axes as `[T, B, …]`."""
     first = reads[0]
-    if isinstance(node, ops.AddNode) and any(isinstance(value, HalfValue) for value in reads):
-        a, b = (as_half(value) for value in reads)
+    if isinstance(node, ops.AddNode) and any(isinstance(value, ScaledValue) for value in reads):
+        a, b = (as_scaled(value) for value in reads)
         return total(a, b)
-    if isinstance(node, ops.ConvNode) and (isinstance(first, HalfValue) or len(first) > 1):
+    if isinstance(node, ops.ConvNode) and (isinstance(first, ScaledValue) or len(first) > 1):
         assert isinstance(layer, Conv2d)
-        return convolution(layer, as_half(first))  # the first one of static samples is computed in float32, once
+        return convolution(layer, as_scaled(first))  # the first one of static samples is computed in float32, once
     known = None
-    if isinstance(first, HalfValue):
+    if isinstance(first, ScaledValue):
         if isinstance(node, ops.PadNode):
             known = padded(node, first)
         elif isinstance(node, ops.SliceNode):
@@ -179,13 +179,13 @@ def computed(layer: nn.Module, node: ops.Node, reads: list[HalfValue | Tensor], 
     if known is not None:
         return known
     pairs = zip(reads, axes, strict=True)
-    full = [value.full(number) if isinstance(value, HalfValue) else value for value, number in pairs]
+    full = [value.full(number) if isinstance(value, ScaledValue) else value for value, number in pairs]
     answer: Tensor = layer(*full)
     return answer
 
 
-def as_half(value: HalfValue | Tensor) -> HalfValue:
-    return value if isinstance(value, HalfValue) else HalfValue.of(value)
+def as_scaled(value: ScaledValue | Tensor) -> ScaledValue:
+    return value if isinstance(value, ScaledValue) else ScaledValue.of(value)
 
 
 class LazyTaps(Mapping[str, Tensor]):
@@ -195,7 +195,7 @@ class LazyTaps(Mapping[str, Tensor]):
         values: name → value, and the axes of its tensor; or the tensor.
     """
 
-    def __init__(self, values: Mapping[str, tuple[HalfValue, int] | Tensor]) -> None:
+    def __init__(self, values: Mapping[str, tuple[ScaledValue, int] | Tensor]) -> None:
         self._values = dict(values)
 
     def __getitem__(self, name: str) -> Tensor:

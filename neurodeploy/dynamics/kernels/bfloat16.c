@@ -70,7 +70,7 @@ INLINE void fire(const bfloat16 *x, int64_t x_step, const float *factor, const f
         int64_t first = samples * part / parts, last = samples * (part + 1) / parts;
 
 /* x: currents, [steps or 1, samples, size], `x_step` values between two steps; s: spikes of 0 and 1. */
-void neurodeploy_half_fire(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, bfloat16 *s,
+void neurodeploy_bf16_fire(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, bfloat16 *s,
                            int64_t steps, int64_t samples, int64_t size, const neuron *n, int32_t parts) {
     PARTS(part, first, last)
         if (n->reset == HARD)
@@ -151,7 +151,7 @@ INLINE void back(const bfloat16 *x, int64_t x_step, const float *factor, const f
         break
 
 /* grad_x: as x, without gaps; grad_factor, grad_offset: [parts, size], added to. */
-void neurodeploy_half_back(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const bfloat16 *grad_s,
+void neurodeploy_bf16_back(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const bfloat16 *grad_s,
                            bfloat16 *grad_x, float *grad_factor, float *grad_offset, int64_t steps, int64_t samples,
                            int64_t size, const neuron *n, int32_t parts) {
     PARTS(part, first, last)
@@ -176,7 +176,7 @@ INLINE void round_levels(const bfloat16 *restrict x, const float *restrict facto
 }
 
 /* y: the level, a whole number from 0 to `levels`, nearest to u = x · factor + offset, halves up. */
-void neurodeploy_half_levels(const bfloat16 *x, const float *factor, const float *offset, bfloat16 *y, int64_t samples,
+void neurodeploy_bf16_levels(const bfloat16 *x, const float *factor, const float *offset, bfloat16 *y, int64_t samples,
                              int64_t size, float levels, int32_t parts) {
     PARTS(part, first, last)
         for (int64_t at = first * size; at < last * size; at += size) round_levels(x + at, factor, offset, y + at, size, levels);
@@ -197,7 +197,7 @@ INLINE void pass_levels(const bfloat16 *restrict x, const float *restrict factor
 }
 
 /* With `floor` taken for the identity, and no gradient where u is clipped. */
-void neurodeploy_half_levels_back(const bfloat16 *x, const float *factor, const float *offset, const bfloat16 *grad_y,
+void neurodeploy_bf16_levels_back(const bfloat16 *x, const float *factor, const float *offset, const bfloat16 *grad_y,
                                   bfloat16 *grad_x, float *grad_factor, float *grad_offset, int64_t samples, int64_t size,
                                   float levels, int32_t parts) {
     PARTS(part, first, last)
@@ -213,7 +213,7 @@ INLINE void add_scaled(const bfloat16 *restrict a, const bfloat16 *restrict b, c
 }
 
 /* y = a + scale · b */
-void neurodeploy_half_add(const bfloat16 *a, const bfloat16 *b, const float *scale, bfloat16 *y, int64_t samples, int64_t size,
+void neurodeploy_bf16_add(const bfloat16 *a, const bfloat16 *b, const float *scale, bfloat16 *y, int64_t samples, int64_t size,
                           int32_t parts) {
     PARTS(part, first, last)
         for (int64_t at = first * size; at < last * size; at += size) add_scaled(a + at, b + at, scale, y + at, size);
@@ -229,7 +229,7 @@ INLINE void pass_scaled(const bfloat16 *restrict grad_y, const bfloat16 *restric
     }
 }
 
-void neurodeploy_half_add_back(const bfloat16 *grad_y, const bfloat16 *b, const float *scale, bfloat16 *grad_b, float *grad_scale,
+void neurodeploy_bf16_add_back(const bfloat16 *grad_y, const bfloat16 *b, const float *scale, bfloat16 *grad_b, float *grad_scale,
                                int64_t samples, int64_t size, int32_t parts) {
     PARTS(part, first, last)
         for (int64_t at = first * size; at < last * size; at += size)
