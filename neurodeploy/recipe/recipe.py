@@ -110,6 +110,11 @@ class EnergySettings(Section):
     host: str = "cmos45-fp32+lemaire"
 
 
+_OF_ALL = ("description", "seeds", "baseline", "deployed", "export", "energy")
+"""Parts of a recipe on which the training of no single network depends."""
+_OF_STUDENTS = ("steps", "code", "neuron")
+
+
 class Recipe(Section):
     """A whole experiment.
 
@@ -385,10 +390,27 @@ class Recipe(Section):
             return own.make(role)
         return definition.build(in_channels, classes, self.activations(role))
 
-    def trains_like(self, other: "Recipe") -> bool:
-        """Whether two recipes train the same networks. What they say counts, not their letters, so a run of an earlier version
-        goes on; how networks are exported and priced afterwards is no part of it."""
-        return self.model_copy(update={"export": other.export, "energy": other.energy}) == other
+    def trains_like(self, other: "Recipe", role: str) -> bool:
+        """Whether two recipes train a network alike. What they say of it, and of the networks that it is made of or taught by,
+        counts, not their letters, so a run of an earlier version goes on; other networks, and how they are exported and priced
+        afterwards, are no part of it."""
+        return role in self.roles and role in other.roles and self._about(role) == other._about(role)
+
+    def _about(self, role: str) -> dict[str, Any]:
+        """What the training of a network depends on."""
+        needed, more = set[str](), {role}
+        while more:
+            needed |= more
+            asked = (one for name in more for one in (self.beginning_of(name), self.teacher_of(name)))
+            more = {name for name in asked if name is not None} - needed
+        content = {name: getattr(self, name) for name in type(self).model_fields if name not in _OF_ALL}
+        for name in ("teacher", "source"):
+            content[name] = content[name] if name in needed else None
+        for name in ("quantized", "student"):
+            content[name] = [one for one in content[name] if one.name in needed]
+        if not content["student"]:
+            content |= dict.fromkeys(_OF_STUDENTS)
+        return content
 
     def dense_twin(self, role: str) -> str | None:
         """The ReLU network that a student is with spiking neurons; None if there is none."""

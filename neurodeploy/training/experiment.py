@@ -110,6 +110,11 @@ def _claim(root: Path, recipe: Recipe, *, resume: bool) -> None:
             raise UserError(f"{root}: holds a run already; add --resume to continue it, or choose another --output")
         with looking_in(root.resolve()):
             kept = parse_json(text_of(mark, f"the {RECIPE} of a run"), origin=str(mark))
-        if not kept.trains_like(recipe):
-            raise UserError(f"{root}: holds a run of another recipe; choose another --output")
+        for role in kept.roles:
+            trained = any(folder_of(root, seed, role).joinpath(CHECKPOINT).exists() for seed in kept.seeds)
+            if trained and role in recipe.roles and not kept.trains_like(recipe, role):
+                raise UserError(
+                    f"{root}: holds a run of another recipe, in which {role} is trained otherwise; choose another --output, or "
+                    f"remove the folders of {role}"
+                )
     write_text(mark, text)

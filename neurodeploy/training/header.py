@@ -58,6 +58,13 @@ class Header(BaseModel):
     def settings(self) -> TrainingSettings:
         """Length, optimizer and schedule of the training."""
 
+    def differing(self, other: "Header") -> str | None:
+        """A field of its identity in which another training differs; None if that can go on from here."""
+        for field in other.identity:
+            if getattr(self, field) != getattr(other, field):
+                return field
+        return None
+
     @property
     @abstractmethod
     def title(self) -> str:
@@ -140,7 +147,7 @@ class Progress(Header):
         weights_sha256: of the file of weights that it began with; None without one.
     """
 
-    identity: ClassVar[tuple[str, ...]] = ("recipe", "role", "seed", "in_channels", "classes", "weights_sha256")
+    identity: ClassVar[tuple[str, ...]] = ("role", "seed", "in_channels", "classes", "weights_sha256")
     recipe: Recipe
     role: str
     in_channels: int = Field(ge=1)
@@ -153,6 +160,12 @@ class Progress(Header):
         if isinstance(recipe, Recipe) and role not in recipe.roles:
             raise ValueError(f"{role!r} found, one of {recipe.roles} expected")
         return role
+
+    def differing(self, other: Header) -> str | None:
+        field = super().differing(other)
+        if field is None and isinstance(other, Progress) and not self.recipe.trains_like(other.recipe, self.role):
+            return "recipe"
+        return field
 
     @property
     def settings(self) -> TrainingSettings:

@@ -144,10 +144,9 @@ def _kept(path: Path, start: Header, *, resume: bool) -> _Kept | None:
     if not resume:
         raise UserError(f"{path}: exists; add --resume to continue it, or choose another folder")
     progress, groups = checkpoint.read(path)
-    for field in start.identity:
-        kept, given = getattr(progress, field), getattr(start, field)
-        if not (kept.trains_like(given) if isinstance(kept, Recipe) else kept == given):
-            raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")
+    field = progress.differing(start)
+    if field is not None:
+        raise UserError(f"{path}: its {field} differs from this run's; choose another folder, or remove the old one")
     return _Kept(path, progress, groups)
 
 

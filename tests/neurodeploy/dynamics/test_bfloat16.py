@@ -20,7 +20,9 @@ SHAPES = st.sampled_from([(1, 1, 1, 1), (3, 5, 2, 7), (2, 16, 9, 9), (5, 3, 17, 
 
 def drawn(shape, seed, scale=1.0):
     values = scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    return values.to(torch.bfloat16).contiguous(memory_format=torch.channels_last if len(shape) == 4 else torch.contiguous_format)
+    return values.to(torch.bfloat16).contiguous(
+        memory_format=torch.channels_last if len(shape) == 4 else torch.contiguous_format
+    )
 
 
 def close(found, expected):

@@ -10,7 +10,7 @@ import torch
 
 from neurodeploy.cli.main import main
 from neurodeploy.io.errors import Failure, UserError
-from neurodeploy.recipe import parse, text_of
+from neurodeploy.recipe import load, parse, text_of
 from neurodeploy.training import CHECKPOINT, METRICS, checkpoint, freeze, train
 from neurodeploy.training.evaluation import Accuracy, evaluate, mean_and_interval
 from neurodeploy.training.experiment import checkpoint_of, folder_of, train_all
@@ -165,8 +165,33 @@ def test_another_recipe_in_the_run_folder_is_refused(tmp_path):
     assert (seed, role) == (0, "teacher")
     with pytest.raises(UserError, match="holds a run already"):
         start(RECIPE)
-    with pytest.raises(UserError, match="another recipe"):
-        start(parse(SMALL.replace("steps = 4", "steps = 2"), origin="x"), resume=True)
+    with pytest.raises(UserError, match="another recipe, in which teacher is trained otherwise"):
+        start(parse(SMALL.replace("learning_rate = 0.1", "learning_rate = 0.2"), origin="x"), resume=True)
+
+
+def test_what_a_network_does_not_depend_on_may_change_and_it_goes_on(tmp_path):
+    list(train_all(RECIPE, tmp_path, DATA))
+    before = (tmp_path / "seed-0" / "teacher" / CHECKPOINT).read_bytes()
+    another = '[[student]]\nname = "another"\ntraining = { epochs = 1 }\n\n'
+    more = SMALL.replace("[[student]]", another + "[[student]]", 1)
+    trained = [role for _, role, _ in train_all(parse(more, origin="x"), tmp_path, DATA, resume=True)]
+    assert trained == ["teacher", "another", *(student.name for student in RECIPE.student)]
+    assert (tmp_path / "seed-0" / "teacher" / CHECKPOINT).read_bytes() == before
+    with pytest.raises(UserError, match="in which another is trained otherwise"):
+        list(train_all(parse(more.replace("steps = 4", "steps = 2"), origin="x"), tmp_path, DATA, resume=True))
+
+
+def test_a_network_is_trained_otherwise_where_what_it_is_made_of_or_taught_by_is():
+    recipe = load("qcfs-resnet20-cifar10")
+    first = recipe.quantized[0]
+    longer = first.model_copy(update={"training": first.training.model_copy(update={"epochs": 99})})
+    other = recipe.model_copy(update={"quantized": (longer, *recipe.quantized[1:]), "description": "another"})
+    alike = [role for role in recipe.roles if recipe.trains_like(other, role)]
+    assert alike == ["teacher"]  # every other is made of the first, or of what is made of it
+    fewer = recipe.model_copy(update={"student": recipe.student[:1]})
+    assert all(recipe.trains_like(fewer, role) for role in fewer.roles)
+    taught = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"arguments": {"blocks": 5}})})
+    assert not any(recipe.trains_like(taught, role) for role in recipe.roles)
 
 
 def test_accuracy_carries_a_wilson_interval():
