@@ -126,20 +126,23 @@ def priced(report: Report, profiles: tuple[str, ...]) -> ready.CardEnergy:
     )
 
 
-def teacher_of(run: Path, header: Progress, data: DataSet, licences: Mapping[str, Any]) -> ready.CardTeacher:
-    """The teacher on the same test set, and what it would cost on the host."""
-    recipe, path = header.recipe, checkpoint_of(run, header.seed, "teacher")
-    network = checkpoint.load(path).network
+def relu_of(run: Path, header: Progress, role: str, data: DataSet, licences: Mapping[str, Any]) -> ready.CardTeacher:
+    """The teacher, or the source, on the same test set, and what it would cost on the host."""
+    recipe, path = header.recipe, checkpoint_of(run, header.seed, role)
+    network, settings = checkpoint.load(path).network, recipe.relu(role)
+    assert settings is not None
     answers = evaluate(network, data.test_samples, data.test_labels, workers=data.workers).accuracy
-    model = Model("teacher", network, data.test_samples, data.note, workers=data.workers, host_alone=True)
+    model = Model(role, network, data.test_samples, data.note, workers=data.workers, host_alone=True)
     host = energy_report(model, data.test_samples, (recipe.energy.profiles[0],), host=recipe.energy.host)
     cost = headline_of(host)
-    if recipe.teacher.module is None:
-        what, licence = f"trained by the same recipe (epochs: {recipe.teacher.epochs})", "Apache-2.0, as this package"
-    elif recipe.teacher.module in licences["teacher"]:
-        what, licence = licences["teacher"][recipe.teacher.module]
+    if settings.module is None:
+        what, licence = f"trained by the same recipe (epochs: {settings.epochs})", "Apache-2.0, as this package"
+    elif settings.module in licences["teacher"]:
+        what, licence = licences["teacher"][settings.module]
     else:
-        raise UserError(f"{LICENCES}: teacher.{recipe.teacher.module!r}: missing; write where it is from and its licence")
+        raise UserError(f"{LICENCES}: teacher.{settings.module!r}: missing; write where it is from and its licence")
+    if settings.arguments:
+        what += f" ({', '.join(f'{name} = {value}' for name, value in settings.arguments.items())})"
     right = ready.CardAnswers(correct=answers.correct, samples=answers.samples)
     return ready.CardTeacher(what=what, licence=licence, answers=right, host_uj=None if cost is None else cost.total_uj)
 
@@ -193,11 +196,14 @@ def check_recipe(header: Progress) -> None:
 
 
 def bare_recipe(recipe: Recipe) -> Recipe:
-    """The recipe without the folder of its teacher's weights."""
-    weights = recipe.teacher.weights
-    if weights is None:
-        return recipe
-    return recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"weights": Path(weights.name)})})
+    """The recipe without the folders of weights of teacher and source."""
+    found = {"teacher": recipe.teacher, "source": recipe.source}
+    bare = {
+        role: relu.model_copy(update={"weights": Path(relu.weights.name)})
+        for role, relu in found.items()
+        if relu is not None and relu.weights is not None
+    }
+    return recipe.model_copy(update=bare)
 
 
 def first_only(data: DataSet, count: int) -> DataSet:
@@ -270,7 +276,8 @@ def measured(
         macs=total.macs,
         spikes_by_layer=result.spikes,
         energy=priced(report, profiles),
-        teacher=teacher_of(run, header, data, licences),
+        teacher=relu_of(run, header, "teacher", data, licences),
+        source=None if recipe.source is None else relu_of(run, header, "source", data, licences),
         bundles=bundles,
         origin=ready.CardOrigin(
             recipe=recipe.name,

@@ -62,12 +62,12 @@ class CardEnergy(CardPart):
 
 
 class CardTeacher(CardPart):
-    """The ReLU network that taught it.
+    """A ReLU network that taught it, or that it was made of.
 
     Attributes:
         what: which network that is, and where from.
         licence: of its weights.
-        answers: of the teacher on the same test set.
+        answers: on the same test set.
         host_uj: its estimated energy per sample on the host of the deployment alone; None if that has no price.
     """
 
@@ -135,6 +135,7 @@ class Card(CardPart):
         spikes_by_layer: per sample.
         energy: as deployed.
         teacher: that it was distilled from.
+        source: whose weights it began with; None if that is the teacher, or it began with weights of its own.
         bundles: target → its bundle.
         origin: how it was made.
         notes: what a reader must know.
@@ -159,6 +160,7 @@ class Card(CardPart):
     spikes_by_layer: dict[str, float]
     energy: CardEnergy
     teacher: CardTeacher
+    source: CardTeacher | None = None
     bundles: dict[str, CardBundle]
     origin: CardOrigin
     notes: tuple[str, ...] = ()

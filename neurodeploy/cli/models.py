@@ -10,7 +10,7 @@ from neurodeploy.cli.choices import AsJson
 from neurodeploy.cli.console import out
 
 if TYPE_CHECKING:
-    from neurodeploy.app.ready import Card
+    from neurodeploy.app.ready import Card, CardTeacher
 
 EXAMPLE = "neurodeploy models resnet8-cifar10-t4 --try"
 
@@ -81,11 +81,11 @@ def rows(card: "Card") -> list[tuple[str, str]]:
         if energy.total_uj is None
         else f"{energy.total_uj:,.2f} µJ (chip {energy.chip_uj:,.2f}, host {energy.host_uj:,.2f})"
     )
-    on_host = "" if teacher.host_uj is None else f"; {teacher.host_uj:,.2f} µJ on the host alone, estimated"
+    relus = {"its teacher": teacher} | ({} if card.source is None else {"the ReLU network that it was made of": card.source})
     entries = [
         ("test accuracy as deployed", str(card.deployed.accuracy)),
         ("of the network as trained", str(card.trained.accuracy)),
-        ("of its teacher", f"{teacher.answers.accuracy}{on_host}"),
+        *((f"of {name}", f"{one.answers.accuracy}{_on_host(one)}") for name, one in relus.items()),
         ("spikes per sample", f"{card.spikes:,.0f} in {card.steps} time steps"),
         ("operations per sample", f"{card.synops:,.0f} synaptic operations, {card.macs:,.0f} multiply-accumulates"),
         ("energy as deployed, estimated", f"{uj} under {energy.chip}, host {energy.host}"),
@@ -106,9 +106,14 @@ def rows(card: "Card") -> list[tuple[str, str]]:
         ("data", card.data),
         ("licence of the data", card.data_licence),
         ("teacher", f"{teacher.what}; licence: {teacher.licence}"),
+        *([] if card.source is None else [("made of", f"{card.source.what}; licence: {card.source.licence}")]),
         ("licence of the weights", card.weights_licence),
     ]
     return entries + [("note", note) for note in card.notes]
+
+
+def _on_host(relu: "CardTeacher") -> str:
+    return "" if relu.host_uj is None else f"; {relu.host_uj:,.2f} µJ on the host alone, estimated"
 
 
 def _try(card: "Card", *, as_json: bool) -> None:

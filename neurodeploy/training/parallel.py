@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from neurodeploy.io.errors import UserError
+from neurodeploy.dynamics.kernels.bfloat16 import hardware
+from neurodeploy.io.errors import Notice, UserError
 from neurodeploy.recipe import Precision
 
 if TYPE_CHECKING:
@@ -92,6 +94,9 @@ def fabric_on(device: str, precision: Precision = "float32") -> "Fabric":
     device = device_on(device).type
     if precision == "float16" and device == "cpu":
         raise UserError('precision = "float16": needs a GPU; use "bfloat16" or "float32" on a CPU')
+    if precision == "bfloat16" and device == "cpu" and hardware() is None:
+        what = "this processor is not known to multiply bfloat16, and then takes longer than in float32"
+        warn(f'precision = "bfloat16": {what}', Notice, stacklevel=2)
     if processes() == 1:
         return Fabric(accelerator=device, devices=1, precision=_PRECISIONS[precision])
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -80,30 +80,42 @@ void neurodeploy_bf16_fire(const bfloat16 *x, int64_t x_step, const float *facto
     }
 }
 
-/* The surrogate's derivative at `x = h − 1`, as `surrogates.py` has it for a threshold of 1. */
-INLINE float derivative(float x, float a, float b, enum surrogate kind) {
-    if (kind == RECTANGLE) return (fabsf(x) < a ? 1.0f : 0.0f) / b;
-    if (kind == TRIANGLE) {
-        float height = 1.0f - fabsf(x);
-        return (height < 0.0f ? 0.0f : height) * a;
+/* The surrogate's derivative at `x = h − 1`, as `surrogates.py` has it for a threshold of 1, of a block. */
+static void derive(const float *restrict h, float *restrict slopes, const neuron *n) {
+    float a = n->a, b = n->b;
+    switch (n->surrogate) {
+        case RECTANGLE:
+            for (int64_t i = 0; i < BLOCK; i++) slopes[i] = (fabsf(h[i] - 1.0f) < a ? 1.0f : 0.0f) / b;
+            break;
+        case TRIANGLE:
+            for (int64_t i = 0; i < BLOCK; i++) {
+                float height = 1.0f - fabsf(h[i] - 1.0f);
+                slopes[i] = (height < 0.0f ? 0.0f : height) * a;
+            }
+            break;
+        case ARC_TANGENT:
+            for (int64_t i = 0; i < BLOCK; i++) {
+                float scaled = (h[i] - 1.0f) * a;
+                slopes[i] = b / (scaled * scaled + 1.0f);
+            }
+            break;
+        case FAST_SIGMOID:
+            for (int64_t i = 0; i < BLOCK; i++) {
+                float root = fabsf(h[i] - 1.0f) * a + 1.0f;
+                slopes[i] = 1.0f / (root * root);
+            }
+            break;
+        case STRAIGHT_THROUGH:
+            for (int64_t i = 0; i < BLOCK; i++) slopes[i] = fabsf(h[i] - 1.0f) <= 1.0f ? 1.0f : 0.0f;
     }
-    if (kind == ARC_TANGENT) {
-        float scaled = x * a;
-        return b / (scaled * scaled + 1.0f);
-    }
-    if (kind == FAST_SIGMOID) {
-        float root = fabsf(x) * a + 1.0f;
-        return 1.0f / (root * root);
-    }
-    return fabsf(x) <= 1.0f ? 1.0f : 0.0f; /* STRAIGHT_THROUGH */
 }
 
-INLINE void discharge(const bfloat16 *restrict x, const float *restrict h, const bfloat16 *restrict grad_s,
-                      const float *restrict factor, float *restrict g, float *restrict sum, bfloat16 *restrict grad_x,
-                      float *restrict grad_factor, float *restrict grad_offset, int64_t count, const neuron n,
-                      enum reset reset, int detached, enum surrogate kind) {
+INLINE void discharge(const bfloat16 *restrict x, const float *restrict h, const float *restrict slopes,
+                      const bfloat16 *restrict grad_s, const float *restrict factor, float *restrict g, float *restrict sum,
+                      bfloat16 *restrict grad_x, float *restrict grad_factor, float *restrict grad_offset, int64_t count,
+                      const neuron n, enum reset reset, int detached) {
     for (int64_t i = 0; i < count; i++) {
-        float slope = derivative(h[i] - 1.0f, n.a, n.b, kind), through;
+        float slope = slopes[i], through;
         if (reset == SOFT) {
             through = detached ? 1.0f : 1.0f - slope;
         } else {
@@ -121,8 +133,9 @@ INLINE void discharge(const bfloat16 *restrict x, const float *restrict h, const
 
 INLINE void back(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const bfloat16 *grad_s,
                  bfloat16 *grad_x, float *grad_factor, float *grad_offset, int64_t steps, int64_t samples, int64_t size,
-                 const neuron n, enum reset reset, int detached, enum surrogate kind, int64_t first, int64_t last) {
-    float h[MOST_STEPS * BLOCK], v[BLOCK], g[BLOCK], sum[BLOCK];
+                 const neuron n, enum reset reset, int detached, int64_t first, int64_t last) {
+    float h[MOST_STEPS * BLOCK], v[BLOCK], g[BLOCK], sum[BLOCK], slopes[BLOCK];
+    memset(h, 0, sizeof h); /* the last block of a sample may not be full */
     for (int64_t sample = first; sample < last; sample++)
         for (int64_t start = 0; start < size; start += BLOCK) {
             int64_t count = size - start < BLOCK ? size - start : BLOCK, at = sample * size + start;
@@ -131,37 +144,28 @@ INLINE void back(const bfloat16 *x, int64_t x_step, const float *factor, const f
                 charge(x + t * x_step + at, factor + start, offset + start, h + t * BLOCK, v, NULL, count, n.decay, reset);
             for (int64_t t = steps - 1; t >= 0; t--) {
                 int64_t now = t * samples * size + at;
-                discharge(x + t * x_step + at, h + t * BLOCK, grad_s + now, factor + start, g, sum, x_step ? grad_x + now : NULL,
-                          grad_factor + start, grad_offset + start, count, n, reset, detached, kind);
+                derive(h + t * BLOCK, slopes, &n);
+                discharge(x + t * x_step + at, h + t * BLOCK, slopes, grad_s + now, factor + start, g, sum,
+                          x_step ? grad_x + now : NULL, grad_factor + start, grad_offset + start, count, n, reset, detached);
             }
             if (!x_step)
                 for (int64_t i = 0; i < count; i++) grad_x[at + i] = narrow(sum[i] * factor[start + i]);
         }
 }
 
-#define BACK(RESET, DETACHED, KIND)                                                                                              \
+#define BACK(RESET, DETACHED)                                                                                                   \
     back(x, x_step, factor, offset, grad_s, grad_x, grad_factor + part * size, grad_offset + part * size, steps, samples, size, \
-         *n, RESET, DETACHED, KIND, first, last)
-#define BACK_OF(KIND)                                             \
-    case KIND:                                                    \
-        if (n->reset == HARD && n->detached) BACK(HARD, 1, KIND); \
-        else if (n->reset == HARD) BACK(HARD, 0, KIND);           \
-        else if (n->detached) BACK(SOFT, 1, KIND);                \
-        else BACK(SOFT, 0, KIND);                                 \
-        break
+         *n, RESET, DETACHED, first, last)
 
 /* grad_x: as x, without gaps; grad_factor, grad_offset: [parts, size], added to. */
 void neurodeploy_bf16_back(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const bfloat16 *grad_s,
                            bfloat16 *grad_x, float *grad_factor, float *grad_offset, int64_t steps, int64_t samples,
                            int64_t size, const neuron *n, int32_t parts) {
     PARTS(part, first, last)
-        switch (n->surrogate) {
-            BACK_OF(RECTANGLE);
-            BACK_OF(TRIANGLE);
-            BACK_OF(ARC_TANGENT);
-            BACK_OF(FAST_SIGMOID);
-            BACK_OF(STRAIGHT_THROUGH);
-        }
+        if (n->reset == HARD && n->detached) BACK(HARD, 1);
+        else if (n->reset == HARD) BACK(HARD, 0);
+        else if (n->detached) BACK(SOFT, 1);
+        else BACK(SOFT, 0);
     }
 }
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from neurodeploy.dynamics.kernels import memory
-from neurodeploy.dynamics.kernels.native import BUILD, Library, constants_of_surrogate
+from neurodeploy.dynamics.kernels.native import BUILD, Library, constants_of_surrogate, processor
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.surrogates import Surrogate
 
@@ -23,6 +23,15 @@ MOST_STEPS = 64
 MOST_LEVELS = 256
 """Above, levels are no longer exact in bfloat16."""
 _WORTH_THREADS = 1 << 15  # values
+
+
+_UNITS = {"amx_bf16": "in tiles (AMX)", "avx512_bf16": "in vectors (AVX-512)", "svebf16": "in vectors", "bf16": "in vectors"}
+
+
+def hardware() -> str | None:
+    """How this processor multiplies bfloat16; None if it does not, or does not say so."""
+    flags = processor().split()
+    return next((how for flag, how in _UNITS.items() if flag in flags), None)
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,12 @@ class ScaledCurrent:
             surrogate: see `suits`.
             detach_reset: in training, no gradient flows through the spike in the reset.
         """
-        neuron = _Neuron.of(parameters, surrogate, detach_reset=detach_reset)
+        neuron = _UnitNeuron.of(parameters, surrogate, detach_reset=detach_reset)
         spikes: Tensor = _Fire.apply(self.x, self.factor, self.offset, self.steps, self.constant, neuron, _library())  # type: ignore[no-untyped-call]
         return spikes.unflatten(0, (self.steps, -1))
 
 
-class _Neuron(ctypes.Structure):
+class _UnitNeuron(ctypes.Structure):
     _fields_ = (
         ("decay", ctypes.c_float),
         ("reset", ctypes.c_int32),
@@ -66,7 +75,7 @@ class _Neuron(ctypes.Structure):
     )
 
     @classmethod
-    def of(cls, parameters: NeuronParameters, surrogate: Surrogate, *, detach_reset: bool) -> "_Neuron":
+    def of(cls, parameters: NeuronParameters, surrogate: Surrogate, *, detach_reset: bool) -> "_UnitNeuron":
         return cls(parameters.decay, _RESETS.index(parameters.reset), *_surrogate(surrogate, detached=detach_reset))
 
 
@@ -91,7 +100,7 @@ def suits(parameters: NeuronParameters, surrogate: Surrogate, steps: int) -> boo
 
 def levels(x: Tensor, factor: Tensor, offset: Tensor, most: int) -> Tensor:
     """`[N, C, H, W]` → the level from 0 to `most` nearest to `factor · x + offset`, whose gradient is that of a clip."""
-    y: Tensor = _Levels.apply(x, factor, offset, most, _library())  # type: ignore[no-untyped-call]
+    y: Tensor = _RoundToLevels.apply(x, factor, offset, most, _library())  # type: ignore[no-untyped-call]
     return y
 
 
@@ -110,7 +119,7 @@ def _library() -> Library:
 class _Fire(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, factor: Tensor, offset: Tensor, steps: int, constant: bool, neuron: _Neuron, library: Library
+        ctx: Any, x: Tensor, factor: Tensor, offset: Tensor, steps: int, constant: bool, neuron: _UnitNeuron, library: Library
     ) -> Tensor:
         batch = len(x) if constant else len(x) // steps
         factors, offsets = _of_sample(factor, x), _of_sample(offset, x)
@@ -138,7 +147,7 @@ class _Fire(torch.autograd.Function):
         return grad_x, _of_channels(sums[0], x), _of_channels(sums[1], x), None, None, None, None
 
 
-class _Levels(torch.autograd.Function):
+class _RoundToLevels(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, factor: Tensor, offset: Tensor, most: int, library: Library) -> Tensor:
         factors, offsets, y, parts = _of_sample(factor, x), _of_sample(offset, x), _empty(x.shape, x), _parts(x, len(x))

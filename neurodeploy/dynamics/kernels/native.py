@@ -399,15 +399,15 @@ def _kept(compiler: str | None, *, threaded: bool) -> Path | None:
             compiler,
             torch.__version__,
             *platform.uname()[3:],
-            _processor(),
+            processor(),
         )
         name = hashlib.sha256(repr(about).encode()).hexdigest()[:20]
         return Path("~/.cache/neurodeploy/kernels").expanduser() / f"{name}.so"
     return None
 
 
-def _processor() -> str:
-    """What `-march=native` depends on."""
+def processor() -> str:
+    """What it can, as Linux says it, and what `-march=native` depends on; its name elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
     except OSError:

@@ -12,6 +12,8 @@ from neurodeploy.dynamics.kernels import bfloat16, handwritten, native
 from neurodeploy.dynamics.kernels.bfloat16 import ScaledCurrent
 from neurodeploy.dynamics.neurons import NeuronParameters
 from neurodeploy.dynamics.surrogates import SURROGATES, ArcTangent
+from neurodeploy.io.errors import Notice
+from neurodeploy.training.parallel import fabric_on
 
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, native._COMPILERS)), reason="the kernel in C needs a C compiler")
 KNOWN = sorted(name for name, kind in SURROGATES.items() if native.constants_of_surrogate(kind())[0])
@@ -73,11 +75,11 @@ def test_spikes_are_those_of_the_kernel_in_float32_and_gradients_as_near_as_they
 
 
 @settings(max_examples=30, deadline=None)
-@given(levels=st.sampled_from([1, 4, 15, 256]), shape=SHAPES, seed=st.integers(0, 999))
+@given(levels=st.sampled_from([1, 4, 16, 256]), shape=SHAPES, seed=st.integers(0, 999))
 def test_levels_and_their_gradients_are_those_of_the_activation_in_float32(levels, shape, seed):
     x, above = drawn(shape, seed, scale=2.0), drawn(shape, seed + 1)
     layer = Qcfs(levels)
-    layer.log_threshold.data.fill_(0.0)  # a step of 1 / levels, whose inverse is exact
+    layer.log_threshold.data.fill_(0.0)  # a step of 1 / levels, a power of two: both forms divide exactly
     given_x, wide = x.clone().requires_grad_(), x.float().requires_grad_()
     factor = torch.full((shape[1],), float(levels), requires_grad=True)
     offset = torch.zeros(shape[1], requires_grad=True)
@@ -119,3 +121,17 @@ def test_other_neurons_and_more_steps_than_a_block_holds_are_left_to_other_kerne
     assert not bfloat16.suits(NeuronParameters(1.0, 0.5, "soft"), ArcTangent(), 4)
     assert not bfloat16.suits(NeuronParameters(1.0, 1.0, "none"), ArcTangent(), 4)
     assert not bfloat16.suits(NeuronParameters(1.0, 1.0, "soft"), SURROGATES["sigmoid"](), 4)
+
+
+@pytest.mark.parametrize(
+    ("flags", "how"), [("fpu avx512_bf16 amx_bf16", "in tiles (AMX)"), ("fp asimd bf16", "in vectors"), ("fpu avx2", None)]
+)
+def test_whether_the_processor_multiplies_bfloat16_is_read_of_its_flags(monkeypatch, flags, how):
+    monkeypatch.setattr(bfloat16, "processor", lambda: f"flags\t: {flags}")
+    assert bfloat16.hardware() == how
+
+
+def test_training_in_bfloat16_without_a_unit_for_it_is_told(monkeypatch):
+    monkeypatch.setattr(bfloat16, "processor", lambda: "flags\t: fpu")
+    with pytest.warns(Notice, match="not known to multiply bfloat16"):
+        fabric_on("cpu", "bfloat16")

@@ -136,7 +136,7 @@ def test_what_computes_other_bits_than_torch_is_not_used(monkeypatch, tmp_path):
     wrong.write_text(
         native.SOURCES[0].read_text().replace("fmaf(scale * through, before[i], grad)", "grad + scale * through * before[i]")
     )
-    monkeypatch.setattr(native, "SOURCE", wrong)
+    monkeypatch.setattr(native, "SOURCES", (wrong, *native.SOURCES[1:]))
     build = native.Build()
     assert build.result() is None
     assert "computes other bits than torch here (reset hard" in build.state
