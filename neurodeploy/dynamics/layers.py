@@ -388,7 +388,7 @@ class Neuron(nn.Module):
         """`forward` of a current in bfloat16, with its hooks; where `kernels.bfloat16` suits these neurons."""
         spikes = current.fire(self.constants, self.surrogate, detach_reset=self.detach_reset)
         for hook in self._forward_hooks.values():
-            hook(self, (current.x,), spikes)
+            hook(self, (current,), spikes)
         return spikes
 
     def _dynamics(self) -> Dynamics:

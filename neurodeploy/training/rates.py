@@ -8,6 +8,7 @@ from warnings import warn
 import torch
 from torch import Tensor, nn
 
+from neurodeploy.dynamics.kernels.bfloat16 import ScaledCurrent
 from neurodeploy.dynamics.layers import Neuron
 from neurodeploy.dynamics.recomputation import is_computed_again
 from neurodeploy.io.errors import Notice
@@ -50,11 +51,15 @@ class FiringRates:
     def _counter(self, name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
         of_height_one = isinstance(self._layers[name], Neuron)
 
-        def hook(_module: nn.Module, _inputs: tuple[Any, ...], answer: Any) -> None:
+        def hook(_module: nn.Module, inputs: tuple[Any, ...], answer: Any) -> None:
             spikes = answer[0] if isinstance(answer, tuple | list) else answer
             if not isinstance(spikes, Tensor) or is_computed_again():
                 return
-            count = _count(spikes.detach(), of_height_one=of_height_one)
+            read = inputs[0] if inputs else None
+            if isinstance(read, ScaledCurrent) and read.fired is not None:
+                count = read.fired.sum().double()
+            else:
+                count = _count(spikes.detach(), of_height_one=of_height_one)
             self._fired[name] = self._fired[name] + count if name in self._fired else count
             self._slots[name] += spikes.numel()
 

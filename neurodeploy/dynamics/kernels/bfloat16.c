@@ -41,42 +41,49 @@ INLINE bfloat16 narrow(float x) {
     return (bfloat16)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
-INLINE void charge(const bfloat16 *restrict x, const float *restrict factor, const float *restrict offset, float *restrict h,
-                   float *restrict v, bfloat16 *restrict s, int64_t count, float decay, enum reset reset) {
+/* The number of spikes. */
+INLINE int32_t charge(const bfloat16 *restrict x, const float *restrict factor, const float *restrict offset, float *restrict h,
+                      float *restrict v, bfloat16 *restrict s, int64_t count, float decay, enum reset reset) {
+    int32_t spikes = 0;
     for (int64_t i = 0; i < count; i++) {
         float charged = v[i] * decay + (wide(x[i]) * factor[i] + offset[i]);
         float fired = charged > 1.0f ? 1.0f : 0.0f;
+        spikes += charged > 1.0f;
         if (s) s[i] = charged > 1.0f ? 0x3f80 : 0;
         if (h) h[i] = charged;
         v[i] = reset == HARD ? charged + -charged * fired : charged - fired;
     }
+    return spikes;
 }
 
-INLINE void fire(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, bfloat16 *s, int64_t steps,
+INLINE int64_t fire(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, bfloat16 *s, int64_t steps,
                  int64_t samples, int64_t size, const neuron n, enum reset reset, int64_t first, int64_t last) {
     float v[BLOCK];
+    int64_t spikes = 0;
     for (int64_t sample = first; sample < last; sample++)
         for (int64_t start = 0; start < size; start += BLOCK) {
             int64_t count = size - start < BLOCK ? size - start : BLOCK, at = sample * size + start;
             memset(v, 0, sizeof v);
             for (int64_t t = 0; t < steps; t++)
-                charge(x + t * x_step + at, factor + start, offset + start, NULL, v, s + t * samples * size + at, count, n.decay,
-                       reset);
+                spikes += charge(x + t * x_step + at, factor + start, offset + start, NULL, v, s + t * samples * size + at, count,
+                                 n.decay, reset);
         }
+    return spikes;
 }
 
 #define PARTS(part, first, last)                      \
     _Pragma("omp parallel for num_threads(parts) if (parts > 1)") for (int32_t part = 0; part < parts; part++) { \
         int64_t first = samples * part / parts, last = samples * (part + 1) / parts;
 
-/* x: currents, [steps or 1, samples, size], `x_step` values between two steps; s: spikes of 0 and 1. */
+/* x: currents, [steps or 1, samples, size], `x_step` values between two steps; s: spikes of 0 and 1; spikes: how many of these,
+   [parts]. */
 void neurodeploy_bf16_fire(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, bfloat16 *s,
-                           int64_t steps, int64_t samples, int64_t size, const neuron *n, int32_t parts) {
+                           int64_t *spikes, int64_t steps, int64_t samples, int64_t size, const neuron *n, int32_t parts) {
     PARTS(part, first, last)
         if (n->reset == HARD)
-            fire(x, x_step, factor, offset, s, steps, samples, size, *n, HARD, first, last);
+            spikes[part] = fire(x, x_step, factor, offset, s, steps, samples, size, *n, HARD, first, last);
         else
-            fire(x, x_step, factor, offset, s, steps, samples, size, *n, SOFT, first, last);
+            spikes[part] = fire(x, x_step, factor, offset, s, steps, samples, size, *n, SOFT, first, last);
     }
 }
 

@@ -34,7 +34,7 @@ def hardware() -> str | None:
     return next((how for flag, how in _UNITS.items() if flag in flags), None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class ScaledCurrent:
     """What a layer of neurons reads: `factor · x + offset`, in units of its threshold.
 
@@ -43,6 +43,7 @@ class ScaledCurrent:
         factor, offset: `[C]`.
         steps: T.
         constant: `x` is the same at every step.
+        fired: number of spikes of each thread, once neurons have read it.
     """
 
     x: Tensor
@@ -50,6 +51,7 @@ class ScaledCurrent:
     offset: Tensor
     steps: int
     constant: bool
+    fired: Tensor | None = None
 
     def fire(self, parameters: NeuronParameters, surrogate: Surrogate, *, detach_reset: bool) -> Tensor:
         """Spikes `[T, B, C, H, W]`, 0 or 1 in bfloat16, of neurons with threshold 1.
@@ -60,7 +62,9 @@ class ScaledCurrent:
             detach_reset: in training, no gradient flows through the spike in the reset.
         """
         neuron = _UnitNeuron.of(parameters, surrogate, detach_reset=detach_reset)
-        spikes: Tensor = _Fire.apply(self.x, self.factor, self.offset, self.steps, self.constant, neuron, _library())  # type: ignore[no-untyped-call]
+        self.fired = torch.zeros(torch.get_num_threads(), dtype=torch.int64)
+        settings = (self.steps, self.constant, neuron, self.fired, _library())
+        spikes: Tensor = _Fire.apply(self.x, self.factor, self.offset, *settings)  # type: ignore[no-untyped-call]
         return spikes.unflatten(0, (self.steps, -1))
 
 
@@ -119,7 +123,15 @@ def _library() -> Library:
 class _Fire(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, factor: Tensor, offset: Tensor, steps: int, constant: bool, neuron: _UnitNeuron, library: Library
+        ctx: Any,
+        x: Tensor,
+        factor: Tensor,
+        offset: Tensor,
+        steps: int,
+        constant: bool,
+        neuron: _UnitNeuron,
+        fired: Tensor,
+        library: Library,
     ) -> Tensor:
         batch = len(x) if constant else len(x) // steps
         factors, offsets = _of_sample(factor, x), _of_sample(offset, x)
@@ -127,7 +139,7 @@ class _Fire(torch.autograd.Function):
         step = 0 if constant else x.numel() // steps
         size = prod(x.shape[1:])
         parts = _parts(spikes, batch)
-        pointers = (x.data_ptr(), step, factors.data_ptr(), offsets.data_ptr(), spikes.data_ptr())
+        pointers = (x.data_ptr(), step, factors.data_ptr(), offsets.data_ptr(), spikes.data_ptr(), fired.data_ptr())
         library.functions.neurodeploy_bf16_fire(*pointers, steps, batch, size, ctypes.byref(neuron), parts)
         ctx.save_for_backward(x, factors, offsets)
         ctx.library, ctx.neuron, ctx.shapes = library, neuron, (steps, batch, size, step, parts)
@@ -144,7 +156,7 @@ class _Fire(torch.autograd.Function):
             *(x.data_ptr(), step, factors.data_ptr(), offsets.data_ptr(), grad.data_ptr(), grad_x.data_ptr()),
             *(sums[0].data_ptr(), sums[1].data_ptr(), steps, batch, size, ctypes.byref(ctx.neuron), parts),
         )
-        return grad_x, _of_channels(sums[0], x), _of_channels(sums[1], x), None, None, None, None
+        return grad_x, _of_channels(sums[0], x), _of_channels(sums[1], x), *(None,) * 5
 
 
 class _RoundToLevels(torch.autograd.Function):
