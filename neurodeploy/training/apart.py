@@ -1,7 +1,9 @@
 """Whether what a network answers for a sample is its own affair, whatever else is in the batch; found out by trying."""
 
 import copy
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -9,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from neurodeploy.training.unchanged import Likeness
 
 TRIED = 2
 """Samples whose answers must stay as they are."""
@@ -65,8 +69,35 @@ class _Shapes(TorchDispatchMode):
 _READING = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.equal.default)
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class _Found:
+    """What a trial told of a network as it was."""
+
+    network: Likeness
+    sample: tuple[Any, ...]
+    apart: bool
+
+
+_FOUND: "weakref.WeakKeyDictionary[nn.Module, _Found]" = weakref.WeakKeyDictionary()
+
+
 def samples_apart(network: nn.Module, samples: Tensor, run: Callable[[nn.Module, Tensor], Tensor]) -> bool:
+    """`tried_apart`, or what that told the last time, if the network and the kind of samples are the same since.
+
+    For arguments and answer see there.
+    """
+    now, sample = Likeness.of(network), (len(samples) < TRIED, samples.shape[1:], samples.dtype)
+    before = _FOUND.get(network)
+    if before is not None and now is not None and before.sample == sample and before.network.same(now):
+        return before.apart and not any(map(_is_watched, network.modules()))
+    found = tried_apart(network, samples, run)
+    if now is not None:
+        _FOUND[network] = _Found(now, sample, found)
+    return found
+
+
+@torch.no_grad()
+def tried_apart(network: nn.Module, samples: Tensor, run: Callable[[nn.Module, Tensor], Tensor]) -> bool:
     """Whether a batch may be divided without another answer for any of its samples, as far as a trial tells.
 
     Two samples, which must not be answered alike, must have the same answers, up to rounding, between two that are like none
