@@ -6,7 +6,6 @@ what it answers, at once or after a short training, while an epoch of it costs w
 that (Bu et al., ICLR 2022: "Optimal ANN-SNN conversion for high-accuracy and ultra-low-latency spiking neural networks").
 """
 
-from functools import cached_property
 from math import exp, log
 from typing import Any
 
@@ -109,7 +108,7 @@ class QcfsNetwork(TracedNetwork):
     def taught(self) -> tuple[str, ...]:
         return self.quantized
 
-    @cached_property
+    @property
     def suits_bfloat16(self) -> bool:
         return self.levels <= kernel.MOST_LEVELS and bfloat16.convolves(self.graph)
 

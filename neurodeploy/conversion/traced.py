@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -99,9 +99,19 @@ class TracedNetwork(nn.Module):
     def _computed(self, samples: Tensor) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
         if self.recompute and torch.is_grad_enabled():
             return self._kept(samples)
-        return self._in_bfloat16(samples) if self.suits_bfloat16 and bfloat16.is_wanted(samples) else self.computed(samples)
+        narrow = bfloat16.is_wanted(samples) and self.suits_bfloat16 and not self._is_watched
+        return self._in_bfloat16(samples) if narrow else self.computed(samples)
 
-    @cached_property
+    @property
+    def _is_watched(self) -> bool:
+        """Whether a layer that is no activation has a hook, which `conversion.bfloat16` would not call."""
+        return any(
+            module._forward_pre_hooks or (module._forward_hooks and name not in self.activations)
+            for name, module in self.named_modules()
+            if module is not self
+        )
+
+    @property
     def suits_bfloat16(self) -> bool:
         """Whether all of it can be trained in bfloat16 by `conversion.bfloat16`."""
         return False

@@ -1,7 +1,6 @@
 """The spiking twin of a ReLU network: its layers and weights, and a layer of neurons in place of each ReLU."""
 
 from dataclasses import replace
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -113,7 +112,7 @@ class SpikingTwin(TracedNetwork):
     def taught(self) -> tuple[str, ...]:
         return self.spiking
 
-    @cached_property
+    @property
     def suits_bfloat16(self) -> bool:
         neurons = (self._neurons(name) for name in self.spiking)
         known = all(kernel.suits(one.constants, one.surrogate, self.steps) for one in neurons)

@@ -151,3 +151,16 @@ def test_a_network_without_two_axes_of_space_is_trained_as_before():
     assert not network.suits_bfloat16
     _, gradients = trained(network, x, torch.arange(16) % 5, narrow=True)
     assert gradients
+
+
+def test_a_surrogate_that_is_set_later_and_a_layer_that_is_watched_are_respected():
+    network, x, y = made("residual", "neurons", steps=4)
+    seen = []
+    handle = network.get_submodule("two").register_forward_hook(lambda *given: seen.append(given[-1].shape))
+    trained(network, x, y, narrow=True)
+    assert len(seen) == 1
+    handle.remove()
+    network.get_submodule(network.spiking[1]).surrogate = nd.dynamics.surrogates.Sigmoid()
+    assert not network.suits_bfloat16
+    _, gradients = trained(network, x, y, narrow=True)
+    assert gradients
