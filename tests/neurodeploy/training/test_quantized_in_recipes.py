@@ -13,12 +13,16 @@ import neurodeploy as nd
 from neurodeploy.cli.main import main
 from neurodeploy.conversion import QcfsNetwork, SpikingTwin
 from neurodeploy.conversion.method import OF_LEVELS
+from neurodeploy.conversion.traced import TracedNetwork
 from neurodeploy.data import Digits
+from neurodeploy.dynamics.kernels import native
 from neurodeploy.io.errors import UserError
 from neurodeploy.recipe import load, parse
 from neurodeploy.recipe.sections import TwinSettings
 from neurodeploy.training import checkpoint
+from neurodeploy.training.evaluation import evaluate
 from neurodeploy.training.experiment import checkpoint_of, train_all
+from neurodeploy.training.parallel import fabric_on
 
 TEXT = """
 name = "levels"
@@ -132,6 +136,32 @@ def test_a_run_that_was_killed_in_a_stage_ends_with_the_same_students(finished, 
     for role in ("q4", "tuned"):
         for name, value in networks[role].state_dict().items():
             assert torch.equal(resumed[role].state_dict()[name], value), (role, name)
+
+
+def test_in_bfloat16_all_of_it_is_learned_with_every_term_and_a_killed_run_ends_the_same(finished, tmp_path, monkeypatch):
+    recipe = parse('precision = "bfloat16"\n' + TEXT, origin="levels")
+    passes, real = [], TracedNetwork._in_bfloat16
+    monkeypatch.setattr(TracedNetwork, "_in_bfloat16", lambda self, x: passes.append(type(self)) or real(self, x))
+
+    def run(folder, **options):
+        fabric = fabric_on("cpu", recipe.precision)
+        return {role: network for _, role, network in train_all(recipe, folder, DATA, fabric=fabric, **options)}
+
+    whole = run(tmp_path / "whole")
+    if native.BUILD.result() is not None:
+        assert set(passes) == {QcfsNetwork, SpikingTwin}
+    with pytest.raises(Stopped):
+        run(tmp_path / "cut", watcher=stopping)
+    cut = run(tmp_path / "cut", resume=True)
+    for role, network in whole.items():
+        state = cut[role].state_dict()
+        assert all(
+            value.dtype != torch.bfloat16 and torch.equal(state[name], value) for name, value in network.state_dict().items()
+        )
+    right = {precision: networks["tuned"] for precision, networks in (("float32", finished[1]), ("bfloat16", whole))}
+    found = [evaluate(network, DATA.test_samples, DATA.test_labels).accuracy.percent for network in right.values()]
+    assert abs(found[0] - found[1]) < 5
+    assert min(found) > 40  # a few short epochs
 
 
 def test_from_the_command_line_every_network_has_its_row(tmp_path, capsys, monkeypatch):
