@@ -121,7 +121,8 @@ class SpikingTwin(TracedNetwork):
     def scaled_activation(self, name: str, current: ScaledValue) -> tuple[ScaledValue, ScaledValue]:
         neurons, entry = self._neurons(name), self.in_thresholds(name)
         factor, offset = current.charging(entry.factor, entry.offset)
-        scaled = kernel.ScaledCurrent(current.x, factor, offset, self.steps, constant=current.steps != self.steps)
+        initial = getattr(neurons, "initial", torch.zeros_like(factor))
+        scaled = kernel.ScaledCurrent(current.x, factor, offset, initial, self.steps, current.steps != self.steps)
         spikes = neurons.answer_scaled(scaled).flatten(0, 1)
         return ScaledValue(spikes, self.steps, entry.log_threshold.exp()), ScaledValue(spikes, self.steps)
 

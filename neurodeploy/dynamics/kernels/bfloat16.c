@@ -1,7 +1,7 @@
 /* Layers of a network in training, between convolutions in bfloat16: thresholds, neurons and levels, on a CPU.
 
    What the convolutions exchange is bfloat16; everything in between is float32, in registers. Arrays are [steps, samples, size],
-   without gaps, and all per-sample arrays (`factor`, `offset`, `scale`) are [size], in the memory order of a sample. The potentials
+   without gaps, and all per-sample arrays (`factor`, `offset`, `initial`, `scale`) are [size], in the memory order of a sample. The potentials
    that a gradient needs are computed again from the currents, a block at a time, which is faster than keeping them.
 
    Samples are divided among `parts`, each with sums of its own: [parts, size]. */
@@ -56,14 +56,15 @@ INLINE int32_t charge(const bfloat16 *restrict x, const float *restrict factor, 
     return spikes;
 }
 
-INLINE int64_t fire(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, bfloat16 *s, int64_t steps,
+INLINE int64_t fire(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const float *initial,
+                    bfloat16 *s, int64_t steps,
                  int64_t samples, int64_t size, const neuron n, enum reset reset, int64_t first, int64_t last) {
     float v[BLOCK];
     int64_t spikes = 0;
     for (int64_t sample = first; sample < last; sample++)
         for (int64_t start = 0; start < size; start += BLOCK) {
             int64_t count = size - start < BLOCK ? size - start : BLOCK, at = sample * size + start;
-            memset(v, 0, sizeof v);
+            memcpy(v, initial + start, count * sizeof *v);
             for (int64_t t = 0; t < steps; t++)
                 spikes += charge(x + t * x_step + at, factor + start, offset + start, NULL, v, s + t * samples * size + at, count,
                                  n.decay, reset);
@@ -75,15 +76,15 @@ INLINE int64_t fire(const bfloat16 *x, int64_t x_step, const float *factor, cons
     _Pragma("omp parallel for num_threads(parts) if (parts > 1)") for (int32_t part = 0; part < parts; part++) { \
         int64_t first = samples * part / parts, last = samples * (part + 1) / parts;
 
-/* x: currents, [steps or 1, samples, size], `x_step` values between two steps; s: spikes of 0 and 1; spikes: how many of these,
+/* x: currents, [steps or 1, samples, size], `x_step` values between two steps; initial: potentials before the first; s: spikes of 0 and 1; spikes: how many of these,
    [parts]. */
-void neurodeploy_bf16_fire(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, bfloat16 *s,
-                           int64_t *spikes, int64_t steps, int64_t samples, int64_t size, const neuron *n, int32_t parts) {
+void neurodeploy_bf16_fire(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const float *initial,
+                           bfloat16 *s, int64_t *spikes, int64_t steps, int64_t samples, int64_t size, const neuron *n, int32_t parts) {
     PARTS(part, first, last)
         if (n->reset == HARD)
-            spikes[part] = fire(x, x_step, factor, offset, s, steps, samples, size, *n, HARD, first, last);
+            spikes[part] = fire(x, x_step, factor, offset, initial, s, steps, samples, size, *n, HARD, first, last);
         else
-            spikes[part] = fire(x, x_step, factor, offset, s, steps, samples, size, *n, SOFT, first, last);
+            spikes[part] = fire(x, x_step, factor, offset, initial, s, steps, samples, size, *n, SOFT, first, last);
     }
 }
 
@@ -138,15 +139,15 @@ INLINE void discharge(const bfloat16 *restrict x, const float *restrict h, const
     }
 }
 
-INLINE void back(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const bfloat16 *grad_s,
-                 bfloat16 *grad_x, float *grad_factor, float *grad_offset, int64_t steps, int64_t samples, int64_t size,
+INLINE void back(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const float *initial,
+                 const bfloat16 *grad_s, bfloat16 *grad_x, float *grad_factor, float *grad_offset, float *grad_initial, int64_t steps, int64_t samples, int64_t size,
                  const neuron n, enum reset reset, int detached, int64_t first, int64_t last) {
     float h[MOST_STEPS * BLOCK], v[BLOCK], g[BLOCK], sum[BLOCK], slopes[BLOCK];
     memset(h, 0, sizeof h); /* the last block of a sample may not be full */
     for (int64_t sample = first; sample < last; sample++)
         for (int64_t start = 0; start < size; start += BLOCK) {
             int64_t count = size - start < BLOCK ? size - start : BLOCK, at = sample * size + start;
-            memset(v, 0, sizeof v), memset(g, 0, sizeof g), memset(sum, 0, sizeof sum);
+            memcpy(v, initial + start, count * sizeof *v), memset(g, 0, sizeof g), memset(sum, 0, sizeof sum);
             for (int64_t t = 0; t < steps; t++)
                 charge(x + t * x_step + at, factor + start, offset + start, h + t * BLOCK, v, NULL, count, n.decay, reset);
             for (int64_t t = steps - 1; t >= 0; t--) {
@@ -155,19 +156,20 @@ INLINE void back(const bfloat16 *x, int64_t x_step, const float *factor, const f
                 discharge(x + t * x_step + at, h + t * BLOCK, slopes, grad_s + now, factor + start, g, sum,
                           x_step ? grad_x + now : NULL, grad_factor + start, grad_offset + start, count, n, reset, detached);
             }
+            for (int64_t i = 0; i < count; i++) grad_initial[start + i] += n.decay * g[i];
             if (!x_step)
                 for (int64_t i = 0; i < count; i++) grad_x[at + i] = narrow(sum[i] * factor[start + i]);
         }
 }
 
 #define BACK(RESET, DETACHED)                                                                                                   \
-    back(x, x_step, factor, offset, grad_s, grad_x, grad_factor + part * size, grad_offset + part * size, steps, samples, size, \
-         *n, RESET, DETACHED, first, last)
+    back(x, x_step, factor, offset, initial, grad_s, grad_x, grad_factor + part * size, grad_offset + part * size, \
+         grad_initial + part * size, steps, samples, size, *n, RESET, DETACHED, first, last)
 
-/* grad_x: as x, without gaps; grad_factor, grad_offset: [parts, size], added to. */
-void neurodeploy_bf16_back(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const bfloat16 *grad_s,
-                           bfloat16 *grad_x, float *grad_factor, float *grad_offset, int64_t steps, int64_t samples,
-                           int64_t size, const neuron *n, int32_t parts) {
+/* grad_x: as x, without gaps; grad_factor, grad_offset, grad_initial: [parts, size], added to. */
+void neurodeploy_bf16_back(const bfloat16 *x, int64_t x_step, const float *factor, const float *offset, const float *initial,
+                           const bfloat16 *grad_s, bfloat16 *grad_x, float *grad_factor, float *grad_offset,
+                           float *grad_initial, int64_t steps, int64_t samples, int64_t size, const neuron *n, int32_t parts) {
     PARTS(part, first, last)
         if (n->reset == HARD && n->detached) BACK(HARD, 1);
         else if (n->reset == HARD) BACK(HARD, 0);

@@ -41,6 +41,7 @@ class ScaledCurrent:
     Attributes:
         x: `[N, C, H, W]` in bfloat16, channels last; N = T·B, or B if it is the same at every step.
         factor, offset: `[C]`.
+        initial: potentials of the neurons before the first step, `[C]`, in units of the threshold.
         steps: T.
         constant: `x` is the same at every step.
         fired: number of spikes of each thread, once neurons have read it.
@@ -49,6 +50,7 @@ class ScaledCurrent:
     x: Tensor
     factor: Tensor
     offset: Tensor
+    initial: Tensor
     steps: int
     constant: bool
     fired: Tensor | None = None
@@ -64,7 +66,7 @@ class ScaledCurrent:
         neuron = _UnitNeuron.of(parameters, surrogate, detach_reset=detach_reset)
         self.fired = torch.zeros(torch.get_num_threads(), dtype=torch.int64)
         settings = (self.steps, self.constant, neuron, self.fired, _library())
-        spikes: Tensor = _Fire.apply(self.x, self.factor, self.offset, *settings)  # type: ignore[no-untyped-call]
+        spikes: Tensor = _Fire.apply(self.x, self.factor, self.offset, self.initial, *settings)  # type: ignore[no-untyped-call]
         return spikes.unflatten(0, (self.steps, -1))
 
 
@@ -127,6 +129,7 @@ class _Fire(torch.autograd.Function):
         x: Tensor,
         factor: Tensor,
         offset: Tensor,
+        initial: Tensor,
         steps: int,
         constant: bool,
         neuron: _UnitNeuron,
@@ -134,29 +137,27 @@ class _Fire(torch.autograd.Function):
         library: Library,
     ) -> Tensor:
         batch = len(x) if constant else len(x) // steps
-        factors, offsets = _of_sample(factor, x), _of_sample(offset, x)
+        held = [_of_sample(each, x) for each in (factor, offset, initial)]
         spikes = _empty((steps * batch, *x.shape[1:]), x)
         step = 0 if constant else x.numel() // steps
         size = prod(x.shape[1:])
         parts = _parts(spikes, batch)
-        pointers = (x.data_ptr(), step, factors.data_ptr(), offsets.data_ptr(), spikes.data_ptr(), fired.data_ptr())
+        pointers = (x.data_ptr(), step, *(each.data_ptr() for each in (*held, spikes, fired)))
         library.functions.neurodeploy_bf16_fire(*pointers, steps, batch, size, ctypes.byref(neuron), parts)
-        ctx.save_for_backward(x, factors, offsets)
+        ctx.save_for_backward(x, *held)
         ctx.library, ctx.neuron, ctx.shapes = library, neuron, (steps, batch, size, step, parts)
         return spikes
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, factors, offsets = ctx.saved_tensors
+        x, *held = ctx.saved_tensors
         steps, batch, size, step, parts = ctx.shapes
         grad = _last(grad)
         grad_x = _empty(x.shape, x)
-        sums = factors.new_zeros((2, parts, size))
-        ctx.library.functions.neurodeploy_bf16_back(
-            *(x.data_ptr(), step, factors.data_ptr(), offsets.data_ptr(), grad.data_ptr(), grad_x.data_ptr()),
-            *(sums[0].data_ptr(), sums[1].data_ptr(), steps, batch, size, ctypes.byref(ctx.neuron), parts),
-        )
-        return grad_x, _of_channels(sums[0], x), _of_channels(sums[1], x), *(None,) * 5
+        sums = held[0].new_zeros((3, parts, size))
+        pointers = (x.data_ptr(), step, *(each.data_ptr() for each in (*held, grad, grad_x, *sums)))
+        ctx.library.functions.neurodeploy_bf16_back(*pointers, steps, batch, size, ctypes.byref(ctx.neuron), parts)
+        return grad_x, *(_of_channels(each, x) for each in sums), *(None,) * 5
 
 
 class _RoundToLevels(torch.autograd.Function):

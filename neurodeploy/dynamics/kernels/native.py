@@ -118,8 +118,8 @@ class Library:
             *(pointer, number) * 3,
             *(pointer, pointer, number, pointer, number, number, neuron, threads),
         )
-        functions.neurodeploy_bf16_fire.argtypes = (pointer, number, *(pointer,) * 4, *(number,) * 3, pointer, threads)
-        functions.neurodeploy_bf16_back.argtypes = (pointer, number, *(pointer,) * 6, *(number,) * 3, pointer, threads)
+        functions.neurodeploy_bf16_fire.argtypes = (pointer, number, *(pointer,) * 5, *(number,) * 3, pointer, threads)
+        functions.neurodeploy_bf16_back.argtypes = (pointer, number, *(pointer,) * 8, *(number,) * 3, pointer, threads)
         most = ctypes.c_float
         functions.neurodeploy_bf16_levels.argtypes = (*(pointer,) * 4, number, number, most, threads)
         functions.neurodeploy_bf16_levels_back.argtypes = (*(pointer,) * 7, number, number, most, threads)

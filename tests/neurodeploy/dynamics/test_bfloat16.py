@@ -49,28 +49,31 @@ def test_spikes_are_those_of_the_kernel_in_float32_and_gradients_as_near_as_they
 ):
     samples, channels, *sides = shape
     x = drawn(((1 if constant else steps) * samples, channels, *sides), seed)
-    factor, offset = torch.rand(channels) + 0.5, torch.randn(channels) / 4
+    factor, offset, initial = torch.rand(channels) + 0.5, torch.randn(channels) / 4, torch.rand(channels)
     above = drawn((steps * samples, channels, *sides), seed + 1)
     neuron, kind = NeuronParameters(decay, 1.0, reset), SURROGATES[surrogate]()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        given_x, given_factor, given_offset = (each.clone().requires_grad_() for each in (x, factor, offset))
-        current = ScaledCurrent(given_x, given_factor, given_offset, steps, constant)
+        given_x, *given = (each.clone().requires_grad_() for each in (x, factor, offset, initial))
+        current = ScaledCurrent(given_x, *given, steps, constant)
         spikes = current.fire(neuron, kind, detach_reset=detach)
         spikes.flatten(0, 1).backward(above)
     finally:
         torch.set_num_threads(before)
 
-    wide, wide_factor, wide_offset = (each.float().requires_grad_() for each in (x, factor, offset))
-    scaled = (wide * wide_factor[:, None, None] + wide_offset[:, None, None]).unflatten(0, (-1, samples))
+    wide, *held = (each.float().clone().requires_grad_() for each in (x, factor, offset, initial))
+    scaled = (wide * held[0][:, None, None] + held[1][:, None, None]).unflatten(0, (-1, samples))
     scaled = scaled.expand(steps, *scaled.shape[1:])
-    expected, _ = handwritten.multi_step(scaled, torch.zeros_like(scaled[0]), neuron, kind, detach_reset=detach)
+    expected, _ = handwritten.multi_step(
+        scaled, held[2][:, None, None].expand(scaled.shape[1:]), neuron, kind, detach_reset=detach
+    )
     expected.flatten(0, 1).backward(above.float())
     assert torch.equal(spikes.float(), expected)
+    assert int(current.fired.sum()) == int(expected.sum())
     assert close(given_x.grad, wide.grad)
     # sums over many values of either sign: their order alone moves them by more than the last bit
-    for found, wanted in ((given_factor.grad, wide_factor.grad), (given_offset.grad, wide_offset.grad)):
+    for found, wanted in ((one.grad, other.grad) for one, other in zip(given, held, strict=True)):
         torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3 * max(1.0, float(wanted.abs().max())))
 
 
