@@ -35,6 +35,7 @@ def spiking(
     learn_threshold: bool = False,
     classifier: str | None = None,
     evaluate_after: int | None = None,
+    precharge: bool = False,
 ) -> SpikingTwin:
     """The spiking twin of a trained ReLU network: weights copied, thresholds balanced on samples, rates and logits corrected.
 
@@ -60,6 +61,9 @@ def spiking(
         classifier: layer that makes logits of features; the last linear one if None.
         evaluate_after: number of first steps that the mean of the logits leaves out, because neurons fire in them whose
             currents settle below 0 (delayed evaluation, Hwang et al. 2021). None: T/2 with soft reset above 16 steps, else 0.
+        precharge: neurons begin at half of their threshold, instead of being given that over the steps by `Method.shift`, and
+            later training learns where they begin (Bu et al., AAAI 2022). Without it the first of few steps say nothing, since
+            no layer fires before the one below has. For ONNX and C, which run neurons of any kind.
 
     Returns:
         The twin, on the CPU, in evaluation mode; it trains, deploys and exports like any student.
@@ -85,6 +89,7 @@ def spiking(
         learn_threshold=learn_threshold,
         classifier=classifier,
         evaluate_after=usual_delay(steps, reset) if evaluate_after is None else evaluate_after,
+        precharge=precharge,
     ).eval()
     if method is None:
         method = usual_method(steps, reset) if levels is None else OF_LEVELS
@@ -115,7 +120,7 @@ def balance(twin: SpikingTwin, reference: TracedNetwork, samples: Tensor, method
                 threshold = min(threshold, node.ceiling)
             layer = twin.in_thresholds(node.name)
             layer.log_threshold.fill_(log(threshold))
-            layer.offset.fill_(1 / (2 * twin.steps) if method.shift else 0.0)
+            layer.offset.fill_(1 / (2 * twin.steps) if method.shift and not twin.precharge else 0.0)
             if method.calibrate and walk is not None:
                 missing = walk.channel_error(node)
                 layer.offset.add_((missing / threshold).to(layer.offset))

@@ -24,7 +24,7 @@ _BATCH = 50  # samples
 _ATTRIBUTES = frozenset(
     (
         *("graph", "activations", "classifier_name", "spiking", "steps", "repact", "code", "reset", "learn_threshold"),
-        *("encoding", "evaluate_after", "notes", "levels", "quantized"),
+        *("encoding", "evaluate_after", "precharge", "notes", "levels", "quantized"),
     )
 )
 """Of a traced network and its twin: no layer can have these names."""

@@ -11,7 +11,7 @@ from neurodeploy.conversion.bfloat16 import ScaledValue
 from neurodeploy.conversion.traced import TracedNetwork
 from neurodeploy.dynamics.encodings import DirectEncoding, PoissonEncoding
 from neurodeploy.dynamics.kernels import bfloat16 as kernel
-from neurodeploy.dynamics.layers import Neuron
+from neurodeploy.dynamics.layers import Neuron, PrechargedNeuron
 from neurodeploy.dynamics.neurons import NeuronParameters, Reset
 from neurodeploy.dynamics.scaling import InThresholds, OfThreshold
 from neurodeploy.dynamics.surrogates import Surrogate
@@ -19,6 +19,8 @@ from neurodeploy.graph import Graph, ops
 from neurodeploy.io.errors import UserError
 
 RateCode = Literal["direct", "poisson"]
+HALF = 0.5
+"""Of a threshold: the potential at which a neuron whose current may be anything is nearest to the spikes of its mean."""
 
 _RATES = (
     *(ops.InputNode, ops.OutputNode, ops.ConvNode, ops.LinearNode, ops.ConvTransposeNode, ops.BatchNormNode, ops.AddNode),
@@ -52,6 +54,7 @@ class SpikingTwin(TracedNetwork):
         learn_threshold: whether training learns the thresholds too.
         classifier: see `TracedNetwork`.
         evaluate_after: number of first steps that the mean of the logits leaves out, less than T.
+        precharge: neurons begin at half of their threshold, and training learns where.
 
     Raises:
         UserError: there is no ReLU, or a layer that firing rates cannot pass; no step is left to evaluate.
@@ -73,6 +76,7 @@ class SpikingTwin(TracedNetwork):
         learn_threshold: bool = False,
         classifier: str | None = None,
         evaluate_after: int = 0,
+        precharge: bool = False,
     ) -> None:
         check_rates(graph, code)
         if not 0 <= evaluate_after < steps:
@@ -81,13 +85,17 @@ class SpikingTwin(TracedNetwork):
         super().__init__(graph, classifier=classifier)
         self.spiking = self.activations[:-1] if repact else self.activations
         self.steps, self.repact, self.code, self.reset = steps, repact, code, reset
-        self.learn_threshold, self.evaluate_after = learn_threshold, evaluate_after
+        self.learn_threshold, self.evaluate_after, self.precharge = learn_threshold, evaluate_after, precharge
         self.encoding: nn.Module = DirectEncoding(steps) if code == "direct" else PoissonEncoding(steps)
         self._encoded = _entry(graph) if code == "direct" else "input"
         for name in self.spiking:
             channels = graph.shape(name)[0]
             log_threshold = nn.Parameter(torch.zeros(1), requires_grad=learn_threshold)
-            place_neurons(self, name, log_threshold, channels, Neuron(NeuronParameters(1.0, 1.0, reset), surrogate))
+            parameters = NeuronParameters(1.0, 1.0, reset)
+            neurons = Neuron(parameters, surrogate)
+            if precharge:
+                neurons = PrechargedNeuron(parameters, torch.full((channels,), HALF), surrogate)
+            place_neurons(self, name, log_threshold, channels, neurons)
         self.notes = (*_of_reset(reset, steps), *_of_pools(self.graph))
 
     def entry(self, samples: Tensor) -> Tensor:
@@ -121,7 +129,7 @@ class SpikingTwin(TracedNetwork):
     def scaled_activation(self, name: str, current: ScaledValue) -> tuple[ScaledValue, ScaledValue]:
         neurons, entry = self._neurons(name), self.in_thresholds(name)
         factor, offset = current.charging(entry.factor, entry.offset)
-        initial = getattr(neurons, "initial", torch.zeros_like(factor))
+        initial = neurons.initial if isinstance(neurons, PrechargedNeuron) else torch.zeros_like(factor)
         scaled = kernel.ScaledCurrent(current.x, factor, offset, initial, self.steps, current.steps != self.steps)
         spikes = neurons.answer_scaled(scaled).flatten(0, 1)
         return ScaledValue(spikes, self.steps, entry.log_threshold.exp()), ScaledValue(spikes, self.steps)

@@ -20,6 +20,7 @@ from neurodeploy.dynamics.kernels import convolution, fixed_point, late_reset, l
 from neurodeploy.dynamics.kernels.bfloat16 import ScaledCurrent
 from neurodeploy.dynamics.neurons import CubaParameters, Dynamics, NeuronParameters, Reset, Whole, cuba_step
 from neurodeploy.dynamics.normalization import CommonStatistics
+from neurodeploy.dynamics.scaling import spread
 from neurodeploy.dynamics.surrogates import ArcTangent, Surrogate
 from neurodeploy.dynamics.updates import Operand, Program, Update
 from neurodeploy.io.errors import UserError
@@ -397,6 +398,35 @@ class Neuron(nn.Module):
     def extra_repr(self) -> str:
         p = self.constants
         return f"decay={p.decay:g}, threshold={p.threshold:g}, reset={p.reset}, surrogate={self.surrogate}"
+
+
+class PrechargedNeuron(Neuron):
+    """Neurons that begin with a potential of their own, one for each channel, which is learned.
+
+    A neuron that begins at 0 says nothing before its currents have reached the threshold, and each layer makes the next one
+    wait: of few time steps the first are lost. Source: Bu et al. (AAAI 2022, arXiv 2202.01440), who begin at half of the
+    threshold.
+
+    Args:
+        parameters, surrogate, detach_reset: see `Neuron`.
+        initial: `[C]`, the potential before the first step.
+    """
+
+    def __init__(
+        self,
+        parameters: NeuronParameters,
+        initial: Tensor,
+        surrogate: Surrogate | None = None,
+        *,
+        detach_reset: bool = False,
+    ) -> None:
+        super().__init__(parameters, surrogate, detach_reset=detach_reset)
+        self.initial = nn.Parameter(initial)
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Input current `[T, B, C, …]` → spikes of the same shape, 0 or 1."""
+        v0 = spread(self.initial, current).expand(current.shape[1:]).to(current.dtype)
+        return multi_step(current, v0, self._dynamics(), self.surrogate, detach_reset=self.detach_reset)[0]
 
 
 def IF(threshold: float = 1.0, reset: Reset = "soft", *, surrogate: Surrogate | None = None) -> Neuron:

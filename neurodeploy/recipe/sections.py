@@ -248,6 +248,8 @@ class TwinSettings(Section):
         learn_threshold: whether the training learns the thresholds too.
         classifier: layer of that network that makes logits of features; its last linear one if it is not given.
         evaluate_after: number of first steps that the mean of the logits leaves out, see there.
+        precharge: neurons begin at half of their threshold, instead of being given that over the steps; the training learns
+            where they begin. Then the first of few steps count. For targets that run neurons of any kind: ONNX and C.
         surrogate: derivative of the spike in training.
     """
 
@@ -262,6 +264,7 @@ class TwinSettings(Section):
     learn_threshold: bool = False
     classifier: str | None = None
     evaluate_after: int | None = Field(default=None, ge=0)
+    precharge: bool = False
     surrogate: SurrogateSettings = SurrogateSettings()
 
     @model_validator(mode="after")

@@ -67,7 +67,8 @@ class StoredTwin(_Derived):
     """A spiking twin in a checkpoint's header: its graph without weights, and how it is built of it.
 
     Attributes:
-        steps, repact, code, reset, learn_threshold, evaluate_after: as `neurodeploy.conversion.SpikingTwin` was given them.
+        steps, repact, code, reset, learn_threshold, evaluate_after, precharge: as `neurodeploy.conversion.SpikingTwin` was
+            given them.
     """
 
     steps: int
@@ -76,6 +77,7 @@ class StoredTwin(_Derived):
     reset: Reset = "soft"
     learn_threshold: bool
     evaluate_after: int = 0
+    precharge: bool = False
 
     def build(self, arrays: Mapping[str, Tensor]) -> SpikingTwin:
         """The twin, with whatever thresholds.
@@ -92,6 +94,7 @@ class StoredTwin(_Derived):
             learn_threshold=self.learn_threshold,
             classifier=self.classifier,
             evaluate_after=self.evaluate_after,
+            precharge=self.precharge,
         )
         self.checked(twin.graph)
         return twin
@@ -180,6 +183,7 @@ def twin_of_role(recipe: Recipe, role: str, source: nn.Module, samples: Tensor) 
         learn_threshold=settings.learn_threshold,
         classifier=levels.classifier_name if levels else settings.classifier,
         evaluate_after=after,
+        precharge=settings.precharge,
     )
 
 
@@ -234,6 +238,7 @@ def stored_twin(twin: Derived) -> tuple[StoredTwin | StoredQcfs, dict[str, Tenso
         reset=twin.reset,
         learn_threshold=twin.learn_threshold,
         evaluate_after=twin.evaluate_after,
+        precharge=twin.precharge,
         classifier=twin.classifier_name,
         nodes=nodes,
     )

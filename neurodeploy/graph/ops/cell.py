@@ -8,7 +8,7 @@ import numpy as np
 
 from neurodeploy.dynamics.forms import constants_of
 from neurodeploy.dynamics.neurons import NeuronParameters
-from neurodeploy.dynamics.updates import Update, initial_states, update_step
+from neurodeploy.dynamics.updates import Operand, Program, Update, initial_states, update_step
 from neurodeploy.graph.ops.linear import LinearNode
 from neurodeploy.graph.ops.operation import EXACT, Array, Call, Nodes, Range, Recurrent, Shape, Spiking, Weights, traced
 from neurodeploy.graph.ops.synapse import array
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from neurodeploy.dynamics.cells import Cell
-    from neurodeploy.dynamics.layers import LateResetNeuron
+    from neurodeploy.dynamics.layers import LateResetNeuron, PrechargedNeuron
 
 Own = TypeVar("Own", bound="Updated")
 
@@ -167,3 +167,21 @@ def _from_torch(layer: "Cell", call: Call) -> Nodes:
 @traced("neurodeploy.dynamics.layers.LateResetNeuron")
 def _resets_late(layer: "LateResetNeuron", call: Call) -> Nodes:
     return [CellNode(name=call.name, inputs=call.inputs, update=layer.update)]
+
+
+@traced("neurodeploy.dynamics.layers.PrechargedNeuron")
+def _precharged(layer: "PrechargedNeuron", call: Call) -> Nodes:
+    """The update of `neuron_step`, from other potentials on."""
+    constants, initial, step = layer.constants, array(layer.initial), Program()
+    left: Operand = ("state", 0)
+    if constants.decay != 1:
+        left = step("mul", constants.decay, left)
+    h = step("add", left, ("input", 0))
+    fired = step("gt", h, constants.threshold)
+    after = h
+    if constants.reset == "hard":
+        after = step("where", fired, 0.0, h)
+    elif constants.reset == "soft":
+        after = step("sub", h, step("mul", constants.threshold, fired))
+    shaped = initial.reshape(-1, *(1,) * (len(call.shapes[0]) - 1))
+    return [CellNode(name=call.name, inputs=call.inputs, update=step.update(fired, (("array", 0), after)), arrays=(shaped,))]

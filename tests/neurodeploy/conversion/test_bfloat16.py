@@ -79,6 +79,7 @@ CASES = [
     ("residual", "neurons", {"steps": 1, "levels": 1}),
     ("residual", "neurons", {"steps": 6, "reset": "hard"}),
     ("residual", "neurons", {"steps": 4, "repact": True}),
+    ("residual", "neurons", {"steps": 4, "precharge": True}),
 ]
 
 
