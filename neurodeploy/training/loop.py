@@ -34,7 +34,7 @@ from neurodeploy.training.rates import FiringRates, RateWarnings
 from neurodeploy.training.recomputing import check_recomputing, recomputing
 from neurodeploy.training.sanity import check_batch, check_training, check_weights_given
 from neurodeploy.training.stopping import Best, split
-from neurodeploy.training.teacher import KnownAnswers, ask
+from neurodeploy.training.teacher import KnownAnswers, ask, in_full
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -305,7 +305,7 @@ class _Run:
             return answer
         with self.fabric.autocast():
             answer = self.network(x)
-        return NetworkOutput(answer.logits.float(), answer.step_logits.float(), answer.features.float(), answer.taps)
+        return in_full(answer)
 
     def _samples(self, piece: Fed, mine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Numbers, samples, labels and targets. All processes augment the whole piece alike, and take their share after it."""

@@ -49,21 +49,25 @@ def ask(teacher: nn.Module | Observed, x: Tensor, y: Tensor, *, gradients: bool)
     seen = as_observed(teacher)
     if not gradients:
         with torch.no_grad():
-            return TeacherOutput(_full(seen(x)), _classify(seen))
+            return TeacherOutput(in_full(seen(x)), _classify(seen))
     with torch.enable_grad():
         output, tap_gradients = seen.with_gradients(x, lambda logits: label_loss(logits, y) * len(y))
     answer = NetworkOutput(
-        output.logits.detach().float(),
-        output.step_logits.detach().float(),
-        output.features.detach().float(),
+        output.logits.detach(),
+        output.step_logits.detach(),
+        output.features.detach(),
         {name: tap.detach() for name, tap in output.taps.items()},
     )
-    return TeacherOutput(answer, _classify(seen), tap_gradients)
+    return TeacherOutput(in_full(answer), _classify(seen), tap_gradients)
 
 
-def _full(output: NetworkOutput) -> NetworkOutput:
-    """With logits and features in float32, which autocast may have left in bfloat16: a softmax of those is coarse."""
-    return NetworkOutput(output.logits.float(), output.step_logits.float(), output.features.float(), output.taps)
+def in_full(output: NetworkOutput) -> NetworkOutput:
+    """With logits and features in float32 where autocast has left them in bfloat16: a softmax of those is coarse."""
+    logits, step_logits, features = (
+        one.float() if one.dtype in (torch.bfloat16, torch.float16) else one
+        for one in (output.logits, output.step_logits, output.features)
+    )
+    return NetworkOutput(logits, step_logits, features, output.taps)
 
 
 def as_observed(teacher: nn.Module | Observed) -> Observed:
