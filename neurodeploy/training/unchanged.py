@@ -2,7 +2,7 @@
 
 import weakref
 from dataclasses import dataclass, fields, is_dataclass
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -25,8 +25,7 @@ class _Unknown(Exception):
 class Likeness:
     """What a network was: its modules with their attributes, its tensors, and the global values that its code reads.
 
-    What is not seen: a change of what a network's classes, or functions that these call, hold or read elsewhere; and one of
-    large tensors through `.data`.
+    What is not seen: a change of what classes of other objects hold, and one of large tensors through `.data`.
 
     Attributes:
         values: of attributes and global names, in the order of the modules.
@@ -65,13 +64,68 @@ def _held(module: nn.Module) -> list[Any]:
     """
     kind = type(module)
     held = [kind, module.training, *((name, _plain(value)) for name, value in vars(module).items() if name not in _OF_TORCH)]
-    if not kind.__module__.startswith("torch."):
-        code = getattr(kind.forward, "__code__", None)
-        known = getattr(kind.forward, "__globals__", {})
-        if code is None:
+    if not _is_constant(kind.__module__):
+        if not isinstance(kind.forward, FunctionType):
             raise _Unknown
-        held += [(name, _plain(known[name])) for name in code.co_names if name in known]
+        held += _read_by(kind.forward, kind, set())
     return held
+
+
+def _is_constant(module: str | None) -> bool:
+    """Whether the code of a Python module reads no switches that its user would turn."""
+    return (module or "").split(".")[0] in ("torch", "numpy", "math", "neurodeploy", "builtins")
+
+
+def _read_by(function: FunctionType, kind: type, seen: set[CodeType]) -> list[Any]:
+    """What code reads that is no argument: defaults, and values of its closure, its module, its class and other modules.
+
+    Functions that it calls by their names are followed.
+
+    Args:
+        function: of the class, or called by one.
+        kind: the class.
+        seen: code that has been followed.
+
+    Raises:
+        _Unknown: something may change without being seen to.
+    """
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    places = [*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    read = [_followed(value, kind, seen) for value in places]
+    for name in _names(function.__code__, seen):
+        found = [function.__globals__[name]] if name in function.__globals__ else []
+        modules = (
+            one for one in function.__globals__.values() if isinstance(one, ModuleType) and not _is_constant(one.__name__)
+        )
+        found += [vars(one)[name] for one in modules if name in vars(one)]
+        own = next((vars(one)[name] for one in kind.__mro__ if name in vars(one)), None)
+        if not isinstance(own, property | classmethod | staticmethod):
+            found.append(own)
+        read += [(name, _followed(value, kind, seen)) for value in found]
+    return read
+
+
+def _is_filled(cell: CellType) -> bool:
+    """Whether a variable of a closure has a value; that of `super()`, the class itself, is none."""
+    try:
+        return not isinstance(cell.cell_contents, type)
+    except ValueError:
+        return False
+
+
+def _names(code: CodeType, seen: set[CodeType]) -> list[str]:
+    """That code reads, with the functions and comprehensions inside it; none the second time."""
+    if code in seen:
+        return []
+    seen.add(code)
+    inside = (one for one in code.co_consts if isinstance(one, CodeType))
+    return [*code.co_names, *(name for one in inside for name in _names(one, seen))]
+
+
+def _followed(value: Any, kind: type, seen: set[CodeType]) -> Any:
+    if isinstance(value, FunctionType):
+        return weakref.ref(value), () if _is_constant(value.__module__) else tuple(_read_by(value, kind, seen))
+    return _plain(value)
 
 
 def _plain(value: Any) -> Any:

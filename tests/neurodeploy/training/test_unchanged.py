@@ -1,5 +1,7 @@
 """What a trial told of a network is used again as long as the network is what it was, and no longer."""
 
+from types import ModuleType
+
 import pytest
 import torch
 from torch import nn
@@ -9,10 +11,18 @@ from neurodeploy.training import apart
 from neurodeploy.training.unchanged import Likeness
 
 SHIFT = 0.0
+SWITCHES = ModuleType("switches")  # as a file of somebody's settings is imported
+SWITCHES.gain = 1.0
 SAMPLES = torch.rand(12, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
+def turned(x, by=[0.0]):  # noqa: B006
+    return x + by[0]
+
+
 class Own(nn.Module):
+    halved = False
+
     def __init__(self):
         super().__init__()
         self.conv, self.fire, self.head = nn.Conv2d(3, 4, 3), nd.LIF(decay=0.5), nn.Linear(4, 5)
@@ -22,6 +32,7 @@ class Own(nn.Module):
     def forward(self, x):
         if self.centred:
             x = x - x.mean(0)
+        x = turned(x / 2 if self.halved else x) * SWITCHES.gain
         x = self.conv(x + SHIFT).expand(4, -1, -1, -1, -1)
         return self.head(self.fire(self.scale * x).mean(tuple(self.axes))).mean(0)
 
@@ -51,6 +62,11 @@ CHANGES = {
     "a layer": lambda network: setattr(network, "fire", nd.LIF(decay=0.25)),
     "a layer's constant": lambda network: setattr(network.fire, "detach_reset", True),
     "a global number": lambda _network: globals().update(SHIFT=SHIFT + 1),
+    "its class": lambda network: setattr(type(network), "halved", not type(network).halved),
+    "a default that a function it calls keeps": lambda _network: turned.__defaults__[0].__setitem__(
+        0, turned.__defaults__[0][0] + 1
+    ),
+    "a setting in another file": lambda _network: setattr(SWITCHES, "gain", SWITCHES.gain + 1),
     "its forward": lambda network: setattr(network, "forward", lambda x: x.flatten(1)[:, :5]),
 }
 
